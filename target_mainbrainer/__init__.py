@@ -1,0 +1,1 @@
+"""A Singer target that upserts the records of any tap as contacts into the MainBrainer CRM."""

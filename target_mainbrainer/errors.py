@@ -1,0 +1,77 @@
+"""What can go wrong, as a tree in which the type says what happens next.
+
+```
+TargetMainBrainerError        ends the run: one sentence in the log, exit code 1, no traceback
+├── SettingsError             a setting is wrong, or two contradict each other
+├── MappingError              the settings do not fit a stream's schema
+├── InputError                a line of the input is not a Singer message
+├── AuthError                 MainBrainer refuses the credentials or the token
+├── RequestRefusedError       MainBrainer refuses the request itself, not a contact in it
+├── ProtocolError             what answered does not speak MainBrainer's API
+├── TransientError            worth another try (429, 5xx, lost answer), until time is up
+├── DeliveryError             contacts are not in: too many rejections, unconfirmed batches, ...
+└── InterruptedRunError       SIGTERM or SIGINT
+```
+
+No message holds contact data, a token or a response body.
+"""
+
+from __future__ import annotations
+
+from singer_sdk.exceptions import ConfigurationError, FatalAPIError, RetriableAPIError
+
+
+class TargetMainBrainerError(Exception):
+    """Ends the run; its message is a full sentence that says what to do."""
+
+
+class SettingsError(TargetMainBrainerError, ConfigurationError):
+    """The settings are wrong.
+
+    Attributes:
+        problems: One sentence for each thing that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
+
+class MappingError(TargetMainBrainerError, ConfigurationError):
+    """The settings cannot be applied to a stream's schema."""
+
+
+class InputError(TargetMainBrainerError):
+    """A line of the input cannot be read as a Singer message."""
+
+
+class AuthError(TargetMainBrainerError, FatalAPIError):
+    """MainBrainer refuses the credentials, or the token after one renewal."""
+
+
+class RequestRefusedError(TargetMainBrainerError, FatalAPIError):
+    """MainBrainer refuses the request itself; no contact is to blame."""
+
+
+class ProtocolError(TargetMainBrainerError, FatalAPIError):
+    """The answer is not the API's: a redirect, a proxy's page, cut-off JSON."""
+
+
+class TransientError(TargetMainBrainerError, RetriableAPIError):
+    """A failure that another try may mend.
+
+    Attributes:
+        retry_after: Seconds the server asks to wait, or None if it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeliveryError(TargetMainBrainerError):
+    """Contacts were not delivered, or not confirmed."""
+
+
+class InterruptedRunError(TargetMainBrainerError):
+    """The run was asked to stop by a signal."""
