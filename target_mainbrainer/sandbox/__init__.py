@@ -1,0 +1,54 @@
+"""A MainBrainer on your own machine, to rehearse loads on and to test against.
+
+`start` runs it in this process, `mainbrainer-sandbox serve` by itself. It is good
+to import without the extra `sandbox`; only starting it needs that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_mainbrainer.sandbox.running import RunningSandbox
+
+__all__ = ["SandboxNotInstalledError", "start"]
+
+
+class SandboxNotInstalledError(ImportError):
+    """The packages that the sandbox needs are not installed."""
+
+
+def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 - see below
+    """Start a sandbox in a thread of this process, on a free port of 127.0.0.1.
+
+    Args:
+        path: The file to keep everything in; made if it does not exist.
+        **options: Switches by the names in `switches.Switches` (`plan="pro"`,
+            `clash="conflict"`, ...), and:
+            `faults`, a list of faults as `faults` describes them, and their `seed`;
+            `token`, the bearer token to take instead of a random one;
+            `credentials`, what `POST /token` takes, an `engine.Credentials`;
+            `keep_bodies=True`, to find in `requests()` what was sent;
+            `host` and `port`;
+            `clock` and `now`, the monotonic and the wall clock, for tests.
+
+    Returns:
+        The running sandbox; close it, or use it in a `with` statement. Once it is
+        closed, everything it accepted is processed and in the file.
+
+    Raises:
+        SandboxNotInstalledError: The extra `sandbox` is not installed.
+        SwitchError, FaultError: An option is wrong.
+        StoreError: The file is not a sandbox's.
+    """
+    try:
+        from target_mainbrainer.sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
+    except ModuleNotFoundError as error:
+        message = (
+            f"The sandbox needs '{error.name}', which is not installed. "
+            "Install 'target-mainbrainer[sandbox]'."
+        )
+        raise SandboxNotInstalledError(message) from error
+    return RunningSandbox(path, **options)

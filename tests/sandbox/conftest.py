@@ -1,0 +1,72 @@
+"""A fresh sandbox for each test, and a client that speaks plain HTTP to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from target_mainbrainer import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from target_mainbrainer.sandbox.running import RunningSandbox
+
+
+class Client:
+    """A sandbox, and requests to it with its token."""
+
+    def __init__(self, running: RunningSandbox) -> None:
+        self.sandbox = running
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["Authorization"] = f"Bearer {running.token}"
+
+    def close(self) -> None:
+        self.session.close()
+        self.sandbox.close()
+
+    def post(self, path: str, body: Any, **options: Any) -> requests.Response:
+        return self.session.post(self.sandbox.url + path, json=body, timeout=20, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.sandbox.url + path, timeout=20, **options)
+
+    def batch(self, *contacts: Any, **request: Any) -> requests.Response:
+        return self.post("/contacts/batch", {"createUpdateContacts": list(contacts), **request})
+
+    def single(self, **contact: Any) -> requests.Response:
+        return self.post("/contacts/insertupdate", contact)
+
+    def status(self, response: requests.Response) -> dict[str, Any]:
+        """Return the status of the batch of an answer, once it is processed."""
+        self.sandbox.settle()
+        batch_id = response.json()["data"]["BatchId"]
+        body: dict[str, Any] = self.get(f"/contacts/{batch_id}/Status").json()
+        return body
+
+    def contacts(self) -> list[dict[str, Any]]:
+        return self.sandbox.contacts()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """Start sandboxes with options; without limits, unless a test is about them."""
+    clients: list[Client] = []
+
+    def start(name: str = "sandbox.db", **options: Any) -> Client:
+        client = Client(sandbox.start(tmp_path / name, **{"plan": "unlimited", **options}))
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def crm(make: Callable[..., Client]) -> Client:
+    return make()
