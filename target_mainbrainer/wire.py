@@ -21,7 +21,9 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contact import Contact, PropertyRef
 
-_MESSAGE_LENGTH = 300
+_MESSAGE_LENGTH = 1000
+"""Longer than anything that is shown, so that no value is cut in half before it is redacted."""
+
 _ERRORS_QUOTED = 3
 
 _encode: t.Final = msgspec.json.Encoder().encode
