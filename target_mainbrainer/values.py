@@ -1,0 +1,228 @@
+"""One value of a record at a time: consent, and the text of a property."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import typing as t
+import uuid
+
+import msgspec
+
+from target_mainbrainer.contact import Code
+
+
+class UnusableError(ValueError):
+    """A value that cannot be sent.
+
+    Attributes:
+        code: What the rejection will be grouped by.
+        what: The rest of a sentence that starts with the column; never repeats the value.
+        column: The column, once it is known.
+    """
+
+    def __init__(self, code: Code, what: str, column: str | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.what = what
+        self.column = column
+
+    @property
+    def reason(self) -> str:
+        """The whole sentence."""
+        return f"Column '{self.column}' {self.what}."
+
+
+_CONSENT = {"true": True, "yes": True, "y": True, "1": True} | {
+    "false": False,
+    "no": False,
+    "n": False,
+    "0": False,
+}
+_NO_CONSENT = (
+    "says neither yes nor no; it should be true, yes, y or 1, or false, no, n or 0, or empty if "
+    "nothing is known"
+)
+
+
+def parse_consent(value: object) -> bool | None:
+    """Return a consent that the source states in so many words, None where it says nothing.
+
+    True comes only from an explicit true: without consent MainBrainer sends nothing, and
+    sending without it is a breach of its terms (API note, section 8.3). So any other word is
+    refused rather than read as one or the other. Numbers count by value (`1`, `1.0`), texts by
+    their letters (`"1"`, not `"1.0"`).
+
+    >>> parse_consent("Yes"), parse_consent(0), parse_consent(" ")
+    (True, False, None)
+    >>> parse_consent("subscribed")
+    Traceback (most recent call last):
+    target_mainbrainer.values.UnusableError: invalid_consent
+
+    Raises:
+        UnusableError: The value is none of these words.
+    """
+    if value is True or value is False or value is None:
+        return value
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if not word:
+            return None
+        if (consent := _CONSENT.get(word)) is not None:
+            return consent
+    elif (number := integral(value)) is not None and number in {0, 1}:
+        return number == 1
+    raise UnusableError(Code.INVALID_CONSENT, _NO_CONSENT)
+
+
+def integral(value: object) -> int | None:
+    """Return a number without a fraction as an integer, None for anything else.
+
+    JSON does not tell `1` from `1.0`, and spreadsheets write every number with a fraction.
+
+    >>> integral(47), integral(decimal.Decimal("47.0")), integral(47.5), integral(True)
+    (47, 47, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    # The exponent is looked at first: int() would write out every digit of 1E+999999.
+    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() < _INT_DIGITS:
+        return int(value) if value == value.to_integral_value() else None
+    return None
+
+
+_INT_DIGITS = 20
+"""More digits than any integer of the API has."""
+
+_MOST_PLAIN_DIGITS = 400
+"""Beyond the largest float; an exponent past this is left as it is instead of written out."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+_NOT_A_NUMBER = (
+    "holds NaN or an infinity, which is no number and cannot be written in JSON; let the tap "
+    "send null instead"
+)
+_UNSENDABLE_TEXT = (
+    "holds half a character (a lone UTF-16 surrogate), which cannot be written as UTF-8"
+)
+
+
+def check_text(text: str) -> str:
+    r"""Return a text that can be sent, unchanged.
+
+    Everything that UTF-8 can carry passes, emoji, right-to-left marks and NUL included: what
+    the CRM makes of those is its decision.
+
+    >>> check_text("Åse\0")
+    'Åse\x00'
+
+    Raises:
+        UnusableError: It holds a lone surrogate.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UnusableError(Code.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
+    return text
+
+
+def property_text(value: object) -> str:
+    """Return a value as the text that a property takes, its meaning unchanged.
+
+    Properties are always texts, and no page says how a number or a choice of several should
+    look in one (API note, section 8.5). So: numbers with the digits the record had and never
+    with an exponent, dates and times in ISO 8601, arrays of plain values joined with `;` (as
+    JSON if one of them holds a `;` itself, or could not be told from the next), and what is
+    nested deeper as compact JSON.
+
+    >>> property_text(decimal.Decimal("12.50")), property_text(True), property_text(["a", 1])
+    ('12.50', 'true', 'a;1')
+    >>> property_text({"zip": "0236", "floors": [1, 2]})
+    '{"zip":"0236","floors":[1,2]}'
+
+    Raises:
+        UnusableError: The value cannot be written as text.
+    """
+    if isinstance(value, str):
+        return check_text(value)
+    text = _scalar_text(value)
+    if text is not None:
+        return text
+    if isinstance(value, list | tuple):
+        parts = [_scalar_text(item) if item is not None else "" for item in value]
+        if None not in parts and not any(";" in t.cast("str", part) for part in parts):
+            plain = (
+                t.cast("str", part)
+                for part, item in zip(parts, value, strict=True)
+                if item is not None
+            )
+            return check_text(";".join(plain))
+    return _json_text(value)
+
+
+def _scalar_text(value: object) -> str | None:
+    """Return a plain value as text, or None if it is not plain."""
+    match value:
+        case str():
+            return value
+        case int():
+            return _integer_text(value)
+        case decimal.Decimal() | float():
+            return _decimal_text(value)
+        case dt.date() | dt.time():  # a datetime is a date, too
+            return value.isoformat()
+        case uuid.UUID():
+            return str(value)
+        case _:
+            return None
+
+
+def _integer_text(value: int) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    try:
+        return str(value)
+    except ValueError:  # Python refuses to write out more than 4300 digits; decimal does not.
+        return format(decimal.Decimal(value), "f")
+
+
+def _decimal_text(number: decimal.Decimal | float) -> str:
+    value = decimal.Decimal(repr(number)) if isinstance(number, float) else number
+    if not value.is_finite():
+        raise UnusableError(Code.NOT_A_NUMBER, _NOT_A_NUMBER)
+    plain = abs(value.adjusted()) < _MOST_PLAIN_DIGITS
+    return format(value, "f") if plain else str(value)
+
+
+def _json_text(value: object) -> str:
+    try:
+        text = _ENCODER.encode(value).decode()
+    except UnicodeEncodeError:
+        raise UnusableError(Code.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
+    except RecursionError:
+        raise UnusableError(Code.UNSENDABLE_VALUE, "is nested too deeply") from None
+    except (TypeError, ValueError, OverflowError):
+        kind = type(value).__name__
+        raise UnusableError(
+            Code.UNSENDABLE_VALUE, f"holds a {kind}, or holds it inside, that JSON cannot carry"
+        ) from None
+    # The encoder writes a float NaN as null and a Decimal NaN as NaN.
+    if ("null" in text or "N" in text or "I" in text) and _holds_nan(value):
+        raise UnusableError(Code.NOT_A_NUMBER, _NOT_A_NUMBER)
+    return text
+
+
+def _holds_nan(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nan, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_nan, value))
+    if isinstance(value, float):
+        return value - value != 0
+    return isinstance(value, decimal.Decimal) and not value.is_finite()
