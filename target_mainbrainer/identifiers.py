@@ -149,6 +149,8 @@ def _country(code: int) -> _Country | None:
 @functools.lru_cache(maxsize=1024)  # First three digits of a number.
 def _country_of(start: str) -> _Country | None:
     """Return the country whose code a number starts with; no code is the start of another."""
+    if start[0] == "0":
+        return None
     for length in (1, 2, 3):
         code = int(start[:length])
         if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
@@ -306,15 +308,19 @@ def _why_misspelt(text: str, region: str | None) -> str:
     return "holds more than the digits of one mobile number"
 
 
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+"""Full-width forms to ASCII. Compatibility normalisation would also make a digit of a footnote."""
+
+
 def _plain_text(text: str) -> str:
     """Return a text with full-width forms made plain and invisible marks taken out.
 
     Numbers copied from a contact card often come wrapped in marks for writing direction.
     """
-    plain = unicodedata.normalize("NFKC", text)
-    if not plain.isascii():
-        plain = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")
-    return plain.strip()
+    if not text.isascii():
+        plain = text.translate(_FULL_WIDTH)
+        text = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")
+    return text.strip()
 
 
 def parse_country_code(value: object) -> int | None:
