@@ -137,7 +137,7 @@ def _doubles(uses: Mapping[str, Use]) -> Iterator[str]:
     for columns in columns_of.values():
         if len(columns) > 1:
             yield (
-                f"columns {listed(columns)} are all {described(uses[columns[0]])}. In "
+                f"columns {listed(columns)} would all be {described(uses[columns[0]])}. In "
                 "'field_map', set those that are not to null, or to another property."
             )
 

@@ -9,7 +9,7 @@ import typing as t
 import phonenumbers
 import pytest
 from email_validator import validate_email
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.contact import Mobile
@@ -107,9 +107,9 @@ EMAIL_LIKE = st.from_regex(
 @example("a@1.in")
 @example("a" * 60 + "@b.de")
 def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
-    assume(is_plain_email(email))
-    validate_email(email, check_deliverability=False)
-    assert parse_email(email) == email
+    if is_plain_email(email):
+        validate_email(email, check_deliverability=False)
+        assert parse_email(email) == email
 
 
 # Mobile ------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ NUMBER_LIKE = st.builds(
 )
 
 
-@settings(max_examples=2500)
+@settings(max_examples=1500)
 @given(NUMBER_LIKE, st.none() | st.sampled_from(COUNTRY_CODES))
 @example("0007196178981", 1)
 def test_the_quick_route_agrees_with_the_library(text: str, default: int | None) -> None:
