@@ -120,7 +120,7 @@ class Code(enum.StrEnum):
     INVALID_CONSENT = "invalid_consent"
     INVALID_PROPERTIES = "invalid_properties"
     AMBIGUOUS_PROPERTY = "ambiguous_property"
-    AMBIGUOUS_COLUMNS = "ambiguous_columns"
+    UNUSABLE_COLUMNS = "unusable_columns"
     UNSENDABLE_TEXT = "unsendable_text"
     UNSENDABLE_VALUE = "unsendable_value"
     NOT_A_NUMBER = "not_a_number"

@@ -105,16 +105,20 @@ class _Country(t.NamedTuple):
 
     Attributes:
         code: The country calling code.
+        digits: The same as text.
+        width: How many digits it has.
         lengths: How many digits a national number may have.
-        prefix: What is dialled before a national number.
+        prefix: What is dialled before a national number, or None if nothing is.
         rewrites: That more is done to a number with that prefix than dropping it.
         idd: What is dialled before an international number.
         pattern: What national numbers look like, roughly.
     """
 
     code: int
+    digits: str
+    width: int
     lengths: frozenset[int]
-    prefix: re.Pattern[str]
+    prefix: re.Pattern[str] | None
     rewrites: bool
     idd: re.Pattern[str]
     pattern: re.Pattern[str]
@@ -128,20 +132,25 @@ def _country(code: int) -> _Country | None:
     metadata = PhoneMetadata.metadata_for_region(region, None)
     if metadata is None or metadata.general_desc is None:
         return None
-    prefix = re.compile(metadata.national_prefix_for_parsing or "(?!)")
+    prefix = metadata.national_prefix_for_parsing
+    pattern = re.compile(prefix) if prefix else None
     return _Country(
-        code,
-        frozenset(metadata.general_desc.possible_length),
-        prefix,
-        prefix.groups > 0 or bool(metadata.national_prefix_transform_rule),
-        re.compile(metadata.international_prefix or "(?!)"),
-        re.compile(metadata.general_desc.national_number_pattern or "(?!)"),
+        code=code,
+        digits=str(code),
+        width=len(str(code)),
+        lengths=frozenset(metadata.general_desc.possible_length),
+        prefix=pattern,
+        rewrites=bool(metadata.national_prefix_transform_rule or (pattern and pattern.groups)),
+        idd=re.compile(metadata.international_prefix or "(?!)"),
+        pattern=re.compile(metadata.general_desc.national_number_pattern or "(?!)"),
     )
 
 
 @functools.lru_cache(maxsize=1024)  # First three digits of a number.
 def _country_of(start: str) -> _Country | None:
     """Return the country whose code a number starts with; no code is the start of another."""
+    if start[0] == "0":
+        return None
     for length in (1, 2, 3):
         code = int(start[:length])
         if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
@@ -199,43 +208,30 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
     """
     digits = text
     if not text[1:].isdecimal():
+        if "." in text and _AS_DECIMAL.fullmatch(text.strip()):
+            return None
         for separator in _SEPARATORS:  # much faster than `str.translate`
             digits = digits.replace(separator, "")
-    if digits[:1] == "+":
-        digits = digits[1:]
-    elif digits[:2] == "00":
-        digits = digits[2:]
-    else:
-        return _quick_national(text, digits, default_country_code)
-    if not _is_plain(text, digits) or (country := _country_of(digits[:3])) is None:
+    abroad = 1 if digits[:1] == "+" else 2 if digits[:2] == "00" else 0
+    digits = digits[abroad:]
+    if not (digits.isdecimal() and digits.isascii() and len(digits) >= _FEWEST_DIGITS):
         return None
-    return _quick_number(country, digits[len(str(country.code)) :])
-
-
-def _is_plain(text: str, digits: str) -> bool:
-    return (
-        _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS
-        and digits.isascii()
-        and digits.isdigit()
-        and not ("." in text and _AS_DECIMAL.fullmatch(text.strip()))
-    )
-
-
-_FEWEST_DIGITS = 5
-_MOST_DIGITS = 17
-
-
-def _quick_national(text: str, digits: str, code: int | None) -> Mobile | None:
-    if code is None or not _is_plain(text, digits) or (country := _country(code)) is None:
+    if abroad:
+        country = _country_of(digits[:3])
+        return None if country is None else _quick_number(country, digits[country.width :])
+    if default_country_code is None or (country := _country(default_country_code)) is None:
         return None
     # It may start with the country code, or with what is dialled to get abroad.
-    if digits.startswith(str(code)) or country.idd.match(digits):
+    if digits.startswith(country.digits) or country.idd.match(digits):
         return None
     return _quick_number(country, digits)
 
 
+_FEWEST_DIGITS = 5
+
+
 def _quick_number(country: _Country, digits: str) -> Mobile | None:
-    if dialled := country.prefix.match(digits):
+    if country.prefix is not None and (dialled := country.prefix.match(digits)):
         # It is dropped, unless the plan rewrites numbers, or this could be one as it stands.
         if country.rewrites or country.pattern.fullmatch(digits):
             return None
@@ -312,15 +308,19 @@ def _why_misspelt(text: str, region: str | None) -> str:
     return "holds more than the digits of one mobile number"
 
 
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+"""Full-width forms to ASCII. Compatibility normalisation would also make a digit of a footnote."""
+
+
 def _plain_text(text: str) -> str:
     """Return a text with full-width forms made plain and invisible marks taken out.
 
     Numbers copied from a contact card often come wrapped in marks for writing direction.
     """
-    plain = unicodedata.normalize("NFKC", text)
-    if not plain.isascii():
-        plain = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")
-    return plain.strip()
+    if not text.isascii():
+        plain = text.translate(_FULL_WIDTH)
+        text = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")
+    return text.strip()
 
 
 def parse_country_code(value: object) -> int | None:

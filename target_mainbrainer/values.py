@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import typing as t
 import uuid
 
 import msgspec
 
-from target_mainbrainer.contact import Code
+from target_mainbrainer.contact import Code, PropertyRef
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class UnusableError(ValueError):
@@ -18,19 +22,12 @@ class UnusableError(ValueError):
     Attributes:
         code: What the rejection will be grouped by.
         what: The rest of a sentence that starts with the column; never repeats the value.
-        column: The column, once it is known.
     """
 
-    def __init__(self, code: Code, what: str, column: str | None = None) -> None:
+    def __init__(self, code: Code, what: str) -> None:
         super().__init__(code)
         self.code = code
         self.what = what
-        self.column = column
-
-    @property
-    def reason(self) -> str:
-        """The whole sentence."""
-        return f"Column '{self.column}' {self.what}."
 
 
 _CONSENT = {"true": True, "yes": True, "y": True, "1": True} | {
@@ -168,36 +165,38 @@ def property_text(value: object) -> str:
 
 def _scalar_text(value: object) -> str | None:
     """Return a plain value as text, or None if it is not plain."""
-    match value:
-        case str():
-            return value
-        case int():
-            return _integer_text(value)
-        case decimal.Decimal() | float():
-            return _decimal_text(value)
-        case dt.date() | dt.time():  # a datetime is a date, too
-            return value.isoformat()
-        case uuid.UUID():
-            return str(value)
-        case _:
-            return None
+    write = _WRITERS.get(type(value))
+    if write is None:  # a subclass, or not plain
+        write = next((w for kind, w in _WRITERS.items() if isinstance(value, kind)), None)
+    return None if write is None else write(value)
 
 
 def _integer_text(value: int) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     try:
         return str(value)
     except ValueError:  # Python refuses to write out more than 4300 digits; decimal does not.
         return format(decimal.Decimal(value), "f")
 
 
-def _decimal_text(number: decimal.Decimal | float) -> str:
-    value = decimal.Decimal(repr(number)) if isinstance(number, float) else number
+def _decimal_text(value: decimal.Decimal) -> str:
     if not value.is_finite():
         raise UnusableError(Code.NOT_A_NUMBER, _NOT_A_NUMBER)
-    plain = abs(value.adjusted()) < _MOST_PLAIN_DIGITS
-    return format(value, "f") if plain else str(value)
+    text = str(value)
+    if "E" in text and abs(value.adjusted()) < _MOST_PLAIN_DIGITS:
+        return format(value, "f")
+    return text
+
+
+_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
+    str: str,
+    bool: lambda value: "true" if value else "false",
+    int: _integer_text,
+    decimal.Decimal: _decimal_text,
+    float: lambda value: _decimal_text(decimal.Decimal(repr(float(value)))),
+    dt.date: lambda value: value.isoformat(),  # a datetime is a date, too
+    dt.time: lambda value: value.isoformat(),
+    uuid.UUID: str,
+}
 
 
 def _json_text(value: object) -> str:
@@ -226,3 +225,51 @@ def _holds_nan(value: object) -> bool:
     if isinstance(value, float):
         return value - value != 0
     return isinstance(value, decimal.Decimal) and not value.is_finite()
+
+
+# The API's own shape -------------------------------------------------------------------------
+
+_SHAPE = (
+    "is not an array of properties in the API's own shape, each with 'propertyname' or "
+    "'propertyid', and 'propertyvalue'"
+)
+
+
+def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
+    """Return the properties of an array in the API's own shape, in its order.
+
+    Both spellings of the API's pages are understood, `propertyid` and `propertyId` (API note,
+    C1). Ids and names pass unjudged. The array may also come as JSON text, which is what
+    flattening makes of it.
+
+    >>> parse_property_fields([{"propertyname": "city", "propertyvalue": "Oslo"}])
+    [(PropertyRef(property_id=None, name='city'), 'Oslo')]
+
+    Raises:
+        UnusableError: It has another shape.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        try:
+            value = json.loads(value, parse_float=decimal.Decimal)
+        except (ValueError, RecursionError, decimal.InvalidOperation):
+            raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE) from None
+    if not isinstance(value, list | tuple):
+        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+    return [_property_field(item) for item in value]
+
+
+def _property_field(item: object) -> tuple[PropertyRef, object]:
+    if not isinstance(item, dict):
+        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+    parts = {str(key).lower().replace("_", ""): part for key, part in item.items()}
+    property_id = parts.get("propertyid") or None
+    name = parts.get("propertyname") or None
+    for part in (property_id, name):
+        if part is not None and not isinstance(part, str):
+            raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+        check_text(part or "")
+    if (property_id is None and name is None) or "propertyvalue" not in parts:
+        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+    return PropertyRef(property_id, name), parts["propertyvalue"]

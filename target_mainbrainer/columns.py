@@ -1,0 +1,197 @@
+"""What each column of a stream is: decided once, from its name and the settings.
+
+Nothing is guessed from values, and nothing but an exact name makes a column an identifier.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from collections import defaultdict
+
+from target_mainbrainer.contact import PropertyRef
+from target_mainbrainer.errors import MappingError
+
+if t.TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from target_mainbrainer.settings import FieldMap, UnmappedColumns
+
+
+class ContactField(enum.StrEnum):
+    """What a column can be besides a property; `PROPERTIES` only by its name."""
+
+    CONTACT_ID = "contact_id"
+    MOBILE = "mobile"
+    MOBILE_COUNTRY_CODE = "mobile_country_code"
+    MOBILE_NUMBER = "mobile_number"
+    EMAIL = "email"
+    MOBILE_OPT_IN = "mobile_opt_in"
+    EMAIL_OPT_IN = "email_opt_in"
+    LIST_ID = "list_id"
+    PROPERTIES = "property_fields"
+
+
+class Unsent(enum.Enum):
+    """Why a column is not sent."""
+
+    MAPPED_TO_NULL = "null in 'field_map'"
+    METADATA = "Singer metadata"
+    UNMAPPED = "'unmapped_columns' is 'ignore'"
+
+
+Use: t.TypeAlias = ContactField | PropertyRef | Unsent
+
+IDENTIFIERS = (
+    ContactField.CONTACT_ID,
+    ContactField.MOBILE,
+    ContactField.MOBILE_NUMBER,
+    ContactField.EMAIL,
+)
+DELETED_AT = "_sdc_deleted_at"
+METADATA_PREFIX = "_sdc_"
+
+
+def plain_name(name: str) -> str:
+    """Return a name without what does not count in it: case, `_` and `-`.
+
+    >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
+    True
+    """
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+FIELDS_BY_NAME = {plain_name(field): field for field in ContactField}
+MAPPABLE_FIELDS = {
+    field.value: field for field in ContactField if field is not ContactField.PROPERTIES
+}
+
+
+def use_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> Use:
+    """Return what a column is: what `field_map` says, else what its name says.
+
+    >>> use_of("e-mail", {"e-mail": "email"}, "property")
+    <ContactField.EMAIL: 'email'>
+    >>> use_of("Email", {}, "ignore")
+    <ContactField.EMAIL: 'email'>
+    >>> use_of("Email", {"Email": {"property_name": "email"}}, "property")
+    PropertyRef(property_id=None, name='email')
+    >>> use_of("mail", {}, "property")
+    PropertyRef(property_id=None, name='mail')
+    """
+    if column in field_map:
+        return _mapped_use(field_map[column])
+    if (field := FIELDS_BY_NAME.get(plain_name(column))) is not None:
+        return field
+    if column.startswith(METADATA_PREFIX):
+        return Unsent.METADATA
+    return Unsent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
+
+
+def _mapped_use(target: str | Mapping[str, str] | None) -> Use:
+    if target is None:
+        return Unsent.MAPPED_TO_NULL
+    if isinstance(target, str):
+        return MAPPABLE_FIELDS.get(target) or PropertyRef(None, target)
+    return PropertyRef(target.get("property_id"), target.get("property_name"))
+
+
+def uses_of(
+    stream: str, columns: Iterable[str], field_map: FieldMap, unmapped_columns: UnmappedColumns
+) -> dict[str, Use]:
+    """Return what each column of a stream is.
+
+    Raises:
+        MappingError: Columns get in each other's way, or a property cannot be addressed.
+    """
+    uses = {column: use_of(column, field_map, unmapped_columns) for column in columns}
+    if problems := [*_unaddressable(uses), *_doubles(uses), *_contradictions(uses)]:
+        message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
+        raise MappingError(message)
+    return uses
+
+
+def _unaddressable(uses: Mapping[str, Use]) -> Iterator[str]:
+    for column, use in uses.items():
+        if not isinstance(use, PropertyRef):
+            continue
+        if not use.property_id and not use.name:
+            yield (
+                f"column '{shown(column)}' would be a property without a name. Give it one in "
+                f"'field_map', or set it to null there."
+            )
+        elif shown(text := use.property_id or use.name or "") != text:
+            yield (
+                f"column '{shown(column)}' would be a property whose name cannot be written as "
+                "UTF-8. Give it another in 'field_map', or set it to null there."
+            )
+
+
+def _doubles(uses: Mapping[str, Use]) -> Iterator[str]:
+    columns_of: defaultdict[Hashable, list[str]] = defaultdict(list)
+    for column, use in uses.items():
+        if isinstance(use, ContactField):
+            columns_of[use].append(column)
+        elif isinstance(use, PropertyRef):
+            columns_of[use.address].append(column)
+    for columns in columns_of.values():
+        if len(columns) > 1:
+            yield (
+                f"columns {listed(columns)} would all be {described(uses[columns[0]])}. In "
+                "'field_map', set those that are not to null, or to another property."
+            )
+
+
+def _contradictions(uses: Mapping[str, Use]) -> Iterator[str]:
+    column_of = {use: column for column, use in uses.items()}
+    whole = column_of.get(ContactField.MOBILE)
+    number = column_of.get(ContactField.MOBILE_NUMBER)
+    code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
+    if whole is None:
+        return
+    if number is not None:
+        yield (
+            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(number)}' "
+            "is the number without its country code. In 'field_map', set one of them to null."
+        )
+    elif code is not None:
+        yield (
+            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(code)}' is "
+            f"its country code again. In 'field_map', set '{shown(whole)}' to 'mobile_number' if "
+            f"it holds national numbers, or '{shown(code)}' to null."
+        )
+
+
+# For people --------------------------------------------------------------------------------
+
+
+def shown(text: str) -> str:
+    """Return a name as it can be printed anywhere: lone surrogates and controls escaped."""
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as an enumeration.
+
+    >>> listed(["a", "b", "c"])
+    "'a', 'b' and 'c'"
+    """
+    quoted = [f"'{shown(name)}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def described(use: Use) -> str:
+    """Say what a column is, to follow "column x is"."""
+    match use:
+        case ContactField.PROPERTIES:
+            return "properties in the API's own shape"
+        case ContactField():
+            return f"the contact's {use}"
+        case Unsent():
+            return f"not sent ({use.value})"
+        case PropertyRef(property_id=None, name=name):
+            return f"property '{shown(name or '')}'"
+        case _:
+            return f"property {shown(use.property_id or '')}"

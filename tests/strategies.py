@@ -1,0 +1,114 @@
+"""What records can hold, for the property-based tests."""
+
+from __future__ import annotations
+
+import decimal
+import typing as t
+
+from hypothesis import strategies as st
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
+    [
+        "\ud800",
+        "\udfff half",
+        "\0",
+        "x" * 10_000,
+        "\u202e\u0645\u0631\u062d\u0628\u0627",
+        "\U0001f600",
+        " ",
+        "",
+    ]
+)
+"""Lone surrogates, NUL, right-to-left text, emoji and very long texts included."""
+
+ANY_DECIMAL = st.decimals(allow_nan=None, allow_infinity=None) | st.sampled_from(
+    [decimal.Decimal(text) for text in ("1E+999999", "-1E-999999", "sNaN", "12.50", "1.0", "-0.0")]
+)
+
+PLAIN: st.SearchStrategy[t.Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=2**62, max_value=2**70),
+    st.builds(lambda: 10**5000),  # its repr would raise
+    st.floats(),
+    ANY_DECIMAL,
+    ANY_TEXT,
+    st.datetimes(),
+    st.dates(),
+    st.times(),
+    st.uuids(),
+    st.binary(),
+)
+
+MEANT = st.sampled_from(
+    [
+        "ola@example.com",
+        " Kari@Example.org ",
+        '"a b"@example.com',
+        "+47 908 12 501",
+        "+44 7700 900123",
+        "07700 900123",
+        "+225 07 00 00 00 00",
+        "+1 202 555 0123 ext. 7",
+        "4790812501.0",
+        "\uff0b\uff14\uff17\uff19\uff10\uff18\uff11\uff12\uff15\uff10\uff11",
+        90812501,
+        47,
+        "47",
+        "yes",
+        "No",
+        "1",
+        "subscribed",
+        "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+        "2026-01-31T00:00:00Z",
+        [{"propertyname": "city", "propertyvalue": "Oslo"}],
+        '[{"propertyId": "x", "propertyValue": 12.50}]',
+    ]
+)
+"""Values with a chance to get past the first check."""
+
+DEEP: t.Any = []
+for _ in range(20_000):
+    DEEP = [DEEP]
+
+VALUES = MEANT | st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+
+FIELD_NAMES = [
+    "contact_id",
+    "mobile",
+    "mobile_country_code",
+    "mobile_number",
+    "email",
+    "mobile_opt_in",
+    "email_opt_in",
+    "list_id",
+]
+COLUMNS = (
+    st.sampled_from(
+        [
+            *FIELD_NAMES,
+            "Email",
+            "contactId",
+            "propertyfields",
+            "_sdc_deleted_at",
+            "_sdc_filename",
+            "phone",
+            "id",
+            "",
+        ]
+    )
+    | ANY_TEXT
+)
+TARGETS: st.SearchStrategy[t.Any] = st.one_of(
+    st.none(),
+    st.sampled_from(FIELD_NAMES),
+    ANY_TEXT,
+    st.builds(lambda name: {"property_name": name}, ANY_TEXT),
+    st.builds(lambda ref: {"property_id": str(ref)}, st.uuids()),
+)
+RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=10)
