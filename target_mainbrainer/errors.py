@@ -18,23 +18,27 @@ No message holds contact data, a token or a response body.
 
 from __future__ import annotations
 
-from singer_sdk.exceptions import ConfigurationError, FatalAPIError, RetriableAPIError
+from singer_sdk.exceptions import (
+    ConfigurationError,
+    ConfigValidationError,
+    FatalAPIError,
+    RetriableAPIError,
+)
 
 
 class TargetMainBrainerError(Exception):
     """Ends the run; its message is a full sentence that says what to do."""
 
 
-class SettingsError(TargetMainBrainerError, ConfigurationError):
+class SettingsError(TargetMainBrainerError, ConfigValidationError):
     """The settings are wrong.
 
     Attributes:
-        problems: One sentence for each thing that is wrong.
+        errors: One sentence for each thing that is wrong.
     """
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(" ".join(problems))
-        self.problems = problems
+        super().__init__(" ".join(problems), errors=problems)
 
 
 class MappingError(TargetMainBrainerError, ConfigurationError):

@@ -91,6 +91,7 @@ def compile_mapping(
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = overview.warnings_of(stream, uses, settings.field_map, is_open=is_open)
     mapping.hints = overview.hints_of(stream, uses, settings.field_map)
+    mapping.telling_columns = overview.telling_columns_of(uses)
     return mapping
 
 
@@ -103,6 +104,7 @@ class StreamMapping:
         summary: How every column is used, in lines for the log.
         warnings: What a person should look at before anything is sent.
         hints: Columns that may identify contacts, and how to map them.
+        telling_columns: Columns whose very numbers tell who somebody is; no log shows them.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class StreamMapping:
         self.summary: list[str] = []
         self.warnings: list[str] = []
         self.hints: list[str] = []
+        self.telling_columns: frozenset[str] = frozenset()
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop

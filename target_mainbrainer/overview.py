@@ -160,6 +160,17 @@ def lookalikes(uses: Mapping[str, Use]) -> list[tuple[str, ContactField]]:
     return found
 
 
+def telling_columns_of(uses: Mapping[str, Use]) -> frozenset[str]:
+    """Return the columns that hold mobile numbers, or look as if they did.
+
+    >>> sorted(telling_columns_of({"tel": ContactField.MOBILE, "id": PropertyRef(None, "id")}))
+    ['tel']
+    """
+    mobile = {ContactField.MOBILE, ContactField.MOBILE_NUMBER}
+    mapped = {column for column, use in uses.items() if use in mobile}
+    return frozenset(mapped | {column for column, field in lookalikes(uses) if field in mobile})
+
+
 def hints_of(stream: str, uses: Mapping[str, Use], field_map: FieldMap) -> list[str]:
     """Say how to map columns that look like identifiers; about what is mapped nothing is said."""
     looks = [(column, field) for column, field in lookalikes(uses) if column not in field_map]

@@ -13,10 +13,8 @@ import traceback
 import typing as t
 from email.utils import format_datetime
 
-import broken_server as server
 import pytest
 import requests
-from broken_server import OK, BrokenServer, Reply, Request, reply, script
 from typing_extensions import override
 
 from target_mainbrainer import errors, transport, wire
@@ -26,6 +24,8 @@ from target_mainbrainer.pacing import Pacer
 from target_mainbrainer.retrying import pause_before_retry, seconds_asked
 from target_mainbrainer.settings import Plan, Settings
 from target_mainbrainer.transport import Call, Transport
+from tests import broken_server as server
+from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,12 +9,12 @@ import typing as t
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import COLUMNS, DEEP, RECORDS, TARGETS, VALUES
 
 from target_mainbrainer.contact import Code, Contact, Mobile, PropertyRef, Rejection, identity_of
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping import Omitted, StreamMapping, compile_mapping
 from target_mainbrainer.settings import StreamSettings
+from tests.strategies import COLUMNS, DEEP, RECORDS, TARGETS, VALUES
 
 D = decimal.Decimal
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -12,11 +12,11 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DEEP, RECORDS, VALUES
 
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.validation import compile_validator
+from tests.strategies import DEEP, RECORDS, VALUES
 
 D = decimal.Decimal
 SCHEMA = {

@@ -12,7 +12,6 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ANY_TEXT, DEEP, VALUES
 
 from target_mainbrainer.contact import PropertyRef
 from target_mainbrainer.values import (
@@ -21,6 +20,7 @@ from target_mainbrainer.values import (
     parse_property_fields,
     property_text,
 )
+from tests.strategies import ANY_TEXT, DEEP, VALUES
 
 D = decimal.Decimal
 YES = ["true", "yes", "y", "1"]

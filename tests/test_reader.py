@@ -1,0 +1,169 @@
+"""The reader: bytes in, messages out, never blocked for long, and no line ever in an error."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+import typing as t
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from singer_sdk.io_base import SingerMessageType
+
+from target_mainbrainer.errors import InputError
+from target_mainbrainer.reader import CHUNK_BYTES, SingerLines
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(source: t.IO[str], reader: SingerLines | None = None) -> list[dict[str, t.Any]]:
+    messages: list[dict[str, t.Any]] = []
+    (reader or SingerLines()).process_lines(source, dict.fromkeys(_KINDS, messages.append))
+    return messages
+
+
+_KINDS = t.cast("list[str]", list(SingerMessageType))
+
+
+def file_of(tmp_path: Path, data: bytes) -> t.IO[str]:
+    path = tmp_path / "input.singer"
+    path.write_bytes(data)
+    return path.open(encoding="utf-8")
+
+
+def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
+    data = b'{"type":"STATE","value":{"a":1}}\n\n{"type":"STATE","value":{"a":2}}'
+    read_end, write_end = os.pipe()
+    os.write(write_end, data)
+    os.close(write_end)
+    with file_of(tmp_path, data) as file, os.fdopen(read_end, encoding="utf-8") as pipe:
+        expected = [{"type": "STATE", "value": {"a": n}} for n in (1, 2)]
+        assert read(file) == expected
+        assert read(pipe) == expected
+        assert read(io.StringIO(data.decode())) == expected
+
+
+@given(cuts=st.lists(st.integers(1, 60), max_size=8), count=st.integers(0, 5))
+def test_lines_are_whole_however_the_pipe_delivers_them(cuts: list[int], count: int) -> None:
+    data = b"".join(b'{"type":"STATE","value":{"n":%d}}\n' % n for n in range(count))
+    read_end, write_end = os.pipe()
+
+    def trickle() -> None:
+        rest = data
+        for cut in cuts:
+            os.write(write_end, rest[:cut])
+            rest = rest[cut:]
+        os.write(write_end, rest)
+        os.close(write_end)
+
+    writer = threading.Thread(target=trickle)
+    writer.start()
+    with os.fdopen(read_end, encoding="utf-8") as pipe:
+        messages = read(pipe)
+    writer.join()
+    assert [message["value"]["n"] for message in messages] == list(range(count))
+
+
+def test_a_line_longer_than_a_chunk_is_one_message(tmp_path: Path) -> None:
+    text = "x" * (3 * CHUNK_BYTES)
+    data = b'{"type":"STATE","value":{"a":"%s"}}\n' % text.encode()
+    with file_of(tmp_path, data) as file:
+        assert read(file)[0]["value"]["a"] == text
+
+
+def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
+    read_end, write_end = os.pipe()
+    reader = SingerLines()
+    ticks: list[float] = []
+
+    def tick() -> None:
+        ticks.append(time.monotonic())
+        if len(ticks) == 3:
+            os.close(write_end)
+
+    reader.tick = tick
+    with os.fdopen(read_end, encoding="utf-8") as pipe:
+        assert read(pipe, reader) == []
+    assert len(ticks) >= 3
+
+
+def test_what_a_tick_raises_ends_the_reading(tmp_path: Path) -> None:
+    reader = SingerLines()
+
+    def stop() -> None:
+        msg = "enough"
+        raise KeyError(msg)
+
+    reader.tick = stop
+    with file_of(tmp_path, b'{"type":"STATE","value":{}}\n') as file, pytest.raises(KeyError):
+        read(file, reader)
+
+
+def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
+    reader = SingerLines()
+    data = b'{"type":"STATE","value":{"a":1}}\n{"type":"STATE","value":{"a":2}}\n'
+    seen: list[dict[str, t.Any]] = []
+
+    def once(message: dict[str, t.Any]) -> None:
+        seen.append(message)
+        reader.is_done = True
+
+    with file_of(tmp_path, data) as file:
+        reader.process_lines(file, dict.fromkeys(_KINDS, once))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(b'{"type":"RECORD","x":12.50}', Decimal("12.50"), id="digits are kept"),
+        pytest.param(b'{"type":"RECORD","x":%d}' % 10**40, 10**40, id="beyond 64 bits"),
+        pytest.param(b'{"type":"RECORD","x":"\\ud800"}', "\ud800", id="lone surrogate"),
+        pytest.param(b'\xef\xbb\xbf{"type":"RECORD","x":1}', 1, id="byte order mark"),
+        pytest.param(b'{"type":"RECORD","x":Infinity}', float("inf"), id="no JSON, but written"),
+    ],
+)
+def test_what_taps_really_write_is_read(line: bytes, expected: t.Any) -> None:
+    assert SingerLines().decode(line)["x"] == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(b"kari@example.com\n", "is not valid JSON in UTF-8.", id="no JSON"),
+        pytest.param(
+            b'{"type":"RECORD","record":{"mail":"kari@example.com',
+            "is not valid JSON in UTF-8, and it is cut off: did the tap fail?",
+            id="cut off",
+        ),
+        pytest.param(b'["kari@example.com"]\n', "because it is no JSON object", id="a list"),
+        pytest.param(b'{"type":"RECROD","mail":"kari@example.com"}\n', "its 'type'", id="type"),
+        pytest.param(b'{"mail":"kari@example.com"}\n', "its 'type'", id="no type"),
+        pytest.param(b'{"type":["kari@example.com"]}\n', "its 'type'", id="odd type"),
+        pytest.param(b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8", id="no UTF-8"),
+        pytest.param(b"[" * 100_000 + b"\n", "is not valid JSON", id="too deep"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number_and_never_repeated(
+    tmp_path: Path, data: bytes, expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        file_of(tmp_path, b'{"type":"STATE","value":{}}\n' + data) as file,
+        pytest.raises(InputError) as caught,
+    ):
+        read(file)
+    assert str(caught.value).startswith("Line 2 of the input ")
+    assert expected in str(caught.value)
+    assert "kari" not in str(caught.value) + caplog.text
+
+
+def test_a_message_that_lacks_something_is_not_repeated_either() -> None:
+    message = {"type": "RECORD", "record": {"mail": "kari@example.com"}}
+    with pytest.raises(InputError, match="lacks 'stream'") as caught:
+        SingerLines.assert_line_requires(message, {"stream", "record"})
+    assert "kari" not in str(caught.value)
