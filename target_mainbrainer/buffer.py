@@ -1,0 +1,117 @@
+"""Contacts waiting to be sent: merged where the CRM would see one contact, in order otherwise."""
+
+from __future__ import annotations
+
+import typing as t
+
+from typing_extensions import override
+
+from target_mainbrainer.contact import merge
+
+if t.TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from target_mainbrainer.contact import Contact, Identity
+    from target_mainbrainer.ledger import Epoch
+
+
+class Origin(t.NamedTuple):
+    """The record that a contact, or a part of one, was made of.
+
+    Attributes:
+        epoch: What STATE waits for this record.
+        number: The record's number in its stream, counted from 1.
+        line: The RECORD message as it was read, for the rejects file.
+    """
+
+    epoch: Epoch
+    number: int
+    line: bytes
+
+
+class Entry:
+    """One contact on its way to the API, with every record that went into it."""
+
+    __slots__ = ("contact", "encoded", "identifiers", "origins")
+
+    def __init__(self, contact: Contact, identifiers: tuple[Hashable, ...], origin: Origin) -> None:
+        self.contact = contact
+        self.identifiers = identifiers
+        self.origins = [origin]
+        self.encoded: bytes | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Entry of {len(self.origins)} records>"
+
+
+class ContactBuffer:
+    """Contacts of one stream and one list, at most one for each identity.
+
+    Within one request the API documents neither an order nor what happens to two contacts that
+    turn out to be one (API note, section 8.1). So whatever may be a contact that is in here
+    already, under another identity, has to wait for the next batch; `fits` says so.
+
+    Attributes:
+        since: When the first contact came, by the clock of whoever asks.
+    """
+
+    def __init__(self, since: float = 0.0) -> None:
+        self.since = since
+        self._entries: dict[Identity, Entry] = {}
+        self._spellings: dict[tuple[Hashable, ...], Identity] = {}
+        self._keys: set[Hashable] = set()
+        self._keys_of_known: dict[Hashable, Identity] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The contacts in the order in which their identities first came."""
+        return list(self._entries.values())
+
+    @property
+    def keys(self) -> set[Hashable]:
+        """Every identifier of every contact in here."""
+        return self._keys.union(self._keys_of_known)
+
+    def fits(self, contact: Contact, identity: Identity, identifiers: tuple[Hashable, ...]) -> bool:
+        """Tell whether a contact can go into the same request as those that are here.
+
+        Contacts that share a mobile number or an e-mail address, but not an identity, are
+        different people to MainBrainer and fit. They may be one when a contact id is involved,
+        or when only the spelling differs, as nobody says whether that counts.
+        """
+        if contact.contact_id is None:
+            return not (
+                any(key in self._keys_of_known for key in identifiers)
+                if self._keys_of_known
+                else self._spellings.get(identifiers, identity) != identity
+            )
+        return not any(
+            key in self._keys or self._keys_of_known.get(key, identity) != identity
+            for key in identifiers
+        )
+
+    def add(
+        self,
+        contact: Contact,
+        identity: Identity,
+        identifiers: tuple[Hashable, ...],
+        origin: Origin,
+    ) -> None:
+        """Put a contact in, merged with the one of the same identity if there is one."""
+        entry = self._entries.get(identity)
+        if entry is None:
+            self._entries[identity] = Entry(contact, identifiers, origin)
+        else:
+            entry.contact = merge(entry.contact, contact)
+            entry.origins.append(origin)
+            if identifiers != entry.identifiers:
+                entry.identifiers = tuple({*entry.identifiers, *identifiers})
+        if contact.contact_id is None:
+            self._keys.update(identifiers)
+            self._spellings[identifiers] = identity
+        else:
+            self._keys_of_known.update(dict.fromkeys(identifiers, identity))

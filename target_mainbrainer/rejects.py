@@ -1,0 +1,233 @@
+"""Rejected records: on file as a Singer stream that can be loaded again, and in the log by groups.
+
+The file holds personal data, so it is made readable for its owner only; the log holds none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import typing as t
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from target_mainbrainer.decoding import decode_json
+from target_mainbrainer.errors import DeliveryError, SettingsError
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from target_mainbrainer.buffer import Origin
+    from target_mainbrainer.contact import Rejection
+    from target_mainbrainer.ledger import Ledger
+    from target_mainbrainer.report import Source
+
+KEYS_SHOWN = 5
+GROUPS_KEPT = 100
+"""Different reasons told apart in the log; servers may word each refusal differently."""
+
+
+class Group:
+    """Rejections of one stream with the same code and reason."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: list[str] = []
+
+
+class Rejects:
+    """Counts rejected records, and keeps them if there is a file to keep them in.
+
+    A record on file is settled once `sync` has flushed it to the disk. Without a file it is never
+    settled, so that STATE stays before it.
+    """
+
+    def __init__(self, path: str | None, *, allowed: int | None, ledger: Ledger) -> None:
+        self._allowed = allowed
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._schemas: dict[str, bytes] = {}
+        self._unsynced: list[Origin] = []
+        self._groups: dict[tuple[str, str, str], Group] = {}
+        self.count = 0
+        self.path = path
+        self._file = _open_for_appending(Path(path)) if path else None
+
+    def add(
+        self,
+        source: Source,
+        origins: Sequence[Origin],
+        rejection: Rejection,
+        *,
+        answer: Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Note rejected records, all of them parts of one contact.
+
+        Args:
+            source: Where they come from.
+            origins: The records.
+            rejection: Code and reason, without personal data.
+            answer: What the API said, word for word, for the file only.
+        """
+        with self._lock:
+            self.count += len(origins)
+            source.report.rejected[rejection.code] += len(origins)
+            self._note(source, origins, rejection)
+            if self._file is None:
+                return
+            note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
+            tail = b',"rejection":' + msgspec.json.encode(note) + b"}\n"
+            lines = [_without_end(origin.line) + tail for origin in origins]
+            if self._schemas.get(source.stream) != source.schema_line:
+                self._schemas[source.stream] = source.schema_line
+                lines.insert(0, source.schema_line.rstrip() + b"\n")
+            self._write(b"".join(lines))
+            self._unsynced.extend(origins)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None  # noqa: S101 - for the type checker
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> DeliveryError:
+        return DeliveryError(
+            f"The rejects file '{self.path}' cannot be written ({error.strerror}). STATE stays "
+            "before the records that are not on file; make room or set another 'rejects_path', "
+            "and run again."
+        )
+
+    def sync(self) -> None:
+        """Flush the file to the disk, and settle what is on it.
+
+        Raises:
+            DeliveryError: The file cannot be written.
+        """
+        if not self._unsynced or self._file is None:
+            return
+        with self._lock:
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise self._unwritable(error) from None
+            origins, self._unsynced = self._unsynced, []
+        self._ledger.settle(origins)
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        try:
+            self.sync()
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether more records are rejected than the settings allow."""
+        return self._allowed is not None and self.count > self._allowed
+
+    @property
+    def too_many(self) -> str:
+        """Why a run with too many rejections has failed."""
+        allowed = f"{self._allowed:,}" if self._allowed else "none"
+        records = "record was" if self.count == 1 else "records were"
+        kept = f" They are in '{self.path}'." if self.path else ""
+        advice = (
+            ""
+            if self.path
+            else " Correct them at the source, or set 'rejects_path' to set them aside and go on."
+        )
+        return (
+            f"{self.count:,} {records} rejected, and the settings allow {allowed} ('max_rejects')."
+            f"{kept} The reasons stand above.{advice}"
+        )
+
+    def _note(self, source: Source, origins: Iterable[Origin], rejection: Rejection) -> None:
+        key = (source.stream, rejection.code, rejection.reason)
+        if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
+            key = (source.stream, rejection.code, "For various reasons.")
+        group = self._groups.setdefault(key, Group())
+        for origin in origins:
+            group.count += 1
+            if len(group.names) < KEYS_SHOWN:
+                group.names.append(source.name_of(origin))
+
+    def describe(self) -> Iterator[str]:
+        """Yield one line for each kind of rejection, most frequent first; no personal data."""
+        groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
+        for (stream, code, reason), group in groups:
+            more = ", ..." if group.count > len(group.names) else ""
+            yield (
+                f"Rejected {group.count:,} of stream '{stream}', {code}: {reason} "
+                f"({', '.join(group.names)}{more})"
+            )
+
+    def by_code(self) -> Counter[str]:
+        """Count rejections by code."""
+        counts: Counter[str] = Counter()
+        for (_, code, _), group in self._groups.items():
+            counts[code] += group.count
+        return counts
+
+
+def _without_end(line: bytes) -> bytes:
+    r"""Return a JSON object without its closing brace, so that a member can be added.
+
+    >>> _without_end(b'{"type": "RECORD"} \n')
+    b'{"type": "RECORD"'
+    """
+    return line.rstrip()[:-1]
+
+
+def _open_for_appending(path: Path) -> t.BinaryIO:
+    """Open a rejects file, after taking away what a killed run has left half written.
+
+    That half line was never flushed, so STATE is still before its record and the next run reads
+    it again.
+
+    Raises:
+        SettingsError: The file cannot be opened for writing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        file = os.fdopen(descriptor, "r+b")
+        size = file.seek(0, os.SEEK_END)
+        tail = _last_line(file, size)
+        if tail and not tail.endswith(b"\n"):
+            if _is_json(tail):
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
+            else:
+                file.truncate(size - len(tail))
+        file.seek(0, os.SEEK_END)
+    except OSError as error:
+        problem = f"Setting 'rejects_path': '{path}' cannot be written ({error.strerror})."
+        raise SettingsError([problem]) from None
+    else:
+        return file
+
+
+def _last_line(file: t.BinaryIO, size: int) -> bytes:
+    """Return the last line of a file, without reading the rest of it."""
+    tail = b""
+    while size > 0:
+        step = min(65536, size)
+        size -= step
+        file.seek(size)
+        tail = file.read(step) + tail
+        newline = tail.rfind(b"\n", 0, len(tail) - 1)
+        if newline >= 0:
+            return tail[newline + 1 :]
+    return tail
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        decode_json(line)
+    except ValueError:
+        return False
+    return True
