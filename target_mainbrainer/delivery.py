@@ -1,0 +1,368 @@
+"""From buffer to outcome: batches in flight, in order, each record to exactly one outcome.
+
+```
+ reader ── submit ──▶ Line ──▶ senders ── isolation ──▶ client ──▶ outcome ──▶ Ledger ──▶ STATE
+            tick                                          └─▶ Confirmer ──────────▲
+                                                          └─▶ Rejects ────────────┘
+```
+
+The reading thread submits batches and, whenever it waits, ticks: it writes the STATE that is due
+and the progress line. It alone writes to stdout. Senders deliver one batch each at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import typing as t
+
+from target_mainbrainer import isolation, wire
+from target_mainbrainer.client import TooLarge
+from target_mainbrainer.contact import Rejection
+from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
+from target_mainbrainer.order import Line
+from target_mainbrainer.redact import redact, values_of
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_mainbrainer.buffer import Entry
+    from target_mainbrainer.client import MainBrainerClient
+    from target_mainbrainer.confirmation import Confirmer
+    from target_mainbrainer.ledger import Ledger, State
+    from target_mainbrainer.order import Batch, Destination
+    from target_mainbrainer.rejects import Rejects
+    from target_mainbrainer.report import RunReport
+    from target_mainbrainer.settings import Settings
+
+PLACES_BEYOND_SENDERS = 4
+"""Batches kept ready for the next free sender."""
+
+GRACE_SECONDS = 30.0
+"""How long a run that has to end waits for what is in flight."""
+
+STATE_INTERVAL_SECONDS = 2.0
+PROGRESS_INTERVAL_SECONDS = 10.0
+TICK_SECONDS = 0.5
+DOUBT_AFTER = 20
+"""Refusals without a pass in between, after which only one batch goes on."""
+
+logger = logging.getLogger("target-mainbrainer")
+
+
+class Route:
+    """What is known about one destination, and who may send there while that is in doubt.
+
+    Until a request has passed, and again after many refusals in a row, one batch at a time is
+    tried: a wrong list id or a missing right should cost a handful of requests, not twenty
+    batches' worth of searching.
+    """
+
+    def __init__(self) -> None:
+        self.experience = isolation.Experience()
+        self.passes = 0
+        self._refused_in_a_row = DOUBT_AFTER
+        self._holder: Batch | None = None
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    @property
+    def _is_trusted(self) -> bool:
+        return self._refused_in_a_row < DOUBT_AFTER
+
+    def wait_for_turn(self, batch: Batch) -> None:
+        """Wait until this batch may send.
+
+        Raises:
+            InterruptedRunError: The run ends before that.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_trusted or self._holder in {None, batch} or self._is_closed
+            )
+            if self._is_closed:
+                raise InterruptedRunError(_ENDED)
+            if not self._is_trusted:
+                self._holder = batch
+
+    def heard(self, *, passed: bool) -> None:
+        """Note an answer."""
+        with self._changed:
+            if passed:
+                self.passes += 1
+                self._refused_in_a_row = 0
+                self._changed.notify_all()
+            else:
+                self._refused_in_a_row += 1
+
+    def leave(self, batch: Batch) -> None:
+        """Let another batch have its turn."""
+        with self._changed:
+            if self._holder is batch:
+                self._holder = None
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any longer: the run ends."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+
+_ENDED = "The run ended before this batch could be sent."
+
+
+class Delivery:
+    """Delivers batches, several at once, and keeps account of every record in them.
+
+    Args:
+        settings: The run's settings.
+        client: Speaks to MainBrainer; shared by all senders.
+        ledger: Says which STATE may be written.
+        rejects: Takes rejected records.
+        report: Takes the counts.
+        confirmer: Follows accepted batches; None to let them be.
+        stop: Set when the run has to end: whoever waits for a limit or a retry gives up.
+        write_state: Writes a STATE message to stdout.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: MainBrainerClient,
+        *,
+        ledger: Ledger,
+        rejects: Rejects,
+        report: RunReport,
+        confirmer: Confirmer | None,
+        stop: threading.Event,
+        write_state: Callable[[State], None],
+        write_progress: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._rejects = rejects
+        self._report = report
+        self._confirmer = confirmer
+        self._stop = stop
+        self._write_state = write_state
+        self._write_progress = write_progress
+        self._clock = clock
+        self._most_senders = settings.max_concurrent_requests
+        self._confirm_timeout = settings.confirm_timeout_seconds
+        self._alone = settings.write_mode == "single"
+        self._line = Line(self._most_senders + PLACES_BEYOND_SENDERS)
+        self._senders: list[threading.Thread] = []
+        self._routes: dict[Destination, Route] = {}
+        self._counting = threading.Lock()
+        self._failure: BaseException | None = None
+        self._next_state = clock() + STATE_INTERVAL_SECONDS
+        self._next_progress = clock() + PROGRESS_INTERVAL_SECONDS
+
+    # The reading thread
+
+    def submit(self, batch: Batch) -> None:
+        """Queue a batch for delivery, waiting for a place if there is none.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        self._routes.setdefault(batch.destination, Route())
+        while not self._line.put(batch, wait_seconds=TICK_SECONDS):
+            self.tick()
+        if self._line.is_wanting_senders and len(self._senders) < self._most_senders:
+            sender = threading.Thread(target=self._work, name="sender", daemon=True)
+            self._senders.append(sender)
+            sender.start()
+
+    def tick(self) -> None:
+        """Do what is due: STATE, the progress line, and the end of a run that cannot go on.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        if self._failure is not None:
+            raise self._failure
+        now = self._clock()
+        if now >= self._next_state:
+            self._next_state = now + STATE_INTERVAL_SECONDS
+            self.write_due_state()
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_INTERVAL_SECONDS
+            self._write_progress()
+
+    def write_due_state(self) -> None:
+        """Write the newest STATE before which nothing is open, if there is a new one."""
+        self._rejects.sync()
+        if (state := self._ledger.take_due()) is not None:
+            self._write_state(state)
+
+    def finish(self) -> None:
+        """Deliver what is queued, wait for confirmations, and write the last STATE.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        while not self._line.wait_until_done(TICK_SECONDS):
+            self.tick()
+        self.tick()
+        if self._confirmer is not None:
+            deadline = self._clock() + self._confirm_timeout
+            while not self._confirmer.wait(TICK_SECONDS) and self._clock() < deadline:
+                self.tick()
+        self._end()
+
+    def abort(self) -> None:
+        """End a run that cannot go on: what is in flight finishes, nothing new begins."""
+        self._close()
+        self._line.wait_until_done(GRACE_SECONDS)
+        self._end()
+
+    def _close(self) -> None:
+        self._line.close()
+        self._stop.set()
+        for route in self._routes.values():
+            route.close()
+
+    def _end(self) -> None:
+        self._line.close()
+        if self._confirmer is not None:
+            self._confirmer.close()
+        self.write_due_state()
+
+    # The senders
+
+    def _work(self) -> None:
+        while (batch := self._line.take()) is not None:
+            try:
+                self._deliver(batch)
+            except InterruptedRunError as error:
+                if not self._stop.is_set():
+                    self._fail(error)
+            except BaseException as error:  # noqa: BLE001 - raised again by the reading thread
+                self._fail(error)
+            finally:
+                self._routes[batch.destination].leave(batch)
+                self._line.done(batch)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the run with the first error; nothing new is sent from here on."""
+        if self._failure is None:
+            self._failure = error
+        self._close()
+
+    def _deliver(self, batch: Batch) -> None:
+        route = self._routes[batch.destination]
+        search = isolation.deliver(
+            batch.entries,
+            experience=route.experience,
+            alone=self._alone,
+            passes=lambda: route.passes,
+        )
+        verdict: isolation.Verdict | None = None
+        try:
+            while True:
+                step = search.send(verdict)  # type: ignore[arg-type] # None starts or goes on
+                match step:
+                    case isolation.Send():
+                        verdict = self._send(batch, route, step)
+                    case isolation.Blame():
+                        self._blame(batch, step)
+                        verdict = None
+        except StopIteration:
+            return
+        except isolation.RequestAtFaultError as fault:
+            raise self._fault(batch, fault.signature) from None
+
+    def _send(self, batch: Batch, route: Route, send: isolation.Send) -> isolation.Verdict:
+        """Send one request, and book what passed."""
+        route.wait_for_turn(batch)
+        answer = self._post(batch, send)
+        match answer:
+            case wire.Accepted():
+                route.heard(passed=True)
+                self._book(batch, send.entries, answer)
+                return isolation.Verdict(passed=True)
+            case TooLarge():
+                return isolation.Verdict(passed=False, too_large=True)
+            case wire.Refusal():
+                route.heard(passed=False)
+                suspects = wire.find_suspects(answer, [entry.contact for entry in send.entries])
+                return isolation.Verdict(
+                    passed=False,
+                    signature=(answer.status, answer.message),
+                    suspects=[send.entries[place] for place in suspects],
+                )
+
+    def _post(self, batch: Batch, send: isolation.Send) -> wire.Accepted | wire.Refusal | TooLarge:
+        list_id, webhook_url = batch.destination
+        if send.alone:
+            (entry,) = send.entries
+            return self._client.post_contact(wire.encode_single(entry.contact, list_id=list_id))
+        for entry in send.entries:
+            if entry.encoded is None:
+                entry.encoded = wire.encode_contact(entry.contact)
+        parts = [t.cast("bytes", entry.encoded) for entry in send.entries]
+        body = wire.encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
+        return self._client.post_batch(body, size=len(parts))
+
+    # Outcomes
+
+    def _book(self, batch: Batch, entries: Sequence[Entry], answer: wire.Accepted) -> None:
+        """Book contacts that the API has taken, but for those that its answer names as invalid."""
+        report = batch.source.report
+        invalid = answer.invalid_contact_ids
+        unknown = [entry for entry in entries if invalid and entry.contact.contact_id in invalid]
+        taken = [entry for entry in entries if entry not in unknown] if unknown else entries
+        origins = [origin for entry in taken for origin in entry.origins]
+        with self._counting:
+            report.accepted += len(taken)
+            report.merged += len(origins) - len(taken)
+            named = {p.name or p.property_id or "?" for p in answer.invalid_properties}
+            report.ignored_properties.update(named)
+        for entry in unknown:
+            self._rejects.add(batch.source, entry.origins, _UNKNOWN_CONTACT_ID)
+        if self._confirmer is not None and isinstance(answer, wire.BatchAccepted):
+            if answer.batch_id is not None:
+                self._confirmer.watch(
+                    answer.batch_id,
+                    contacts=len(entries),
+                    named_invalid=len(unknown),
+                    report=report,
+                    origins=origins,
+                )
+            else:
+                self._confirmer.cannot_follow(len(entries), report)
+            if self._confirmer.is_required:
+                return
+        self._ledger.settle(origins)
+
+    def _blame(self, batch: Batch, blame: isolation.Blame) -> None:
+        """Book a contact that was refused alone."""
+        status, message = t.cast("tuple[int, str]", blame.signature)
+        said = redact(message, values_of([blame.entry.contact]))
+        words = f"MainBrainer said: {said}" if said else "MainBrainer gave no reason."
+        rejection = Rejection(f"refused_{status}", f"Refused alone with status {status}. {words}")
+        answer = {"status": status, "message": message}
+        self._rejects.add(batch.source, blame.entry.origins, rejection, answer=answer)
+
+    def _fault(self, batch: Batch, signature: object) -> RequestRefusedError:
+        status, message = t.cast("tuple[int, str]", signature)
+        said = redact(message, values_of([entry.contact for entry in batch.entries]))
+        words = f" MainBrainer said: {said}" if said else ""
+        list_id = batch.destination.list_id
+        place = f"list {list_id}" if list_id else "no list"
+        return RequestRefusedError(
+            f"MainBrainer refuses every contact of stream '{batch.source.stream}' for {place} in "
+            f"the same words, with status {status}, so the fault is not the contacts'.{words} "
+            "Check 'list_id', the property names in 'field_map', and what the account and its "
+            "token may do."
+        )
+
+
+_UNKNOWN_CONTACT_ID = Rejection(
+    "unknown_contact_id",
+    "MainBrainer took the batch but named this contact's id as invalid, so it was not updated.",
+)

@@ -1,0 +1,209 @@
+"""One run, put together: everything between the sinks and MainBrainer, and how the run ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import typing as t
+from functools import partial
+from pathlib import Path
+
+from target_mainbrainer.client import MainBrainerClient
+from target_mainbrainer.confirmation import Confirmer
+from target_mainbrainer.delivery import Delivery
+from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.ledger import Ledger
+from target_mainbrainer.pacing import Pacer
+from target_mainbrainer.rejects import Rejects
+from target_mainbrainer.report import RunReport, Source
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from target_mainbrainer.ledger import State
+    from target_mainbrainer.sandbox.running import RunningSandbox
+    from target_mainbrainer.settings import Settings
+
+SPARE_SHARE = 0.9
+"""Share of the plan's requests in use, below which batch statuses may be asked for."""
+
+logger = logging.getLogger("target-mainbrainer")
+
+
+class Run:
+    """The parts of one run, and what it has come to when it ends."""
+
+    def __init__(self, settings: Settings, write_state: Callable[[State], None]) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.report = RunReport()
+        self.rejects = Rejects(
+            settings.rejects_path, allowed=settings.rejects_allowed, ledger=self.ledger
+        )
+        self._started = time.monotonic()
+        self._sandbox = _start_sandbox(settings.sandbox_path) if settings.sandbox_path else None
+        stop = threading.Event()
+        self._pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
+        self._client = MainBrainerClient(
+            settings,
+            base_url=self._sandbox.url if self._sandbox else None,
+            token=self._sandbox.token if self._sandbox else None,
+            pacer=self._pacer,
+            stop=stop,
+        )
+        self._confirmer = None
+        is_required = settings.confirm_batches == "require"
+        if settings.confirm_batches != "none":
+            self._confirmer = Confirmer(
+                partial(self._client.batch_status, wait=is_required),
+                # While sending needs the whole budget, questions wait, unless STATE waits too.
+                lambda: is_required or self._pacer.share_used < SPARE_SHARE,
+                is_required=is_required,
+                ledger=self.ledger,
+                clock=time.monotonic,
+                askers=settings.max_concurrent_requests,
+            )
+        self.delivery = Delivery(
+            settings,
+            self._client,
+            ledger=self.ledger,
+            rejects=self.rejects,
+            report=self.report,
+            confirmer=self._confirmer,
+            stop=stop,
+            write_state=write_state,
+            write_progress=self._log_progress,
+            clock=time.monotonic,
+        )
+
+    def source(
+        self,
+        stream: str,
+        schema_line: bytes,
+        key_properties: Sequence[str],
+        telling: Collection[str],
+    ) -> Source:
+        """Return a stream as its last SCHEMA message announces it."""
+        report = self.report.stream(stream)
+        return Source(stream, schema_line, key_properties, telling, report)
+
+    def finish(self) -> None:
+        """End a run whose input was read to its end, or far enough.
+
+        Raises:
+            DeliveryError: Not every contact is in.
+            TargetMainBrainerError: The run cannot go on; `abort` it.
+        """
+        self.delivery.finish()
+        self._conclude()
+        if problems := list(self._problems()):
+            raise DeliveryError(" ".join(problems))
+
+    def abort(self) -> None:
+        """End a run that cannot go on."""
+        self.delivery.abort()
+        self._conclude()
+
+    def _problems(self) -> Iterator[str]:
+        """Say why a run that came to its end has failed nevertheless."""
+        if self.rejects.is_too_many:
+            yield self.rejects.too_many
+        if self._confirmer is not None and self._confirmer.is_required:
+            yield from self._confirmer.problems()
+        for name, stream in self.report.streams.items():
+            if stream.read != stream.accounted_for:
+                yield (
+                    f"The counts of stream '{name}' do not add up: {stream.read:,} records read, "
+                    f"{stream.accounted_for:,} accounted for. This is a fault of this target; "
+                    "STATE is held back. Please report it."
+                )
+
+    def _conclude(self) -> None:
+        """Close everything, and say what became of every record."""
+        try:
+            self.rejects.close()
+        finally:
+            self._client.close()
+            if self._sandbox is not None:
+                self._sandbox.close()
+            for line in self.rejects.describe():
+                logger.warning("%s", line)
+            for line in self._ignored_properties():
+                logger.warning("%s", line)
+            for line in self.report.table():
+                logger.info("%s", line)
+            logger.info("%s", self._effort())
+            if self.settings.report_path:
+                _write_json(Path(self.settings.report_path), self.as_dict())
+
+    def _ignored_properties(self) -> Iterator[str]:
+        for name, stream in self.report.streams.items():
+            for ignored, batches in stream.ignored_properties.most_common():
+                yield (
+                    f"MainBrainer named property '{ignored}' of stream '{name}' as invalid in "
+                    f"{batches:,} batches and ignored it. Check its name or id in 'field_map'."
+                )
+
+    @property
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self._started, 0.001)
+
+    def _log_progress(self) -> None:
+        accepted = self.report.total("accepted")
+        logger.info(
+            "%s accepted, %s rejected, %.0f contacts a second, %.0f %% of the plan's requests "
+            "used in the last 10 s.",
+            f"{accepted:,}",
+            f"{self.rejects.count:,}",
+            accepted / self._seconds,
+            100 * self._pacer.share_used,
+        )
+
+    def _effort(self) -> str:
+        stats = self._client.stats
+        seconds = self._seconds
+        return (
+            f"{stats.requests:,} requests, {stats.retries:,} retries, "
+            f"{self._pacer.waited_seconds:.0f} s waited for the limits, {seconds:.1f} s in all, "
+            f"{self.report.total('accepted') / seconds:,.0f} contacts a second."
+        )
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the summary for the report file."""
+        stats = self._client.stats
+        return {
+            "streams": {name: stream.as_dict() for name, stream in self.report.streams.items()},
+            "requests": stats.requests,
+            "retries": stats.retries,
+            "seconds": round(self._seconds, 3),
+            "seconds_waited_for_limits": round(self._pacer.waited_seconds, 3),
+            "contacts_per_second": round(self.report.total("accepted") / self._seconds, 1),
+            "states_held_back": self.ledger.open_states,
+        }
+
+
+def _start_sandbox(path: str) -> RunningSandbox:
+    """Start a local MainBrainer; the one place where the target knows of the sandbox.
+
+    Raises:
+        SettingsError: The extra `sandbox` is not installed, or the file cannot be used.
+    """
+    from target_mainbrainer import sandbox  # noqa: PLC0415 - only a rehearsal needs it
+
+    try:
+        return sandbox.start(path)
+    except (ImportError, OSError, ValueError) as error:
+        msg = f"Setting 'sandbox_path': {error}"
+        raise SettingsError([msg]) from None
+
+
+def _write_json(path: Path, content: dict[str, t.Any]) -> None:
+    """Write a file whole or not at all."""
+    try:
+        beside = path.with_name(f".{path.name}.part")
+        beside.write_text(json.dumps(content, indent=2) + "\n")
+        beside.replace(path)
+    except OSError as error:
+        logger.warning("The report '%s' cannot be written (%s).", path, error.strerror)

@@ -1,0 +1,154 @@
+"""`ContactsSink`: the records of one stream become contacts, and wait here for their batch."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.sinks import BatchSink
+from typing_extensions import override
+
+from target_mainbrainer.buffer import ContactBuffer, Origin
+from target_mainbrainer.contact import Contact, Rejection, identifiers_of, identity_of
+from target_mainbrainer.mapping import Omitted, compile_mapping
+from target_mainbrainer.order import Batch, Destination
+from target_mainbrainer.settings import ADVISED_BATCH_SIZE
+from target_mainbrainer.validation import compile_validator
+
+if t.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_mainbrainer.contact import Identity
+    from target_mainbrainer.target import TargetMainBrainer
+
+LONGEST_WAIT_SECONDS = 10.0
+"""How long a contact waits for its batch to fill up; STATE waits with it."""
+
+
+class ContactsSink(BatchSink):
+    """Maps the records of one stream to contacts and buffers them until a batch is full.
+
+    A buffer for each list: usually one, more when a column names the list.
+    """
+
+    MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
+
+    def __init__(
+        self,
+        target: TargetMainBrainer,
+        stream_name: str,
+        schema: dict[str, t.Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        super().__init__(target, stream_name, schema, key_properties)
+        self._run = target.current_run
+        self._lines = target.lines
+        self._buffers: dict[str | None, ContactBuffer] = {}
+        self._settings = target.settings.for_stream(stream_name)
+        self._destination = Destination(self._settings.list_id, self._settings.webhook_url)
+        # The SDK makes a sink, too, for a stream that a stream map removes; no record will come.
+        self._is_removed = any(
+            isinstance(stream_map, RemoveRecordTransform)
+            for stream_map in target.mapper.stream_maps.get(stream_name, ())
+        )
+        if not self._is_removed:
+            self._compile()
+
+    def _compile(self) -> None:
+        key = list(self.key_properties)
+        schema = self.schema if self.include_sdc_metadata_properties else self.original_schema
+        self._mapping = compile_mapping(self.stream_name, schema, key, self._settings)
+        self._find_misfit = None
+        if self.validate_schema:
+            self._find_misfit = compile_validator(schema, key, stream=self.stream_name)
+        self._source = self._run.source(
+            self.stream_name, self._lines.line, key, self._mapping.telling_columns
+        )
+        self._report = self._source.report
+
+    @override
+    def get_validator(self) -> None:
+        """Leave validation to `compile_validator`: the SDK's is slow, and logs what it refuses."""
+
+    @override
+    def setup(self) -> None:
+        """Say once how every column of the stream is used."""
+        if self._is_removed:
+            return
+        for line in (*self._mapping.summary, *self._mapping.hints):
+            self.logger.info("%s", line)
+        for line in self._mapping.warnings:
+            self.logger.warning("%s", line)
+
+    def process_message(self, record: dict[str, t.Any], message: dict[str, t.Any]) -> None:
+        """Process a record, with the SDK's metadata columns if they are asked for."""
+        if self.include_sdc_metadata_properties:
+            record = dict(record)
+            self._add_sdc_metadata_to_record(record, message, {})
+        self.process_record(record, {})
+
+    @override
+    def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
+        """Count a record, and buffer it as a contact, set it aside, or leave it out."""
+        origin = self._count()
+        misfit = self._find_misfit(record) if self._find_misfit is not None else None
+        outcome = misfit or self._mapping.map_record(record)
+        match outcome:
+            case Contact():
+                self._buffer(outcome, origin)
+            case Rejection():
+                self._run.rejects.add(self._source, [origin], outcome)
+            case Omitted.DELETED:
+                self._report.omitted += 1
+                self._run.ledger.settle([origin])
+
+    def reject(self, rejection: Rejection) -> None:
+        """Count a record that did not get as far as `process_record`, and set it aside."""
+        self._run.rejects.add(self._source, [self._count()], rejection)
+
+    def _count(self) -> Origin:
+        self._report.read += 1
+        epoch = self._run.ledger.epoch
+        epoch.read += 1
+        return Origin(epoch, self._report.read, self._lines.line)
+
+    def _buffer(self, contact: Contact, origin: Origin) -> None:
+        identity = t.cast("Identity", identity_of(contact))  # mapping lets no other through
+        identifiers = identifiers_of(contact)
+        list_id = contact.list_id
+        buffer = self._buffers.get(list_id)
+        if buffer is not None and not buffer.fits(contact, identity, identifiers):
+            self._send(list_id)
+            buffer = None
+        if buffer is None:
+            buffer = self._buffers[list_id] = ContactBuffer(since=time.monotonic())
+        buffer.add(contact, identity, identifiers, origin)
+        if len(buffer) >= self.max_size:
+            self._send(list_id)
+
+    def _send(self, list_id: str | None) -> None:
+        """Hand a buffer over for delivery."""
+        buffer = self._buffers.pop(list_id)
+        destination = self._destination
+        if list_id is not None:
+            destination = destination._replace(list_id=list_id)
+        self._run.delivery.submit(Batch(buffer.entries, buffer.keys, destination, self._source))
+
+    @override
+    def process_batch(self, context: dict[str, t.Any]) -> None:
+        """Hand over every buffer that holds anything."""
+        for list_id in list(self._buffers):
+            self._send(list_id)
+
+    @property
+    @override
+    def current_size(self) -> int:
+        """How many contacts wait here, after merging."""
+        return sum(len(buffer) for buffer in self._buffers.values())
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a contact has waited long enough for its batch to fill up."""
+        limit = time.monotonic() - LONGEST_WAIT_SECONDS
+        return any(buffer.since <= limit for buffer in self._buffers.values())

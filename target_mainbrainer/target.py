@@ -1,0 +1,274 @@
+"""`TargetMainBrainer`: the Singer side of the target: settings, messages, STATE and signals.
+
+What is overridden of the SDK, and why:
+
+- `_validate_config`: the SDK's own errors repeat the value, secrets included.
+- `_process_record_message`: the SDK validates slowly, parses every date, strips
+  `_sdc_deleted_at` and ends the run at the first record that does not fit.
+- `_process_batch_message`: the SDK's passes stream maps and validation by, and holds whole files.
+- `_process_state_message`, `process_endofpipe`: STATE is written by `Delivery`, as soon as
+  everything before it is delivered, and never before; the SDK writes it when it drains.
+- `_handle_termination`: the SDK's drains inside the signal handler and writes STATE for records
+  that were never sent (meltano/sdk#3775).
+- `invoke`, `cb_config`: a mistake of the user's ends in a sentence, not in a traceback.
+
+`tests/test_sdk.py` fails when one of these changes under us.
+"""
+
+from __future__ import annotations
+
+import copy
+import signal
+import sys
+import traceback
+import typing as t
+from functools import cached_property
+from pathlib import Path
+
+import click
+from singer_sdk.exceptions import RecordsWithoutSchemaException, SingerSDKError
+from singer_sdk.helpers.capabilities import PluginCapabilities
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.singerlib.json import serialize_json
+from singer_sdk.target_base import Target
+from typing_extensions import override
+
+from target_mainbrainer import batch_files
+from target_mainbrainer.contact import Rejection
+from target_mainbrainer.errors import InterruptedRunError, SettingsError, TargetMainBrainerError
+from target_mainbrainer.reader import SingerLines
+from target_mainbrainer.run import Run
+from target_mainbrainer.settings import SETTINGS, Settings, check_config
+from target_mainbrainer.sinks import ContactsSink
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from target_mainbrainer.reader import Message
+
+    Transform: t.TypeAlias = Callable[[dict[str, t.Any]], dict[str, t.Any] | None]
+
+
+class TargetMainBrainer(Target):
+    """Singer target for the MainBrainer CRM: upserts contacts, in batches."""
+
+    name = "target-mainbrainer"
+    config_jsonschema = copy.deepcopy(SETTINGS)
+    default_sink_class = ContactsSink
+    message_reader_class = SingerLines
+    capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
+
+    def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
+        super().__init__(**kwargs)
+        self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
+        self.settings = Settings.from_config(self.config)
+        self.lines = t.cast("SingerLines", self.message_reader)
+        self.lines.tick = self._tick
+        self._roads: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
+        self._signal: str | None = None
+
+    @cached_property
+    def current_run(self) -> Run:
+        """The run, which begins with the first SCHEMA or STATE message."""
+        return Run(self.settings, self._write_state_message)
+
+    # Messages
+
+    @override
+    def _process_schema_message(self, message_dict: Message) -> None:
+        self.lines.require(message_dict, stream=str, schema=dict)
+        super()._process_schema_message(message_dict)
+        while self._sinks_to_clear:
+            # The old sink's contacts come first; the SDK would leave them waiting.
+            self.drain_one(self._sinks_to_clear.pop(0))
+        stream = message_dict["stream"]
+        self._roads[stream] = [
+            (
+                None
+                if isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
+                else stream_map.transform,
+                t.cast("ContactsSink", self.get_sink(stream_map.stream_alias)),
+            )
+            for stream_map in self.mapper.stream_maps[stream]
+            if not isinstance(stream_map, RemoveRecordTransform)
+        ]
+
+    @override
+    def _process_record_message(self, message_dict: Message) -> None:
+        record = message_dict.get("record")
+        roads = self._roads.get(message_dict.get("stream", ""))
+        if roads is None or type(record) is not dict:
+            self.lines.require(message_dict, stream=str, record=dict)
+            msg = (
+                f"A record of stream '{message_dict['stream']}' came before the stream's SCHEMA "
+                "message. Check that the tap follows the Singer specification."
+            )
+            raise RecordsWithoutSchemaException(msg)
+        for transform, sink in roads:
+            mapped: dict[str, t.Any] | None = record
+            if transform is not None:
+                try:
+                    mapped = transform(copy.copy(record))
+                except Exception as error:  # noqa: BLE001 - any expression can fail on any record
+                    sink.reject(
+                        Rejection(
+                            "stream_map_failed",
+                            f"A stream map cannot be applied to it ({type(error).__name__}).",
+                        )
+                    )
+                    continue
+            if mapped is not None:
+                sink.process_message(mapped, message_dict)
+        if self.current_run.rejects.is_too_many:
+            self.lines.is_done = True
+
+    @override
+    def _process_batch_message(self, message_dict: Message) -> None:
+        self.lines.require(message_dict, stream=str, encoding=dict, manifest=list)
+        for line in batch_files.record_messages(message_dict, self.config.get("batch_config")):
+            self.lines.handle_again(line, self._process_record_message)
+            if self.lines.is_done:
+                break
+
+    @override
+    def _process_state_message(self, message_dict: Message) -> None:
+        self.lines.require(message_dict, value=dict)
+        if message_dict["value"]:  # an empty STATE would wipe the bookmarks (meltano/sdk#3000)
+            self.current_run.ledger.close_epoch(message_dict["value"])
+
+    @override
+    def _process_activate_version_message(self, message_dict: Message) -> None:
+        """Contacts are upserted and never deleted, so there is no version to activate."""
+
+    @override
+    def _write_state_message(self, state: Message) -> None:
+        sys.stdout.write(f"{serialize_json(state)}\n")
+        sys.stdout.flush()
+
+    # The run
+
+    def run(self, file_input: t.IO[str] | None = None) -> None:
+        """Read the input to its end and deliver it; end in good order if that fails.
+
+        Raises:
+            TargetMainBrainerError: Not every contact is in, and why.
+        """
+        if file_input is not None and self._is_rejects_file(file_input):
+            raise SettingsError(
+                ["The input is the rejects file itself ('rejects_path'). Rename it, then load it."]
+            )
+        try:
+            self.listen(file_input)
+        except BaseException:
+            if "current_run" in self.__dict__:
+                self.current_run.abort()
+            raise
+
+    def _is_rejects_file(self, file_input: t.IO[str]) -> bool:
+        path = self.settings.rejects_path
+        try:
+            return bool(path) and Path(str(path)).samefile(file_input.name)
+        except (OSError, AttributeError):
+            return False
+
+    @override
+    def process_endofpipe(self) -> None:
+        """Deliver what is buffered, and bring the run to its end."""
+        self.drain_all(is_endofpipe=True)
+        if "current_run" in self.__dict__:
+            self.current_run.finish()
+
+    def _tick(self) -> None:
+        """Let the run do what is due, while reading and while the tap is silent.
+
+        Raises:
+            InterruptedRunError: A signal asked for the end.
+            TargetMainBrainerError: The run cannot go on.
+        """
+        if self._signal is not None:
+            msg = (
+                f"Ended by {self._signal}: reading has stopped, and STATE stands where everything "
+                "before it is delivered. The next run goes on from there."
+            )
+            raise InterruptedRunError(msg)
+        if "current_run" not in self.__dict__:
+            return
+        for sink in self._sinks_active.values():
+            if t.cast("ContactsSink", sink).is_overdue:
+                self.drain_one(sink)
+        self.current_run.delivery.tick()
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            sys.exit(1)  # asked twice
+        self._signal = signal.Signals(signum).name
+
+    # Settings and the command line
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        problems = list(check_config(self._config, schema=schema))
+        if problems and raise_errors:
+            raise SettingsError(problems)
+        if not problems:
+            self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
+            super()._validate_config(raise_errors=raise_errors)  # fills in the defaults
+        return problems
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override] # as the SDK's own targets do
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        file_input: t.IO[str] | None = None,
+    ) -> None:
+        """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
+        super(Target, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        given = config or _ConfigInput()
+        try:
+            cls(config=given.config, parse_env_config=given.parse_env).run(file_input)
+        except Exception as error:  # noqa: BLE001 - every end is explained
+            for sentence in explain(error):
+                cls.logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
+            sys.exit(1)
+
+    @classmethod
+    @override
+    def cb_config(
+        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
+    ) -> _ConfigInput:
+        """Read the configuration files."""
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not valid JSON"
+            msg = f"The configuration cannot be read: {reason}."
+            raise click.BadParameter(msg, ctx, param) from None
+
+
+def explain(error: BaseException) -> list[str]:
+    """Say how a run ended, without personal data and without a traceback for a user's mistake.
+
+    The text of an unexpected error may hold anything, so only its kind and place are told.
+    """
+    if isinstance(error, SettingsError):
+        return error.errors
+    if isinstance(error, TargetMainBrainerError | SingerSDKError):
+        return [str(error)]
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+    return [
+        (
+            f"Unexpected {type(error).__name__}. This is a fault of target-mainbrainer; please "
+            f"report it with these places: {' > '.join(places)}"
+        )
+    ]

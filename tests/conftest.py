@@ -1,0 +1,79 @@
+"""Fixtures: a fresh MainBrainer on loopback, and the target as Singer and a shell see it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import typing as t
+
+import pytest
+from singer_sdk.plugin_base import _ConfigInput
+
+from target_mainbrainer import sandbox
+from target_mainbrainer.target import TargetMainBrainer
+from tests.singer import Ended
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from target_mainbrainer.sandbox.running import RunningSandbox
+    from tests.singer import Record, RunTarget
+
+
+@pytest.fixture
+def start_crm(tmp_path: Path) -> Iterator[Callable[..., RunningSandbox]]:
+    """Start a MainBrainer with switches of its own."""
+    running: list[RunningSandbox] = []
+
+    def start(**options: t.Any) -> RunningSandbox:
+        path = tmp_path / f"crm{len(running)}.db"
+        running.append(sandbox.start(path, **({"keep_bodies": True} | options)))
+        return running[-1]
+
+    yield start
+    for crm in running:
+        crm.close()
+
+
+@pytest.fixture
+def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """A fresh MainBrainer on loopback, without limits."""
+    return start_crm(plan="unlimited")
+
+
+@pytest.fixture
+def settings(crm: RunningSandbox) -> Record:
+    """Settings that reach the CRM."""
+    return {
+        "api_url": crm.url,
+        "access_token": crm.token,
+        "rate_limit_requests": 0,
+        "confirm_batches": "none",
+    }
+
+
+@pytest.fixture
+def run_target(
+    settings: Record, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> RunTarget:
+    """Run the target as its command does: Singer lines in; STATE, log and exit code out."""
+
+    def run(*lines: str, **config: t.Any) -> Ended:
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+        capsys.readouterr()
+        code = 0
+        try:
+            TargetMainBrainer.invoke(
+                config=_ConfigInput(config=settings | config),
+                file_input=io.StringIO("".join(f"{line}\n" for line in lines)),
+            )
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        states = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+        return Ended(code, states, caplog.text, errors)
+
+    return run

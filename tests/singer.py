@@ -1,0 +1,76 @@
+"""Singer messages to send in, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Record: t.TypeAlias = "dict[str, t.Any]"
+
+PEOPLE = {
+    "id": {"type": "integer"},
+    "email": {"type": ["string", "null"]},
+    "mobile": {"type": ["string", "null"]},
+    "email_opt_in": {"type": ["boolean", "null"]},
+    "firstname": {"type": ["string", "null"]},
+}
+
+
+def schema(
+    properties: Record | None = None,
+    *,
+    stream: str = "people",
+    key: Iterable[str] = ("id",),
+    **more: t.Any,
+) -> str:
+    """A SCHEMA message."""
+    body = {"type": "object", "properties": properties or PEOPLE, **more}
+    return json.dumps(
+        {"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": list(key)}
+    )
+
+
+def record(stream: str = "people", **columns: t.Any) -> str:
+    """A RECORD message."""
+    return json.dumps({"type": "RECORD", "stream": stream, "record": columns})
+
+
+def state(**value: t.Any) -> str:
+    """A STATE message."""
+    return json.dumps({"type": "STATE", "value": value})
+
+
+def person(number: int, **more: t.Any) -> str:
+    """A RECORD message of a person that nobody is."""
+    columns: Record = {
+        "id": number,
+        "email": f"p{number}@example.com",
+        "firstname": f"First{number}",
+    }
+    return record(**(columns | more))
+
+
+@dataclass
+class Ended:
+    """What a run left behind."""
+
+    code: int
+    states: list[Record]
+    log: str
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def error(self) -> str:
+        """The one error that ended the run."""
+        assert len(self.errors) == 1, self.errors
+        return self.errors[0]
+
+
+class RunTarget(t.Protocol):
+    """Runs the target on lines of input."""
+
+    def __call__(self, *lines: str, **config: t.Any) -> Ended: ...

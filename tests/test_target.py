@@ -1,0 +1,298 @@
+"""Singer lines in; requests, STATE, log and exit code out."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tests.singer import person, record, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_mainbrainer.sandbox.running import RunningSandbox
+    from tests.singer import RunTarget
+
+
+def bodies(crm: RunningSandbox, path: str = "/contacts/batch") -> list[dict[str, t.Any]]:
+    return [request.body for request in crm.requests() if request.path == path]
+
+
+def emails(crm: RunningSandbox) -> list[str]:
+    return [contact["email"] for contact in crm.contacts()]
+
+
+def test_records_arrive_as_contacts_and_state_follows(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    ended = run_target(schema(), *(person(n) for n in range(250)), state(bookmark=250))
+    assert ended.code == 0
+    assert ended.states == [{"bookmark": 250}]
+    assert len(crm.contacts()) == 250
+    assert sorted(len(body["createUpdateContacts"]) for body in bodies(crm)) == [50, 100, 100]
+
+
+def test_a_second_run_updates_and_inserts_nothing(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    lines = (schema(), *(person(n) for n in range(30)))
+    report = tmp_path / "report.json"
+    counts = []
+    for _ in range(2):
+        ended = run_target(*lines, confirm_batches="require", report_path=str(report))
+        assert ended.code == 0
+        stream = json.loads(report.read_text())["streams"]["people"]
+        counts.append((stream["inserted"], stream["updated"]))
+    assert counts == [(30, 0), (0, 30)]
+    assert len(crm.contacts()) == 30
+
+
+def test_the_batch_of_the_api_page_is_reproduced(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """The page's sample request, but for the empty e-mail address, which is left out (C21)."""
+    sample = json.loads(SAMPLE)
+    columns: dict[str, t.Any] = {key: {} for key in sample["createUpdateContacts"][0]}
+    ended = run_target(
+        schema(columns, key=()),
+        *(record(**contact) for contact in sample["createUpdateContacts"]),
+        list_id=sample["listId"],
+        webhook_url=sample["webhookUrl"],
+    )
+    assert ended.code == 0, ended.errors
+    del sample["createUpdateContacts"][1]["email"]
+    assert bodies(crm) == [sample]
+
+
+def test_a_stream_can_go_to_a_list_of_its_own(run_target: RunTarget, crm: RunningSandbox) -> None:
+    one, two = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))
+    ended = run_target(
+        schema(),
+        schema(stream="members"),
+        person(1),
+        record("members", id=2, email="m@example.org"),
+        list_id=one,
+        streams={"members": {"list_id": two}},
+    )
+    assert ended.code == 0
+    sent = {body["listId"]: body["createUpdateContacts"][0]["email"] for body in bodies(crm)}
+    assert sent == {one: "p1@example.com", two: "m@example.org"}
+
+
+def test_a_column_can_say_which_list_each_contact_goes_to(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    lists = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
+    ended = run_target(
+        schema({"id": {"type": "integer"}, "email": {}, "list": {}}),
+        *(record(id=n, email=f"p{n}@example.com", list=lists[n % 2]) for n in range(10)),
+        field_map={"list": "list_id"},
+    )
+    assert ended.code == 0
+    assert sorted(len(body["createUpdateContacts"]) for body in bodies(crm)) == [5, 5]
+    assert {body["listId"] for body in bodies(crm)} == set(lists)
+
+
+def test_records_of_one_identity_are_merged_never_replaced(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    ended = run_target(
+        schema({"email": {}, "firstname": {}, "city": {}}, key=["email"]),
+        record(email="kari@example.com", firstname="Kari", city="Oslo"),
+        record(email="ola@example.com", firstname="Ola"),
+        record(email="kari@example.com", city="Bergen"),
+        report_path=str(report),
+    )
+    assert ended.code == 0
+    counts = json.loads(report.read_text())["streams"]["people"]
+    assert (counts["read"], counts["accepted"], counts["merged"]) == (3, 2, 1)
+    kari = next(c for c in crm.contacts() if c["email"] == "kari@example.com")
+    assert kari["properties"] == {"firstname": "Kari", "city": "Bergen"}
+
+
+@pytest.mark.parametrize("encoding", ["none", "gzip"])
+def test_batch_messages_end_as_the_same_contacts(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, encoding: str
+) -> None:
+    import gzip  # noqa: PLC0415
+
+    lines = "".join(json.dumps(json.loads(person(n))["record"]) + "\n" for n in range(150))
+    path = tmp_path / "people.jsonl"
+    path.write_bytes(gzip.compress(lines.encode()) if encoding == "gzip" else lines.encode())
+    message = {
+        "type": "BATCH",
+        "stream": "people",
+        "encoding": {"format": "jsonl", "compression": encoding},
+        "manifest": [path.as_uri()],
+    }
+    ended = run_target(schema(), json.dumps(message), state(bookmark=1))
+    assert ended.code == 0, ended.errors
+    assert ended.states == [{"bookmark": 1}]
+    assert len(crm.contacts()) == 150
+
+
+def test_stream_maps_run_before_us(run_target: RunTarget, crm: RunningSandbox) -> None:
+    ended = run_target(
+        schema(),
+        person(1),
+        person(2),
+        stream_maps={"people": {"email": "email.upper()", "__filter__": "id == 2"}},
+    )
+    assert ended.code == 0, ended.errors
+    assert emails(crm) == ["P2@EXAMPLE.COM"]
+
+
+def test_a_stream_that_a_map_removes_is_not_even_looked_at(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    ended = run_target(
+        schema({"mail": {}, "e": {}}, stream="noise"),
+        record("noise", mail="x@example.com"),
+        schema(),
+        person(1),
+        stream_maps={"noise": None},
+        field_map={"mail": "email", "e": "email"},
+    )
+    assert ended.code == 0, ended.errors
+    assert emails(crm) == ["p1@example.com"]
+
+
+def test_a_map_that_fails_on_one_record_costs_one_record(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.singer"
+    ended = run_target(
+        schema(),
+        person(1),
+        person(2, firstname=None),
+        person(3),
+        stream_maps={"people": {"firstname": "firstname.upper()", "email": "email", "id": "id"}},
+        rejects_path=str(rejects),
+    )
+    assert ended.code == 0, ended.errors
+    assert len(crm.contacts()) == 2
+    assert json.loads(rejects.read_text().splitlines()[1])["rejection"]["code"] == (
+        "stream_map_failed"
+    )
+
+
+def test_a_schema_may_change_in_the_middle(run_target: RunTarget, crm: RunningSandbox) -> None:
+    """What came under the old schema arrives first."""
+    wider = {"id": {"type": "integer"}, "email": {}, "city": {}}
+    ended = run_target(
+        schema({"id": {"type": "integer"}, "email": {}}),
+        record(id=1, email="kari@example.com"),
+        schema(wider),
+        record(id=1, email="kari@example.com", city="Bergen"),
+        state(bookmark=2),
+    )
+    assert ended.code == 0
+    assert ended.states == [{"bookmark": 2}]
+    (kari,) = crm.contacts()
+    assert kari["properties"]["city"] == "Bergen"
+
+
+def test_metadata_columns_can_be_mapped(run_target: RunTarget, crm: RunningSandbox) -> None:
+    ended = run_target(
+        schema(),
+        person(1),
+        add_record_metadata=True,
+        field_map={"_sdc_received_at": "last_synced", "id": None},
+    )
+    assert ended.code == 0, ended.errors
+    (contact,) = crm.contacts()
+    assert set(contact["properties"]) == {"firstname", "last_synced"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param([person(1)], "came before the stream's SCHEMA message", id="no schema"),
+        pytest.param(["kari@example.com"], "Line 1 of the input is not valid JSON", id="no JSON"),
+        pytest.param([schema(), '{"type":"RECORD","stream":"people"}'], "'record'", id="empty"),
+        pytest.param(
+            [schema({"a": {}, "b": {}}), "x"],
+            "'a' and 'b'",
+            id="two columns for one field",
+        ),
+    ],
+)
+def test_a_mistake_is_said_in_one_sentence(
+    run_target: RunTarget, lines: list[str], expected: str
+) -> None:
+    ended = run_target(*lines, field_map={"a": "email", "b": "email"})
+    assert ended.code == 1
+    assert expected in ended.error
+    assert "kari" not in ended.log
+    assert "Traceback" not in ended.log
+
+
+def test_without_records_nothing_is_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
+    ended = run_target(schema(), state(bookmark=1))
+    assert ended.code == 0
+    assert ended.states == [{"bookmark": 1}]
+    assert crm.requests() == []
+
+
+def test_an_empty_state_does_not_wipe_the_bookmarks(run_target: RunTarget) -> None:
+    assert run_target(schema(), state()).states == []
+
+
+def test_fractions_in_state_are_written_as_they_came(run_target: RunTarget) -> None:
+    ended = run_target('{"type":"STATE","value":{"a":0.1234567890123456789}}')
+    assert ended.states == [{"a": 0.1234567890123456789}]
+
+
+SAMPLE = """
+{
+  "listId": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+  "createUpdateContacts": [
+    {
+      "contactId": 234567,
+      "mobileCountryCode": 47,
+      "mobileNumber": 90812501,
+      "mobileOptIn": true,
+      "email": "apitest@mainbrainer.com",
+      "emailOptIn": true,
+      "propertyfields": [
+        {
+          "propertyid": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+          "propertyname": "firstname",
+          "propertyvalue": "jennifer"
+        },
+        {"propertyname": "lastname", "propertyvalue": "merg"},
+        {"propertyname": "interest", "propertyvalue": "ice hockey"},
+        {"propertyname": "company", "propertyvalue": "MainBrainer"},
+        {"propertyname": "Street", "propertyvalue": "16 Av Street"},
+        {"propertyname": "city", "propertyvalue": "Oslo"},
+        {"propertyname": "state", "propertyvalue": "Oslo"},
+        {"propertyid": "3fa85f64-5717-4562-b3fc-123123d23dds", "propertyvalue": "0236"}
+      ]
+    },
+    {
+      "mobileCountryCode": 47,
+      "mobileNumber": 93454496,
+      "mobileOptIn": true,
+      "email": "",
+      "propertyfields": [
+        {
+          "propertyid": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+          "propertyname": "firstname",
+          "propertyvalue": "Mark"
+        },
+        {"propertyname": "lastname", "propertyvalue": "hugeine"},
+        {"propertyname": "interest", "propertyvalue": "sking"},
+        {"propertyname": "company", "propertyvalue": "MainBrainer"},
+        {"propertyname": "Street", "propertyvalue": "Willy Thoresens"},
+        {"propertyname": "city", "propertyvalue": "Oslo"},
+        {"propertyname": "state", "propertyvalue": "Oslo"},
+        {"propertyid": "3fa85f64-5717-4562-b3fc-123123d23dds", "propertyvalue": "0234"}
+      ]
+    }
+  ],
+  "webhookUrl": "https://webhook-url.yourdomain.com"
+}
+"""
