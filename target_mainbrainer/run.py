@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 import typing as t
@@ -182,6 +183,35 @@ class Run:
             "contacts_per_second": round(self.report.total("accepted") / self._seconds, 1),
             "states_held_back": self.ledger.open_states,
         }
+
+
+def check(settings: Settings) -> list[str]:
+    """Say in plain words whether a run could begin, without sending a contact.
+
+    Raises:
+        TargetMainBrainerError: It could not, and why.
+    """
+    problems = [
+        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
+        for name, path in (
+            ("sandbox_path", settings.sandbox_path),
+            ("rejects_path", settings.rejects_path),
+            ("report_path", settings.report_path),
+        )
+        if path and not os.access(Path(path).absolute().parent, os.W_OK)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    found = ["The settings are complete and do not contradict each other."]
+    if settings.sandbox_path:
+        with _start_sandbox(settings.sandbox_path):
+            found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
+        return found
+    stop = threading.Event()
+    pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
+    with MainBrainerClient(settings, pacer=pacer, stop=stop) as client:
+        found.append(client.check())
+    return found
 
 
 def _start_sandbox(path: str) -> RunningSandbox:

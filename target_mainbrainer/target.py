@@ -34,7 +34,7 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer import batch_files
+from target_mainbrainer import batch_files, run
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TargetMainBrainerError
 from target_mainbrainer.reader import SingerLines
@@ -229,17 +229,37 @@ class TargetMainBrainer(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: t.IO[str] | None = None,
+        check: bool = False,
     ) -> None:
         """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         given = config or _ConfigInput()
         try:
-            cls(config=given.config, parse_env_config=given.parse_env).run(file_input)
+            target = cls(config=given.config, parse_env_config=given.parse_env)
+            if check:
+                for sentence in run.check(target.settings):
+                    click.echo(sentence)
+            else:
+                target.run(file_input)
         except Exception as error:  # noqa: BLE001 - every end is explained
             for sentence in explain(error):
                 cls.logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
             sys.exit(1)
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        """Return the command, with a check before the night."""
+        command = super().get_singer_command()
+        command.params.append(
+            click.Option(
+                ["--check"],
+                is_flag=True,
+                help="Say whether the settings and the credentials work; no contact is sent.",
+            )
+        )
+        return command
 
     @classmethod
     @override
@@ -249,8 +269,10 @@ class TargetMainBrainer(Target):
         """Read the configuration files."""
         try:
             return super().cb_config(ctx, param, value)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not valid JSON"
+        except (OSError, ValueError, TypeError) as error:
+            reason = "it is not a JSON object"
+            if isinstance(error, OSError):  # the SDK's own, for a missing file, has no strerror
+                reason = error.strerror or "there is no such file"
             msg = f"The configuration cannot be read: {reason}."
             raise click.BadParameter(msg, ctx, param) from None
 

@@ -1,0 +1,103 @@
+"""The command line as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from click.testing import CliRunner
+
+from target_mainbrainer.target import TargetMainBrainer
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from target_mainbrainer.sandbox.running import RunningSandbox
+    from tests.singer import Record
+
+
+def invoke(tmp_path: Path, config: Record | str, *arguments: str) -> Result:
+    path = tmp_path / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    command = TargetMainBrainer.get_singer_command()
+    return CliRunner().invoke(command, ["--config", str(path), *arguments])
+
+
+def test_check_says_that_the_settings_work(tmp_path: Path, settings: Record) -> None:
+    result = invoke(tmp_path, settings, "--check")
+    assert result.exit_code == 0, result.output
+    assert "The settings are complete" in result.output
+    assert "does not refuse the access token" in result.output
+
+
+def test_check_gets_a_token_with_the_credentials(tmp_path: Path, crm: RunningSandbox) -> None:
+    known = crm.credentials
+    config = {
+        "api_url": crm.url,
+        "username": known.username,
+        "password": known.password,
+        "private_token": known.private_token,
+    }
+    assert "issued an access token" in invoke(tmp_path, config, "--check").output
+    assert invoke(tmp_path, config | {"password": "wrong"}, "--check").exit_code == 1
+    assert list(crm.contacts()) == []
+
+
+def test_check_finds_what_is_wrong(
+    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert invoke(tmp_path, settings | {"access_token": "wrong"}, "--check").exit_code == 1
+    assert "refused the access token" in caplog.text
+    assert invoke(tmp_path, {}, "--check").exit_code == 1
+    assert "Set either 'access_token' or all of" in caplog.text
+    config = settings | {"rejects_path": str(tmp_path / "missing" / "rejects.singer")}
+    assert invoke(tmp_path, config, "--check").exit_code == 1
+    assert "Setting 'rejects_path': the folder of" in caplog.text
+
+
+def test_check_of_a_sandbox_needs_no_account(tmp_path: Path) -> None:
+    result = invoke(tmp_path, {"sandbox_path": str(tmp_path / "crm.db")}, "--check")
+    assert result.exit_code == 0, result.output
+    assert "starts and can be used" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["--version"], "target-mainbrainer v", id="version"),
+        pytest.param(["--help"], "--check", id="help"),
+        pytest.param(["--about"], "batch_size_rows", id="about"),
+        pytest.param(["--about", "--format", "json"], '"name": "target-mainbrainer"', id="json"),
+        pytest.param(["--about", "--format", "markdown"], "# `target-mainbrainer`", id="markdown"),
+    ],
+)
+def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
+    result = CliRunner().invoke(TargetMainBrainer.get_singer_command(), arguments)
+    assert result.exit_code == 0
+    assert expected in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param("{", "cannot be read: it is not a JSON object.", id="no JSON"),
+        pytest.param('["api_url"]', "cannot be read: it is not a JSON object.", id="a list"),
+    ],
+)
+def test_a_broken_configuration_is_said_in_a_sentence(
+    tmp_path: Path, content: str, expected: str
+) -> None:
+    result = invoke(tmp_path, content)
+    assert result.exit_code == 2
+    assert expected in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_missing_configuration_is_said_in_a_sentence(tmp_path: Path) -> None:
+    command = TargetMainBrainer.get_singer_command()
+    result = CliRunner().invoke(command, ["--config", str(tmp_path / "missing.json")])
+    assert result.exit_code == 2
+    assert "The configuration cannot be read: there is no such file." in result.output
