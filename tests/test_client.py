@@ -38,15 +38,15 @@ CREDENTIALS: dict[str, t.Any] = {
     "private_token": "8e8b8450-dc1b-4360-8109-7067337b42cb",
 }
 PERSON = Contact(
-    contact_id=70001,
+    contact_id=70001234567,
     mobile=Mobile(44, 7700900123),
     email="kari.nordmann@example.org",
-    properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "0236"},
+    properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
 )
 BODY = wire.encode_batch([wire.encode_contact(PERSON)])
 SINGLE = wire.encode_single(PERSON)
-NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *wire.values_sent(BODY), "7700"]
-ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in 0236"
+NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *wire.values_sent(BODY)]
+ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
 
 
 class FakeTime:
@@ -178,9 +178,9 @@ def test_a_batch_goes_out_as_documented(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_single_contact_goes_to_its_own_endpoint(serve: Serve, connect: Connect) -> None:
-    crm = serve(reply(202, {"status": "Success", "data": {"contactId": "70001"}}))
+    crm = serve(reply(202, {"status": "Success", "data": {"contactId": "70001234567"}}))
     client = connect(crm, user_agent="nightly/1")
-    assert client.post_contact(SINGLE) == wire.ContactAccepted(contact_id=70001)
+    assert client.post_contact(SINGLE) == wire.ContactAccepted(contact_id=70001234567)
     assert (crm.requests[0].path, crm.requests[0].body) == ("/contacts/insertupdate", SINGLE)
     assert crm.requests[0].headers["user-agent"] == "nightly/1"
 
