@@ -192,7 +192,7 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     return quick_mobile(text, default_country_code) or _checked_mobile(text, default_country_code)
 
 
-_SEPARATORS = " -.()/"
+_SEPARATORS = "-.()/"
 
 
 def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile | None:
@@ -206,8 +206,8 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
     >>> quick_mobile("+47 908 12 501 ext. 7") is None
     True
     """
-    digits = text
-    if not text[1:].isdecimal():
+    digits = text.replace(" ", "")
+    if not digits[1:].isdecimal():
         if "." in text and _AS_DECIMAL.fullmatch(text.strip()):
             return None
         for separator in _SEPARATORS:  # much faster than `str.translate`

@@ -15,6 +15,7 @@ from target_mainbrainer.columns import (
     DELETED_AT,
     IDENTIFIERS,
     ContactField,
+    is_deleted,
     listed,
     shown,
     uses_of,
@@ -148,8 +149,7 @@ class StreamMapping:
             wider = self._with_columns_of(record)
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
-            deleted_at = record.get(DELETED_AT)
-            if deleted_at is not None and is_set(deleted_at):
+            if record.get(DELETED_AT) is not None and is_deleted(record):
                 return self._deleted(record)
             contact_id, mobile, email, dropped = self._identify(record)
             mobile_opt_in = self._mobile_opt_in(record)
@@ -273,17 +273,6 @@ class StreamMapping:
 
 _MOST_WIDER = 100
 """Remember so many sets of unannounced columns; a stream rarely has more than two."""
-
-
-def is_set(deleted_at: object) -> bool:
-    """Tell whether a value of `_sdc_deleted_at` says that the record was deleted.
-
-    >>> is_set("2026-01-31T00:00:00Z"), is_set(""), is_set(None)
-    (True, False, False)
-    """
-    if isinstance(deleted_at, str):
-        return bool(deleted_at.strip())
-    return deleted_at is not None and deleted_at is not False
 
 
 def _of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:

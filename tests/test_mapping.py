@@ -270,6 +270,26 @@ def test_a_number_in_parts_takes_its_country_code_from_column_or_default(
     assert mapped(EMAIL | record, **config) == ola(mobile=mobile)
 
 
+def test_a_row_of_a_csv_file_is_understood() -> None:
+    """Its tap calls every column a text, and leaves empty cells empty."""
+    row = {
+        "Contact-ID": "",
+        "Email": " Ola@Example.com ",
+        "Mobile": "90812501",
+        "Mobile-Opt-In": "",
+        "Email-Opt-In": "TRUE",
+        "City": "Troms\u00f8",
+        "_sdc_filename": "people.csv",
+        "_sdc_deleted_at": "",
+    }
+    assert mapped(row, default_country_code=47) == Contact(
+        mobile=Mobile(47, 90812501),
+        email="Ola@Example.com",
+        email_opt_in=True,
+        properties=named(City="Troms\u00f8"),
+    )
+
+
 def test_values_of_all_kinds_become_text() -> None:
     record = EMAIL | {"n": 1, "d": D("12.50"), "b": True, "a": ["x", "y"], "o": {"zip": "0236"}}
     assert mapped(record) == ola(
@@ -622,6 +642,8 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
                 assert code in list(Code)
                 assert reason.encode()
                 assert reason.endswith(".")
+                texts = {value for value in record.values() if isinstance(value, str)}
+                assert not any(len(text) > 5 and text in reason for text in texts - {*record})
             case Omitted():
                 assert config.deleted_records == "skip"
 
