@@ -50,6 +50,16 @@ IDENTIFIERS = (
 )
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
+UNANNOUNCED_METADATA = (
+    "_sdc_extracted_at",
+    "_sdc_received_at",
+    "_sdc_batched_at",
+    "_sdc_sync_started_at",
+    "_sdc_sequence",
+    "_sdc_table_version",
+    DELETED_AT,
+)
+"""What the SDK takes out of a schema while the records still have it."""
 
 
 def is_deleted(record: Mapping[str, t.Any]) -> bool:

@@ -14,6 +14,7 @@ from target_mainbrainer import overview
 from target_mainbrainer.columns import (
     DELETED_AT,
     IDENTIFIERS,
+    UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
     listed,
@@ -119,15 +120,16 @@ class StreamMapping:
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
-        self._columns = frozenset(uses)
+        silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - uses.keys()
+        self._columns = silent.union(uses)
         self._wider: dict[frozenset[str], StreamMapping | Rejection] = {}
         self._uses = uses
         column_of = {use: column for column, use in uses.items() if isinstance(use, ContactField)}
         self._array = column_of.get(ContactField.PROPERTIES)
         self._clears = settings.null_values == "clear"
-        self._refs = {
-            column: use if isinstance(use, PropertyRef) else None for column, use in uses.items()
-        }
+        self._refs: dict[str, PropertyRef | None] = dict.fromkeys(silent)
+        for column, use in uses.items():
+            self._refs[column] = use if isinstance(use, PropertyRef) else None
         self._identified_by = [
             column
             for column, use in uses.items()

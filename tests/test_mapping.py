@@ -482,6 +482,13 @@ def test_an_unannounced_column_is_treated_as_if_it_had_been_announced() -> None:
         assert mapping(*announced, field_map=field_map).map_record(record) == expected
 
 
+def test_metadata_that_the_sdk_hides_from_the_schema_can_still_be_mapped() -> None:
+    record = EMAIL | {"_sdc_extracted_at": "2026-01-31T00:00:00Z", "_sdc_sequence": 7}
+    stream = mapping("email", field_map={"_sdc_extracted_at": "seen"})
+    assert stream.map_record(record) == ola(properties=named(seen="2026-01-31T00:00:00Z"))
+    assert mapping("email").map_record(record) == ola()
+
+
 def test_an_unannounced_deletion_is_seen() -> None:
     assert mapping("email").map_record(DELETED) is Omitted.DELETED
 
