@@ -50,6 +50,28 @@ IDENTIFIERS = (
 )
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
+UNANNOUNCED_METADATA = (
+    "_sdc_extracted_at",
+    "_sdc_received_at",
+    "_sdc_batched_at",
+    "_sdc_sync_started_at",
+    "_sdc_sequence",
+    "_sdc_table_version",
+    DELETED_AT,
+)
+"""What the SDK takes out of a schema while the records still have it."""
+
+
+def is_deleted(record: Mapping[str, t.Any]) -> bool:
+    """Tell whether a record was deleted in the source; file taps leave the column blank if not.
+
+    >>> [is_deleted({DELETED_AT: at}) for at in ("2026-01-31T00:00:00Z", " ", None)]
+    [True, False, False]
+    """
+    deleted_at = record.get(DELETED_AT)
+    if isinstance(deleted_at, str):
+        return bool(deleted_at.strip())
+    return deleted_at is not None and deleted_at is not False
 
 
 def plain_name(name: str) -> str:

@@ -26,10 +26,26 @@ def decode_json(line: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     """
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         text = line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
         try:
-            return json.loads(text, parse_float=Decimal)
+            return json.loads(text, parse_float=_fraction, parse_int=_whole)
         except RecursionError:
             msg = "nested too deep"
             raise ValueError(msg) from None
+
+
+def _fraction(text: str) -> Decimal | float:
+    """Return a number with a fraction; infinity if it is beyond even `Decimal`."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return float(text)
+
+
+def _whole(text: str) -> int | Decimal:
+    """Return a whole number, even one of more digits than Python reads as an `int`."""
+    try:
+        return int(text)
+    except ValueError:
+        return Decimal(text)

@@ -127,7 +127,7 @@ class _Country(t.NamedTuple):
 @functools.lru_cache(maxsize=256)  # There are some 220 country codes.
 def _country(code: int) -> _Country | None:
     region: str | None = phonenumbers.region_code_for_country_code(code)
-    if region is None or region in {"ZZ", "001"}:  # unknown, or no country
+    if region is None or region in _NO_COUNTRIES:  # unknown, or no country
         return None
     metadata = PhoneMetadata.metadata_for_region(region, None)
     if metadata is None or metadata.general_desc is None:
@@ -192,7 +192,7 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     return quick_mobile(text, default_country_code) or _checked_mobile(text, default_country_code)
 
 
-_SEPARATORS = " -.()/"
+_SEPARATORS = "-.()/"
 
 
 def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile | None:
@@ -206,8 +206,8 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
     >>> quick_mobile("+47 908 12 501 ext. 7") is None
     True
     """
-    digits = text
-    if not text[1:].isdecimal():
+    digits = text.replace(" ", "")
+    if not digits[1:].isdecimal():
         if "." in text and _AS_DECIMAL.fullmatch(text.strip()):
             return None
         for separator in _SEPARATORS:  # much faster than `str.translate`
@@ -249,9 +249,11 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
         raise UnusableError(
             Code.INVALID_MOBILE, "is written as a decimal number, so its digits cannot be relied on"
         )
-    region: str | None = phonenumbers.region_code_for_country_code(default_country_code or 0)
+    region = phonenumbers.region_code_for_country_code(default_country_code or 0) or "ZZ"
     if not _SPELLING.fullmatch(text):
-        raise UnusableError(Code.INVALID_MOBILE, _why_misspelt(text, region))
+        # Any country will do to see whether what follows the number is an extension.
+        why = _why_misspelt(text, "US" if region in _NO_COUNTRIES else region)
+        raise UnusableError(Code.INVALID_MOBILE, why)
     digits = "".join(
         "+" if mark == "+" else str(unicodedata.decimal(mark))
         for mark in text
@@ -259,12 +261,17 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
     )
     if digits.startswith("00"):
         digits = f"+{digits[2:]}"
-    if digits.startswith("+"):
-        region = None
-    elif default_country_code is None:
-        raise UnusableError(Code.NO_COUNTRY_CODE, _NO_COUNTRY_CODE)
-    return _parsed(digits, region)
+    elif not digits.startswith("+"):
+        if default_country_code is None:
+            raise UnusableError(Code.NO_COUNTRY_CODE, _NO_COUNTRY_CODE)
+        if region not in _NO_COUNTRIES:
+            return _parsed(digits, region)
+        digits = f"+{default_country_code}{digits}"
+    return _parsed(digits, None)
 
+
+_NO_COUNTRIES = {"ZZ", "001"}
+"""What the library calls an unknown country code, and one that belongs to no country."""
 
 _NO_COUNTRY_CODE = (
     "has a number without a country code; set 'default_country_code', or have it written with + "
@@ -298,12 +305,12 @@ def _parsed(digits: str, region: str | None) -> Mobile:
     return Mobile(t.cast("int", number.country_code), t.cast("int", number.national_number))
 
 
-def _why_misspelt(text: str, region: str | None) -> str:
+def _why_misspelt(text: str, region: str) -> str:
     try:
-        number = phonenumbers.parse(text, region, _check_region=False)
+        extension = phonenumbers.parse(text, region).extension
     except NumberParseException:
-        number = None
-    if number is not None and number.extension:
+        extension = None
+    if extension:
         return "has a number with an extension, to which no SMS can go"
     return "holds more than the digits of one mobile number"
 

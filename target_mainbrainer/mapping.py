@@ -14,7 +14,9 @@ from target_mainbrainer import overview
 from target_mainbrainer.columns import (
     DELETED_AT,
     IDENTIFIERS,
+    UNANNOUNCED_METADATA,
     ContactField,
+    is_deleted,
     listed,
     shown,
     uses_of,
@@ -121,15 +123,16 @@ class StreamMapping:
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
-        self._columns = frozenset(uses)
+        silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - uses.keys()
+        self._columns = silent.union(uses)
         self._wider: dict[frozenset[str], StreamMapping | Rejection] = {}
         self._uses = uses
         column_of = {use: column for column, use in uses.items() if isinstance(use, ContactField)}
         self._array = column_of.get(ContactField.PROPERTIES)
         self._clears = settings.null_values == "clear"
-        self._refs = {
-            column: use if isinstance(use, PropertyRef) else None for column, use in uses.items()
-        }
+        self._refs: dict[str, PropertyRef | None] = dict.fromkeys(silent)
+        for column, use in uses.items():
+            self._refs[column] = use if isinstance(use, PropertyRef) else None
         self._identified_by = [
             column
             for column, use in uses.items()
@@ -151,8 +154,7 @@ class StreamMapping:
             wider = self._with_columns_of(record)
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
-            deleted_at = record.get(DELETED_AT)
-            if deleted_at is not None and is_set(deleted_at):
+            if record.get(DELETED_AT) is not None and is_deleted(record):
                 return self._deleted(record)
             contact_id, mobile, email, dropped = self._identify(record)
             mobile_opt_in = self._mobile_opt_in(record)
@@ -276,17 +278,6 @@ class StreamMapping:
 
 _MOST_WIDER = 100
 """Remember so many sets of unannounced columns; a stream rarely has more than two."""
-
-
-def is_set(deleted_at: object) -> bool:
-    """Tell whether a value of `_sdc_deleted_at` says that the record was deleted.
-
-    >>> is_set("2026-01-31T00:00:00Z"), is_set(""), is_set(None)
-    (True, False, False)
-    """
-    if isinstance(deleted_at, str):
-        return bool(deleted_at.strip())
-    return deleted_at is not None and deleted_at is not False
 
 
 def _of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:

@@ -12,6 +12,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from target_mainbrainer.buffer import Origin
+    from target_mainbrainer.contact import Rejection
 
 
 @dataclass
@@ -29,6 +30,8 @@ class StreamReport:
         unconfirmed: Contacts in batches of which the CRM did not say in time what became of them.
         unreadable: Contacts in batches whose status could not be read.
         untracked: Contacts accepted without a batch id, or one by one: nothing to ask for.
+        dropped: Identifiers left out of contacts that were kept (`invalid_identifiers: drop`), by
+            what was wrong with them.
         ignored_properties: Batches in which the CRM named a property as invalid, by property.
     """
 
@@ -44,12 +47,20 @@ class StreamReport:
     unconfirmed: int = 0
     unreadable: int = 0
     untracked: int = 0
+    dropped: Counter[Rejection] = field(default_factory=Counter)
     ignored_properties: Counter[str] = field(default_factory=Counter)
 
     @property
     def accounted_for(self) -> int:
         """Records that have an outcome."""
         return self.accepted + self.merged + self.omitted + self.rejected.total()
+
+    def dropped_by_code(self) -> Counter[str]:
+        """Count dropped identifiers by the code of what was wrong with them."""
+        counts: Counter[str] = Counter()
+        for rejection, count in self.dropped.items():
+            counts[rejection.code] += count
+        return counts
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""
@@ -68,6 +79,7 @@ class StreamReport:
             "unconfirmed": self.unconfirmed,
             "unreadable": self.unreadable,
             "untracked": self.untracked,
+            "dropped_by_code": dict(self.dropped_by_code()),
             "ignored_properties": dict(self.ignored_properties),
         }
 

@@ -131,13 +131,21 @@ class Run:
                 self._sandbox.close()
             for line in self.rejects.describe():
                 logger.warning("%s", line)
-            for line in self._ignored_properties():
+            for line in (*self._dropped(), *self._ignored_properties()):
                 logger.warning("%s", line)
             for line in self.report.table():
                 logger.info("%s", line)
             logger.info("%s", self._effort())
             if self.settings.report_path:
                 _write_json(Path(self.settings.report_path), self.as_dict())
+
+    def _dropped(self) -> Iterator[str]:
+        for name, stream in self.report.streams.items():
+            for rejection, count in stream.dropped.most_common():
+                yield (
+                    f"Left out {count:,} identifiers of stream '{name}' and kept the contacts, "
+                    f"{rejection.code}: {rejection.reason}"
+                )
 
     def _ignored_properties(self) -> Iterator[str]:
         for name, stream in self.report.streams.items():

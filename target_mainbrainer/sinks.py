@@ -58,14 +58,21 @@ class ContactsSink(BatchSink):
     def _compile(self) -> None:
         key = list(self.key_properties)
         schema = self.schema if self.include_sdc_metadata_properties else self.original_schema
-        self._mapping = compile_mapping(self.stream_name, schema, key, self._settings)
+        report = self._run.report.stream(self.stream_name)
+        self._mapping = compile_mapping(
+            self.stream_name,
+            schema,
+            key,
+            self._settings,
+            on_drop=lambda rejection: report.dropped.update([rejection]),
+        )
         self._find_misfit = None
         if self.validate_schema:
             self._find_misfit = compile_validator(schema, key, stream=self.stream_name)
         self._source = self._run.source(
             self.stream_name, self._lines.line, key, self._mapping.telling_columns
         )
-        self._report = self._source.report
+        self._report = report
 
     @override
     def get_validator(self) -> None:

@@ -11,10 +11,9 @@ import typing as t
 
 import jsonschema_rs
 
-from target_mainbrainer.columns import DELETED_AT, METADATA_PREFIX, listed, shown
+from target_mainbrainer.columns import METADATA_PREFIX, is_deleted, listed, shown
 from target_mainbrainer.contact import Code, Rejection
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping import is_set
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +59,7 @@ def compile_validator(
                 return None
         except (ValueError, RecursionError):
             pass  # It holds something that is not JSON; what it means is seen below.
-        return None if is_set(record.get(DELETED_AT)) else _finding(validator, record)
+        return None if is_deleted(record) else _finding(validator, record)
 
     return validate
 

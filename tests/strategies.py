@@ -112,3 +112,15 @@ TARGETS: st.SearchStrategy[t.Any] = st.one_of(
     st.builds(lambda ref: {"property_id": str(ref)}, st.uuids()),
 )
 RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=10)
+LIKELY_RECORDS = st.fixed_dictionaries(
+    {"email": st.just("ola@example.com")},
+    optional={
+        "mobile": MEANT,
+        "mobile_opt_in": MEANT | st.booleans(),
+        "propertyfields": VALUES,
+        "note": VALUES,
+        "more": VALUES,
+        "_sdc_deleted_at": st.none() | VALUES,
+    },
+)
+"""Records that have a chance to become contacts, whatever else is in them."""

@@ -123,6 +123,10 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     [
         pytest.param(b'{"type":"RECORD","x":12.50}', Decimal("12.50"), id="digits are kept"),
         pytest.param(b'{"type":"RECORD","x":%d}' % 10**40, 10**40, id="beyond 64 bits"),
+        pytest.param(b'{"type":"RECORD","x":1e9999999999999999999}', float("inf"), id="beyond all"),
+        pytest.param(
+            b'{"type":"RECORD","x":%s}' % (b"1" * 5000), Decimal("1" * 5000), id="5,000 digits"
+        ),
         pytest.param(b'{"type":"RECORD","x":"\\ud800"}', "\ud800", id="lone surrogate"),
         pytest.param(b'\xef\xbb\xbf{"type":"RECORD","x":1}', 1, id="byte order mark"),
         pytest.param(b'{"type":"RECORD","x":Infinity}', float("inf"), id="no JSON, but written"),

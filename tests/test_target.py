@@ -113,6 +113,24 @@ def test_records_of_one_identity_are_merged_never_replaced(
     assert kari["properties"] == {"firstname": "Kari", "city": "Bergen"}
 
 
+def test_dropped_identifiers_are_counted_and_said(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    ended = run_target(
+        schema(),
+        person(1, mobile="12"),
+        person(2, mobile="+44 7700 900123"),
+        invalid_identifiers="drop",
+        report_path=str(report),
+    )
+    assert ended.code == 0
+    assert "Left out 1 identifiers of stream 'people' and kept the contacts" in ended.log
+    counts = json.loads(report.read_text())["streams"]["people"]
+    assert (counts["accepted"], sum(counts["dropped_by_code"].values())) == (2, 1)
+    assert len(crm.contacts()) == 2
+
+
 @pytest.mark.parametrize("encoding", ["none", "gzip"])
 def test_batch_messages_end_as_the_same_contacts(
     run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, encoding: str
