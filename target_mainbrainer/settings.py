@@ -188,7 +188,7 @@ SETTINGS = th.PropertiesList(
             "`mobile_country_code`, `mobile_number`, `email`, `mobile_opt_in`, `email_opt_in`, "
             "`list_id`), any other text as a property's name, "
             '`{"property_name": "..."}`, `{"property_id": "<uuid>"}`, or null for a column that '
-            "is never sent."
+            "is never sent (`__NULL__` in `meltano.yml`, because Meltano loses a null)."
         ),
     ),
     th.Property(
@@ -440,7 +440,15 @@ class Settings:
         if problems := list(check_config(config, schema=SETTINGS, builtin=True)):
             raise SettingsError(problems)
         known = {name for name in cls.__dataclass_fields__ if name in config}
-        return cls(**{name: config[name] for name in known if config[name] not in ("", None)})
+        given = {name: config[name] for name in known if config[name] not in ("", None)}
+        if "field_map" in given:
+            given["field_map"] = _with_nulls(given["field_map"])
+        given["streams"] = {
+            stream: own
+            | ({"field_map": _with_nulls(own["field_map"])} if "field_map" in own else {})
+            for stream, own in given.get("streams", {}).items()
+        }
+        return cls(**given)
 
     @property
     def token_url(self) -> str:
@@ -469,6 +477,18 @@ class Settings:
         own = {key: value for key, value in self.streams.get(stream, {}).items() if value != ""}
         shared = {name: getattr(self, name) for name in StreamSettings.__dataclass_fields__}
         return StreamSettings(**(shared | own))
+
+
+NULL_WORD = "__NULL__"
+"""What stands for a null where none can be written; the SDK's stream maps know it too.
+
+Meltano 4.4 drops nulls inside an object of `meltano.yml`, so that a column mapped to null would
+be sent after all.
+"""
+
+
+def _with_nulls(field_map: FieldMap | None) -> FieldMap:
+    return {column: None if use == NULL_WORD else use for column, use in (field_map or {}).items()}
 
 
 def check_config(

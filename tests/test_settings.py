@@ -151,6 +151,19 @@ def test_a_streams_own_settings_take_the_place_of_the_shared_ones() -> None:
     assert settings.for_stream("others").field_map == {"mail": "email"}
 
 
+def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
+    """Meltano drops nulls inside an object, and the column would be sent after all."""
+    settings = Settings.from_config(
+        TOKEN
+        | {
+            "field_map": {"note": "__NULL__", "mail": "email"},
+            "streams": {"people": {"field_map": {"remark": "__NULL__"}}},
+        }
+    )
+    assert settings.for_stream("others").field_map == {"note": None, "mail": "email"}
+    assert settings.for_stream("people").field_map == {"remark": None}
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
