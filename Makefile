@@ -4,19 +4,60 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Meltano, and the taps that the tests try, each in an environment of its own.
+TOOLS := $(CURDIR)/.tools
+UV := $(TOOLS)/uv/bin/uv
+MELTANO := $(TOOLS)/bin/meltano
+MELTANO_REQUIREMENT := meltano~=4.4
+TAPS := $(TOOLS)/.taps-ready
+AS_TOOL = UV_TOOL_DIR=$(TOOLS) UV_TOOL_BIN_DIR=$(TOOLS)/bin $(UV) tool install --quiet --no-config --python $(PYTHON)
+
+# What `meltano install` makes of meltano.yml.
+DEMO_READY := .meltano/.ready
+DEMO_BIN := .meltano/loaders/target-mainbrainer/venv/bin
+SANDBOX := output/sandbox.db
+
 .DEFAULT_GOAL := help
-.PHONY: help test lint types tests format clean
+.PHONY: help demo page test lint types docs tests system format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): pyproject.toml
+$(UV):
+	$(PYTHON) -m venv $(TOOLS)/uv
+	$(TOOLS)/uv/bin/python -m pip install --quiet --upgrade pip uv
+
+$(READY): pyproject.toml | $(UV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sandbox]' --group dev
+	$(UV) pip install --quiet --python $(BIN)/python --editable '.[sandbox]' --group dev
 	@touch $@
 
-test: lint types tests ## Everything that CI checks
+$(MELTANO): | $(UV)
+	$(AS_TOOL) '$(MELTANO_REQUIREMENT)'
+
+$(TAPS): tests/taps.txt | $(UV)
+	grep -v '^#' tests/taps.txt | while read -r tap; do $(AS_TOOL) "$$tap" || exit 1; done
+	@touch $@
+
+$(DEMO_READY): meltano.yml pyproject.toml | $(MELTANO)
+	$(MELTANO) install tap-spreadsheets target-mainbrainer
+	@touch $@
+
+demo: $(DEMO_READY) ## Load sample contacts through Meltano into a sandbox, and show them
+	@mkdir -p output && rm -f output/rejects.singer
+	$(MELTANO) --environment=sandbox run --full-refresh contacts
+	@echo
+	@echo "The contacts in $(SANDBOX):"
+	@echo
+	@$(DEMO_BIN)/mainbrainer-sandbox contacts --path $(SANDBOX)
+	@echo
+	@$(DEMO_BIN)/python demo/summary.py output/report.json output/rejects.singer
+	@echo "Look at them in a browser: make page"
+
+page: ## Show the sandbox of the demo in a browser
+	$(DEMO_BIN)/mainbrainer-sandbox serve --path $(SANDBOX)
+
+test: lint types docs tests ## Everything that CI checks
 
 lint: $(READY) ## Style and format
 	$(BIN)/ruff check .
@@ -25,12 +66,21 @@ lint: $(READY) ## Style and format
 types: $(READY) ## Static types
 	$(BIN)/mypy
 
-tests: $(READY) ## The tests
+docs: $(READY) ## Whether README and meltano.yml show the settings as they are
+	$(BIN)/python tools/reference.py --check
+	$(BIN)/cog --check -I tools README.md
+
+tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 	$(BIN)/pytest -n auto
 
-format: $(READY) ## Bring the code into format
+system: ## Chromium and PostgreSQL, for the tests that need them
+	@.ci/system
+
+format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/reference.py
+	$(BIN)/cog -r -I tools README.md
 
 clean: ## Remove what make has made
-	rm -rf $(VENV) .meltano output build dist
+	rm -rf $(VENV) $(TOOLS) .meltano output build dist

@@ -1,0 +1,144 @@
+"""Meltano projects of the tests: the repository's `meltano.yml` in a folder of its own.
+
+Meltano and the taps are what the Makefile has installed under `.tools`; the target is the one
+under test. Only where the plugins are found is changed in `meltano.yml`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+TOOLS = REPOSITORY / ".tools"
+MELTANO = TOOLS / "bin" / "meltano"
+BIN = Path(sys.executable).parent
+LOADER = "target-mainbrainer"
+
+Record: t.TypeAlias = "dict[str, t.Any]"
+
+
+def has_tools() -> bool:
+    """Whether the Makefile was here. In CI it was, and a missing Meltano is a failure."""
+    return MELTANO.exists() or os.environ.get("CI") == "true"
+
+
+needs_tools = pytest.mark.skipif(not has_tools(), reason="`make tests` installs Meltano and taps")
+
+
+def clean_environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment with an empty home and nothing of the caller's settings."""
+    kept = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "TMPDIR")
+    given = {name: os.environ[name] for name in kept if name in os.environ}
+    home.mkdir(exist_ok=True)
+    return given | {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"} | more
+
+
+@dataclass
+class Ran:
+    """What a command of Meltano's left behind."""
+
+    code: int
+    out: str
+    log: str
+
+    def lines(self, *marks: str) -> list[str]:
+        """Return the lines of the log that hold any of some marks."""
+        return [line for line in self.log.splitlines() if any(mark in line for mark in marks)]
+
+
+class Project:
+    """A Meltano project: this repository's, with plugins that are installed already.
+
+    Attributes:
+        root: Its folder.
+        definition: What its `meltano.yml` says; change it before the first command.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.definition: Record = yaml.safe_load((REPOSITORY / "meltano.yml").read_text())
+        for tap in self.definition["plugins"]["extractors"]:
+            del tap["pip_url"]
+            tap["executable"] = str(TOOLS / "bin" / tap["executable"])
+        del self.loader["pip_url"]
+        self.loader["executable"] = str(BIN / LOADER)
+        self.config: Record = self.loader["config"]
+
+    @property
+    def loader(self) -> Record:
+        """The loader's definition."""
+        loader: Record = self.definition["plugins"]["loaders"][0]
+        return loader
+
+    def add_tap(self, name: str, *, executable: str | None = None, **more: t.Any) -> None:
+        """Add an extractor."""
+        tap = {
+            "name": name,
+            "namespace": name.replace("-", "_"),
+            "executable": str(TOOLS / "bin" / (executable or name)),
+            "capabilities": ["catalog", "discover", "state"],
+        }
+        self.definition["plugins"]["extractors"].append(tap | more)
+
+    def tap(self, name: str) -> Record:
+        """Return the definition of an extractor."""
+        taps: list[Record] = self.definition["plugins"]["extractors"]
+        return next(tap for tap in taps if tap["name"] == name)
+
+    def meltano(self, *arguments: str, **environment: str) -> Ran:
+        """Run a command of Meltano's."""
+        (self.root / "output").mkdir(exist_ok=True)
+        text = yaml.safe_dump(self.definition, sort_keys=False, allow_unicode=True)
+        (self.root / "meltano.yml").write_text(text)
+        ended = subprocess.run(  # noqa: S603 - our own command
+            [str(MELTANO), *arguments],
+            cwd=self.root,
+            env=clean_environment(self.root / "home", **environment),
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    def run(self, *blocks: str, prod: bool = False, **environment: str) -> Ran:
+        """Run an extractor and the loader, or a job."""
+        name = "prod" if prod else "sandbox"
+        return self.meltano(f"--environment={name}", "run", *blocks, **environment)
+
+    def report(self, stream: str = "contacts") -> Record:
+        """Return the counts of a stream in the last run."""
+        streams = json.loads((self.root / "output" / "report.json").read_text())["streams"]
+        counts: Record = streams[stream]
+        return counts
+
+    def state(self, tap: str, *, environment: str = "sandbox") -> Record:
+        """Return the STATE that Meltano keeps for a tap and the target."""
+        ran = self.meltano("state", "get", f"{environment}:{tap}-to-{LOADER}")
+        assert ran.code == 0, ran.log
+        state: Record = json.loads(ran.out or "{}").get("singer_state", {})
+        return state
+
+    def contacts(self) -> list[Record]:
+        """Return the contacts in the sandbox file, as its command prints them."""
+        printed = subprocess.run(  # noqa: S603 - our own command
+            [
+                str(BIN / "mainbrainer-sandbox"),
+                *("contacts", "--path", str(self.root / "output" / "sandbox.db")),
+                *("--format", "json"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        contacts: list[Record] = json.loads(printed.stdout)
+        return contacts
