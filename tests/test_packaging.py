@@ -1,0 +1,117 @@
+"""What is built installs in an empty environment, and holds what it needs and no more."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import typing as t
+import zipfile
+from importlib import metadata
+
+import pytest
+
+from tests.projects import REPOSITORY, TOOLS, clean_environment, needs_tools
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [needs_tools, pytest.mark.xdist_group("packaging")]
+UV = TOOLS / "uv" / "bin" / "uv"
+
+
+def run(*command: str | Path, **options: t.Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own commands
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel and the sdist, built from what git knows of."""
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY)
+    for name in listed.stdout.splitlines():
+        if (REPOSITORY / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, source / name)
+    made = run(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", folder, source)
+    assert made.returncode == 0, made.stderr
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return {"wheel": wheel, "sdist": sdist}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: dict[str, Path]) -> None:
+    names = set(zipfile.ZipFile(built["wheel"]).namelist())
+    folders = {name.split("/")[0] for name in names}
+    assert len(folders) == 2
+    assert all(folder.startswith("target_mainbrainer") for folder in folders)
+    assert "target_mainbrainer/py.typed" in names
+    package = REPOSITORY / "target_mainbrainer"
+    ours = [
+        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in str(path)
+    ]
+    missing = {str(path.relative_to(REPOSITORY)) for path in ours} - names
+    assert missing == set(), "modules, templates and style sheets alike"
+
+
+def test_the_sdist_holds_what_is_needed_to_build_and_test(built: dict[str, Path]) -> None:
+    with tarfile.open(built["sdist"]) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
+    assert "tests/test_target.py" in names
+    assert not [name for name in names if name.startswith((".tools", ".venv", "output"))]
+
+
+@pytest.mark.parametrize("extra", ["", "[sandbox]"])
+def test_it_installs_in_an_empty_environment(
+    built: dict[str, Path], tmp_path: Path, extra: str
+) -> None:
+    environment = tmp_path / "venv"
+    bin_dir = environment / "bin"
+    made = run(UV, "venv", "--quiet", "--python", sys.executable, environment)
+    assert made.returncode == 0, made.stderr
+    wanted = f"target-mainbrainer{extra} @ {built['wheel'].as_uri()}"
+    installed = run(UV, "pip", "install", "--quiet", "--python", bin_dir / "python", wanted)
+    assert installed.returncode == 0, installed.stderr
+
+    options = {"env": clean_environment(tmp_path / "home"), "cwd": tmp_path}
+    version = metadata.version("target-mainbrainer")
+    target = bin_dir / "target-mainbrainer"
+    assert run(target, "--version", **options).stdout.strip() == (
+        f"target-mainbrainer v{version}, Meltano SDK v{metadata.version('singer-sdk')}"
+    )
+    for arguments in (["--help"], ["--about"], ["--about", "--format=json"]):
+        described = run(target, *arguments, **options)
+        assert described.returncode == 0, described.stderr
+        assert "mainbrainer" in described.stdout.lower()
+    as_module = run(bin_dir / "python", "-m", "target_mainbrainer", "--version", **options)
+    assert version in as_module.stdout
+
+    (tmp_path / "config.json").write_text('{"sandbox_path": "crm.db"}')
+    line = '{"type":"SCHEMA","stream":"s","schema":{"properties":{"email":{}}},"key_properties":[]}'
+    piped = run(target, "--config", "config.json", input=line, **options)
+    sandbox = run(bin_dir / "mainbrainer-sandbox", "contacts", "--path", "crm.db", **options)
+    if extra:
+        assert piped.returncode == 0, piped.stderr
+        assert sandbox.returncode == 0, sandbox.stderr
+    else:
+        assert piped.returncode == 1
+        assert "Install 'target-mainbrainer[sandbox]'" in piped.stderr
+        assert "Traceback" not in piped.stderr
+
+
+def test_the_metadata_reads_well() -> None:
+    about = metadata.metadata("target-mainbrainer")
+    assert about["License-Expression"] == "MIT"
+    assert about["Requires-Python"] == ">=3.11"
+    assert str(about["Summary"]).startswith("Singer target (Meltano loader)")
+    commands = {
+        point.name
+        for point in metadata.entry_points(group="console_scripts")
+        if (point.dist and point.dist.name == "target-mainbrainer")
+    }
+    assert commands == {"target-mainbrainer", "mainbrainer-sandbox"}
