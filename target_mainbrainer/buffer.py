@@ -30,14 +30,22 @@ class Origin(t.NamedTuple):
 
 
 class Entry:
-    """One contact on its way to the API, with every record that went into it."""
+    """One contact on its way to the API, with every record that went into it.
 
-    __slots__ = ("contact", "encoded", "identifiers", "origins")
+    Attributes:
+        place: Its place in the batch, counted from 0.
+        encoded: Its JSON, once it was needed.
+    """
 
-    def __init__(self, contact: Contact, identifiers: tuple[Hashable, ...], origin: Origin) -> None:
+    __slots__ = ("contact", "encoded", "identifiers", "origins", "place")
+
+    def __init__(
+        self, contact: Contact, identifiers: tuple[Hashable, ...], origin: Origin, place: int
+    ) -> None:
         self.contact = contact
         self.identifiers = identifiers
         self.origins = [origin]
+        self.place = place
         self.encoded: bytes | None = None
 
     @override
@@ -62,6 +70,7 @@ class ContactBuffer:
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
         self._keys: set[Hashable] = set()
         self._keys_of_known: dict[Hashable, Identity] = {}
+        self._newest_plain = self._newest_known = -1
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -81,14 +90,20 @@ class ContactBuffer:
 
         Contacts that share a mobile number or an e-mail address, but not an identity, are
         different people to MainBrainer and fit. They may be one when a contact id is involved,
-        or when only the spelling differs, as nobody says whether that counts.
+        or when only the spelling differs, as nobody says whether that counts. A contact with an
+        id may be one without even if they share nothing that can be seen here, so neither is
+        merged past the other.
         """
+        entry = self._entries.get(identity)
         if contact.contact_id is None:
-            return not (
-                any(key in self._keys_of_known for key in identifiers)
-                if self._keys_of_known
-                else self._spellings.get(identifiers, identity) != identity
-            )
+            if self._spellings.get(identifiers, identity) != identity:
+                return False
+            if entry is not None and entry.place < self._newest_known:
+                return False
+            known = self._keys_of_known
+            return not (known and any(key in known for key in identifiers))
+        if entry is not None and entry.place < self._newest_plain:
+            return False
         return not any(
             key in self._keys or self._keys_of_known.get(key, identity) != identity
             for key in identifiers
@@ -104,7 +119,12 @@ class ContactBuffer:
         """Put a contact in, merged with the one of the same identity if there is one."""
         entry = self._entries.get(identity)
         if entry is None:
-            self._entries[identity] = Entry(contact, identifiers, origin)
+            place = len(self._entries)
+            self._entries[identity] = Entry(contact, identifiers, origin, place)
+            if contact.contact_id is None:
+                self._newest_plain = place
+            else:
+                self._newest_known = place
         else:
             entry.contact = merge(entry.contact, contact)
             entry.origins.append(origin)
