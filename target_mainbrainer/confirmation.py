@@ -238,8 +238,8 @@ class Confirmer:
             yield f"MainBrainer skipped contacts in {self.skipping}."
         if self.unconfirmed.batches:
             yield (
-                f"MainBrainer accepted {self.unconfirmed} but has not confirmed that within "
-                "'confirm_timeout_seconds'. It may still be applied."
+                f"MainBrainer accepted {self.unconfirmed} but had not confirmed that when the run "
+                "ended ('confirm_timeout_seconds'). It may still be applied."
             )
 
     def problems(self) -> Iterator[str]:
