@@ -486,7 +486,7 @@ def _given_up(
     call: Call, error: TransientError, *, tries: int, spent: float, limit: float
 ) -> TransientError:
     asked = error.retry_after or 0.0
-    if asked > limit - spent:
+    if asked and asked > limit - spent:
         why = (
             f"It asks to wait {asked:.0f} s, which is more than is left of 'retry_max_seconds' "
             f"({limit:.0f})."

@@ -230,19 +230,23 @@ class Confirmer:
             self._watched = []
             self._changed.notify_all()
 
+    def findings(self) -> Iterator[str]:
+        """Say which accepted batches did not end as they should."""
+        if self.failed.batches:
+            yield f"MainBrainer says that {self.failed} failed."
+        if self.skipping.batches:
+            yield f"MainBrainer skipped contacts in {self.skipping}."
+        if self.unconfirmed.batches:
+            yield (
+                f"MainBrainer accepted {self.unconfirmed} but had not confirmed that when the run "
+                "ended ('confirm_timeout_seconds'). It may still be applied."
+            )
+
     def problems(self) -> Iterator[str]:
         """Say what keeps STATE back when confirmation is required."""
         held = "STATE stays before it, so the next run sends it again."
-        if self.failed.batches:
-            yield f"MainBrainer says that {self.failed} failed. {held}"
-        if self.skipping.batches:
-            yield f"MainBrainer skipped contacts in {self.skipping}. {held}"
-        if self.unconfirmed.batches:
-            yield (
-                f"MainBrainer accepted {self.unconfirmed} but has not confirmed that within "
-                "'confirm_timeout_seconds'. It may still be applied. "
-                f"{held}"
-            )
+        for finding in self.findings():
+            yield f"{finding} {held}"
         if self.untracked:
             yield (
                 f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so nobody "

@@ -123,7 +123,10 @@ class Rejects:
             self.sync()
         finally:
             if self._file is not None:
-                self._file.close()
+                try:
+                    self._file.close()
+                except OSError as error:  # what is still in its buffer cannot be written
+                    raise self._unwritable(error) from None
 
     @property
     def is_too_many(self) -> bool:

@@ -44,6 +44,7 @@ class Run:
             settings.rejects_path, allowed=settings.rejects_allowed, ledger=self.ledger
         )
         self._started = time.monotonic()
+        self._is_concluded = False
         self._sandbox = _start_sandbox(settings.sandbox_path) if settings.sandbox_path else None
         stop = threading.Event()
         self._pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
@@ -103,9 +104,11 @@ class Run:
             raise DeliveryError(" ".join(problems))
 
     def abort(self) -> None:
-        """End a run that cannot go on."""
-        self.delivery.abort()
-        self._conclude()
+        """End a run that cannot go on, or that was finished and has failed."""
+        try:
+            self.delivery.abort()
+        finally:
+            self._conclude()
 
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
@@ -122,7 +125,10 @@ class Run:
                 )
 
     def _conclude(self) -> None:
-        """Close everything, and say what became of every record."""
+        """Close everything, and say what became of every record; once, however the run ends."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
         try:
             self.rejects.close()
         finally:
@@ -131,7 +137,7 @@ class Run:
                 self._sandbox.close()
             for line in self.rejects.describe():
                 logger.warning("%s", line)
-            for line in (*self._dropped(), *self._ignored_properties()):
+            for line in (*self._dropped(), *self._ignored_properties(), *self._unconfirmed()):
                 logger.warning("%s", line)
             for line in self.report.table():
                 logger.info("%s", line)
@@ -153,6 +159,15 @@ class Run:
                 yield (
                     f"MainBrainer named property '{ignored}' of stream '{name}' as invalid in "
                     f"{batches:,} batches and ignored it. Check its name or id in 'field_map'."
+                )
+
+    def _unconfirmed(self) -> Iterator[str]:
+        """Say what MainBrainer made of accepted batches, where that does not fail the run."""
+        if self._confirmer is not None and not self._confirmer.is_required:
+            for finding in self._confirmer.findings():
+                yield (
+                    f"{finding} The run counts it as accepted all the same, because "
+                    f"'confirm_batches' is '{self.settings.confirm_batches}'."
                 )
 
     @property
@@ -229,10 +244,11 @@ def _start_sandbox(path: str) -> RunningSandbox:
         SettingsError: The extra `sandbox` is not installed, or the file cannot be used.
     """
     from target_mainbrainer import sandbox  # noqa: PLC0415 - only a rehearsal needs it
+    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
 
     try:
         return sandbox.start(path)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError, StoreError) as error:
         msg = f"Setting 'sandbox_path': {error}"
         raise SettingsError([msg]) from None
 

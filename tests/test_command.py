@@ -101,3 +101,13 @@ def test_a_missing_configuration_is_said_in_a_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--config", str(tmp_path / "missing.json")])
     assert result.exit_code == 2
     assert "The configuration cannot be read: there is no such file." in result.output
+
+
+def test_a_file_that_is_no_sandbox_is_said_to_be_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("This is no database, and it shall stay as it is. " * 100)
+    assert invoke(tmp_path, {"sandbox_path": str(path)}, "--check").exit_code == 1
+    assert "Setting 'sandbox_path': " in caplog.text
+    assert "fault of target-mainbrainer" not in caplog.text

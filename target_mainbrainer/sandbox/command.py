@@ -198,7 +198,8 @@ def _contacts(options: argparse.Namespace) -> int:
 
     try:
         with View(options.path) as view:
-            names = list(view.property_names().values())
+            # Those of the contacts, because the account's own are known without being sent.
+            names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
             _print(view.contacts(), options.format, lambda one: _flat(one, names))
     except StoreError as error:
         raise CommandError(str(error)) from error
