@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from target_mainbrainer.sandbox.reading import CODES, MAX_CONTACTS, MAX_EMAIL, MAX_NAME
+from target_mainbrainer.sandbox.reading import (
+    CODES,
+    E164_DIGITS,
+    EMAIL_PATTERN,
+    MAX_CONTACTS,
+    MAX_EMAIL,
+    MAX_NAME,
+    SHORTEST_NATIONAL,
+    URL_PATTERN,
+)
 from target_mainbrainer.sandbox.rules import INT64
 
 _NULL_TEXT = {"type": ["string", "null"]}
@@ -19,11 +28,10 @@ _LIST_ID = {
     "pattern": _UUID,
     "description": "List the contact is put in besides 'All contacts'.",
 }
-# A plain address; the sandbox takes more than these.
 _EMAIL = {
     "type": ["string", "null"],
     "maxLength": MAX_EMAIL,
-    "pattern": r"^$|^[A-Za-z0-9._+-]{1,40}@[a-z0-9-]{1,20}\.[a-z]{2,10}$",
+    "pattern": f"^(?:{EMAIL_PATTERN})?$",
     "description": "Empty is as good as not sent.",
 }
 _CONSENT = {
@@ -38,20 +46,29 @@ _PROPERTY = {
         "propertyValue": {**_NULL_TEXT, "description": "Empty clears the property."},
     },
     "anyOf": [
-        {"required": [key], "properties": {key: {"type": "string", "pattern": r"\S"}}}
+        {"required": [key], "properties": {key: {"type": "string", "pattern": r"[^ \t\r\n]"}}}
         for key in ("propertyId", "propertyName")
     ],
 }
 _MOBILE_PARTS = {
     "mobileCountryCode": {"type": ["integer", "null"], "enum": [None, *sorted(CODES)]},
-    "mobileNumber": {"type": ["integer", "null"], "minimum": 100, "maximum": 99_999_999_999},
+    "mobileNumber": {"type": ["integer", "null"], "minimum": 10 ** (SHORTEST_NATIONAL - 1)},
 }
+# Country code and number have 15 digits together, at most.
 _GIVEN_MOBILE = {
     "required": ["mobileCountryCode", "mobileNumber"],
-    "properties": {
-        "mobileCountryCode": {"type": "integer"},
-        "mobileNumber": {"type": "integer"},
-    },
+    "anyOf": [
+        {
+            "properties": {
+                "mobileCountryCode": {
+                    "type": "integer",
+                    "enum": sorted(code for code in CODES if len(str(code)) == digits),
+                },
+                "mobileNumber": {"type": "integer", "maximum": 10 ** (E164_DIGITS - digits) - 1},
+            }
+        }
+        for digits in (1, 2, 3)
+    ],
 }
 _NO_MOBILE = {
     "properties": {"mobileCountryCode": {"type": "null"}, "mobileNumber": {"type": "null"}}
@@ -136,10 +153,12 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _responses(status: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _responses(
+    status: str, description: str, schema: dict[str, Any], links: dict[str, Any] | None = None
+) -> dict[str, Any]:
     error = {"$ref": "#/components/schemas/Error"}
     return {
-        status: {"description": description, "content": _json(schema)},
+        status: {"description": description, "content": _json(schema), "links": links or {}},
         **{
             number: {"description": text, "content": _json(error)}
             for number, text in _ERRORS.items()
@@ -198,6 +217,12 @@ def describe(url: str) -> dict[str, Any]:
                             },
                             "Success",
                         ),
+                        links={
+                            "status": {
+                                "operationId": "batchStatus",
+                                "parameters": {"id": "$response.body#/data/BatchId"},
+                            }
+                        },
                     ),
                 }
             },
@@ -284,8 +309,8 @@ def describe(url: str) -> dict[str, Any]:
                         },
                         "webHookUrl": {
                             "type": ["string", "null"],
-                            "pattern": r"^$|^https?://[a-z0-9-]{1,20}\.example/[a-z0-9/]*$",
-                            "description": "Any http or https URL; delivered on loopback only.",
+                            "pattern": f"^(?:{URL_PATTERN})?$",
+                            "description": "Delivered to this machine only, unless switched.",
                         },
                     },
                 },

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,16 +26,23 @@ MAX_CONTACTS = 1000
 _INT32 = 2**31 - 1
 MAX_NAME = 255
 MAX_EMAIL = 254
-_MAX_LOCAL_PART = 64
-_E164_DIGITS = 15
-_SHORTEST_NATIONAL = 3
+E164_DIGITS = 15
+SHORTEST_NATIONAL = 3
 _KEPT_SHAPES = 1000
 
-# One @, something without spaces before it, a dotted host name after it. No look-ups, and no more
-# than that: what MainBrainer checks is unknown.
-_EMAIL = re.compile(
-    r"[^\s@\x00-\x20\x7f]+@(?:[^\s@.,;\x00-\x20\x7f]+\.)+[^\s@.,;\x00-\x20\x7f]{2,}"
+# White space and control characters, spelt out so that these patterns mean the same in the API
+# description, where another dialect of regular expressions reads them.
+_SPACE = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f\\u3000\\ufeff"
+# One @ with something before it and a dotted host name after it. No look-ups, and no more than
+# that: what MainBrainer checks is unknown.
+EMAIL_PATTERN = f"[^@{_SPACE}]{{1,64}}@(?:[^@.,;{_SPACE}]+\\.)+[^@.,;{_SPACE}]{{2,}}"
+URL_PATTERN = (
+    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?(?:[/?#][!-~]*)?"
 )
+_EMAIL = re.compile(EMAIL_PATTERN)
+_URL = re.compile(URL_PATTERN)
+_BLANKS = " \t\r\n"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Country calling codes in use (ITU-T E.164): with any other, nobody can have the number.
@@ -363,6 +369,8 @@ class _ContactReader:
             if name in given and name != "number":
                 self._null(field)
             return None
+        if type(value) is float and value.is_integer():
+            value = int(value)  # To JSON, 47.0 is a whole number too.
         if type(value) is not int or not -largest - 1 <= value <= largest:
             text = "It must be a whole number, written as a JSON number."
             raise _Refused(text, 400, field)
@@ -385,7 +393,7 @@ class _ContactReader:
             text = "No country has this country code."
             raise _Refused(text, 422, "mobileCountryCode")
         digits = len(str(sent.number))
-        if digits < _SHORTEST_NATIONAL or digits + len(str(sent.country)) > _E164_DIGITS:
+        if digits < SHORTEST_NATIONAL or digits + len(str(sent.country)) > E164_DIGITS:
             text = "A mobile number has 3 to 14 digits, and 15 at most with its country code."
             raise _Refused(text, 422, "mobileNumber")
 
@@ -398,7 +406,6 @@ class _ContactReader:
         if type(value) is not str:
             text = "It must be text."
             raise _Refused(text, 400, "email")
-        value = value.strip()
         if not value:
             if self._switches.empty_identifiers == "reject":
                 text = "An empty e-mail address is not taken."
@@ -406,11 +413,7 @@ class _ContactReader:
             if self._switches.empty_identifiers == "clear":
                 clears.append("email")
             return None
-        if (
-            len(value) > MAX_EMAIL
-            or value.find("@") > _MAX_LOCAL_PART
-            or not _EMAIL.fullmatch(value)
-        ):
+        if len(value) > MAX_EMAIL or not _EMAIL.fullmatch(value):
             text = "It is not an e-mail address."
             raise _Refused(text, 422, "email")
         return value
@@ -498,8 +501,8 @@ class _ContactReader:
             if value is not None and type(value) is not str:
                 text = "It must be text."
                 raise _Refused(text, 400, f"{field}.{part}")
-        given_id = str(property_id).strip().lower() if property_id else None
-        given_name = str(name) if name and str(name).strip() else None
+        given_id = str(property_id).strip(_BLANKS).lower() or None if property_id else None
+        given_name = str(name) if name and str(name).strip(_BLANKS) else None
         if given_id is None and given_name is None:
             text = "A property needs an id or a name."
             raise _Refused(text, 422, field)
@@ -542,12 +545,7 @@ def _webhook(value: object) -> str | None:
     if type(value) is not str:
         text = "The webhook URL must be text."
         raise _Refused(text, 400, "webHookUrl")
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
+    if not _URL.fullmatch(value):
         text = "The webhook URL is not a URL."
         raise _Refused(text, 422, "webHookUrl")
     return value

@@ -168,7 +168,7 @@ class Worker:
         for tries in range(1, WEBHOOK_TRIES + 1):
             try:
                 status = await asyncio.to_thread(_post, url, body)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 outcome = f"Not delivered: {type(error).__name__}."
             else:
                 outcome = "Delivered." if status < 300 else f"Answered {status}."  # noqa: PLR2004
