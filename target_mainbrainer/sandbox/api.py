@@ -369,12 +369,7 @@ class Api:
 
     async def _status(self, call: Call) -> Response:
         """`GET /contacts/{id}/Status` (section 6)."""
-        try:
-            batch_id = str(uuid.UUID(call.id))
-        except ValueError:
-            text = "The batch id is not a uuid."
-            raise ApiError(400, text) from None
-        batch = self._engine.store.batch(batch_id)
+        batch = self._engine.store.batch(call.id.lower())
         if batch is None:
             text = "There is no batch with this id."
             raise ApiError(self._engine.switches.unknown_status, text)

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
 from target_mainbrainer.sandbox.faults import FaultError
+from target_mainbrainer.sandbox.openapi import describe
+from target_mainbrainer.sandbox.pages import Pages
 from target_mainbrainer.sandbox.switches import SwitchError
 
 if TYPE_CHECKING:
@@ -116,6 +120,28 @@ def _answer(status: int, body: dict[str, Any]) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
-def build(engine: Engine, api: Api) -> Front:
-    """Return the whole application."""
-    return Front(api, Starlette(routes=[*Controls(engine).routes()]))
+def build(engine: Engine, api: Api, hosts: list[str]) -> Front:
+    """Return the whole application.
+
+    Args:
+        engine: What it is the face of.
+        api: The API.
+        hosts: The host names the sandbox's own pages answer to; "*" is all.
+    """
+    pages = Pages(engine)
+
+    async def description(request: Request) -> Response:
+        return _answer(200, describe(str(request.base_url).rstrip("/")))
+
+    own = Starlette(
+        routes=[
+            *Controls(engine).routes(),
+            *pages.routes(),
+            Route("/openapi.json", description),
+        ],
+        exception_handlers={404: pages.not_found},
+        # A page of another site could give its own name to this address and then read what
+        # it finds here; so the address must be asked for by a name that is ours.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+    )
+    return Front(api, own)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import ipaddress
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_mainbrainer.sandbox.loopback import is_loopback
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _ERROR = 2
 _GROUPS = {
@@ -109,6 +110,28 @@ def _parser() -> argparse.ArgumentParser:
     contacts = commands.add_parser("contacts", help="print the contacts in a sandbox file")
     contacts.set_defaults(run=_contacts)
     _add_look(contacts)
+
+    batches = commands.add_parser("batches", help="print the batches, the refused ones too")
+    batches.set_defaults(run=_batches)
+    _add_look(batches)
+
+    reset = commands.add_parser("reset", help="forget everything in a sandbox file")
+    reset.set_defaults(run=_reset)
+    reset.add_argument("--path", type=Path, required=True, help="sandbox file")
+    reset.add_argument("--yes", action="store_true", help="do it without asking")
+
+    diff = commands.add_parser(
+        "diff",
+        help="compare two sandbox files",
+        description=(
+            "Compare two sandbox files contact by contact, property by property. Contacts are "
+            "matched by mobile and e-mail. Exits 0 if they are the same, 1 if not, 2 on an error."
+        ),
+    )
+    diff.set_defaults(run=_diff)
+    diff.add_argument("first", type=Path, metavar="A")
+    diff.add_argument("second", type=Path, metavar="B")
+    _add_format(diff)
     return parser
 
 
@@ -133,7 +156,13 @@ def _add_switches(parser: argparse.ArgumentParser) -> None:
 
 def _add_look(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--path", type=Path, required=True, help="sandbox file")
-    parser.add_argument("--format", choices=["table", "json", "csv"], default="table")
+    _add_format(parser)
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -143,7 +172,7 @@ def _serve(options: argparse.Namespace) -> int:
     from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
     from target_mainbrainer.sandbox.switches import DECLARED, SwitchError  # noqa: PLC0415
 
-    if not _is_loopback(options.host) and not options.allow_remote:
+    if not is_loopback(options.host) and not options.allow_remote:
         message = (
             f"'{options.host}' can be reached from other machines, and whoever reaches it reads "
             "every contact in it. Use 127.0.0.1, or say --allow-remote."
@@ -180,13 +209,6 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -204,6 +226,85 @@ def _contacts(options: argparse.Namespace) -> int:
     except StoreError as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def _batches(options: argparse.Namespace) -> int:
+    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
+    from target_mainbrainer.sandbox.views import View  # noqa: PLC0415
+
+    def flat(batch: dict[str, Any]) -> dict[str, Any]:
+        shown = ("number", "id", "kind", "state", "status", "sent", "inserted", "updated")
+        row = {name: batch[name] for name in (*shown, "skipped")}
+        problems = batch["details"].get("problems", [])
+        why = batch["failed_reason"] or " ".join(batch["details"].get("skip_reasons", {}))
+        return row | {"why": problems[0]["text"] if problems else why}
+
+    try:
+        with View(options.path) as view:
+            _print(view.batches(), options.format, flat)
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from target_mainbrainer.sandbox.store import Store, StoreError  # noqa: PLC0415
+    from target_mainbrainer.sandbox.switches import Switches  # noqa: PLC0415
+
+    if not options.path.is_file():
+        message = f"There is no sandbox file at {options.path}."
+        raise CommandError(message)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            message = "Say --yes to forget everything in the file."
+            raise CommandError(message)
+        sys.stderr.write(f"Forget everything in {options.path}? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            message = "Nothing was changed."
+            raise CommandError(message)
+    try:
+        store = Store(options.path, Switches())
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+    store.reset()
+    store.close()
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    import msgspec  # noqa: PLC0415
+
+    from target_mainbrainer.sandbox.compare import compare  # noqa: PLC0415
+    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
+    from target_mainbrainer.sandbox.views import View  # noqa: PLC0415
+
+    counted = {"added": 0, "removed": 0, "changed": 0}
+
+    def differences(first: View, second: View) -> Iterator[dict[str, Any]]:
+        for one in compare(first, second):
+            counted[one.change] += 1
+            if options.format == "json":
+                yield msgspec.to_builtins(one)
+                continue
+            for field, before, after in one.fields:
+                yield {
+                    "change": one.change,
+                    "mobile": one.mobile,
+                    "email": one.email,
+                    "field": field,
+                    "before": before,
+                    "after": after,
+                }
+
+    try:
+        with View(options.first) as first, View(options.second) as second:
+            _print(differences(first, second), options.format, lambda row: row)
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+    if options.format == "table":
+        _say(", ".join(f"{number:,} {change}" for change, number in counted.items()))
+    return 1 if any(counted.values()) else 0
 
 
 def _flat(contact: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from target_mainbrainer.sandbox.api import Api
 from target_mainbrainer.sandbox.app import build
 from target_mainbrainer.sandbox.engine import Credentials, Engine
 from target_mainbrainer.sandbox.faults import Faults
+from target_mainbrainer.sandbox.loopback import is_loopback
 from target_mainbrainer.sandbox.store import Request
 from target_mainbrainer.sandbox.switches import Switches
 from target_mainbrainer.sandbox.views import View
@@ -59,6 +60,10 @@ class _Connections:
             @override
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 super().connection_made(transport)
+                # asyncio sets it only where a socket names its protocol, and accepted ones do not;
+                # without it, every answer waits 40 ms for the client's delayed ACK.
+                sock = transport.get_extra_info("socket")
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._peer = transport.get_extra_info("peername")[:2]
                 transports[self._peer] = transport
 
@@ -122,6 +127,7 @@ class RunningSandbox:
         )
         Faults(faults, seed)  # A fault that is misspelt is the caller's error, not the thread's.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._hosts = ["127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
         self._socket = socket.create_server((host, port), family=family, backlog=1024)
         bound = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
@@ -168,7 +174,7 @@ class RunningSandbox:
         connections = _Connections()
         self._engine = engine = self._make_engine()
         config = uvicorn.Config(
-            build(engine, Api(engine, connections.reset)),
+            build(engine, Api(engine, connections.reset), self._hosts),
             http=connections.protocol(),
             ws="none",
             lifespan="off",

@@ -14,6 +14,7 @@ its present one with its changes undone (`rules.undo`).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import uuid
@@ -158,8 +159,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         StoreError: There is no such file to look at, or it is not a sandbox's.
     """
     if write:
-        # Before SQLite does it, so that nobody else can read contacts for even a moment.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not path.exists():
+            # Before SQLite does it, so that nobody else can read contacts for even a moment.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         target = str(path)
     else:
         if not path.is_file():
@@ -193,6 +195,32 @@ def _check_format(connection: sqlite3.Connection, path: Path, *, write: bool) ->
     if found is None or found[0] != str(FORMAT):
         message = f"{path} was written by another version of the sandbox; start with a new file."
         raise StoreError(message)
+
+
+class _Lock:
+    """Keeps a second sandbox off a file: it would not see what the first has in memory.
+
+    A lock of its own beside the file, because SQLite loses its locks when anything in
+    the process closes the file.
+
+    Raises:
+        StoreError: Another sandbox has the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}-lock")
+        self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            message = f"{path} is in use by another sandbox; stop that one first."
+            raise StoreError(message) from error
+
+    def release(self) -> None:
+        """Let others have the file."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
 
 
 class Waiting(msgspec.Struct):
@@ -249,11 +277,17 @@ class Store:
 
     def __init__(self, path: Path, switches: Switches) -> None:
         self.path = path
-        self._db = connect(path, write=True)
+        self._lock = _Lock(path)
+        try:
+            self._db = connect(path, write=True)
+        except BaseException:
+            self._lock.release()
+            raise
         self._db.execute("PRAGMA journal_mode = WAL")
         # A crash of the machine may lose the last batches, a crash of the process none.
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA cache_size = -65536")
+        self._db.execute("PRAGMA wal_autocheckpoint = 4000")
         self._requests: list[Request] = []
         with _Transaction(self._db):
             if self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
@@ -273,6 +307,7 @@ class Store:
             # One file is easier to copy and to read than three; somebody looking prevents it.
             self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
+        self._lock.release()
 
     def set_switches(self, switches: Switches) -> None:
         """Take over what the switches say about identities and properties."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import ipaddress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from target_mainbrainer.sandbox.loopback import is_loopback
 from target_mainbrainer.sandbox.switches import Switches, words
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Worker:
         if batch is None:
             return
         allowed = self._switches().webhooks
-        if allowed == "none" or (allowed == "loopback" and not _is_loopback(url)):
+        if allowed == "none" or (allowed == "loopback" and not is_loopback(url)):
             outcome = "Not sent: the sandbox delivers webhooks to this machine only."
             if allowed == "none":
                 outcome = "Not sent: the sandbox was told to deliver no webhooks."
@@ -168,7 +168,7 @@ class Worker:
         for tries in range(1, WEBHOOK_TRIES + 1):
             try:
                 status = await asyncio.to_thread(_post, url, body)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 outcome = f"Not delivered: {type(error).__name__}."
             else:
                 outcome = "Delivered." if status < 300 else f"Answered {status}."  # noqa: PLR2004
@@ -179,14 +179,6 @@ class Worker:
         self._store.record_webhook(
             number, url, sent=self._now(), tries=tries, status=status, outcome=outcome
         )
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _post(url: str, body: bytes) -> int:

@@ -1,0 +1,104 @@
+"""What differs between two sandbox files, contact by contact and property by property.
+
+Contacts are matched by what the CRM matches them on, mobile and e-mail together,
+because contact ids are only the order in which contacts came. Several contacts of
+one identity are matched in that order. Both files are read once and in order, so
+memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from target_mainbrainer.sandbox.rules import mobile_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from target_mainbrainer.sandbox.views import View
+
+    Key = tuple[int, int, str, int]
+    Row = dict[str, Any]
+
+_FIELDS = ("mobile_opt_in", "email_opt_in", "lists")
+
+
+class Difference(msgspec.Struct):
+    """A contact that differs.
+
+    Attributes:
+        change: `added` is only in the second file, `removed` only in the first.
+        ids: The contact's id in the first and in the second file.
+        fields: What differs, as `[field, before, after]`; a property as `property NAME`.
+    """
+
+    change: Literal["added", "removed", "changed"]
+    mobile: str | None
+    email: str | None
+    ids: tuple[int | None, int | None]
+    fields: list[tuple[str, Any, Any]]
+
+
+def compare(first: View, second: View) -> Iterator[Difference]:
+    """Return the differences between two sandbox files."""
+    for before, after in _pairs(first.by_identity(), second.by_identity()):
+        fields = list(_fields(before, after))
+        if before is not None and after is not None and not fields:
+            continue
+        one = before or after or {}
+        yield Difference(
+            "added" if before is None else "removed" if after is None else "changed",
+            mobile_text(one["mobile_country_code"], one["mobile_number"]),
+            one["email"],
+            (before["id"] if before else None, after["id"] if after else None),
+            fields,
+        )
+
+
+def identity(contact: Row) -> Key:
+    """Return what a contact is matched and sorted by; its id only if it has nothing else."""
+    country, number = contact["mobile_country_code"] or 0, contact["mobile_number"] or 0
+    email = contact["email"] or ""
+    return country, number, email, 0 if number or email else contact["id"]
+
+
+def _pairs(first: Iterable[Row], second: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """Return contacts of equal identity together, and the others alone."""
+    left = itertools.groupby(first, identity)
+    right = itertools.groupby(second, identity)
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        key_left, key_right = one and one[0], other and other[0]
+        smaller = min(key for key in (key_left, key_right) if key is not None)
+        here = list(one[1]) if one is not None and key_left == smaller else []
+        there = list(other[1]) if other is not None and key_right == smaller else []
+        yield from itertools.zip_longest(here, there)
+        if here:
+            one = next(left, None)
+        if there:
+            other = next(right, None)
+
+
+def _fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, Any]]:
+    """Return what differs between two contacts, or all of a contact that is alone."""
+    for field in _FIELDS:
+        was, is_now = _text(before, field), _text(after, field)
+        if was != is_now:
+            yield field, was, is_now
+    old = before["properties"] if before else {}
+    new = after["properties"] if after else {}
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"property {name}", old.get(name), new.get(name)
+
+
+def _text(contact: Row | None, field: str) -> str | None:
+    if contact is None:
+        return None
+    value = contact[field]
+    if field == "lists":
+        return " ".join(sorted(value)) or "All contacts"
+    return "no consent" if value is None else str(value).lower()
