@@ -62,10 +62,12 @@ class ContactBuffer:
 
     Attributes:
         since: When the first contact came, by the clock of whoever asks.
+        size_bytes: How long the records in here are, all together.
     """
 
     def __init__(self, since: float = 0.0) -> None:
         self.since = since
+        self.size_bytes = 0
         self._entries: dict[Identity, Entry] = {}
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
         self._keys: set[Hashable] = set()
@@ -117,6 +119,7 @@ class ContactBuffer:
         origin: Origin,
     ) -> None:
         """Put a contact in, merged with the one of the same identity if there is one."""
+        self.size_bytes += len(origin.line)
         entry = self._entries.get(identity)
         if entry is None:
             place = len(self._entries)

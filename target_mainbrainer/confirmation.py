@@ -7,15 +7,16 @@ import itertools
 import logging
 import threading
 import typing as t
+from collections import Counter
 from dataclasses import dataclass, field
 
 from typing_extensions import override
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.buffer import Origin
-    from target_mainbrainer.ledger import Ledger
+    from target_mainbrainer.ledger import Epoch, Ledger
     from target_mainbrainer.report import StreamReport
     from target_mainbrainer.wire import BatchStatus
 
@@ -41,7 +42,8 @@ class Watched:
         named_invalid: How many of them the answer refused by name; it is not documented whether
             the status counts them.
         report: Counts of the stream.
-        origins: The records that STATE waits for; empty unless confirmation is required.
+        records: How many records STATE waits for, by epoch; empty unless confirmation is
+            required. Not the records themselves, which may have to be kept for long.
         pause: Seconds until the next look but one.
         is_unreadable: The last answer, if there was one, did not say anything.
     """
@@ -52,7 +54,7 @@ class Watched:
     contacts: int = field(compare=False)
     named_invalid: int = field(compare=False)
     report: StreamReport = field(compare=False)
-    origins: Sequence[Origin] = field(compare=False, default=())
+    records: Mapping[Epoch, int] = field(compare=False, default_factory=dict)
     pause: float = field(compare=False, default=FIRST_LOOK_SECONDS)
     is_unreadable: bool = field(compare=False, default=False)
 
@@ -136,7 +138,7 @@ class Confirmer:
                 contacts,
                 named_invalid,
                 report,
-                origins if self.is_required else (),
+                Counter(o.epoch for o in origins) if self.is_required else {},
             )
             if len(self._watched) >= MOST_WATCHED and not self.is_required:
                 self._give_up(heapq.heappop(self._watched))
@@ -197,8 +199,8 @@ class Confirmer:
             report.skipped += status.skipped
             if status.skipped:
                 self.skipping.add(watched)
-            elif watched.origins:
-                self._ledger.settle(watched.origins)
+            elif watched.records:
+                self._ledger.settle_counted(watched.records)
         else:
             return False
         return True

@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.buffer import Entry
     from target_mainbrainer.client import MainBrainerClient
     from target_mainbrainer.confirmation import Confirmer
+    from target_mainbrainer.contact import Contact
     from target_mainbrainer.ledger import Ledger, State
     from target_mainbrainer.order import Batch, Destination
     from target_mainbrainer.rejects import Rejects
@@ -44,8 +45,6 @@ GRACE_SECONDS = 30.0
 STATE_INTERVAL_SECONDS = 2.0
 PROGRESS_INTERVAL_SECONDS = 10.0
 TICK_SECONDS = 0.5
-DOUBT_AFTER = 20
-"""Refusals without a pass in between, after which only one batch goes on."""
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -60,40 +59,32 @@ class Route:
 
     def __init__(self) -> None:
         self.experience = isolation.Experience()
-        self.passes = 0
-        self._refused_in_a_row = DOUBT_AFTER
+        self.answers = isolation.Answers()
         self._holder: Batch | None = None
         self._changed = threading.Condition()
         self._is_closed = False
 
-    @property
-    def _is_trusted(self) -> bool:
-        return self._refused_in_a_row < DOUBT_AFTER
-
-    def wait_for_turn(self, batch: Batch) -> None:
-        """Wait until this batch may send.
+    def wait_for_turn(self, batch: Batch) -> int:
+        """Wait until this batch may send; return the moment at which it does.
 
         Raises:
             InterruptedRunError: The run ends before that.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_trusted or self._holder in {None, batch} or self._is_closed
+                lambda: self.answers.is_proven or self._holder in {None, batch} or self._is_closed
             )
             if self._is_closed:
                 raise InterruptedRunError(_ENDED)
-            if not self._is_trusted:
+            if not self.answers.is_proven:
                 self._holder = batch
+            return self.answers.moment
 
-    def heard(self, *, passed: bool) -> None:
-        """Note an answer."""
+    def passed(self, sent: int) -> None:
+        """Note that a request passed which was sent at a moment, and let the others go on."""
         with self._changed:
-            if passed:
-                self.passes += 1
-                self._refused_in_a_row = 0
-                self._changed.notify_all()
-            else:
-                self._refused_in_a_row += 1
+            self.answers.passed(sent)
+            self._changed.notify_all()
 
     def leave(self, batch: Batch) -> None:
         """Let another batch have its turn."""
@@ -214,6 +205,14 @@ class Delivery:
                 self.tick()
         self._end()
 
+    def interrupt(self, error: InterruptedRunError) -> None:
+        """End the run at the next tick.
+
+        A signal's handler may call this: it runs in the middle of anything, so it takes no lock.
+        """
+        if self._failure is None:
+            self._failure = error
+
     def abort(self) -> None:
         """End a run that cannot go on: what is in flight finishes, nothing new begins."""
         self._close()
@@ -223,7 +222,7 @@ class Delivery:
     def _close(self) -> None:
         self._line.close()
         self._stop.set()
-        for route in self._routes.values():
+        for route in list(self._routes.values()):  # the reader may add one
             route.close()
 
     def _end(self) -> None:
@@ -258,8 +257,8 @@ class Delivery:
         search = isolation.deliver(
             batch.entries,
             experience=route.experience,
+            answers=route.answers,
             alone=self._alone,
-            passes=lambda: route.passes,
         )
         verdict: isolation.Verdict | None = None
         try:
@@ -274,26 +273,29 @@ class Delivery:
         except StopIteration:
             return
         except isolation.RequestAtFaultError as fault:
-            raise self._fault(batch, fault.signature) from None
+            raise self._fault(batch, fault.verdict) from None
 
     def _send(self, batch: Batch, route: Route, send: isolation.Send) -> isolation.Verdict:
         """Send one request, and book what passed."""
-        route.wait_for_turn(batch)
+        sent = route.wait_for_turn(batch)
         answer = self._post(batch, send)
         match answer:
             case wire.Accepted():
-                route.heard(passed=True)
+                route.passed(sent)
                 self._book(batch, send.entries, answer)
                 return isolation.Verdict(passed=True)
             case TooLarge():
                 return isolation.Verdict(passed=False, too_large=True)
             case wire.Refusal():
-                route.heard(passed=False)
-                suspects = wire.find_suspects(answer, [entry.contact for entry in send.entries])
+                route.answers.refused()
+                contacts = [entry.contact for entry in send.entries]
+                suspects = wire.find_suspects(answer, contacts)
                 return isolation.Verdict(
                     passed=False,
-                    signature=(answer.status, answer.message),
+                    # Equal reasons have to be equal, whoever they name.
+                    signature=(answer.status, _said(answer, contacts)) if send.alone else None,
                     suspects=[send.entries[place] for place in suspects],
+                    answer=answer,
                 )
 
     def _post(self, batch: Batch, send: isolation.Send) -> wire.Accepted | wire.Refusal | TooLarge:
@@ -341,25 +343,32 @@ class Delivery:
 
     def _blame(self, batch: Batch, blame: isolation.Blame) -> None:
         """Book a contact that was refused alone."""
-        status, message = t.cast("tuple[int, str]", blame.signature)
-        said = redact(message, values_of([blame.entry.contact]))
+        refusal = t.cast("wire.Refusal", blame.verdict.answer)
+        said = _said(refusal, [blame.entry.contact])
         words = f"MainBrainer said: {said}" if said else "MainBrainer gave no reason."
-        rejection = Rejection(f"refused_{status}", f"Refused alone with status {status}. {words}")
-        answer = {"status": status, "message": message}
-        self._rejects.add(batch.source, blame.entry.origins, rejection, answer=answer)
+        code, reason = f"refused_{refusal.status}", f"Refused alone with status {refusal.status}."
+        answer = {"status": refusal.status, "message": refusal.message}
+        self._rejects.add(
+            batch.source, blame.entry.origins, Rejection(code, f"{reason} {words}"), answer=answer
+        )
 
-    def _fault(self, batch: Batch, signature: object) -> RequestRefusedError:
-        status, message = t.cast("tuple[int, str]", signature)
-        said = redact(message, values_of([entry.contact for entry in batch.entries]))
+    def _fault(self, batch: Batch, verdict: isolation.Verdict) -> RequestRefusedError:
+        refusal = t.cast("wire.Refusal", verdict.answer)
+        said = _said(refusal, [entry.contact for entry in batch.entries])
         words = f" MainBrainer said: {said}" if said else ""
         list_id = batch.destination.list_id
         place = f"list {list_id}" if list_id else "no list"
         return RequestRefusedError(
             f"MainBrainer refuses every contact of stream '{batch.source.stream}' for {place} in "
-            f"the same words, with status {status}, so the fault is not the contacts'.{words} "
-            "Check 'list_id', the property names in 'field_map', and what the account and its "
-            "token may do."
+            f"the same words, with status {refusal.status}, so the fault is not the contacts'."
+            f"{words} Check 'list_id', the property names in 'field_map', and what the account "
+            "and its token may do."
         )
+
+
+def _said(refusal: wire.Refusal, contacts: list[Contact]) -> str:
+    """Return what a refusal says, without anything of the contacts it is about."""
+    return redact(refusal.message, values_of(contacts))
 
 
 _UNKNOWN_CONTACT_ID = Rejection(

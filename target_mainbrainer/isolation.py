@@ -5,25 +5,31 @@ what to send next; it sends nothing itself, so that it can be read, tested and s
 a network. Three rules hold throughout:
 
 - what passes is written, so it is never sent again;
-- a contact is blamed only after it was sent alone and refused again;
+- a contact is blamed only after it was sent alone and refused again, and if all are refused
+  alike, none is;
 - contacts that share an identifier reach the API in the order of the input.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
+import threading
 import typing as t
 from collections import Counter, deque
 from dataclasses import dataclass
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+    from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 
     from target_mainbrainer.buffer import Entry
 
 WITNESSES = 10
 """Contacts refused alone, all in the same words, before the request is blamed instead."""
+
+DOUBT_AFTER = 10
+"""Refusals in a row, of whoever sends, after which the request itself is in doubt."""
 
 _HARDLY_EVER_ALONE = 0.38
 """Share of bad contacts above which nothing beats sending one by one (arXiv 1801.02701)."""
@@ -40,12 +46,14 @@ class Verdict(t.NamedTuple):
         signature: What a refusal said (status and message); equal for equal reasons.
         suspects: Entries that the refusal names; often none.
         too_large: It was refused for its size alone, before anybody looked into it.
+        answer: Whatever should come back with a blame.
     """
 
     passed: bool
     signature: Hashable = None
     suspects: Sequence[Entry] = ()
     too_large: bool = False
+    answer: t.Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +66,70 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """This entry was refused alone; `signature` is what the API said about it."""
+    """This entry was refused alone; `verdict` is what the API said about it."""
 
     entry: Entry
-    signature: Hashable
+    verdict: Verdict
 
 
 class RequestAtFaultError(Exception):
     """Whatever is sent is refused in the same words: the fault is not the contacts'.
 
     Attributes:
-        signature: What the refusals said.
+        verdict: The last of the refusals.
     """
 
-    def __init__(self, signature: Hashable) -> None:
+    def __init__(self, verdict: Verdict) -> None:
         super().__init__("every contact is refused for the same reason")
-        self.signature = signature
+        self.verdict = verdict
 
 
 Search: t.TypeAlias = "Generator[Send | Blame, Verdict, None]"
+
+
+class Answers:
+    """What all senders to one place have heard; shows whether the requests as such are fine.
+
+    Only what was *sent* after a refusal was heard, and passed, shows that the refusal was not the
+    request's fault: an answer may have been under way while the fault began.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refusals = 0
+        self._in_a_row = 0
+        self._newest_pass = -1
+
+    @property
+    def moment(self) -> int:
+        """Now, for `passed` and `has_passed_since`: time is counted in refusals."""
+        return self._refusals
+
+    def passed(self, sent: int) -> None:
+        """Note that a request passed which was sent at a moment."""
+        with self._lock:
+            self._newest_pass = max(self._newest_pass, sent)
+            self._in_a_row = 0
+
+    def refused(self) -> None:
+        """Note a refusal."""
+        with self._lock:
+            self._refusals += 1
+            self._in_a_row += 1
+
+    def has_passed_since(self, moment: int) -> bool:
+        """Tell whether something has passed that was sent at that moment or later."""
+        return self._newest_pass >= moment
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether so many were refused in a row that the request itself may be at fault."""
+        return self._in_a_row >= DOUBT_AFTER
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether anything has ever passed, and the request is not in doubt now."""
+        return self._newest_pass >= 0 and not self.is_doubtful
 
 
 class Experience:
@@ -132,25 +185,29 @@ def deliver(
     entries: Sequence[Entry],
     *,
     experience: Experience,
+    answers: Answers,
     alone: bool = False,
-    passes: Callable[[], int] = lambda: 0,
 ) -> Search:
     """Yield what to send and whom to blame until every entry has landed or is blamed.
 
     Args:
         entries: What to deliver, in order; no two of the same identity.
         experience: Shared by all batches that go the same way.
+        answers: Likewise; whoever sends tells it every answer before it sends the verdict here.
         alone: Send each one alone from the start (`write_mode: single`).
-        passes: How many requests have passed so far, others' included; a pass between two
-            refusals means that the request as such is fine.
 
     Raises:
         RequestAtFaultError: The request as such is refused, and nobody in it is to blame.
     """
+    start = answers.moment
     queue = deque(entries)
     recent: deque[bool] = deque(maxlen=_RECENT)
-    doubt = _Doubt(passes)
+    accused = _Accused(answers)
     while queue:
+        if answers.is_doubtful:
+            yield from _call_witnesses([], queue, accused, answers)
+            yield from accused.released()
+            continue
         size = 1 if alone else experience.group_size(len(queue), recent)
         group = [queue.popleft() for _ in range(min(size, len(queue)))]
         # What is left of a batch goes alone; a batch of one contact is still a batch.
@@ -162,28 +219,39 @@ def deliver(
             experience.too_large(len(group))
             queue.extendleft(reversed(group))
         elif suspects := _free_to_overtake(group, verdict.suspects):
-            for entry in suspects:
-                answer = yield Send([entry], alone=True)
-                if not answer.passed:
-                    yield Blame(entry, answer.signature)
+            yield from _hear(suspects, accused)
             queue.extendleft(e for e in reversed(group) if e not in suspects)
         else:
-            culprit, rest = yield from _search(group, verdict, proven=single, recent=recent)
+            proof = verdict if single else None
+            culprit, rest = yield from _search(group, proof, recent, answers)
             queue.extendleft(reversed(rest))
             if culprit is not None:
                 _remember(experience, recent, bad=1)
-                yield from _call_witnesses(culprit, queue, doubt)
+                accused.add(culprit)
+                if not answers.has_passed_since(start):
+                    yield from _call_witnesses([culprit], queue, accused, answers)
+        yield from accused.released()
+    yield from accused.all()
 
 
-class _Doubt:
-    """Whether anything at all has passed since this batch began."""
+class _Accused:
+    """Contacts refused alone, until something passes: where all are refused, none is to blame."""
 
-    def __init__(self, passes: Callable[[], int]) -> None:
-        self._passes = passes
-        self._start = passes()
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._blames: deque[tuple[int, Blame]] = deque()
 
-    def something_passed(self) -> bool:
-        return self._passes() > self._start
+    def add(self, blame: Blame) -> None:
+        self._blames.append((self._answers.moment, blame))
+
+    def released(self) -> Iterator[Blame]:
+        """Yield whom a pass has shown to be refused for reasons of their own."""
+        while self._blames and self._answers.has_passed_since(self._blames[0][0]):
+            yield self._blames.popleft()[1]
+
+    def all(self) -> Iterator[Blame]:
+        """Yield the others: nobody is left to ask."""
+        yield from (blame for _, blame in self._blames)
 
 
 def _remember(experience: Experience, recent: deque[bool], *, good: int = 0, bad: int = 0) -> None:
@@ -193,9 +261,15 @@ def _remember(experience: Experience, recent: deque[bool], *, good: int = 0, bad
 
 
 def _search(
-    group: list[Entry], verdict: Verdict, *, proven: bool, recent: deque[bool]
-) -> Generator[Send | Blame, Verdict, tuple[Blame | None, list[Entry]]]:
+    group: list[Entry], proof: Verdict | None, recent: deque[bool], answers: Answers
+) -> Generator[Send, Verdict, tuple[Blame | None, list[Entry]]]:
     """Find one culprit in a refused group by halves.
+
+    Args:
+        group: Was refused as a whole.
+        proof: The refusal, if the group is a single contact that was sent alone.
+        recent: Takes what is learnt.
+        answers: Says when to give up, because searching is no use.
 
     Returns:
         The culprit, or None if what was left over passed when it was sent alone; and what has
@@ -203,21 +277,32 @@ def _search(
     """
     untried: list[Entry] = []
     while len(group) > 1:
+        if answers.is_doubtful:
+            return None, group + untried
         middle = len(group) // 2
         left, right = group[:middle], group[middle:]
-        proven = len(left) == 1
-        verdict = yield Send(left, alone=proven)
+        is_alone = len(left) == 1
+        verdict = yield Send(left, alone=is_alone)
         if verdict.passed:
             recent.extend([False] * min(len(left), _RECENT))
-            group, proven = right, False
+            group, proof = right, None
         else:
             group, untried = left, right + untried
-    if not proven:
+            proof = verdict if is_alone else None
+    if proof is None:
         # Deduced so far: the others passed, so it must be this one. Hear what the API says of it.
-        verdict = yield Send(group, alone=True)
-        if verdict.passed:
+        proof = yield Send(group, alone=True)
+        if proof.passed:
             return None, untried
-    return Blame(group[0], verdict.signature), untried
+    return Blame(group[0], proof), untried
+
+
+def _hear(suspects: list[Entry], accused: _Accused) -> Generator[Send, Verdict, None]:
+    """Send each suspect alone."""
+    for entry in suspects:
+        verdict = yield Send([entry], alone=True)
+        if not verdict.passed:
+            accused.add(Blame(entry, verdict))
 
 
 def _free_to_overtake(group: list[Entry], suspects: Sequence[Entry]) -> list[Entry]:
@@ -234,36 +319,47 @@ def _free_to_overtake(group: list[Entry], suspects: Sequence[Entry]) -> list[Ent
     return list(suspects)
 
 
-def _call_witnesses(culprit: Blame, queue: deque[Entry], doubt: _Doubt) -> Search:
-    """Blame the culprit, unless everybody else would be refused in the same words.
+def _call_witnesses(
+    refused: list[Blame], queue: deque[Entry], accused: _Accused, answers: Answers
+) -> Generator[Send, Verdict, None]:
+    """Ask contacts from all over the batch, each alone, until ten are refused or one is not.
 
-    While nothing has passed, nine more are asked, from all over the batch.
+    Args:
+        refused: Who has been refused alone just now, and is one of the ten.
+        queue: Who can be asked; who has been asked is taken out of it.
+        accused: Takes those who are refused.
+        answers: Knows what others hear meanwhile.
+
+    Raises:
+        RequestAtFaultError: All ten were refused in the same words.
     """
-    blamed = [culprit]
-    if doubt.something_passed():
-        yield culprit
-        return
-    for entry in _spread(queue, WITNESSES - 1):
+    start = answers.moment
+    words = {blame.verdict.signature for blame in refused}
+    for entry in _spread(queue, WITNESSES - len(refused)):
         queue.remove(entry)
         verdict = yield Send([entry], alone=True)
         if verdict.passed:
-            break
-        blamed.append(Blame(entry, verdict.signature))
-        if verdict.signature != culprit.signature:
-            break
-    if (
-        len(blamed) == WITNESSES
-        and not doubt.something_passed()
-        and all(blame.signature == culprit.signature for blame in blamed)
-    ):
-        raise RequestAtFaultError(culprit.signature)
-    yield from blamed
+            return
+        refused = [*refused, Blame(entry, verdict)]
+        accused.add(refused[-1])
+        words.add(verdict.signature)
+        if len(words) > 1:
+            return
+    if len(refused) >= WITNESSES and not answers.has_passed_since(start):
+        raise RequestAtFaultError(refused[-1].verdict)
 
 
 def _spread(queue: Sequence[Entry], count: int) -> list[Entry]:
-    """Choose entries evenly from a queue, none of which shares an identifier with another."""
-    shared = Counter(key for entry in queue for key in entry.identifiers)
-    free = [e for e in queue if all(shared[key] == 1 for key in e.identifiers)]
+    """Choose entries evenly from a queue, without overtaking one that shares an identifier.
+
+    Where too many share one, the first in the queue have to do.
+    """
+    seen: set[Hashable] = set()
+    free = []
+    for entry in queue:
+        if seen.isdisjoint(entry.identifiers):
+            free.append(entry)
+        seen.update(entry.identifiers)
     if len(free) < count:
-        return []
+        return list(itertools.islice(queue, count))
     return [free[(2 * i + 1) * len(free) // (2 * count)] for i in range(count)]

@@ -7,7 +7,7 @@ import typing as t
 from collections import Counter, deque
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from target_mainbrainer.buffer import Origin
 
@@ -51,7 +51,10 @@ class Ledger:
 
     def settle(self, origins: Iterable[Origin]) -> None:
         """Count records whose outcome is safe."""
-        counts = Counter(origin.epoch for origin in origins)
+        self.settle_counted(Counter(origin.epoch for origin in origins))
+
+    def settle_counted(self, counts: Mapping[Epoch, int]) -> None:
+        """Likewise, for records that are only numbers any more."""
         with self._lock:
             for epoch, count in counts.items():
                 epoch.settled += count

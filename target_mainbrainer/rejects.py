@@ -5,6 +5,7 @@ The file holds personal data, so it is made readable for its owner only; the log
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import typing as t
@@ -79,9 +80,9 @@ class Rejects:
                 return
             note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
             tail = b',"rejection":' + msgspec.json.encode(note) + b"}\n"
-            lines = [_without_end(origin.line) + tail for origin in origins]
-            if self._schemas.get(source.stream) != source.schema_line:
-                self._schemas[source.stream] = source.schema_line
+            lines = [_open_ended(origin.line) + tail for origin in origins]
+            if self._schemas.get(source.original_stream) != source.schema_line:
+                self._schemas[source.original_stream] = source.schema_line
                 lines.insert(0, source.schema_line.rstrip() + b"\n")
             self._write(b"".join(lines))
             self._unsynced.extend(origins)
@@ -119,14 +120,13 @@ class Rejects:
 
     def close(self) -> None:
         """Flush and close the file."""
+        if self._file is None:
+            return
         try:
             self.sync()
         finally:
-            if self._file is not None:
-                try:
-                    self._file.close()
-                except OSError as error:  # what is still in its buffer cannot be written
-                    raise self._unwritable(error) from None
+            with contextlib.suppress(OSError):  # what `sync` could not write
+                self._file.close()
 
     @property
     def is_too_many(self) -> bool:
@@ -177,12 +177,24 @@ class Rejects:
         return counts
 
 
-def _without_end(line: bytes) -> bytes:
-    r"""Return a JSON object without its closing brace, so that a member can be added.
+def _open_ended(line: bytes) -> bytes:
+    r"""Return a RECORD message without its closing brace, so that `rejection` can be added.
 
-    >>> _without_end(b'{"type": "RECORD"} \n')
+    >>> _open_ended(b'{"type": "RECORD"} \n')
     b'{"type": "RECORD"'
+
+    One that was rejected before, and comes back from a rejects file, has that member already.
+
+    >>> _open_ended(b'{"type":"RECORD","record":{"a":1.50},"rejection":{"code":"x"}}')
+    b'{"type":"RECORD","record":{"a":1.50}'
     """
+    if b'"rejection"' in line:
+        try:
+            members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        except msgspec.DecodeError:  # not strict JSON: it stays as it is
+            return line.rstrip()[:-1]
+        members.pop("rejection", None)
+        line = msgspec.json.encode(members)
     return line.rstrip()[:-1]
 
 

@@ -90,6 +90,7 @@ class Source:
     Attributes:
         stream: The stream's name.
         schema_line: The SCHEMA message as it was read, for the rejects file.
+        original_stream: The stream's name there; a stream map may have given it another.
         report: The stream's counts.
     """
 
@@ -103,6 +104,7 @@ class Source:
     ) -> None:
         self.stream = stream
         self.schema_line = schema_line
+        self.original_stream = decode_json(schema_line).get("stream", stream)
         self.report = report
         self._key = [key for key in key_properties if key not in telling]
         self._is_nameable = bool(key_properties) and len(self._key) == len(key_properties)

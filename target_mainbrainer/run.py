@@ -14,7 +14,7 @@ from pathlib import Path
 from target_mainbrainer.client import MainBrainerClient
 from target_mainbrainer.confirmation import Confirmer
 from target_mainbrainer.delivery import Delivery
-from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.errors import DeliveryError, SettingsError, explain
 from target_mainbrainer.ledger import Ledger
 from target_mainbrainer.pacing import Pacer
 from target_mainbrainer.rejects import Rejects
@@ -44,7 +44,7 @@ class Run:
             settings.rejects_path, allowed=settings.rejects_allowed, ledger=self.ledger
         )
         self._started = time.monotonic()
-        self._is_concluded = False
+        self._is_over = False
         self._sandbox = _start_sandbox(settings.sandbox_path) if settings.sandbox_path else None
         stop = threading.Event()
         self._pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
@@ -99,16 +99,21 @@ class Run:
             TargetMainBrainerError: The run cannot go on; `abort` it.
         """
         self.delivery.finish()
-        self._conclude()
-        if problems := list(self._problems()):
+        if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(" ".join(problems))
 
-    def abort(self) -> None:
-        """End a run that cannot go on, or that was finished and has failed."""
+    def abort(self, cause: BaseException) -> None:
+        """End a run that cannot go on, if it has not ended yet; what else goes wrong is told."""
+        if self._is_over:
+            return
+        problems = []
         try:
             self.delivery.abort()
-        finally:
-            self._conclude()
+        except Exception as error:  # noqa: BLE001 - `cause` is what ended the run
+            problems = explain(error)
+        for problem in dict.fromkeys([*problems, *self._conclude()]):
+            if problem not in explain(cause):
+                logger.warning("%s", problem)
 
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
@@ -124,26 +129,34 @@ class Run:
                     "STATE is held back. Please report it."
                 )
 
-    def _conclude(self) -> None:
-        """Close everything, and say what became of every record; once, however the run ends."""
-        if self._is_concluded:
-            return
-        self._is_concluded = True
-        try:
-            self.rejects.close()
-        finally:
-            self._client.close()
-            if self._sandbox is not None:
-                self._sandbox.close()
-            for line in self.rejects.describe():
-                logger.warning("%s", line)
-            for line in (*self._dropped(), *self._ignored_properties(), *self._unconfirmed()):
-                logger.warning("%s", line)
-            for line in self.report.table():
-                logger.info("%s", line)
-            logger.info("%s", self._effort())
-            if self.settings.report_path:
-                _write_json(Path(self.settings.report_path), self.as_dict())
+    def _conclude(self) -> list[str]:
+        """Close everything, say what became of every record, and return what went wrong."""
+        self._is_over = True
+        problems = []
+        for part in (self.rejects, self._client, self._sandbox):
+            try:
+                if part is not None:
+                    part.close()
+            except Exception as error:  # noqa: BLE001 - the others are still to be closed
+                problems += explain(error)
+        for line in (
+            *self.rejects.describe(),
+            *self._dropped(),
+            *self._ignored_properties(),
+            *self._unconfirmed(),
+        ):
+            logger.warning("%s", line)
+        if self.rejects.count and not self.rejects.path:
+            logger.warning(
+                "The rejected records are kept nowhere, so STATE stays before the first of them. "
+                "Set 'rejects_path' to set such records aside and go on."
+            )
+        for line in self.report.table():
+            logger.info("%s", line)
+        logger.info("%s", self._effort())
+        if self.settings.report_path:
+            _write_json(Path(self.settings.report_path), self.as_dict())
+        return problems
 
     def _dropped(self) -> Iterator[str]:
         for name, stream in self.report.streams.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from singer_sdk import metrics
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
@@ -21,6 +22,9 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contact import Identity
     from target_mainbrainer.target import TargetMainBrainer
+
+MOST_BYTES = 4 * 1024 * 1024
+"""Records that a batch is made of, so that long ones, or many of one contact, fill no memory."""
 
 LONGEST_WAIT_SECONDS = 10.0
 """How long a contact waits for its batch to fill up; STATE waits with it."""
@@ -73,6 +77,10 @@ class ContactsSink(BatchSink):
             self.stream_name, self._lines.line, key, self._mapping.telling_columns
         )
         self._report = report
+        self._counted = self._report.read
+        self._batches = metrics.Counter(
+            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: self.stream_name}
+        )
 
     @override
     def get_validator(self) -> None:
@@ -132,7 +140,7 @@ class ContactsSink(BatchSink):
         if buffer is None:
             buffer = self._buffers[list_id] = ContactBuffer(since=time.monotonic())
         buffer.add(contact, identity, identifiers, origin)
-        if len(buffer) >= self.max_size:
+        if len(buffer) >= self.max_size or buffer.size_bytes >= MOST_BYTES:
             self._send(list_id)
 
     def _send(self, list_id: str | None) -> None:
@@ -142,6 +150,21 @@ class ContactsSink(BatchSink):
         if list_id is not None:
             destination = destination._replace(list_id=list_id)
         self._run.delivery.submit(Batch(buffer.entries, buffer.keys, destination, self._source))
+        self._batches.increment()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Tell the SDK's metrics about the records since last time: once a batch is enough."""
+        self.record_counter_metric.increment(self._report.read - self._counted)
+        self._counted = self._report.read
+
+    @override
+    def clean_up(self) -> None:
+        """Log the last metrics."""
+        if not self._is_removed:
+            self._measure()
+            self._batches.exit()
+        super().clean_up()
 
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:

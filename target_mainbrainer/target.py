@@ -17,16 +17,17 @@ What is overridden of the SDK, and why:
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import signal
 import sys
-import traceback
 import typing as t
 from functools import cached_property
 from pathlib import Path
 
 import click
-from singer_sdk.exceptions import RecordsWithoutSchemaException, SingerSDKError
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
@@ -36,7 +37,8 @@ from typing_extensions import override
 
 from target_mainbrainer import batch_files, run
 from target_mainbrainer.contact import Rejection
-from target_mainbrainer.errors import InterruptedRunError, SettingsError, TargetMainBrainerError
+from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError, explain
+from target_mainbrainer.quiet import keep_quiet
 from target_mainbrainer.reader import SingerLines
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings import SETTINGS, Settings, check_config
@@ -62,12 +64,13 @@ class TargetMainBrainer(Target):
 
     def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
         super().__init__(**kwargs)
+        keep_quiet()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.settings = Settings.from_config(self.config)
         self.lines = t.cast("SingerLines", self.message_reader)
         self.lines.tick = self._tick
         self._roads: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
-        self._signal: str | None = None
+        self._interruption: InterruptedRunError | None = None
 
     @cached_property
     def current_run(self) -> Run:
@@ -144,8 +147,16 @@ class TargetMainBrainer(Target):
 
     @override
     def _write_state_message(self, state: Message) -> None:
-        sys.stdout.write(f"{serialize_json(state)}\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"{serialize_json(state)}\n")
+            sys.stdout.flush()
+        except OSError as error:
+            _forget_stdout()
+            msg = (
+                f"STATE cannot be written to standard output ({error.strerror}). What came after "
+                "the last STATE that was written will be read and sent again by the next run."
+            )
+            raise DeliveryError(msg) from None
 
     # The run
 
@@ -155,27 +166,30 @@ class TargetMainBrainer(Target):
         Raises:
             TargetMainBrainerError: Not every contact is in, and why.
         """
-        if file_input is not None and self._is_rejects_file(file_input):
+        if self._is_rejects_file(file_input or sys.stdin):
             raise SettingsError(
                 ["The input is the rejects file itself ('rejects_path'). Rename it, then load it."]
             )
         try:
             self.listen(file_input)
-        except BaseException:
+        except BaseException as error:
             if "current_run" in self.__dict__:
-                self.current_run.abort()
+                self.current_run.abort(error)
             raise
 
     def _is_rejects_file(self, file_input: t.IO[str]) -> bool:
         path = self.settings.rejects_path
         try:
-            return bool(path) and Path(str(path)).samefile(file_input.name)
-        except (OSError, AttributeError):
+            return path is not None and os.path.samestat(
+                Path(path).stat(), os.fstat(file_input.fileno())
+            )
+        except (OSError, ValueError):  # no such file yet, or no file at all
             return False
 
     @override
     def process_endofpipe(self) -> None:
         """Deliver what is buffered, and bring the run to its end."""
+        self._tick()  # a signal may have closed the input, too
         self.drain_all(is_endofpipe=True)
         if "current_run" in self.__dict__:
             self.current_run.finish()
@@ -187,24 +201,31 @@ class TargetMainBrainer(Target):
             InterruptedRunError: A signal asked for the end.
             TargetMainBrainerError: The run cannot go on.
         """
-        if self._signal is not None:
-            msg = (
-                f"Ended by {self._signal}: reading has stopped, and STATE stands where everything "
-                "before it is delivered. The next run goes on from there."
-            )
-            raise InterruptedRunError(msg)
+        if self._interruption is not None:
+            raise self._interruption
         if "current_run" not in self.__dict__:
             return
         for sink in self._sinks_active.values():
             if t.cast("ContactsSink", sink).is_overdue:
                 self.drain_one(sink)
         self.current_run.delivery.tick()
+        if self.current_run.rejects.is_too_many:
+            self.lines.is_done = True
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
-            sys.exit(1)  # asked twice
-        self._signal = signal.Signals(signum).name
+        """Note that the run is to end; asked twice, end at once.
+
+        Nothing is lost either way: what STATE says is delivered.
+        """
+        if self._interruption is not None:
+            os._exit(1)
+        self._interruption = InterruptedRunError(
+            f"Ended by {signal.Signals(signum).name}: reading has stopped, and STATE stands where "
+            "everything before it is delivered. The next run goes on from there."
+        )
+        if "current_run" in self.__dict__:
+            self.current_run.delivery.interrupt(self._interruption)
 
     # Settings and the command line
 
@@ -277,20 +298,9 @@ class TargetMainBrainer(Target):
             raise click.BadParameter(msg, ctx, param) from None
 
 
-def explain(error: BaseException) -> list[str]:
-    """Say how a run ended, without personal data and without a traceback for a user's mistake.
-
-    The text of an unexpected error may hold anything, so only its kind and place are told.
-    """
-    if isinstance(error, SettingsError):
-        return error.errors
-    if isinstance(error, TargetMainBrainerError | SingerSDKError):
-        return [str(error)]
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
-    return [
-        (
-            f"Unexpected {type(error).__name__}. This is a fault of target-mainbrainer; please "
-            f"report it with these places: {' > '.join(places)}"
-        )
-    ]
+def _forget_stdout() -> None:
+    """Let what cannot be written go nowhere, so that Python's exit does not fail on it again."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

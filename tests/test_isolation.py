@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.isolation import (
+    Answers,
     Blame,
     Experience,
     RequestAtFaultError,
@@ -41,7 +42,7 @@ class Server:
 
     names: t.Literal["nobody", "first", "all"] = "nobody"
     refuses_everything: bool = False
-    passes: int = 0
+    answers: Answers = field(default_factory=Answers)
     requests: list[list[int]] = field(default_factory=list)
     landed: list[int] = field(default_factory=list)
     refused_alone: set[int] = field(default_factory=set)
@@ -51,11 +52,13 @@ class Server:
         people = t.cast("Sequence[Person]", send.entries)
         assert not send.alone or len(people) == 1
         self.requests.append([person.number for person in people])
+        sent = self.answers.moment
         bad = [person for person in people if person.is_bad or self.refuses_everything]
         if not bad:
-            self.passes += 1
+            self.answers.passed(sent)
             self.landed += [person.number for person in people]
             return Verdict(passed=True)
+        self.answers.refused()
         if send.alone:
             self.refused_alone.add(people[0].number)
         named = {"nobody": [], "first": bad[:1], "all": bad}[self.names]
@@ -78,7 +81,7 @@ def load(
             t.cast("t.Any", people[start : start + batch]),
             experience=experience,
             alone=alone,
-            passes=lambda: server.passes,
+            answers=server.answers,
         )
         verdict: t.Any = None
         while True:
@@ -171,12 +174,12 @@ def test_different_words_are_no_fault_of_the_request() -> None:
 def test_a_pass_elsewhere_means_that_the_request_is_fine() -> None:
     """Another batch of the same list has passed meanwhile: all these really are bad."""
     server = Server(refuses_everything=True)
-    server.passes = 0
     answer = server.answer
 
     def answer_while_others_pass(send: Send) -> Verdict:
-        server.passes += 1
-        return answer(send)
+        verdict = answer(send)
+        server.answers.passed(server.answers.moment)
+        return verdict
 
     server.answer = answer_while_others_pass  # type: ignore[method-assign]
     assert load(crowd(30, lambda _: False), server) == set(range(30))
@@ -197,6 +200,7 @@ def test_who_passes_alone_has_simply_landed() -> None:
         numbers = {person.number for person in t.cast("Sequence[Person]", send.entries)}
         if {3, 7} <= numbers:
             server.requests.append(sorted(numbers))
+            server.answers.refused()
             return Verdict(passed=False, signature="clash")
         return answer(send)
 

@@ -188,7 +188,7 @@ def test_a_run_ends_non_zero_exactly_when_contacts_are_not_in(
     project: Project,
     crm: RunningSandbox,
     environment: dict[str, str],
-    is_in: bool,  # noqa: FBT001
+    is_in: bool,
 ) -> None:
     """A rejected contact is in when it is on file: nothing is lost, and somebody is told."""
     patience = {"TARGET_MAINBRAINER_RETRY_MAX_SECONDS": "1"}

@@ -65,7 +65,7 @@ class Setting:
         return bool(self.schema.get("secret"))
 
     @property
-    def default(self) -> t.Any:  # noqa: ANN401 - it has any type
+    def default(self) -> t.Any:
         """Its default, or None."""
         return self.schema.get("default")
 
