@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from target_mainbrainer.sandbox.reading import Problem, Reading
     from target_mainbrainer.sandbox.switches import Switches
 
-FORMAT = 1
+FORMAT = 2
 FIRST_ID = 1_000_001
 KEPT_REQUESTS = 200_000
 # Problems of one refusal that are kept for the page; a thousand sentences help nobody.

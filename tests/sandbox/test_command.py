@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -133,6 +135,19 @@ def test_a_file_that_is_none_is_an_error(run: Run, tmp_path: Path, command: str)
     (tmp_path / "text.db").write_text("text")
     code, _, err = run(command, "--path", tmp_path / "text.db", *["--yes"][: command == "reset"])
     assert (code, "is not a sandbox file" in err) == (2, True)
+
+
+def test_a_file_of_another_version_is_an_error(filled: Callable[..., Path], run: Run) -> None:
+    path = filled("a.db", ADA)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+    code, _, err = run("contacts", "--path", path)
+    assert (code, "another version" in err) == (2, True)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
+        connection.execute("DROP TABLE contacts")
+    code, _, err = run("contacts", "--path", path)
+    assert (code, "cannot be used" in err) == (2, True)
 
 
 def test_reset_forgets_everything_but_asks(filled: Callable[..., Path], run: Run) -> None:
