@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Front:
     """Sends each request to the API or to the sandbox's own pages."""
 
-    def __init__(self, api: Api, own: ASGIApp) -> None:
+    def __init__(self, engine: Engine, api: Api, own: ASGIApp) -> None:
+        self._engine = engine
         self._api = api
         self._own = own
 
@@ -41,6 +42,8 @@ class Front:
             return
         path = scope["path"]
         if path in {"/", "/openapi.json", "/favicon.ico"} or path.startswith("/_sandbox/"):
+            # What was answered so far is to be seen on the page.
+            self._engine.store.flush()
             await self._own(scope, receive, send)
         else:
             await self._api(scope, receive, send)
@@ -144,4 +147,4 @@ def build(engine: Engine, api: Api, hosts: list[str]) -> Front:
         # it finds here; so the address must be asked for by a name that is ours.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
     )
-    return Front(api, own)
+    return Front(engine, api, own)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except CommandError as error:
         sys.stderr.write(f"mainbrainer-sandbox: {error}\n")
+        return _ERROR
+    except sqlite3.Error as error:
+        sys.stderr.write(f"mainbrainer-sandbox: A sandbox file cannot be used: {error}.\n")
         return _ERROR
     except BrokenPipeError:
         # Whoever read our output has seen enough; `head` is no error.

@@ -37,7 +37,7 @@ _SPACE = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u
 # that: what MainBrainer checks is unknown.
 EMAIL_PATTERN = f"[^@{_SPACE}]{{1,64}}@(?:[^@.,;{_SPACE}]+\\.)+[^@.,;{_SPACE}]{{2,}}"
 URL_PATTERN = (
-    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"https?://(?:[A-Za-z0-9._-]+|\[::1\])"
     r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?(?:[/?#][!-~]*)?"
 )
 _EMAIL = re.compile(EMAIL_PATTERN)

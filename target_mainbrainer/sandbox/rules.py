@@ -340,7 +340,9 @@ def identity_after(
     """Return country code, number and e-mail as they are once this was applied."""
     country, number, email = before
     if sent.number is not None:
-        country, number = sent.country, sent.number
+        number = sent.number
+        if sent.country is not None:  # what is not sent stays as it is (API note, section 8.2)
+            country = sent.country
     elif "mobile" in sent.clears:
         country = number = None
     if sent.email is not None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from target_mainbrainer.sandbox.reading import Problem, Reading
     from target_mainbrainer.sandbox.switches import Switches
 
-FORMAT = 1
+FORMAT = 2
 FIRST_ID = 1_000_001
 KEPT_REQUESTS = 200_000
 # Problems of one refusal that are kept for the page; a thousand sentences help nobody.
@@ -48,7 +48,7 @@ CREATE TABLE contacts (
   properties TEXT NOT NULL, lists TEXT NOT NULL, batch INTEGER NOT NULL
 );
 CREATE INDEX contacts_identity ON contacts (identity);
-CREATE TABLE properties (key TEXT PRIMARY KEY, id TEXT, name TEXT) WITHOUT ROWID;
+CREATE TABLE properties (place INTEGER PRIMARY KEY, key TEXT UNIQUE, id TEXT, name TEXT);
 CREATE TABLE batches (
   number INTEGER PRIMARY KEY, id TEXT, kind TEXT NOT NULL, request INTEGER NOT NULL,
   state TEXT NOT NULL, received REAL NOT NULL, processed REAL, sent INTEGER NOT NULL,
@@ -314,9 +314,11 @@ class Store:
         self.properties = Properties(ignore_case=switches.property_names == "ignore_case")
         for row in self._db.execute("SELECT key, id, name FROM properties"):
             self.properties.add(Property(*row))
-        for one in rules.known_properties(switches):
-            if one.key not in self.properties.by_key:
-                self.properties.add(one)
+        known = self.properties.by_key
+        with _Transaction(self._db):
+            for one in rules.known_properties(switches):
+                if one.key not in known:
+                    self._keep_property(one)
         matching = f"{switches.email_match} {switches.country_code_match}"
         if self._get("matching") != matching:
             self._rekey(switches, matching)
@@ -376,13 +378,17 @@ class Store:
                 (number, due, fate, _encode(reading.contacts)),
             )
             for one in reading.properties:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO properties VALUES (?,?,?)", (one.key, one.id, one.name)
-                )
-        for one in reading.properties:
-            self.properties.add(one)
+                self._keep_property(one)
         self._next_batch += 1
         return number, batch_id
+
+    def _keep_property(self, one: Property) -> None:
+        self._db.execute(
+            "INSERT INTO properties (key, id, name) VALUES (?,?,?)"
+            " ON CONFLICT (key) DO UPDATE SET id = excluded.id, name = excluded.name",
+            (one.key, one.id, one.name),
+        )
+        self.properties.add(one)
 
     def refuse(
         self,

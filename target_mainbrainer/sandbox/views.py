@@ -48,7 +48,7 @@ class View:
 
     def property_names(self) -> dict[str, str]:
         """Return the name each property is shown under; its id if it has no name."""
-        rows = self._db.execute("SELECT key, id, name FROM properties")
+        rows = self._db.execute("SELECT key, id, name FROM properties ORDER BY place")
         return {row["key"]: row["name"] or row["id"] for row in rows}
 
     def contacts(self) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
     from target_mainbrainer.sandbox.store import Store, Waiting
 
+_LOG = logging.getLogger(__name__)
+
 WEBHOOK_TRIES = 3
 WEBHOOK_TIMEOUT_SECONDS = 5.0
 WEBHOOK_PAUSE_SECONDS = 0.2
+BROKEN_REASON = "The sandbox itself has failed; see its log."
 FAILED_REASON = "The sandbox was told to fail this batch."
 
 _STATES = ("queued", "processing", "completed", "failed")
@@ -130,26 +134,37 @@ class Worker:
         if waiting is None:
             return
         ids: list[int] = []
-        if waiting.fate == "fail":
-            self._store.fail(waiting, FAILED_REASON, self._now())
-        else:
-            if waiting.fate is not None and waiting.fate.startswith("skip="):
-                for sent in waiting.contacts[: int(waiting.fate.removeprefix("skip="))]:
-                    sent.skip = "The sandbox was told to skip it."
-            applied = self._store.process(waiting, self._switches(), self._now())
-            ids = applied.inserted or applied.updated
+        try:
+            ids = self._apply(waiting)
+        except Exception:  # noqa: BLE001 - logged, and told by the batch's status
+            # A mistake of the sandbox's own must not hold up what comes after it.
+            _LOG.exception("The sandbox failed to process batch %d.", waiting.number)
+            self._store.fail(waiting, BROKEN_REASON, self._now())
         future = self._done.pop(waiting.number, None)
         if future is not None and not future.done():
             future.set_result(ids)
         if waiting.webhook_url is not None:
             self._deliver(waiting, waiting.webhook_url)
 
+    def _apply(self, waiting: Waiting) -> list[int]:
+        """Process a batch as its fate has it; return the ids of its contacts."""
+        if waiting.fate == "fail":
+            self._store.fail(waiting, FAILED_REASON, self._now())
+            return []
+        if waiting.fate is not None and waiting.fate.startswith("skip="):
+            for sent in waiting.contacts[: int(waiting.fate.removeprefix("skip="))]:
+                sent.skip = "The sandbox was told to skip it."
+        applied = self._store.process(waiting, self._switches(), self._now())
+        return applied.inserted or applied.updated
+
     def _deliver(self, waiting: Waiting, url: str) -> None:
         batch = self._store.batch(waiting.id)
         if batch is None:
             return
         allowed = self._switches().webhooks
-        if allowed == "none" or (allowed == "loopback" and not is_loopback(url)):
+        if allowed == "none" or (
+            allowed == "loopback" and not is_loopback(urlsplit(url).hostname or "")
+        ):
             outcome = "Not sent: the sandbox delivers webhooks to this machine only."
             if allowed == "none":
                 outcome = "Not sent: the sandbox was told to deliver no webhooks."

@@ -1,0 +1,308 @@
+"""Trouble on demand, and what happens after a 202."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from typing_extensions import override
+
+from target_mainbrainer.sandbox.faults import Fault, FaultError, Faults, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.sandbox.conftest import Client
+
+A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
+
+
+def emails(crm: Client) -> list[str]:
+    return [one["email"] for one in crm.contacts()]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "nonsense",
+        "999",
+        "199",
+        "latency",
+        "late",
+        "reset=3",
+        "503@",
+        "503@p2",
+        "503@every0",
+        "503@x",
+        "latency=2-1",
+        "latency=1.2.3",
+        "503:nowhere",
+        "503@1:",
+    ],
+)
+def test_a_fault_that_is_misspelt_is_an_error(wrong: str) -> None:
+    with pytest.raises(FaultError):
+        parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("503", [1, 2, 3, 4, 5, 6]),
+        ("503@2", [2]),
+        ("503@2,4-5", [2, 4, 5]),
+        ("503@every3", [3, 6]),
+        ("503@p0", []),
+        ("503@p1", [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_faults_meet_the_requests_they_name(text: str, met: list[int]) -> None:
+    faults = Faults([text])
+    assert [n for n in range(1, 7) if faults.strikes("batch")] == met
+
+
+def test_faults_of_an_endpoint_count_its_requests_alone() -> None:
+    faults = Faults(["503@2:batch"])
+    calls = ["token", "batch", "status", "batch", "batch"]
+    assert [bool(faults.strikes(one)) for one in calls] == [False, False, False, True, False]
+
+
+def test_the_same_seed_gives_the_same_faults() -> None:
+    def met(seed: int) -> list[int]:
+        faults = Faults(["503@p0.3"], seed)
+        return [n for n in range(300) if faults.strikes("batch")]
+
+    assert met(1) == met(1)
+    assert met(1) != met(2)
+    assert 60 < len(met(1)) < 120
+
+
+def test_a_fault_is_what_it_was_written_as() -> None:
+    assert parse("429=7@3:batch") == Fault(
+        "429=7@3:batch", "status", 7, 7, 429, ((3, 3),), endpoint="batch"
+    )
+
+
+def test_a_status_is_answered_and_nothing_processed(crm: Client) -> None:
+    crm.sandbox.set_faults("503@1", "500@2", "429@3")
+    answers = [crm.batch(A) for _ in range(3)]
+    assert [one.status_code for one in answers] == [503, 500, 429]
+    assert [one.headers.get("Retry-After") for one in answers] == [None, None, "1"]
+    assert crm.contacts() == []
+    assert crm.batch(A).status_code == 202
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+def test_a_planned_429_has_the_retry_after_of_choice(crm: Client, form: str) -> None:
+    crm.sandbox.set_switches(retry_after=form)
+    crm.sandbox.set_faults("429=30", "503=30")
+    header = crm.batch(A).headers.get("Retry-After")
+    if form == "date":
+        assert header is not None
+        assert 25 < parsedate_to_datetime(header).timestamp() - time.time() < 35
+    else:
+        assert header == ("30" if form == "seconds" else None)
+
+
+def raw(crm: Client, body: bytes) -> bytes:
+    """Send a contact over a bare socket, and return what comes back until the end."""
+    host, port = crm.sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            b"POST /contacts/insertupdate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            + f"Authorization: Bearer {crm.sandbox.token}\r\n".encode()
+            + f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        return connection.recv(65536)
+
+
+@pytest.mark.parametrize(("fault", "applied"), [("reset", []), ("lost", ["a@example.com"])])
+def test_a_connection_is_reset_before_or_after(crm: Client, fault: str, applied: list[str]) -> None:
+    """A true reset, not the polite end of a connection."""
+    crm.sandbox.set_faults(fault)
+    with pytest.raises(ConnectionResetError):
+        raw(crm, b'{"email": "a@example.com"}')
+    assert emails(crm) == applied
+    assert [(one.status, one.fault) for one in crm.sandbox.requests()] == [(0, fault)]
+
+
+def test_a_hanging_answer_hangs(crm: Client) -> None:
+    crm.sandbox.set_faults("hang=20@1", "hang=0.2@2")
+    with pytest.raises(requests.ReadTimeout):
+        crm.session.post(f"{crm.sandbox.url}/contacts/insertupdate", json=A, timeout=0.2)
+    with pytest.raises(requests.ConnectionError):
+        crm.single(**A)
+    assert crm.contacts() == []
+
+
+def test_closing_does_not_wait_for_what_hangs(make: Callable[..., Client]) -> None:
+    crm = make(faults=["hang"])
+    failures: list[Exception] = []
+
+    def post() -> None:
+        try:
+            crm.single(**A)
+        except requests.ConnectionError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    crm.sandbox.close()
+    thread.join()
+    assert time.monotonic() - started < 3
+    assert len(failures) == 1
+
+
+def test_latency_is_added(crm: Client) -> None:
+    crm.sandbox.set_faults("latency=0.2@1", "latency=0.1-0.3@2")
+    for _ in range(2):
+        assert crm.single(**A).status_code == 202
+    first, second = crm.sandbox.requests()
+    assert first.ended - first.started >= 0.2
+    assert 0.1 <= second.ended - second.started < 0.6
+
+
+def test_answers_that_are_not_the_apis(crm: Client) -> None:
+    crm.sandbox.set_faults("html@1", "cut@2", "noid@3")
+    assert "<h1>" in crm.batch(A).text
+    with pytest.raises(requests.JSONDecodeError):
+        crm.batch(A).json()
+    assert crm.batch(A).json()["data"]["BatchId"] is None
+    assert len(crm.sandbox.batches()) == 3
+
+
+def test_a_batch_can_fail(crm: Client) -> None:
+    crm.sandbox.set_faults("fail@1:batch")
+    status = crm.status(crm.batch(A))
+    assert (status["status"], status["statusText"]) == (3, "Failed")
+    assert status["statusFailedReason"]
+    assert crm.contacts() == []
+    assert crm.status(crm.batch(A))["statusText"] == "Completed"
+
+
+def test_a_batch_can_be_skipped_in_part(crm: Client) -> None:
+    crm.sandbox.set_faults("skip=2@1")
+    done = crm.status(crm.batch({"contactId": 5}, A, B))["processedObj"]
+    assert done["skipped"] == {"count": 2, "contactIds": [5]}
+    assert emails(crm) == ["b@example.com"]
+
+
+def test_a_late_batch_holds_up_those_behind_it(crm: Client) -> None:
+    """Batches are processed in the order accepted, or a later one would be undone."""
+    crm.sandbox.set_faults("late=0.3@1")
+    late = crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "1"}]})
+    crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "2"}]})
+    assert crm.sandbox.contacts(settle=False) == []
+    assert crm.status(late)["statusText"] == "Completed"
+    assert crm.contacts()[0]["properties"] == {"n": "2"}
+
+
+def test_a_stuck_batch_is_passed_by_and_stays(make: Callable[..., Client]) -> None:
+    crm = make(faults=["stuck@1"])
+    stuck = crm.batch(A)
+    crm.batch(B)
+    assert emails(crm) == ["b@example.com"]
+    assert crm.status(stuck)["statusText"] == "Queued"
+    crm.sandbox.close()
+    again = make()
+    assert emails(again) == ["b@example.com"]
+
+
+def test_faults_and_switches_are_set_over_http(crm: Client) -> None:
+    url = crm.sandbox.url
+    answer = requests.put(f"{url}/_sandbox/faults", json={"faults": ["503@1"]}, timeout=9)
+    assert answer.json() == {"faults": ["503@1"], "seed": 0}
+    assert crm.single(**A).status_code == 503
+    answer = requests.patch(f"{url}/_sandbox/switches", json={"batch_id": "absent"}, timeout=9)
+    assert answer.json()["batch_id"] == "absent"
+    assert crm.batch(A).json()["data"]["BatchId"] is None
+    for method, path, body in (
+        ("PUT", "faults", {"faults": ["x"]}),
+        ("PUT", "faults", {"faults": "503"}),
+        ("PUT", "faults", {}),
+        ("PATCH", "switches", {"clash": "x"}),
+        ("PATCH", "switches", []),
+        ("POST", "reset", []),
+    ):
+        refused = requests.request(method, f"{url}/_sandbox/{path}", json=body, timeout=9)
+        assert (refused.status_code, list(refused.json())) == (400, ["error"])
+    plain = requests.post(f"{url}/_sandbox/reset", data="{}", timeout=9)
+    assert plain.status_code == 400
+    assert len(crm.contacts()) == 1
+    assert requests.post(f"{url}/_sandbox/reset", json={}, timeout=9).status_code == 200
+    assert crm.contacts() == []
+
+
+# -- webhooks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[Any]]]:
+    """A web server that takes webhooks; it answers 500 to the first one at /flaky."""
+    got: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, json.loads(body)))
+            self.send_response(500 if self.path == "/flaky" and len(got) == 1 else 204)
+            self.end_headers()
+
+        @override
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_webhook_is_delivered(make: Callable[..., Client], hook: tuple[str, list[Any]]) -> None:
+    """Section 10: inserted, updated and skipped, each with its contact ids."""
+    url, got = hook
+    crm = make()
+    crm.batch(A, webhookUrl=f"{url}/path?q=1")
+    crm.sandbox.close()
+    ((path, body),) = got
+    assert path == "/path?q=1"
+    assert body["processedObj"]["inserted"] == {"count": 1, "contactIds": [1000001]}
+
+
+def test_a_webhook_is_tried_again(make: Callable[..., Client], hook: tuple[str, list[Any]]) -> None:
+    url, got = hook
+    crm = make()
+    crm.batch(A, webhookUrl=f"{url}/flaky")
+    deadline = time.monotonic() + 10
+    while not crm.sandbox.webhooks() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (outcome,) = crm.sandbox.webhooks()
+    assert (outcome["tries"], outcome["status"], outcome["outcome"]) == (2, 204, "Delivered.")
+    assert len(got) == 2
+
+
+@pytest.mark.parametrize(
+    ("webhooks", "url"), [("loopback", "http://192.0.2.1/x"), ("none", "http://127.0.0.1:9/x")]
+)
+def test_a_webhook_leaves_the_machine_only_if_told(
+    make: Callable[..., Client], webhooks: str, url: str
+) -> None:
+    crm = make(webhooks=webhooks)
+    crm.batch(A, webhookUrl=url)
+    (outcome,) = crm.sandbox.webhooks()
+    assert outcome["tries"] == 0
+    assert outcome["outcome"].startswith("Not sent")

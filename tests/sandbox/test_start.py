@@ -1,0 +1,265 @@
+"""Starting, closing and what is kept: the one function the target and tests call."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from target_mainbrainer import sandbox
+from target_mainbrainer.sandbox.faults import FaultError
+from target_mainbrainer.sandbox.store import StoreError
+from target_mainbrainer.sandbox.switches import SwitchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.sandbox.conftest import Client
+
+PEOPLE = [{"email": f"person{n}@example.com"} for n in range(40)]
+
+
+def python(code: str) -> str:
+    """Run code in a Python of its own and return what it prints."""
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    loaded = python(
+        "import sys; import target_mainbrainer.sandbox; "
+        "print([m for m in ('starlette', 'uvicorn', 'jinja2', 'sqlite3') if m in sys.modules])"
+    )
+    assert loaded == "[]"
+
+
+def test_it_knows_nothing_of_the_target() -> None:
+    """So that it can judge it."""
+    loaded = python(
+        "import sys; import target_mainbrainer.sandbox.running; "
+        "import target_mainbrainer.sandbox.command; "
+        "print(sorted(m for m in sys.modules if m.startswith('target_mainbrainer') "
+        "and not m.startswith('target_mainbrainer.sandbox')))"
+    )
+    assert loaded == "['target_mainbrainer']"
+
+
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "target_mainbrainer.sandbox.running", raising=False)
+    with pytest.raises(sandbox.SandboxNotInstalledError, match=r"target-mainbrainer\[sandbox\]"):
+        sandbox.start(tmp_path / "x.db")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError), ({"no_such": 1}, SwitchError)],
+)
+def test_a_wrong_option_starts_nothing(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception]
+) -> None:
+    threads = threading.active_count()
+    with pytest.raises(error):
+        sandbox.start(tmp_path / "x.db", **options)
+    assert threading.active_count() == threads
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_a_file_that_is_not_a_sandboxs_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look like something " * 40)
+    before = path.read_bytes()
+    with pytest.raises(StoreError):
+        sandbox.start(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_has_one_sandbox_at_a_time(make: Callable[..., Client]) -> None:
+    crm = make()
+    with pytest.raises(StoreError, match="in use"):
+        make()
+    crm.sandbox.close()
+    make()
+
+
+def test_everything_accepted_is_in_the_file_after_closing(make: Callable[..., Client]) -> None:
+    crm = make(processing_delay_seconds=60)
+    for one in PEOPLE:
+        assert crm.batch(one).status_code == 202
+    crm.sandbox.close()
+    assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["sandbox.db"]
+    assert [one["email"] for one in make().contacts()] == [one["email"] for one in PEOPLE]
+
+
+def test_contacts_survive_a_restart_and_ids_go_on(make: Callable[..., Client]) -> None:
+    crm = make()
+    crm.single(email="a@example.com", propertyFields=[{"propertyName": "n", "propertyValue": "1"}])
+    token = crm.post(
+        "/token",
+        {
+            "userName": crm.sandbox.credentials.username,
+            "password": crm.sandbox.credentials.password,
+            "privateToken": crm.sandbox.credentials.private_token,
+        },
+    ).json()["access_token"]
+    numbers = [one.number for one in crm.sandbox.requests()]
+    crm.sandbox.close()
+    crm = make()
+    crm.session.headers["Authorization"] = f"Bearer {token}"
+    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"
+    assert crm.single(email="b@example.com").json()["data"]["contactId"] == "1000002"
+    assert [one.number for one in crm.sandbox.requests()] == [*numbers, 3, 4]
+
+
+def test_the_file_is_its_owners_alone(crm: Client) -> None:
+    crm.single(email="a@example.com")
+    for path in crm.sandbox.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_no_token_is_in_the_file(make: Callable[..., Client]) -> None:
+    crm = make()
+    known = crm.sandbox.credentials
+    token = crm.post(
+        "/token",
+        {
+            "userName": known.username,
+            "password": known.password,
+            "privateToken": known.private_token,
+        },
+    ).json()["access_token"]
+    crm.sandbox.close()
+    assert token.encode() not in crm.sandbox.path.read_bytes()
+    assert crm.sandbox.token.encode() not in crm.sandbox.path.read_bytes()
+
+
+def test_many_connections_at_once_lose_nothing(make: Callable[..., Client]) -> None:
+    """Twenty clients, each with its own contacts and one they all change."""
+    crm = make(faults=["latency=0.05@1-20"])
+
+    def load(worker: int) -> list[int]:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers["Authorization"] = f"Bearer {crm.sandbox.token}"
+            return [
+                session.post(
+                    f"{crm.sandbox.url}/contacts/batch",
+                    json={
+                        "createUpdateContacts": [
+                            {"email": f"w{worker}n{n}@example.com"},
+                            {
+                                "email": "all@example.com",
+                                "propertyFields": [
+                                    {"propertyName": f"w{worker}", "propertyValue": str(n)}
+                                ],
+                            },
+                        ]
+                    },
+                    timeout=30,
+                ).status_code
+                for n in range(10)
+            ]
+
+    with ThreadPoolExecutor(20) as pool:
+        assert {status for one in pool.map(load, range(20)) for status in one} == {202}
+    contacts = {one["email"]: one for one in crm.contacts()}
+    assert len(contacts) == 201
+    assert contacts["all@example.com"]["properties"] == {f"w{n}": "9" for n in range(20)}
+    taken = crm.sandbox.requests()
+    assert [one.number for one in taken] == list(range(1, 201))
+    assert any(taken[0].overlaps(one) for one in taken[1:20])
+    assert not taken[0].overlaps(taken[-1])
+
+
+def test_a_busy_process_does_not_starve_it(make: Callable[..., Client]) -> None:
+    """Rows one by one would wait 5 ms each for the interpreter's lock: seconds, for these."""
+    crm = make()
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    busy = threading.Thread(target=work)
+    busy.start()
+    try:
+        people = [{"email": f"person{n}@example.com"} for n in range(1000)]
+        crm.batch(*people)
+        crm.batch(*({**one, "emailOptIn": True} for one in people))
+        crm.sandbox.settle()
+        took = [one["processed"] - one["received"] for one in crm.sandbox.batches()]
+    finally:
+        stop.set()
+        busy.join()
+    assert max(took) < 2.5
+
+
+def test_bodies_are_kept_on_request(make: Callable[..., Client]) -> None:
+    crm = make(keep_bodies=True)
+    crm.single(email="a@example.com")
+    (request,) = crm.sandbox.requests()
+    assert request.body == {"email": "a@example.com"}
+    assert (request.method, request.path, request.status, request.contacts) == (
+        "POST",
+        "/contacts/insertupdate",
+        202,
+        1,
+    )
+
+
+def test_nothing_is_said_of_contacts(
+    make: Callable[..., Client], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    crm = make(faults=["lost@2", "cut@3"])
+    crm.batch({"email": "secret@example.com"})
+    with pytest.raises(requests.ConnectionError):
+        crm.batch({"email": "secret@example.com"})
+    crm.batch({"email": "secret@example"})
+    crm.session.get(f"{crm.sandbox.url}/secret@example.com", timeout=9)
+    crm.sandbox.close()
+    mine = [one for one in caplog.records if not one.name.startswith(("urllib3", "asyncio"))]
+    assert not any("secret" in one.getMessage() for one in mine)
+    out, err = capfd.readouterr()
+    assert (out, "secret" in err) == ("", False)
+
+
+def test_a_batch_it_cannot_process_fails_alone(
+    crm: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        message = "broken"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crm.sandbox._engine.store, "process", broken)
+        assert crm.single(email="a@example.com").json()["data"]["contactId"] is None
+        status = crm.status(crm.batch({"email": "a@example.com"}))
+    assert status["statusText"] == "Failed"
+    assert "failed to process batch 1" in caplog.text
+    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"
+
+
+def test_a_fault_of_its_own_is_answered_500_and_logged(
+    crm: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        message = "broken"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(crm.sandbox._engine.store, "accept", broken)
+    response = crm.single(email="a@example.com")
+    assert response.status_code == 500
+    assert response.json()["status"] == "Failed"
+    assert "failed on request 1" in caplog.text
