@@ -17,6 +17,9 @@ DEMO_READY := .meltano/.ready
 DEMO_BIN := .meltano/loaders/target-mainbrainer/venv/bin
 SANDBOX := output/sandbox.db
 
+# Settings of the caller's would reach the demo, and a real account with it.
+unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
+
 .DEFAULT_GOAL := help
 .PHONY: help demo page test lint types docs tests system format clean
 

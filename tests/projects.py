@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -35,9 +36,9 @@ needs_tools = pytest.mark.skipif(not has_tools(), reason="`make tests` installs 
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment with an empty home and nothing of the caller's settings."""
-    kept = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "TMPDIR")
-    given = {name: os.environ[name] for name in kept if name in os.environ}
+    """Return an environment with an empty home; of the caller's, only what reaches packages."""
+    needed = re.compile("PATH|LANG|LC_ALL|TMPDIR|SSL_CERT_FILE|(PIP|UV)_.*|.*_proxy", re.IGNORECASE)
+    given = {name: value for name, value in os.environ.items() if needed.fullmatch(name)}
     home.mkdir(exist_ok=True)
     return given | {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"} | more
 
