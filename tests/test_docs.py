@@ -251,7 +251,7 @@ def expected(shown: str, ended: Ended, code: int) -> None:
     assert ended.code == code
     assert ended.states == ([] if code else MOVED)
     told = FAILURES[: FAILURES.index(line)].rsplit("\n\n```text", 1)[0].rsplit("\n\n", 1)[-1]
-    assert re.search(rf"exit code (is )?{code}", told, re.IGNORECASE), told
+    assert re.search(rf"exit\s+code\s+(is\s+)?{code}", told, re.IGNORECASE), told
     assert "Traceback" not in ended.log
     assert "@example.com" not in ended.log
 
