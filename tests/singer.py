@@ -62,6 +62,7 @@ class Ended:
     states: list[Record]
     log: str
     errors: list[str] = field(default_factory=list)
+    report: Record = field(default_factory=dict)
 
     @property
     def error(self) -> str:
@@ -73,4 +74,4 @@ class Ended:
 class RunTarget(t.Protocol):
     """Runs the target on lines of input."""
 
-    def __call__(self, *lines: str, **config: t.Any) -> Ended: ...
+    def __call__(self, *lines: str, level: int = ..., **config: t.Any) -> Ended: ...
