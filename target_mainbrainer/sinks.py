@@ -124,7 +124,6 @@ class ContactsSink(BatchSink):
 
     def _count(self) -> Origin:
         self._report.read += 1
-        self.record_counter_metric.increment()
         epoch = self._run.ledger.epoch
         epoch.read += 1
         return Origin(epoch, self._report.read, self._lines.line)

@@ -55,20 +55,27 @@ def settings(crm: RunningSandbox) -> Record:
 
 
 @pytest.fixture
+def log_level() -> int:
+    """What the user has set; a module may have its own."""
+    return logging.INFO
+
+
+@pytest.fixture
 def run_target(
     settings: Record,
+    log_level: int,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> RunTarget:
     """Run the target as its command does: Singer lines in; STATE, log and exit code out."""
 
-    def run(*lines: str, level: int = logging.INFO, **config: t.Any) -> Ended:
+    def run(*lines: str, **config: t.Any) -> Ended:
         config = {"report_path": str(tmp_path / "report.json")} | settings | config
         report = Path(config["report_path"])
         report.unlink(missing_ok=True)
         caplog.clear()
-        caplog.set_level(level)
+        caplog.set_level(log_level)
         capsys.readouterr()
         code = 0
         try:

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import random
+import re
 import typing as t
 from collections import Counter
 
@@ -122,14 +123,45 @@ def test_a_run_that_has_lost_count_fails_loudly(
     assert "do not add up: 20 records read, 19 accounted for" in ended.error
 
 
+def test_the_sdks_metrics_count_records_and_batches(run_target: RunTarget) -> None:
+    ended = run_target(*people(250))
+    metrics = [
+        json.loads(text.partition("METRIC: ")[2])
+        for text in ended.log.splitlines()
+        if "METRIC: " in text
+    ]
+    totals: Counter[str] = Counter()
+    for metric in metrics:
+        if metric["type"] == "counter":
+            totals[metric["metric"]] += metric["value"]
+    assert totals == {"record_count": 250, "batch_count": 3, "http_request_count": 3}
+
+
+def test_progress_is_told_in_one_line(
+    run_target: RunTarget,
+    start_crm: Callable[..., RunningSandbox],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "PROGRESS_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "TICK_SECONDS", 0.05)
+    crm = start_crm(plan="unlimited", faults=["latency=0.3@2-9"])
+    ended = run_target(
+        *people(250), api_url=crm.url, access_token=crm.token, rate_limit_requests=100
+    )
+    (told, *_) = [line for line in ended.log.splitlines() if "contacts a second, " in line]
+    assert re.search(
+        r"\d+ accepted, 0 rejected, \d+ contacts a second, \d+ % of the plan's requests used", told
+    )
+
+
 # --- Order
 
 
 def families(count: int, seed: int) -> Iterator[dict[str, t.Any]]:
     """Records of people who share numbers and addresses, some of them known by their id."""
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - no secret
     for n in range(count):
-        family, member = dice.randrange(12), dice.randrange(3)
+        family, member = dice.randrange(25), dice.randrange(3)
         columns: dict[str, t.Any] = {"seq": str(n)}
         match dice.randrange(5):
             case 0:
@@ -158,7 +190,7 @@ def identifiers(request: Request) -> set[t.Any]:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_nobody_is_overtaken_by_their_own_past(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox], seed: int
 ) -> None:
@@ -169,8 +201,8 @@ def test_nobody_is_overtaken_by_their_own_past(
         faults=["latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch"],
         seed=seed,
     )
-    records = list(families(400, seed))
-    dice = random.Random(seed)
+    records = list(families(160, seed))
+    dice = random.Random(seed)  # noqa: S311 - no secret
     for columns in records:
         if dice.random() < 0.02:
             columns["bad"] = "yes"
@@ -188,7 +220,7 @@ def test_nobody_is_overtaken_by_their_own_past(
         access_token=crm.token,
         batch_size_rows=5,
         max_concurrent_requests=20,
-        max_rejects=400,
+        max_rejects=160,
     )
     assert ended.code == 0, ended.errors
     add_up(ended)
@@ -198,7 +230,7 @@ def test_nobody_is_overtaken_by_their_own_past(
         if one.overlaps(other):
             overlaps += 1
             assert not identifiers(one) & identifiers(other)
-    assert overlaps > 50, "without requests side by side this shows nothing"
+    assert overlaps > 10, "without requests side by side this shows nothing"
     # Of every identity, the newest record that was not refused has been written last.
     taken = [request.body for request in sent if request.status == 202]
     contacts = [contact for body in taken for contact in body.get("createUpdateContacts", [body])]
@@ -231,7 +263,7 @@ def test_exactly_the_bad_ones_are_set_aside(
 ) -> None:
     """1.35 %, some of them neighbours; each was refused alone before it is blamed."""
     crm = start_crm(plan="unlimited", refuse_email="bad", error_body=body, refusal_names=names)
-    bad = {5, *random.Random(3).sample(range(1, 1201), 10), 700, 701, 702, 703, 1200}
+    bad = {5, *random.Random(3).sample(range(1, 1201), 10), 700, 701, 702, 703, 1200}  # noqa: S311 - no secret
     path = tmp_path / "rejects.singer"
     ended = run_target(
         *people(1200, bad=bad),
@@ -477,7 +509,7 @@ def test_lasting_trouble_ends_the_run_with_one_error_and_state_where_it_should_b
     assert words in ended.error
     add_up(ended)
     last = ended.states[-1]["bookmark"] if ended.states else 0
-    assert last >= 200
+    assert last >= 100
     assert {f"p{n}@example.com" for n in range(1, last + 1)} <= emails(crm)
     assert ended.report["streams"]["people"]["rejected"] == 0
 
@@ -527,11 +559,11 @@ def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(
         pytest.param({"processing_delay_seconds": 0.3}, 0, 300, "", id="all late"),
         pytest.param({"status_codes": "17,18,19,20"}, 0, 300, "", id="unknown numbers"),
         pytest.param({"faults": ["503@p0.5:status"]}, 0, 300, "", id="status hard to get"),
-        pytest.param({"faults": ["stuck@3:batch"]}, 1, 200, "has not confirmed", id="never"),
+        pytest.param({"faults": ["stuck@3:batch"]}, 1, 200, "not confirmed", id="never"),
         pytest.param({"faults": ["fail@2:batch"]}, 1, 100, "failed", id="a failure"),
         pytest.param({"faults": ["skip=2@2:batch"]}, 1, 100, "skipped contacts", id="skips"),
         pytest.param({"faults": ["noid@2:batch"]}, 1, 100, "without a batch id", id="no id"),
-        pytest.param({"faults": ["404:status"]}, 1, 0, "has not confirmed", id="no status"),
+        pytest.param({"faults": ["404:status"]}, 1, 0, "not confirmed", id="no status"),
     ],
 )
 @pytest.mark.usefixtures("impatient")
@@ -794,7 +826,7 @@ def test_the_reader_never_runs_ahead_of_a_slow_server(
 ) -> None:
     """That, and nothing else, keeps the memory flat; the million is in tools/prove.py."""
     crm.set_faults("latency=0.02:batch")
-    source = Endless(iter(people(12_000, every=10**9)))
+    source = Endless(iter(people(6_000, every=10**9)))
     delivered = itertools.count()
     ahead: list[int] = []
     post = MainBrainerClient.post_batch
@@ -808,7 +840,7 @@ def test_the_reader_never_runs_ahead_of_a_slow_server(
     own = {"batch_size_rows": 50, "max_concurrent_requests": 3, "confirm_batches": mode}
     TargetMainBrainer(config=settings | own).run(t.cast("t.Any", source))
     places = 3 + delivery.PLACES_BEYOND_SENDERS
-    assert len(ahead) == 240
+    assert len(ahead) == 120
     assert max(ahead) <= (places + 3) * 50 + 1
 
 

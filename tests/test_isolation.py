@@ -131,7 +131,7 @@ def test_the_search_is_close_to_the_fewest_possible_requests(
     share: float, names: t.Any, most: int
 ) -> None:
     """Of 100,000 contacts; one by one would be 75,000 requests at 1.35 %, halving 16,600."""
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 - a simulation
     people = crowd(100_000, lambda _: chance.random() < share)
     server = Server(names)
     blamed = load(people, server)

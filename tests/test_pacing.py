@@ -149,7 +149,7 @@ def test_requests_that_queue_at_the_server_are_given_more_time() -> None:
     ],
 )
 def test_at_least_95_percent_of_the_plan_is_used(plan: str, latency: float) -> None:
-    chance = random.Random(4)
+    chance = random.Random(4)  # noqa: S311 - nothing secret about it
     seen = load(
         PLANS[plan],
         seconds=60,
@@ -163,7 +163,7 @@ def test_at_least_95_percent_of_the_plan_is_used(plan: str, latency: float) -> N
 
 
 def test_the_steady_state_uses_95_percent_even_when_answers_vary_wildly() -> None:
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - nothing secret about it
     seen = load(
         PLANS["freemium"],
         seconds=620,

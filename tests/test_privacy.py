@@ -23,6 +23,12 @@ if t.TYPE_CHECKING:
     from tests.broken_server import Request
     from tests.singer import RunTarget
 
+
+@pytest.fixture
+def log_level() -> int:
+    return logging.DEBUG
+
+
 TOKEN = "tokenthatnobodymaysee"
 SECRETS = {"username": "zoe@example.org", "password": "pwzzyzx", "private_token": "pt-zzyzx-9"}
 
@@ -74,8 +80,7 @@ def search(text: str) -> None:
     assert text
     folded = text.casefold()
     assert [value for value in values() if value.casefold() in folded] == []
-    for word in ("createUpdateContacts", "Traceback"):
-        assert word not in text
+    assert "Traceback" not in text
 
 
 FAULTS = [
@@ -107,7 +112,6 @@ def test_the_log_tells_nothing_of_anybody(
     crm = start_crm(plan="unlimited", refuse_email="bad", token=TOKEN, faults=faults, **switches)
     ended = run_target(
         *lines(),
-        level=logging.DEBUG,
         api_url=crm.url,
         access_token=TOKEN,
         batch_size_rows=20,
@@ -146,7 +150,6 @@ def test_nothing_is_told_either_if_the_server_repeats_it_all(
     with BrokenServer(parrot(status, content_type)) as server:
         ended = run_target(
             *lines(),
-            level=logging.DEBUG,
             api_url=server.url,
             access_token=TOKEN,
             max_rejects=500,
@@ -158,7 +161,7 @@ def test_nothing_is_told_either_if_the_server_repeats_it_all(
 def test_credentials_are_not_told_either(run_target: RunTarget, settings: dict[str, t.Any]) -> None:
     del settings["access_token"]
     with BrokenServer(parrot(422, "application/json")) as server:
-        ended = run_target(*lines(), level=logging.DEBUG, api_url=server.url, **SECRETS)
+        ended = run_target(*lines(), api_url=server.url, **SECRETS)
     assert ended.code == 1
     search(ended.log)
 
@@ -167,7 +170,7 @@ def test_credentials_are_not_told_either(run_target: RunTarget, settings: dict[s
     "stream_map",
     [
         pytest.param({"firstname": "firstname.upper()"}, id="an expression"),
-        pytest.param({"__filter__": "firstname.startswith('Plugh1')"}, id="a filter"),
+        pytest.param({"__filter__": "firstname.endswith('1')"}, id="a filter"),
         pytest.param({"firstname": "int(firstname)"}, id="one that fails"),
         pytest.param({"firstname": "no_such_name + firstname"}, id="one that cannot be"),
         pytest.param({"email": "md5(email)"}, id="a digest"),
@@ -179,8 +182,7 @@ def test_stream_maps_tell_nothing_about_the_records(
     """The SDK logs what each expression makes of each record."""
     ended = run_target(
         *lines(),
-        level=logging.DEBUG,
-        stream_maps={"people": stream_map | {"__else__": None}},
+        stream_maps={"people": stream_map},
         max_rejects=500,
     )
     search(ended.log)
@@ -204,7 +206,7 @@ def test_stream_maps_tell_nothing_about_the_records(
     ],
 )
 def test_a_line_that_cannot_be_read_is_not_repeated(run_target: RunTarget, line: str) -> None:
-    ended = run_target(schema(COLUMNS), line, level=logging.DEBUG)
+    ended = run_target(schema(COLUMNS), line)
     assert ended.code == 1
     search(ended.log)
 
@@ -217,7 +219,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
         raise RuntimeError(message)
 
     monkeypatch.setattr(delivery.Delivery, "_post", fail)
-    ended = run_target(*lines(), level=logging.DEBUG, access_token=TOKEN, max_rejects=50)
+    ended = run_target(*lines(), access_token=TOKEN, max_rejects=50)
     assert ended.code == 1
     assert "Unexpected RuntimeError" in ended.error
     assert "in fail" in ended.error
@@ -243,7 +245,7 @@ def test_a_thread_that_dies_tells_its_place_alone(
 
 def test_nothing_is_told_when_the_disk_is_full(run_target: RunTarget, tmp_path: Path) -> None:
     assert tmp_path.exists()
-    ended = run_target(*lines(), level=logging.DEBUG, rejects_path="/dev/full")
+    ended = run_target(*lines(), rejects_path="/dev/full")
     assert ended.code == 1
     search(ended.log)
 
