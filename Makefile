@@ -21,7 +21,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system format clean
+.PHONY: help demo page test lint types docs tests system prove format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,18 @@ tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 
 system: ## Chromium and PostgreSQL, for the tests that need them
 	@.ci/system
+
+prove: $(READY) ## Measure requests, share of the plan, and memory (a quarter of an hour)
+	$(BIN)/python tools/prove.py isolation --bad 0.1
+	$(BIN)/python tools/prove.py isolation --bad 1.35
+	$(BIN)/python tools/prove.py isolation --bad 1.35 --names all
+	$(BIN)/python tools/prove.py isolation --bad 1.35 --cluster 20
+	$(BIN)/python tools/prove.py isolation --bad 5
+	$(BIN)/python tools/prove.py pacing --plan freemium --latency 0.3
+	$(BIN)/python tools/prove.py pacing --plan pro --latency 1
+	$(BIN)/python tools/prove.py memory --records 10000
+	$(BIN)/python tools/prove.py memory --records 1000000
+	$(BIN)/python tools/prove.py memory --records 200000 --latency 0.2 --confirm require
 
 format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .

@@ -112,7 +112,7 @@ class Confirmer:
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._watched: list[Watched] = []
-        self._being_asked = 0
+        self._being_asked: list[Watched] = []
         self._numbers = itertools.count()
         self._closed = False
         self.failed = Tally()
@@ -149,11 +149,18 @@ class Confirmer:
                 thread.start()
             self._changed.notify()
 
-    def cannot_follow(self, contacts: int, report: StreamReport) -> None:
-        """Count contacts accepted without a batch id: nobody can ask what became of them."""
+    def cannot_follow(self, contacts: int, report: StreamReport, *, is_batch: bool = True) -> None:
+        """Count accepted contacts of which nobody can ask what became of them.
+
+        Args:
+            contacts: How many they are.
+            report: Counts of the stream.
+            is_batch: A batch should have had an id; what is sent alone never has one.
+        """
         with self._changed:
             report.untracked += contacts
-            self.untracked += contacts
+            if is_batch:
+                self.untracked += contacts
 
     def _work(self) -> None:
         while (watched := self._next()) is not None:
@@ -163,7 +170,9 @@ class Confirmer:
             except Exception as error:  # noqa: BLE001 - a status alone fails nothing
                 logger.debug("A batch status could not be read (%s).", type(error).__name__)
             with self._changed:
-                self._being_asked -= 1
+                if self._closed:
+                    return  # it has been counted already
+                self._being_asked.remove(watched)
                 watched.is_unreadable = status is None
                 if status is None or not self._conclude(watched, status):
                     watched.next_look = self._clock() + watched.pause
@@ -180,8 +189,8 @@ class Confirmer:
                 elif (wait := self._watched[0].next_look - self._clock()) > 0:
                     self._changed.wait(wait)
                 elif self._may_ask():
-                    self._being_asked += 1
-                    return heapq.heappop(self._watched)
+                    self._being_asked.append(heapq.heappop(self._watched))
+                    return self._being_asked[-1]
                 else:
                     self._changed.wait(BUDGET_PAUSE_SECONDS)
             return None
@@ -227,9 +236,9 @@ class Confirmer:
         """Ask no more; what is still open counts as unconfirmed."""
         with self._changed:
             self._closed = True
-            for watched in self._watched:
+            for watched in (*self._watched, *self._being_asked):
                 self._give_up(watched)
-            self._watched = []
+            self._watched, self._being_asked = [], []
             self._changed.notify_all()
 
     def findings(self) -> Iterator[str]:

@@ -326,8 +326,9 @@ class Delivery:
             report.ignored_properties.update(named)
         for entry in unknown:
             self._rejects.add(batch.source, entry.origins, _UNKNOWN_CONTACT_ID)
-        if self._confirmer is not None and isinstance(answer, wire.BatchAccepted):
-            if answer.batch_id is not None:
+        is_batch = isinstance(answer, wire.BatchAccepted)
+        if self._confirmer is not None:
+            if isinstance(answer, wire.BatchAccepted) and answer.batch_id is not None:
                 self._confirmer.watch(
                     answer.batch_id,
                     contacts=len(entries),
@@ -336,8 +337,8 @@ class Delivery:
                     origins=origins,
                 )
             else:
-                self._confirmer.cannot_follow(len(entries), report)
-            if self._confirmer.is_required:
+                self._confirmer.cannot_follow(len(taken), report, is_batch=is_batch)
+            if is_batch and self._confirmer.is_required:
                 return
         self._ledger.settle(origins)
 

@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
 WITNESSES = 10
 """Contacts refused alone, all in the same words, before the request is blamed instead."""
 
-DOUBT_AFTER = 10
+DOUBT_AFTER = 8
 """Refusals in a row, of whoever sends, after which the request itself is in doubt."""
 
 _HARDLY_EVER_ALONE = 0.38

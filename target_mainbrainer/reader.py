@@ -135,7 +135,8 @@ class SingerLines(MsgSpecReader):
         """Make sure that a message has certain members, without repeating it in the error."""
         if missing := requires - line_dict.keys():
             names = " and ".join(f"'{name}'" for name in sorted(missing))
-            kind = line_dict.get("type", "SCHEMA")
+            # The SDK asks about the schema in a SCHEMA message, too, whose type is another.
+            kind = "SCHEMA" if "stream" not in line_dict else line_dict["type"]
             msg = f"A {kind} message of the input lacks {names}. Check what the tap writes."
             raise InputError(msg)
 

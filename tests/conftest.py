@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import typing as t
+from pathlib import Path
 
 import pytest
 from singer_sdk.plugin_base import _ConfigInput
@@ -16,7 +17,6 @@ from tests.singer import Ended
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from target_mainbrainer.sandbox.running import RunningSandbox
     from tests.singer import Record, RunTarget
@@ -55,25 +55,39 @@ def settings(crm: RunningSandbox) -> Record:
 
 
 @pytest.fixture
+def log_level() -> int:
+    """What the user has set; a module may have its own."""
+    return logging.INFO
+
+
+@pytest.fixture
 def run_target(
-    settings: Record, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    settings: Record,
+    log_level: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> RunTarget:
     """Run the target as its command does: Singer lines in; STATE, log and exit code out."""
 
     def run(*lines: str, **config: t.Any) -> Ended:
+        config = {"report_path": str(tmp_path / "report.json")} | settings | config
+        report = Path(config["report_path"])
+        report.unlink(missing_ok=True)
         caplog.clear()
-        caplog.set_level(logging.INFO)
+        caplog.set_level(log_level)
         capsys.readouterr()
         code = 0
         try:
             TargetMainBrainer.invoke(
-                config=_ConfigInput(config=settings | config),
+                config=_ConfigInput(config=config),
                 file_input=io.StringIO("".join(f"{line}\n" for line in lines)),
             )
         except SystemExit as ended:
             code = int(ended.code or 0)
         states = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
-        return Ended(code, states, caplog.text, errors)
+        counts = json.loads(report.read_text()) if report.exists() else {}
+        return Ended(code, states, caplog.text, errors, counts)
 
     return run

@@ -62,6 +62,7 @@ class Ended:
     states: list[Record]
     log: str
     errors: list[str] = field(default_factory=list)
+    report: Record = field(default_factory=dict)
 
     @property
     def error(self) -> str:
