@@ -74,7 +74,7 @@ docs: $(READY) ## Whether README and meltano.yml show the settings as they are
 	$(BIN)/cog --check -I tools README.md
 
 tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 system: ## Chromium and PostgreSQL, for the tests that need them
 	@.ci/system

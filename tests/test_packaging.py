@@ -62,7 +62,7 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(built: dict[str, Path]
     with tarfile.open(built["sdist"]) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
-    assert "tests/test_target.py" in names
+    assert {"tests/test_target.py", "meltano.yml", "demo/contacts.csv", "Makefile"} <= names
     assert not [name for name in names if name.startswith((".tools", ".venv", "output"))]
 
 
@@ -84,7 +84,12 @@ def test_it_installs_in_an_empty_environment(
     assert run(target, "--version", **options).stdout.strip() == (
         f"target-mainbrainer v{version}, Meltano SDK v{metadata.version('singer-sdk')}"
     )
-    for arguments in (["--help"], ["--about"], ["--about", "--format=json"]):
+    for arguments in (
+        ["--help"],
+        ["--about"],
+        ["--about", "--format=json"],
+        ["--about", "--format=markdown"],
+    ):
         described = run(target, *arguments, **options)
         assert described.returncode == 0, described.stderr
         assert "mainbrainer" in described.stdout.lower()
