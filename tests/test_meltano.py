@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import typing as t
 
 import pytest
 import yaml
 
 from tests.projects import BIN, LOADER, REPOSITORY, TOOLS, Project, needs_tools
+from tests.singer import person, schema, state
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +58,11 @@ def at(crm: RunningSandbox, **more: str) -> dict[str, str]:
 def flat(properties: dict[str, t.Any], prefix: str = "") -> dict[str, dict[str, t.Any]]:
     """Return settings by name, with the members of objects whose members are known."""
     found: dict[str, dict[str, t.Any]] = {}
-    for name, schema in properties.items():
-        if (members := schema.get("properties")) and "__else__" not in members:
+    for name, wanted in properties.items():
+        if (members := wanted.get("properties")) and "__else__" not in members:
             found |= flat(members, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = schema
+            found[f"{prefix}{name}"] = wanted
     return found
 
 
@@ -74,14 +76,14 @@ def test_the_loader_is_declared_as_the_target_describes_itself() -> None:
     declared = {setting["name"]: setting for setting in loader["settings"]}
     described = flat(about["settings"]["properties"])
     assert declared.keys() == described.keys()
-    for name, schema in described.items():
+    for name, wanted in described.items():
         setting = declared[name]
         choices = [option["value"] for option in setting.get("options", [])]
-        assert choices == schema.get("enum", []), name
-        assert setting["kind"] == ("options" if choices else schema.get("type", ["string"])[0])
-        assert setting.get("sensitive", False) is schema.get("secret", False), name
-        assert setting["label"] == schema["title"]
-        assert setting["description"] == schema["description"]
+        assert choices == wanted.get("enum", []), name
+        assert setting["kind"] == ("options" if choices else wanted.get("type", ["string"])[0])
+        assert setting.get("sensitive", False) is wanted.get("secret", False), name
+        assert setting["label"] == wanted["title"]
+        assert setting["description"] == wanted["description"]
 
 
 def test_meltano_finds_nothing_wrong_with_the_project(project: Project) -> None:
@@ -229,3 +231,28 @@ def test_settings_come_through_environment_variables(project: Project, crm: Runn
     properties = {name for contact in crm.contacts() for name in contact["properties"]}
     assert properties >= {"town", "firstname"}
     assert not properties & {"note", "interest", "customer_no"}
+
+
+FAILING_TAP = f"""#!{sys.executable}
+import sys
+if "--discover" in sys.argv:
+    print('{{"streams": []}}')
+    sys.exit()
+print('''{schema()}
+{person(1)}
+{state(bookmarks={"people": {"read": 1}})}
+{person(2)}''')
+sys.exit(3)
+"""
+
+
+def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Project) -> None:
+    """STATE goes as far as the tap had said, so that the next run reads on from there."""
+    tap = project.root / "tap.py"
+    tap.write_text(FAILING_TAP)
+    tap.chmod(0o755)
+    project.add_tap("tap-failing", executable=str(tap))
+    ran = project.run("tap-failing", LOADER)
+    assert ran.code != 0
+    assert project.report("people")["accepted"] == 2
+    assert project.state("tap-failing") == {"bookmarks": {"people": {"read": 1}}}
