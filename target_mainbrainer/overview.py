@@ -177,9 +177,10 @@ def hints_of(stream: str, uses: Mapping[str, Use], field_map: FieldMap) -> list[
     if not looks:
         return []
     entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks)
+    are = "is" if len(looks) == 1 else "are"
     hint = (
         f"Stream '{shown(stream)}': {listed([column for column, _ in looks])} may identify "
-        f'contacts but are not mapped. If so, add what fits of: "field_map": {{{entries}}}.'
+        f'contacts but {are} not mapped. If so, add what fits of: "field_map": {{{entries}}}.'
     )
     if any(field is ContactField.CONTACT_ID for _, field in looks):
         hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."

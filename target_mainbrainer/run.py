@@ -189,13 +189,13 @@ class Run:
 
     def _log_progress(self) -> None:
         accepted = self.report.total("accepted")
+        share = f"{self._pacer.share_used:.0%} of the plan's requests used in the last 10 s"
         logger.info(
-            "%s accepted, %s rejected, %.0f contacts a second, %.0f %% of the plan's requests "
-            "used in the last 10 s.",
+            "%s accepted, %s rejected, %.0f contacts a second, %s.",
             f"{accepted:,}",
             f"{self.rejects.count:,}",
             accepted / self._seconds,
-            100 * self._pacer.share_used,
+            share if self.settings.plan else "pacing is off",
         )
 
     def _effort(self) -> str:

@@ -191,8 +191,7 @@ class TargetMainBrainer(Target):
         """Deliver what is buffered, and bring the run to its end."""
         self._tick()  # a signal may have closed the input, too
         self.drain_all(is_endofpipe=True)
-        if "current_run" in self.__dict__:
-            self.current_run.finish()
+        self.current_run.finish()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.

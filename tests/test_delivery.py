@@ -150,7 +150,7 @@ def test_progress_is_told_in_one_line(
     )
     (told, *_) = [line for line in ended.log.splitlines() if "contacts a second, " in line]
     assert re.search(
-        r"\d+ accepted, 0 rejected, \d+ contacts a second, \d+ % of the plan's requests used", told
+        r"\d+ accepted, 0 rejected, \d+ contacts a second, \d+% of the plan's requests used", told
     )
 
 

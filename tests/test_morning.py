@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -65,3 +66,11 @@ def test_metrics_count_the_records_that_were_read(run_target: RunTarget, tmp_pat
 def test_a_server_that_is_away_is_not_said_to_ask_for_patience(run_target: RunTarget) -> None:
     ended = run_target(*PEOPLE, api_url="http://127.0.0.1:9", retry_max_seconds=1)
     assert ended.error.endswith("'retry_max_seconds' is 1.")
+
+
+def test_an_empty_input_leaves_a_report_too(run_target: RunTarget, tmp_path: Path) -> None:
+    """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
+    path = tmp_path / "report.json"
+    ended = run_target(report_path=str(path))
+    assert ended.code == 0
+    assert json.loads(path.read_text())["streams"] == {}
