@@ -61,6 +61,7 @@ class Route:
         self.experience = isolation.Experience()
         self.answers = isolation.Answers()
         self._holder: Batch | None = None
+        self._held: list[tuple[int, Batch, isolation.Blame]] = []
         self._changed = threading.Condition()
         self._is_closed = False
 
@@ -80,11 +81,39 @@ class Route:
                 self._holder = batch
             return self.answers.moment
 
-    def passed(self, sent: int) -> None:
-        """Note that a request passed which was sent at a moment, and let the others go on."""
+    def passed(self, sent: int) -> list[tuple[Batch, isolation.Blame]]:
+        """Note that a request passed which was sent at a moment, and let the others go on.
+
+        Returns:
+            Blames that are proven by it.
+        """
         with self._changed:
             self.answers.passed(sent)
             self._changed.notify_all()
+            proven = [(batch, blame) for since, batch, blame in self._held if since <= sent]
+            self._held = [held for held in self._held if held[0] > sent]
+        return proven
+
+    def hold(self, batch: Batch, blame: isolation.Blame) -> None:
+        """Keep a blame until something passes; many alike accuse the request instead.
+
+        So small batches, which have no ten contacts to ask, cannot all be refused one by one.
+
+        Raises:
+            RequestAtFaultError: The request as such is refused.
+        """
+        with self._changed:
+            self._held.append((self.answers.moment, batch, blame))
+            words = blame.verdict.signature
+            alike = sum(other.verdict.signature == words for _, _, other in self._held)
+        if alike >= isolation.WITNESSES and self.answers.is_doubtful:
+            raise isolation.RequestAtFaultError(blame.verdict)
+
+    def let_go(self) -> list[tuple[Batch, isolation.Blame]]:
+        """Return the blames that are left when everything has been sent."""
+        with self._changed:
+            held, self._held = self._held, []
+        return [(batch, blame) for _, batch, blame in held]
 
     def leave(self, batch: Batch) -> None:
         """Let another batch have its turn."""
@@ -199,6 +228,9 @@ class Delivery:
         while not self._line.wait_until_done(TICK_SECONDS):
             self.tick()
         self.tick()
+        for route in self._routes.values():
+            for batch, blame in route.let_go():
+                self._blame(batch, blame)
         if self._confirmer is not None:
             deadline = self._clock() + self._confirm_timeout
             while not self._confirmer.wait(TICK_SECONDS) and self._clock() < deadline:
@@ -268,7 +300,10 @@ class Delivery:
                     case isolation.Send():
                         verdict = self._send(batch, route, step)
                     case isolation.Blame():
-                        self._blame(batch, step)
+                        if step.is_proven:
+                            self._blame(batch, step)
+                        else:
+                            route.hold(batch, step)
                         verdict = None
         except StopIteration:
             return
@@ -281,7 +316,8 @@ class Delivery:
         answer = self._post(batch, send)
         match answer:
             case wire.Accepted():
-                route.passed(sent)
+                for accused_in, blame in route.passed(sent):
+                    self._blame(accused_in, blame)
                 self._book(batch, send.entries, answer)
                 return isolation.Verdict(passed=True)
             case TooLarge():

@@ -18,7 +18,7 @@ import sys
 import threading
 import typing as t
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 if t.TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
@@ -66,10 +66,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """This entry was refused alone; `verdict` is what the API said about it."""
+    """This entry was refused alone; `verdict` is what the API said about it.
+
+    Not `is_proven` means: nothing has passed since, and nobody is left in the batch to ask.
+    """
 
     entry: Entry
     verdict: Verdict
+    is_proven: bool = True
 
 
 class RequestAtFaultError(Exception):
@@ -251,7 +255,7 @@ class _Accused:
 
     def all(self) -> Iterator[Blame]:
         """Yield the others: nobody is left to ask."""
-        yield from (blame for _, blame in self._blames)
+        yield from (replace(blame, is_proven=False) for _, blame in self._blames)
 
 
 def _remember(experience: Experience, recent: deque[bool], *, good: int = 0, bad: int = 0) -> None:

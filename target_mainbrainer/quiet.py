@@ -23,11 +23,15 @@ _TALKATIVE = ("singer_sdk.mapper", "urllib3")
 logger = logging.getLogger("target-mainbrainer")
 
 
-def keep_quiet() -> None:
-    """Let no logger and no dying thread show contact data, whatever level the user has set."""
+def quieten_loggers() -> None:
+    """Let no logger show contact data, whatever level the user has set."""
     for name in _TALKATIVE:
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), logging.INFO))
+
+
+def quieten_threads() -> None:
+    """Let no dying thread of this process show contact data."""
     threading.excepthook = _tell
 
 

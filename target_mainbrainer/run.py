@@ -126,7 +126,7 @@ class Run:
                 yield (
                     f"The counts of stream '{name}' do not add up: {stream.read:,} records read, "
                     f"{stream.accounted_for:,} accounted for. This is a fault of this target; "
-                    "STATE is held back. Please report it."
+                    "please report it, and load the stream in full."
                 )
 
     def _conclude(self) -> list[str]:

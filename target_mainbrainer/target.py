@@ -38,7 +38,7 @@ from typing_extensions import override
 from target_mainbrainer import batch_files, run
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError, explain
-from target_mainbrainer.quiet import keep_quiet
+from target_mainbrainer.quiet import quieten_loggers, quieten_threads
 from target_mainbrainer.reader import SingerLines
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings import SETTINGS, Settings, check_config
@@ -64,7 +64,7 @@ class TargetMainBrainer(Target):
 
     def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
         super().__init__(**kwargs)
-        keep_quiet()
+        quieten_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.settings = Settings.from_config(self.config)
         self.lines = t.cast("SingerLines", self.message_reader)
@@ -253,6 +253,7 @@ class TargetMainBrainer(Target):
     ) -> None:
         """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
         super(Target, cls).invoke(about=about, about_format=about_format)
+        quieten_threads()
         cls.print_version(print_fn=cls.logger.info)
         given = config or _ConfigInput()
         try:

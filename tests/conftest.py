@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import typing as t
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def settings(crm: RunningSandbox) -> Record:
         "rate_limit_requests": 0,
         "confirm_batches": "none",
     }
+
+
+@pytest.fixture(autouse=True)
+def _pytests_own_excepthook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back afterwards what the command replaces by its own."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
 
 @pytest.fixture

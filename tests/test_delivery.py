@@ -322,6 +322,41 @@ def test_a_request_at_fault_blames_nobody(
     add_up(ended)
 
 
+@pytest.mark.parametrize("size", [1, 5, 9])
+def test_batches_too_small_for_ten_witnesses_blame_nobody_either(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path, size: int
+) -> None:
+    crm = start_crm(plan="unlimited", account_status=422)
+    path = tmp_path / "rejects.singer"
+    ended = run_target(
+        *people(500),
+        api_url=crm.url,
+        access_token=crm.token,
+        batch_size_rows=size,
+        rejects_path=str(path),
+    )
+    assert ended.code == 1
+    assert "the fault is not the contacts'" in ended.error
+    assert path.read_text() == ""
+    assert len(crm.requests()) <= 30
+
+
+def test_a_few_contacts_refused_alike_are_still_rejected_at_the_end(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+) -> None:
+    """Fewer than ten cannot accuse the request: that may be how they are."""
+    crm = start_crm(plan="unlimited", refuse_email="bad")
+    ended = run_target(
+        *people(7, every=7, bad=range(8)),
+        api_url=crm.url,
+        access_token=crm.token,
+        rejects_path=str(tmp_path / "rejects.singer"),
+    )
+    assert ended.code == 0
+    assert ended.report["streams"]["people"]["rejected"] == 7
+    assert ended.states == [{"bookmark": 7}]
+
+
 @pytest.mark.parametrize(("in_flight", "most"), [(1, 30), (4, 30), (20, 60)])
 @pytest.mark.parametrize("first", [13, 14, 15])
 def test_a_fault_that_begins_in_the_middle_blames_nobody_either(  # noqa: PLR0917
