@@ -21,7 +21,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system prove format clean
+.PHONY: help demo page test lint types docs tests system prove bench format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,9 @@ prove: $(READY) ## Measure requests, share of the plan, and memory (a quarter of
 	$(BIN)/python tools/prove.py memory --records 10000
 	$(BIN)/python tools/prove.py memory --records 1000000
 	$(BIN)/python tools/prove.py memory --records 200000 --latency 0.2 --confirm require
+
+bench: $(READY) ## How fast it is; ONLY="throughput growth start pace" for parts of it
+	$(BIN)/python -m benchmarks --only "$(ONLY)" --runs $(or $(RUNS),3)
 
 format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,55 @@
+"""`make bench`: measures, and prints the table. See `benchmarks.measuring` for what is measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+from benchmarks.measuring import PARTS, Bench, Line
+
+if t.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the lines as a table in Markdown."""
+    head = ("What", "Goal", "Median", "Min to max", "Met", "Note")
+    rows = [head, ("---",) * len(head)]
+    for line in lines:
+        form = line.form.format
+        met = "" if line.is_met is None else "yes" if line.is_met(line.median) else "NO"
+        spread = f"{form(min(line.values))} to {form(max(line.values))}"
+        rows.append((line.what, line.goal, form(line.median), spread, met, line.note))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", default="", help=f"some of: {', '.join(PARTS)}")
+    parser.add_argument("--runs", type=int, default=3, help="how often each is run")
+    parser.add_argument("--folder", type=Path, help="where to keep the inputs")
+    options = parser.parse_args()
+    chosen = options.only.replace(",", " ").split() or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    started = time.monotonic()
+    lines: list[Line] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(folder, options.runs, lambda what: print(what, file=sys.stderr))
+        for part in chosen:
+            for line in PARTS[part](bench):
+                lines.append(line)
+                bench.say(table([line]).splitlines()[-1])
+    print(table(lines))
+    print(f"\nTook {(time.monotonic() - started) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A MainBrainer that reads and discards: as little work as HTTP allows, in a process of its own.
+
+`python -m benchmarks.server --latency 0.3 --burst 100` prints its port and answers until its
+standard input is closed. It takes every batch, says of every batch that it is done, and enforces
+the plan's sliding window, if it is given one. What it saw is told at `/seen`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import typing as t
+from collections import deque
+
+from typing_extensions import override
+
+WINDOW_SECONDS = 10.0
+
+_SEEN = b"/seen"
+_ACCEPTED = '{{"status":"Success","data":{{"BatchId":"batch-{number}"}}}}'
+_DONE = '{"id":"batch","status":1,"processedObj":{"inserted":{"count":1000}}}'
+_WORDS = {200: "OK", 202: "Accepted", 429: "Too Many Requests"}
+
+
+class Seen(t.TypedDict):
+    """What came in since somebody last asked; times are the system's monotonic clock.
+
+    Attributes:
+        batches: When each batch came that was taken.
+        statuses: How many statuses were asked for.
+        refused: How many requests were refused with 429.
+        most: The most requests that were taken in any 10 seconds.
+        body_bytes: All bodies together.
+    """
+
+    batches: list[float]
+    statuses: int
+    refused: int
+    most: int
+    body_bytes: int
+
+
+def _nothing_seen() -> Seen:
+    return Seen(batches=[], statuses=0, refused=0, most=0, body_bytes=0)
+
+
+class Discard:
+    """What all connections share.
+
+    Args:
+        latency: Seconds until a request is answered.
+        burst: Requests allowed in any 10 seconds; 0 for no limit.
+    """
+
+    def __init__(self, latency: float, burst: int) -> None:
+        self.latency = latency
+        self._burst = burst
+        self._window: deque[float] = deque()
+        self.seen = _nothing_seen()
+
+    def answer(self, start: bytes, size: int) -> tuple[int, str]:
+        """Take note of a request, and return status and body of its answer."""
+        if _SEEN in start:
+            seen, self.seen = self.seen, _nothing_seen()
+            return 200, json.dumps(seen)
+        now = time.monotonic()
+        if self._burst and not self._has_room(now):
+            self.seen["refused"] += 1
+            return 429, "{}"
+        self.seen["body_bytes"] += size
+        if start.startswith(b"GET"):
+            self.seen["statuses"] += 1
+            return 200, _DONE
+        self.seen["batches"].append(now)
+        return 202, _ACCEPTED.format(number=len(self.seen["batches"]))
+
+    def _has_room(self, now: float) -> bool:
+        window = self._window
+        while window and window[0] <= now - WINDOW_SECONDS:
+            window.popleft()
+        if len(window) >= self._burst:
+            return False
+        window.append(now)
+        self.seen["most"] = max(self.seen["most"], len(window))
+        return True
+
+
+class Conversation(asyncio.Protocol):
+    """One connection, kept alive: skips each body and answers."""
+
+    def __init__(self, discard: Discard) -> None:
+        self._discard = discard
+        self._head = b""
+        self._start = b""
+        self._size = 0
+        self._left = 0
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = t.cast("asyncio.Transport", transport)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        while data:
+            if self._left:
+                skipped = min(self._left, len(data))
+                self._left -= skipped
+                data = data[skipped:]
+            else:
+                self._head += data
+                head, end, data = self._head.partition(b"\r\n\r\n")
+                if not end:
+                    return
+                self._head = b""
+                self._start = head.split(b"\r\n", 1)[0]
+                self._size = self._left = _content_length(head)
+            if not self._left:
+                self._answer()
+
+    def _answer(self) -> None:
+        status, body = self._discard.answer(self._start, self._size)
+        answer = (
+            f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+        if self._discard.latency and _SEEN not in self._start:
+            asyncio.get_running_loop().call_later(self._discard.latency, self._write, answer)
+        else:
+            self._write(answer)
+
+    def _write(self, answer: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answer)
+
+
+def _content_length(head: bytes) -> int:
+    _, _, rest = head.lower().partition(b"\r\ncontent-length:")
+    return int(rest.split(b"\r\n", 1)[0] or 0)
+
+
+async def serve(discard: Discard) -> None:
+    """Answer on a free port of this machine until standard input is closed."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Conversation(discard), "127.0.0.1", 0, backlog=256)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--burst", type=int, default=0)
+    options = parser.parse_args()
+    asyncio.run(serve(Discard(options.latency, options.burst)))
