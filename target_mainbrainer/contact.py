@@ -13,12 +13,16 @@ import msgspec
 from typing_extensions import override
 
 if t.TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
 HIDDEN = "<hidden>"
 
 
-class Mobile(t.NamedTuple):
+# Structs of `msgspec` are made several times as fast as named tuples. `gc=False` spares the garbage
+# collector a look at everything that waits; it is safe because nothing in here can point back.
+
+
+class Mobile(msgspec.Struct, frozen=True, gc=False):
     """A mobile number as the API takes it: two integers (API note, section 8.5).
 
     Attributes:
@@ -32,6 +36,16 @@ class Mobile(t.NamedTuple):
     @override
     def __repr__(self) -> str:
         return f"Mobile({HIDDEN})"
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
+        """Keep pretty printers from showing the number after all."""
+        return []
+
+    def __iter__(self) -> Iterator[int | None]:
+        """Yield country code and number, for those who want them as a pair."""
+        yield self.country_code
+        yield self.number
 
 
 class PropertyRef(t.NamedTuple):
@@ -55,7 +69,7 @@ class PropertyRef(t.NamedTuple):
         return "name", self.name or ""
 
 
-class Identity(t.NamedTuple):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What the CRM matches a contact on: its id, or else mobile and e-mail together."""
 
     contact_id: int | None = None
@@ -64,15 +78,17 @@ class Identity(t.NamedTuple):
 
     @override
     def __repr__(self) -> str:
-        shown = (f"{name}={_hide(value)}" for name, value in self._asdict().items())
+        shown = (f"{name}={_hide(getattr(self, name))}" for name in self.__struct_fields__)
         return f"Identity({', '.join(shown)})"
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
+        """Keep pretty printers from showing the values after all."""
+        return []
 
 
 class Contact(msgspec.Struct, frozen=True, gc=False):
     """One contact to be upserted. What is None is not sent, and stays as it is in the CRM.
-
-    `gc=False` spares the garbage collector a look at every waiting contact; it is safe because
-    nothing in a contact can point back at it.
 
     Attributes:
         contact_id: The CRM's own id.
@@ -173,16 +189,19 @@ def identifiers_of(contact: Contact) -> tuple[Hashable, ...]:
     be in flight together. E-mail addresses lose their case and the mobile number its country
     code, because it is unknown whether the CRM minds them (API note, section 8.1).
 
-    >>> identifiers_of(Contact(email="Ola@Example.com", mobile=Mobile(47, 90812501)))
-    (('mobile', 90812501), ('email', 'ola@example.com'))
+    An address is a text and a number an integer, which keeps the two apart and is quick to look
+    up; a contact id, which would be an integer too, says what it is.
+
+    >>> identifiers_of(Contact(email="Ola@Example.com", mobile=Mobile(47, 90812501), contact_id=7))
+    (('contact_id', 7), 90812501, 'ola@example.com')
     """
     identifiers: list[Hashable] = []
     if contact.contact_id is not None:
         identifiers.append(("contact_id", contact.contact_id))
     if contact.mobile is not None:
-        identifiers.append(("mobile", contact.mobile.number))
+        identifiers.append(contact.mobile.number)
     if contact.email is not None:
-        identifiers.append(("email", contact.email.strip().casefold()))
+        identifiers.append(contact.email.strip().casefold())
     return tuple(identifiers)
 
 

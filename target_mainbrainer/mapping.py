@@ -32,6 +32,7 @@ from target_mainbrainer.identifiers import (
     parse_national_number,
 )
 from target_mainbrainer.values import (
+    PLAIN_WRITERS,
     UnusableError,
     parse_consent,
     parse_property_fields,
@@ -223,16 +224,20 @@ class StreamMapping:
     def _properties(self, record: Record) -> dict[PropertyRef, str]:
         properties: dict[PropertyRef, str] = {}
         refs = self._refs
-        for column, value in record.items():
-            if (ref := refs[column]) is None:
-                continue
-            if value is None:
-                if self._clears:
-                    properties[ref] = ""
-            elif type(value) is str and value.isascii():
-                properties[ref] = value
-            else:
-                properties[ref] = _of_column(column, property_text, value)
+        column = ""
+        try:
+            for column, value in record.items():
+                if (ref := refs[column]) is None:
+                    continue
+                if value is None:
+                    if self._clears:
+                        properties[ref] = ""
+                elif type(value) is str and value.isascii():
+                    properties[ref] = value
+                else:
+                    properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
+        except UnusableError as unusable:
+            raise _refusal(column, unusable) from None
         if self._array is not None and (array := record.get(self._array)) is not None:
             self._add_array(self._array, array, properties)
         return properties

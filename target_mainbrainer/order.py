@@ -69,7 +69,11 @@ class Line:
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._changed = threading.Condition()
+        # Each wakes only who has something to do: a sender for a batch, the reader for a place.
+        lock = threading.Lock()
+        self._has_batch = threading.Condition(lock)
+        self._has_place = threading.Condition(lock)
+        self._idle = 0
         self._ready: deque[Batch] = deque()
         self._last_with: dict[Hashable, Batch] = {}
         self._inside = 0
@@ -78,8 +82,8 @@ class Line:
 
     def put(self, batch: Batch, *, wait_seconds: float) -> bool:
         """Queue a batch; return False if there was no place for it in the given time."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._inside < self._places, wait_seconds):
+        with self._has_place:
+            if not self._has_place.wait_for(lambda: self._inside < self._places, wait_seconds):
                 return False
             self._inside += 1
             last = self._last_with
@@ -88,13 +92,15 @@ class Line:
                 last[key] = batch
             if batch.follow(earlier):
                 self._ready.append(batch)
-                self._changed.notify_all()
+                self._has_batch.notify()
             return True
 
     def take(self) -> Batch | None:
         """Wait for a batch that may be sent now; None once the line is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._closed)
+        with self._has_batch:
+            self._idle += 1
+            self._has_batch.wait_for(lambda: self._ready or self._closed)
+            self._idle -= 1
             if self._closed:
                 return None
             self._in_hand += 1
@@ -102,29 +108,32 @@ class Line:
 
     def done(self, batch: Batch) -> None:
         """Let the batches go that waited for this one."""
-        with self._changed:
+        with self._has_place:
             for key in batch.keys:
                 if self._last_with.get(key) is batch:
                     del self._last_with[key]
-            self._ready.extend(batch.release())
+            freed = batch.release()
+            self._ready.extend(freed)
+            self._has_batch.notify(len(freed))
             self._inside -= 1
             self._in_hand -= 1
-            self._changed.notify_all()
+            self._has_place.notify_all()
 
     def wait_until_done(self, wait_seconds: float) -> bool:
         """Wait until nothing is being sent and, while the line is open, nothing waits either."""
-        with self._changed:
-            return self._changed.wait_for(
+        with self._has_place:
+            return self._has_place.wait_for(
                 lambda: (self._in_hand if self._closed else self._inside) == 0, wait_seconds
             )
 
     def close(self) -> None:
         """Hand out no more batches; what is being sent goes on."""
-        with self._changed:
+        with self._has_place:
             self._closed = True
-            self._changed.notify_all()
+            self._has_batch.notify_all()
+            self._has_place.notify_all()
 
     @property
     def is_wanting_senders(self) -> bool:
         """Whether a batch could be sent now if there were another sender."""
-        return bool(self._ready)
+        return len(self._ready) > self._idle

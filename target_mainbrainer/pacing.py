@@ -45,6 +45,10 @@ _RESERVE = 10
 """One part in so many of the burst is left to sending when something less urgent asks."""
 
 _DAY_RESERVE = 100
+_FULL_PACE = 0.8
+"""Share of the plan's pace from which on sending is taken to need all of it."""
+
+_SHORTEST_LOOK_SECONDS = 1.0
 _LIMIT = "the plan's limit of requests in 10 seconds"
 _DAY = "the plan's limit of requests in a day"
 
@@ -64,24 +68,28 @@ class Turn:
 
     Attributes:
         what: Kind of request; those of a kind usually take the same time.
+        since: When it was given.
+        is_urgent: Somebody waited for it.
     """
 
-    __slots__ = ("_given_back", "_latency", "_pacer", "_since", "what")
+    __slots__ = ("_given_back", "_latency", "_pacer", "is_urgent", "since", "what")
 
-    def __init__(self, pacer: Pacer, what: str, since: float) -> None:
+    def __init__(self, pacer: Pacer, what: str, since: float, *, is_urgent: bool) -> None:
         self.what = what
+        self.since = since
+        self.is_urgent = is_urgent
         self._pacer = pacer
-        self._since = since
         self._latency: float | None = None
         self._given_back = False
 
     def answered(self) -> None:
         """Say that the answer is there, or never will be."""
-        self._latency = self._pacer._answered(self.what, self._since)  # noqa: SLF001 - its other half
+        self._latency = self._pacer._answered(self)  # noqa: SLF001 - its other half
 
     def give_back(self) -> None:
         """Say that no request was sent after all."""
         self._given_back = True
+        self._pacer._over(self)  # noqa: SLF001
 
     def ends_at(self, fastest: float) -> float:
         """Return when the server has certainly forgotten this request.
@@ -90,11 +98,11 @@ class Turn:
         needed anyway; only the rest of the time can have made this one late.
         """
         if self._given_back:
-            return self._since
+            return self.since
         late = LATENESS_SECONDS
         if self._latency is not None:
             late = min(late, self._latency - fastest)
-        return self._since + WINDOW_SECONDS + HEADROOM_SECONDS + late
+        return self.since + WINDOW_SECONDS + HEADROOM_SECONDS + late
 
 
 class Pacer:
@@ -117,6 +125,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()
         self._turns: list[Turn] = []
+        self._under_way = 0  # urgent ones, given and not answered
         self._fastest: dict[str, float] = {}
         self._slices: deque[list[int]] = deque()  # [number of the slice, requests in it]
         self._held_until = 0.0
@@ -148,16 +157,37 @@ class Pacer:
         """Return a turn if sending can spare one now: nobody waits, and some are left over."""
         with self._lock:
             now = self._clock()
-            if self._stop.is_set() or self._queue or now < self._held_until:
-                return None
-            if self._plan is not None:
-                self._forget(now)
-                plan = self._plan
-                if plan.burst - len(self._turns) <= plan.burst // _RESERVE:
-                    return None
-                if plan.daily - self._used_today() <= plan.daily // _DAY_RESERVE:
-                    return None
-            return self._take(what, now)
+            return self._take(what, now, is_urgent=False) if self._can_spare(now) else None
+
+    @property
+    def can_spare(self) -> bool:
+        """Whether `try_acquire` would return a turn now."""
+        with self._lock:
+            return self._can_spare(self._clock())
+
+    def _can_spare(self, now: float) -> bool:
+        if self._stop.is_set() or self._queue or now < self._held_until:
+            return False
+        if (plan := self._plan) is None:
+            return True
+        self._forget(now)
+        return (
+            plan.burst - len(self._turns) > plan.burst // _RESERVE
+            and plan.daily - self._used_today() > plan.daily // _DAY_RESERVE
+            and not (self._under_way and self._is_sending_at_full_pace(plan, now))
+        )
+
+    def _is_sending_at_full_pace(self, plan: Plan, now: float) -> bool:
+        """Tell whether sending, as it goes on now, will need all that the plan allows.
+
+        With slow answers that shows only at the end of the 10 seconds, when what others took
+        before is missing.
+        """
+        sent = [turn.since for turn in self._turns if turn.is_urgent]
+        if not sent:
+            return False
+        seconds = min(max(now - sent[0], _SHORTEST_LOOK_SECONDS), WINDOW_SECONDS)
+        return len(sent) / seconds >= _FULL_PACE * plan.burst / WINDOW_SECONDS
 
     def hold(self, seconds: float, reason: str) -> None:
         """Let nobody have a turn for so long; a hold never shortens another."""
@@ -190,7 +220,7 @@ class Pacer:
                 now = self._clock()
                 seconds, reason = self._pause(now)
                 if seconds <= 0:
-                    return self._take(what, now)
+                    return self._take(what, now, is_urgent=True)
                 self._explain(seconds, reason, now)
             self._stop.wait(seconds)
             with self._lock:
@@ -212,8 +242,9 @@ class Pacer:
             return self._slice_ends_at(self._slices[0][0]) - now, _DAY
         return 0.0, ""
 
-    def _take(self, what: str, now: float) -> Turn:
-        turn = Turn(self, what, now)
+    def _take(self, what: str, now: float, *, is_urgent: bool) -> Turn:
+        turn = Turn(self, what, now, is_urgent=is_urgent)
+        self._under_way += is_urgent
         if self._plan is not None:
             self._turns.append(turn)
             number = int(now // SLICE_SECONDS)
@@ -240,11 +271,16 @@ class Pacer:
     def _used_today(self) -> int:
         return sum(requests for _, requests in self._slices)
 
-    def _answered(self, what: str, since: float) -> float:
+    def _answered(self, turn: Turn) -> float:
         with self._lock:
-            latency = self._clock() - since
-            self._fastest[what] = min(latency, self._fastest.get(what, latency))
+            self._under_way -= turn.is_urgent
+            latency = self._clock() - turn.since
+            self._fastest[turn.what] = min(latency, self._fastest.get(turn.what, latency))
             return latency
+
+    def _over(self, turn: Turn) -> None:
+        with self._lock:
+            self._under_way -= turn.is_urgent
 
     def _explain(self, seconds: float, reason: str, now: float) -> None:
         """Log a long wait; the same reason at most once a minute."""

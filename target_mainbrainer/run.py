@@ -27,9 +27,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.sandbox.running import RunningSandbox
     from target_mainbrainer.settings import Settings
 
-SPARE_SHARE = 0.9
-"""Share of the plan's requests in use, below which batch statuses may be asked for."""
-
 logger = logging.getLogger("target-mainbrainer")
 
 
@@ -61,7 +58,7 @@ class Run:
             self._confirmer = Confirmer(
                 partial(self._client.batch_status, wait=is_required),
                 # While sending needs the whole budget, questions wait, unless STATE waits too.
-                lambda: is_required or self._pacer.share_used < SPARE_SHARE,
+                lambda: is_required or self._pacer.can_spare,
                 is_required=is_required,
                 ledger=self.ledger,
                 clock=time.monotonic,

@@ -49,6 +49,9 @@ class ContactsSink(BatchSink):
         self._run = target.current_run
         self._lines = target.lines
         self._buffers: dict[str | None, ContactBuffer] = {}
+        # Asked for once: behind these two the SDK asks the settings again for every record.
+        self._adds_metadata = self.include_sdc_metadata_properties
+        self._most = self.max_size
         self._settings = target.settings.for_stream(stream_name)
         self._destination = Destination(self._settings.list_id, self._settings.webhook_url)
         # The SDK makes a sink, too, for a stream that a stream map removes; no record will come.
@@ -61,7 +64,7 @@ class ContactsSink(BatchSink):
 
     def _compile(self) -> None:
         key = list(self.key_properties)
-        schema = self.schema if self.include_sdc_metadata_properties else self.original_schema
+        schema = self.schema if self._adds_metadata else self.original_schema
         report = self._run.report.stream(self.stream_name)
         self._mapping = compile_mapping(
             self.stream_name,
@@ -98,7 +101,7 @@ class ContactsSink(BatchSink):
 
     def process_message(self, record: dict[str, t.Any], message: dict[str, t.Any]) -> None:
         """Process a record, with the SDK's metadata columns if they are asked for."""
-        if self.include_sdc_metadata_properties:
+        if self._adds_metadata:
             record = dict(record)
             self._add_sdc_metadata_to_record(record, message, {})
         self.process_record(record, {})
@@ -139,7 +142,7 @@ class ContactsSink(BatchSink):
         if buffer is None:
             buffer = self._buffers[list_id] = ContactBuffer(since=time.monotonic())
         buffer.add(contact, identity, identifiers, origin)
-        if len(buffer) >= self.max_size or buffer.size_bytes >= MOST_BYTES:
+        if len(buffer) >= self._most or buffer.size_bytes >= MOST_BYTES:
             self._send(list_id)
 
     def _send(self, list_id: str | None) -> None:

@@ -146,8 +146,6 @@ def property_text(value: object) -> str:
     Raises:
         UnusableError: The value cannot be written as text.
     """
-    if isinstance(value, str):
-        return check_text(value)
     text = _scalar_text(value)
     if text is not None:
         return text
@@ -159,15 +157,15 @@ def property_text(value: object) -> str:
                 for part, item in zip(parts, value, strict=True)
                 if item is not None
             )
-            return check_text(";".join(plain))
+            return ";".join(plain)
     return _json_text(value)
 
 
 def _scalar_text(value: object) -> str | None:
     """Return a plain value as text, or None if it is not plain."""
-    write = _WRITERS.get(type(value))
+    write = PLAIN_WRITERS.get(type(value))
     if write is None:  # a subclass, or not plain
-        write = next((w for kind, w in _WRITERS.items() if isinstance(value, kind)), None)
+        write = next((w for kind, w in PLAIN_WRITERS.items() if isinstance(value, kind)), None)
     return None if write is None else write(value)
 
 
@@ -187,8 +185,8 @@ def _decimal_text(value: decimal.Decimal) -> str:
     return text
 
 
-_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
-    str: str,
+PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
+    str: check_text,
     bool: lambda value: "true" if value else "false",
     int: _integer_text,
     decimal.Decimal: _decimal_text,
@@ -197,6 +195,7 @@ _WRITERS: dict[type[object], Callable[[t.Any], str]] = {
     dt.time: lambda value: value.isoformat(),
     uuid.UUID: str,
 }
+"""How a plain value becomes text, by its exact type."""
 
 
 def _json_text(value: object) -> str:

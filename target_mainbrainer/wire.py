@@ -87,12 +87,12 @@ def encode_contact(contact: Contact) -> bytes:
     ... # doctest: +NORMALIZE_WHITESPACE
     {"mobileCountryCode":47,"mobileNumber":90812501,"propertyfields":[{"propertyname":"lastname","propertyvalue":"merg"}]}
     """
-    country_code, number = contact.mobile or (None, None)
+    mobile = contact.mobile
     return _encode(
         _BatchContact(
             contact.contact_id,
-            country_code,
-            number,
+            None if mobile is None else mobile.country_code,
+            None if mobile is None else mobile.number,
             contact.mobile_opt_in,
             contact.email,
             contact.email_opt_in,
@@ -725,7 +725,7 @@ def _numbers_in(text: str) -> Iterator[int]:
 def _numbers_of(contact: Contact) -> Iterator[int]:
     """Yield the numbers by which an answer might mean this contact."""
     if contact.mobile is not None:
-        country_code, number = contact.mobile
+        country_code, number = contact.mobile.country_code, contact.mobile.number
         yield number
         if country_code is not None:
             yield int(f"{country_code}{number}")

@@ -14,6 +14,7 @@ from target_mainbrainer import wire
 from target_mainbrainer.buffer import ContactBuffer, Entry, Origin
 from target_mainbrainer.contact import (
     Contact,
+    Identity,
     Mobile,
     PropertyRef,
     identifiers_of,
@@ -139,3 +140,12 @@ def test_a_buffer_knows_the_identifiers_of_all_its_contacts() -> None:
 def test_no_contact_shows_in_a_repr() -> None:
     (batch,) = batches_of([Contact(email="ola@example.com")])
     assert "ola" not in repr(batch)
+
+
+def test_what_waits_shows_no_data() -> None:
+    origin = Origin(EPOCH, 7, b'{"email": "ola@example.com"}')
+    contact = Contact(email="ola@example.com")
+    buffer = ContactBuffer()
+    buffer.add(contact, Identity(email="ola@example.com"), identifiers_of(contact), origin)
+    shown = f"{origin!r} {buffer.entries[0]!r} {list(origin.__rich_repr__())}"
+    assert "ola" not in shown

@@ -137,7 +137,8 @@ CONTACTS = st.builds(
 
 def alike(contact: Contact, other: Contact) -> Contact:
     """Return the other contact with the identity of the first."""
-    contact_id, mobile, email = identity_of(contact) or Identity()
+    identity = identity_of(contact) or Identity()
+    contact_id, mobile, email = identity.contact_id, identity.mobile, identity.email
     if contact_id is not None:
         mobile, email = other.mobile, other.email
     return Contact(

@@ -162,7 +162,7 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 def test_any_usual_spelling_is_understood(
     written: object, default: int | None, expected: tuple[int, int]
 ) -> None:
-    assert parse_mobile(written, default) == expected
+    assert parse_mobile(written, default) == Mobile(*expected)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +279,12 @@ SPELLINGS = st.sampled_from(
         phonenumbers.PhoneNumberFormat.RFC3966,
     ]
 )
+
+
+def mobile_of(number: phonenumbers.PhoneNumber) -> Mobile:
+    return Mobile(number.country_code, t.cast("int", number.national_number))
+
+
 MOBILES = st.builds(
     lambda code, number: phonenumbers.PhoneNumber(country_code=code, national_number=number),
     st.sampled_from(COUNTRY_CODES),
@@ -287,8 +293,7 @@ MOBILES = st.builds(
     lambda number: (
         phonenumbers.is_possible_number_with_reason(number)
         == phonenumbers.ValidationResult.IS_POSSIBLE
-        and by_the_library(phonenumbers.format_number(number, 0), None)
-        == (number.country_code, number.national_number)
+        and by_the_library(phonenumbers.format_number(number, 0), None) == mobile_of(number)
     )
 )
 
@@ -299,7 +304,7 @@ def test_a_number_is_the_same_in_any_spelling(
     number: phonenumbers.PhoneNumber, form: int, around: str
 ) -> None:
     text = phonenumbers.format_number(number, form)
-    expected = (number.country_code, number.national_number)
+    expected = mobile_of(number)
     assert parse_mobile(around.format(text)) == expected
     assert parse_mobile(around.format(text.replace("+", "00").removeprefix("tel:"))) == expected
 
@@ -333,7 +338,7 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
 def test_a_number_in_parts_is_taken_as_it_is(
     code: int | None, number: object, expected: tuple[int | None, int]
 ) -> None:
-    assert parse_national_number(number, code) == expected
+    assert parse_national_number(number, code) == Mobile(*expected)
 
 
 @pytest.mark.parametrize(

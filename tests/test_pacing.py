@@ -271,6 +271,31 @@ def test_polls_have_only_what_sending_leaves() -> None:
     assert pacer.try_acquire("GET") is not None
 
 
+def test_polls_wait_while_sending_goes_as_fast_as_the_plan_allows() -> None:
+    """With slow answers the plan seems free at first; what polls take then is missing later."""
+    world = World()
+    pacer = world.pacer(PLANS["pro"])
+    turns = [pacer.acquire("POST") for _ in range(20)]
+    world.run_until(world.now + 1)
+    assert pacer.share_used == 0.1
+    assert pacer.try_acquire("GET") is None
+    for turn in turns:
+        turn.answered()
+    assert pacer.can_spare, "sending pauses"
+    pacer.acquire("POST").give_back()
+    assert pacer.try_acquire("GET") is not None
+
+
+def test_slow_sending_leaves_something_for_polls() -> None:
+    world = World()
+    pacer = world.pacer(PLANS["pro"])
+    for _ in range(30):
+        turn = pacer.acquire("POST")
+        world.run_until(world.now + 1 / 15)
+        assert pacer.can_spare
+        turn.answered()
+
+
 def test_polls_leave_the_days_last_requests_to_sending() -> None:
     pacer = World().pacer(Plan(burst=200, daily=100))
     for _ in range(99):
