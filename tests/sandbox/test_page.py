@@ -10,14 +10,18 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from target_mainbrainer.sandbox.plot import Bucket, plot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
 
     from tests.sandbox.conftest import Client
 
@@ -78,6 +82,24 @@ def text(browser: webdriver.Chrome) -> str:
     return browser.find_element(By.TAG_NAME, "main").text
 
 
+def follow(browser: webdriver.Chrome, element: WebElement, *keys: str) -> None:
+    """Click a link, or send keys, and wait until the page it leads to is there.
+
+    The driver waits by itself for the page that `get` asks for, and not always for others.
+    """
+    browser.execute_script("window.isOld = true")
+    if keys:
+        element.send_keys(*keys)
+    else:
+        element.click()
+    # Between two pages there is none to ask, and the driver says so in several ways.
+    WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(
+        lambda _: browser.execute_script(
+            "return !window.isOld && document.readyState == 'complete'"
+        )
+    )
+
+
 def complaints(browser: webdriver.Chrome) -> list[dict[str, Any]]:
     """Return what the browser's console says, such as breaches of the content policy."""
     found: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
@@ -122,9 +144,9 @@ def test_contacts_are_searched_and_paged(browser: webdriver.Chrome, filled: Clie
     browser.get(filled.sandbox.url)
     assert "61 contacts" in text(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 50
-    browser.find_element(By.LINK_TEXT, "Next").click()
+    follow(browser, browser.find_element(By.LINK_TEXT, "Next"))
     assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 11
-    browser.find_element(By.LINK_TEXT, "First").click()
+    follow(browser, browser.find_element(By.LINK_TEXT, "First"))
     for query, count in (
         ("ada@", 1),
         ("+44 7700 900001", 1),
@@ -135,7 +157,7 @@ def test_contacts_are_searched_and_paged(browser: webdriver.Chrome, filled: Clie
     ):
         field = browser.find_element(By.NAME, "q")
         field.clear()
-        field.send_keys(query, Keys.ENTER)
+        follow(browser, field, query, Keys.ENTER)
         assert browser.find_element(By.NAME, "q").get_attribute("value") == query
         rows = browser.find_elements(By.CSS_SELECTOR, "tbody tr")
         assert len(rows) == count, query
@@ -143,7 +165,7 @@ def test_contacts_are_searched_and_paged(browser: webdriver.Chrome, filled: Clie
 
 def test_a_contact_shows_its_history(browser: webdriver.Chrome, filled: Client) -> None:
     browser.get(filled.sandbox.url)
-    browser.find_element(By.LINK_TEXT, "1000001").click()
+    follow(browser, browser.find_element(By.LINK_TEXT, "1000001"))
     shown = text(browser)
     assert "new@example.org" in shown
     assert LIST in shown
@@ -153,14 +175,14 @@ def test_a_contact_shows_its_history(browser: webdriver.Chrome, filled: Client) 
     assert "created nothing 1000001" in created.text
     assert "e-mail nothing person0@example.com" in created.text
     assert "property city nothing Oslo" in created.text
-    newest.find_element(By.LINK_TEXT, "2").click()
+    follow(browser, newest.find_element(By.LINK_TEXT, "2"))
     assert "Updated: 1" in text(browser)
 
 
 def test_a_refusal_shows_why(browser: webdriver.Chrome, filled: Client) -> None:
     browser.get(f"{filled.sandbox.url}/_sandbox/batches")
     assert "It is not an e-mail address." in text(browser)
-    browser.find_element(By.LINK_TEXT, "3").click()
+    follow(browser, browser.find_element(By.LINK_TEXT, "3"))
     shown = text(browser)
     assert "refused" in shown
     assert "createUpdateContacts[1].email" in shown
