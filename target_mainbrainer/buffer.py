@@ -14,33 +14,10 @@ if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
     from target_mainbrainer.contact import Contact, Identity
-    from target_mainbrainer.ledger import Epoch
+    from target_mainbrainer.ledger import Origin
 
 # gc=False, here as in `contact`: tens of thousands of these wait at any time, and the garbage
 # collector's looking them through took a third of a run. Nothing in them can point back at them.
-
-
-class Origin(msgspec.Struct, frozen=True, gc=False):
-    """The record that a contact, or a part of one, was made of.
-
-    Attributes:
-        epoch: What STATE waits for this record.
-        number: The record's number in its stream, counted from 1.
-        line: The RECORD message as it was read, for the rejects file.
-    """
-
-    epoch: Epoch
-    number: int
-    line: bytes
-
-    @override
-    def __repr__(self) -> str:
-        return f"<Origin of record {self.number}>"
-
-    @override
-    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
-        """Keep pretty printers from showing the line after all."""
-        return []
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):

@@ -15,8 +15,7 @@ from typing_extensions import override
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.buffer import Origin
-    from target_mainbrainer.ledger import Epoch, Ledger
+    from target_mainbrainer.ledger import Epoch, Ledger, Origin
     from target_mainbrainer.report import StreamReport
     from target_mainbrainer.wire import BatchStatus
 

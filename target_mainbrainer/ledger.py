@@ -6,11 +6,11 @@ import threading
 import typing as t
 from collections import Counter, deque
 
+import msgspec
+from typing_extensions import override
+
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from target_mainbrainer.buffer import Origin
-
 State: t.TypeAlias = "dict[str, t.Any]"
 
 
@@ -29,6 +29,29 @@ class Epoch:
         self.read = 0
         self.settled = 0
         self.state: State | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """The record that a contact, or a part of one, was made of.
+
+    Attributes:
+        epoch: What STATE waits for this record.
+        number: The record's number in its stream, counted from 1.
+        line: The RECORD message as it was read, for the rejects file.
+    """
+
+    epoch: Epoch
+    number: int
+    line: bytes
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Origin of record {self.number}>"
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
+        """Keep pretty printers from showing the line after all."""
+        return []
 
 
 class Ledger:

@@ -20,9 +20,8 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.buffer import Origin
     from target_mainbrainer.contact import Rejection
-    from target_mainbrainer.ledger import Ledger
+    from target_mainbrainer.ledger import Ledger, Origin
     from target_mainbrainer.report import Source
 
 KEYS_SHOWN = 5

@@ -11,8 +11,8 @@ from target_mainbrainer.decoding import decode_json
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from target_mainbrainer.buffer import Origin
     from target_mainbrainer.contact import Rejection
+    from target_mainbrainer.ledger import Origin
 
 
 @dataclass

@@ -10,8 +10,9 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.buffer import ContactBuffer, Origin
+from target_mainbrainer.buffer import ContactBuffer
 from target_mainbrainer.contact import Contact, Rejection, identifiers_of, identity_of
+from target_mainbrainer.ledger import Origin
 from target_mainbrainer.mapping import Omitted, compile_mapping
 from target_mainbrainer.order import Batch, Destination
 from target_mainbrainer.settings import ADVISED_BATCH_SIZE

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer import wire
-from target_mainbrainer.buffer import ContactBuffer, Entry, Origin
+from target_mainbrainer.buffer import ContactBuffer, Entry
 from target_mainbrainer.contact import (
     Contact,
     Identity,
@@ -20,7 +20,7 @@ from target_mainbrainer.contact import (
     identifiers_of,
     identity_of,
 )
-from target_mainbrainer.ledger import Epoch
+from target_mainbrainer.ledger import Epoch, Origin
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.sandbox.running import RunningSandbox

@@ -10,9 +10,8 @@ from collections import defaultdict
 import pytest
 
 from target_mainbrainer import confirmation
-from target_mainbrainer.buffer import Origin
 from target_mainbrainer.confirmation import Confirmer
-from target_mainbrainer.ledger import Ledger
+from target_mainbrainer.ledger import Ledger, Origin
 from target_mainbrainer.report import StreamReport
 from target_mainbrainer.wire import BatchStatus
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from target_mainbrainer.buffer import Origin
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import DeliveryError, SettingsError
-from target_mainbrainer.ledger import Ledger
+from target_mainbrainer.ledger import Ledger, Origin
 from target_mainbrainer.rejects import Rejects
 from target_mainbrainer.report import Source, StreamReport
 
