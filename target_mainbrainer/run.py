@@ -11,19 +11,19 @@ import typing as t
 from functools import partial
 from pathlib import Path
 
-from target_mainbrainer.client import MainBrainerClient
-from target_mainbrainer.confirmation import Confirmer
-from target_mainbrainer.delivery import Delivery
+from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.pacing import Pacer
+from target_mainbrainer.delivery.confirmation import Confirmer
+from target_mainbrainer.delivery.ledger import Ledger
+from target_mainbrainer.delivery.pipeline import Delivery
+from target_mainbrainer.delivery.rejects import Rejects
+from target_mainbrainer.delivery.report import RunReport, Source
 from target_mainbrainer.errors import DeliveryError, SettingsError, explain
-from target_mainbrainer.ledger import Ledger
-from target_mainbrainer.pacing import Pacer
-from target_mainbrainer.rejects import Rejects
-from target_mainbrainer.report import RunReport, Source
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from target_mainbrainer.ledger import State
+    from target_mainbrainer.delivery.ledger import State
     from target_mainbrainer.sandbox.running import RunningSandbox
     from target_mainbrainer.settings import Settings
 

@@ -10,13 +10,13 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.buffer import ContactBuffer
 from target_mainbrainer.contact import Contact, Rejection, identifiers_of, identity_of
-from target_mainbrainer.ledger import Origin
-from target_mainbrainer.mapping import Omitted, compile_mapping
-from target_mainbrainer.order import Batch, Destination
+from target_mainbrainer.delivery.buffer import ContactBuffer
+from target_mainbrainer.delivery.ledger import Origin
+from target_mainbrainer.delivery.order import Batch, Destination
+from target_mainbrainer.mapping.stream import Omitted, compile_mapping
+from target_mainbrainer.mapping.validation import compile_validator
 from target_mainbrainer.settings import ADVISED_BATCH_SIZE
-from target_mainbrainer.validation import compile_validator
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence

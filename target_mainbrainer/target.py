@@ -16,7 +16,7 @@ What is overridden of the SDK, and why:
 - `invoke`, `cb_config`: a mistake of the user's ends in a sentence, not in a traceback.
 
 What the sinks override (`sinks.py`) is `BatchSink`'s own interface, but for `get_validator`; the
-reader (`reader.py`) replaces `process_lines`.
+reader (`singer/reader.py`) replaces `process_lines`.
 
 `tests/test_sdk.py` fails when one of these changes under us.
 """
@@ -42,20 +42,21 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer import batch_files, run
+from target_mainbrainer import run
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError, explain
 from target_mainbrainer.quiet import quieten_loggers, quieten_threads
-from target_mainbrainer.reader import SingerLines
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings import SETTINGS, Settings, check_config
+from target_mainbrainer.singer import batch_files
+from target_mainbrainer.singer.reader import SingerLines
 from target_mainbrainer.sinks import ContactsSink
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from target_mainbrainer.reader import Message
+    from target_mainbrainer.singer.reader import Message
 
     Transform: t.TypeAlias = Callable[[dict[str, t.Any]], dict[str, t.Any] | None]
 

@@ -10,10 +10,10 @@ import requests
 from benchmarks import inputs
 from benchmarks.processes import server
 from target_mainbrainer.contact import Contact, identifiers_of
-from target_mainbrainer.decoding import decode_json
-from target_mainbrainer.mapping import compile_mapping
+from target_mainbrainer.mapping.stream import compile_mapping
+from target_mainbrainer.mapping.validation import compile_validator
 from target_mainbrainer.settings import Settings
-from target_mainbrainer.validation import compile_validator
+from target_mainbrainer.singer.decoding import decode_json
 
 RECORDS = 3000
 

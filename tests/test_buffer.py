@@ -10,8 +10,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer import wire
-from target_mainbrainer.buffer import ContactBuffer, Entry
+from target_mainbrainer.api import wire
 from target_mainbrainer.contact import (
     Contact,
     Identity,
@@ -20,7 +19,8 @@ from target_mainbrainer.contact import (
     identifiers_of,
     identity_of,
 )
-from target_mainbrainer.ledger import Epoch, Origin
+from target_mainbrainer.delivery.buffer import ContactBuffer, Entry
+from target_mainbrainer.delivery.ledger import Epoch, Origin
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.sandbox.running import RunningSandbox

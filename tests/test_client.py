@@ -17,13 +17,14 @@ import pytest
 import requests
 from typing_extensions import override
 
-from target_mainbrainer import errors, transport, wire
-from target_mainbrainer.client import MainBrainerClient, TooLarge
+from target_mainbrainer import errors
+from target_mainbrainer.api import transport, wire
+from target_mainbrainer.api.client import MainBrainerClient, TooLarge
+from target_mainbrainer.api.pacing import Pacer
+from target_mainbrainer.api.retrying import pause_before_retry, seconds_asked
+from target_mainbrainer.api.transport import Call, Transport
 from target_mainbrainer.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.pacing import Pacer
-from target_mainbrainer.retrying import pause_before_retry, seconds_asked
 from target_mainbrainer.settings import Plan, Settings
-from target_mainbrainer.transport import Call, Transport
 from tests import broken_server as server
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
 

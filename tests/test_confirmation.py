@@ -9,11 +9,11 @@ from collections import defaultdict
 
 import pytest
 
-from target_mainbrainer import confirmation
-from target_mainbrainer.confirmation import Confirmer
-from target_mainbrainer.ledger import Ledger, Origin
-from target_mainbrainer.report import StreamReport
-from target_mainbrainer.wire import BatchStatus
+from target_mainbrainer.api.wire import BatchStatus
+from target_mainbrainer.delivery import confirmation
+from target_mainbrainer.delivery.confirmation import Confirmer
+from target_mainbrainer.delivery.ledger import Ledger, Origin
+from target_mainbrainer.delivery.report import StreamReport
 
 
 class Crm:

@@ -12,9 +12,12 @@ from collections import Counter
 
 import pytest
 
-from target_mainbrainer import client, confirmation, delivery, sandbox
-from target_mainbrainer.client import MainBrainerClient
-from target_mainbrainer.retrying import pause_before_retry
+from target_mainbrainer import sandbox
+from target_mainbrainer.api import client
+from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.retrying import pause_before_retry
+from target_mainbrainer.delivery import confirmation
+from target_mainbrainer.delivery import pipeline as delivery
 from target_mainbrainer.target import TargetMainBrainer
 from tests import broken_server
 from tests.broken_server import BrokenServer

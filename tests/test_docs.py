@@ -76,8 +76,8 @@ def steps() -> Iterator[tuple[str, list[str]]]:
 def test_every_command_can_be_taken_apart() -> None:
     """Else the test below would test nothing."""
     assert len(list(steps())) > 15
-    assert set(saved_files()) == {"config.json", "people.singer", "crm.json"}
-    for name in ("config.json", "crm.json"):
+    assert set(saved_files()) == {"config.json", "people.singer", "crm.json", "changed.json"}
+    for name in ("config.json", "crm.json", "changed.json"):
         json.loads(saved_files()[name])
 
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.contact import Mobile
-from target_mainbrainer.identifiers import (
+from target_mainbrainer.mapping.identifiers import (
     INT32_MAX,
     INT64_MAX,
     is_plain_email,
@@ -25,7 +25,7 @@ from target_mainbrainer.identifiers import (
     parse_national_number,
     quick_mobile,
 )
-from target_mainbrainer.values import UnusableError
+from target_mainbrainer.mapping.values import UnusableError
 
 COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 

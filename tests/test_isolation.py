@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.isolation import (
+from target_mainbrainer.delivery.isolation import (
     Answers,
     Blame,
     Experience,

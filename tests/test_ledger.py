@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.ledger import Ledger, Origin
+from target_mainbrainer.delivery.ledger import Ledger, Origin
 
 
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contact import Code, Contact, Mobile, PropertyRef, Rejection, identity_of
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping import Omitted, StreamMapping, compile_mapping
+from target_mainbrainer.mapping.stream import Omitted, StreamMapping, compile_mapping
 from target_mainbrainer.settings import StreamSettings
 from tests.strategies import COLUMNS, DEEP, LIKELY_RECORDS, RECORDS, TARGETS, VALUES
 

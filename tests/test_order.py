@@ -8,7 +8,7 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.order import Batch, Destination, Line
+from target_mainbrainer.delivery.order import Batch, Destination, Line
 
 
 def batch(*keys: t.Hashable) -> Batch:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from target_mainbrainer.api.pacing import SLICE_SECONDS, Pacer, Turn
 from target_mainbrainer.errors import InterruptedRunError
-from target_mainbrainer.pacing import SLICE_SECONDS, Pacer, Turn
 from target_mainbrainer.settings import PLANS, Plan
 
 if t.TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer import delivery
+from target_mainbrainer.delivery import pipeline as delivery
 from target_mainbrainer.errors import explain
 from tests import broken_server
 from tests.broken_server import BrokenServer, Reply

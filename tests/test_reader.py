@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.reader import CHUNK_BYTES, SingerLines
+from target_mainbrainer.singer.reader import CHUNK_BYTES, SingerLines
 
 if t.TYPE_CHECKING:
     from pathlib import Path

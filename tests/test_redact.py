@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_mainbrainer.api.redact import LONGEST, MARK, redact, values_of
 from target_mainbrainer.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.redact import LONGEST, MARK, redact, values_of
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from target_mainbrainer.contact import Rejection
+from target_mainbrainer.delivery.ledger import Ledger, Origin
+from target_mainbrainer.delivery.rejects import Rejects
+from target_mainbrainer.delivery.report import Source, StreamReport
 from target_mainbrainer.errors import DeliveryError, SettingsError
-from target_mainbrainer.ledger import Ledger, Origin
-from target_mainbrainer.rejects import Rejects
-from target_mainbrainer.report import Source, StreamReport
 
 SCHEMA_LINE = (
     b'{"type":"SCHEMA","stream":"people","schema":{"properties":{}},"key_properties":[]}\n'

@@ -24,7 +24,7 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer import target as target_module
-from target_mainbrainer.reader import SingerLines
+from target_mainbrainer.singer.reader import SingerLines
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 

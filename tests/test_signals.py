@@ -29,7 +29,8 @@ if t.TYPE_CHECKING:
 
 PATCHED = """
 import sys
-from target_mainbrainer import confirmation, delivery, sinks
+from target_mainbrainer import sinks
+from target_mainbrainer.delivery import confirmation, pipeline as delivery
 from target_mainbrainer.target import TargetMainBrainer
 
 delivery.STATE_INTERVAL_SECONDS = 0.02

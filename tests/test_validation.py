@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.validation import compile_validator
+from target_mainbrainer.mapping.validation import compile_validator
 from tests.strategies import DEEP, RECORDS, VALUES
 
 D = decimal.Decimal

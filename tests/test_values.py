@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contact import PropertyRef
-from target_mainbrainer.values import (
+from target_mainbrainer.mapping.values import (
     UnusableError,
     parse_consent,
     parse_property_fields,

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from target_mainbrainer.decoding import decode_json
 from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.singer.decoding import decode_json
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.contact import Rejection
-    from target_mainbrainer.ledger import Ledger, Origin
-    from target_mainbrainer.report import Source
+    from target_mainbrainer.delivery.ledger import Ledger, Origin
+    from target_mainbrainer.delivery.report import Source
 
 KEYS_SHOWN = 5
 GROUPS_KEPT = 100

@@ -20,8 +20,15 @@ from urllib.parse import quote
 
 from singer_sdk import metrics
 
-from target_mainbrainer import wire
-from target_mainbrainer.credentials import FRESH_SECONDS, Bearer, TokenSource
+from target_mainbrainer.api import wire
+from target_mainbrainer.api.credentials import FRESH_SECONDS, Bearer, TokenSource
+from target_mainbrainer.api.redact import redact
+from target_mainbrainer.api.retrying import (
+    TOO_MANY_REQUESTS_SECONDS,
+    TooManyRequestsError,
+    pause_before_retry,
+)
+from target_mainbrainer.api.transport import Answer, Call, Transport
 from target_mainbrainer.errors import (
     AuthError,
     InterruptedRunError,
@@ -30,19 +37,12 @@ from target_mainbrainer.errors import (
     TargetMainBrainerError,
     TransientError,
 )
-from target_mainbrainer.redact import redact
-from target_mainbrainer.retrying import (
-    TOO_MANY_REQUESTS_SECONDS,
-    TooManyRequestsError,
-    pause_before_retry,
-)
-from target_mainbrainer.transport import Answer, Call, Transport
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from target_mainbrainer.pacing import Event, Pacer, Turn
+    from target_mainbrainer.api.pacing import Event, Pacer, Turn
     from target_mainbrainer.settings import Settings
 
     Reader: t.TypeAlias = Callable[[Call, Answer, bytes | None], "_T"]

@@ -24,8 +24,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
+from target_mainbrainer.api.retrying import seconds_asked
 from target_mainbrainer.errors import ProtocolError, TransientError
-from target_mainbrainer.retrying import seconds_asked
 from target_mainbrainer.settings import is_loopback
 
 if t.TYPE_CHECKING:

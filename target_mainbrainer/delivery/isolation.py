@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 if t.TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 
-    from target_mainbrainer.buffer import Entry
+    from target_mainbrainer.delivery.buffer import Entry
 
 WITNESSES = 10
 """Contacts refused alone, all in the same words, before the request is blamed instead."""

@@ -15,9 +15,9 @@ from typing_extensions import override
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.ledger import Epoch, Ledger, Origin
-    from target_mainbrainer.report import StreamReport
-    from target_mainbrainer.wire import BatchStatus
+    from target_mainbrainer.api.wire import BatchStatus
+    from target_mainbrainer.delivery.ledger import Epoch, Ledger, Origin
+    from target_mainbrainer.delivery.report import StreamReport
 
 FIRST_LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0

@@ -10,8 +10,10 @@ import enum
 import typing as t
 from functools import partial
 
-from target_mainbrainer import overview
-from target_mainbrainer.columns import (
+from target_mainbrainer.contact import Code, Contact, Mobile, PropertyRef, Rejection
+from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping import overview
+from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
     UNANNOUNCED_METADATA,
@@ -21,9 +23,7 @@ from target_mainbrainer.columns import (
     shown,
     uses_of,
 )
-from target_mainbrainer.contact import Code, Contact, Mobile, PropertyRef, Rejection
-from target_mainbrainer.errors import MappingError
-from target_mainbrainer.identifiers import (
+from target_mainbrainer.mapping.identifiers import (
     parse_contact_id,
     parse_country_code,
     parse_email,
@@ -31,7 +31,7 @@ from target_mainbrainer.identifiers import (
     parse_mobile,
     parse_national_number,
 )
-from target_mainbrainer.values import (
+from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     UnusableError,
     parse_consent,
@@ -42,7 +42,7 @@ from target_mainbrainer.values import (
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_mainbrainer.columns import Use
+    from target_mainbrainer.mapping.columns import Use
     from target_mainbrainer.settings import StreamSettings
 
 Record: t.TypeAlias = "dict[str, t.Any]"

@@ -6,13 +6,13 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
-from target_mainbrainer.decoding import decode_json
+from target_mainbrainer.singer.decoding import decode_json
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from target_mainbrainer.contact import Rejection
-    from target_mainbrainer.ledger import Origin
+    from target_mainbrainer.delivery.ledger import Origin
 
 
 @dataclass

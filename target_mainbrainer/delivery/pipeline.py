@@ -16,24 +16,25 @@ import logging
 import threading
 import typing as t
 
-from target_mainbrainer import isolation, wire
-from target_mainbrainer.client import TooLarge
+from target_mainbrainer.api import wire
+from target_mainbrainer.api.client import TooLarge
+from target_mainbrainer.api.redact import redact, values_of
 from target_mainbrainer.contact import Rejection
+from target_mainbrainer.delivery import isolation
+from target_mainbrainer.delivery.order import Line
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
-from target_mainbrainer.order import Line
-from target_mainbrainer.redact import redact, values_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.buffer import Entry
-    from target_mainbrainer.client import MainBrainerClient
-    from target_mainbrainer.confirmation import Confirmer
+    from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.contact import Contact
-    from target_mainbrainer.ledger import Ledger, State
-    from target_mainbrainer.order import Batch, Destination
-    from target_mainbrainer.rejects import Rejects
-    from target_mainbrainer.report import RunReport
+    from target_mainbrainer.delivery.buffer import Entry
+    from target_mainbrainer.delivery.confirmation import Confirmer
+    from target_mainbrainer.delivery.ledger import Ledger, State
+    from target_mainbrainer.delivery.order import Batch, Destination
+    from target_mainbrainer.delivery.rejects import Rejects
+    from target_mainbrainer.delivery.report import RunReport
     from target_mainbrainer.settings import Settings
 
 PLACES_BEYOND_SENDERS = 4

@@ -7,14 +7,14 @@ import typing as t
 import msgspec
 from typing_extensions import override
 
+from target_mainbrainer.api.wire import encode_contact
 from target_mainbrainer.contact import merge
-from target_mainbrainer.wire import encode_contact
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
     from target_mainbrainer.contact import Contact, Identity
-    from target_mainbrainer.ledger import Origin
+    from target_mainbrainer.delivery.ledger import Origin
 
 # gc=False, here as in `contact`: tens of thousands of these wait at any time, and the garbage
 # collector's looking them through took a third of a run. Nothing in them can point back at them.

@@ -14,8 +14,8 @@ from collections import deque
 if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from target_mainbrainer.buffer import Entry
-    from target_mainbrainer.report import Source
+    from target_mainbrainer.delivery.buffer import Entry
+    from target_mainbrainer.delivery.report import Source
 
 
 class Destination(t.NamedTuple):

@@ -54,7 +54,7 @@ def parse_consent(value: object) -> bool | None:
     (True, False, None)
     >>> parse_consent("subscribed")
     Traceback (most recent call last):
-    target_mainbrainer.values.UnusableError: invalid_consent
+    target_mainbrainer.mapping.values.UnusableError: invalid_consent
 
     Raises:
         UnusableError: The value is none of these words.

@@ -18,8 +18,8 @@ from collections import Counter
 from singer_sdk.contrib.msgspec import MsgSpecReader
 from typing_extensions import override
 
-from target_mainbrainer.decoding import decode_json
 from target_mainbrainer.errors import InputError
+from target_mainbrainer.singer.decoding import decode_json
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator

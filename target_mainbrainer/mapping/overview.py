@@ -7,7 +7,8 @@ import re
 import textwrap
 import typing as t
 
-from target_mainbrainer.columns import (
+from target_mainbrainer.contact import PropertyRef
+from target_mainbrainer.mapping.columns import (
     FIELDS_BY_NAME,
     IDENTIFIERS,
     MAPPABLE_FIELDS,
@@ -19,7 +20,6 @@ from target_mainbrainer.columns import (
     plain_name,
     shown,
 )
-from target_mainbrainer.contact import PropertyRef
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,9 +11,9 @@ import typing as t
 
 import jsonschema_rs
 
-from target_mainbrainer.columns import METADATA_PREFIX, is_deleted, listed, shown
 from target_mainbrainer.contact import Code, Rejection
 from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted, listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMain
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.wire import Token
+    from target_mainbrainer.api.wire import Token
 
 FRESH_SECONDS = 1.0
 """A token this young is good, whatever its answer says about its life."""

@@ -17,7 +17,7 @@ from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
 
 from target_mainbrainer.contact import Code, Mobile
-from target_mainbrainer.values import UnusableError, integral
+from target_mainbrainer.mapping.values import UnusableError, integral
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -51,7 +51,7 @@ def parse_email(value: object) -> str | None:
     True
     >>> parse_email("ola@example")
     Traceback (most recent call last):
-    target_mainbrainer.values.UnusableError: invalid_email
+    target_mainbrainer.mapping.values.UnusableError: invalid_email
 
     Raises:
         UnusableError: It is no e-mail address.
@@ -170,7 +170,7 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     ((47, 90812501), (47, 90812501))
     >>> parse_mobile("+225 07 00 00 00 00")
     Traceback (most recent call last):
-    target_mainbrainer.values.UnusableError: leading_zero
+    target_mainbrainer.mapping.values.UnusableError: leading_zero
 
     Args:
         value: As the record holds it; a whole number counts as its digits.

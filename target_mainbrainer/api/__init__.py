@@ -1,0 +1,1 @@
+"""MainBrainer's API: its JSON, its endpoints, its limits, and everything HTTP."""

@@ -1,0 +1,1 @@
+"""From contact to outcome: batches in flight, in order, each record accounted for."""

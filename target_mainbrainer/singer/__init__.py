@@ -1,0 +1,1 @@
+"""Singer messages in: lines, JSON as taps really write it, and BATCH files."""
