@@ -28,6 +28,7 @@ from singer_sdk.exceptions import (
     RetriableAPIError,
     SingerSDKError,
 )
+from singer_sdk.exceptions import MappingError as StreamMapError
 
 
 class TargetMainBrainerError(Exception):
@@ -92,6 +93,8 @@ def explain(error: BaseException) -> list[str]:
     """
     if isinstance(error, SettingsError):
         return error.errors
+    if isinstance(error, StreamMapError) and not isinstance(error, TargetMainBrainerError):
+        return [f"Setting 'stream_maps' cannot be applied. {error}"]
     if isinstance(error, TargetMainBrainerError | SingerSDKError):
         return [str(error)]
     frames = traceback.extract_tb(error.__traceback__)

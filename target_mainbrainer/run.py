@@ -259,7 +259,10 @@ def _start_sandbox(path: str) -> RunningSandbox:
     try:
         return sandbox.start(path)
     except (ImportError, OSError, ValueError, StoreError) as error:
-        msg = f"Setting 'sandbox_path': {error}"
+        reason = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"'{path}' cannot be used ({error.strerror})."
+        msg = f"Setting 'sandbox_path': {reason}"
         raise SettingsError([msg]) from None
 
 

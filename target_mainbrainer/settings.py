@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import typing as t
 import uuid
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if t.TYPE_CHECKING:
 DEFAULT_API_URL = "https://apicrm.mainbrainer.com"
 """The host of the two CRM pages (`BATCH` and `SINGLE` in the API note, section 2)."""
 
+ENVIRONMENT_PREFIX = "TARGET_MAINBRAINER_"
 ADVISED_BATCH_SIZE = 100
 MAX_BATCH_SIZE = 1000
 """More contacts than this the batch page does not allow in one request."""
@@ -510,6 +512,25 @@ def check_config(
     if not errors:
         yield from _contradictions(given)
         yield from _bad_values(given)
+
+
+def check_environment(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Say which variables cannot be read as the kind of value that their setting is.
+
+    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
+    >>> list(check_environment({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
+    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
+    """
+    for name, setting in schema["properties"].items():
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+        kinds = set(setting.get("type", ())) & {"integer", "object", "array"}
+        if variable not in environ or not kinds:
+            continue
+        try:
+            int(environ[variable]) if "integer" in kinds else json.loads(environ[variable])
+        except ValueError:
+            form = "" if "integer" in kinds else ", written as JSON"
+            yield f"Setting '{variable}' must be {_KINDS[kinds.pop()]}{form}."
 
 
 _KINDS = {

@@ -47,7 +47,7 @@ from target_mainbrainer.contact import Rejection
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError, explain
 from target_mainbrainer.quiet import quieten_loggers, quieten_threads
 from target_mainbrainer.run import Run
-from target_mainbrainer.settings import SETTINGS, Settings, check_config
+from target_mainbrainer.settings import SETTINGS, Settings, check_config, check_environment
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.reader import SingerLines
 from target_mainbrainer.sinks import ContactsSink
@@ -78,7 +78,14 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
-        super().__init__(**kwargs)
+        try:
+            super().__init__(**kwargs)
+        except ValueError:
+            # The SDK reads the environment and a .env file, and raises at what it cannot read.
+            problems = list(check_environment(os.environ, schema=self.config_jsonschema))
+            if not problems:
+                raise
+            raise SettingsError(problems) from None
         quieten_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.settings = Settings.from_config(self.config)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer.target import TargetMainBrainer
+from tests.singer import schema
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if t.TYPE_CHECKING:
     from click.testing import Result
 
     from target_mainbrainer.sandbox.running import RunningSandbox
-    from tests.singer import Record
+    from tests.singer import Record, RunTarget
 
 
 def invoke(tmp_path: Path, config: Record | str, *arguments: str) -> Result:
@@ -111,3 +112,45 @@ def test_a_file_that_is_no_sandbox_is_said_to_be_none(
     assert invoke(tmp_path, {"sandbox_path": str(path)}, "--check").exit_code == 1
     assert "Setting 'sandbox_path': " in caplog.text
     assert "fault of target-mainbrainer" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        pytest.param("BATCH_SIZE_ROWS", "many", "must be a whole number.", id="no number"),
+        pytest.param("FIELD_MAP", "{bad", "must be an object, written as JSON.", id="no JSON"),
+        pytest.param("STREAM_MAPS", "a=b", "must be an object, written as JSON.", id="the SDK's"),
+    ],
+)
+def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
+    variable: str,
+    value: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    monkeypatch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
+    command = TargetMainBrainer.get_singer_command()
+    assert CliRunner().invoke(command, ["--config", "ENV"]).exit_code == 1
+    errors = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
+    assert errors == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
+
+
+def test_a_sandbox_in_no_folder_is_said_in_a_sentence(
+    run_target: RunTarget, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "missing" / "crm.db")
+    settings = {"sandbox_path": path, "api_url": "", "access_token": ""}
+    ended = run_target(schema(), **settings)
+    assert ended.code == 1
+    assert (
+        ended.error
+        == f"Setting 'sandbox_path': '{path}' cannot be used (No such file or directory)."
+    )
+
+
+def test_a_stream_map_that_cannot_be_read_is_said_in_a_sentence(run_target: RunTarget) -> None:
+    ended = run_target(schema(), stream_maps={"people": {"email": "foo("}})
+    assert ended.code == 1
+    assert ended.error.startswith("Setting 'stream_maps' cannot be applied. ")
