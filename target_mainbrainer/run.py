@@ -69,7 +69,6 @@ class Run:
             self._client,
             ledger=self.ledger,
             rejects=self.rejects,
-            report=self.report,
             confirmer=self._confirmer,
             stop=stop,
             write_state=write_state,

@@ -197,11 +197,10 @@ class Confirmer:
     def _conclude(self, watched: Watched, status: BatchStatus) -> bool:
         """Count what became of a batch; return False if it is still being processed."""
         report = watched.report
-        total = status.inserted + status.updated + status.skipped
         if status.failed_reason:
             self.failed.add(watched)
             report.failed += watched.contacts
-        elif watched.contacts - watched.named_invalid <= total:
+        elif watched.contacts - watched.named_invalid <= status.processed:
             report.inserted += status.inserted
             report.updated += status.updated
             report.skipped += status.skipped

@@ -34,7 +34,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.ledger import Ledger, State
     from target_mainbrainer.delivery.order import Batch, Destination
     from target_mainbrainer.delivery.rejects import Rejects
-    from target_mainbrainer.delivery.report import RunReport
     from target_mainbrainer.settings import Settings
 
 PLACES_BEYOND_SENDERS = 4
@@ -141,7 +140,6 @@ class Delivery:
         client: Speaks to MainBrainer; shared by all senders.
         ledger: Says which STATE may be written.
         rejects: Takes rejected records.
-        report: Takes the counts.
         confirmer: Follows accepted batches; None to let them be.
         stop: Set when the run has to end: whoever waits for a limit or a retry gives up.
         write_state: Writes a STATE message to stdout.
@@ -155,7 +153,6 @@ class Delivery:
         *,
         ledger: Ledger,
         rejects: Rejects,
-        report: RunReport,
         confirmer: Confirmer | None,
         stop: threading.Event,
         write_state: Callable[[State], None],
@@ -165,7 +162,6 @@ class Delivery:
         self._client = client
         self._ledger = ledger
         self._rejects = rejects
-        self._report = report
         self._confirmer = confirmer
         self._stop = stop
         self._write_state = write_state

@@ -9,7 +9,6 @@ import contextlib
 import os
 import threading
 import typing as t
-from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -167,13 +166,6 @@ class Rejects:
                 f"Rejected {group.count:,} of stream '{stream}', {code}: {reason} "
                 f"({', '.join(group.names)}{more})"
             )
-
-    def by_code(self) -> Counter[str]:
-        """Count rejections by code."""
-        counts: Counter[str] = Counter()
-        for (_, code, _), group in self._groups.items():
-            counts[code] += group.count
-        return counts
 
 
 def _open_ended(line: bytes) -> bytes:
