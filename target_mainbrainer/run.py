@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.delivery.ledger import State
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from target_mainbrainer.settings import Settings
 
 logger = logging.getLogger("target-mainbrainer")
@@ -252,8 +252,8 @@ def _start_sandbox(path: str) -> RunningSandbox:
     Raises:
         SettingsError: The extra `sandbox` is not installed, or the file cannot be used.
     """
-    from target_mainbrainer import sandbox  # noqa: PLC0415 - only a rehearsal needs it
-    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
+    import mainbrainer_sandbox as sandbox  # noqa: PLC0415 - only a rehearsal needs it
+    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
 
     try:
         return sandbox.start(path)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from singer_sdk.plugin_base import _ConfigInput
 
-from target_mainbrainer import sandbox
+import mainbrainer_sandbox as sandbox
 from target_mainbrainer.target import TargetMainBrainer
 from tests.singer import Ended
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.singer import Record, RunTarget
 
 

@@ -23,7 +23,7 @@ from target_mainbrainer.delivery.buffer import ContactBuffer, Entry
 from target_mainbrainer.delivery.ledger import Epoch, Origin
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
 
 EPOCH = Epoch()
 FIRST_GENERATED_ID = 1_000_000

@@ -16,7 +16,7 @@ if t.TYPE_CHECKING:
 
     from click.testing import Result
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.singer import Record, RunTarget
 
 

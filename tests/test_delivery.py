@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from target_mainbrainer import sandbox
+import mainbrainer_sandbox as sandbox
 from target_mainbrainer.api import client
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.retrying import pause_before_retry
@@ -27,8 +27,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
-    from target_mainbrainer.sandbox.store import Request
+    from mainbrainer_sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.store import Request
     from tests.singer import Ended, RunTarget
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

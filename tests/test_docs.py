@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.singer import Ended, RunTarget
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.singer import RunTarget
 
 PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from target_mainbrainer.sandbox.running import RunningSandbox
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.singer import person, schema, state
 
 if t.TYPE_CHECKING:

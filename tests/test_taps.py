@@ -17,7 +17,7 @@ from tests.projects import BIN, LOADER, REPOSITORY, TOOLS, Project, clean_enviro
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.postgresql import PostgreSQL
 
 pytestmark = needs_tools

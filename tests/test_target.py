@@ -12,7 +12,7 @@ from tests.singer import person, record, schema, state
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.singer import RunTarget
 
 

@@ -22,12 +22,12 @@ import time
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer import sandbox
+import mainbrainer_sandbox as sandbox
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
 
 SCHEMA = {
     "type": "SCHEMA",

@@ -7,13 +7,13 @@ import subprocess
 import sysconfig
 from typing import TYPE_CHECKING
 
-from target_mainbrainer.sandbox.api import route
+from mainbrainer_sandbox.api import route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
 
 def test_the_description_names_the_four_endpoints(crm: Client) -> None:

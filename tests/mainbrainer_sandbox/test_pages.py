@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
 SAMPLE = json.loads((Path(__file__).parent / "samples" / "batch-request.json").read_text())
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

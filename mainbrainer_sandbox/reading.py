@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import msgspec
 
-from target_mainbrainer.sandbox.rules import (
+from mainbrainer_sandbox.rules import (
     INT64,
     Properties,
     Property,
     Sent,
     identity_keys,
 )
-from target_mainbrainer.sandbox.switches import Switches, words
+from mainbrainer_sandbox.switches import Switches, words
 
 MAX_CONTACTS = 1000
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
 
 __all__ = ["SandboxNotInstalledError", "start"]
 
@@ -44,7 +44,7 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         StoreError: The file is not a sandbox's.
     """
     try:
-        from target_mainbrainer.sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
+        from mainbrainer_sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
     except ModuleNotFoundError as error:
         message = (
             f"The sandbox needs '{error.name}', which is not installed. "

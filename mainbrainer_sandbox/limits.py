@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_mainbrainer.sandbox.switches import zone_of
+from mainbrainer_sandbox.switches import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.sandbox.switches import Switches
+    from mainbrainer_sandbox.switches import Switches
 
 WINDOW_SECONDS = 10.0
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from target_mainbrainer.sandbox import rules
-from target_mainbrainer.sandbox.plot import BUCKET_SECONDS, Bucket
-from target_mainbrainer.sandbox.store import connect
+from mainbrainer_sandbox import rules
+from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
+from mainbrainer_sandbox.store import connect
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from target_mainbrainer.sandbox.reading import (
+from mainbrainer_sandbox.reading import (
     CODES,
     E164_DIGITS,
     EMAIL_PATTERN,
@@ -19,7 +19,7 @@ from target_mainbrainer.sandbox.reading import (
     SHORTEST_NATIONAL,
     URL_PATTERN,
 )
-from target_mainbrainer.sandbox.rules import INT64
+from mainbrainer_sandbox.rules import INT64
 
 _NULL_TEXT = {"type": ["string", "null"]}
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"

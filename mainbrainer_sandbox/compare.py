@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from target_mainbrainer.sandbox.rules import mobile_text
+from mainbrainer_sandbox.rules import mobile_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.sandbox.views import View
+    from mainbrainer_sandbox.views import View
 
     Key = tuple[int, int, str, int]
     Row = dict[str, Any]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.sandbox.rules import (
+from mainbrainer_sandbox.rules import (
     Contact,
     Known,
     Sent,
@@ -18,7 +18,7 @@ from target_mainbrainer.sandbox.rules import (
     keys_to_look_up,
     undo,
 )
-from target_mainbrainer.sandbox.switches import Switches
+from mainbrainer_sandbox.switches import Switches
 
 BOTH = Contact(1, 44, 7700900001, "a@example.com")
 MOBILE = Contact(2, 44, 7700900001, None)

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_mainbrainer.sandbox.loopback import is_loopback
+from mainbrainer_sandbox.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from target_mainbrainer.sandbox.engine import Credentials  # noqa: PLC0415 - heavy
+    from mainbrainer_sandbox.engine import Credentials  # noqa: PLC0415 - heavy
 
     parser = argparse.ArgumentParser(
         prog="mainbrainer-sandbox",
@@ -144,7 +144,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def _add_switches(parser: argparse.ArgumentParser) -> None:
-    from target_mainbrainer.sandbox.switches import DECLARED  # noqa: PLC0415
+    from mainbrainer_sandbox.switches import DECLARED  # noqa: PLC0415
 
     groups = {key: parser.add_argument_group(title) for key, title in _GROUPS.items()}
     for declared in DECLARED.values():
@@ -170,11 +170,11 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from target_mainbrainer.sandbox import start  # noqa: PLC0415
-    from target_mainbrainer.sandbox.engine import Credentials  # noqa: PLC0415
-    from target_mainbrainer.sandbox.faults import FaultError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.switches import DECLARED, SwitchError  # noqa: PLC0415
+    from mainbrainer_sandbox import start  # noqa: PLC0415
+    from mainbrainer_sandbox.engine import Credentials  # noqa: PLC0415
+    from mainbrainer_sandbox.faults import FaultError  # noqa: PLC0415
+    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
+    from mainbrainer_sandbox.switches import DECLARED, SwitchError  # noqa: PLC0415
 
     if not is_loopback(options.host) and not options.allow_remote:
         message = (
@@ -219,8 +219,8 @@ def _say(line: str) -> None:
 
 
 def _contacts(options: argparse.Namespace) -> int:
-    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.views import View  # noqa: PLC0415
+    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
+    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     try:
         with View(options.path) as view:
@@ -233,8 +233,8 @@ def _contacts(options: argparse.Namespace) -> int:
 
 
 def _batches(options: argparse.Namespace) -> int:
-    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.views import View  # noqa: PLC0415
+    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
+    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     def flat(batch: dict[str, Any]) -> dict[str, Any]:
         shown = ("number", "id", "kind", "state", "status", "sent", "inserted", "updated")
@@ -252,8 +252,8 @@ def _batches(options: argparse.Namespace) -> int:
 
 
 def _reset(options: argparse.Namespace) -> int:
-    from target_mainbrainer.sandbox.store import Store, StoreError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.switches import Switches  # noqa: PLC0415
+    from mainbrainer_sandbox.store import Store, StoreError  # noqa: PLC0415
+    from mainbrainer_sandbox.switches import Switches  # noqa: PLC0415
 
     if not options.path.is_file():
         message = f"There is no sandbox file at {options.path}."
@@ -279,9 +279,9 @@ def _reset(options: argparse.Namespace) -> int:
 def _diff(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
-    from target_mainbrainer.sandbox.compare import compare  # noqa: PLC0415
-    from target_mainbrainer.sandbox.store import StoreError  # noqa: PLC0415
-    from target_mainbrainer.sandbox.views import View  # noqa: PLC0415
+    from mainbrainer_sandbox.compare import compare  # noqa: PLC0415
+    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
+    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     counted = {"added": 0, "removed": 0, "changed": 0}
 
@@ -313,7 +313,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 def _flat(contact: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return a contact as one row: its properties are columns, a value it lacks is empty."""
-    from target_mainbrainer.sandbox.rules import mobile_text  # noqa: PLC0415
+    from mainbrainer_sandbox.rules import mobile_text  # noqa: PLC0415
 
     row = {
         "id": contact["id"],

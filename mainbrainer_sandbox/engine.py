@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_mainbrainer.sandbox.faults import Faults
-from target_mainbrainer.sandbox.limits import Limiter
-from target_mainbrainer.sandbox.reading import Reader
-from target_mainbrainer.sandbox.store import Request, Store
-from target_mainbrainer.sandbox.worker import Worker
+from mainbrainer_sandbox.faults import Faults
+from mainbrainer_sandbox.limits import Limiter
+from mainbrainer_sandbox.reading import Reader
+from mainbrainer_sandbox.store import Request, Store
+from mainbrainer_sandbox.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.switches import Switches
+    from mainbrainer_sandbox.switches import Switches
 
 _LIFETIMES = {"Default": 7200.0, "ShortLive": 600.0, "LongLive": 30 * 86400.0}
 _HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")

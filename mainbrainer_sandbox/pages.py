@@ -16,17 +16,17 @@ import jinja2
 from starlette.responses import Response
 from starlette.routing import Route
 
-from target_mainbrainer.sandbox.plot import plot
-from target_mainbrainer.sandbox.rules import INT64, mobile_text
-from target_mainbrainer.sandbox.switches import DECLARED
-from target_mainbrainer.sandbox.views import View
+from mainbrainer_sandbox.plot import plot
+from mainbrainer_sandbox.rules import INT64, mobile_text
+from mainbrainer_sandbox.switches import DECLARED
+from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
 
-    from target_mainbrainer.sandbox.engine import Engine
+    from mainbrainer_sandbox.engine import Engine
 
 _FOLDER = Path(__file__).parent / "page"
 _PER_PAGE = 50

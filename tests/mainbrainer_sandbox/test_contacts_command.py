@@ -6,8 +6,8 @@ import json
 import typing as t
 import urllib.request
 
-from target_mainbrainer import sandbox
-from target_mainbrainer.sandbox.command import main
+import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.command import main
 
 if t.TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_mainbrainer.sandbox.loopback import is_loopback
-from target_mainbrainer.sandbox.switches import Switches, words
+from mainbrainer_sandbox.loopback import is_loopback
+from mainbrainer_sandbox.switches import Switches, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.sandbox.store import Store, Waiting
+    from mainbrainer_sandbox.store import Store, Waiting
 
 _LOG = logging.getLogger(__name__)
 

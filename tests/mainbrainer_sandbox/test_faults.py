@@ -14,12 +14,12 @@ import pytest
 import requests
 from typing_extensions import override
 
-from target_mainbrainer.sandbox.faults import Fault, FaultError, Faults, parse
+from mainbrainer_sandbox.faults import Fault, FaultError, Faults, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
 A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
 

@@ -17,14 +17,14 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from target_mainbrainer.sandbox.api import Api
-from target_mainbrainer.sandbox.app import build
-from target_mainbrainer.sandbox.engine import Credentials, Engine
-from target_mainbrainer.sandbox.faults import Faults
-from target_mainbrainer.sandbox.loopback import is_loopback
-from target_mainbrainer.sandbox.store import Request
-from target_mainbrainer.sandbox.switches import Switches
-from target_mainbrainer.sandbox.views import View
+from mainbrainer_sandbox.api import Api
+from mainbrainer_sandbox.app import build
+from mainbrainer_sandbox.engine import Credentials, Engine
+from mainbrainer_sandbox.faults import Faults
+from mainbrainer_sandbox.loopback import is_loopback
+from mainbrainer_sandbox.store import Request
+from mainbrainer_sandbox.switches import Switches
+from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable

@@ -19,18 +19,18 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
-from target_mainbrainer.sandbox.engine import timestamp
-from target_mainbrainer.sandbox.reading import Keys, Problem, Reading
-from target_mainbrainer.sandbox.store import Request
-from target_mainbrainer.sandbox.worker import status_body
+from mainbrainer_sandbox.engine import timestamp
+from mainbrainer_sandbox.reading import Keys, Problem, Reading
+from mainbrainer_sandbox.store import Request
+from mainbrainer_sandbox.worker import status_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from target_mainbrainer.sandbox.engine import Engine
-    from target_mainbrainer.sandbox.faults import Strike
+    from mainbrainer_sandbox.engine import Engine
+    from mainbrainer_sandbox.faults import Strike
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_mainbrainer import sandbox
+import mainbrainer_sandbox as sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.running import RunningSandbox
 
 
 class Client:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_mainbrainer import sandbox
-from target_mainbrainer.sandbox.faults import FaultError
-from target_mainbrainer.sandbox.store import StoreError
-from target_mainbrainer.sandbox.switches import SwitchError
+import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.faults import FaultError
+from mainbrainer_sandbox.store import StoreError
+from mainbrainer_sandbox.switches import SwitchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(40)]
 
@@ -36,7 +36,7 @@ def python(code: str) -> str:
 
 def test_importing_it_imports_nothing_heavy() -> None:
     loaded = python(
-        "import sys; import target_mainbrainer.sandbox; "
+        "import sys; import mainbrainer_sandbox; "
         "print([m for m in ('starlette', 'uvicorn', 'jinja2', 'sqlite3') if m in sys.modules])"
     )
     assert loaded == "[]"
@@ -45,10 +45,10 @@ def test_importing_it_imports_nothing_heavy() -> None:
 def test_it_knows_nothing_of_the_target() -> None:
     """So that it can judge it."""
     loaded = python(
-        "import sys; import target_mainbrainer.sandbox.running; "
-        "import target_mainbrainer.sandbox.command; "
+        "import sys; import mainbrainer_sandbox.running; "
+        "import mainbrainer_sandbox.command; "
         "print(sorted(m for m in sys.modules if m.startswith('target_mainbrainer') "
-        "and not m.startswith('target_mainbrainer.sandbox')))"
+        "and not m.startswith('mainbrainer_sandbox')))"
     )
     assert loaded == "['target_mainbrainer']"
 
@@ -57,7 +57,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "target_mainbrainer.sandbox.running", raising=False)
+    monkeypatch.delitem(sys.modules, "mainbrainer_sandbox.running", raising=False)
     with pytest.raises(sandbox.SandboxNotInstalledError, match=r"target-mainbrainer\[sandbox\]"):
         sandbox.start(tmp_path / "x.db")
 

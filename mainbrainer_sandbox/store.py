@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from target_mainbrainer.sandbox import rules
-from target_mainbrainer.sandbox.rules import Contact, Properties, Property, Sent
+from mainbrainer_sandbox import rules
+from mainbrainer_sandbox.rules import Contact, Properties, Property, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from target_mainbrainer.sandbox.reading import Problem, Reading
-    from target_mainbrainer.sandbox.switches import Switches
+    from mainbrainer_sandbox.reading import Problem, Reading
+    from mainbrainer_sandbox.switches import Switches
 
 FORMAT = 2
 FIRST_ID = 1_000_001

@@ -15,17 +15,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from target_mainbrainer.sandbox.faults import FaultError
-from target_mainbrainer.sandbox.openapi import describe
-from target_mainbrainer.sandbox.pages import Pages
-from target_mainbrainer.sandbox.switches import SwitchError
+from mainbrainer_sandbox.faults import FaultError
+from mainbrainer_sandbox.openapi import describe
+from mainbrainer_sandbox.pages import Pages
+from mainbrainer_sandbox.switches import SwitchError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from target_mainbrainer.sandbox.api import Api
-    from target_mainbrainer.sandbox.engine import Engine
+    from mainbrainer_sandbox.api import Api
+    from mainbrainer_sandbox.engine import Engine
 
 
 class Front:

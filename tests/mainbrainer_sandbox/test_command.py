@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_mainbrainer.sandbox.command import main
-from target_mainbrainer.sandbox.switches import DECLARED
+from mainbrainer_sandbox.command import main
+from mainbrainer_sandbox.switches import DECLARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
     Run = Callable[..., tuple[int, str, str]]
 
@@ -260,7 +260,7 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_stops_on_a_signal_with_everything_processed(tmp_path: Path, number: int) -> None:
     path = tmp_path / "x.db"
-    command = [sys.executable, "-m", "target_mainbrainer.sandbox", "serve", "--path", str(path)]
+    command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--processing-delay-seconds", "60", "--fault", "503@1"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_mainbrainer.sandbox.limits import Limiter
-from target_mainbrainer.sandbox.switches import Switches
+from mainbrainer_sandbox.limits import Limiter
+from mainbrainer_sandbox.switches import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
 
 class Clock:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_mainbrainer.sandbox.switches import Switches, words
+from mainbrainer_sandbox.switches import Switches, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

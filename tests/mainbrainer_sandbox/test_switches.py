@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_mainbrainer.sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
+from mainbrainer_sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sandbox.conftest import Client
+    from tests.mainbrainer_sandbox.conftest import Client
 
     Make = Callable[..., Client]
 
