@@ -1,18 +1,20 @@
 """A Singer target that upserts the records of any tap as contacts into the MainBrainer CRM.
 
 ```
-target.py, sinks.py   the Singer side: settings, messages, STATE, signals; a sink per stream
-run.py                one run, put together, and how it ends
-singer/               Singer messages in: lines, JSON as taps write it, BATCH files
-mapping/              record -> Contact | Rejection: pure, compiled once per stream
-contact.py            Contact, identity, merge: pure
-delivery/             batches in flight, order, isolation, confirmation, STATE, rejections, counts
-api/                  MainBrainer's side: its JSON (wire), its endpoints (client), pacing, retries
-settings.py           the settings' schema, and a frozen Settings made of it
-errors.py, quiet.py   the error tree, and what must never be logged
-sandbox/              a local MainBrainer; knows nothing of the rest
+target.py       Singer messages, STATE, signals
+sinks.py        ContactsSink: map and buffer the records of one stream
+run.py          builds the parts of one run, and ends it
+errors.py       what can go wrong, and what happens next
+config/         the settings: limits, schema, checks, Settings
+contacts/       Contact, Identity and merge, Rejection                     pure
+mapping/        columns, identifiers, consent, properties, schema checks   pure
+singer/         reader, JSON, BATCH files, the records as read
+api/            MainBrainer's JSON, endpoints, tokens, retries, rate limit
+delivery/       buffer, queue, workers, isolation, confirmation, STATE
+reporting/      counts, rejects file, summary
+privacy/        redaction, log filters, explaining
 ```
 
-A record's way: `singer.reader` > `target` > `sinks` > `mapping.stream` > `delivery.buffer` >
-`delivery.order` > `delivery.pipeline` (`delivery.isolation`) > `api.client` > `delivery.ledger`.
+Inner parts import nothing from outer ones, and there are no circles; `tests/test_house.py` fails
+when a wall is broken.
 """

@@ -12,20 +12,22 @@ from functools import partial
 from pathlib import Path
 
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.pacing import Pacer
-from target_mainbrainer.delivery.confirmation import Confirmer
-from target_mainbrainer.delivery.ledger import Ledger
-from target_mainbrainer.delivery.pipeline import Delivery
-from target_mainbrainer.delivery.rejects import Rejects
-from target_mainbrainer.delivery.report import RunReport, Source
-from target_mainbrainer.errors import DeliveryError, SettingsError, explain
+from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.delivery.state_tracker import StateTracker
+from target_mainbrainer.delivery.status_polling import StatusPoller
+from target_mainbrainer.delivery.workers import Delivery
+from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.reporting.counts import RunReport
+from target_mainbrainer.reporting.rejects_file import RejectsFile
+from target_mainbrainer.reporting.source_stream import SourceStream
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from target_mainbrainer.delivery.ledger import State
     from mainbrainer_sandbox.running import RunningSandbox
-    from target_mainbrainer.settings import Settings
+    from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.singer.source_record import State
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -35,41 +37,43 @@ class Run:
 
     def __init__(self, settings: Settings, write_state: Callable[[State], None]) -> None:
         self.settings = settings
-        self.ledger = Ledger()
+        self.state_tracker = StateTracker()
         self.report = RunReport()
-        self.rejects = Rejects(
-            settings.rejects_path, allowed=settings.rejects_allowed, ledger=self.ledger
+        self.rejects = RejectsFile(
+            settings.rejects_path,
+            allowed=settings.rejects_allowed,
+            settle=self.state_tracker.settle,
         )
         self._started = time.monotonic()
         self._is_over = False
         self._sandbox = _start_sandbox(settings.sandbox_path) if settings.sandbox_path else None
         stop = threading.Event()
-        self._pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
+        self._rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
             token=self._sandbox.token if self._sandbox else None,
-            pacer=self._pacer,
+            rate_limiter=self._rate_limiter,
             stop=stop,
         )
-        self._confirmer = None
+        self._status_poller = None
         is_required = settings.confirm_batches == "require"
         if settings.confirm_batches != "none":
-            self._confirmer = Confirmer(
+            self._status_poller = StatusPoller(
                 partial(self._client.batch_status, wait=is_required),
                 # While sending needs the whole budget, questions wait, unless STATE waits too.
-                lambda: is_required or self._pacer.can_spare,
+                lambda: is_required or self._rate_limiter.can_spare,
                 is_required=is_required,
-                ledger=self.ledger,
+                state_tracker=self.state_tracker,
                 clock=time.monotonic,
                 askers=settings.max_concurrent_requests,
             )
         self.delivery = Delivery(
             settings,
             self._client,
-            ledger=self.ledger,
+            state_tracker=self.state_tracker,
             rejects=self.rejects,
-            confirmer=self._confirmer,
+            status_poller=self._status_poller,
             stop=stop,
             write_state=write_state,
             write_progress=self._log_progress,
@@ -81,11 +85,11 @@ class Run:
         stream: str,
         schema_line: bytes,
         key_properties: Sequence[str],
-        telling: Collection[str],
-    ) -> Source:
+        sensitive_columns: Collection[str],
+    ) -> SourceStream:
         """Return a stream as its last SCHEMA message announces it."""
         report = self.report.stream(stream)
-        return Source(stream, schema_line, key_properties, telling, report)
+        return SourceStream(stream, schema_line, key_properties, sensitive_columns, report)
 
     def finish(self) -> None:
         """End a run whose input was read to its end, or far enough.
@@ -115,8 +119,8 @@ class Run:
         """Say why a run that came to its end has failed nevertheless."""
         if self.rejects.is_too_many:
             yield self.rejects.too_many
-        if self._confirmer is not None and self._confirmer.is_required:
-            yield from self._confirmer.problems()
+        if self._status_poller is not None and self._status_poller.is_required:
+            yield from self._status_poller.problems()
         for name, stream in self.report.streams.items():
             if stream.read != stream.accounted_for:
                 yield (
@@ -172,8 +176,8 @@ class Run:
 
     def _unconfirmed(self) -> Iterator[str]:
         """Say what MainBrainer made of accepted batches, where that does not fail the run."""
-        if self._confirmer is not None and not self._confirmer.is_required:
-            for finding in self._confirmer.findings():
+        if self._status_poller is not None and not self._status_poller.is_required:
+            for finding in self._status_poller.findings():
                 yield (
                     f"{finding} The run counts it as accepted all the same, because "
                     f"'confirm_batches' is '{self.settings.confirm_batches}'."
@@ -185,7 +189,7 @@ class Run:
 
     def _log_progress(self) -> None:
         accepted = self.report.total("accepted")
-        share = f"{self._pacer.share_used:.0%} of the plan's requests used in the last 10 s"
+        share = f"{self._rate_limiter.share_used:.0%} of the plan's requests used in the last 10 s"
         logger.info(
             "%s accepted, %s rejected, %.0f contacts a second, %s.",
             f"{accepted:,}",
@@ -199,7 +203,8 @@ class Run:
         seconds = self._seconds
         return (
             f"{stats.requests:,} requests, {stats.retries:,} retries, "
-            f"{self._pacer.waited_seconds:.0f} s waited for the limits, {seconds:.1f} s in all, "
+            f"{self._rate_limiter.waited_seconds:.0f} s waited for the limits, "
+            f"{seconds:.1f} s in all, "
             f"{self.report.total('accepted') / seconds:,.0f} contacts a second."
         )
 
@@ -211,9 +216,9 @@ class Run:
             "requests": stats.requests,
             "retries": stats.retries,
             "seconds": round(self._seconds, 3),
-            "seconds_waited_for_limits": round(self._pacer.waited_seconds, 3),
+            "seconds_waited_for_limits": round(self._rate_limiter.waited_seconds, 3),
             "contacts_per_second": round(self.report.total("accepted") / self._seconds, 1),
-            "states_held_back": self.ledger.open_states,
+            "states_held_back": self.state_tracker.open_states,
         }
 
 
@@ -240,8 +245,8 @@ def check(settings: Settings) -> list[str]:
             found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
         return found
     stop = threading.Event()
-    pacer = Pacer(settings.plan, clock=time.monotonic, stop=stop)
-    with MainBrainerClient(settings, pacer=pacer, stop=stop) as client:
+    rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
+    with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
         found.append(client.check())
     return found
 

@@ -10,18 +10,20 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.contact import Contact, Rejection, identifiers_of, identity_of
+from target_mainbrainer.config.limits import ADVISED_BATCH_SIZE
+from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.contacts.identity import identifiers_of, identity_of
+from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.buffer import ContactBuffer
-from target_mainbrainer.delivery.ledger import Origin
-from target_mainbrainer.delivery.order import Batch, Destination
-from target_mainbrainer.mapping.stream import Omitted, compile_mapping
-from target_mainbrainer.mapping.validation import compile_validator
-from target_mainbrainer.settings import ADVISED_BATCH_SIZE
+from target_mainbrainer.delivery.queue import Batch, Destination
+from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
+from target_mainbrainer.mapping.schema_validator import compile_validator
+from target_mainbrainer.singer.source_record import SourceRecord
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_mainbrainer.contact import Identity
+    from target_mainbrainer.contacts.identity import Identity
     from target_mainbrainer.target import TargetMainBrainer
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -74,11 +76,11 @@ class ContactsSink(BatchSink):
             self._settings,
             on_drop=lambda rejection: report.dropped.update([rejection]),
         )
-        self._find_misfit = None
+        self._validate = None
         if self.validate_schema:
-            self._find_misfit = compile_validator(schema, key, stream=self.stream_name)
+            self._validate = compile_validator(schema, key, stream=self.stream_name)
         self._source = self._run.source(
-            self.stream_name, self._lines.line, key, self._mapping.telling_columns
+            self.stream_name, self._lines.line, key, self._mapping.sensitive_columns
         )
         self._report = report
         self._counted = self._report.read
@@ -110,29 +112,29 @@ class ContactsSink(BatchSink):
     @override
     def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
         """Count a record, and buffer it as a contact, set it aside, or leave it out."""
-        origin = self._count()
-        misfit = self._find_misfit(record) if self._find_misfit is not None else None
-        outcome = misfit or self._mapping.map_record(record)
+        source_record = self._count()
+        validation_error = self._validate(record) if self._validate is not None else None
+        outcome = validation_error or self._mapping.map_record(record)
         match outcome:
             case Contact():
-                self._buffer(outcome, origin)
+                self._buffer(outcome, source_record)
             case Rejection():
-                self._run.rejects.add(self._source, [origin], outcome)
+                self._run.rejects.add(self._source, [source_record], outcome)
             case Omitted.DELETED:
                 self._report.omitted += 1
-                self._run.ledger.settle([origin])
+                self._run.state_tracker.settle([source_record])
 
     def reject(self, rejection: Rejection) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
         self._run.rejects.add(self._source, [self._count()], rejection)
 
-    def _count(self) -> Origin:
+    def _count(self) -> SourceRecord:
         self._report.read += 1
-        epoch = self._run.ledger.epoch
-        epoch.read += 1
-        return Origin(epoch, self._report.read, self._lines.line)
+        interval = self._run.state_tracker.interval
+        interval.read += 1
+        return SourceRecord(interval, self._report.read, self._lines.line)
 
-    def _buffer(self, contact: Contact, origin: Origin) -> None:
+    def _buffer(self, contact: Contact, source_record: SourceRecord) -> None:
         identity = t.cast("Identity", identity_of(contact))  # mapping lets no other through
         identifiers = identifiers_of(contact)
         list_id = contact.list_id
@@ -142,7 +144,7 @@ class ContactsSink(BatchSink):
             buffer = None
         if buffer is None:
             buffer = self._buffers[list_id] = ContactBuffer(since=time.monotonic())
-        buffer.add(contact, identity, identifiers, origin)
+        buffer.add(contact, identity, identifiers, source_record)
         if len(buffer) >= self._most or buffer.size_bytes >= MOST_BYTES:
             self._send(list_id)
 

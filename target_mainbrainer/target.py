@@ -43,11 +43,14 @@ from singer_sdk.target_base import Target
 from typing_extensions import override
 
 from target_mainbrainer import run
-from target_mainbrainer.contact import Rejection
-from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError, explain
-from target_mainbrainer.quiet import quieten_loggers, quieten_threads
+from target_mainbrainer.config.checks import check_config, check_environment
+from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.config.settings import Settings
+from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError
+from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.privacy.log_filters import quiet_loggers, quiet_threads
 from target_mainbrainer.run import Run
-from target_mainbrainer.settings import SETTINGS, Settings, check_config, check_environment
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.reader import SingerLines
 from target_mainbrainer.sinks import ContactsSink
@@ -86,12 +89,12 @@ class TargetMainBrainer(Target):
             if not problems:
                 raise
             raise SettingsError(problems) from None
-        quieten_loggers()
+        quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.settings = Settings.from_config(self.config)
         self.lines = t.cast("SingerLines", self.message_reader)
         self.lines.tick = self._tick
-        self._roads: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
+        self._stream_targets: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
         self._interruption: InterruptedRunError | None = None
 
     @cached_property
@@ -109,7 +112,7 @@ class TargetMainBrainer(Target):
             # The old sink's contacts come first; the SDK would leave them waiting.
             self.drain_one(self._sinks_to_clear.pop(0))
         stream = message_dict["stream"]
-        self._roads[stream] = [
+        self._stream_targets[stream] = [
             (
                 None
                 if isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
@@ -123,15 +126,15 @@ class TargetMainBrainer(Target):
     @override
     def _process_record_message(self, message_dict: Message) -> None:
         record = message_dict.get("record")
-        roads = self._roads.get(message_dict.get("stream", ""))
-        if roads is None or type(record) is not dict:
+        stream_targets = self._stream_targets.get(message_dict.get("stream", ""))
+        if stream_targets is None or type(record) is not dict:
             self.lines.require(message_dict, stream=str, record=dict)
             msg = (
                 f"A record of stream '{message_dict['stream']}' came before the stream's SCHEMA "
                 "message. Check that the tap follows the Singer specification."
             )
             raise RecordsWithoutSchemaException(msg)
-        for transform, sink in roads:
+        for transform, sink in stream_targets:
             mapped: dict[str, t.Any] | None = record
             if transform is not None:
                 try:
@@ -161,7 +164,7 @@ class TargetMainBrainer(Target):
     def _process_state_message(self, message_dict: Message) -> None:
         self.lines.require(message_dict, value=dict)
         if message_dict["value"]:  # an empty STATE would wipe the bookmarks (meltano/sdk#3000)
-            self.current_run.ledger.close_epoch(message_dict["value"])
+            self.current_run.state_tracker.close_interval(message_dict["value"])
 
     @override
     def _process_activate_version_message(self, message_dict: Message) -> None:
@@ -275,7 +278,7 @@ class TargetMainBrainer(Target):
     ) -> None:
         """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
         super(Target, cls).invoke(about=about, about_format=about_format)
-        quieten_threads()
+        quiet_threads()
         cls.print_version(print_fn=cls.logger.info)
         given = config or _ConfigInput()
         gc.set_threshold(_GARBAGE_THRESHOLD)

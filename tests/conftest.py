@@ -14,13 +14,13 @@ from singer_sdk.plugin_base import _ConfigInput
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer.target import TargetMainBrainer
-from tests.singer import Ended
+from tests.messages import Ended
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.singer import Record, RunTarget
+    from tests.messages import Record, RunTarget
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer.target import TargetMainBrainer
-from tests.singer import schema
+from tests.messages import schema
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
     from click.testing import Result
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.singer import Record, RunTarget
+    from tests.messages import Record, RunTarget
 
 
 def invoke(tmp_path: Path, config: Record | str, *arguments: str) -> Result:

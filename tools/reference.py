@@ -14,7 +14,7 @@ import textwrap
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.settings import SETTINGS
+from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:

@@ -1,1 +1,4 @@
-"""MainBrainer's API: its JSON, its endpoints, its limits, and everything HTTP."""
+"""MainBrainer's side: its JSON, its endpoints, tokens, retries and the rate limit.
+
+Which contacts go out when, and what an answer means for them, belongs to `delivery`.
+"""

@@ -21,14 +21,13 @@ from urllib.parse import quote
 from singer_sdk import metrics
 
 from target_mainbrainer.api import wire
-from target_mainbrainer.api.credentials import FRESH_SECONDS, Bearer, TokenSource
-from target_mainbrainer.api.redact import redact
-from target_mainbrainer.api.retrying import (
+from target_mainbrainer.api.auth import FRESH_SECONDS, Bearer, TokenSource
+from target_mainbrainer.api.http import Endpoint, Response, Transport
+from target_mainbrainer.api.retry import (
     TOO_MANY_REQUESTS_SECONDS,
     TooManyRequestsError,
     pause_before_retry,
 )
-from target_mainbrainer.api.transport import Answer, Call, Transport
 from target_mainbrainer.errors import (
     AuthError,
     InterruptedRunError,
@@ -37,15 +36,16 @@ from target_mainbrainer.errors import (
     TargetMainBrainerError,
     TransientError,
 )
+from target_mainbrainer.privacy.redaction import redact
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from target_mainbrainer.api.pacing import Event, Pacer, Turn
-    from target_mainbrainer.settings import Settings
+    from target_mainbrainer.api.rate_limit import Event, Permit, RateLimiter
+    from target_mainbrainer.config.settings import Settings
 
-    Reader: t.TypeAlias = Callable[[Call, Answer, bytes | None], "_T"]
+    Reader: t.TypeAlias = Callable[[Endpoint, Response, bytes | None], "_T"]
 
 _T = t.TypeVar("_T")
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class MainBrainerClient:
         self,
         settings: Settings,
         *,
-        pacer: Pacer,
+        rate_limiter: RateLimiter,
         stop: Event,
         base_url: str | None = None,
         token: str | None = None,
@@ -111,12 +111,12 @@ class MainBrainerClient:
     ) -> None:
         base = (base_url or settings.api_url).rstrip("/")
         token_url = f"{base}/token" if base_url else settings.token_url
-        self._batch = Call("POST", "/contacts/batch", f"{base}/contacts/batch")
-        self._contact = Call("POST", "/contacts/insertupdate", f"{base}/contacts/insertupdate")
-        self._status = Call("GET", "/contacts/{id}/Status", f"{base}/contacts/{{id}}/Status")
-        self._token = Call("POST", "/token", token_url)
+        self._batch = Endpoint("POST", "/contacts/batch", f"{base}/contacts/batch")
+        self._contact = Endpoint("POST", "/contacts/insertupdate", f"{base}/contacts/insertupdate")
+        self._status = Endpoint("GET", "/contacts/{id}/Status", f"{base}/contacts/{{id}}/Status")
+        self._token = Endpoint("POST", "/token", token_url)
         self._settings = settings
-        self._pacer = pacer
+        self._rate_limiter = rate_limiter
         self._stop = stop
         self._clock = clock
         self._transport = Transport(
@@ -169,7 +169,7 @@ class MainBrainerClient:
         """
 
         def read(
-            call: Call, answer: Answer, sent: bytes | None
+            call: Endpoint, answer: Response, sent: bytes | None
         ) -> wire.BatchAccepted | wire.Refusal | TooLarge:
             if answer.is_success:
                 if _is_empty(answer):
@@ -191,7 +191,7 @@ class MainBrainerClient:
         """
 
         def read(
-            call: Call, answer: Answer, sent: bytes | None
+            call: Endpoint, answer: Response, sent: bytes | None
         ) -> wire.ContactAccepted | wire.Refusal:
             if answer.is_success:
                 if _is_empty(answer):
@@ -244,7 +244,7 @@ class MainBrainerClient:
         )
         return " ".join(found)
 
-    def _status_of(self, batch_id: str) -> Call:
+    def _status_of(self, batch_id: str) -> Endpoint:
         return self._status._replace(url=self._status.url.replace("{id}", quote(batch_id, safe="")))
 
     # --- The token
@@ -260,14 +260,14 @@ class MainBrainerClient:
         return self._ask(self._token, body, _read_token, needs_token=False)
 
     def _turn(
-        self, call: Call, *, needs_token: bool, is_urgent: bool
-    ) -> tuple[Turn, Bearer | None]:
+        self, call: Endpoint, *, needs_token: bool, is_urgent: bool
+    ) -> tuple[Permit, Bearer | None]:
         """Wait for leave to send, and for a token that is good at that moment.
 
         In this order: a wait for the budget may outlast a token.
         """
         while True:
-            turn = self._pacer.acquire(str(call)) if is_urgent else self._spare_turn(call)
+            turn = self._rate_limiter.acquire(str(call)) if is_urgent else self._spare_turn(call)
             if not needs_token:
                 return turn, None
             if (bearer := self._tokens.current()) is not None:
@@ -275,8 +275,8 @@ class MainBrainerClient:
             turn.give_back()
             self._tokens.renew()
 
-    def _spare_turn(self, call: Call) -> Turn:
-        turn = self._pacer.try_acquire(str(call))
+    def _spare_turn(self, call: Endpoint) -> Permit:
+        turn = self._rate_limiter.try_acquire(str(call))
         if turn is None:
             raise _NoTurnError
         return turn
@@ -285,7 +285,7 @@ class MainBrainerClient:
 
     def _ask(
         self,
-        call: Call,
+        call: Endpoint,
         body: bytes | None,
         read: Reader[_T],
         *,
@@ -321,7 +321,9 @@ class MainBrainerClient:
             self._renew_or_raise(call, bearer, sent_at, renewals)
             renewals += 1
 
-    def _renew_or_raise(self, call: Call, bearer: Bearer, sent_at: float, renewals: int) -> None:
+    def _renew_or_raise(
+        self, call: Endpoint, bearer: Bearer, sent_at: float, renewals: int
+    ) -> None:
         """Renew a token that was refused, unless that has been tried.
 
         A new token that is refused at once will never do. One that had to wait for its turn may
@@ -344,7 +346,7 @@ class MainBrainerClient:
         self._tokens.renew(bearer)
 
     def _pause_or_raise(
-        self, call: Call, error: TransientError, *, tries: int, spent: float, limit: float
+        self, call: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
     ) -> float:
         """Pause before the next try, or give up.
 
@@ -357,7 +359,7 @@ class MainBrainerClient:
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._settings.retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             hold = min(asked, most) if pause is None else pause
-            self._pacer.hold(hold, f"MainBrainer answered 429 to {call}")
+            self._rate_limiter.hold(hold, f"MainBrainer answered 429 to {call}")
         if pause is None:
             raise _given_up(call, error, tries=tries, spent=spent, limit=limit) from error
         level = logging.INFO if pause > _LONG_PAUSE_SECONDS else logging.DEBUG
@@ -370,7 +372,7 @@ class MainBrainerClient:
                 raise InterruptedRunError(message)
         return pause
 
-    def _count(self, call: Call, *, retry: bool) -> None:
+    def _count(self, call: Endpoint, *, retry: bool) -> None:
         name = str(call)
         with self._stats_lock:
             self.stats.requests += 1
@@ -390,7 +392,7 @@ class _NoTurnError(Exception):
 # --- What an answer means
 
 
-def _meant(call: Call, answer: Answer, sent: bytes | None, read: Reader[_T]) -> _T:
+def _meant(call: Endpoint, answer: Response, sent: bytes | None, read: Reader[_T]) -> _T:
     """Read an answer, unless its status alone says that there is nothing to read."""
     status = answer.status
     if status == http.HTTPStatus.TOO_MANY_REQUESTS:
@@ -410,7 +412,7 @@ def _meant(call: Call, answer: Answer, sent: bytes | None, read: Reader[_T]) -> 
     return read(call, answer, sent)
 
 
-def _decoded(call: Call, answer: Answer, decode: Callable[[int, bytes], _T]) -> _T:
+def _decoded(call: Endpoint, answer: Response, decode: Callable[[int, bytes], _T]) -> _T:
     """Decode a 2xx answer.
 
     One that is cut off counts as lost: the request was probably carried out, and asking again
@@ -431,16 +433,16 @@ def _decoded(call: Call, answer: Answer, decode: Callable[[int, bytes], _T]) -> 
     raise ProtocolError(message)
 
 
-def _is_empty(answer: Answer) -> bool:
+def _is_empty(answer: Response) -> bool:
     """Tell whether an answer has no body and says so: accepted then, but untrackable."""
     return not answer.body.strip() and answer.is_whole
 
 
-def _refusal(answer: Answer) -> wire.Refusal:
+def _refusal(answer: Response) -> wire.Refusal:
     return wire.decode_refusal(answer.status, answer.body, answer.content_type)
 
 
-def _refused(call: Call, answer: Answer, sent: bytes | None) -> RequestRefusedError:
+def _refused(call: Endpoint, answer: Response, sent: bytes | None) -> RequestRefusedError:
     said = redact(wire.human_message(answer.body, answer.content_type), wire.values_sent(sent))
     advice = _ADVICE.get(answer.status, "Check the settings and the account.")
     message = (
@@ -450,13 +452,13 @@ def _refused(call: Call, answer: Answer, sent: bytes | None) -> RequestRefusedEr
     return RequestRefusedError(message)
 
 
-def _read_status(call: Call, answer: Answer, sent: bytes | None) -> wire.BatchStatus:
+def _read_status(call: Endpoint, answer: Response, sent: bytes | None) -> wire.BatchStatus:
     if not answer.is_success:
         raise _refused(call, answer, sent)
     return _decoded(call, answer, lambda _, body: wire.decode_status(body))
 
 
-def _read_anything(call: Call, answer: Answer, sent: bytes | None) -> None:
+def _read_anything(call: Endpoint, answer: Response, sent: bytes | None) -> None:
     """Take any answer of the API's own for an answer, "no such batch" above all."""
     if answer.status == http.HTTPStatus.FORBIDDEN:
         raise _refused(call, answer, sent)
@@ -464,7 +466,7 @@ def _read_anything(call: Call, answer: Answer, sent: bytes | None) -> None:
         _decoded(call, answer, lambda _, body: wire.decode_status(body))
 
 
-def _read_token(call: Call, answer: Answer, sent: bytes | None) -> wire.Token:
+def _read_token(call: Endpoint, answer: Response, sent: bytes | None) -> wire.Token:
     if answer.is_success:
         return _decoded(call, answer, lambda _, body: wire.decode_token(body))
     if answer.status in {404, 405}:
@@ -483,7 +485,7 @@ def _read_token(call: Call, answer: Answer, sent: bytes | None) -> wire.Token:
 
 
 def _given_up(
-    call: Call, error: TransientError, *, tries: int, spent: float, limit: float
+    call: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
 ) -> TransientError:
     asked = error.retry_after or 0.0
     if asked and asked > limit - spent:

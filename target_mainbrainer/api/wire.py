@@ -19,7 +19,7 @@ import msgspec
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.contact import Contact, PropertyRef
+    from target_mainbrainer.contacts.contact import Contact, PropertyRef
 
 _MESSAGE_LENGTH = 1000
 """Longer than anything that is shown, so that no value is cut in half before it is redacted."""
@@ -81,7 +81,7 @@ def encode_contact(contact: Contact) -> bytes:
     What is absent is left out, because an omitted field "will remain as it was" (API note,
     section 8.2), and a null or empty one may mean anything. The list is the batch's (C19).
 
-    >>> from target_mainbrainer.contact import Contact, Mobile, PropertyRef
+    >>> from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
     >>> lastname = {PropertyRef(None, "lastname"): "merg"}
     >>> print(encode_contact(Contact(mobile=Mobile(47, 90812501), properties=lastname)).decode())
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -123,7 +123,7 @@ def encode_batch(
 def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
     """Return the body for `/contacts/insertupdate`, spelt as on its own page.
 
-    >>> from target_mainbrainer.contact import Contact
+    >>> from target_mainbrainer.contacts.contact import Contact
     >>> encode_single(Contact(email="apitest@example.com", email_opt_in=False))
     b'{"email":"apitest@example.com","emailOptIn":false}'
     """
@@ -432,7 +432,7 @@ def find_suspects(refusal: Refusal, contacts: Sequence[Contact]) -> list[int]:
     Empty if it names nobody in particular, which naming everybody amounts to. To be named is no
     proof: a suspect is blamed only after it was sent alone and refused again.
 
-    >>> from target_mainbrainer.contact import Contact
+    >>> from target_mainbrainer.contacts.contact import Contact
     >>> refusal = decode_refusal(422, b'{"message": "b@example.com is not valid"}')
     >>> find_suspects(refusal, [Contact(email="a@example.com"), Contact(email="b@example.com")])
     [1]

@@ -1,1 +1,4 @@
-"""From contact to outcome: batches in flight, in order, each record accounted for."""
+"""Contacts on their way: buffer, batches in flight, isolation, confirmation, STATE.
+
+What is said about them afterwards belongs to `reporting`.
+"""

@@ -8,19 +8,20 @@ import msgspec
 from typing_extensions import override
 
 from target_mainbrainer.api.wire import encode_contact
-from target_mainbrainer.contact import merge
+from target_mainbrainer.contacts.identity import merge
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from target_mainbrainer.contact import Contact, Identity
-    from target_mainbrainer.delivery.ledger import Origin
+    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts.identity import Identity
+    from target_mainbrainer.singer.source_record import SourceRecord
 
 # gc=False, here as in `contact`: tens of thousands of these wait at any time, and the garbage
 # collector's looking them through took a third of a run. Nothing in them can point back at them.
 
 
-class Entry(msgspec.Struct, eq=False, gc=False):
+class PendingContact(msgspec.Struct, eq=False, gc=False):
     """One contact on its way to the API, with every record that went into it.
 
     Attributes:
@@ -30,13 +31,13 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     contact: Contact
     identifiers: tuple[Hashable, ...]
-    origins: list[Origin]
+    source_records: list[SourceRecord]
     place: int
     encoded: bytes | None = None
 
     @override
     def __repr__(self) -> str:
-        return f"<Entry of {len(self.origins)} records>"
+        return f"<Entry of {len(self.source_records)} records>"
 
     @override
     def __rich_repr__(self) -> list[tuple[str, t.Any]]:
@@ -59,7 +60,7 @@ class ContactBuffer:
     def __init__(self, since: float = 0.0) -> None:
         self.since = since
         self.size_bytes = 0
-        self._entries: dict[Identity, Entry] = {}
+        self._entries: dict[Identity, PendingContact] = {}
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
         self._keys: set[Hashable] = set()
         self._keys_of_known: dict[Hashable, Identity] = {}
@@ -69,7 +70,7 @@ class ContactBuffer:
         return len(self._entries)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PendingContact]:
         """The contacts in the order in which their identities first came."""
         return list(self._entries.values())
 
@@ -107,19 +108,19 @@ class ContactBuffer:
         contact: Contact,
         identity: Identity,
         identifiers: tuple[Hashable, ...],
-        origin: Origin,
+        source_record: SourceRecord,
     ) -> None:
         """Put a contact in, merged with the one of the same identity if there is one.
 
         It is encoded here and not when it is sent, because by then it would have to be fetched
         back from memory piece by piece, which takes several times as long.
         """
-        self.size_bytes += len(origin.line)
+        self.size_bytes += len(source_record.line)
         entry = self._entries.get(identity)
         if entry is None:
             place = len(self._entries)
-            self._entries[identity] = Entry(
-                contact, identifiers, [origin], place, encode_contact(contact)
+            self._entries[identity] = PendingContact(
+                contact, identifiers, [source_record], place, encode_contact(contact)
             )
             if contact.contact_id is None:
                 self._newest_plain = place
@@ -128,7 +129,7 @@ class ContactBuffer:
         else:
             entry.contact = merge(entry.contact, contact)
             entry.encoded = None
-            entry.origins.append(origin)
+            entry.source_records.append(source_record)
             if identifiers != entry.identifiers:
                 entry.identifiers = tuple({*entry.identifiers, *identifiers})
         if contact.contact_id is None:

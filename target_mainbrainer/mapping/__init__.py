@@ -1,1 +1,4 @@
-"""From record to contact: what a column is, what a value means, what fits the schema."""
+"""From record to contact or rejection: columns, identifiers, consent, properties. Pure.
+
+What happens to a contact afterwards belongs to `delivery`.
+"""

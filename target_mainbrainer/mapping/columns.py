@@ -9,13 +9,13 @@ import enum
 import typing as t
 from collections import defaultdict
 
-from target_mainbrainer.contact import PropertyRef
+from target_mainbrainer.contacts.contact import PropertyRef
 from target_mainbrainer.errors import MappingError
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.settings import FieldMap, UnmappedColumns
+    from target_mainbrainer.config.limits import FieldMap, UnmappedColumns
 
 
 class ContactField(enum.StrEnum):
@@ -32,7 +32,7 @@ class ContactField(enum.StrEnum):
     PROPERTIES = "property_fields"
 
 
-class Unsent(enum.Enum):
+class NotSent(enum.Enum):
     """Why a column is not sent."""
 
     MAPPED_TO_NULL = "null in 'field_map'"
@@ -40,7 +40,7 @@ class Unsent(enum.Enum):
     UNMAPPED = "'unmapped_columns' is 'ignore'"
 
 
-Use: t.TypeAlias = ContactField | PropertyRef | Unsent
+ColumnRole: t.TypeAlias = ContactField | PropertyRef | NotSent
 
 IDENTIFIERS = (
     ContactField.CONTACT_ID,
@@ -89,16 +89,16 @@ MAPPABLE_FIELDS = {
 }
 
 
-def use_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> Use:
+def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> ColumnRole:
     """Return what a column is: what `field_map` says, else what its name says.
 
-    >>> use_of("e-mail", {"e-mail": "email"}, "property")
+    >>> role_of("e-mail", {"e-mail": "email"}, "property")
     <ContactField.EMAIL: 'email'>
-    >>> use_of("Email", {}, "ignore")
+    >>> role_of("Email", {}, "ignore")
     <ContactField.EMAIL: 'email'>
-    >>> use_of("Email", {"Email": {"property_name": "email"}}, "property")
+    >>> role_of("Email", {"Email": {"property_name": "email"}}, "property")
     PropertyRef(property_id=None, name='email')
-    >>> use_of("mail", {}, "property")
+    >>> role_of("mail", {}, "property")
     PropertyRef(property_id=None, name='mail')
     """
     if column in field_map:
@@ -106,66 +106,66 @@ def use_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) 
     if (field := FIELDS_BY_NAME.get(plain_name(column))) is not None:
         return field
     if column.startswith(METADATA_PREFIX):
-        return Unsent.METADATA
-    return Unsent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
+        return NotSent.METADATA
+    return NotSent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
 
 
-def _mapped_use(target: str | Mapping[str, str] | None) -> Use:
+def _mapped_use(target: str | Mapping[str, str] | None) -> ColumnRole:
     if target is None:
-        return Unsent.MAPPED_TO_NULL
+        return NotSent.MAPPED_TO_NULL
     if isinstance(target, str):
         return MAPPABLE_FIELDS.get(target) or PropertyRef(None, target)
     return PropertyRef(target.get("property_id"), target.get("property_name"))
 
 
-def uses_of(
+def roles_of(
     stream: str, columns: Iterable[str], field_map: FieldMap, unmapped_columns: UnmappedColumns
-) -> dict[str, Use]:
+) -> dict[str, ColumnRole]:
     """Return what each column of a stream is.
 
     Raises:
         MappingError: Columns get in each other's way, or a property cannot be addressed.
     """
-    uses = {column: use_of(column, field_map, unmapped_columns) for column in columns}
-    if problems := [*_unaddressable(uses), *_doubles(uses), *_contradictions(uses)]:
+    roles = {column: role_of(column, field_map, unmapped_columns) for column in columns}
+    if problems := [*_unaddressable(roles), *_doubles(roles), *_contradictions(roles)]:
         message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
         raise MappingError(message)
-    return uses
+    return roles
 
 
-def _unaddressable(uses: Mapping[str, Use]) -> Iterator[str]:
-    for column, use in uses.items():
-        if not isinstance(use, PropertyRef):
+def _unaddressable(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    for column, role in roles.items():
+        if not isinstance(role, PropertyRef):
             continue
-        if not use.property_id and not use.name:
+        if not role.property_id and not role.name:
             yield (
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
                 f"'field_map', or set it to null there."
             )
-        elif shown(text := use.property_id or use.name or "") != text:
+        elif shown(text := role.property_id or role.name or "") != text:
             yield (
                 f"column '{shown(column)}' would be a property whose name cannot be written as "
                 "UTF-8. Give it another in 'field_map', or set it to null there."
             )
 
 
-def _doubles(uses: Mapping[str, Use]) -> Iterator[str]:
+def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     columns_of: defaultdict[Hashable, list[str]] = defaultdict(list)
-    for column, use in uses.items():
-        if isinstance(use, ContactField):
-            columns_of[use].append(column)
-        elif isinstance(use, PropertyRef):
-            columns_of[use.address].append(column)
+    for column, role in roles.items():
+        if isinstance(role, ContactField):
+            columns_of[role].append(column)
+        elif isinstance(role, PropertyRef):
+            columns_of[role.address].append(column)
     for columns in columns_of.values():
         if len(columns) > 1:
             yield (
-                f"columns {listed(columns)} would all be {described(uses[columns[0]])}. In "
+                f"columns {listed(columns)} would all be {described(roles[columns[0]])}. In "
                 "'field_map', set those that are not to null, or to another property."
             )
 
 
-def _contradictions(uses: Mapping[str, Use]) -> Iterator[str]:
-    column_of = {use: column for column, use in uses.items()}
+def _contradictions(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    column_of = {role: column for column, role in roles.items()}
     whole = column_of.get(ContactField.MOBILE)
     number = column_of.get(ContactField.MOBILE_NUMBER)
     code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
@@ -204,16 +204,16 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
-def described(use: Use) -> str:
+def described(role: ColumnRole) -> str:
     """Say what a column is, to follow "column x is"."""
-    match use:
+    match role:
         case ContactField.PROPERTIES:
             return "properties in the API's own shape"
         case ContactField():
-            return f"the contact's {use}"
-        case Unsent():
-            return f"not sent ({use.value})"
+            return f"the contact's {role}"
+        case NotSent():
+            return f"not sent ({role.value})"
         case PropertyRef(property_id=None, name=name):
             return f"property '{shown(name or '')}'"
         case _:
-            return f"property {shown(use.property_id or '')}"
+            return f"property {shown(role.property_id or '')}"

@@ -16,8 +16,9 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
 
-from target_mainbrainer.contact import Code, Mobile
-from target_mainbrainer.mapping.values import UnusableError, integral
+from target_mainbrainer.contacts.contact import Mobile
+from target_mainbrainer.contacts.rejection import RejectionCode
+from target_mainbrainer.mapping.values import InvalidValueError, integral
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -51,7 +52,7 @@ def parse_email(value: object) -> str | None:
     True
     >>> parse_email("ola@example")
     Traceback (most recent call last):
-    target_mainbrainer.mapping.values.UnusableError: invalid_email
+    target_mainbrainer.mapping.values.InvalidValueError: invalid_email
 
     Raises:
         UnusableError: It is no e-mail address.
@@ -66,10 +67,12 @@ def parse_email(value: object) -> str | None:
             return _checked_email(email)
         except EmailNotValidError:
             what = "is not a valid e-mail address" if "@" in email else "has no '@'"
-            raise UnusableError(Code.INVALID_EMAIL, what) from None
+            raise InvalidValueError(RejectionCode.INVALID_EMAIL, what) from None
     if value is None:
         return None
-    raise UnusableError(Code.INVALID_EMAIL, "is not a text, so it is no e-mail address")
+    raise InvalidValueError(
+        RejectionCode.INVALID_EMAIL, "is not a text, so it is no e-mail address"
+    )
 
 
 def is_plain_email(email: str) -> bool:
@@ -170,7 +173,7 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     ((47, 90812501), (47, 90812501))
     >>> parse_mobile("+225 07 00 00 00 00")
     Traceback (most recent call last):
-    target_mainbrainer.mapping.values.UnusableError: leading_zero
+    target_mainbrainer.mapping.values.InvalidValueError: leading_zero
 
     Args:
         value: As the record holds it; a whole number counts as its digits.
@@ -186,8 +189,9 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     elif (number := integral(value)) is not None and number >= 0:
         text = _digits(number)
     else:
-        raise UnusableError(
-            Code.INVALID_MOBILE, "is neither a text nor a whole number, so it is no mobile number"
+        raise InvalidValueError(
+            RejectionCode.INVALID_MOBILE,
+            "is neither a text nor a whole number, so it is no mobile number",
         )
     return quick_mobile(text, default_country_code) or _checked_mobile(text, default_country_code)
 
@@ -246,14 +250,15 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
     if not text:
         return None
     if _AS_DECIMAL.fullmatch(text):
-        raise UnusableError(
-            Code.INVALID_MOBILE, "is written as a decimal number, so its digits cannot be relied on"
+        raise InvalidValueError(
+            RejectionCode.INVALID_MOBILE,
+            "is written as a decimal number, so its digits cannot be relied on",
         )
     region = phonenumbers.region_code_for_country_code(default_country_code or 0) or "ZZ"
     if not _SPELLING.fullmatch(text):
         # Any country will do to see whether what follows the number is an extension.
         why = _why_misspelt(text, "US" if region in _NO_COUNTRIES else region)
-        raise UnusableError(Code.INVALID_MOBILE, why)
+        raise InvalidValueError(RejectionCode.INVALID_MOBILE, why)
     digits = "".join(
         "+" if mark == "+" else str(unicodedata.decimal(mark))
         for mark in text
@@ -263,7 +268,7 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
         digits = f"+{digits[2:]}"
     elif not digits.startswith("+"):
         if default_country_code is None:
-            raise UnusableError(Code.NO_COUNTRY_CODE, _NO_COUNTRY_CODE)
+            raise InvalidValueError(RejectionCode.NO_COUNTRY_CODE, _NO_COUNTRY_CODE)
         if region not in _NO_COUNTRIES:
             return _parsed(digits, region)
         digits = f"+{default_country_code}{digits}"
@@ -295,13 +300,13 @@ def _parsed(digits: str, region: str | None) -> Mobile:
         what = "is no mobile number"
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
             what = "starts with a country code that does not exist"
-        raise UnusableError(Code.INVALID_MOBILE, what) from None
+        raise InvalidValueError(RejectionCode.INVALID_MOBILE, what) from None
     result = phonenumbers.is_possible_number_with_reason(number)
     if result != ValidationResult.IS_POSSIBLE:
         what = _LENGTHS.get(result, "has a length that no mobile number of its country has")
-        raise UnusableError(Code.INVALID_MOBILE, what)
+        raise InvalidValueError(RejectionCode.INVALID_MOBILE, what)
     if number.italian_leading_zero:
-        raise UnusableError(Code.LEADING_ZERO, _LEADING_ZERO)
+        raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)
     return Mobile(t.cast("int", number.country_code), t.cast("int", number.national_number))
 
 
@@ -343,7 +348,9 @@ def parse_country_code(value: object) -> int | None:
         value = value.strip().removeprefix("+")
     code = _whole(value, INT32_MAX)
     if code is _BAD:
-        raise UnusableError(Code.INVALID_COUNTRY_CODE, "is no country calling code such as 47")
+        raise InvalidValueError(
+            RejectionCode.INVALID_COUNTRY_CODE, "is no country calling code such as 47"
+        )
     return t.cast("int | None", code)
 
 
@@ -365,16 +372,17 @@ def parse_national_number(value: object, country_code: int | None) -> Mobile | N
     if isinstance(value, str):
         text = _plain_text(value)
         if text.startswith("+"):
-            raise UnusableError(
-                Code.INVALID_MOBILE, "holds a country code as well; map the column to 'mobile'"
+            raise InvalidValueError(
+                RejectionCode.INVALID_MOBILE,
+                "holds a country code as well; map the column to 'mobile'",
             )
         value = "".join(re.split(r"(?<=\d)[ -](?=\d)", text))
         if value[:1] == "0" and value.isdecimal():
             return _without_zero(value, country_code)
     number = _whole(value, INT64_MAX)
     if number is _BAD:
-        raise UnusableError(
-            Code.INVALID_MOBILE, "is no national mobile number: it should be digits"
+        raise InvalidValueError(
+            RejectionCode.INVALID_MOBILE, "is no national mobile number: it should be digits"
         )
     return None if number is None else Mobile(country_code, t.cast("int", number))
 
@@ -383,9 +391,9 @@ def _without_zero(digits: str, country_code: int | None) -> Mobile:
     if country_code is not None:
         try:
             return _parsed(f"+{country_code}{digits}", None)
-        except UnusableError:
+        except InvalidValueError:
             pass
-    raise UnusableError(Code.LEADING_ZERO, _LEADING_ZERO)
+    raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)
 
 
 # Ids ---------------------------------------------------------------------------------------
@@ -402,8 +410,9 @@ def parse_contact_id(value: object) -> int | None:
     """
     contact_id = _whole(value, INT64_MAX)
     if contact_id is _BAD:
-        raise UnusableError(
-            Code.INVALID_CONTACT_ID, "is no contact id: it should be a positive whole number"
+        raise InvalidValueError(
+            RejectionCode.INVALID_CONTACT_ID,
+            "is no contact id: it should be a positive whole number",
         )
     return t.cast("int | None", contact_id)
 
@@ -422,7 +431,7 @@ def parse_list_id(value: object) -> str | None:
     """
     text = "" if value is None else str(value).strip()
     if text and not _UUID.fullmatch(text):
-        raise UnusableError(Code.INVALID_LIST_ID, "is not the UUID of a list")
+        raise InvalidValueError(RejectionCode.INVALID_LIST_ID, "is not the UUID of a list")
     return text or None
 
 

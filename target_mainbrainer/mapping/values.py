@@ -10,13 +10,14 @@ import uuid
 
 import msgspec
 
-from target_mainbrainer.contact import Code, PropertyRef
+from target_mainbrainer.contacts.contact import PropertyRef
+from target_mainbrainer.contacts.rejection import RejectionCode
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class UnusableError(ValueError):
+class InvalidValueError(ValueError):
     """A value that cannot be sent.
 
     Attributes:
@@ -24,7 +25,7 @@ class UnusableError(ValueError):
         what: The rest of a sentence that starts with the column; never repeats the value.
     """
 
-    def __init__(self, code: Code, what: str) -> None:
+    def __init__(self, code: RejectionCode, what: str) -> None:
         super().__init__(code)
         self.code = code
         self.what = what
@@ -54,7 +55,7 @@ def parse_consent(value: object) -> bool | None:
     (True, False, None)
     >>> parse_consent("subscribed")
     Traceback (most recent call last):
-    target_mainbrainer.mapping.values.UnusableError: invalid_consent
+    target_mainbrainer.mapping.values.InvalidValueError: invalid_consent
 
     Raises:
         UnusableError: The value is none of these words.
@@ -69,7 +70,7 @@ def parse_consent(value: object) -> bool | None:
             return consent
     elif (number := integral(value)) is not None and number in {0, 1}:
         return number == 1
-    raise UnusableError(Code.INVALID_CONSENT, _NO_CONSENT)
+    raise InvalidValueError(RejectionCode.INVALID_CONSENT, _NO_CONSENT)
 
 
 def integral(value: object) -> int | None:
@@ -125,7 +126,7 @@ def check_text(text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise UnusableError(Code.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
+            raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
     return text
 
 
@@ -178,7 +179,7 @@ def _integer_text(value: int) -> str:
 
 def _decimal_text(value: decimal.Decimal) -> str:
     if not value.is_finite():
-        raise UnusableError(Code.NOT_A_NUMBER, _NOT_A_NUMBER)
+        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     text = str(value)
     if "E" in text and abs(value.adjusted()) < _MOST_PLAIN_DIGITS:
         return format(value, "f")
@@ -202,17 +203,18 @@ def _json_text(value: object) -> str:
     try:
         text = _ENCODER.encode(value).decode()
     except UnicodeEncodeError:
-        raise UnusableError(Code.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
+        raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
     except RecursionError:
-        raise UnusableError(Code.UNSENDABLE_VALUE, "is nested too deeply") from None
+        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, "is nested too deeply") from None
     except (TypeError, ValueError, OverflowError):
         kind = type(value).__name__
-        raise UnusableError(
-            Code.UNSENDABLE_VALUE, f"holds a {kind}, or holds it inside, that JSON cannot carry"
+        raise InvalidValueError(
+            RejectionCode.UNSENDABLE_VALUE,
+            f"holds a {kind}, or holds it inside, that JSON cannot carry",
         ) from None
     # The encoder writes a float NaN as null and a Decimal NaN as NaN.
     if ("null" in text or "N" in text or "I" in text) and _holds_nan(value):
-        raise UnusableError(Code.NOT_A_NUMBER, _NOT_A_NUMBER)
+        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     return text
 
 
@@ -253,22 +255,22 @@ def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
         try:
             value = json.loads(value, parse_float=decimal.Decimal)
         except (ValueError, RecursionError, decimal.InvalidOperation):
-            raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE) from None
+            raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE) from None
     if not isinstance(value, list | tuple):
-        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
     return [_property_field(item) for item in value]
 
 
 def _property_field(item: object) -> tuple[PropertyRef, object]:
     if not isinstance(item, dict):
-        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
     parts = {str(key).lower().replace("_", ""): part for key, part in item.items()}
     property_id = parts.get("propertyid") or None
     name = parts.get("propertyname") or None
     for part in (property_id, name):
         if part is not None and not isinstance(part, str):
-            raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+            raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
         check_text(part or "")
     if (property_id is None and name is None) or "propertyvalue" not in parts:
-        raise UnusableError(Code.INVALID_PROPERTIES, _SHAPE)
+        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
     return PropertyRef(property_id, name), parts["propertyvalue"]

@@ -1,1 +1,4 @@
-"""Singer messages in: lines, JSON as taps really write it, and BATCH files."""
+"""Singer messages in: lines, JSON as taps write it, BATCH files.
+
+What a message means for a run belongs to `target`.
+"""

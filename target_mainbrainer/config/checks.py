@@ -1,0 +1,178 @@
+"""What is wrong with a configuration, in plain sentences that never repeat a value."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import typing as t
+import uuid
+from urllib.parse import urlsplit
+
+import phonenumbers
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from target_mainbrainer.config.addresses import is_loopback
+from target_mainbrainer.config.limits import DEFAULT_API_URL
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jsonschema import ValidationError
+
+ENVIRONMENT_PREFIX = "TARGET_MAINBRAINER_"
+
+
+def check_config(
+    config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any], builtin: bool = False
+) -> Iterator[str]:
+    """Say in plain sentences what is wrong with a configuration; no value is ever repeated.
+
+    Args:
+        config: The configuration as given, or with its defaults filled in.
+        schema: The JSON schema to hold it to: `SETTINGS`, or that and the SDK's own settings.
+        builtin: Let settings pass that are not in the schema: the SDK's own, checked before.
+    """
+    given = {name: value for name, value in config.items() if value not in ("", None)}
+    if builtin:
+        given = {name: value for name, value in given.items() if name in schema["properties"]}
+    errors = list(DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(given))
+    for error in errors:
+        yield from _sentences(error)
+    if not errors:
+        yield from _contradictions(given)
+        yield from _bad_values(given)
+
+
+def check_environment(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Say which variables cannot be read as the kind of value that their setting is.
+
+    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
+    >>> list(check_environment({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
+    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
+    """
+    for name, setting in schema["properties"].items():
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+        kinds = set(setting.get("type", ())) & {"integer", "object", "array"}
+        if variable not in environ or not kinds:
+            continue
+        try:
+            int(environ[variable]) if "integer" in kinds else json.loads(environ[variable])
+        except ValueError:
+            form = "" if "integer" in kinds else ", written as JSON"
+            yield f"Setting '{variable}' must be {_KINDS[kinds.pop()]}{form}."
+
+
+_KINDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Turn one finding of the schema's into sentences that name the setting, not its value."""
+    where = ".".join(str(step) for step in error.absolute_path)
+    wanted: t.Any = error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            schema: t.Any = error.schema
+            known = list(schema["properties"])
+            given: t.Any = error.instance
+            for name in sorted(set(given) - set(known)):
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                place = f" in '{where}'" if where else ""
+                yield f"There is no setting '{name}'{place}.{hint}"
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            names = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+            yield f"Setting '{where}' must be {names}."
+        case "enum":
+            names = " or ".join(f"'{name}'" for name in wanted if name is not None)
+            yield f"Setting '{where}' must be {names}."
+        case "minimum":
+            yield f"Setting '{where}' must be at least {wanted}."
+        case "maximum":
+            yield f"Setting '{where}' must be at most {wanted}."
+        case "minProperties" | "maxProperties":
+            yield f"Setting '{where}' must name a 'property_name' or a 'property_id', not both."
+        case _:
+            yield f"Setting '{where}' does not fit ({error.validator})."
+
+
+def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
+    trio = ("username", "password", "private_token")
+    some = [name for name in trio if name in given]
+    if "access_token" in given and some:
+        yield (
+            f"Settings 'access_token' and '{some[0]}' are two kinds of credentials. Set "
+            "'access_token', or all of 'username', 'password' and 'private_token'."
+        )
+    elif "access_token" not in given and "sandbox_path" not in given and len(some) < len(trio):
+        only = f"only {_listed(some)} {'is' if len(some) == 1 else 'are'} set" if some else ""
+        yield (
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
+            f"; {only or 'none is set'}. To try a load without an account, set 'sandbox_path'."
+        )
+    if "sandbox_path" in given:
+        for name in ("api_url", "auth_url"):
+            if given.get(name, DEFAULT_API_URL) != DEFAULT_API_URL:
+                yield (
+                    f"Settings 'sandbox_path' and '{name}' contradict each other: a sandbox has "
+                    "an address of its own. Remove one of them."
+                )
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
+
+
+def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    for name in ("api_url", "auth_url"):
+        if name in given:
+            yield from _bad_url(name, given[name])
+    code = given.get("default_country_code")
+    if code is not None and code not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        yield f"Setting 'default_country_code' is {code}, which is no country's calling code."
+    own = given.get("streams", {})
+    places = [("", given), *((f"streams.{stream}.", values) for stream, values in own.items())]
+    for prefix, values in places:
+        if values.get("list_id") and not is_uuid(values["list_id"]):
+            yield f"Setting '{prefix}list_id' is not a UUID."
+        for column, use in (values.get("field_map") or {}).items():
+            if isinstance(use, dict) and not is_uuid(use.get("property_id", _ANY_UUID)):
+                yield f"Setting '{prefix}field_map.{column}.property_id' is not a UUID."
+
+
+_ANY_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a UUID in the usual spelling, hyphens included.
+
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
+    True
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
+    False
+    """
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _bad_url(name: str, url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
+    elif parts.username or parts.password:
+        yield f"Setting '{name}' holds a user name or password. Use the settings for credentials."
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        yield (
+            f"Setting '{name}' is plain http, which would send the token and the contacts "
+            "unencrypted. Use https; http is accepted for a loopback address only."
+        )

@@ -1,0 +1,339 @@
+"""The settings' JSON schema: the one source of names, kinds, defaults and descriptions.
+
+`--about`, the docs, `meltano.yml` and the plugin file follow it, and the tests hold them to it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from singer_sdk import typing as th
+
+from target_mainbrainer.config.limits import (
+    ADVISED_BATCH_SIZE,
+    DEFAULT_API_URL,
+    MAX_BATCH_SIZE,
+    PLANS,
+    ConfirmBatches,
+    DeletedRecords,
+    InvalidIdentifiers,
+    NullValues,
+    UnmappedColumns,
+    WriteMode,
+)
+
+
+def _choices(literal: object) -> list[str]:
+    return list(t.get_args(literal))
+
+
+class _Bounded(th.IntegerType):
+    """An integer within bounds."""
+
+    def __init__(self, minimum: int, maximum: int | None = None) -> None:
+        super().__init__(minimum=minimum, maximum=maximum)
+
+
+_FIELD_MAP = th.ObjectType(
+    additional_properties=th.CustomType(
+        {
+            "type": ["string", "object", "null"],
+            "properties": {
+                "property_id": {"type": "string"},
+                "property_name": {"type": "string"},
+            },
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }
+    )
+)
+
+SETTINGS = th.PropertiesList(
+    # Account
+    th.Property(
+        "access_token",
+        th.StringType,
+        secret=True,
+        title="Access token",
+        description=(
+            "Bearer token or API key of the MainBrainer account. Set either this, or all of "
+            "`username`, `password` and `private_token`."
+        ),
+    ),
+    th.Property(
+        "username",
+        th.StringType,
+        title="User name",
+        description="E-mail address of the account, exchanged for a token at `auth_url`.",
+    ),
+    th.Property(
+        "password",
+        th.StringType,
+        secret=True,
+        title="Password",
+        description="Password of the account.",
+    ),
+    th.Property(
+        "private_token",
+        th.StringType,
+        secret=True,
+        title="Private token",
+        description=(
+            "Private token of the account, from MainBrainer's Configuration > API Documentation "
+            "> Private Token."
+        ),
+    ),
+    th.Property(
+        "auth_url",
+        th.StringType,
+        title="Token URL",
+        description=(
+            "Full URL at which a token is created. Default: `{api_url}/token`. MainBrainer's "
+            "public pages print the path but not the host."
+        ),
+    ),
+    th.Property(
+        "token_validity",
+        th.StringType(allowed_values=["Default", "ShortLive", "LongLive"]),
+        default="Default",
+        title="Token validity",
+        description="Kind of token asked for. How long each kind lives is not documented.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default=DEFAULT_API_URL,
+        title="API URL",
+        description=(
+            "Address of the CRM API. Plain http is accepted for a loopback address only, and "
+            "redirects are never followed."
+        ),
+    ),
+    th.Property(
+        "sandbox_path",
+        th.StringType,
+        title="Sandbox file",
+        description=(
+            "A file: run against a local sandbox that is kept in it. Needs no account, and "
+            "nothing leaves the machine. Needs the extra `sandbox`."
+        ),
+    ),
+    th.Property(
+        "user_agent",
+        th.StringType,
+        title="User-Agent",
+        description="User-Agent header of every request. Default: `target-mainbrainer/<version>`.",
+    ),
+    # Contacts
+    th.Property(
+        "list_id",
+        th.StringType,
+        title="List ID",
+        description=(
+            "UUID of the list the contacts are put in. Without it MainBrainer puts them under "
+            "All contacts."
+        ),
+    ),
+    th.Property(
+        "webhook_url",
+        th.StringType,
+        title="Webhook URL",
+        description="Passed on with every batch; MainBrainer reports there what became of it.",
+    ),
+    th.Property(
+        "field_map",
+        _FIELD_MAP,
+        default={},
+        title="Field map",
+        description=(
+            "What each column is: a contact field (`contact_id`, `mobile`, "
+            "`mobile_country_code`, `mobile_number`, `email`, `mobile_opt_in`, `email_opt_in`, "
+            "`list_id`), any other text as a property's name, "
+            '`{"property_name": "..."}`, `{"property_id": "<uuid>"}`, or null for a column that '
+            "is never sent (`__NULL__` in `meltano.yml`, because Meltano loses a null)."
+        ),
+    ),
+    th.Property(
+        "streams",
+        th.ObjectType(
+            additional_properties=th.ObjectType(
+                th.Property("list_id", th.StringType),
+                th.Property("webhook_url", th.StringType),
+                th.Property("field_map", _FIELD_MAP),
+                th.Property(
+                    "unmapped_columns", th.StringType(allowed_values=_choices(UnmappedColumns))
+                ),
+                additional_properties=False,
+            )
+        ),
+        default={},
+        title="Streams",
+        description=(
+            "Stream name -> its own `list_id`, `webhook_url`, `field_map` and "
+            "`unmapped_columns`; each takes the place of the setting of the same name."
+        ),
+    ),
+    th.Property(
+        "unmapped_columns",
+        th.StringType(allowed_values=_choices(UnmappedColumns)),
+        default="property",
+        title="Unmapped columns",
+        description=(
+            "Columns that are no contact field and not in `field_map`: sent as a `property` of "
+            "their own name, or `ignore`d."
+        ),
+    ),
+    th.Property(
+        "default_country_code",
+        _Bounded(1, 999),
+        title="Default country code",
+        description=(
+            "Country calling code, such as 47, of mobile numbers that are written without one."
+        ),
+    ),
+    th.Property(
+        "invalid_identifiers",
+        th.StringType(allowed_values=_choices(InvalidIdentifiers)),
+        default="reject",
+        title="Invalid identifiers",
+        description=(
+            "A mobile number or e-mail address that cannot be one: `reject` the contact, or "
+            "`drop` the value and keep the contact if an identity is left."
+        ),
+    ),
+    th.Property(
+        "null_values",
+        th.StringType(allowed_values=_choices(NullValues)),
+        default="omit",
+        title="Null values",
+        description=(
+            "A property whose value is null: `omit` it, which leaves the CRM's value alone, or "
+            "`clear` it by sending an empty value. An identifier is never sent empty."
+        ),
+    ),
+    th.Property(
+        "deleted_records",
+        th.StringType(allowed_values=_choices(DeletedRecords)),
+        default="skip",
+        title="Deleted records",
+        description=(
+            "A record whose `_sdc_deleted_at` is set: `skip` it, or `opt_out`, which sends both "
+            "opt-ins as false and nothing else."
+        ),
+    ),
+    # Delivery
+    th.Property(
+        "write_mode",
+        th.StringType(allowed_values=_choices(WriteMode)),
+        default="batch",
+        title="Write mode",
+        description=(
+            "`batch`, or `single`: each contact goes alone to `/contacts/insertupdate`; slow, but "
+            "the answer is about that one contact."
+        ),
+    ),
+    th.Property(
+        "batch_size_rows",
+        _Bounded(1, MAX_BATCH_SIZE),
+        default=ADVISED_BATCH_SIZE,
+        title="Batch size",
+        description=(
+            "Most contacts in one request, 1 to 1000. MainBrainer advises 100 or fewer and "
+            "allows 1000."
+        ),
+    ),
+    th.Property(
+        "max_concurrent_requests",
+        _Bounded(1, 64),
+        default=24,
+        title="Requests in flight",
+        description=(
+            "Most requests in flight at once, 1 to 64. The largest plan needs 20 when a request "
+            "takes one second; the rest makes up for what takes longer."
+        ),
+    ),
+    th.Property(
+        "rate_limit_plan",
+        th.StringType(allowed_values=list(PLANS)),
+        default="freemium",
+        title="Plan",
+        description=(
+            "Plan of the account, for its limits: `freemium` 100, `starter` 150, `pro` 200 "
+            "requests in 10 seconds, and 250,000, 500,000, 1,000,000 a day."
+        ),
+    ),
+    th.Property(
+        "rate_limit_requests",
+        _Bounded(0),
+        title="Requests in 10 seconds",
+        description=(
+            "Own number of requests in 10 seconds instead of the plan's; 0 switches pacing off."
+        ),
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        _Bounded(1),
+        default=60,
+        title="Request timeout",
+        description="Seconds to wait for an answer before a request counts as lost.",
+    ),
+    th.Property(
+        "retry_max_seconds",
+        _Bounded(0),
+        default=600,
+        title="Retry limit",
+        description="Seconds after which one request is given up, all its tries together.",
+    ),
+    # Outcomes
+    th.Property(
+        "confirm_batches",
+        th.StringType(allowed_values=_choices(ConfirmBatches)),
+        default="report",
+        title="Confirm batches",
+        description=(
+            "An accepted batch is only queued. `report`: what became of it is asked for and "
+            "counted in the summary; `require`: STATE waits for it; `none`: it is not asked for."
+        ),
+    ),
+    th.Property(
+        "confirm_timeout_seconds",
+        _Bounded(0),
+        default=120,
+        title="Confirmation timeout",
+        description="Seconds to wait at the end of the run for batches still being processed.",
+    ),
+    th.Property(
+        "rejects_path",
+        th.StringType,
+        title="Rejects file",
+        description=(
+            "File that rejected records are appended to, as a Singer stream that can be "
+            "corrected and loaded again. It holds personal data."
+        ),
+    ),
+    th.Property(
+        "max_rejects",
+        _Bounded(0),
+        title="Most rejections",
+        description=(
+            "Above this number of rejected records the run fails. Default: 0, or no limit when "
+            "`rejects_path` is set."
+        ),
+    ),
+    th.Property(
+        "report_path",
+        th.StringType,
+        title="Report file",
+        description="File that the run's summary is written to as JSON.",
+    ),
+    # Ours instead of the SDK's own, which would also promise `append-only` and `overwrite`.
+    th.Property(
+        "load_method",
+        th.StringType(allowed_values=["upsert"]),
+        default="upsert",
+        title="Load method",
+        description="Contacts are always upserted.",
+    ),
+    additional_properties=False,
+).to_dict()

@@ -1,0 +1,347 @@
+"""From record to contact: compiled once per stream, then one pass over each record.
+
+Nothing is lost and nothing is made up on the way: a record becomes a contact, or a rejection
+that says why not, or is left out because it was deleted in the source.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from functools import partial
+
+from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping import hints
+from target_mainbrainer.mapping.columns import (
+    DELETED_AT,
+    IDENTIFIERS,
+    UNANNOUNCED_METADATA,
+    ContactField,
+    is_deleted,
+    listed,
+    roles_of,
+    shown,
+)
+from target_mainbrainer.mapping.identifiers import (
+    parse_contact_id,
+    parse_country_code,
+    parse_email,
+    parse_list_id,
+    parse_mobile,
+    parse_national_number,
+)
+from target_mainbrainer.mapping.values import (
+    PLAIN_WRITERS,
+    InvalidValueError,
+    parse_consent,
+    parse_property_fields,
+    property_text,
+)
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_mainbrainer.config.settings import StreamSettings
+    from target_mainbrainer.mapping.columns import ColumnRole
+
+Record: t.TypeAlias = "dict[str, t.Any]"
+_T = t.TypeVar("_T")
+
+
+class Omitted(enum.Enum):
+    """A record that becomes no contact, as the settings say."""
+
+    DELETED = "deleted"
+
+
+class _RefusedError(Exception):
+    """Carries a rejection out of the pass over a record."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.code)
+        self.rejection = rejection
+
+
+def compile_mapping(
+    stream: str,
+    schema: Mapping[str, t.Any],
+    key_properties: Sequence[str],
+    settings: StreamSettings,
+    *,
+    on_drop: Callable[[Rejection], None] | None = None,
+) -> StreamMapping:
+    """Decide what every column of a stream is.
+
+    Args:
+        stream: The stream's name, for messages.
+        schema: As announced; only the names of its properties count.
+        key_properties: What the stream's records are told apart by.
+        settings: Those that hold for this stream.
+        on_drop: Told of each identifier that is dropped from a contact that is kept, which
+            happens only with `invalid_identifiers: drop`.
+
+    Raises:
+        MappingError: The settings cannot be applied to the stream's columns.
+    """
+    properties = schema.get("properties")
+    columns = tuple(properties) if isinstance(properties, dict) else ()
+    roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
+    mapping = StreamMapping(stream, roles, settings, on_drop)
+    is_open = schema.get("additionalProperties", True) is not False
+    mapping.summary = hints.summary_of(roles)
+    if key_properties:
+        mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
+    mapping.warnings = hints.warnings_of(stream, roles, settings.field_map, is_open=is_open)
+    mapping.hints = hints.hints_of(stream, roles, settings.field_map)
+    mapping.sensitive_columns = hints.sensitive_columns_of(roles)
+    return mapping
+
+
+class StreamMapping:
+    """What the columns of one stream become.
+
+    A column that comes without having been announced is treated as if it had been.
+
+    Attributes:
+        summary: How every column is used, in lines for the log.
+        warnings: What a person should look at before anything is sent.
+        hints: Columns that may identify contacts, and how to map them.
+        telling_columns: Columns whose very numbers tell who somebody is; no log shows them.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        roles: Mapping[str, ColumnRole],
+        settings: StreamSettings,
+        on_drop: Callable[[Rejection], None] | None = None,
+    ) -> None:
+        self.summary: list[str] = []
+        self.warnings: list[str] = []
+        self.hints: list[str] = []
+        self.sensitive_columns: frozenset[str] = frozenset()
+        self._stream = stream
+        self._settings = settings
+        self._on_drop = on_drop
+        silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - roles.keys()
+        self._columns = silent.union(roles)
+        self._wider: dict[frozenset[str], StreamMapping | Rejection] = {}
+        self._roles = roles
+        column_of = {
+            role: column for column, role in roles.items() if isinstance(role, ContactField)
+        }
+        self._array = column_of.get(ContactField.PROPERTIES)
+        self._clears = settings.null_values == "clear"
+        self._refs: dict[str, PropertyRef | None] = dict.fromkeys(silent)
+        for column, role in roles.items():
+            self._refs[column] = role if isinstance(role, PropertyRef) else None
+        self._identified_by = [
+            column
+            for column, role in roles.items()
+            if isinstance(role, ContactField) and role in IDENTIFIERS
+        ]
+        self._contact_id = _reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
+        self._mobile = _mobile_reader(column_of, settings.default_country_code)
+        self._email = _reader(column_of.get(ContactField.EMAIL), parse_email)
+        self._mobile_opt_in = _reader(column_of.get(ContactField.MOBILE_OPT_IN), parse_consent)
+        self._email_opt_in = _reader(column_of.get(ContactField.EMAIL_OPT_IN), parse_consent)
+        self._list_id = _reader(column_of.get(ContactField.LIST_ID), parse_list_id)
+
+    def map_record(self, record: Record) -> Contact | Rejection | Omitted:
+        """Make a contact of a record, or say why it cannot be one.
+
+        Never raises, whatever the record holds, and never changes it.
+        """
+        if not record.keys() <= self._columns:
+            wider = self._with_columns_of(record)
+            return wider if isinstance(wider, Rejection) else wider.map_record(record)
+        try:
+            if record.get(DELETED_AT) is not None and is_deleted(record):
+                return self._deleted(record)
+            contact_id, mobile, email, dropped = self._identify(record)
+            mobile_opt_in = self._mobile_opt_in(record)
+            email_opt_in = self._email_opt_in(record)
+            if dropped:
+                # The CRM may have another number or address there, to which nobody consented.
+                mobile_opt_in = mobile_opt_in and (None if "mobile" in dropped else True)
+                email_opt_in = email_opt_in and (None if "email" in dropped else True)
+            properties = self._properties(record)
+            list_id = self._list_id(record)
+        except _RefusedError as refused:
+            return refused.rejection
+        return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
+
+    def _deleted(self, record: Record) -> Contact | Omitted:
+        if self._settings.deleted_records == "skip":
+            return Omitted.DELETED
+        contact_id, mobile, email, _ = self._identify(record)
+        return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
+
+    def _identify(
+        self, record: Record
+    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
+        """Return what identifies the contact, and the names of what had to be dropped."""
+        try:
+            contact_id = self._contact_id(record)
+            mobile = self._mobile(record)
+            email = self._email(record)
+        except _RefusedError:
+            if self._settings.invalid_identifiers == "reject":
+                raise
+            return self._identify_by_the_rest(record)
+        if contact_id is None and mobile is None and email is None:
+            raise _RefusedError(self._nobody())
+        return contact_id, mobile, email, ()
+
+    def _identify_by_the_rest(
+        self, record: Record
+    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
+        contact_id = self._contact_id(record)
+        mobile = email = None
+        dropped: dict[str, Rejection] = {}
+        try:
+            mobile = self._mobile(record)
+        except _RefusedError as refused:
+            dropped["mobile"] = refused.rejection
+        try:
+            email = self._email(record)
+        except _RefusedError as refused:
+            dropped["email"] = refused.rejection
+        if contact_id is None and mobile is None and email is None:
+            raise _RefusedError(next(iter(dropped.values())))
+        if self._on_drop is not None:
+            for rejection in dropped.values():
+                self._on_drop(rejection)
+        return contact_id, mobile, email, tuple(dropped)
+
+    def _nobody(self) -> Rejection:
+        if not self._identified_by:
+            return Rejection(
+                RejectionCode.NO_IDENTITY, "No column of the stream can identify a contact."
+            )
+        are = "are" if len(self._identified_by) > 1 else "is"
+        columns = f"column{'s' if are == 'are' else ''} {listed(self._identified_by)}"
+        reason = f"Nothing identifies the contact: {columns} {are} empty."
+        return Rejection(RejectionCode.NO_IDENTITY, reason)
+
+    def _properties(self, record: Record) -> dict[PropertyRef, str]:
+        properties: dict[PropertyRef, str] = {}
+        refs = self._refs
+        column = ""
+        try:
+            for column, value in record.items():
+                if (ref := refs[column]) is None:
+                    continue
+                if value is None:
+                    if self._clears:
+                        properties[ref] = ""
+                elif type(value) is str and value.isascii():
+                    properties[ref] = value
+                else:
+                    properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
+        except InvalidValueError as unusable:
+            raise _refusal(column, unusable) from None
+        if self._array is not None and (array := record.get(self._array)) is not None:
+            self._add_array(self._array, array, properties)
+        return properties
+
+    def _add_array(self, column: str, array: object, properties: dict[PropertyRef, str]) -> None:
+        """Add properties that come in the API's own shape.
+
+        A property that gets two values in one record is refused: which one counts would be a
+        guess.
+        """
+        texts = {ref.address: text for ref, text in properties.items()}
+        for ref, value in _of_column(column, parse_property_fields, array):
+            if value is None and not self._clears:
+                continue
+            text = "" if value is None else _of_column(column, property_text, value)
+            if texts.setdefault(ref.address, text) != text:
+                reason = f"Column '{shown(column)}' gives a second value to one property."
+                raise _RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
+            properties[ref] = text
+
+    def _with_columns_of(self, record: Record) -> StreamMapping | Rejection:
+        """Return the mapping that knows a record's unannounced columns, too."""
+        unannounced = record.keys() - self._columns
+        if not all(isinstance(column, str) for column in unannounced):
+            reason = "The record has a column whose name is not a text."
+            return Rejection(RejectionCode.UNUSABLE_COLUMNS, reason)
+        key = frozenset(unannounced)
+        if key not in self._wider:
+            if len(self._wider) >= _MOST_WIDER:
+                self._wider.clear()
+            self._wider[key] = self._widened(sorted(unannounced))
+        return self._wider[key]
+
+    def _widened(self, unannounced: list[str]) -> StreamMapping | Rejection:
+        settings = self._settings
+        columns = [*self._roles, *unannounced]
+        try:
+            roles = roles_of(self._stream, columns, settings.field_map, settings.unmapped_columns)
+        except MappingError as error:
+            return Rejection(RejectionCode.UNUSABLE_COLUMNS, str(error))
+        return StreamMapping(self._stream, roles, settings, self._on_drop)
+
+
+_MOST_WIDER = 100
+"""Remember so many sets of unannounced columns; a stream rarely has more than two."""
+
+
+def _of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
+    """Return what a column's value means; name the column if it means nothing."""
+    try:
+        return parse(value)
+    except InvalidValueError as unusable:
+        raise _refusal(column, unusable) from None
+
+
+def _refusal(column: str, unusable: InvalidValueError) -> _RefusedError:
+    reason = f"Column '{shown(column)}' {unusable.what}."
+    return _RefusedError(Rejection(unusable.code, reason))
+
+
+_Reader: t.TypeAlias = "Callable[[Record], _T | None]"
+
+
+def _reader(column: str | None, parse: Callable[[object], _T | None]) -> _Reader[_T]:
+    """Return a function that reads one field of a contact from its column, if it has one."""
+    if column is None:
+        return _absent
+
+    def read(record: Record) -> _T | None:
+        value = record.get(column)
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except InvalidValueError as unusable:
+            raise _refusal(column, unusable) from None
+
+    return read
+
+
+def _absent(_record: Record) -> None:
+    return None
+
+
+def _mobile_reader(
+    column_of: Mapping[ContactField, str], default_country_code: int | None
+) -> _Reader[Mobile]:
+    if (whole := column_of.get(ContactField.MOBILE)) is not None:
+        return _reader(whole, partial(parse_mobile, default_country_code=default_country_code))
+    number_column = column_of.get(ContactField.MOBILE_NUMBER)
+    read_code = _reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code)
+    if number_column is None:
+        return _absent
+
+    def read(record: Record) -> Mobile | None:
+        value = record.get(number_column)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        code = read_code(record) or default_country_code
+        return _of_column(number_column, partial(parse_national_number, country_code=code), value)
+
+    return read

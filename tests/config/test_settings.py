@@ -1,0 +1,193 @@
+"""The settings say in plain words what is wrong with them, and never repeat a value."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from target_mainbrainer.config.checks import check_config
+from target_mainbrainer.config.limits import PLANS, Plan
+from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.config.settings import Settings
+from target_mainbrainer.errors import SettingsError
+
+TOKEN = {"access_token": "made-up-token"}
+
+
+def problems(**config: t.Any) -> list[str]:
+    return list(check_config(config, schema=SETTINGS))
+
+
+def test_every_setting_is_titled_and_described() -> None:
+    for name, setting in SETTINGS["properties"].items():
+        assert setting.get("title"), name
+        assert setting.get("description"), name
+
+
+def test_what_opens_a_door_is_secret() -> None:
+    secrets = {name for name, s in SETTINGS["properties"].items() if s.get("secret")}
+    assert secrets == {"access_token", "password", "private_token"}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param(
+            {},
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; none "
+            "is set. To try a load without an account, set 'sandbox_path'.",
+            id="no credentials",
+        ),
+        pytest.param(
+            {"username": "ola@example.com"},
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; only "
+            "'username' is set. To try a load without an account, set 'sandbox_path'.",
+            id="half the credentials",
+        ),
+        pytest.param(
+            TOKEN | {"password": "made up"},
+            "Settings 'access_token' and 'password' are two kinds of credentials. Set "
+            "'access_token', or all of 'username', 'password' and 'private_token'.",
+            id="two kinds of credentials",
+        ),
+        pytest.param(
+            {"sandbox_path": "crm.db", "api_url": "https://crm.example.com"},
+            "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an "
+            "address of its own. Remove one of them.",
+            id="sandbox and a server",
+        ),
+        pytest.param(
+            {"acces_token": "made up", "sandbox_path": "crm.db"},
+            "There is no setting 'acces_token'. Did you mean 'access_token'?",
+            id="misspelt",
+        ),
+        pytest.param(
+            TOKEN | {"streams": {"people": {"lst_id": "x"}}},
+            "There is no setting 'lst_id' in 'streams.people'. Did you mean 'list_id'?",
+            id="misspelt in a stream",
+        ),
+        pytest.param(
+            TOKEN | {"batch_size_rows": 1001},
+            "Setting 'batch_size_rows' must be at most 1000.",
+            id="above the API's limit",
+        ),
+        pytest.param(
+            {"access_token": 12345},
+            "Setting 'access_token' must be a text.",
+            id="a secret of the wrong kind is not repeated",
+        ),
+        pytest.param(
+            TOKEN | {"load_method": "append-only"},
+            "Setting 'load_method' must be 'upsert'.",
+            id="only upsert",
+        ),
+        pytest.param(
+            TOKEN | {"list_id": "3fa85f64-5717-4562-b3fc-123123d23dds"},
+            "Setting 'list_id' is not a UUID.",
+            id="bad uuid",
+        ),
+        pytest.param(
+            TOKEN | {"streams": {"people": {"field_map": {"zip": {"property_id": "12"}}}}},
+            "Setting 'streams.people.field_map.zip.property_id' is not a UUID.",
+            id="bad uuid in a stream's field map",
+        ),
+        pytest.param(
+            TOKEN | {"field_map": {"zip": {"property_id": "12", "property_name": "zip"}}},
+            "Setting 'field_map.zip' must name a 'property_name' or a 'property_id', not both.",
+            id="id and name",
+        ),
+        pytest.param(
+            TOKEN | {"default_country_code": 999},
+            "Setting 'default_country_code' is 999, which is no country's calling code.",
+            id="impossible country code",
+        ),
+        pytest.param(
+            TOKEN | {"api_url": "http://crm.example.com"},
+            "Setting 'api_url' is plain http, which would send the token and the contacts "
+            "unencrypted. Use https; http is accepted for a loopback address only.",
+            id="plain http",
+        ),
+        pytest.param(
+            TOKEN | {"api_url": "crm.example.com"},
+            "Setting 'api_url' is not a URL; it should look like 'https://apicrm.mainbrainer.com'.",
+            id="no url",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(config: dict[str, t.Any], expected: str) -> None:
+    assert problems(**config) == [expected]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9"])
+def test_plain_http_may_go_to_loopback(host: str) -> None:
+    assert problems(**TOKEN, api_url=f"http://{host}") == []
+
+
+def test_empty_texts_count_as_absent() -> None:
+    """Meltano and shells leave an empty text behind for a variable that is not set."""
+    settings = Settings.from_config(TOKEN | {"username": "", "list_id": ""})
+    assert settings.username is None
+    assert settings.list_id is None
+
+
+def test_wrong_settings_do_not_become_settings() -> None:
+    with pytest.raises(SettingsError, match="Set either 'access_token'"):
+        Settings.from_config({})
+
+
+def test_secrets_stay_out_of_the_repr() -> None:
+    assert "made-up-token" not in repr(Settings.from_config(TOKEN))
+
+
+def test_a_streams_own_settings_take_the_place_of_the_shared_ones() -> None:
+    settings = Settings.from_config(
+        TOKEN
+        | {
+            "field_map": {"mail": "email"},
+            "unmapped_columns": "ignore",
+            "streams": {"people": {"field_map": {"phone": "mobile"}}},
+        }
+    )
+    assert settings.for_stream("people").field_map == {"phone": "mobile"}
+    assert settings.for_stream("people").unmapped_columns == "ignore"
+    assert settings.for_stream("others").field_map == {"mail": "email"}
+
+
+def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
+    """Meltano drops nulls inside an object, and the column would be sent after all."""
+    settings = Settings.from_config(
+        TOKEN
+        | {
+            "field_map": {"note": "__NULL__", "mail": "email"},
+            "streams": {"people": {"field_map": {"remark": "__NULL__"}}},
+        }
+    )
+    assert settings.for_stream("others").field_map == {"note": None, "mail": "email"}
+    assert settings.for_stream("people").field_map == {"remark": None}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param({}, PLANS["freemium"], id="the smallest plan by default"),
+        pytest.param({"rate_limit_plan": "pro"}, Plan(200, 1_000_000), id="pro"),
+        pytest.param({"rate_limit_requests": 7}, Plan(7, 250_000), id="own number"),
+        pytest.param({"rate_limit_requests": 0}, None, id="pacing off"),
+    ],
+)
+def test_the_plan_to_keep(config: dict[str, t.Any], expected: Plan | None) -> None:
+    assert Settings.from_config(TOKEN | config).plan == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param({}, 0, id="none without a file"),
+        pytest.param({"rejects_path": "r.singer"}, None, id="any number with a file"),
+        pytest.param({"rejects_path": "r.singer", "max_rejects": 3}, 3, id="as many as it says"),
+        pytest.param({"max_rejects": 3}, 3, id="as many as it says, without a file"),
+    ],
+)
+def test_how_many_rejections_a_run_may_have(config: dict[str, t.Any], expected: int) -> None:
+    assert Settings.from_config(TOKEN | config).rejects_allowed == expected

@@ -1,0 +1,198 @@
+"""A contact shows nothing of itself, and a merge is two upserts in a row."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts.identity import Identity, identifiers_of, identity_of, merge
+
+OLA = Contact(
+    contact_id=234567,
+    mobile=Mobile(47, 90812501),
+    email="ola@example.com",
+    mobile_opt_in=True,
+    email_opt_in=False,
+    properties={PropertyRef(None, "city"): "Oslo"},
+    list_id="3fa85f64-5717-4562-b3fc-2c963f66afa6",
+)
+
+
+def test_no_representation_shows_contact_data() -> None:
+    for shown in (
+        repr(OLA),
+        str(OLA),
+        f"{OLA}",
+        repr(list(OLA.__rich_repr__())),
+        repr(identity_of(OLA)),
+        repr(identity_of(Contact(mobile=OLA.mobile, email=OLA.email))),
+        repr(OLA.mobile),
+    ):
+        for value in ("234567", "90812501", "47", "ola", "Oslo", "3fa8", "True", "False"):
+            assert value not in shown
+
+
+@pytest.mark.parametrize(
+    ("contact", "identity"),
+    [
+        pytest.param(OLA, Identity(contact_id=234567), id="the id decides"),
+        pytest.param(
+            Contact(mobile=Mobile(47, 90812501), email="ola@example.com"),
+            Identity(None, Mobile(47, 90812501), "ola@example.com"),
+            id="mobile and e-mail together",
+        ),
+        pytest.param(Contact(email="a@b.example"), Identity(email="a@b.example"), id="e-mail"),
+        pytest.param(
+            Contact(mobile=Mobile(None, 7)), Identity(mobile=Mobile(None, 7)), id="mobile"
+        ),
+        pytest.param(Contact(email_opt_in=True), None, id="nothing"),
+    ],
+)
+def test_the_identity_is_what_the_crm_matches_on(
+    contact: Contact, identity: Identity | None
+) -> None:
+    assert identity_of(contact) == identity
+
+
+def test_what_may_be_one_person_shares_an_identifier() -> None:
+    """Case of an e-mail address and country code of a number may or may not count."""
+    assert identifiers_of(Contact(email=" Ola@Example.com")) == identifiers_of(
+        Contact(email="ola@example.COM")
+    )
+    assert identifiers_of(Contact(mobile=Mobile(47, 7))) == identifiers_of(
+        Contact(mobile=Mobile(None, 7))
+    )
+    assert set(identifiers_of(Contact(contact_id=7))).isdisjoint(
+        identifiers_of(Contact(mobile=Mobile(None, 7)))
+    )
+
+
+# Merging -----------------------------------------------------------------------------------
+
+CrmRecord: t.TypeAlias = "dict[str, t.Any]"
+
+
+def apply_upsert(records: list[CrmRecord], contact: Contact) -> None:
+    """Do what the API's pages say an upsert does (API note, sections 8.1 and 8.2).
+
+    A stand-in for the sandbox's own rules, to be imported here instead.
+    """
+    record = next((r for r in records if _matches(r, contact)), None)
+    if record is None:
+        record = {"contact_id": contact.contact_id, "properties": {}}
+        records.append(record)
+    if contact.mobile is not None:
+        record["number"] = contact.mobile.number
+        if contact.mobile.country_code is not None:
+            record["country_code"] = contact.mobile.country_code
+    for field in ("email", "mobile_opt_in", "email_opt_in", "list_id"):
+        if (value := getattr(contact, field)) is not None:
+            record[field] = value
+    for ref, text in contact.properties.items():
+        record["properties"][ref.address] = text
+
+
+def _matches(record: CrmRecord, contact: Contact) -> bool:
+    if contact.contact_id is not None:
+        return bool(record["contact_id"] == contact.contact_id)
+    code, number = contact.mobile or (None, None)
+    return (record.get("number"), record.get("email")) == (number, contact.email) and (
+        code is None or record.get("country_code") in (None, code)
+    )
+
+
+def crm_after(*contacts: Contact) -> list[CrmRecord]:
+    records: list[CrmRecord] = []
+    for contact in contacts:
+        apply_upsert(records, contact)
+    return records
+
+
+TEXTS = st.sampled_from(["", "Oslo", "Bergen"])
+REFS = st.builds(
+    PropertyRef, st.sampled_from([None, "ID-1", "id-1", "id-2"]), st.sampled_from(["city", "City"])
+)
+CONTACTS = st.builds(
+    Contact,
+    contact_id=st.sampled_from([None, 1, 2]),
+    mobile=st.none() | st.builds(Mobile, st.sampled_from([None, 47, 46]), st.sampled_from([5, 6])),
+    email=st.sampled_from([None, "ola@example.com", "kari@example.com"]),
+    mobile_opt_in=st.sampled_from([None, True, False]),
+    email_opt_in=st.sampled_from([None, True, False]),
+    properties=st.lists(st.tuples(REFS, TEXTS), unique_by=lambda item: item[0].address).map(dict),
+    list_id=st.sampled_from([None, "a", "b"]),
+).filter(lambda contact: identity_of(contact) is not None)
+
+
+def alike(contact: Contact, other: Contact) -> Contact:
+    """Return the other contact with the identity of the first."""
+    identity = identity_of(contact) or Identity()
+    contact_id, mobile, email = identity.contact_id, identity.mobile, identity.email
+    if contact_id is not None:
+        mobile, email = other.mobile, other.email
+    return Contact(
+        contact_id,
+        mobile,
+        email,
+        other.mobile_opt_in,
+        other.email_opt_in,
+        other.properties,
+        other.list_id,
+    )
+
+
+@given(CONTACTS, CONTACTS)
+def test_a_merge_does_what_two_upserts_in_a_row_do(earlier: Contact, other: Contact) -> None:
+    later = alike(earlier, other)
+    merged = merge(earlier, later)
+    assert crm_after(merged) == crm_after(earlier, later)
+    assert identity_of(merged) == identity_of(earlier)
+    assert set(identifiers_of(later)) <= set(identifiers_of(merged))
+
+
+@given(CONTACTS, CONTACTS, CONTACTS)
+def test_merging_is_associative(first: Contact, other: Contact, another: Contact) -> None:
+    second, third = alike(first, other), alike(first, another)
+    left = merge(merge(first, second), third)
+    right = merge(first, merge(second, third))
+    assert left == right
+    assert list(left.properties) == list(right.properties)
+
+
+@given(CONTACTS)
+def test_merging_with_itself_changes_nothing(contact: Contact) -> None:
+    assert merge(contact, contact) == contact
+
+
+@given(CONTACTS, CONTACTS)
+def test_the_last_word_is_spoken_last(earlier: Contact, other: Contact) -> None:
+    """So it counts, even if the CRM takes two references for one property."""
+    later = alike(earlier, other)
+    merged = list(merge(earlier, later).properties.items())
+    assert merged[len(merged) - len(later.properties) :] == list(later.properties.items())
+
+
+@given(st.lists(CONTACTS, max_size=6))
+def test_merging_what_the_crm_takes_for_different_people_apart_changes_nothing(
+    contacts: list[Contact],
+) -> None:
+    """Contacts that share a mobile or an e-mail, but not an identity, stay apart.
+
+    Only contacts without an id: with one, what the id stands for is known to the CRM alone.
+    """
+    contacts = [
+        Contact(None, c.mobile, c.email, c.mobile_opt_in, c.email_opt_in, c.properties)
+        for c in contacts
+        if (c.mobile or c.email) and (c.mobile is None or c.mobile.country_code == 47)
+    ]
+    waiting: dict[Identity, Contact] = {}
+    for contact in contacts:
+        identity = identity_of(contact)
+        assert identity is not None
+        known = waiting.get(identity)
+        waiting[identity] = contact if known is None else merge(known, contact)
+    assert crm_after(*waiting.values()) == crm_after(*contacts)

@@ -1,0 +1,258 @@
+"""At home in Meltano: real runs of a real tap, in projects made of the repository's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+
+from tests.messages import person, schema, state
+from tests.projects import BIN, LOADER, REPOSITORY, TOOLS, Project, needs_tools
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+
+pytestmark = needs_tools
+TAP = "tap-spreadsheets"
+IN_FILE = 12
+GOOD = 10
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """The repository's project, with a copy of the sample contacts."""
+    shutil.copytree(REPOSITORY / "demo", tmp_path / "demo")
+    return Project(tmp_path)
+
+
+def touch(project: Project, seconds: int, *lines: str) -> None:
+    """Make the file of contacts look changed, so that the tap reads it again."""
+    path = project.root / "demo" / "contacts.csv"
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    later = path.stat().st_mtime + seconds
+    os.utime(path, (later, later))
+
+
+def at(crm: RunningSandbox, **more: str) -> dict[str, str]:
+    """Settings as environment variables: an account at a MainBrainer that answers."""
+    account = {
+        "TARGET_MAINBRAINER_API_URL": crm.url,
+        "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token,
+    }
+    return account | more
+
+
+# The definition
+
+
+def flat(properties: dict[str, t.Any], prefix: str = "") -> dict[str, dict[str, t.Any]]:
+    """Return settings by name, with the members of objects whose members are known."""
+    found: dict[str, dict[str, t.Any]] = {}
+    for name, wanted in properties.items():
+        if (members := wanted.get("properties")) and "__else__" not in members:
+            found |= flat(members, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = wanted
+    return found
+
+
+def test_the_loader_is_declared_as_the_target_describes_itself() -> None:
+    command = [str(BIN / LOADER), "--about", "--format=json"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    about = json.loads(printed.stdout)
+    loader = yaml.safe_load((REPOSITORY / "meltano.yml").read_text())["plugins"]["loaders"][0]
+    assert loader["capabilities"] == about["capabilities"]
+
+    declared = {setting["name"]: setting for setting in loader["settings"]}
+    described = flat(about["settings"]["properties"])
+    assert declared.keys() == described.keys()
+    for name, wanted in described.items():
+        setting = declared[name]
+        choices = [option["value"] for option in setting.get("options", [])]
+        assert choices == wanted.get("enum", []), name
+        assert setting["kind"] == ("options" if choices else wanted.get("type", ["string"])[0])
+        assert setting.get("sensitive", False) is wanted.get("secret", False), name
+        assert setting["label"] == wanted["title"]
+        assert setting["description"] == wanted["description"]
+
+
+def test_meltano_finds_nothing_wrong_with_the_project(project: Project) -> None:
+    """Its own schema does not, and its commands neither warn nor rewrite the file."""
+    jsonschema = pytest.importorskip("jsonschema")
+    (schema,) = TOOLS.glob("meltano/lib/python*/site-packages/meltano/schemas/meltano.schema.json")
+    ours = yaml.safe_load((REPOSITORY / "meltano.yml").read_text())
+    # Singer has a word for it, but the schema of Meltano 4.4 does not know it yet.
+    ours["plugins"]["loaders"][0]["capabilities"].remove("validate-records")
+    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(ours)
+
+    commands = (
+        ("config", "list", LOADER, "--all"),
+        ("--environment=sandbox", "config", "list", LOADER),
+        ("--environment=prod", "config", "print", LOADER),
+        ("schedule", "list"),
+        ("job", "list"),
+    )
+    for command in commands:
+        ran = project.meltano(*command)
+        assert ran.code == 0, ran.log
+        assert ran.lines("[warning", "[error") == []
+    written = yaml.safe_load((project.root / "meltano.yml").read_text())
+    assert written == project.definition
+
+
+def test_the_target_describes_itself_through_meltano(project: Project) -> None:
+    ran = project.meltano("invoke", LOADER, "--about", "--format=json")
+    assert ran.code == 0, ran.log
+    assert json.loads(ran.out)["name"] == LOADER
+    assert ran.lines("[warning", "[error") == []
+
+
+def test_secrets_are_never_printed(project: Project) -> None:
+    secrets = {
+        f"TARGET_MAINBRAINER_{name}": f"made-up-{name.lower()}"
+        for name in ("ACCESS_TOKEN", "PASSWORD", "PRIVATE_TOKEN")
+    }
+    for command in (("config", "list", LOADER), ("config", "print", LOADER)):
+        ran = project.meltano(*command, **secrets)
+        assert ran.code == 0
+        assert "made-up" not in ran.out + ran.log
+
+
+# Runs
+
+
+def test_contacts_of_a_csv_file_arrive_and_a_second_run_inserts_none(project: Project) -> None:
+    first = project.run("contacts", "--full-refresh")
+    assert first.code == 0, first.log
+    counts = project.report()
+    assert (counts["read"], counts["inserted"], counts["rejected"]) == (IN_FILE, GOOD, 2)
+    assert counts["rejected_by_code"] == {"invalid_email": 1, "no_identity": 1}
+    contacts = {contact["properties"]["customer_no"]: contact for contact in project.contacts()}
+    assert contacts["1003"]["mobile_opt_in"] is True
+    assert contacts["1003"]["email"] is None
+    assert contacts["1006"]["mobile_opt_in"] is contacts["1006"]["email_opt_in"] is None
+    assert "note" not in contacts["1001"]["properties"], "Meltano loses nulls; '__NULL__' is one"
+
+    second = project.run("contacts", "--full-refresh")
+    assert second.code == 0, second.log
+    counts = project.report()
+    assert (counts["inserted"], counts["updated"]) == (0, GOOD)
+    assert len(project.contacts()) == GOOD
+
+
+def test_state_is_carried_from_run_to_run_also_after_a_failed_one(
+    project: Project, crm: RunningSandbox
+) -> None:
+    assert project.run("contacts", prod=True, **at(crm)).code == 0
+    bookmark = project.state(TAP, environment="prod")
+    assert bookmark["bookmarks"]["contacts"]
+
+    again = project.run("contacts", prod=True, **at(crm))
+    assert again.code == 0, again.log
+    assert project.report()["read"] == 0, "nothing has changed, so nothing is read"
+
+    touch(project, 60, "1013,Nora,Dahl,,nora.dahl@example.com,yes,,Bergen,,")
+    failed = project.run(
+        "contacts", prod=True, **at(crm) | {"TARGET_MAINBRAINER_ACCESS_TOKEN": "x"}
+    )
+    assert failed.code != 0
+    assert project.state(TAP, environment="prod") == bookmark
+
+    mended = project.run("contacts", prod=True, **at(crm))
+    assert mended.code == 0, mended.log
+    assert project.report()["read"] == IN_FILE + 1
+    assert len(crm.contacts()) == GOOD + 1
+    assert project.state(TAP, environment="prod") != bookmark
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_in"),
+    [
+        pytest.param({}, True, id="rejections are on file"),
+        pytest.param({"TARGET_MAINBRAINER_MAX_REJECTS": "1"}, False, id="more than are allowed"),
+        pytest.param({"TARGET_MAINBRAINER_REJECTS_PATH": ""}, False, id="no file for them"),
+        pytest.param({"TARGET_MAINBRAINER_ACCESS_TOKEN": "dead"}, False, id="a dead token"),
+        pytest.param({"TARGET_MAINBRAINER_LIST_ID": "no-uuid"}, False, id="a wrong setting"),
+        pytest.param({"TARGET_MAINBRAINER_API_URL": "http://127.0.0.1:9"}, False, id="no server"),
+    ],
+)
+def test_a_run_ends_non_zero_exactly_when_contacts_are_not_in(
+    project: Project,
+    crm: RunningSandbox,
+    environment: dict[str, str],
+    is_in: bool,
+) -> None:
+    """A rejected contact is in when it is on file: nothing is lost, and somebody is told."""
+    patience = {"TARGET_MAINBRAINER_RETRY_MAX_SECONDS": "1"}
+    ran = project.run("contacts", prod=True, **at(crm, **patience) | environment)
+    assert (ran.code == 0) is is_in, ran.log
+    assert "Traceback" not in ran.log
+    assert "example.com" not in ran.log, "a contact's data is in the log"
+    if not is_in:
+        assert ran.lines("[error", "ERROR"), "a failed run says why"
+
+
+def test_batches_that_are_not_confirmed_fail_the_run_if_so_asked(
+    project: Project, start_crm: Callable[..., RunningSandbox]
+) -> None:
+    crm = start_crm(faults=["fail"])
+    require = {"TARGET_MAINBRAINER_CONFIRM_BATCHES": "require"}
+    ran = project.run("contacts", prod=True, **at(crm, **require))
+    assert ran.code != 0
+    assert project.state(TAP, environment="prod") == {}
+
+
+def test_settings_come_through_environment_variables(project: Project, crm: RunningSandbox) -> None:
+    """Whole numbers, booleans and objects too, and they win over the file."""
+    field_map = {"phone": "mobile", "note": None, "city": {"property_name": "town"}}
+    ran = project.run(
+        "contacts",
+        prod=True,
+        **at(
+            crm,
+            TARGET_MAINBRAINER_BATCH_SIZE_ROWS="3",
+            TARGET_MAINBRAINER_VALIDATE_RECORDS="false",
+            TARGET_MAINBRAINER_UNMAPPED_COLUMNS="ignore",
+            TARGET_MAINBRAINER_STREAMS=json.dumps({"contacts": {"field_map": field_map}}),
+        ),
+    )
+    assert ran.code == 0, ran.log
+    assert sum(request.path == "/contacts/batch" for request in crm.requests()) == 4
+    properties = {name for contact in crm.contacts() for name in contact["properties"]}
+    assert properties >= {"town", "firstname"}
+    assert not properties & {"note", "interest", "customer_no"}
+
+
+FAILING_TAP = f"""#!{sys.executable}
+import sys
+if "--discover" in sys.argv:
+    print('{{"streams": []}}')
+    sys.exit()
+print('''{schema()}
+{person(1)}
+{state(bookmarks={"people": {"read": 1}})}
+{person(2)}''')
+sys.exit(3)
+"""
+
+
+def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Project) -> None:
+    """STATE goes as far as the tap had said, so that the next run reads on from there."""
+    tap = project.root / "tap.py"
+    tap.write_text(FAILING_TAP)
+    tap.chmod(0o755)
+    project.add_tap("tap-failing", executable=str(tap))
+    ran = project.run("tap-failing", LOADER)
+    assert ran.code != 0
+    assert project.report("people")["accepted"] == 2
+    assert project.state("tap-failing") == {"bookmarks": {"people": {"read": 1}}}

@@ -1,0 +1,76 @@
+"""What somebody reads in the morning: the summary, once, and what to look at."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tests.messages import person, schema, state
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import RunTarget
+
+PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
+
+
+def account(crm: RunningSandbox, **more: t.Any) -> dict[str, t.Any]:
+    return {"api_url": crm.url, "access_token": crm.token, "confirm_timeout_seconds": 3} | more
+
+
+def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(
+    run_target: RunTarget,
+) -> None:
+    ended = run_target(*PEOPLE[:-1], person(9, email="nobody@"))
+    assert ended.code == 1
+    assert ended.log.count("Rejected 1 of stream") == 1
+    assert ended.log.count("s waited for the limits") == 1
+
+
+def test_a_full_disk_does_not_cost_the_summary(run_target: RunTarget) -> None:
+    bad = [person(number, email="nobody@") for number in range(300)]
+    ended = run_target(schema(), *bad, rejects_path="/dev/full")
+    assert "No space left on device" in ended.error
+    assert ended.log.count("s waited for the limits") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding"),
+    [
+        ("fail", "MainBrainer says that 1 batch of 5 contacts"),
+        ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
+        ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
+    ],
+)
+def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], fault: str, finding: str
+) -> None:
+    crm = start_crm(faults=[fault], plan="unlimited")
+    ended = run_target(*PEOPLE, **account(crm, confirm_batches="report"))
+    assert ended.code == 0
+    assert ended.states == [{"bookmark": 1}]
+    assert ended.log.count(finding) == 1
+    assert "WARNING" in next(line for line in ended.log.splitlines() if finding in line)
+
+
+def test_metrics_count_the_records_that_were_read(run_target: RunTarget, tmp_path: Path) -> None:
+    ended = run_target(*PEOPLE, report_path=str(tmp_path / "report.json"))
+    assert '"metric":"record_count","value":5' in ended.log
+
+
+def test_a_server_that_is_away_is_not_said_to_ask_for_patience(run_target: RunTarget) -> None:
+    ended = run_target(*PEOPLE, api_url="http://127.0.0.1:9", retry_max_seconds=1)
+    assert ended.error.endswith("'retry_max_seconds' is 1.")
+
+
+def test_an_empty_input_leaves_a_report_too(run_target: RunTarget, tmp_path: Path) -> None:
+    """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
+    path = tmp_path / "report.json"
+    ended = run_target(report_path=str(path))
+    assert ended.code == 0
+    assert json.loads(path.read_text())["streams"] == {}

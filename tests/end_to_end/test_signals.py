@@ -1,0 +1,341 @@
+"""The target as a process: killed, stopped and cut off at any moment.
+
+Whatever happens, the last STATE written says no more than what the CRM has taken or what lies in
+the rejects file, and the process ends in time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+import pytest
+
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.messages import person, schema, state
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+PATCHED = """
+import sys
+from target_mainbrainer import sinks
+from target_mainbrainer.delivery import status_polling, workers
+from target_mainbrainer.target import TargetMainBrainer
+
+workers.STATE_INTERVAL_SECONDS = 0.02
+workers.TICK_SECONDS = 0.02
+workers.GRACE_SECONDS = float(sys.argv.pop(1))
+sinks.LONGEST_WAIT_SECONDS = 0.2
+status_polling.FIRST_LOOK_SECONDS = 0.02
+TargetMainBrainer.cli()
+"""
+"""The target with short intervals, so that nobody has to wait for what is due every 2 or 10 s."""
+
+PATIENCE = 60
+ROUNDS = 1
+"""How often each kind of end is tried; a campaign may set it higher."""
+
+
+@dataclass
+class Process:
+    """A running target."""
+
+    popen: subprocess.Popen[str]
+    rejects: Path
+    log: Path
+    states: list[int] = field(default_factory=list)
+
+    def feed(self, lines: Iterable[str]) -> None:
+        """Write lines to its standard input, from a thread, until it stops reading."""
+
+        def write() -> None:
+            stdin = t.cast("t.IO[str]", self.popen.stdin)
+            with contextlib.suppress(OSError, ValueError):
+                for line in lines:
+                    stdin.write(f"{line}\n")
+                stdin.flush()
+
+        threading.Thread(target=write, daemon=True).start()
+
+    def next_state(self) -> dict[str, t.Any]:
+        stdout = t.cast("t.IO[str]", self.popen.stdout)
+        assert select.select([stdout], [], [], PATIENCE)[0], "no STATE came"
+        written = t.cast("dict[str, t.Any]", json.loads(stdout.readline()))
+        self.states.append(written["bookmark"])
+        return written
+
+    def end(self) -> list[int]:
+        """Wait for the end, and return all bookmarks written."""
+        stdout = t.cast("t.IO[str]", self.popen.stdout)
+        whole = [line for line in stdout if line.endswith("}\n")]
+        self.states += [json.loads(line)["bookmark"] for line in whole]
+        self.popen.wait(PATIENCE)
+        return self.states
+
+    def on_file(self) -> set[int]:
+        """Return the ids of the records in the rejects file, half a line at the end left out."""
+        if not self.rejects.exists():
+            return set()
+        lines = self.rejects.read_text().splitlines(keepends=True)
+        messages = [json.loads(line) for line in lines if line.endswith("\n")]
+        return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
+
+
+Start: t.TypeAlias = "Callable[..., Process]"
+
+
+@pytest.fixture
+def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
+    """Start the target as a process of its own."""
+    running: list[Process] = []
+
+    def begin(*, grace: float = 30.0, **settings: t.Any) -> Process:
+        number = len(running)
+        rejects = tmp_path / f"rejects{number}.singer"
+        config = tmp_path / f"config{number}.json"
+        reach = {
+            "api_url": crm.url,
+            "access_token": crm.token,
+            "rate_limit_requests": 0,
+            "confirm_batches": "none",
+            "rejects_path": str(rejects),
+        }
+        config.write_text(json.dumps(reach | settings))
+        log = tmp_path / f"log{number}.txt"
+        with log.open("w") as stderr:
+            popen = subprocess.Popen(  # noqa: S603 - ours
+                [sys.executable, "-c", PATCHED, str(grace), "--config", str(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        running.append(Process(popen, rejects, log))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.popen.kill()
+        process.popen.wait()
+        for pipe in (process.popen.stdin, process.popen.stdout):
+            with contextlib.suppress(OSError):
+                t.cast("t.IO[str]", pipe).close()
+
+
+def endless(*, every: int = 20) -> Iterator[str]:
+    """People without end; some cannot be sent, some are refused, and STATE comes often."""
+    yield schema()
+    for n in range(1, 1_000_000):
+        kind = n % 50
+        if kind == 7:
+            yield person(n, email=None)
+        elif kind == 23:
+            yield person(n, email=f"bad{n}@example.com")
+        else:
+            yield person(n)
+        if n % every == 0:
+            yield state(bookmark=n)
+
+
+def is_behind(bookmark: int, crm: RunningSandbox, process: Process) -> bool:
+    """Tell whether every record before a STATE is in the CRM or in the rejects file."""
+    taken = {contact["email"] for contact in crm.contacts()}
+    kept = process.on_file()
+    return all(
+        n in kept or f"p{n}@example.com" in taken or f"bad{n}@example.com" in taken
+        for n in range(1, bookmark + 1)
+    )
+
+
+def wait_for_requests(crm: RunningSandbox) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not crm.requests():
+        assert time.monotonic() < deadline, "no request came"
+        time.sleep(0.05)
+
+
+TROUBLE = ["latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03"]
+
+
+@pytest.mark.parametrize("how", ["KILL", "TERM", "INT"])
+@pytest.mark.parametrize("mode", ["none", "require"])
+def test_state_is_never_ahead_whenever_the_process_ends(
+    start: Start, crm: RunningSandbox, how: str, mode: str
+) -> None:
+    """At moments nobody has chosen, again and again, from the first request on."""
+    crm.set_switches(refuse_email="bad")
+    dice = random.Random(f"{how} {mode}")  # noqa: S311 - no secret
+    written = 0
+    for under_way in (True, False) * ROUNDS:
+        crm.set_faults(*TROUBLE, seed=dice.randrange(1000))
+        process = start(batch_size_rows=10, confirm_batches=mode, max_concurrent_requests=8)
+        process.feed(endless())
+        if under_way:
+            process.next_state()
+        else:
+            wait_for_requests(crm)
+        time.sleep(dice.random() / 2)
+        process.popen.send_signal(getattr(signal, f"SIG{how}"))
+        states = process.end()
+        assert states == sorted(states)
+        assert is_behind(states[-1] if states else 0, crm, process)
+        assert process.popen.returncode == (-signal.SIGKILL if how == "KILL" else 1)
+        written += len(states)
+        if how != "KILL":
+            assert f"Ended by SIG{how}" in process.log.read_text()
+        crm.set_faults()
+        crm.reset()
+    assert written, "without any STATE this shows nothing"
+
+
+def test_what_a_killed_run_left_is_taken_up_by_the_next(
+    start: Start, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    """The second run appends to the same rejects file, which is then a valid Singer stream."""
+    crm.set_switches(refuse_email="bad")
+    rejects = tmp_path / "rejects.singer"
+    process = start(rejects_path=str(rejects))
+    process.feed(endless())
+    bookmark = process.next_state()["bookmark"]
+    process.popen.kill()
+    process.end()
+    with rejects.open("a") as file:
+        file.write('{"type": "RECORD", "stream": "people", "record": {"id": 9999, "em')
+    process = start(rejects_path=str(rejects))
+    lines = [schema()]
+    lines += [
+        person(n, email=None if n == bookmark + 3 else f"p{n}@example.com")
+        for n in range(bookmark + 1, bookmark + 101)
+    ]
+    process.feed([*lines, state(bookmark=bookmark + 100)])
+    assert process.next_state() == {"bookmark": bookmark + 100}
+    t.cast("t.IO[str]", process.popen.stdin).close()
+    process.end()
+    assert process.popen.returncode == 0
+    messages = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert {message["type"] for message in messages} == {"SCHEMA", "RECORD"}
+    assert messages[-1]["record"]["id"] == bookmark + 3
+    assert messages[-2]["type"] == "SCHEMA"
+
+
+def test_state_and_contacts_follow_while_the_tap_is_silent(
+    start: Start, crm: RunningSandbox
+) -> None:
+    """Part of a batch is sent after a while; nobody has to close the input for that."""
+    process = start()
+    process.feed([schema(), *(person(n) for n in range(1, 8)), state(bookmark=7)])
+    assert process.next_state() == {"bookmark": 7}
+    assert len(crm.contacts()) == 7
+    process.feed([person(8), state(bookmark=8)])
+    assert process.next_state() == {"bookmark": 8}
+
+
+@pytest.mark.parametrize("where", ["sending", "finishing", "confirming", "retrying", "silent"])
+def test_a_signal_is_heard_wherever_the_run_waits(
+    start: Start, crm: RunningSandbox, where: str
+) -> None:
+    faults = {
+        "sending": ["latency=0.5"],
+        "finishing": ["latency=1"],
+        "confirming": ["stuck:batch"],
+        "retrying": ["503"],
+        "silent": [],
+    }[where]
+    crm.set_faults(*faults)
+    mode = "require" if where == "confirming" else "none"
+    process = start(max_concurrent_requests=2, confirm_batches=mode)
+    lines = [schema(), *(person(n) for n in range(1, 2001)), state(bookmark=2000)]
+    process.feed(endless() if where == "sending" else lines)
+    wait_for_requests(crm)
+    if where in {"finishing", "confirming"}:
+        stdin = t.cast("t.IO[str]", process.popen.stdin)
+        time.sleep(1)
+        stdin.close()
+        time.sleep(0.5)
+    process.popen.send_signal(signal.SIGTERM)
+    process.end()
+    assert process.popen.returncode == 1
+    log = process.log.read_text()
+    assert "Ended by SIGTERM" in log
+    assert "undelivered" in log, "the summary comes all the same"
+    assert "Traceback" not in log
+
+
+def test_a_signal_and_a_closed_input_are_still_a_signal(start: Start, crm: RunningSandbox) -> None:
+    """Meltano closes the input of a loader that it stops."""
+    process = start()
+    process.feed([schema(), *(person(n) for n in range(50))])
+    time.sleep(0.1)
+    process.popen.send_signal(signal.SIGTERM)
+    t.cast("t.IO[str]", process.popen.stdin).close()
+    assert process.end() == []
+    assert process.popen.returncode in {1, -signal.SIGTERM}, "before or after it has set up"
+    assert len(crm.contacts()) <= 50
+
+
+def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, crm: RunningSandbox) -> None:
+    """What is in flight has so long to finish, and then the process goes without it."""
+    crm.set_faults("hang@3-99")
+    process = start(grace=1.0)
+    process.feed(endless())
+    process.next_state()
+    time.sleep(0.5)
+    process.popen.send_signal(signal.SIGTERM)
+    states = process.end()
+    assert process.popen.returncode == 1
+    assert is_behind(states[-1] if states else 0, crm, process)
+    assert "Ended by SIGTERM" in process.log.read_text()
+
+
+def test_a_second_signal_ends_at_once(start: Start, crm: RunningSandbox) -> None:
+    crm.set_faults("hang@3-99")
+    process = start(grace=10_000.0)
+    process.feed(endless())
+    process.next_state()
+    process.popen.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert process.popen.poll() is None, "it waits for what is in flight"
+    process.popen.send_signal(signal.SIGTERM)
+    process.end()
+    assert process.popen.returncode == 1
+
+
+def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: Start) -> None:
+    process = start()
+    process.feed(endless())
+    process.next_state()
+    t.cast("t.IO[str]", process.popen.stdout).close()
+    process.popen.wait(PATIENCE)
+    assert process.popen.returncode == 1
+    log = process.log.read_text()
+    assert "STATE cannot be written to standard output" in log
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+
+
+def test_a_dead_network_ends_the_run_with_state_where_it_should_be(
+    start: Start, crm: RunningSandbox
+) -> None:
+    crm.set_switches(refuse_email="bad")
+    process = start(retry_max_seconds=1, batch_size_rows=10)
+    process.feed(endless())
+    process.next_state()
+    crm.close()
+    states = process.end()
+    assert process.popen.returncode == 1
+    log = process.log.read_text()
+    assert "was given up after" in log
+    assert log.count(" ERROR ") <= 1
+    with RunningSandbox(crm.path) as again:
+        assert is_behind(states[-1] if states else 0, again, process)
