@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .tools/lowest
 
 # Meltano, and the taps that the tests try, each in an environment of its own.
 TOOLS := $(CURDIR)/.tools
@@ -21,7 +22,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system prove bench format clean
+.PHONY: help demo page test lint types docs tests system lowest prove bench format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,9 +63,10 @@ page: ## Show the sandbox of the demo in a browser
 
 test: lint types docs tests ## Everything that CI checks
 
-lint: $(READY) ## Style and format
+lint: $(READY) ## Style, format, and whether everything imported is declared
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry .
 
 types: $(READY) ## Static types
 	$(BIN)/mypy
@@ -78,6 +80,11 @@ tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 
 system: ## Chromium and PostgreSQL, for the tests that need them
 	@.ci/system
+
+lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox]' --group test
+	$(LOWEST)/bin/pytest -n auto --dist worksteal --ignore tests/end_to_end
 
 prove: $(READY) ## Measure requests, share of the plan, and memory (a quarter of an hour)
 	$(BIN)/python tools/prove.py isolation --bad 0.1

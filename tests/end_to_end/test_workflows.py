@@ -1,0 +1,53 @@
+"""The workflows run what they name, and the package says which Pythons they run it with."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+import typing as t
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+
+
+def steps() -> list[dict[str, t.Any]]:
+    loaded = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in WORKFLOWS]
+    return [step for flow in loaded for job in flow["jobs"].values() for step in job["steps"]]
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    """A tag can be moved to other code after it was looked at."""
+    used = [step["uses"] for step in steps() if "uses" in step]
+    assert len(used) > 5
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_no_checkout_leaves_its_credentials_behind() -> None:
+    checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_the_tests_run_with_the_pythons_that_the_package_names() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    (test,) = (path for path in WORKFLOWS if path.name == "test.yml")
+    jobs = yaml.safe_load(test.read_text(encoding="utf-8"))["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
+
+
+def test_no_file_names_the_host_of_a_registry() -> None:
+    """Where packages come from is the choice of the machine they are installed on."""
+    listed = subprocess.run(
+        ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"],  # noqa: S607
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.stdout.splitlines() == []
