@@ -1,4 +1,4 @@
-"""`TargetMainBrainer`: the Singer side of the target: settings, messages, STATE and signals.
+"""`TargetMainBrainer`: Singer messages, STATE and signals.
 
 What is overridden of the SDK, and why:
 
@@ -13,7 +13,6 @@ What is overridden of the SDK, and why:
 - `_process_schema_message`: a stream's new schema must not overtake the contacts of the old one.
 - `_process_activate_version_message`: there are no versions of contacts to activate.
 - `_write_state_message`: a closed standard output is an error that says what it means for STATE.
-- `invoke`, `cb_config`: a mistake of the user's ends in a sentence, not in a traceback.
 
 What the sinks override (`sinks.py`) is `BatchSink`'s own interface, but for `get_validator`; the
 reader (`singer/reader.py`) replaces `process_lines`.
@@ -25,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import gc
 import os
 import signal
 import sys
@@ -33,23 +31,19 @@ import typing as t
 from functools import cached_property
 from pathlib import Path
 
-import click
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer import run
 from target_mainbrainer.config.checks import check_config, check_environment
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError
-from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.privacy.log_filters import quiet_loggers, quiet_threads
+from target_mainbrainer.privacy.log_filters import quiet_loggers
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.reader import SingerLines
@@ -91,7 +85,6 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems) from None
         quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
-        self.settings = Settings.from_config(self.config)
         self.lines = t.cast("SingerLines", self.message_reader)
         self.lines.tick = self._tick
         self._stream_targets: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
@@ -251,7 +244,7 @@ class TargetMainBrainer(Target):
         if "current_run" in self.__dict__:
             self.current_run.delivery.interrupt(self._interruption)
 
-    # Settings and the command line
+    # Settings
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
@@ -262,66 +255,9 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems)
         if not problems:
             self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
-            super()._validate_config(raise_errors=raise_errors)  # fills in the defaults
+            self.settings = Settings.from_config(self._config)
+            super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
-
-    @classmethod
-    @override
-    def invoke(  # type: ignore[override] # as the SDK's own targets do
-        cls,
-        *,
-        about: bool = False,
-        about_format: str | None = None,
-        config: _ConfigInput | None = None,
-        file_input: t.IO[str] | None = None,
-        check: bool = False,
-    ) -> None:
-        """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
-        super(Target, cls).invoke(about=about, about_format=about_format)
-        quiet_threads()
-        cls.print_version(print_fn=cls.logger.info)
-        given = config or _ConfigInput()
-        gc.set_threshold(_GARBAGE_THRESHOLD)
-        try:
-            target = cls(config=given.config, parse_env_config=given.parse_env)
-            if check:
-                for sentence in run.check(target.settings):
-                    click.echo(sentence)
-            else:
-                target.run(file_input)
-        except Exception as error:  # noqa: BLE001 - every end is explained
-            for sentence in explain(error):
-                cls.logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
-            sys.exit(1)
-
-    @classmethod
-    @override
-    def get_singer_command(cls) -> click.Command:
-        """Return the command, with a check before the night."""
-        command = super().get_singer_command()
-        command.params.append(
-            click.Option(
-                ["--check"],
-                is_flag=True,
-                help="Say whether the settings and the credentials work; no contact is sent.",
-            )
-        )
-        return command
-
-    @classmethod
-    @override
-    def cb_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
-    ) -> _ConfigInput:
-        """Read the configuration files."""
-        try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError) as error:
-            reason = "it is not a JSON object"
-            if isinstance(error, OSError):  # the SDK's own, for a missing file, has no strerror
-                reason = error.strerror or "there is no such file"
-            msg = f"The configuration cannot be read: {reason}."
-            raise click.BadParameter(msg, ctx, param) from None
 
 
 def _forget_stdout() -> None:
