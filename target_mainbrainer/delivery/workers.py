@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.queue import Batch, Destination
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.delivery.status_polling import StatusPoller
-    from target_mainbrainer.reporting.rejects_file import RejectsFile
+    from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.singer.source_record import State
 
 PLACES_BEYOND_SENDERS = 4
@@ -143,6 +143,7 @@ class Delivery:
         rejects: Takes rejected records.
         confirmer: Follows accepted batches; None to let them be.
         stop: Set when the run has to end: whoever waits for a limit or a retry gives up.
+        make_durable: Brings to the disk what STATE relies on; called before STATE is written.
         write_state: Writes a STATE message to stdout.
         clock: Seconds, monotonic.
     """
@@ -153,9 +154,10 @@ class Delivery:
         client: MainBrainerClient,
         *,
         state_tracker: StateTracker,
-        rejects: RejectsFile,
+        rejects: Rejections,
         status_poller: StatusPoller | None,
         stop: threading.Event,
+        make_durable: Callable[[], None],
         write_state: Callable[[State], None],
         write_progress: Callable[[], None],
         clock: Callable[[], float],
@@ -165,6 +167,7 @@ class Delivery:
         self._rejects = rejects
         self._status_poller = status_poller
         self._stop = stop
+        self._make_durable = make_durable
         self._write_state = write_state
         self._write_progress = write_progress
         self._clock = clock
@@ -213,7 +216,7 @@ class Delivery:
 
     def write_due_state(self) -> None:
         """Write the newest STATE before which nothing is open, if there is a new one."""
-        self._rejects.sync()
+        self._make_durable()
         if (state := self._state_tracker.take_due()) is not None:
             self._write_state(state)
 
