@@ -33,7 +33,7 @@ $(UV):
 
 $(READY): pyproject.toml | $(UV)
 	$(PYTHON) -m venv $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --editable '.[sandbox]' --group dev
+	$(UV) pip install --quiet --python $(BIN)/python --editable '.[sandbox,postgres]' --group dev
 	@touch $@
 
 $(MELTANO): | $(UV)

@@ -9,6 +9,7 @@ TargetMainBrainerError        ends the run: one sentence in the log, exit code 1
 ├── RequestRefusedError       MainBrainer refuses the request itself, not a contact in it
 ├── ProtocolError             what answered does not speak MainBrainer's API
 ├── TransientError            worth another try (429, 5xx, lost answer), until time is up
+├── LedgerError               the ledger's database cannot be used, or not by this run
 ├── DeliveryError             contacts are not in: too many rejections, unconfirmed batches, ...
 └── InterruptedRunError       SIGTERM or SIGINT
 ```
@@ -71,6 +72,10 @@ class TransientError(TargetMainBrainerError, RetriableAPIError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class LedgerError(TargetMainBrainerError):
+    """The ledger's database cannot be used, or not by this run."""
 
 
 class DeliveryError(TargetMainBrainerError):

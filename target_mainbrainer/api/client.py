@@ -268,6 +268,8 @@ class MainBrainerClient:
         """
         while True:
             turn = self._rate_limiter.acquire(str(call)) if is_urgent else self._spare_turn(call)
+            if turn is None:
+                continue
             if not needs_token:
                 return turn, None
             if (bearer := self._tokens.current()) is not None:
@@ -305,13 +307,15 @@ class MainBrainerClient:
             tries += 1
             self._count(call, retry=tries > 1)
             sent_at = self._clock()
+            status = None
             try:
                 try:
                     answer = self._transport.send(
                         call, body=body, token=bearer.value if bearer else None
                     )
+                    status = answer.status
                 finally:
-                    turn.answered()
+                    turn.answered(status)
                     spent += self._clock() - sent_at
                 if bearer is None or answer.status != http.HTTPStatus.UNAUTHORIZED:
                     return _meant(call, answer, body, read)

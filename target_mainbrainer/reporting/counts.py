@@ -143,9 +143,7 @@ class RunReport:
         Counts that are 0 in every stream are left out, but for those that always matter.
         """
         columns = [
-            count.name
-            for count in COUNTS
-            if count.name in ALWAYS_SHOWN or self.total(count.name)
+            count.name for count in COUNTS if count.name in ALWAYS_SHOWN or self.total(count.name)
         ]
         rows = [["stream", *columns]]
         for name, stream in self.streams.items():

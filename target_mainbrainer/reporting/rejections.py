@@ -9,8 +9,6 @@ import threading
 import typing as t
 from collections import Counter
 
-from target_mainbrainer.errors import DeliveryError
-
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import secrets
+import stat
 import time
 import typing as t
 from pathlib import Path
@@ -186,6 +187,7 @@ def _open_locked(path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
+            _require_regular(descriptor, path)
             if _lock(descriptor, path) and _is_at(path, descriptor):
                 return descriptor
         except BaseException:
@@ -199,6 +201,12 @@ def _open_locked(path: Path) -> int:
             )
             raise SettingsError([problem])
         time.sleep(_LOCK_PAUSE_SECONDS)
+
+
+def _require_regular(descriptor: int, path: Path) -> None:
+    """Refuse devices and FIFOs, which keep nothing."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is no regular file."])
 
 
 def _lock(descriptor: int, path: Path) -> bool:

@@ -1,0 +1,194 @@
+"""What a ledger's database is opened by, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+import typing as t
+
+import pytest
+import sqlalchemy as sa
+
+from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.tables import SCHEMA_VERSION
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.postgresql import PostgreSQL
+
+FULL = 2
+
+
+def test_a_database_is_created_once_and_opened_again(ledger_uri: str) -> None:
+    for _ in range(2):
+        database = open_database(ledger_uri)
+        with database.transaction() as connection:
+            versions = connection.scalars(sa.text("SELECT version FROM mainbrainer_schema")).all()
+        database.close()
+        assert versions == [SCHEMA_VERSION]
+
+
+def test_all_tables_begin_with_the_product_name(ledger_uri: str) -> None:
+    database = open_database(ledger_uri)
+    with database.transaction() as connection:
+        names = sa.inspect(connection).get_table_names()
+    database.close()
+    assert names
+    assert all(name.startswith("mainbrainer_") for name in names)
+
+
+def test_a_newer_version_ends_with_a_sentence(ledger_uri: str) -> None:
+    database = open_database(ledger_uri)
+    with database.transaction() as connection:
+        connection.execute(sa.text("UPDATE mainbrainer_schema SET version = 99"))
+    database.close()
+    with pytest.raises(LedgerError, match=r"newer target-mainbrainer .* Upgrade"):
+        open_database(ledger_uri)
+
+
+def test_an_error_rolls_back_and_hides_what_the_statement_carried(ledger_uri: str) -> None:
+    database = open_database(ledger_uri)
+
+    def fail() -> None:
+        with database.transaction() as connection:
+            connection.execute(sa.text("DELETE FROM mainbrainer_schema"))
+            connection.execute(sa.text("SELECT :x FROM nowhere"), {"x": "ola@example.com"})
+
+    with pytest.raises(LedgerError) as caught:
+        fail()
+    assert "ola@example.com" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with database.transaction() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM mainbrainer_schema")) == 1
+    database.close()
+
+
+# SQLite
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_a_file_and_its_companions_are_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.touch(mode=0o644)
+    database = open_database(str(path))
+    with database.transaction() as connection:
+        connection.execute(sa.text("UPDATE mainbrainer_schema SET version = version"))
+    assert modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    database.close()
+
+
+def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
+    database = open_database(str(tmp_path / "ledger.db"))
+    with database.transaction() as connection:
+        assert connection.scalar(sa.text("PRAGMA synchronous")) == FULL
+        assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+    database.close()
+
+
+def test_a_reader_is_not_hindered_by_a_writer(tmp_path: Path) -> None:
+    database = open_database(str(tmp_path / "ledger.db"))
+    with database.transaction(), database.transaction(reads_only=True) as reader:
+        assert reader.scalar(sa.text("SELECT version FROM mainbrainer_schema")) == SCHEMA_VERSION
+    database.close()
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///{path}", "sqlite+pysqlite:///{path}", "{path}"])
+def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
+    path = tmp_path / "ledger.db"
+    open_database(uri.format(path=path)).close()
+    assert path.exists()
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE customers (id)")
+    other.close()
+    with pytest.raises(LedgerError, match="a database of something else"):
+        open_database(str(path))
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("customers",)]
+    other.close()
+
+
+def test_a_file_that_is_no_database_ends_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text("id,email\n1,ola@example.com\n" * 100)
+    with pytest.raises(LedgerError, match="damaged or no SQLite database") as caught:
+        open_database(str(path))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
+        ("://", "neither a path nor a URI"),
+        ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
+        ("postgresql://a:hush@127.0.0.1:1/b", "The server does not answer"),
+    ],
+)
+def test_what_cannot_be_opened_is_named_without_its_password(uri: str, sentence: str) -> None:
+    with pytest.raises(LedgerError, match=sentence) as caught:
+        open_database(uri)
+    assert "hush" not in str(caught.value)
+    assert "ledger_uri" in str(caught.value)
+
+
+def test_a_missing_file_is_not_created_for_those_who_only_look(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="There is no ledger at"):
+        open_database(str(tmp_path / "ledger.db"), must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+# PostgreSQL
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LedgerError, match=r"Install 'target-mainbrainer\[postgres\]'"):
+        open_database("postgresql://tests:hush@127.0.0.1:1/b")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_server_has_several_spellings(postgresql_server: PostgreSQL, scheme: str) -> None:
+    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    open_database(postgresql_server.url.replace("postgresql", scheme, 1)).close()
+
+
+def test_a_missing_database_is_named_without_the_user(postgresql_server: PostgreSQL) -> None:
+    uri = postgresql_server.url.removesuffix("postgres") + "nowhere"
+    with pytest.raises(LedgerError, match="no such database") as caught:
+        open_database(uri)
+    assert "tests" not in str(caught.value)
+
+
+def test_a_role_without_rights_is_told_so(postgresql_server: PostgreSQL) -> None:
+    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    postgresql_server.execute(
+        "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN; "
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    )
+    with pytest.raises(LedgerError, match="lacks a right"):
+        open_database(postgresql_server.url.replace("tests:any", "visitor:any"))
+
+
+def test_nothing_rests_on_a_session(postgresql_server: PostgreSQL) -> None:
+    """A pooler gives each transaction another session: prepared statements would be missing."""
+    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    database = open_database(postgresql_server.url)
+    with database.transaction() as connection:
+        for _ in range(20):
+            connection.execute(sa.text("SELECT version FROM mainbrainer_schema"))
+        prepared = connection.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements"))
+    database.close()
+    assert prepared == 0
