@@ -5,24 +5,12 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from target_mainbrainer.ledger.quota import Quota, Wait
+from target_mainbrainer.ledger.quota import Quota, Taken, Wait
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_mainbrainer.config.limits import Plan
-
-
-class Taken(t.NamedTuple):
-    """A permit, as a store hands it out.
-
-    Attributes:
-        at: When it was taken, by this process's clock.
-        until: When it is free again, by the store's clock.
-    """
-
-    at: float
-    until: float
 
 
 class PermitStore(t.Protocol):

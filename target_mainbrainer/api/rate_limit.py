@@ -26,13 +26,14 @@ from target_mainbrainer.ledger.quota import (
     LEAVE_SECONDS,
     OCCUPIED_SECONDS,
     WINDOW_SECONDS,
+    Taken,
     Wait,
 )
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.api.permit_store import PermitStore, Taken
+    from target_mainbrainer.api.permit_store import PermitStore
     from target_mainbrainer.config.limits import Plan
 
 logger = logging.getLogger(__name__)

@@ -56,6 +56,18 @@ class Wait(t.NamedTuple):
     reason: str
 
 
+class Taken(t.NamedTuple):
+    """A permit, as a store hands it out.
+
+    Attributes:
+        at: When it was taken, by this process's clock.
+        until: When it is free again, by the store's clock.
+    """
+
+    at: float
+    until: float
+
+
 @dataclass
 class Slice:
     """Some minutes' requests."""

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from target_mainbrainer.api.permit_store import MemoryStore, Taken
+from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.rate_limit import Permit, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.errors import InterruptedRunError, TransientError
-from target_mainbrainer.ledger.quota import LEAVE_SECONDS, Wait
+from target_mainbrainer.ledger.quota import LEAVE_SECONDS, Taken, Wait
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
