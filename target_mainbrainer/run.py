@@ -21,7 +21,7 @@ from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
-from target_mainbrainer.reporting.rejects_file import RejectsFile, path_for
+from target_mainbrainer.reporting.rejects_file import RejectsFile
 from target_mainbrainer.reporting.report_file import write_report
 from target_mainbrainer.reporting.source_stream import SourceStream
 from target_mainbrainer.reporting.summary import Summary
@@ -46,7 +46,7 @@ class Run:
         self._is_over = False
         rejects_file = None
         if settings.rejects_path:
-            rejects_file = RejectsFile(path_for(settings.rejects_path, dt.datetime.now(dt.UTC)))
+            rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
         self.rejects = Rejections(
             rejects_file,
             allowed=settings.rejects_allowed,

@@ -57,6 +57,11 @@ class RejectsFile:
     After a failed write nothing more is written and `sync` fails, too: of what the system has
     failed to write once, it may later say that it is written.
 
+    Args:
+        template: Its path; `{started_at}` in it makes it the file of this run alone, which is
+            removed at the end if nothing was rejected.
+        started_at: When the run started.
+
     Attributes:
         path: Where it is.
         mark: What every line written by this run holds, and no line of another run.
@@ -65,8 +70,9 @@ class RejectsFile:
         SettingsError: The file cannot be used, or another run is using it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, template: str, started_at: dt.datetime) -> None:
+        self.path = path = path_for(template, started_at)
+        self._is_of_this_run = STARTED_AT in template
         run = secrets.token_hex(4)
         self.mark = b'"run":"%s"' % run.encode()
         self._run = run
@@ -79,7 +85,6 @@ class RejectsFile:
             reason = getattr(error, "strerror", None) or "it is no path"
             problem = f"Setting 'rejects_path': {str(path)!r} cannot be written ({reason})."
             raise SettingsError([problem]) from None
-        self._is_new = self._size == 0
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
@@ -128,13 +133,13 @@ class RejectsFile:
             raise self._failed(error) from None
 
     def close(self) -> None:
-        """Close the file, and remove it if it is empty and there was none before.
+        """Close the file; if it is of this run alone and empty, remove it.
 
         Raises:
             DeliveryError: The system reports a failure only now.
         """
         try:
-            if self._is_new and self._size == 0:
+            if self._is_of_this_run and self._size == 0:
                 self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import typing as t
 
@@ -39,7 +40,7 @@ class Desk:
         self.tracker = StateTracker()
         self.report = StreamReport()
         self.rejections = Rejections(
-            RejectsFile(path) if path else None,
+            RejectsFile(str(path), dt.datetime.now(dt.UTC)) if path else None,
             allowed=allowed,
             allowed_percent=percent,
             settle=self.tracker.settle_counted,

@@ -32,6 +32,10 @@ WIDER_SCHEMA_LINE = SCHEMA_LINE.replace(b"{}}", b'{"a":{}}}')
 NOTE = {"code": "invalid_email", "reason": "Its 'mail' is no e-mail address."}
 
 
+def open_file(path: Path) -> RejectsFile:
+    return RejectsFile(str(path), dt.datetime.now(dt.UTC))
+
+
 def stream(schema_line: bytes = SCHEMA_LINE) -> SourceStream:
     return SourceStream("people", schema_line, RecordLabels(["id"], []), StreamReport())
 
@@ -52,7 +56,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> None:
     line = b'{"type": "RECORD", "stream": "people", "record": {"price": 12.50, "n": "\\ud800"}}  \n'
-    file = RejectsFile(path)
+    file = open_file(path)
     file.append(stream(), [line], NOTE | {"status": 422, "message": "no"})
     file.close()
     schema, written = path.read_bytes().splitlines()
@@ -64,12 +68,12 @@ def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> 
 
 
 def test_only_its_owner_can_read_the_file(path: Path) -> None:
-    RejectsFile(path).append(stream(), [record(1)], NOTE)
+    open_file(path).append(stream(), [record(1)], NOTE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_changed_schema_stands_before_its_records(path: Path) -> None:
-    file = RejectsFile(path)
+    file = open_file(path)
     for schema_line in (SCHEMA_LINE, SCHEMA_LINE, WIDER_SCHEMA_LINE):
         file.append(stream(schema_line), [record(1)], NOTE)
     file.close()
@@ -79,11 +83,11 @@ def test_a_changed_schema_stands_before_its_records(path: Path) -> None:
 
 
 def test_the_line_of_each_record_is_told(path: Path) -> None:
-    file = RejectsFile(path)
+    file = open_file(path)
     assert file.append(stream(), [record(1), record(2)], NOTE) == 2
     assert file.append(stream(), [record(3)], NOTE) == 4
     file.close()
-    again = RejectsFile(path)
+    again = open_file(path)
     assert again.append(stream(), [record(4)], NOTE) == 6
     assert lines_of(path)[5]["record"] == {"id": 4}
 
@@ -91,7 +95,7 @@ def test_the_line_of_each_record_is_told(path: Path) -> None:
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path) -> None:
     whole = SCHEMA_LINE + record(1)
     path.write_bytes(whole + b'{"type":"RECORD","stream":"people","rec')
-    file = RejectsFile(path)
+    file = open_file(path)
     file.append(stream(), [record(2)], NOTE)
     file.close()
     assert path.read_bytes().startswith(whole)
@@ -101,19 +105,19 @@ def test_what_a_killed_run_left_half_written_is_no_record(path: Path) -> None:
 @pytest.mark.parametrize("size", [10, 70_000, 200_000])
 def test_half_a_long_line_is_found_whole(path: Path, size: int) -> None:
     path.write_bytes(SCHEMA_LINE + b'{"record":"' + b"x" * size)
-    RejectsFile(path).close()
+    open_file(path).close()
     assert path.read_bytes() == SCHEMA_LINE
 
 
 def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> None:
     path.write_bytes(SCHEMA_LINE.rstrip())
-    RejectsFile(path).close()
+    open_file(path).close()
     assert path.read_bytes() == SCHEMA_LINE
 
 
 def test_a_file_that_cannot_be_opened_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"Setting 'rejects_path': .* cannot be written"):
-        RejectsFile(tmp_path / "missing" / "rejects.singer")
+        open_file(tmp_path / "missing" / "rejects.singer")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "nul"])
@@ -126,15 +130,16 @@ def test_what_is_no_regular_file_is_a_settings_error(path: Path, kind: str) -> N
     else:
         path = path.with_name("a\0b")
     with pytest.raises(SettingsError, match="Setting 'rejects_path': "):
-        RejectsFile(path)
+        open_file(path)
 
 
-def test_a_night_without_rejections_leaves_no_empty_file(path: Path) -> None:
-    RejectsFile(path).close()
-    assert not path.exists()
-    path.write_bytes(SCHEMA_LINE)
-    RejectsFile(path).close()
-    assert path.read_bytes() == SCHEMA_LINE
+def test_a_night_without_rejections_leaves_no_empty_file_of_its_own(tmp_path: Path) -> None:
+    open_file(tmp_path / "rejects-{started_at}.singer").close()
+    assert list(tmp_path.iterdir()) == []
+    file = open_file(tmp_path / "rejects-{started_at}.singer")
+    file.append(stream(), [record(1)], NOTE)
+    file.close()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 # What the system cannot do
@@ -144,7 +149,7 @@ def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by a later `sync` either, when there is room again."""
-    file = RejectsFile(path)
+    file = open_file(path)
     file.append(stream(), [record(1)], NOTE)
     before = path.read_bytes()
     write = os.write
@@ -171,7 +176,7 @@ def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a failed fsync the next one succeeds, although the data is gone."""
-    file = RejectsFile(path)
+    file = open_file(path)
     file.append(stream(), [record(1)], NOTE)
 
     def fail(_descriptor: int) -> None:
@@ -186,7 +191,7 @@ def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
 
 
 def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = RejectsFile(path)
+    file = open_file(path)
     close = os.close
 
     def fail(descriptor: int) -> None:
@@ -203,10 +208,10 @@ def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_second_run_waits_for_the_first_to_end(path: Path) -> None:
-    first = RejectsFile(path)
+    first = open_file(path)
     first.append(stream(), [record(1)], NOTE)
     threading.Timer(0.3, first.close).start()
-    second = RejectsFile(path)
+    second = open_file(path)
     second.append(stream(), [record(2)], NOTE)
     second.close()
     assert [line.get("record") for line in lines_of(path)] == [None, {"id": 1}, None, {"id": 2}]
@@ -216,27 +221,27 @@ def test_a_second_run_says_that_the_file_is_taken(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.2)
-    first = RejectsFile(path)
+    first = open_file(path)
     with pytest.raises(SettingsError, match="another run is writing to"):
-        RejectsFile(path)
+        open_file(path)
     first.close()
-    RejectsFile(path).close()
+    open_file(path).close()
 
 
 def test_a_run_that_was_killed_does_not_block_the_next(path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path\n"
+        "import datetime, os, sys\n"
         "from target_mainbrainer.reporting.rejects_file import RejectsFile\n"
-        "file = RejectsFile(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+        "file = RejectsFile(sys.argv[1], datetime.datetime.now()); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)  # noqa: S603
     assert killed.returncode == -9
-    RejectsFile(path).close()
+    open_file(path).close()
 
 
 def test_a_file_renamed_while_waiting_for_it_is_not_written_to(path: Path) -> None:
     """Somebody moves the rejects away to correct them, in the moment between two runs."""
-    first = RejectsFile(path)
+    first = open_file(path)
     first.append(stream(), [record(1)], NOTE)
     moved = path.with_name("to-correct.singer")
 
@@ -245,7 +250,7 @@ def test_a_file_renamed_while_waiting_for_it_is_not_written_to(path: Path) -> No
         first.close()
 
     threading.Timer(0.3, end).start()
-    second = RejectsFile(path)
+    second = open_file(path)
     second.append(stream(), [record(2)], NOTE)
     assert [line.get("record") for line in lines_of(moved)] == [None, {"id": 1}]
     assert [line.get("record") for line in lines_of(path)] == [None, {"id": 2}]
@@ -258,7 +263,7 @@ def test_a_file_system_without_locks_is_a_warning(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    RejectsFile(path).close()
+    open_file(path).close()
     assert "knows no locks (No locks available)" in caplog.text
 
 
