@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 import mainbrainer_sandbox as sandbox
-from target_mainbrainer.api import client
+from target_mainbrainer.api import requester
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.retry import pause_before_retry
 from target_mainbrainer.delivery import status_polling, workers
@@ -41,7 +41,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         seconds = pause_before_retry(error, **so_far)
         return None if seconds is None else seconds / 100
 
-    monkeypatch.setattr(client, "pause_before_retry", pause)
+    monkeypatch.setattr(requester, "pause_before_retry", pause)
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_a_run_that_has_lost_count_fails_loudly(
 ) -> None:
     book = workers.Delivery._book
 
-    def forget_one(self: t.Any, batch: t.Any, entries: t.Any, answer: t.Any) -> None:
-        book(self, batch, entries, answer)
+    def forget_one(self: t.Any, batch: t.Any, entries: t.Any, answer: t.Any, **kind: t.Any) -> None:
+        book(self, batch, entries, answer, **kind)
         batch.source.report.accepted -= 1
 
     monkeypatch.setattr(workers.Delivery, "_book", forget_one)
