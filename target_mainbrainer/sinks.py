@@ -6,7 +6,6 @@ import time
 import typing as t
 
 from singer_sdk import metrics
-from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
@@ -23,8 +22,11 @@ from target_mainbrainer.singer.source_record import SourceRecord
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from singer_sdk.target_base import Target
+
     from target_mainbrainer.contacts.identity import Identity
-    from target_mainbrainer.target import TargetMainBrainer
+    from target_mainbrainer.run import Run
+    from target_mainbrainer.singer.reader import MessageReader
 
 MOST_BYTES = 4 * 1024 * 1024
 """Records that a batch is made of, so that long ones, or many of one contact, fill no memory."""
@@ -43,49 +45,46 @@ class ContactsSink(BatchSink):
 
     def __init__(
         self,
-        target: TargetMainBrainer,
+        target: Target,
         stream_name: str,
         schema: dict[str, t.Any],
         key_properties: Sequence[str] | None,
+        *,
+        run: Run,
+        reader: MessageReader,
     ) -> None:
+        """Decide what every column is; the SCHEMA message is the line being read.
+
+        Raises:
+            MappingError: The settings do not fit the schema.
+        """
         super().__init__(target, stream_name, schema, key_properties)
-        self._run = target.current_run
-        self._lines = target.lines
+        self._run = run
+        self._reader = reader
         self._buffers: dict[str | None, ContactBuffer] = {}
         # Asked for once: behind these two the SDK asks the settings again for every record.
         self._adds_metadata = self.include_sdc_metadata_properties
         self._most = self.max_size
-        self._settings = target.settings.for_stream(stream_name)
-        self._destination = Destination(self._settings.list_id, self._settings.webhook_url)
-        # The SDK makes a sink, too, for a stream that a stream map removes; no record will come.
-        self._is_removed = any(
-            isinstance(stream_map, RemoveRecordTransform)
-            for stream_map in target.mapper.stream_maps.get(stream_name, ())
-        )
-        if not self._is_removed:
-            self._compile()
-
-    def _compile(self) -> None:
+        settings = run.settings.for_stream(stream_name)
+        self._destination = Destination(settings.list_id, settings.webhook_url)
         key = list(self.key_properties)
         schema = self.schema if self._adds_metadata else self.original_schema
-        report = self._run.report.stream(self.stream_name)
+        report = run.report.stream(stream_name)
         self._mapping = compile_mapping(
-            self.stream_name,
+            stream_name,
             schema,
             key,
-            self._settings,
+            settings,
             on_drop=lambda rejection: report.dropped.update([rejection]),
         )
         self._validate = None
         if self.validate_schema:
-            self._validate = compile_validator(schema, key, stream=self.stream_name)
-        self._source = self._run.source(
-            self.stream_name, self._lines.line, key, self._mapping.sensitive_columns
-        )
+            self._validate = compile_validator(schema, key, stream=stream_name)
+        self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
         self._report = report
         self._counted = self._report.read
         self._batches = metrics.Counter(
-            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: self.stream_name}
+            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: stream_name}
         )
 
     @override
@@ -95,8 +94,6 @@ class ContactsSink(BatchSink):
     @override
     def setup(self) -> None:
         """Say once how every column of the stream is used."""
-        if self._is_removed:
-            return
         for line in (*self._mapping.summary, *self._mapping.hints):
             self.logger.info("%s", line)
         for line in self._mapping.warnings:
@@ -132,7 +129,7 @@ class ContactsSink(BatchSink):
         self._report.read += 1
         interval = self._run.state_tracker.interval
         interval.read += 1
-        return SourceRecord(interval, self._report.read, self._lines.line)
+        return SourceRecord(interval, self._report.read, self._reader.line)
 
     def _buffer(self, contact: Contact, source_record: SourceRecord) -> None:
         identity = t.cast("Identity", identity_of(contact))  # mapping lets no other through
@@ -166,9 +163,8 @@ class ContactsSink(BatchSink):
     @override
     def clean_up(self) -> None:
         """Log the last metrics."""
-        if not self._is_removed:
-            self._measure()
-            self._batches.exit()
+        self._measure()
+        self._batches.exit()
         super().clean_up()
 
     @override

@@ -10,7 +10,8 @@ What is overridden of the SDK, and why:
   everything before it is delivered, and never before; the SDK writes it when it drains.
 - `_handle_termination`: the SDK's drains inside the signal handler and writes STATE for records
   that were never sent (meltano/sdk#3775).
-- `_process_schema_message`: a stream's new schema must not overtake the contacts of the old one.
+- `_process_schema_message`: the SDK keeps one sink for an alias, so streams that share one would
+  lose contacts; and a new schema must not overtake the contacts that the old one has mapped.
 - `_process_activate_version_message`: there are no versions of contacts to activate.
 - `_write_state_message`: a closed standard output is an error that says what it means for STATE.
 - `invoke`, `cb_config`: a mistake of the user's ends in a sentence, not in a traceback.
@@ -47,19 +48,27 @@ from target_mainbrainer.config.checks import check_config, check_environment
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError
+from target_mainbrainer.errors import (
+    DeliveryError,
+    InterruptedRunError,
+    SettingsError,
+)
+from target_mainbrainer.mapping.columns import shown
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_loggers, quiet_threads
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.reader import SingerLines
+from target_mainbrainer.singer.messages import require, schema_message
+from target_mainbrainer.singer.reader import MessageReader
 from target_mainbrainer.sinks import ContactsSink
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from target_mainbrainer.singer.reader import Message
+    from singer_sdk.mapper import StreamMap
+
+    from target_mainbrainer.singer.messages import Message, SchemaMessage
 
     Transform: t.TypeAlias = Callable[[dict[str, t.Any]], dict[str, t.Any] | None]
 
@@ -77,7 +86,7 @@ class TargetMainBrainer(Target):
     name = "target-mainbrainer"
     config_jsonschema = copy.deepcopy(SETTINGS)
     default_sink_class = ContactsSink
-    message_reader_class = SingerLines
+    message_reader_class = MessageReader
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
@@ -92,8 +101,9 @@ class TargetMainBrainer(Target):
         quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.settings = Settings.from_config(self.config)
-        self.lines = t.cast("SingerLines", self.message_reader)
-        self.lines.tick = self._tick
+        self.reader = t.cast("MessageReader", self.message_reader)
+        self.reader.tick = self._tick
+        self._announced: dict[str, SchemaMessage] = {}
         self._stream_targets: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
         self._interruption: InterruptedRunError | None = None
 
@@ -106,34 +116,55 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
-        self.lines.require(message_dict, stream=str, schema=dict)
-        super()._process_schema_message(message_dict)
-        while self._sinks_to_clear:
-            # The old sink's contacts come first; the SDK would leave them waiting.
-            self.drain_one(self._sinks_to_clear.pop(0))
-        stream = message_dict["stream"]
+        announced = schema_message(message_dict)
+        stream = announced.stream
+        if announced == self._announced.get(stream):
+            return
+        for _, sink in self._stream_targets.pop(stream, ()):
+            # The contacts that were mapped by the old schema are delivered first.
+            self._retire(sink)
+        self._announced[stream] = announced
+        self.mapper.register_raw_stream_schema(stream, announced.schema, announced.key_properties)
         self._stream_targets[stream] = [
-            (
-                None
-                if isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-                else stream_map.transform,
-                t.cast("ContactsSink", self.get_sink(stream_map.stream_alias)),
-            )
+            (_transform_of(stream_map), self._sink_of(stream_map))
             for stream_map in self.mapper.stream_maps[stream]
             if not isinstance(stream_map, RemoveRecordTransform)
         ]
+
+    def _sink_of(self, stream_map: StreamMap) -> ContactsSink:
+        """Return a new sink. Streams that share an alias have one each, as their schemas differ."""
+        sink = ContactsSink(
+            self,
+            stream_map.stream_alias,
+            stream_map.transformed_schema,
+            stream_map.transformed_key_properties,
+            run=self.current_run,
+            reader=self.reader,
+        )
+        sink.setup()
+        return sink
+
+    def _retire(self, sink: ContactsSink) -> None:
+        """Deliver what a sink holds, for the last time."""
+        self.drain_one(sink)
+        sink.clean_up()
+
+    @property
+    def _sinks(self) -> Iterator[ContactsSink]:
+        """All sinks that may hold contacts."""
+        return (sink for targets in self._stream_targets.values() for _, sink in targets)
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
         record = message_dict.get("record")
         stream_targets = self._stream_targets.get(message_dict.get("stream", ""))
         if stream_targets is None or type(record) is not dict:
-            self.lines.require(message_dict, stream=str, record=dict)
-            msg = (
-                f"A record of stream '{message_dict['stream']}' came before the stream's SCHEMA "
-                "message. Check that the tap follows the Singer specification."
+            require(message_dict, stream=str, record=dict)
+            message = (
+                f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
+                "SCHEMA message. Check that the tap follows the Singer specification."
             )
-            raise RecordsWithoutSchemaException(msg)
+            raise RecordsWithoutSchemaException(message)
         for transform, sink in stream_targets:
             mapped: dict[str, t.Any] | None = record
             if transform is not None:
@@ -150,19 +181,19 @@ class TargetMainBrainer(Target):
             if mapped is not None:
                 sink.process_message(mapped, message_dict)
         if self.current_run.rejects.is_too_many:
-            self.lines.is_done = True
+            self.reader.is_done = True
 
     @override
     def _process_batch_message(self, message_dict: Message) -> None:
-        self.lines.require(message_dict, stream=str, encoding=dict, manifest=list)
+        require(message_dict, stream=str, encoding=dict, manifest=list)
         for line in batch_files.record_messages(message_dict, self.config.get("batch_config")):
-            self.lines.handle_again(line, self._process_record_message)
-            if self.lines.is_done:
+            self.reader.handle_again(line, self._process_record_message)
+            if self.reader.is_done:
                 break
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
-        self.lines.require(message_dict, value=dict)
+        require(message_dict, value=dict)
         if message_dict["value"]:  # an empty STATE would wipe the bookmarks (meltano/sdk#3000)
             self.current_run.state_tracker.close_interval(message_dict["value"])
 
@@ -215,7 +246,8 @@ class TargetMainBrainer(Target):
     def process_endofpipe(self) -> None:
         """Deliver what is buffered, and bring the run to its end."""
         self._tick()  # a signal may have closed the input, too
-        self.drain_all(is_endofpipe=True)
+        for sink in self._sinks:
+            self._retire(sink)
         self.current_run.finish()
 
     def _tick(self) -> None:
@@ -229,12 +261,12 @@ class TargetMainBrainer(Target):
             raise self._interruption
         if "current_run" not in self.__dict__:
             return
-        for sink in self._sinks_active.values():
-            if t.cast("ContactsSink", sink).is_overdue:
+        for sink in self._sinks:
+            if sink.is_overdue:
                 self.drain_one(sink)
         self.current_run.delivery.tick()
         if self.current_run.rejects.is_too_many:
-            self.lines.is_done = True
+            self.reader.is_done = True
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -322,6 +354,13 @@ class TargetMainBrainer(Target):
                 reason = error.strerror or "there is no such file"
             msg = f"The configuration cannot be read: {reason}."
             raise click.BadParameter(msg, ctx, param) from None
+
+
+def _transform_of(stream_map: StreamMap) -> Transform | None:
+    """Return what a stream map does to a record, or None if it leaves records as they are."""
+    if isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled:
+        return None
+    return t.cast("Transform", stream_map.transform)
 
 
 def _forget_stdout() -> None:

@@ -1,297 +1,341 @@
-"""One budget of requests for all threads: never more than the plan allows, hardly ever less.
+"""Permits to send: never more than the plan allows, hardly ever less.
 
-Two limits hold (API note, section 9): so many requests in any 10 seconds and so many in any
-24 hours, both as the server counts them, not as we do. A request is seen some time after it is
-sent, and that time varies: a first request still has to connect, a busy server lets it queue. Two
-requests sent 10 seconds apart may thus be seen 9.8 apart. So a request occupies its place a
-little longer than 10 seconds, and longer still if its answer took longer than others did.
+What is allowed is decided by `ledger.quota`, whose docstring has the reasons. Here: the threads of
+this process are served in the order in which they ask, waits end when the run is asked to stop,
+long ones are logged, and status polls get what sending leaves.
 
-The log of turns is our own: `pyrate-limiter` keeps one too, but a stamp in it cannot be corrected
-once the answer is there, its waits cannot be interrupted, it serves nobody in turn, and a day
-would cost it an object for every request.
+None of the libraries for this can correct a permit once the answer is there, interrupt a wait, or
+serve threads in order; and a day would cost them an object for every request.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import threading
 import typing as t
 from collections import deque
 
-from target_mainbrainer.errors import InterruptedRunError
+from target_mainbrainer.api.permit_store import MemoryStore
+from target_mainbrainer.api.retry import pause_before_retry
+from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.ledger.quota import (
+    DAY_LIMIT,
+    LATENESS_SECONDS,
+    LEAVE_SECONDS,
+    OCCUPIED_SECONDS,
+    WINDOW_SECONDS,
+    Taken,
+    Wait,
+)
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from target_mainbrainer.api.permit_store import PermitStore
     from target_mainbrainer.config.limits import Plan
 
 logger = logging.getLogger(__name__)
 
-WINDOW_SECONDS = 10.0
-HEADROOM_SECONDS = 0.25
-"""How much later than usual a request may be seen without our noticing: a connection's set-up."""
-
-LATENESS_SECONDS = 0.25
-"""Most that a request's slow answer adds to that; 10 s of 10.5 s still use 95 % of the plan."""
-
-DAY_SECONDS = 24 * 60 * 60
-SLICE_SECONDS = 600
-"""The day is counted in slices, which keeps a million requests in 145 numbers."""
-
 LONG_WAIT_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 60.0
-_RESERVE = 10
-"""One part in so many of the burst is left to sending when something less urgent asks."""
-
-_DAY_RESERVE = 100
-_FULL_PACE = 0.8
-"""Share of the plan's pace from which on sending is taken to need all of it."""
-
+_RETRY_SECONDS = 600.0
 _SHORTEST_LOOK_SECONDS = 1.0
-_LIMIT = "the plan's limit of requests in 10 seconds"
-_DAY = "the plan's limit of requests in a day"
+_SUCCESS = 2  # hundreds
 
 
 class Event(t.Protocol):
     """What `threading.Event` and the clock of a test have in common."""
 
     def is_set(self) -> bool:
-        """Tell whether the run has been asked to stop."""
+        """Return whether the run has been asked to stop."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until that happens or time is up, and tell whether it happened."""
+        """Wait until that happens or time is up, and return whether it happened."""
 
 
 class Permit:
-    """Leave to send one request now.
+    """Permission to send one request at once.
 
     Attributes:
-        what: Kind of request; those of a kind usually take the same time.
-        since: When it was given.
-        is_urgent: Somebody waited for it.
+        kind: Kind of request; those of a kind usually take the same time.
+        taken_at: When it was taken, by this process's clock.
+        until: When it is free again, by the store's clock.
+        seconds: How long it is occupied altogether, as far as is known.
+        leave_by: When it lapses.
+        is_urgent: A thread waited for it.
     """
 
-    __slots__ = ("_given_back", "_latency", "_rate_limiter", "is_urgent", "since", "what")
+    __slots__ = ("_limiter", "is_urgent", "kind", "leave_by", "seconds", "taken_at", "until")
 
     def __init__(
-        self, rate_limiter: RateLimiter, what: str, since: float, *, is_urgent: bool
+        self, limiter: RateLimiter, kind: str, taken: Taken, leave_by: float, *, is_urgent: bool
     ) -> None:
-        self.what = what
-        self.since = since
+        self._limiter = limiter
+        self.kind = kind
+        self.taken_at, self.until = taken
+        self.seconds = OCCUPIED_SECONDS
+        self.leave_by = leave_by
         self.is_urgent = is_urgent
-        self._rate_limiter = rate_limiter
-        self._latency: float | None = None
-        self._given_back = False
 
-    def answered(self) -> None:
-        """Say that the answer is there, or never will be."""
-        self._latency = self._rate_limiter._answered(self)  # noqa: SLF001 - its other half
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether it is too late to send with this permit: give it back and take another."""
+        return self._limiter._clock() > self.leave_by  # noqa: SLF001 - its other half
+
+    def answered(self, status: int | None) -> None:
+        """Say that the response is there, or that there will be none (None)."""
+        self._limiter._answered(self, status)  # noqa: SLF001
 
     def give_back(self) -> None:
         """Say that no request was sent after all."""
-        self._given_back = True
-        self._rate_limiter._over(self)  # noqa: SLF001
-
-    def ends_at(self, fastest: float) -> float:
-        """Return when the server has certainly forgotten this request.
-
-        The server saw it between sending and answer. What the fastest answer of its kind took is
-        needed anyway; only the rest of the time can have made this one late.
-        """
-        if self._given_back:
-            return self.since
-        late = LATENESS_SECONDS
-        if self._latency is not None:
-            late = min(late, self._latency - fastest)
-        return self.since + WINDOW_SECONDS + HEADROOM_SECONDS + late
+        self._limiter._given_back(self)  # noqa: SLF001
 
 
 class RateLimiter:
-    """Hands out turns to send, in the order they are asked for, within the plan's limits.
+    """Hands out permits in the order in which threads ask for them.
 
-    What an earlier run or another program has used up is not known here; the server says so with
-    a 429, and `hold` makes everything wait.
+    A request is sent with a permit, and only on a connection that is ready, so that the permit
+    counts from when the request leaves:
+
+        permit = limiter.acquire(str(endpoint), is_ready=connection.is_alive)
+        if permit is None: the connection has to be made anew, then this is tried again
+        if permit.has_lapsed: permit.give_back(), then this is tried again
+        permit.answered(status)
 
     Args:
         plan: The limits, or None for no limits; `hold` works all the same.
-        clock: Seconds that only ever grow.
-        stop: Once it is set, nobody gets a turn any more, and whoever waits for one is told so at
-            once, with an `InterruptedRunError`.
+        clock: Monotonic seconds.
+        stop: Once it is set, there are no more permits, and every wait ends with an
+            `InterruptedRunError`.
+        store: Where the permits are kept; in this process if it is not given.
+        retry_max_seconds: How long to go on trying when the store cannot be reached.
     """
 
-    def __init__(self, plan: Plan | None, *, clock: Callable[[], float], stop: Event) -> None:
+    def __init__(
+        self,
+        plan: Plan | None,
+        *,
+        clock: Callable[[], float],
+        stop: Event,
+        store: PermitStore | None = None,
+        retry_max_seconds: float = _RETRY_SECONDS,
+    ) -> None:
         self._plan = plan
         self._clock = clock
         self._stop = stop
+        self._store = MemoryStore(clock) if store is None else store
+        self._corrects_early = store is None
+        self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()
-        self._turns: list[Permit] = []
-        self._under_way = 0  # urgent ones, given and not answered
-        self._fastest: dict[str, float] = {}
-        self._slices: deque[list[int]] = deque()  # [number of the slice, requests in it]
-        self._held_until = 0.0
-        self._held_because = ""
+        self._fastest: dict[tuple[str, int], float] = {}
+        self._fastest_take = float("inf")
+        self._taken: deque[tuple[float, bool]] = deque()  # when, and if urgent, of late
+        self._in_flight: set[Permit] = set()
         self._waited = 0.0
         self._logged: tuple[str, float] = ("", 0.0)
 
-    def acquire(self, what: str) -> Permit:
-        """Wait for a turn, first come, first served.
+    def acquire(self, kind: str, *, is_ready: Callable[[], bool] | None = None) -> Permit | None:
+        """Wait for a permit, first come, first served.
+
+        Args:
+            kind: Kind of request; those of a kind usually take the same time.
+            is_ready: Whether the request could leave at once; asked just before a permit is taken.
+
+        Returns:
+            The permit; None if the request is not ready any more, and no permit was taken.
 
         Raises:
             InterruptedRunError: The run was asked to stop.
+            TransientError: The store could not be reached for `retry_max_seconds`.
         """
-        my_turn = threading.Event()
-        with self._lock:
-            self._queue.append(my_turn)
-            if self._queue[0] is my_turn:
-                my_turn.set()
-        my_turn.wait()  # whoever is in front hands on, whatever happens to it
-        try:
-            return self._wait_in_front(what)
-        finally:
-            with self._lock:
-                self._queue.popleft()
-                if self._queue:
-                    self._queue[0].set()
+        with self._in_order():
+            return self._wait_for_permit(kind, is_ready)
 
-    def try_acquire(self, what: str) -> Permit | None:
-        """Return a turn if sending can spare one now: nobody waits, and some are left over."""
-        with self._lock:
-            now = self._clock()
-            return self._take(what, now, is_urgent=False) if self._can_spare(now) else None
+    def try_acquire(self, kind: str) -> Permit | None:
+        """Return a permit if sending can spare one now: no thread waits, and some are left."""
+        if not self.can_spare:
+            return None
+        try:
+            taken = self._take(kind, is_urgent=False)
+        except TransientError:
+            return None
+        return taken if isinstance(taken, Permit) else None
 
     @property
     def can_spare(self) -> bool:
-        """Whether `try_acquire` would return a turn now."""
-        with self._lock:
-            return self._can_spare(self._clock())
-
-    def _can_spare(self, now: float) -> bool:
-        if self._stop.is_set() or self._queue or now < self._held_until:
+        """Whether `try_acquire` is likely to return a permit now."""
+        if self._stop.is_set() or self._queue or not self._store.free(self._plan):
             return False
-        if (plan := self._plan) is None:
-            return True
-        self._forget(now)
-        return (
-            plan.burst - len(self._turns) > plan.burst // _RESERVE
-            and plan.daily - self._used_today() > plan.daily // _DAY_RESERVE
-            and not (self._under_way and self._is_sending_at_full_pace(plan, now))
-        )
+        return self._plan is None or self._is_left_by_sending(self._plan)
 
-    def _is_sending_at_full_pace(self, plan: Plan, now: float) -> bool:
-        """Tell whether sending, as it goes on now, will need all that the plan allows.
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for a permit."""
+        return len(self._queue)
 
-        With slow answers that shows only at the end of the 10 seconds, when what others took
-        before is missing.
-        """
-        sent = [turn.since for turn in self._turns if turn.is_urgent]
-        if not sent:
-            return False
-        seconds = min(max(now - sent[0], _SHORTEST_LOOK_SECONDS), WINDOW_SECONDS)
-        return len(sent) / seconds >= _FULL_PACE * plan.burst / WINDOW_SECONDS
+    @property
+    def free(self) -> int:
+        """How many more requests could leave now than threads wait for a permit."""
+        return max(0, self._store.free(self._plan) - self.waiting)
 
     def hold(self, seconds: float, reason: str) -> None:
-        """Let nobody have a turn for so long; a hold never shortens another."""
-        with self._lock:
-            until = self._clock() + seconds
-            if until > self._held_until:
-                self._held_until, self._held_because = until, reason
+        """Give out no permit for `seconds`. An earlier, longer wait stays in force."""
+        with contextlib.suppress(TransientError):
+            self._store.hold(seconds, reason)
 
     @property
     def waited_seconds(self) -> float:
         """How long sending has been held up altogether; one wait counts once for all threads."""
-        with self._lock:
-            return self._waited
+        return self._waited
 
     @property
     def share_used(self) -> float:
         """How much of what the plan allows in 10 seconds is in use now, from 0 to 1."""
         if self._plan is None:
             return 0.0
-        with self._lock:
-            self._forget(self._clock())
-            return len(self._turns) / self._plan.burst
+        return self._store.in_use() / self._plan.burst
 
-    def _wait_in_front(self, what: str) -> Permit:
+    @contextlib.contextmanager
+    def _in_order(self) -> Iterator[None]:
+        first = threading.Event()
+        with self._lock:
+            self._queue.append(first)
+            if self._queue[0] is first:
+                first.set()
+        first.wait()  # the thread in front sets it, however its wait ends
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._queue.popleft()
+                if self._queue:
+                    self._queue[0].set()
+
+    def _wait_for_permit(self, kind: str, is_ready: Callable[[], bool] | None) -> Permit | None:
+        failures, failing_since = 0, self._clock()
         while True:
             if self._stop.is_set():
                 message = "The run was asked to stop; nothing more is sent."
                 raise InterruptedRunError(message)
-            with self._lock:
-                now = self._clock()
-                seconds, reason = self._pause(now)
-                if seconds <= 0:
-                    return self._take(what, now, is_urgent=True)
-                self._explain(seconds, reason, now)
-            self._stop.wait(seconds)
-            with self._lock:
-                self._waited += self._clock() - now
+            if is_ready is not None and not is_ready():
+                return None
+            began = self._clock()
+            try:
+                taken = self._take(kind, is_urgent=True)
+            except TransientError as error:
+                failures += 1
+                self._stop.wait(self._pause_or_raise(error, failures, began - failing_since))
+                continue
+            failures, failing_since = 0, self._clock()
+            if isinstance(taken, Wait):
+                self._explain(taken)
+                self._stop.wait(taken.seconds)
+                self._waited += self._clock() - began
+            elif taken.has_lapsed:
+                taken.give_back()
+            else:
+                return taken
 
-    def _pause(self, now: float) -> tuple[float, str]:
-        """Return how long the next request must wait, and why."""
-        if now < self._held_until:
-            return self._held_until - now, self._held_because
-        if self._plan is None:
-            return 0.0, ""
-        if len(self._turns) >= self._plan.burst:
-            self._forget(now)
-        if len(self._turns) >= self._plan.burst:
-            return min(map(self._ends_at, self._turns)) - now, _LIMIT
-        if self._used_today() >= self._plan.daily:
-            self._forget(now)
-        if self._used_today() >= self._plan.daily:
-            return self._slice_ends_at(self._slices[0][0]) - now, _DAY
-        return 0.0, ""
-
-    def _take(self, what: str, now: float, *, is_urgent: bool) -> Permit:
-        turn = Permit(self, what, now, is_urgent=is_urgent)
-        self._under_way += is_urgent
-        if self._plan is not None:
-            self._turns.append(turn)
-            number = int(now // SLICE_SECONDS)
-            if not self._slices or self._slices[-1][0] != number:
-                self._slices.append([number, 0])
-            self._slices[-1][1] += 1
-        return turn
-
-    def _forget(self, now: float) -> None:
-        """Drop what no longer counts."""
-        self._turns = [turn for turn in self._turns if self._ends_at(turn) > now]
-        while self._slices and self._slice_ends_at(self._slices[0][0]) <= now:
-            self._slices.popleft()
-
-    def _ends_at(self, turn: Permit) -> float:
-        return turn.ends_at(self._fastest.get(turn.what, 0.0))
-
-    @staticmethod
-    def _slice_ends_at(number: int) -> float:
-        """Return when the last request that a slice may hold is a day old, as the server saw it."""
-        late = HEADROOM_SECONDS + LATENESS_SECONDS
-        return (number + 1) * SLICE_SECONDS + DAY_SECONDS + late
-
-    def _used_today(self) -> int:
-        return sum(requests for _, requests in self._slices)
-
-    def _answered(self, turn: Permit) -> float:
+    def _take(self, kind: str, *, is_urgent: bool) -> Permit | Wait:
+        self._keep_overdue()
+        taken = self._store.take(self._plan, is_spare=not is_urgent)
+        if isinstance(taken, Wait):
+            return taken
         with self._lock:
-            self._under_way -= turn.is_urgent
-            latency = self._clock() - turn.since
-            self._fastest[turn.what] = min(latency, self._fastest.get(turn.what, latency))
-            return latency
+            # A distant database always answers late; only what comes on top of that counts.
+            self._fastest_take = min(self._fastest_take, self._clock() - taken.at)
+            leave_by = taken.at + self._fastest_take + LEAVE_SECONDS
+            permit = Permit(self, kind, taken, leave_by, is_urgent=is_urgent)
+            self._in_flight.add(permit)
+            self._taken.append((taken.at, is_urgent))
+            while self._taken[0][0] <= taken.at - OCCUPIED_SECONDS:
+                self._taken.popleft()
+        return permit
 
-    def _over(self, turn: Permit) -> None:
+    def _is_left_by_sending(self, plan: Plan) -> bool:
+        """Return whether sending, if it goes on as now, leaves a permit for something else.
+
+        With slow answers only the end of the 10 seconds would show that it needs all of them.
+        """
         with self._lock:
-            self._under_way -= turn.is_urgent
+            now = self._clock()
+            recent = [taken for taken in self._taken if taken[0] > now - OCCUPIED_SECONDS]
+            urgent = [at for at, is_urgent in recent if is_urgent]
+            needed = float(len(urgent))
+            if urgent and any(permit.is_urgent for permit in self._in_flight):
+                needed *= OCCUPIED_SECONDS / max(now - urgent[0], _SHORTEST_LOOK_SECONDS)
+            return needed + len(recent) - len(urgent) < plan.burst
 
-    def _explain(self, seconds: float, reason: str, now: float) -> None:
+    def _answered(self, permit: Permit, status: int | None) -> None:
+        """Correct when a permit is free again, now that more is known of when the server saw it.
+
+        The server saw the request between sending and answer. What the fastest answer like this
+        took is needed anyway; only the rest of the time can have made the request late. Without
+        an answer it may have been seen just now.
+        """
+        took = self._clock() - permit.taken_at
+        with self._lock:
+            self._in_flight.discard(permit)
+            fastest = 0.0
+            if status is not None:
+                # Refusals come sooner than what has been worked on.
+                like = (permit.kind, status // 100)
+                fastest = self._fastest[like] = min(took, self._fastest.get(like, took))
+        seconds = _occupied_seconds(took - fastest)
+        if self._corrects_early or seconds > permit.seconds:
+            self._correct(permit, seconds)
+
+    def _keep_overdue(self) -> None:
+        """Keep permits occupied whose requests are overdue: a server that hangs sees them late."""
+        now = self._clock()
+        with self._lock:
+            due = [
+                (permit, _occupied_seconds(now - permit.taken_at - fastest))
+                for permit in self._in_flight
+                if permit.taken_at + permit.seconds <= now
+                and (fastest := self._fastest.get((permit.kind, _SUCCESS))) is not None
+            ]
+        for permit, seconds in due:
+            if seconds > permit.seconds:
+                self._correct(permit, seconds)
+
+    def _correct(self, permit: Permit, seconds: float) -> None:
+        by = seconds - permit.seconds
+        with contextlib.suppress(TransientError):
+            self._store.correct(permit.until, by)
+        permit.until += by
+        permit.seconds = seconds
+
+    def _given_back(self, permit: Permit) -> None:
+        with self._lock, contextlib.suppress(ValueError):  # it may be too old to be in there
+            self._in_flight.discard(permit)
+            self._taken.remove((permit.taken_at, permit.is_urgent))
+        with contextlib.suppress(TransientError):
+            self._store.give_back(permit.until)
+
+    def _pause_or_raise(self, error: TransientError, tries: int, spent: float) -> float:
+        pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
+        if pause is None:
+            message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
+            raise TransientError(message)
+        level = logging.INFO if tries == 1 else logging.WARNING
+        logger.log(level, "%s Nothing is sent meanwhile; trying again in %.1f s.", error, pause)
+        return pause
+
+    def _explain(self, wait: Wait) -> None:
         """Log a long wait; the same reason at most once a minute."""
         before, when = self._logged
-        if seconds <= LONG_WAIT_SECONDS or (before == reason and now < when + _LOG_AGAIN_SECONDS):
+        now = self._clock()
+        if wait.seconds <= LONG_WAIT_SECONDS:
             return
-        self._logged = (reason, now)
-        if reason == _DAY and self._plan is not None:
-            goes_on = dt.datetime.now().astimezone() + dt.timedelta(seconds=seconds)
+        if before == wait.reason and now < when + _LOG_AGAIN_SECONDS:
+            return
+        self._logged = (wait.reason, now)
+        if wait.reason == DAY_LIMIT and self._plan is not None:
+            goes_on = dt.datetime.now().astimezone() + dt.timedelta(seconds=wait.seconds)
             logger.warning(
                 "The day's %s requests are used up. Sending goes on at %s, as soon as the first "
                 "of them are 24 hours old; the run waits until then.",
@@ -299,4 +343,9 @@ class RateLimiter:
                 goes_on.isoformat(sep=" ", timespec="minutes"),
             )
         else:
-            logger.info("Waiting %.0f s before the next request: %s.", seconds, reason)
+            logger.info("Waiting %.0f s before the next request: %s.", wait.seconds, wait.reason)
+
+
+def _occupied_seconds(late: float) -> float:
+    """Return how long a permit is occupied whose request was seen so late, or less so."""
+    return WINDOW_SECONDS + LATENESS_SECONDS + max(0.0, late)

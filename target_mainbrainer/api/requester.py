@@ -291,8 +291,10 @@ class _Attempt:
             self._renewals += 1
             self._tokens.renew()
             return None
-        permit = self._acquire()
-        if self._must_renew() or not is_ready():
+        permit = self._acquire(is_ready)
+        if permit is None:
+            return None
+        if self._must_renew() or permit.has_lapsed:
             permit.give_back()
             return None
         self._permit, self.left_at = permit, self._clock()
@@ -302,9 +304,9 @@ class _Attempt:
         self.bearer = self._tokens.latest
         return {"Authorization": f"Bearer {self.bearer.value}"}
 
-    def _acquire(self) -> Permit:
+    def _acquire(self, is_ready: Callable[[], bool]) -> Permit | None:
         if self._is_urgent:
-            return self._rate_limiter.acquire(self._kind)
+            return self._rate_limiter.acquire(self._kind, is_ready=is_ready)
         if (permit := self._rate_limiter.try_acquire(self._kind)) is None:
             raise NoPermitError
         return permit
@@ -321,7 +323,7 @@ class _Attempt:
     def end(self) -> float:
         """Give the permit back to its limiter; return the seconds spent, waits left out."""
         if self._permit is not None:
-            self._permit.answered()
+            self._permit.answered(self.status)
         return self._clock() - self._began - self._waited
 
 

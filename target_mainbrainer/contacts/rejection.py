@@ -32,7 +32,7 @@ class Rejection(t.NamedTuple):
     """Why a record cannot become a contact.
 
     Attributes:
-        code: One of `Code` if the record was refused before sending.
+        code: One of `RejectionCode` if the record was refused before sending.
         reason: A full sentence that names columns, and never repeats a value of the record.
     """
 

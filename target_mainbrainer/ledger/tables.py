@@ -17,3 +17,12 @@ schema_version = sa.Table(
     metadata,
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
 )
+
+quota = sa.Table(
+    "mainbrainer_quota",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+)
+"""The requests spent, one row for each access token; `shared_quota.py` says what is in it."""

@@ -24,18 +24,17 @@ from target_mainbrainer.mapping.columns import (
     roles_of,
     shown,
 )
-from target_mainbrainer.mapping.identifiers import (
-    parse_contact_id,
+from target_mainbrainer.mapping.consent import parse_consent
+from target_mainbrainer.mapping.email import parse_email
+from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
+from target_mainbrainer.mapping.phone import (
     parse_country_code,
-    parse_email,
-    parse_list_id,
     parse_mobile,
     parse_national_number,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
-    parse_consent,
     parse_property_fields,
     property_text,
 )
@@ -108,7 +107,7 @@ class StreamMapping:
         summary: How every column is used, in lines for the log.
         warnings: What a person should look at before anything is sent.
         hints: Columns that may identify contacts, and how to map them.
-        telling_columns: Columns whose very numbers tell who somebody is; no log shows them.
+        sensitive_columns: Columns whose values identify a person; no log shows them.
     """
 
     def __init__(
@@ -164,7 +163,7 @@ class StreamMapping:
             mobile_opt_in = self._mobile_opt_in(record)
             email_opt_in = self._email_opt_in(record)
             if dropped:
-                # The CRM may have another number or address there, to which nobody consented.
+                # The CRM may hold another number or address there; this consent is not for it.
                 mobile_opt_in = mobile_opt_in and (None if "mobile" in dropped else True)
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)
@@ -192,7 +191,7 @@ class StreamMapping:
                 raise
             return self._identify_by_the_rest(record)
         if contact_id is None and mobile is None and email is None:
-            raise _RefusedError(self._nobody())
+            raise _RefusedError(self._no_identity())
         return contact_id, mobile, email, ()
 
     def _identify_by_the_rest(
@@ -216,7 +215,7 @@ class StreamMapping:
                 self._on_drop(rejection)
         return contact_id, mobile, email, tuple(dropped)
 
-    def _nobody(self) -> Rejection:
+    def _no_identity(self) -> Rejection:
         if not self._identified_by:
             return Rejection(
                 RejectionCode.NO_IDENTITY, "No column of the stream can identify a contact."

@@ -1,4 +1,4 @@
-"""One value of a record at a time: consent, and the text of a property."""
+"""What a property's value is sent as: always a text."""
 
 from __future__ import annotations
 
@@ -31,71 +31,6 @@ class InvalidValueError(ValueError):
         self.what = what
 
 
-_CONSENT = {"true": True, "yes": True, "y": True, "1": True} | {
-    "false": False,
-    "no": False,
-    "n": False,
-    "0": False,
-}
-_NO_CONSENT = (
-    "says neither yes nor no; it should be true, yes, y or 1, or false, no, n or 0, or empty if "
-    "nothing is known"
-)
-
-
-def parse_consent(value: object) -> bool | None:
-    """Return a consent that the source states in so many words, None where it says nothing.
-
-    True comes only from an explicit true: without consent MainBrainer sends nothing, and
-    sending without it is a breach of its terms (API note, section 8.3). So any other word is
-    refused rather than read as one or the other. Numbers count by value (`1`, `1.0`), texts by
-    their letters (`"1"`, not `"1.0"`).
-
-    >>> parse_consent("Yes"), parse_consent(0), parse_consent(" ")
-    (True, False, None)
-    >>> parse_consent("subscribed")
-    Traceback (most recent call last):
-    target_mainbrainer.mapping.values.InvalidValueError: invalid_consent
-
-    Raises:
-        UnusableError: The value is none of these words.
-    """
-    if value is True or value is False or value is None:
-        return value
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if not word:
-            return None
-        if (consent := _CONSENT.get(word)) is not None:
-            return consent
-    elif (number := integral(value)) is not None and number in {0, 1}:
-        return number == 1
-    raise InvalidValueError(RejectionCode.INVALID_CONSENT, _NO_CONSENT)
-
-
-def integral(value: object) -> int | None:
-    """Return a number without a fraction as an integer, None for anything else.
-
-    JSON does not tell `1` from `1.0`, and spreadsheets write every number with a fraction.
-
-    >>> integral(47), integral(decimal.Decimal("47.0")), integral(47.5), integral(True)
-    (47, 47, None, None)
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    # The exponent is looked at first: int() would write out every digit of 1E+999999.
-    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() < _INT_DIGITS:
-        return int(value) if value == value.to_integral_value() else None
-    return None
-
-
-_INT_DIGITS = 20
-"""More digits than any integer of the API has."""
-
 _MOST_PLAIN_DIGITS = 400
 """Beyond the largest float; an exponent past this is left as it is instead of written out."""
 
@@ -120,7 +55,7 @@ def check_text(text: str) -> str:
     'Åse\x00'
 
     Raises:
-        UnusableError: It holds a lone surrogate.
+        InvalidValueError: It holds a lone surrogate.
     """
     if not text.isascii():
         try:
@@ -145,7 +80,7 @@ def property_text(value: object) -> str:
     '{"zip":"0236","floors":[1,2]}'
 
     Raises:
-        UnusableError: The value cannot be written as text.
+        InvalidValueError: The value cannot be written as text.
     """
     text = _scalar_text(value)
     if text is not None:
@@ -247,7 +182,7 @@ def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
     [(PropertyRef(property_id=None, name='city'), 'Oslo')]
 
     Raises:
-        UnusableError: It has another shape.
+        InvalidValueError: It has another shape.
     """
     if isinstance(value, str):
         if not value.strip():

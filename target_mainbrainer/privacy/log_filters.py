@@ -4,7 +4,7 @@ All places known to say too much, at any level:
 
 - `singer_sdk.mapper` at DEBUG: what each expression of a stream map makes of each record;
 - `urllib3` at DEBUG: the address of every request, a line each;
-- the SDK's reader, which repeats a line it cannot read: `singer.reader.SingerLines` does not;
+- the SDK's reader, which repeats a line it cannot read: `singer.reader.MessageReader` does not;
 - the SDK's validator, which repeats the value: `compile_validator` does not;
 - the SDK's settings check, likewise: `TargetMainBrainer._validate_config` does not;
 - tracebacks, whose last line is the error's own text: `errors.explain` tells kind and place only,

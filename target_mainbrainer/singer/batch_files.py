@@ -13,7 +13,7 @@ from target_mainbrainer.errors import InputError
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.singer.reader import Message
+    from target_mainbrainer.singer.messages import Message
 
 
 def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> Iterator[bytes]:

@@ -19,27 +19,27 @@ from singer_sdk.contrib.msgspec import MsgSpecReader
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.singer.messages import MalformedMessageError, decode_message
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from singer_sdk.singerlib.encoding.base import SingerMessageType
 
+    from target_mainbrainer.singer.messages import Message
+
 CHUNK_BYTES = 1 << 18
 TICK_SECONDS = 0.5
 
-Message: t.TypeAlias = "dict[str, t.Any]"
 
-
-class SingerLines(MsgSpecReader):
+class MessageReader(MsgSpecReader):
     """Reads Singer messages, and calls `tick` at least every half second while it does.
 
     Attributes:
         tick: Called while reading and while waiting; what it raises ends the reading.
         is_done: Set to stop reading before the end of the input.
         line: The message being handled, as it was read.
-        number: Its line number, counted from 1.
+        number: The number of its line, counted from 1.
     """
 
     def __init__(self) -> None:
@@ -65,30 +65,31 @@ class SingerLines(MsgSpecReader):
         handlers = {t.cast("SingerMessageType", kind).value: c for kind, c in callbacks.items()}
         for line in _lines(file_input or sys.stdin):
             if line and not line.isspace():
-                kind = self._handle(line, handlers)
-                counts[kind] += 1
+                self.number += 1
+                counts[self._handle(line, handlers)] += 1
             self._tick_if_due()
             if self.is_done:
                 break
         return counts
 
     def _handle(self, line: bytes, handlers: dict[str, Callable[[Message], None]]) -> str:
-        self.number += 1
         self.line = line
-        message = self.decode(line)
-        kind = message.get("type")
-        handler = handlers.get(kind) if isinstance(kind, str) else None
-        if handler is None:
-            raise InputError(
-                self._complain("is no Singer message: its 'type' is none that Singer knows")
+        try:
+            message = decode_message(line)
+            kind = message.get("type")
+            (handlers.get(kind, _refuse) if isinstance(kind, str) else _refuse)(message)
+        except MalformedMessageError as error:
+            text = (
+                f"Line {self.number} of the input {error}. Check what the tap writes; a tap must "
+                "write nothing but Singer messages to its standard output."
             )
-        handler(message)
+            raise InputError(text) from None
         return t.cast("str", kind)
 
     def handle_again(self, line: bytes, handler: Callable[[Message], None]) -> None:
         """Handle a message that another one stands for: a record out of a BATCH file."""
         self.line = line
-        handler(self.decode(line))
+        handler(decode_message(line))
         self._tick_if_due()
 
     def _tick_if_due(self) -> None:
@@ -96,49 +97,10 @@ class SingerLines(MsgSpecReader):
             self._next_tick = now + TICK_SECONDS
             self.tick()
 
-    def decode(self, line: bytes) -> Message:
-        """Decode one message.
 
-        Raises:
-            InputError: The line is not a JSON object.
-        """
-        try:
-            message = decode_json(line)
-        except ValueError:
-            ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
-            raise InputError(self._complain(f"is not valid JSON in UTF-8{ended}")) from None
-        if not isinstance(message, dict):
-            raise InputError(self._complain("is no Singer message, because it is no JSON object"))
-        return message
-
-    def require(self, message: Message, **kinds: type | tuple[type, ...]) -> None:
-        """Make sure that a message has certain members, each of a certain type.
-
-        Raises:
-            InputError: One is missing or of another type.
-        """
-        for name, kind in kinds.items():
-            if not isinstance(message.get(name), kind):
-                raise InputError(
-                    self._complain(f"is a {message.get('type')} message without a proper '{name}'")
-                )
-
-    def _complain(self, problem: str) -> str:
-        return (
-            f"Line {self.number} of the input {problem}. Check what the tap writes; a tap must "
-            "write nothing but Singer messages to its standard output."
-        )
-
-    @staticmethod
-    @override
-    def assert_line_requires(line_dict: Message, requires: set[str]) -> None:
-        """Make sure that a message has certain members, without repeating it in the error."""
-        if missing := requires - line_dict.keys():
-            names = " and ".join(f"'{name}'" for name in sorted(missing))
-            # The SDK asks about the schema in a SCHEMA message, too, whose type is another.
-            kind = "SCHEMA" if "stream" not in line_dict else line_dict["type"]
-            msg = f"A {kind} message of the input lacks {names}. Check what the tap writes."
-            raise InputError(msg)
+def _refuse(_message: Message) -> None:
+    problem = "is no Singer message: its 'type' is none that Singer knows"
+    raise MalformedMessageError(problem)
 
 
 def _lines(source: t.IO[str]) -> Iterator[bytes]:

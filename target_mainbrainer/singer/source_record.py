@@ -16,7 +16,7 @@ class StateInterval:
     Attributes:
         read: Records read so far.
         settled: Records whose outcome is safe: taken by the CRM, on file, or omitted.
-        state: The STATE message that ended this epoch, or None while it goes on.
+        state: The STATE message that ended this interval, or None while it goes on.
     """
 
     __slots__ = ("read", "settled", "state")
@@ -31,7 +31,7 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     """The record that a contact, or a part of one, was made of.
 
     Attributes:
-        epoch: What STATE waits for this record.
+        interval: What STATE waits for this record.
         number: The record's number in its stream, counted from 1.
         line: The RECORD message as it was read, for the rejects file.
     """
@@ -42,7 +42,7 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
 
     @override
     def __repr__(self) -> str:
-        return f"<Origin of record {self.number}>"
+        return f"<SourceRecord {self.number}>"
 
     @override
     def __rich_repr__(self) -> list[tuple[str, t.Any]]:

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.reader import CHUNK_BYTES, SingerLines
+from target_mainbrainer.singer.messages import MalformedMessageError, decode_message, require
+from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
 
-def read(source: t.IO[str], reader: SingerLines | None = None) -> list[dict[str, t.Any]]:
+def read(source: t.IO[str], reader: MessageReader | None = None) -> list[dict[str, t.Any]]:
     messages: list[dict[str, t.Any]] = []
-    (reader or SingerLines()).process_lines(source, dict.fromkeys(_KINDS, messages.append))
+    (reader or MessageReader()).process_lines(source, dict.fromkeys(_KINDS, messages.append))
     return messages
 
 
@@ -78,7 +79,7 @@ def test_a_line_longer_than_a_chunk_is_one_message(tmp_path: Path) -> None:
 
 def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
     read_end, write_end = os.pipe()
-    reader = SingerLines()
+    reader = MessageReader()
     ticks: list[float] = []
 
     def tick() -> None:
@@ -93,7 +94,7 @@ def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
 
 
 def test_what_a_tick_raises_ends_the_reading(tmp_path: Path) -> None:
-    reader = SingerLines()
+    reader = MessageReader()
 
     def stop() -> None:
         msg = "enough"
@@ -105,7 +106,7 @@ def test_what_a_tick_raises_ends_the_reading(tmp_path: Path) -> None:
 
 
 def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
-    reader = SingerLines()
+    reader = MessageReader()
     data = b'{"type":"STATE","value":{"a":1}}\n{"type":"STATE","value":{"a":2}}\n'
     seen: list[dict[str, t.Any]] = []
 
@@ -133,7 +134,7 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     ],
 )
 def test_what_taps_really_write_is_read(line: bytes, expected: t.Any) -> None:
-    assert SingerLines().decode(line)["x"] == expected
+    assert decode_message(line)["x"] == expected
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,6 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
 
 def test_a_message_that_lacks_something_is_not_repeated_either() -> None:
     message = {"type": "RECORD", "record": {"mail": "kari@example.com"}}
-    with pytest.raises(InputError, match="lacks 'stream'") as caught:
-        SingerLines.assert_line_requires(message, {"stream", "record"})
+    with pytest.raises(MalformedMessageError, match="without a proper 'stream'") as caught:
+        require(message, stream=str, record=dict)
     assert "kari" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Identifiers: what passes, what is refused, and that the quick routes never decide otherwise."""
+"""Mobile numbers: what passes, what is refused, and that the quick route agrees."""
 
 from __future__ import annotations
 
@@ -8,111 +8,21 @@ import typing as t
 
 import phonenumbers
 import pytest
-from email_validator import validate_email
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts.contact import Mobile
-from target_mainbrainer.mapping.identifiers import (
-    INT32_MAX,
-    INT64_MAX,
-    is_plain_email,
-    parse_contact_id,
+from target_mainbrainer.mapping.numbers import INT32_MAX, INT64_MAX
+from target_mainbrainer.mapping.phone import (
     parse_country_code,
-    parse_email,
-    parse_list_id,
     parse_mobile,
     parse_national_number,
-    quick_mobile,
 )
+from target_mainbrainer.mapping.quick_phone import quick_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
+from tests.mapping.refusals import code_of
 
 COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
-
-
-def code_of(parse: t.Callable[..., object], *args: object) -> str:
-    """Return the code with which a value is refused, and hold the sentence to its promise."""
-    with pytest.raises(InvalidValueError) as caught:
-        parse(*args)
-    for value in args:
-        if isinstance(value, str) and len(value) > 3:
-            assert value not in caught.value.what
-    return caught.value.code
-
-
-# E-mail ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "email",
-    [
-        pytest.param("ola@example.com", id="plain"),
-        pytest.param("Ola.Nordmann+crm@Mail.Example.ORG", id="case is kept"),
-        pytest.param("o'hara@example.com", id="apostrophe"),
-        pytest.param("ola@shop.test", id="reserved for tests"),
-        pytest.param("ola@example.travel", id="long top-level domain"),
-        pytest.param('"ola nordmann"@example.com', id="quoted"),
-        pytest.param("åse@example.com", id="internationalised local part"),
-        pytest.param("ola@bücher.example.com", id="internationalised domain"),
-        pytest.param("a\u030ase@example.com", id="decomposed letters stay decomposed"),
-        pytest.param("ola@xn--bcher-kva.example.com", id="punycode"),
-        pytest.param("a" * 64 + "@example.com", id="longest local part"),
-    ],
-)
-def test_an_email_is_sent_as_written(email: str) -> None:
-    assert parse_email(email) == email
-    assert parse_email(f"\t {email}\u00a0\n") == email
-
-
-@pytest.mark.parametrize(
-    "email",
-    [
-        pytest.param("ola", id="no at"),
-        pytest.param("ola@", id="no domain"),
-        pytest.param("ola@example", id="no dot"),
-        pytest.param("ola@@example.com", id="two ats"),
-        pytest.param("ola nordmann@example.com", id="blank inside"),
-        pytest.param("ola..n@example.com", id="two dots"),
-        pytest.param("Ola <ola@example.com>", id="display name"),
-        pytest.param("ola@example.com, kari@example.com", id="two addresses"),
-        pytest.param("mailto:ola@example.com;", id="a link"),
-        pytest.param("ola@localhost", id="localhost"),
-        pytest.param("ola@printer.local", id="local network"),
-        pytest.param("ola@example.invalid", id="invalid on purpose"),
-        pytest.param("ola@[127.0.0.1]", id="address literal"),
-        pytest.param("ola\0@example.com", id="NUL"),
-        pytest.param("\ud800@example.com", id="half a character"),
-        pytest.param("a" * 250 + "@example.com", id="too long"),
-        pytest.param("a@" + "b" * 10_000 + ".com", id="much too long"),
-        pytest.param(5, id="a number"),
-        pytest.param({"address": "ola@example.com"}, id="an object"),
-    ],
-)
-def test_what_is_no_email_is_refused(email: object) -> None:
-    assert code_of(parse_email, email) == "invalid_email"
-
-
-EMAIL_LIKE = st.from_regex(
-    re.compile(
-        r"[a-zA-Z0-9.!'+_\"-]{1,12}@[a-zA-Z0-9.-]{1,16}\.(com|test|[a-z]{2}|local|x1)", re.ASCII
-    ),
-    fullmatch=True,
-)
-
-
-@given(EMAIL_LIKE | st.emails() | st.text())
-@example("a@b--c.com")
-@example("a@ab--c.de")
-@example("a@xn--a.de")
-@example("a@1.in")
-@example("a" * 60 + "@b.de")
-def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
-    if is_plain_email(email):
-        validate_email(email, check_deliverability=False)
-        assert parse_email(email) == email
-
-
-# Mobile ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,11 +119,9 @@ def test_what_cannot_be_a_mobile_is_refused(
     assert code_of(parse_mobile, written, default) == code
 
 
-@pytest.mark.parametrize(
-    "parse", [parse_mobile, parse_email, parse_contact_id, parse_country_code, parse_list_id]
-)
+@pytest.mark.parametrize("parse", [parse_mobile, parse_country_code])
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
-def test_an_empty_identifier_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
+def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
 
 
@@ -365,17 +273,3 @@ def test_a_number_in_parts_must_be_sendable(
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
     assert parse_country_code(INT32_MAX) == INT32_MAX
     assert code_of(parse_country_code, code) == "invalid_country_code"
-
-
-@pytest.mark.parametrize(
-    "contact_id", [0, -1, INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000]
-)
-def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
-    assert parse_contact_id(str(INT64_MAX)) == INT64_MAX
-    assert parse_contact_id(decimal.Decimal("7.0")) == 7
-    assert code_of(parse_contact_id, contact_id) == "invalid_contact_id"
-
-
-def test_a_list_id_is_a_uuid() -> None:
-    assert code_of(parse_list_id, "3fa85f64-5717-4562-b3fc-123123d23dds") == "invalid_list_id"
-    assert code_of(parse_list_id, 7) == "invalid_list_id"

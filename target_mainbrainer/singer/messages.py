@@ -1,0 +1,74 @@
+"""What a Singer message must have, before anything relies on it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from target_mainbrainer.singer.decoding import decode_json
+
+Message: t.TypeAlias = "dict[str, t.Any]"
+
+
+class MalformedMessageError(ValueError):
+    """A line is no Singer message; its text follows "Line 5 of the input"."""
+
+
+class SchemaMessage(t.NamedTuple):
+    """What a SCHEMA message announces."""
+
+    stream: str
+    schema: dict[str, t.Any]
+    key_properties: list[str]
+
+
+def decode_message(line: bytes) -> Message:
+    """Decode one line.
+
+    Raises:
+        MalformedMessageError: The line is not a JSON object.
+    """
+    try:
+        message = decode_json(line)
+    except ValueError:
+        ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
+        problem = f"is not valid JSON in UTF-8{ended}"
+        raise MalformedMessageError(problem) from None
+    if not isinstance(message, dict):
+        problem = "is no Singer message, because it is no JSON object"
+        raise MalformedMessageError(problem)
+    return message
+
+
+def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
+    """Make sure that a message has certain members, each of a certain type.
+
+    Raises:
+        MalformedMessageError: One is missing or of another type.
+    """
+    for name, kind in kinds.items():
+        if not isinstance(message.get(name), kind):
+            problem = f"is a {message.get('type')} message without a proper '{name}'"
+            raise MalformedMessageError(problem)
+
+
+def schema_message(message: Message) -> SchemaMessage:
+    """Return what a SCHEMA message announces.
+
+    A schema without `properties` announces no columns; without `key_properties`, or with null, the
+    stream's records have no key.
+
+    Raises:
+        MalformedMessageError: It announces nothing that can be used.
+    """
+    require(message, stream=str, schema=dict)
+    schema = message["schema"]
+    if not isinstance(properties := schema.get("properties"), dict) or not all(
+        isinstance(column, dict | bool) for column in properties.values()
+    ):
+        problem = "is a SCHEMA message whose 'schema' has no proper 'properties'"
+        raise MalformedMessageError(problem)
+    keys = message.get("key_properties") or []
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        problem = "is a SCHEMA message whose 'key_properties' is not a list of column names"
+        raise MalformedMessageError(problem)
+    return SchemaMessage(message["stream"], schema, keys)

@@ -1,0 +1,61 @@
+"""Consent is never made up."""
+
+from __future__ import annotations
+
+import decimal
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.mapping.consent import parse_consent
+from target_mainbrainer.mapping.values import InvalidValueError
+from tests.strategies import VALUES
+
+D = decimal.Decimal
+YES = ["true", "yes", "y", "1"]
+NO = ["false", "no", "n", "0"]
+
+
+SPELL: list[t.Callable[[str], str]] = [str, str.upper, str.title, " {}\t".format]
+
+
+@pytest.mark.parametrize("spell", SPELL)
+@pytest.mark.parametrize(("yes", "no"), list(zip(YES, NO, strict=True)))
+def test_consent_is_an_explicit_yes_or_no(yes: str, no: str, spell: t.Callable[[str], str]) -> None:
+    assert parse_consent(spell(yes)) is True
+    assert parse_consent(spell(no)) is False
+
+
+def test_consent_may_be_a_boolean_or_a_number() -> None:
+    assert [parse_consent(value) for value in (True, 1, 1.0, D(1), D("1.0"))] == [True] * 5
+    assert [parse_consent(value) for value in (False, 0, 0.0, D(0), D("0.0"))] == [False] * 5
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", "\t\n", "\u00a0"])
+def test_nothing_is_no_statement(nothing: object) -> None:
+    assert parse_consent(nothing) is None
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["on", "t", "ja", "x", "subscribed", "1.0", "10", 2, -1, 0.5, D("NaN"), D("sNaN"), [True], {}],
+)
+def test_any_other_word_is_refused(word: object) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        parse_consent(word)
+    assert caught.value.code == "invalid_consent"
+
+
+@given(VALUES | st.sampled_from(YES + NO))
+def test_true_comes_only_from_an_explicit_true(value: object) -> None:
+    try:
+        consent = parse_consent(value)
+    except InvalidValueError:
+        return
+    if consent is not None:
+        words = YES if consent else NO
+        number = 1 if consent else 0
+        said = value.strip().lower() if isinstance(value, str) else value
+        assert said in words or (not isinstance(said, str) and said == number)
