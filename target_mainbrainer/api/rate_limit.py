@@ -19,7 +19,7 @@ from collections import deque
 
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.retry import pause_before_retry
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import (
     DAY_LIMIT,
     LATENESS_SECONDS,
@@ -149,7 +149,7 @@ class RateLimiter:
 
         Raises:
             InterruptedRunError: The run was asked to stop.
-            TransientError: The store could not be reached for `retry_max_seconds`.
+            LedgerError: The store could not be reached for `retry_max_seconds`.
         """
         with self._in_order():
             return self._wait_for_permit(kind, is_ready)
@@ -320,7 +320,7 @@ class RateLimiter:
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
         if pause is None:
             message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
-            raise TransientError(message)
+            raise LedgerError(message)
         level = logging.INFO if tries == 1 else logging.WARNING
         logger.log(level, "%s Nothing is sent meanwhile; trying again in %.1f s.", error, pause)
         return pause

@@ -18,7 +18,7 @@ from typing_extensions import override
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.rate_limit import Permit, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import LEAVE_SECONDS, Taken, Wait
 
 if t.TYPE_CHECKING:
@@ -482,7 +482,7 @@ def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> Non
     limiter = RateLimiter(
         PLANS["pro"], clock=world.clock, stop=world, store=store, retry_max_seconds=60
     )
-    with pytest.raises(TransientError, match=r"tried for 60 s \('retry_max_seconds'\)"):
+    with pytest.raises(LedgerError, match=r"tried for 60 s \('retry_max_seconds'\)"):
         take(limiter)
     assert 60 <= world.now - world.start <= 61
 
