@@ -393,6 +393,7 @@ def test_without_a_plan_nothing_waits() -> None:
     assert world.now == world.start
     assert limiter.share_used == 0.0
     assert limiter.free > 256
+    assert limiter.wanted_in_flight == 24
     assert limiter.try_acquire("GET") is not None
 
 
@@ -443,6 +444,30 @@ def test_first_come_first_served() -> None:
         thread.join(timeout=10)
     assert served == list(range(10))
     assert limiter.try_acquire("GET") is not None
+
+
+@pytest.mark.parametrize(
+    ("plan", "seconds", "wanted"),
+    [
+        pytest.param("freemium", 0.05, 13, id="quick answers need few"),
+        pytest.param("freemium", 0.3, 75, id="75 at 0.3 s"),
+        pytest.param("pro", 1.0, 200, id="one for each permit"),
+        pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
+        pytest.param("freemium", 20.9, 200, id="answers longer than a permit is occupied"),
+        pytest.param("pro", 60.0, 256, id="never more than 256"),
+    ],
+)
+def test_as_many_are_wanted_in_flight_as_use_all_permits(
+    plan: str, seconds: float, wanted: int
+) -> None:
+    world = World()
+    limiter = world.limiter(PLANS[plan])
+    assert limiter.wanted_in_flight == PLANS[plan].burst, "before anything is known"
+    for _ in range(3):
+        permit = take(limiter)
+        world.pass_by(seconds)
+        permit.answered(202)
+    assert limiter.wanted_in_flight == wanted
 
 
 class Away(MemoryStore):
