@@ -71,9 +71,8 @@ lint: $(READY) ## Style, format, and whether everything imported is declared
 types: $(READY) ## Static types
 	$(BIN)/mypy
 
-docs: $(READY) ## Whether README and meltano.yml show the settings as they are
+docs: $(READY) ## Whether the generated documents show the settings as they are
 	$(BIN)/python tools/reference.py --check
-	$(BIN)/cog --check -I tools README.md
 
 tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 	$(BIN)/pytest -n auto --dist worksteal
@@ -105,7 +104,6 @@ format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/reference.py
-	$(BIN)/cog -r -I tools README.md
 
 clean: ## Remove what make has made
 	rm -rf $(VENV) $(TOOLS) .meltano output build dist
