@@ -450,10 +450,10 @@ def test_first_come_first_served() -> None:
     ("plan", "seconds", "wanted"),
     [
         pytest.param("freemium", 0.05, 13, id="quick answers need few"),
-        pytest.param("freemium", 0.3, 75, id="75 at 0.3 s"),
+        pytest.param("freemium", 0.299, 75, id="75 at 0.3 s"),
         pytest.param("pro", 1.0, 200, id="one for each permit"),
         pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
-        pytest.param("freemium", 20.9, 200, id="answers longer than a permit is occupied"),
+        pytest.param("freemium", 20.85, 200, id="answers longer than a permit is occupied"),
         pytest.param("pro", 60.0, 256, id="never more than 256"),
     ],
 )
