@@ -1,7 +1,8 @@
 """A MainBrainer on your own machine, to rehearse loads on and to test against.
 
-`start` runs it in this process, `mainbrainer-sandbox serve` by itself. It is good
-to import without the extra `sandbox`; only starting it needs that.
+`mainbrainer-sandbox serve` runs it as a process of its own, `start` in a thread for
+tests. It can be imported without the extra `sandbox`; only starting it needs that.
+Nothing in here knows of the target, so that it can judge the target.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         path: The file to keep everything in; made if it does not exist.
         **options: Switches by the names in `switches.Switches` (`plan="pro"`,
             `clash="conflict"`, ...), and:
-            `faults`, a list of faults as `faults` describes them, and their `seed`;
+            `faults`, a list of faults as `faults.HELP` describes them, and their `seed`;
             `token`, the bearer token to take instead of a random one;
             `credentials`, what `POST /token` takes, an `engine.Credentials`;
             `keep_bodies=True`, to find in `requests()` what was sent;
