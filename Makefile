@@ -58,8 +58,9 @@ demo: $(DEMO_READY) ## Load sample contacts through Meltano into a sandbox, and 
 	@$(DEMO_BIN)/python demo/summary.py output/report.json output/rejects.singer
 	@echo "Look at them in a browser: make page"
 
-page: ## Show the sandbox of the demo in a browser
-	$(DEMO_BIN)/mainbrainer-sandbox serve --path $(SANDBOX)
+page: ## Show the sandbox of the demo in a browser, also while a demo runs
+	@test -f $(SANDBOX) || { echo "There is nothing to show yet. Run 'make demo' first."; exit 1; }
+	$(DEMO_BIN)/mainbrainer-sandbox page --path $(SANDBOX)
 
 test: lint types docs tests ## Everything that CI checks
 

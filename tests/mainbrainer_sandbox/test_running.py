@@ -52,16 +52,6 @@ def test_it_knows_nothing_of_the_target() -> None:
     assert loaded == "[]"
 
 
-def test_without_the_extra_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    for name in ("running", "serving", "connections"):
-        monkeypatch.delitem(sys.modules, f"mainbrainer_sandbox.{name}", raising=False)
-    with pytest.raises(sandbox.SandboxNotInstalledError, match=r"target-mainbrainer\[sandbox\]"):
-        sandbox.start(tmp_path / "x.db")
-
-
 @pytest.mark.parametrize(
     ("options", "error"),
     [({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError), ({"no_such": 1}, SwitchError)],
