@@ -14,7 +14,7 @@ HOUSE = Path(target_mainbrainer.__file__).parent
 SANDBOX = HOUSE.parent / "mainbrainer_sandbox"
 
 FLOORS = [
-    {"errors"},
+    {"errors", "wording"},
     {"contacts"},
     {"config"},
     {"privacy"},
