@@ -8,7 +8,9 @@ TargetMainBrainerError        ends the run: one sentence in the log, exit code 1
 ├── AuthError                 MainBrainer refuses the credentials or the token
 ├── RequestRefusedError       MainBrainer refuses the request itself, not a contact in it
 ├── ProtocolError             what answered does not speak MainBrainer's API
-├── TransientError            worth another try (429, 5xx, lost answer), until time is up
+├── TransientError            worth another try (5xx, lost answer), until time is up
+│   ├── TooManyRequestsError  429: everything has to wait
+│   └── UnreachableError      no connection: a wrong address, or a server that is away
 ├── LedgerError               the ledger's database cannot be used, or not by this run
 ├── DeliveryError             contacts are not in: too many rejections, unconfirmed batches, ...
 └── InterruptedRunError       SIGTERM or SIGINT
@@ -76,6 +78,14 @@ class TransientError(TargetMainBrainerError, RetriableAPIError):
 
 class LedgerError(TargetMainBrainerError):
     """The ledger's database cannot be used, or not by this run."""
+
+
+class TooManyRequestsError(TransientError):
+    """A 429: not only this request has to wait, but all of them."""
+
+
+class UnreachableError(TransientError):
+    """No connection was made: the name cannot be resolved, or the connection is refused."""
 
 
 class DeliveryError(TargetMainBrainerError):

@@ -145,12 +145,11 @@ def test_a_sandbox_in_no_folder_is_said_in_a_sentence(
     ended = run_target(schema(), **settings)
     assert ended.code == 1
     assert (
-        ended.error
-        == f"Setting 'sandbox_path': '{path}' cannot be used (No such file or directory)."
+        ended.error == f"Setting 'sandbox_path': {path} cannot be made (No such file or directory)."
     )
 
 
 def test_a_stream_map_that_cannot_be_read_is_said_in_a_sentence(run_target: RunTarget) -> None:
     ended = run_target(schema(), stream_maps={"people": {"email": "foo("}})
     assert ended.code == 1
-    assert ended.error.startswith("Setting 'stream_maps' cannot be applied. ")
+    assert ended.error.startswith("Setting 'stream_maps.people.email' is no expression")

@@ -12,7 +12,7 @@ from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMain
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.api.wire import Token
+    from target_mainbrainer.api.responses import Token
 
 FRESH_SECONDS = 1.0
 """A token this young is good, whatever its answer says about its life."""
@@ -66,6 +66,13 @@ class TokenSource:
         """Return the token, or None if it is time to renew it."""
         bearer = self._bearer
         return bearer if bearer is not None and self._clock() < bearer.renew_at else None
+
+    @property
+    def latest(self) -> Bearer:
+        """The token, even if it is time to renew it; `renew` or `current` comes first."""
+        if self._bearer is None:
+            raise RuntimeError
+        return self._bearer
 
     def renew(self, refused: Bearer | None = None) -> Bearer:
         """Return a token other than the refused one.

@@ -16,20 +16,21 @@ import ssl
 import time
 import typing as t
 import zlib
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from typing_extensions import override
 
+from target_mainbrainer.api.exchange import Endpoint, Response
 from target_mainbrainer.api.retry import seconds_asked
 from target_mainbrainer.config.addresses import is_loopback
 from target_mainbrainer.errors import ProtocolError, TransientError
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    Authorize: t.TypeAlias = Callable[[Callable[[], bool]], Mapping[str, str] | None]
 
 MOST_BYTES = 16 * 1024 * 1024
 """Longer answers are cut: a thousand contacts with all their complaints take about 2 MB."""
@@ -37,56 +38,6 @@ MOST_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 _CONNECT_SECONDS = 10.0
 _NO_CONTENT = 204
-
-
-class Endpoint(t.NamedTuple):
-    """What is asked.
-
-    Attributes:
-        path: For people, without ids.
-        url: For the machine.
-    """
-
-    method: str
-    path: str
-    url: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-    @property
-    def host(self) -> str:
-        """The host asked."""
-        return urlsplit(self.url).netloc
-
-
-@dataclass(frozen=True)
-class Response:
-    """What came back.
-
-    Attributes:
-        retry_after: Seconds that the server asks to wait, None if it does not say.
-        redirect_host: Where a redirect leads, "" if nowhere.
-        is_whole: False if nothing in it says where the body ends, so that it may be cut off.
-    """
-
-    status: int
-    body: bytes = field(default=b"", repr=False)
-    content_type: str = ""
-    retry_after: float | None = None
-    redirect_host: str = ""
-    is_whole: bool = True
-
-    @property
-    def is_success(self) -> bool:
-        """Any 2xx (API note, C20)."""
-        return self.status // 100 == 2  # noqa: PLR2004 - that is what 2xx means
-
-    @property
-    def reason(self) -> str:
-        """The status with its usual words, such as `503 Service Unavailable`."""
-        return f"{self.status} {http.client.responses.get(self.status, '')}".strip()
 
 
 class Transport:
@@ -129,9 +80,7 @@ class Transport:
         """Close all connections."""
         self._adapter.close()
 
-    def send(
-        self, call: Endpoint, *, body: bytes | None = None, token: str | None = None
-    ) -> Response:
+    def send(self, call: Endpoint, body: bytes | None, authorize: Authorize) -> Response:
         """Send one request, once.
 
         Raises:
@@ -140,7 +89,9 @@ class Transport:
         """
         deadline = self._clock() + self._timeout
         try:
-            request = self._request(call, body, token)
+            while (headers := authorize(lambda: True)) is None:
+                pass
+            request = self._request(call, body, headers)
             with self._adapter.send(
                 request,
                 stream=True,
@@ -155,7 +106,7 @@ class Transport:
         raise problem
 
     def _request(
-        self, call: Endpoint, body: bytes | None, token: str | None
+        self, call: Endpoint, body: bytes | None, headers: Mapping[str, str]
     ) -> requests.PreparedRequest:
         prepared = self._prepared.get(call)
         if prepared is None:
@@ -169,8 +120,7 @@ class Transport:
             request.body = body
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(body))
-        if token is not None:
-            request.headers["Authorization"] = f"Bearer {token}"
+        request.headers.update(headers)
         return request
 
     def _read(self, response: requests.Response, call: Endpoint, deadline: float) -> Response:
@@ -179,7 +129,7 @@ class Transport:
             parts.append(part)
             size += len(part)
             if self._clock() > deadline:
-                message = f"The answer to {call} was not complete after {self._timeout:.0f} s."
+                message = f"The response to {call} was not complete after {self._timeout:.0f} s."
                 raise TransientError(message)
         headers = response.headers
         return Response(
@@ -224,7 +174,7 @@ class Transport:
         if isinstance(root, TimeoutError) or isinstance(
             error, (requests.Timeout, urllib3.exceptions.TimeoutError)
         ):
-            return TransientError(f"No answer to {call} within {self._timeout:.0f} s.")
+            return TransientError(f"No response to {call} within {self._timeout:.0f} s.")
         proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
         what = _what(root)
         return TransientError(f"The connection to {proxy}{call.host} failed on {call}: {what}.")

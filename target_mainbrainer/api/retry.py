@@ -1,4 +1,4 @@
-"""When to ask again: one policy, error -> seconds or stop."""
+"""When to send a request again: one policy, error -> seconds or stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import backoff
 
-from target_mainbrainer.errors import TransientError
+from target_mainbrainer.errors import TooManyRequestsError, TransientError
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +18,10 @@ LONGEST_PAUSE_SECONDS = 60.0
 TOO_MANY_REQUESTS_SECONDS = 10.0
 """One window of the plan's limit: what a 429 that names no time is worth (API note, section 9)."""
 
-_SPREAD_SECONDS = 2.0
+_JITTER_SECONDS = 2.0
+"""Most that is added to the time that a server asks for."""
 
-
-class TooManyRequestsError(TransientError):
-    """A 429: not only this request has to wait, but everything."""
+_LONGEST_ASKED_SECONDS = 365 * 86_400.0
 
 
 def pause_before_retry(
@@ -38,7 +37,7 @@ def pause_before_retry(
     Pauses grow with full jitter. What a server asks for is a floor that jitter only adds to, and
     when it asks for more time than is left there is no use in trying earlier.
 
-    >>> lost = TransientError("No answer.")
+    >>> lost = TransientError("No response.")
     >>> [pause_before_retry(lost, tries=n, spent=0, limit=600, jitter=float) for n in (1, 2, 9)]
     [1.0, 2.0, 60.0]
     >>> busy = TransientError("Busy.", retry_after=30)
@@ -64,15 +63,15 @@ def pause_before_retry(
         return None
     spread = min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
     if floor:
-        spread = min(spread, _SPREAD_SECONDS)
+        spread = min(spread, _JITTER_SECONDS)
     return min(floor + jitter(spread), left)
 
 
 def seconds_asked(retry_after: str | None, *, date: str | None, now: dt.datetime) -> float | None:
-    """Read a `Retry-After` header, in seconds or as a date; None if it says nothing.
+    """Return the seconds that a `Retry-After` header asks for; None if it says nothing usable.
 
     A date is compared with the server's own `Date`, so that a wrong clock on either side does
-    not matter.
+    not matter. More than a year is cut to a year.
 
     >>> noon = dt.datetime(2026, 5, 1, 12, tzinfo=dt.timezone.utc)
     >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", date=None, now=noon)
@@ -82,17 +81,20 @@ def seconds_asked(retry_after: str | None, *, date: str | None, now: dt.datetime
     """
     if retry_after is None:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", retry_after):
-        return float(retry_after)
-    when = _moment(retry_after)
-    if when is None:
-        return None
-    return max(0.0, (when - (_moment(date) or now)).total_seconds())
+    if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", retry_after, re.ASCII):
+        seconds = float(retry_after)
+    else:
+        moment = _moment(retry_after)
+        if moment is None:
+            return None
+        seconds = (moment - (_moment(date) or now)).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_ASKED_SECONDS)
 
 
 def _moment(date: str | None) -> dt.datetime | None:
+    """Return a date of a header in UTC, None if it is absent, unreadable or out of all bounds."""
     try:
-        when = parsedate_to_datetime(date or "")
-    except ValueError:
+        moment = parsedate_to_datetime(date or "")
+        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return when if when.tzinfo else when.replace(tzinfo=dt.UTC)

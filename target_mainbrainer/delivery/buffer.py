@@ -7,7 +7,7 @@ import typing as t
 import msgspec
 from typing_extensions import override
 
-from target_mainbrainer.api.wire import encode_contact
+from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts.identity import merge
 
 if t.TYPE_CHECKING:

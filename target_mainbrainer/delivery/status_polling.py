@@ -15,7 +15,7 @@ from typing_extensions import override
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.api.wire import BatchStatus
+    from target_mainbrainer.api.responses import BatchStatus
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.reporting.counts import StreamReport
     from target_mainbrainer.singer.source_record import SourceRecord, StateInterval

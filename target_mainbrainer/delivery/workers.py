@@ -16,8 +16,9 @@ import logging
 import threading
 import typing as t
 
-from target_mainbrainer.api import wire
-from target_mainbrainer.api.client import TooLarge
+from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
+from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
+from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery import bisect
 from target_mainbrainer.delivery.queue import BatchQueue
@@ -316,17 +317,17 @@ class Delivery:
         sent = route.wait_for_turn(batch)
         answer = self._post(batch, send)
         match answer:
-            case wire.Accepted():
+            case Accepted():
                 for accused_in, blame in route.passed(sent):
                     self._blame(accused_in, blame)
-                self._book(batch, send.entries, answer)
+                self._book(batch, send.entries, answer, is_batch=not send.alone)
                 return bisect.SendResult(passed=True)
             case TooLarge():
                 return bisect.SendResult(passed=False, too_large=True)
-            case wire.Refusal():
+            case Refusal():
                 route.answers.refused()
                 contacts = [entry.contact for entry in send.entries]
-                suspects = wire.find_suspects(answer, contacts)
+                suspects = find_suspects(answer, contacts)
                 return bisect.SendResult(
                     passed=False,
                     # Equal reasons have to be equal, whoever they name.
@@ -335,24 +336,26 @@ class Delivery:
                     answer=answer,
                 )
 
-    def _post(self, batch: Batch, send: bisect.Send) -> wire.Accepted | wire.Refusal | TooLarge:
+    def _post(self, batch: Batch, send: bisect.Send) -> Accepted | Refusal | TooLarge:
         list_id, webhook_url = batch.destination
         if send.alone:
             (entry,) = send.entries
-            return self._client.post_contact(wire.encode_single(entry.contact, list_id=list_id))
+            return self._client.post_contact(encode_single(entry.contact, list_id=list_id))
         for entry in send.entries:
             if entry.encoded is None:
-                entry.encoded = wire.encode_contact(entry.contact)
+                entry.encoded = encode_contact(entry.contact)
         parts = [t.cast("bytes", entry.encoded) for entry in send.entries]
-        body = wire.encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
+        body = encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
         return self._client.post_batch(body, size=len(parts))
 
     # Outcomes
 
-    def _book(self, batch: Batch, entries: Sequence[PendingContact], answer: wire.Accepted) -> None:
+    def _book(
+        self, batch: Batch, entries: Sequence[PendingContact], answer: Accepted, *, is_batch: bool
+    ) -> None:
         """Book contacts that the API has taken, but for those that its answer names as invalid."""
         report = batch.source.report
-        invalid = answer.invalid_contact_ids
+        invalid = answer.invalid_contacts.ids
         unknown = [entry for entry in entries if invalid and entry.contact.contact_id in invalid]
         taken = [entry for entry in entries if entry not in unknown] if unknown else entries
         source_records = [
@@ -365,9 +368,8 @@ class Delivery:
             report.ignored_properties.update(named)
         for entry in unknown:
             self._rejects.add(batch.source, entry.source_records, _UNKNOWN_CONTACT_ID)
-        is_batch = isinstance(answer, wire.BatchAccepted)
         if self._status_poller is not None:
-            if isinstance(answer, wire.BatchAccepted) and answer.batch_id is not None:
+            if is_batch and answer.batch_id is not None:
                 self._status_poller.watch(
                     answer.batch_id,
                     contacts=len(entries),
@@ -383,7 +385,7 @@ class Delivery:
 
     def _blame(self, batch: Batch, blame: bisect.ContactRejected) -> None:
         """Book a contact that was refused alone."""
-        refusal = t.cast("wire.Refusal", blame.verdict.answer)
+        refusal = t.cast("Refusal", blame.verdict.answer)
         said = _said(refusal, [blame.entry.contact])
         words = f"MainBrainer said: {said}" if said else "MainBrainer gave no reason."
         code, reason = f"refused_{refusal.status}", f"Refused alone with status {refusal.status}."
@@ -396,7 +398,7 @@ class Delivery:
         )
 
     def _fault(self, batch: Batch, verdict: bisect.SendResult) -> RequestRefusedError:
-        refusal = t.cast("wire.Refusal", verdict.answer)
+        refusal = t.cast("Refusal", verdict.answer)
         said = _said(refusal, [entry.contact for entry in batch.entries])
         words = f" MainBrainer said: {said}" if said else ""
         list_id = batch.destination.list_id
@@ -409,7 +411,7 @@ class Delivery:
         )
 
 
-def _said(refusal: wire.Refusal, contacts: list[Contact]) -> str:
+def _said(refusal: Refusal, contacts: list[Contact]) -> str:
     """Return what a refusal says, without anything of the contacts it is about."""
     return redact(refusal.message, values_of(contacts))
 

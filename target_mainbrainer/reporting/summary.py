@@ -9,8 +9,8 @@ import typing as t
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.api.client import ClientStats
     from target_mainbrainer.api.rate_limit import RateLimiter
+    from target_mainbrainer.api.requester import ClientStats
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.reporting.counts import RunReport
     from target_mainbrainer.reporting.rejections import Rejections

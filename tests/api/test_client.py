@@ -18,10 +18,19 @@ import requests
 from typing_extensions import override
 
 from target_mainbrainer import errors
-from target_mainbrainer.api import http, wire
-from target_mainbrainer.api.client import MainBrainerClient, TooLarge
-from target_mainbrainer.api.http import Endpoint, Transport
+from target_mainbrainer.api import http
+from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.exchange import Endpoint
+from target_mainbrainer.api.http import Transport
 from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
+from target_mainbrainer.api.requests import (
+    encode_batch,
+    encode_contact,
+    encode_single,
+    values_sent,
+)
+from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.api.retry import pause_before_retry, seconds_asked
 from target_mainbrainer.config.limits import Plan
 from target_mainbrainer.config.settings import Settings
@@ -45,10 +54,15 @@ PERSON = Contact(
     email="kari.nordmann@example.org",
     properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
 )
-BODY = wire.encode_batch([wire.encode_contact(PERSON)])
-SINGLE = wire.encode_single(PERSON)
-NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *wire.values_sent(BODY)]
+BODY = encode_batch([encode_contact(PERSON)])
+SINGLE = encode_single(PERSON)
+NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_sent(BODY)]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
+
+
+def at_once(_: object) -> dict[str, str]:
+    """Give leave to send, without a permit and a token."""
+    return {}
 
 
 class FakeTime:
@@ -103,11 +117,16 @@ def connect(fake: FakeTime) -> Iterator[Connect]:
     running: list[MainBrainerClient] = []
 
     def start(
-        to: BrokenServer, *, plan: Plan | None = None, stop: t.Any = fake, **settings: t.Any
+        to: BrokenServer,
+        *,
+        plan: Plan | None = None,
+        stop: t.Any = fake,
+        rate_limiter: RateLimiter | None = None,
+        **settings: t.Any,
     ) -> MainBrainerClient:
         if "username" not in settings:
             settings.setdefault("access_token", TOKEN)
-        rate_limiter = RateLimiter(plan, clock=fake.clock, stop=stop)
+        rate_limiter = rate_limiter or RateLimiter(plan, clock=fake.clock, stop=stop)
         made = Settings(**{"api_url": to.url, **settings})
         client = MainBrainerClient(made, rate_limiter=rate_limiter, stop=stop, clock=fake.clock)
         running.append(client)
@@ -169,7 +188,7 @@ def _chain(error: BaseException | None) -> Iterator[str]:
 
 def test_a_batch_goes_out_as_documented(serve: Serve, connect: Connect) -> None:
     crm = serve(OK)
-    assert connect(crm).post_batch(BODY, size=1) == wire.BatchAccepted(batch_id="ce2c2e48")
+    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
     (request,) = crm.requests
     assert (request.method, request.path) == ("POST", "/contacts/batch")
     assert request.body == BODY
@@ -182,7 +201,7 @@ def test_a_batch_goes_out_as_documented(serve: Serve, connect: Connect) -> None:
 def test_a_single_contact_goes_to_its_own_endpoint(serve: Serve, connect: Connect) -> None:
     crm = serve(reply(202, {"status": "Success", "data": {"contactId": "70001234567"}}))
     client = connect(crm, user_agent="nightly/1")
-    assert client.post_contact(SINGLE) == wire.ContactAccepted(contact_id=70001234567)
+    assert client.post_contact(SINGLE) == Accepted(contact_id=70001234567)
     assert (crm.requests[0].path, crm.requests[0].body) == ("/contacts/insertupdate", SINGLE)
     assert crm.requests[0].headers["user-agent"] == "nightly/1"
 
@@ -222,9 +241,9 @@ def test_connections_are_kept_and_cookies_are_not(serve: Serve, connect: Connect
     )
     client = connect(crm)
     answers = [client.post_batch(BODY, size=1) for _ in range(10)]
-    accepted = wire.BatchAccepted(batch_id="ce2c2e48")
-    refused = wire.Refusal(422, "no")
-    assert answers == [accepted] * 3 + [refused, wire.BatchAccepted()] + [accepted] * 5
+    accepted = Accepted(batch_id="ce2c2e48")
+    refused = Refusal(422, "no")
+    assert answers == [accepted] * 3 + [refused, Accepted()] + [accepted] * 5
     assert crm.connections == 1
     assert not any("cookie" in request.headers for request in crm.requests)
 
@@ -272,21 +291,21 @@ def test_a_refusal_is_an_answer(status: int, serve: Serve, connect: Connect) -> 
     crm = serve(reply(status, {"message": f"{PERSON.email} is not valid"}))
     client = connect(crm)
     for refusal in (client.post_batch(BODY, size=1), client.post_contact(SINGLE)):
-        assert isinstance(refusal, wire.Refusal)
+        assert isinstance(refusal, Refusal)
         assert refusal.status == status
-        assert wire.find_suspects(refusal, [Contact(), PERSON]) == [1]
+        assert find_suspects(refusal, [Contact(), PERSON]) == [1]
 
 
 def test_a_413_asks_for_less_until_there_is_no_less(serve: Serve, connect: Connect) -> None:
     client = connect(serve(reply(413, {"message": "too much"})))
     assert client.post_batch(BODY, size=2) == TooLarge()
-    assert client.post_batch(BODY, size=1) == wire.Refusal(413, "too much")
-    assert client.post_contact(SINGLE) == wire.Refusal(413, "too much")
+    assert client.post_batch(BODY, size=1) == Refusal(413, "too much")
+    assert client.post_contact(SINGLE) == Refusal(413, "too much")
 
 
 def test_a_202_that_says_it_failed_is_a_refusal(serve: Serve, connect: Connect) -> None:
     client = connect(serve(reply(202, {"status": "Error", "message": "No such list"})))
-    assert client.post_batch(BODY, size=5) == wire.Refusal(202, "No such list")
+    assert client.post_batch(BODY, size=5) == Refusal(202, "No such list")
 
 
 @pytest.mark.parametrize("status", [402, 403, 404, 405, 406, 410, 415, 451])
@@ -330,7 +349,7 @@ def test_a_fault_is_asked_again(
 ) -> None:
     crm = serve(script(fault, fault))
     client = connect(crm)
-    assert client.post_batch(BODY, size=1) == wire.BatchAccepted(batch_id="ce2c2e48")
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
     assert [request.body for request in crm.requests] == [BODY] * 3
     assert client.stats.retries == 2
     assert client.stats.paused_seconds == sum(fake.waits)
@@ -341,7 +360,7 @@ def test_a_stall_is_a_lost_answer(serve: Serve, connect: Connect) -> None:
     crm = serve(script(server.STALL, Reply(OK.raw[:-20], then="stall")))
     began = time.monotonic()
     answer = connect(crm, request_timeout_seconds=1).post_batch(BODY, size=1)
-    assert answer == wire.BatchAccepted(batch_id="ce2c2e48")
+    assert answer == Accepted(batch_id="ce2c2e48")
     assert 2 <= time.monotonic() - began < 4
     assert len(crm.requests) == 3
 
@@ -350,10 +369,11 @@ def test_an_answer_that_trickles_in_is_a_lost_answer(serve: Serve) -> None:
     crm = serve(Reply(OK.raw, pause=0.05))
     slow = Transport(user_agent="x", timeout_seconds=1, connections=1)
     message = failure(
-        errors.TransientError, lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x"))
+        errors.TransientError,
+        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x"), None, at_once),
     )
     slow.close()
-    assert message == "The answer to GET /x was not complete after 1 s."
+    assert message == "The response to GET /x was not complete after 1 s."
 
 
 def test_an_endless_answer_does_not_eat_the_memory(
@@ -372,7 +392,7 @@ def test_a_packed_answer_is_cut_like_any_other(
     bomb = gzip.compress(b" " * 50_000_000)
     crm = serve(reply(500, bomb, headers={"Content-Encoding": "gzip"}))
     careful = Transport(user_agent="x", timeout_seconds=5, connections=1)
-    assert len(careful.send(Endpoint("GET", "/x", crm.url)).body) == 1_000_000
+    assert len(careful.send(Endpoint("GET", "/x", crm.url), None, at_once).body) == 1_000_000
     careful.close()
 
 
@@ -444,19 +464,23 @@ def test_after_a_429_everything_waits(
     headers: dict[str, str], at_least: float, serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     crm = serve(script(reply(429, {"message": "slow"}, headers=headers)))
-    client = connect(crm)
+    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
+    client = connect(crm, rate_limiter=rate_limiter)
     began = fake.now
-    assert client.post_batch(BODY, size=1) == wire.BatchAccepted(batch_id="ce2c2e48")
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
     assert at_least <= fake.now - began <= at_least + 2.001
-    assert client._rate_limiter.waited_seconds == pytest.approx(fake.now - began)
+    assert rate_limiter.waited_seconds == pytest.approx(fake.now - began)
     assert client.stats.paused_seconds == 0, "the wait is everybody's, not this request's"
 
 
-def test_a_429_to_one_thread_holds_the_others(serve: Serve, connect: Connect) -> None:
+def test_a_429_to_one_thread_holds_the_others(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
     crm = serve(reply(429))
-    client = connect(crm, retry_max_seconds=0)
+    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
+    client = connect(crm, retry_max_seconds=0, rate_limiter=rate_limiter)
     failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
-    assert client._rate_limiter.try_acquire("GET /contacts/{id}/Status") is None
+    assert rate_limiter.try_acquire("GET /contacts/{id}/Status") is None
     assert client.batch_status("ce2c2e48") is None
     assert len(crm.requests) == 1
 
@@ -563,8 +587,8 @@ def test_an_empty_answer_is_accepted_but_untrackable(
     empty: Reply, serve: Serve, connect: Connect
 ) -> None:
     crm = serve(empty)
-    assert connect(crm).post_batch(BODY, size=1) == wire.BatchAccepted(batch_id=None)
-    assert connect(crm).post_contact(SINGLE) == wire.ContactAccepted()
+    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id=None)
+    assert connect(crm).post_contact(SINGLE) == Accepted()
     assert len(crm.requests) == 2
 
 
@@ -768,7 +792,7 @@ def test_a_token_endpoint_that_fails_is_asked_again(serve: Serve, connect: Conne
     faults = [reply(500), server.RESET, server.CUT_JSON, reply(429)]
     crm = serve(lambda r: faults[r.number] if r.number < len(faults) else issue(r))
     answer = connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
-    assert answer == wire.BatchAccepted(batch_id="ce2c2e48")
+    assert answer == Accepted(batch_id="ce2c2e48")
     assert len(token_requests(crm)) == 5
 
 

@@ -10,7 +10,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.api import wire
+from target_mainbrainer.api.requests import encode_batch, encode_contact
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from target_mainbrainer.contacts.identity import Identity, identifiers_of, identity_of
 from target_mainbrainer.delivery.buffer import ContactBuffer, PendingContact
@@ -63,7 +63,7 @@ def crm_after(crm: RunningSandbox, batches: list[list[Contact]]) -> list[t.Any]:
     """Return what is in the CRM afterwards, however it numbers those that it makes."""
     crm.reset()
     for batch in batches:
-        body = wire.encode_batch([wire.encode_contact(contact) for contact in batch])
+        body = encode_batch([encode_contact(contact) for contact in batch])
         answer = requests.post(
             f"{crm.url}/contacts/batch",
             data=body,
@@ -73,7 +73,6 @@ def crm_after(crm: RunningSandbox, batches: list[list[Contact]]) -> list[t.Any]:
         assert answer.status_code == 202
     found = crm.contacts()
     for contact in found:
-        del contact["batch"]
         contact["properties"] = sorted(contact["properties"].items())
         if contact["id"] >= FIRST_GENERATED_ID:
             del contact["id"]

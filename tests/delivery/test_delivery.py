@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 import mainbrainer_sandbox as sandbox
-from target_mainbrainer.api import client
+from target_mainbrainer.api import requester
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.retry import pause_before_retry
 from target_mainbrainer.delivery import status_polling, workers
@@ -41,7 +41,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         seconds = pause_before_retry(error, **so_far)
         return None if seconds is None else seconds / 100
 
-    monkeypatch.setattr(client, "pause_before_retry", pause)
+    monkeypatch.setattr(requester, "pause_before_retry", pause)
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_a_run_that_has_lost_count_fails_loudly(
 ) -> None:
     book = workers.Delivery._book
 
-    def forget_one(self: t.Any, batch: t.Any, entries: t.Any, answer: t.Any) -> None:
-        book(self, batch, entries, answer)
+    def forget_one(self: t.Any, batch: t.Any, entries: t.Any, answer: t.Any, **kind: t.Any) -> None:
+        book(self, batch, entries, answer, **kind)
         batch.source.report.accepted -= 1
 
     monkeypatch.setattr(workers.Delivery, "_book", forget_one)
@@ -593,8 +593,8 @@ def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(
     [
         pytest.param({}, 0, 300, "", id="at once"),
         pytest.param({"faults": ["late=0.5:batch"]}, 0, 300, "", id="late"),
-        pytest.param({"processing_delay_seconds": 0.3}, 0, 300, "", id="all late"),
-        pytest.param({"status_codes": "17,18,19,20"}, 0, 300, "", id="unknown numbers"),
+        pytest.param({"faults": ["late=0.3"]}, 0, 300, "", id="all late"),
+        pytest.param({"faults": ["odd"]}, 0, 300, "", id="unknown words"),
         pytest.param({"faults": ["503@p0.5:status"]}, 0, 300, "", id="status hard to get"),
         pytest.param({"faults": ["stuck@3:batch"]}, 1, 200, "not confirmed", id="never"),
         pytest.param({"faults": ["fail@2:batch"]}, 1, 100, "failed", id="a failure"),

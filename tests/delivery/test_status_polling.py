@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import pytest
 
-from target_mainbrainer.api.wire import BatchStatus
+from target_mainbrainer.api.responses import BatchStatus
 from target_mainbrainer.delivery import status_polling
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller

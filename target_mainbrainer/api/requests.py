@@ -1,0 +1,168 @@
+"""The bodies of requests, spelt exactly as on the page of their endpoint (API note, C1 and C2).
+
+The two pages spell their fields differently, so each endpoint has its own. Nothing in here knows
+a network, a clock or Singer.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+from target_mainbrainer.api.lenient_json import leaves
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from target_mainbrainer.contacts.contact import Contact
+
+_PERSONAL = frozenset(
+    ["contactid", "mobilenumber", "email", "propertyvalue", "username", "password", "privatetoken"]
+)
+
+_encode: t.Final = msgspec.json.Encoder().encode
+_decode: t.Final = msgspec.json.Decoder().decode
+
+# gc=False: these live for the length of one encode call and cannot refer back to themselves.
+# Most properties have a name and no id; a kind of their own spares the check for absent parts.
+
+
+class _NamedProperty(msgspec.Struct, gc=False):
+    name: str | None = msgspec.field(name="propertyname")
+    value: str = msgspec.field(name="propertyvalue")
+
+
+class _KnownProperty(msgspec.Struct, gc=False, omit_defaults=True):
+    property_id: str | None = msgspec.field(name="propertyid")
+    name: str | None = msgspec.field(name="propertyname", default=None)
+    value: str | None = msgspec.field(name="propertyvalue", default=None)
+
+
+class _BatchContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    contact_id: int | None = None
+    mobile_country_code: int | None = None
+    mobile_number: int | None = None
+    mobile_opt_in: bool | None = None
+    email: str | None = None
+    email_opt_in: bool | None = None
+    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
+        name="propertyfields", default=None
+    )
+
+
+class _SingleProperty(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    property_id: str | None = None
+    property_name: str | None = None
+    property_value: str | None = None
+
+
+class _SingleContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    list_id: str | None = None
+    contact_id: int | None = None
+    mobile_country_code: int | None = None
+    mobile_number: int | None = None
+    mobile_opt_in: bool | None = None
+    email: str | None = None
+    email_opt_in: bool | None = None
+    property_fields: list[_SingleProperty] | None = None
+
+
+def encode_contact(contact: Contact) -> bytes:
+    """Return one element of `createUpdateContacts`, spelt as on the batch page.
+
+    What is absent is left out, because an omitted field "will remain as it was" (API note,
+    section 8.2), and a null or empty one may mean anything. The list is the batch's (C19).
+
+    >>> from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+    >>> lastname = {PropertyRef(None, "lastname"): "merg"}
+    >>> print(encode_contact(Contact(mobile=Mobile(47, 90812501), properties=lastname)).decode())
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {"mobileCountryCode":47,"mobileNumber":90812501,"propertyfields":[{"propertyname":"lastname","propertyvalue":"merg"}]}
+    """
+    mobile = contact.mobile
+    return _encode(
+        _BatchContact(
+            contact.contact_id,
+            None if mobile is None else mobile.country_code,
+            None if mobile is None else mobile.number,
+            contact.mobile_opt_in,
+            contact.email,
+            contact.email_opt_in,
+            [
+                _NamedProperty(name, value)
+                if property_id is None
+                else _KnownProperty(property_id, name, value)
+                for (property_id, name), value in contact.properties.items()
+            ]
+            or None,
+        )
+    )
+
+
+def encode_batch(
+    parts: Sequence[bytes], *, list_id: str | None = None, webhook_url: str | None = None
+) -> bytes:
+    """Join contacts that `encode_contact` has made into the body of one batch request.
+
+    >>> encode_batch([b'{"contactId":1}', b'{"contactId":2}'])
+    b'{"createUpdateContacts":[{"contactId":1},{"contactId":2}]}'
+    """
+    head = b'{"listId":' + _encode(list_id) + b"," if list_id else b"{"
+    tail = b',"webhookUrl":' + _encode(webhook_url) + b"}" if webhook_url else b"}"
+    return b"".join((head, b'"createUpdateContacts":[', b",".join(parts), b"]", tail))
+
+
+def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
+    """Return the body for `/contacts/insertupdate`, spelt as on its own page.
+
+    >>> from target_mainbrainer.contacts.contact import Contact
+    >>> encode_single(Contact(email="apitest@example.com", email_opt_in=False))
+    b'{"email":"apitest@example.com","emailOptIn":false}'
+    """
+    country_code, number = contact.mobile or (None, None)
+    return _encode(
+        _SingleContact(
+            list_id=list_id,
+            contact_id=contact.contact_id,
+            mobile_country_code=country_code,
+            mobile_number=number,
+            mobile_opt_in=contact.mobile_opt_in,
+            email=contact.email,
+            email_opt_in=contact.email_opt_in,
+            property_fields=[
+                _SingleProperty(property_id, name, value)
+                for (property_id, name), value in contact.properties.items()
+            ]
+            or None,
+        )
+    )
+
+
+def encode_credentials(
+    *, username: str | None, password: str | None, private_token: str | None, validity: str
+) -> bytes:
+    """Return the body for `POST /token`, spelt as in its schema (API note, section 7 and C14)."""
+    return _encode(
+        {
+            "userName": username,
+            "password": password,
+            "privateToken": private_token,
+            "validity": validity,
+        }
+    )
+
+
+def values_sent(body: bytes | None) -> Iterator[str]:
+    """Yield every value in a request's body that is personal data or a secret.
+
+    A response may repeat what was sent. These values have to be taken out of it where only the
+    body is left of the contacts.
+
+    >>> sorted(values_sent(b'{"listId": "1", "createUpdateContacts": [{"email": "a@b.example"}]}'))
+    ['a@b.example']
+    """
+    if body:
+        for _, key, value in leaves(_decode(body)):
+            if key in _PERSONAL and value not in (None, ""):
+                yield str(value)

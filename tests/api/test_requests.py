@@ -1,0 +1,123 @@
+"""Bodies are spelt as the pages of their endpoints spell them."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.api.requests import (
+    encode_batch,
+    encode_contact,
+    encode_credentials,
+    encode_single,
+    values_sent,
+)
+from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+
+LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
+JENNIFER = Contact(
+    contact_id=234567,
+    mobile=Mobile(47, 90812501),
+    email="apitest@example.com",
+    mobile_opt_in=True,
+    email_opt_in=True,
+    properties={
+        PropertyRef(LIST_ID, "firstname"): "jennifer",
+        PropertyRef(None, "lastname"): "merg",
+        PropertyRef(ZIP_ID, None): "0236",
+    },
+)
+MARK = Contact(mobile=Mobile(47, 93454496), mobile_opt_in=False)
+
+
+def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
+    body = encode_batch(
+        [encode_contact(JENNIFER), encode_contact(MARK)],
+        list_id=LIST_ID,
+        webhook_url="https://webhook-url.example.com",
+    )
+    assert json.loads(body) == {
+        "listId": LIST_ID,
+        "createUpdateContacts": [
+            {
+                "contactId": 234567,
+                "mobileCountryCode": 47,
+                "mobileNumber": 90812501,
+                "mobileOptIn": True,
+                "email": "apitest@example.com",
+                "emailOptIn": True,
+                "propertyfields": [
+                    {
+                        "propertyid": LIST_ID,
+                        "propertyname": "firstname",
+                        "propertyvalue": "jennifer",
+                    },
+                    {"propertyname": "lastname", "propertyvalue": "merg"},
+                    {"propertyid": ZIP_ID, "propertyvalue": "0236"},
+                ],
+            },
+            {"mobileCountryCode": 47, "mobileNumber": 93454496, "mobileOptIn": False},
+        ],
+        "webhookUrl": "https://webhook-url.example.com",
+    }
+
+
+def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
+    assert json.loads(encode_single(JENNIFER, list_id=LIST_ID)) == {
+        "listId": LIST_ID,
+        "contactId": 234567,
+        "mobileCountryCode": 47,
+        "mobileNumber": 90812501,
+        "mobileOptIn": True,
+        "email": "apitest@example.com",
+        "emailOptIn": True,
+        "propertyFields": [
+            {"propertyId": LIST_ID, "propertyName": "firstname", "propertyValue": "jennifer"},
+            {"propertyName": "lastname", "propertyValue": "merg"},
+            {"propertyId": ZIP_ID, "propertyValue": "0236"},
+        ],
+    }
+
+
+def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
+    contact = Contact(email="a@example.com", properties={PropertyRef(None, "zip"): ""})
+    assert json.loads(encode_contact(contact)) == {
+        "email": "a@example.com",
+        "propertyfields": [{"propertyname": "zip", "propertyvalue": ""}],
+    }
+    assert json.loads(encode_single(contact)) == {
+        "email": "a@example.com",
+        "propertyFields": [{"propertyName": "zip", "propertyValue": ""}],
+    }
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=8), st.emails())
+def test_any_text_survives_the_wire(properties: dict[str, str], email: str) -> None:
+    contact = Contact(
+        email=email, properties={PropertyRef(None, name): v for name, v in properties.items()}
+    )
+    (read,) = json.loads(encode_batch([encode_contact(contact)]))["createUpdateContacts"]
+    fields = read.get("propertyfields", [])
+    assert read["email"] == email
+    assert {item["propertyname"]: item["propertyvalue"] for item in fields} == properties
+
+
+def test_the_values_of_a_request_are_found_again_in_its_body() -> None:
+    body = encode_batch([encode_contact(JENNIFER)], list_id=LIST_ID)
+    secrets = encode_credentials(
+        username="ola@example.com", password="made up", private_token="made-up", validity="Default"
+    )
+    assert set(values_sent(body)) == {
+        "234567",
+        "90812501",
+        "apitest@example.com",
+        "jennifer",
+        "merg",
+        "0236",
+    }
+    assert set(values_sent(encode_single(JENNIFER))) == set(values_sent(body))
+    assert set(values_sent(secrets)) == {"ola@example.com", "made up", "made-up"}
+    assert list(values_sent(None)) == []

@@ -1,0 +1,206 @@
+"""Responses are read however they are spelt."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from target_mainbrainer.api.invalid import InvalidContacts, InvalidProperty
+from target_mainbrainer.api.lenient_json import UnreadableResponseError
+from target_mainbrainer.api.refusals import Refusal
+from target_mainbrainer.api.responses import (
+    Accepted,
+    BatchStatus,
+    Token,
+    decode_accepted,
+    decode_status,
+    decode_token,
+)
+
+ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
+
+
+PORTAL_ANSWER = b"""{
+    "status": "Success",
+    "message": "Batch request accepted",
+    "data": {
+        "BatchId": "ce2c2e48-47e4-4aa0-b4e7-c9deebe29852",
+        "Processed": null,
+        "ContactId": null,
+        "InvalidProperties": [],
+        "InvalidContactIds": [],
+
+    }
+}"""
+
+
+def test_the_batch_pages_own_sample_is_read_trailing_comma_and_all() -> None:
+    answer = decode_accepted(202, PORTAL_ANSWER)
+    assert answer == Accepted(batch_id="ce2c2e48-47e4-4aa0-b4e7-c9deebe29852")
+
+
+def test_the_openapi_shape_is_read() -> None:
+    answer = decode_accepted(
+        202,
+        json.dumps(
+            {
+                "status": "Success",
+                "message": "string",
+                "data": {
+                    "batchId": "ce2c2e48",
+                    "processed": "string",
+                    "contactId": "string",
+                    "status": 0,
+                    "message": "string",
+                    "invalidPropertiesList": [
+                        {"propertyId": ZIP_ID, "propertyName": "zip", "propertyValue": "0236"}
+                    ],
+                    "invalidContactIdList": ["17", 18],
+                    "balance": {},
+                },
+            }
+        ).encode(),
+    )
+    assert answer == Accepted(
+        batch_id="ce2c2e48",
+        invalid_contacts=InvalidContacts(frozenset({17, 18})),
+        invalid_properties=(InvalidProperty(ZIP_ID, "zip", "0236"),),
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"status": "Success", "data": None}, id="data null"),
+        pytest.param({"status": "Success"}, id="no data"),
+        pytest.param({"Status": "success", "Data": {"BatchId": ""}}, id="empty, PascalCase"),
+        pytest.param({"message": "Batch request accepted"}, id="message only"),
+    ],
+)
+def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
+    assert decode_accepted(202, json.dumps(answer).encode()) == Accepted()
+
+
+@pytest.mark.parametrize("status", ["Failed", "Error", False, 422])
+def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
+    body = json.dumps({"status": status, "message": "No such list", "data": {}}).encode()
+    for read in (decode_accepted, decode_accepted):
+        refusal = read(202, body)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.status, refusal.message) == (202, "No such list")
+
+
+@pytest.mark.parametrize(
+    ("body", "cut_off"),
+    [
+        pytest.param(b"<html><body>Sign in</body></html>", False, id="html"),
+        pytest.param(b'{"status": "Success", "data": {"Batch', True, id="cut off"),
+        pytest.param(PORTAL_ANSWER[:-1], True, id="cut off behind the trailing comma"),
+        pytest.param(b"", True, id="nothing"),
+        pytest.param(b'{"status": oops}', False, id="malformed"),
+        pytest.param(b"[1, 2]", False, id="a list"),
+        pytest.param(b"null", False, id="null"),
+        pytest.param(b"{}", False, id="nothing of the API's"),
+        pytest.param(b'{"login_url": "https://example.org"}', False, id="another API's"),
+        pytest.param(b'{"status": "\xff"}', False, id="not utf-8"),
+        pytest.param(b"[" * 100_000, False, id="absurdly deep"),
+    ],
+)
+def test_what_is_not_the_apis_is_told_from_what_is_cut_off(body: bytes, *, cut_off: bool) -> None:
+    with pytest.raises(UnreadableResponseError) as caught:
+        decode_accepted(202, body)
+    assert caught.value.cut_off is cut_off
+
+
+def test_a_single_answer_has_its_id_as_text() -> None:
+    body = b'{"status": "Success", "data": {"contactId": "234567", "invalidContactIdList": ["9"]}}'
+    assert decode_accepted(202, body) == Accepted(
+        contact_id=234567, invalid_contacts=InvalidContacts(frozenset({9}))
+    )
+    nameless = b'{"status": "Success", "data": {"contactId": "string"}}'
+    assert decode_accepted(202, nameless) == Accepted()
+
+
+PROCESSED = {
+    "inserted": {"count": 3, "contactIds": [1, 2, 3]},
+    "updated": {"count": "5", "contactIds": None},
+    "skipped": {"count": 1, "contactIds": ["9"]},
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            {"id": "x", "status": 2, "statusText": "Done", "processedObj": PROCESSED}, id="crm"
+        ),
+        pytest.param(
+            {"Id": "x", "Status": 2, "StatusText": "Done", "ProcessedObj": PROCESSED},
+            id="the siblings' PascalCase",
+        ),
+        pytest.param(
+            {
+                "status": "Success",
+                "data": {"status": "2", "statusText": "Done", "processedObj": PROCESSED},
+            },
+            id="in an envelope",
+        ),
+    ],
+)
+def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
+    status = decode_status(json.dumps(answer).encode())
+    assert status == BatchStatus(
+        inserted=3,
+        updated=5,
+        skipped=1,
+        inserted_ids=frozenset({1, 2, 3}),
+        skipped_ids=frozenset({9}),
+        status=2,
+        status_text="Done",
+    )
+    assert status.processed == 9
+
+
+def test_a_failed_batch_says_why() -> None:
+    body = b'{"status": 9, "statusFailedReason": "Out of contacts", "processedObj": null}'
+    assert decode_status(body).failed_reason == "Out of contacts"
+    assert decode_status(b'{"status": 0, "statusFailedReason": null}').failed_reason == ""
+    with pytest.raises(UnreadableResponseError):
+        decode_status(b'{"error": "not found"}')
+
+
+TOKEN = {
+    "access_token": "made-up",
+    "token_type": "Bearer",
+    "expires_in": 120,
+    "issued": "2020-05-29T04:21:56.0000000+00:00",
+    "expires": "2020-05-29T06:21:56.0000000+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "lifetime"),
+    [
+        pytest.param({}, 7200, id="expires less issued"),
+        pytest.param({"expires": "2020-05-29T06:21:56.5000000Z"}, 7200.5, id="7 digits and a Z"),
+        pytest.param({"issued": None}, 120, id="expires_in as seconds"),
+        pytest.param({"issued": "yesterday", "expires_in": "90"}, 90, id="unreadable date"),
+        pytest.param({"issued": "2020-05-29T04:21:56"}, 120, id="one with a zone, one without"),
+        pytest.param({"expires": TOKEN["issued"]}, 120, id="no time at all"),
+        pytest.param({"issued": None, "expires_in": None}, None, id="not said"),
+        pytest.param({"issued": None, "expires_in": -5}, None, id="negative"),
+    ],
+)
+def test_a_tokens_life(changes: dict[str, object], lifetime: float | None) -> None:
+    token = decode_token(json.dumps(TOKEN | changes).encode())
+    assert token == Token("made-up", lifetime)
+    assert "made-up" not in repr(token)
+
+
+def test_an_answer_without_a_token_is_unreadable() -> None:
+    for body in (b'{"access_token": ""}', b'{"message": "hello"}', b'{"access_token": 5}'):
+        with pytest.raises(UnreadableResponseError):
+            decode_token(body)
+    assert decode_token(b'{"data": {"accessToken": "x"}}').value == "x"
