@@ -218,8 +218,8 @@ class CircuitBreaker:
             RequestRefusedError: Ten were refused in the same words, and nothing else passed.
         """
         witnesses = _spread(self._sendable(batch), WITNESSES)
-        words = {self._last.words} if self._last is not None and not witnesses else set()
-        refused = self._last
+        words = set()
+        refused = None
         for contact in reversed(witnesses):
             if not self.is_open or self._is_closed:
                 return
