@@ -208,15 +208,15 @@ class Rejections:
                 if label is None:
                     label = f"record {source_record.number:,} of the stream"
                     if line is not None and self._file is not None:
-                        label += f", line {line + place:,} of '{self._file.path.name}'"
+                        label += f" on line {line + place:,} of '{self._file.path.name}'"
                 group.labels.append(label)
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""
         groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
         for (stream, code, reason), group in groups:
-            more = "; ..." if group.count > len(group.labels) else ""
+            more = ", ..." if group.count > len(group.labels) else ""
             yield (
                 f"Rejected {group.count:,} of stream '{stream}', {code}: {reason} "
-                f"({'; '.join(group.labels)}{more})"
+                f"({', '.join(group.labels)}{more})"
             )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import resource
 import typing as t
 
 import pytest
 
+from tests.full_disk import fill_disk
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
@@ -33,21 +33,14 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(
     assert ended.log.count("s waited for the limits") == 1
 
 
-@pytest.fixture
-def _small_files() -> Iterator[None]:
-    """Let no file grow beyond 2 MB: a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.usefixtures("_small_files")
-def test_a_full_disk_does_not_cost_the_summary(run_target: RunTarget, tmp_path: Path) -> None:
-    bad = [person(number, email="nobody@", firstname="x" * 10_000) for number in range(300)]
+def test_a_full_disk_does_not_cost_the_summary(
+    run_target: RunTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch)
+    bad = [person(number, email="nobody@") for number in range(300)]
     path = tmp_path / "rejects.singer"
     ended = run_target(schema(), *bad, state(bookmark=1), rejects_path=str(path))
-    assert "cannot be written (File too large)" in ended.error
+    assert "cannot be written (No space left on device)" in ended.error
     assert ended.states == []
     assert ended.log.count("s waited for the limits") == 1
 

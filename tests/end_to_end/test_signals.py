@@ -29,13 +29,13 @@ if t.TYPE_CHECKING:
 
 PATCHED = """
 import sys
-from target_mainbrainer import cli, sinks
-from target_mainbrainer.delivery import status_polling, workers
+from target_mainbrainer import cli
+from target_mainbrainer.delivery import buffer, delivery, status_polling
 
-workers.STATE_INTERVAL_SECONDS = 0.02
-workers.TICK_SECONDS = 0.02
-workers.GRACE_SECONDS = float(sys.argv.pop(1))
-sinks.LONGEST_WAIT_SECONDS = 0.2
+delivery.STATE_INTERVAL_SECONDS = 0.02
+delivery.TICK_SECONDS = 0.02
+delivery.GRACE_SECONDS = float(sys.argv.pop(1))
+buffer.MAX_WAIT_SECONDS = 0.2
 status_polling.FIRST_LOOK_SECONDS = 0.02
 cli.main()
 """

@@ -133,7 +133,7 @@ def test_a_record_whose_key_is_not_shown_can_be_found_in_the_file(path: Path) ->
     desk = Desk(path)
     desk.accept(161)
     desk.reject({"id": "kari@example.com"})
-    assert desk.line.endswith("(record 162 of the stream, line 2 of 'rejects.singer')")
+    assert desk.line.endswith("(record 162 of the stream on line 2 of 'rejects.singer')")
     assert json.loads(path.read_text().splitlines()[1])["record"]["id"] == "kari@example.com"
 
 
@@ -144,7 +144,7 @@ def test_rejections_are_grouped_with_at_most_five_names() -> None:
     desk.reject({"id": 9}, Rejection("no_identity", "None."))
     first, second = desk.rejections.describe()
     assert first.startswith("Rejected 2,000 of stream 'people', invalid_email: ")
-    assert first.endswith("(id=0; id=1; id=2; id=3; id=4; ...)")
+    assert first.endswith("(id=0, id=1, id=2, id=3, id=4, ...)")
     assert second.endswith("(id=9)")
 
 
