@@ -66,9 +66,13 @@ class RecordLabels:
 
 
 def _digits(value: object) -> str:
-    """Return the digits of a value, however they are written.
+    """Return the digits of what is written as a number, "" of anything else.
 
-    >>> _digits("+47 22 33"), _digits(4722)
-    ('472233', '4722')
+    >>> _digits("+47 22 33"), _digits(4722), _digits("p22@example.com")
+    ('472233', '4722', '')
     """
-    return "".join(c for c in str(value) if c.isdecimal()) if isinstance(value, str | int) else ""
+    digits = str(value).translate(_SEPARATORS) if isinstance(value, str | int) else ""
+    return digits if digits.isdecimal() else ""
+
+
+_SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
