@@ -21,6 +21,7 @@ from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
+from target_mainbrainer.reporting.ending import describe_end
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.rejects_file import RejectsFile
@@ -45,6 +46,9 @@ class Run:
         self.state_tracker = StateTracker()
         self.report = RunReport()
         self._is_over = False
+        self._is_whole = False
+        self._hand_out_state = write_state
+        self._state_records = -1
         rejects_file = None
         if settings.rejects_path:
             rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
@@ -94,7 +98,7 @@ class Run:
             max_in_flight=lambda: settings.max_concurrent_requests,
             stop=stop,
             make_durable=self._make_durable,
-            write_state=write_state,
+            write_state=self._write_state,
             write_progress=self._summary.log_progress,
             clock=time.monotonic,
         )
@@ -116,13 +120,22 @@ class Run:
         """Bring to the disk what STATE relies on, before STATE is written."""
         self.rejects.sync()
 
-    def finish(self) -> None:
+    def _write_state(self, state: State) -> None:
+        self._hand_out_state(state)
+        self._state_records = self.state_tracker.records_taken
+
+    def finish(self, *, is_whole: bool) -> None:
         """End a run whose input was read to its end, or far enough.
+
+        Args:
+            is_whole: Whether it was read to its end.
 
         Raises:
             DeliveryError: Not every contact is in.
             TargetMainBrainerError: The run cannot go on; `abort` it.
         """
+        self._is_whole = is_whole
+        self.rejects.end_input()
         self.delivery.finish()
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(" ".join(problems))
@@ -139,6 +152,16 @@ class Run:
         for problem in dict.fromkeys([*problems, *self._conclude()]):
             if problem not in explain(cause):
                 logger.warning("%s", problem)
+
+    @property
+    def ending(self) -> str:
+        """What the run has come to, in half a sentence."""
+        return describe_end(
+            self.report,
+            is_whole=self._is_whole,
+            has_state=self.state_tracker.has_state,
+            state_records=self._state_records,
+        )
 
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
