@@ -68,7 +68,8 @@ class Entry(msgspec.Struct, kw_only=True):
         mobile_opt_in: The value known to be delivered; None if none is.
         email_opt_in: Likewise.
         shared: Another source key holds the same identity, or did when this one was last marked.
-        doubt: A try before the current one, or somebody else's, may still land after it.
+        doubt: Another source key has left its identity since it was marked, so that it stays
+            unknown whatever the outcome.
         token: Of the try whose outcome is awaited; None if there is none.
         delivered_at: When anything was last accepted, in seconds since the epoch.
     """

@@ -50,6 +50,8 @@ class Run(t.NamedTuple):
         next_token: Returns a token that no other try has.
         clock: Seconds that only ever grow.
         lock: Held by whichever thread uses the database.
+        doubtful: Hashes of identities under which an attempt of the run before may still land,
+            or one of this run may land twice.
     """
 
     number: int
@@ -58,6 +60,7 @@ class Run(t.NamedTuple):
     next_token: Callable[[], int]
     clock: Callable[[], float]
     lock: threading.Lock
+    doubtful: set[int]
 
 
 class OpenBatch(t.NamedTuple):
@@ -99,7 +102,7 @@ class StreamLedger:
         self._open_batches = [OpenBatch(batch_id, at) for _, batch_id, at in open_batches]
         self._outcomes = threading.Lock()
         self._delivered: list[tuple[Sequence[Mark], str | None]] = []
-        self._in_doubt: list[Mark] = []
+        self._doubts: set[int] = set()
         self._refused: list[Mark] = []
         self._ended: list[str] = []
         self._failed: list[str] = []
@@ -141,9 +144,8 @@ class StreamLedger:
         """
         with self._outcomes:
             if in_doubt:
-                self._in_doubt.extend(marks)
-            else:
-                self._delivered.append((marks, batch_id))
+                self._doubts.update(mark.identity_hash for mark in marks)
+            self._delivered.append((marks, batch_id))
             self._waiting += len(marks)
             is_full = self._waiting >= FLUSH_AT
         if is_full:
@@ -179,24 +181,27 @@ class StreamLedger:
         with run.lock:
             with self._outcomes:
                 delivered, self._delivered = self._delivered, []
-                in_doubt, self._in_doubt = self._in_doubt, []
+                doubts, self._doubts = self._doubts, set()
                 refused, self._refused = self._refused, []
                 ended, self._ended = self._ended, []
                 failed, self._failed = self._failed, []
                 self._waiting = 0
             is_due = run.clock() >= self._leased_at + LEASE_STEP_SECONDS
-            if not (delivered or in_doubt or refused or ended or failed or is_due):
+            if not (delivered or refused or ended or failed or is_due):
                 return
             with run.database.transaction() as connection:
                 self._keep(connection)
                 now = int(store.now_of(connection))
+                run.doubtful.update(doubts)
+                store.add_doubts(connection, doubts, run.number)
+                unknown = _Everything() if self.is_mixed else run.doubtful
                 for marks, batch_id in delivered:
                     number = self._number_of(connection, batch_id, now)
-                    entry_store.write_delivered(connection, self._number, marks, number, now)
-                if in_doubt:
-                    entry_store.write_delivered_in_doubt(connection, self._number, in_doubt, now)
+                    entry_store.write_delivered(
+                        connection, self._number, marks, batch=number, now=now, unknown=unknown
+                    )
                 if refused:
-                    entry_store.write_refused(connection, self._number, refused)
+                    entry_store.write_refused(connection, self._number, refused, unknown)
                 for batch_id in failed:
                     if (number := self._batches.get(batch_id)) is not None:
                         entry_store.fail_batch(connection, self._number, number)
@@ -274,7 +279,6 @@ class StreamLedger:
             self._number,
             self._run.next_token,
             _each_once(known.values(), entry_store.holders_of(connection, hashes)),
-            is_mixed=self.is_mixed,
             sends_all=self._sends_all,
         )
         decisions = [decider.decide(candidate, list_id) for candidate, list_id in block]
@@ -305,6 +309,13 @@ class StreamLedger:
                 f"of for {LEASE_SECONDS:.0f} s. What this run sent since is sent again."
             )
             raise LedgerError(message)
+
+
+class _Everything:
+    """Holds whatever it is asked for."""
+
+    def __contains__(self, _number: object) -> bool:
+        return True
 
 
 def remove_entries(
