@@ -19,10 +19,6 @@ _IS_ID = entries.c.identity_hash < 0
 _PENDING_IS_ID = entries.c.pending_hash < 0
 
 
-def _entry(row: t.Any) -> Entry:  # noqa: ANN401 - a row of `_COLUMNS`
-    return Entry(**dict(zip(Entry.__struct_fields__, row, strict=True)))
-
-
 _BY_KEY = sa.select(*_COLUMNS).where(
     entries.c.stream == sa.bindparam("stream"),
     entries.c.key.in_(sa.bindparam("keys", expanding=True)),
@@ -128,13 +124,15 @@ _BATCH_FAILED = (
 def entries_of(connection: sa.Connection, stream: int, keys: Iterable[str]) -> list[Entry]:
     """Return the entries of source keys."""
     parameters = {"stream": stream, "keys": list(keys)}
-    return [_entry(row) for row in connection.execute(_BY_KEY, parameters)]
+    return [Entry(*row) for row in connection.execute(_BY_KEY, parameters).all()]
 
 
 def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
     """Return the entries that hold any of these identities, some of them twice."""
     parameters = {"hashes": list(hashes)}
-    return [_entry(row) for query in _BY_HASH for row in connection.execute(query, parameters)]
+    return [
+        Entry(*row) for query in _BY_HASH for row in connection.execute(query, parameters).all()
+    ]
 
 
 def has_kinds(connection: sa.Connection) -> tuple[bool, bool]:
@@ -321,7 +319,7 @@ def page_of(
         .order_by(entries.c.id)
         .limit(size)
     )
-    return [_entry(row) for row in connection.execute(query)]
+    return [Entry(*row) for row in connection.execute(query).all()]
 
 
 def fail_batch(connection: sa.Connection, stream: int, number: int) -> int:

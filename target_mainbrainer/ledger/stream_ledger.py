@@ -120,16 +120,20 @@ class StreamLedger:
             block: Contacts in the order of the input, and the list that each goes to.
         """
         run = self._run
-        keys = {candidate.key for candidate, _ in block}
-        if not self._sends_all:
-            with run.database.transaction(reads_only=True) as connection:
-                known = self._entries(connection, keys)
-            if all(is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block):
-                return [UNCHANGED] * len(block)
+        with run.database.transaction(reads_only=True) as connection:
+            known = self._entries(connection, block)
+        concerned = self._concerned(block, known)
+        if not any(concerned):
+            return [UNCHANGED] * len(block)
+        some = [one for one, is_concerned in zip(block, concerned, strict=True) if is_concerned]
         with run.lock, run.database.transaction() as connection:
             store.read_header(connection, lock=True)
             self._keep(connection)
-            return self._mark(connection, block, self._entries(connection, keys))
+            if self._has_become_mixed(connection, some):
+                entry_store.forget_contents(connection)
+                concerned, some = [True] * len(block), list(block)
+            decided = iter(self._mark(connection, some))
+        return [next(decided) if is_concerned else UNCHANGED for is_concerned in concerned]
 
     def delivered(
         self, marks: Sequence[Mark], batch_id: str | None = None, *, in_doubt: bool = False
@@ -245,37 +249,61 @@ class StreamLedger:
         with self._run.lock, self._run.database.transaction() as connection:
             store.release_stream(connection, self._number, self._run.number)
 
-    def _entries(self, connection: sa.Connection, keys: set[str]) -> dict[str, Entry]:
+    def _entries(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> dict[str, Entry]:
+        keys = {candidate.key for candidate, _ in block}
         found = {one.key: one for one in entry_store.entries_of(connection, self._number, keys)}
         for entry in found.values():
             self._seen.add(t.cast("int", entry.id))
         return found
 
-    def _mark(
-        self,
-        connection: sa.Connection,
-        block: Sequence[tuple[Candidate, str | None]],
-        known: dict[str, Entry],
-    ) -> list[Decision]:
-        digests = self._run.digests
-        hashes: set[int] = set()
-        by_id, plain = entry_store.has_kinds(connection)
+    def _concerned(
+        self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
+    ) -> list[bool]:
+        """Return for each contact whether it is to be sent, or may be because of another one."""
+        if self._sends_all:
+            return [True] * len(block)
+        changed = [not is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block]
+        if not any(changed):
+            return changed
+        some = [one for one, is_changed in zip(block, changed, strict=True) if is_changed]
+        keys = {candidate.key for candidate, _ in some}
+        hashes = self._hashes(some, known)
+        return [
+            is_changed
+            or candidate.key in keys
+            or not hashes.isdisjoint(known[candidate.key].hashes)
+            for is_changed, (candidate, _) in zip(changed, block, strict=True)
+        ]
+
+    def _hashes(
+        self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
+    ) -> set[int]:
+        """Return the hashes of all identities that a block takes or leaves."""
+        hashes = {self._run.digests.identity(candidate.contact) for candidate, _ in block}
         for candidate, _ in block:
-            entry = known.get(candidate.key)
-            if self._sends_all or not is_unchanged(entry, candidate):
-                if candidate.contact.contact_id is None:
-                    plain = True
-                else:
-                    by_id = True
-                hashes.add(digests.identity(candidate.contact))
-                if entry is not None:
-                    hashes |= entry.hashes
-        if by_id and plain and not self.is_mixed:
-            self.is_mixed = True
-            entry_store.forget_contents(connection)
-            known = self._entries(connection, set(known))
+            if (entry := known.get(candidate.key)) is not None:
+                hashes |= entry.hashes
+        return hashes
+
+    def _has_become_mixed(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> bool:
+        if self.is_mixed:
+            return False
+        by_id, plain = entry_store.has_kinds(connection)
+        ids = [candidate.contact.contact_id is not None for candidate, _ in block]
+        self.is_mixed = (by_id or any(ids)) and (plain or not all(ids))
+        return self.is_mixed
+
+    def _mark(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> list[Decision]:
+        known = self._entries(connection, block)
+        hashes = self._hashes(block, known)
         decider = Block(
-            digests,
+            self._run.digests,
             self._number,
             self._run.next_token,
             _each_once(known.values(), entry_store.holders_of(connection, hashes)),
