@@ -82,6 +82,8 @@ class Ledger:
                 access_token=account.access_token,
                 last_run=number,
             )
+            doubtful = entry_store.unresolved_hashes(connection)
+            doubtful |= store.take_doubts(connection, number)
         self._run = Run(
             number,
             database,
@@ -89,6 +91,7 @@ class Ledger:
             self._token,
             clock,
             threading.Lock(),
+            doubtful,
         )
 
     def _token(self) -> int:
