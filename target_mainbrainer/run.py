@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
@@ -35,6 +36,9 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.singer.source_record import State
 
+STATUS_ASKERS = 24
+"""Most questions for a status under way at once."""
+
 logger = logging.getLogger("target-mainbrainer")
 
 
@@ -62,7 +66,7 @@ class Run:
             local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
         )
         stop = threading.Event()
-        rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
+        self._rate_limiter = rate_limiter = _make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
@@ -80,7 +84,7 @@ class Run:
                 is_required=is_required,
                 state_tracker=self.state_tracker,
                 clock=time.monotonic,
-                askers=settings.max_concurrent_requests,
+                askers=settings.max_concurrent_requests or STATUS_ASKERS,
             )
         self._summary = Summary(
             settings,
@@ -95,7 +99,7 @@ class Run:
             state_tracker=self.state_tracker,
             rejects=self.rejects,
             status_poller=self._status_poller,
-            max_in_flight=lambda: settings.max_concurrent_requests,
+            max_in_flight=lambda: settings.max_concurrent_requests or rate_limiter.wanted_in_flight,
             stop=stop,
             make_durable=self._make_durable,
             write_state=self._write_state,
@@ -180,7 +184,7 @@ class Run:
         """Close everything, say what became of every record, and return what went wrong."""
         self._is_over = True
         problems = []
-        for part in (self.rejects, self._client, self._sandbox):
+        for part in (self.rejects, self._client, self._rate_limiter, self._sandbox):
             try:
                 if part is not None:
                     part.close()
@@ -225,7 +229,32 @@ def check(settings: Settings) -> list[str]:
             found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
         return found
     stop = threading.Event()
-    rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
-    with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
+    with (
+        contextlib.closing(_make_rate_limiter(settings, stop)) as rate_limiter,
+        MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client,
+    ):
         found.append(client.check())
     return found
+
+
+def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
+    """Return a limiter for this run alone or, with a ledger, for all runs with the same token.
+
+    Raises:
+        LedgerError: The ledger's database cannot be used.
+    """
+    store = None
+    if settings.ledger_uri and settings.plan and not settings.dry_run:
+        from target_mainbrainer.ledger import shared_quota  # noqa: PLC0415 - only with a ledger
+
+        server = settings.sandbox_path or settings.api_url
+        user = settings.username or settings.access_token or ""
+        account = shared_quota.fingerprint(server, user)
+        store = shared_quota.open_shared_quota(settings.ledger_uri, account)
+    return RateLimiter(
+        settings.plan,
+        clock=time.monotonic,
+        stop=stop,
+        store=store,
+        retry_max_seconds=settings.retry_max_seconds,
+    )
