@@ -20,6 +20,7 @@ from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
 from target_mainbrainer.reporting.ending import describe_end
@@ -34,6 +35,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.mapping.suppressions import Suppressions
     from target_mainbrainer.singer.source_record import State
 
 STATUS_ASKERS = 24
@@ -49,6 +51,7 @@ class Run:
         self.settings = settings
         self.state_tracker = StateTracker()
         self.report = RunReport()
+        self.suppressions = read_suppressions(settings)
         self._is_over = False
         self._is_whole = False
         self._hand_out_state = write_state
@@ -107,6 +110,7 @@ class Run:
             clock=time.monotonic,
         )
         self.buffers = OpenBuffers(self.delivery.submit)
+        self.duplicates = self._summary.duplicates
 
     def source(
         self,
@@ -212,6 +216,7 @@ def check(settings: Settings) -> list[str]:
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
+    read_suppressions(settings)
     problems = [
         f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
         for name, path in (
@@ -258,3 +263,23 @@ def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter
         store=store,
         retry_max_seconds=settings.retry_max_seconds,
     )
+
+
+def read_suppressions(settings: Settings) -> Suppressions | None:
+    """Read whose consent is never sent, if a setting names a file of them.
+
+    Raises:
+        SettingsError: The file cannot be read, or a line of it is no address and no number.
+    """
+    if settings.suppression_path is None:
+        return None
+    try:
+        with Path(settings.suppression_path).open(encoding="utf-8-sig") as lines:
+            return parse_suppressions(lines)
+    except UnicodeDecodeError:
+        reason = "it is not written in UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    raise SettingsError([f"Setting 'suppression_path': {reason}."])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import typing as t
 from collections import defaultdict
+from functools import cached_property
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ MOST_IDENTIFIERS = 4_000_000
 _PARTS = 64
 """Sorted by their last bits when they come, so that each part alone fits in little memory."""
 _KEY_BITS = 38
+_MOST_DIGITS_SHOWN = 6
+"""A longer key may be a telephone number, or a number of the person."""
 _IS_KEY = 1 << _KEY_BITS
 _STREAM_SHIFT = _KEY_BITS + 1
 _pack = struct.Struct("4q").pack
@@ -47,7 +50,7 @@ class Shared(t.NamedTuple):
 
 
 class Duplicates:
-    """Remembers the identifiers of every contact, and finds out which are shared at the end."""
+    """Remembers the identifiers of every contact, and finds out at the end which are shared."""
 
     def __init__(self) -> None:
         self._streams: dict[str, int] = {}
@@ -67,7 +70,7 @@ class Duplicates:
         if self._count >= MOST_IDENTIFIERS:
             return
         place = self._streams.setdefault(stream, len(self._streams)) << _STREAM_SHIFT
-        if type(key) is int and 0 <= key < _IS_KEY:
+        if type(key) is int and 0 <= key < 10**_MOST_DIGITS_SHOWN:
             place |= _IS_KEY | key
         else:
             place |= min(number, _IS_KEY - 1)
@@ -85,8 +88,29 @@ class Duplicates:
             self._count += 1
             self._mobiles[mobile % _PARTS] += _pack(mobile, exactly, roughly, place)
 
-    def find(self) -> Shared:
-        """Return how many contacts share something, with some examples."""
+    def describe(self) -> Iterator[str]:
+        """Say which contacts MainBrainer holds apart, if there are any."""
+        found = self.found
+        counts = {
+            "share an e-mail address with another one": found.email,
+            "share a mobile number with another one": found.mobile,
+            "differ from another one only in the case of the e-mail address": found.case,
+        }
+        said = [f"{count:,} {what}" for what, count in counts.items() if count]
+        if said:
+            yield (
+                f"Of the contacts of this load {'; '.join(said)}. MainBrainer holds, and bills, "
+                f"each of them. For instance {'; '.join(found.examples)}."
+            )
+        if not found.is_complete:
+            yield (
+                f"Only the first {MOST_IDENTIFIERS:,} mobile numbers and e-mail addresses were "
+                "looked at to find contacts that share them."
+            )
+
+    @cached_property
+    def found(self) -> Shared:
+        """How many contacts share something, with some examples. Found out once, at the end."""
         examples: dict[str, None] = {}
         emails = mobiles = cases = 0
         for part in self._emails:

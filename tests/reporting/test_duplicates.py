@@ -24,7 +24,7 @@ def shared(*contacts: Contact) -> Shared:
     found = Duplicates()
     for number, contact in enumerate(contacts, start=1):
         found.add(contact, "people", number, key=number * 10)
-    return found.find()
+    return found.found
 
 
 def test_two_people_with_one_address_are_counted_and_named_by_key() -> None:
@@ -64,7 +64,7 @@ def test_a_key_that_is_no_short_number_is_named_by_the_records_number() -> None:
     found = Duplicates()
     found.add(Contact(email=A, mobile=M1), "people", 7, key="kari@example.com")
     found.add(Contact(email=A, mobile=M2), "members", 8, key=None)
-    (example,) = found.find().examples
+    (example,) = found.found.examples
     assert example.startswith("record 7 of 'people' and record 8 of 'members' have")
 
 
@@ -103,4 +103,4 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         found.add(Contact(email=f"p{number}@example.com"), "people", number)
     kept = sum(sys.getsizeof(part) for part in found._emails)
     assert kept < 1000 * 32 * 2
-    assert not found.find().is_complete
+    assert not found.found.is_complete
