@@ -270,9 +270,9 @@ def test_what_is_not_there_is_said_so(crm: Client, path: str) -> None:
 
 def test_odd_queries_do_no_harm(filled: Client) -> None:
     for query in (
-        "after=x",
-        "after=-1",
-        f"after={10**30}",
+        "page=x",
+        "page=-1",
+        f"page={10**30}",
         "q=%00",
         "q=%25%27%22",
         "q=" + "x" * 999,
@@ -295,7 +295,7 @@ def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
     found = plot(buckets, 100)
     assert found is not None
     assert 100 <= len(found["bars"]) <= 122
-    assert found["caption"] == "Each bar is the busiest 10 seconds of 90 seconds."
+    assert found["caption"] == "Each bar is the busiest 10 seconds of 90, in UTC."
     tallest = max(found["bars"], key=lambda bar: bar["height"])
     assert tallest["kind"] == "ok"
     assert found["limit"]["y"] < tallest["y"]
