@@ -148,9 +148,7 @@ class Pages:
         """Show the switches and faults in force."""
         values, faults = view.settings()
         switches = [(one, getattr(values, one.name)) for one in DECLARED.values()]
-        return self._render(
-            "settings", "settings", switches=switches, groups=GROUPS, faults=faults
-        )
+        return self._render("settings", "settings", switches=switches, groups=GROUPS, faults=faults)
 
     def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         template = self._templates.get_template(f"{name}.html")

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from typing_extensions import override
 
 from mainbrainer_sandbox.api import Api
-from mainbrainer_sandbox.connections import Connections
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
 from mainbrainer_sandbox.pages import pages_app
-from mainbrainer_sandbox.serving import listen, own_hosts, server
+from mainbrainer_sandbox.serving import Connections, listen, own_hosts, server
 from mainbrainer_sandbox.store import Request
 from mainbrainer_sandbox.switches import Switches
 from mainbrainer_sandbox.views import View

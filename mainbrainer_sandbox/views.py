@@ -142,15 +142,13 @@ class View:
 
 
 def _changes(changes: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the changes of one batch as people read them; a creation with what it gave."""
-    is_creation = "id" in changes
+    """Return the changes of one batch as people read them."""
     for key, label in _FIELDS.items():
-        before, after = changes.get(key, (None, None))
-        if key not in changes or (is_creation and after is None):
-            continue
-        if key in _CONSENTS and not is_creation:
-            before, after = (NO_CONSENT if one is None else one for one in (before, after))
-        yield {"what": label, "before": before, "after": after}
+        if key in changes:
+            before, after = changes[key]
+            if key in _CONSENTS and "id" not in changes:
+                before, after = (NO_CONSENT if one is None else one for one in (before, after))
+            yield {"what": label, "before": before, "after": after}
     for name, (before, after) in changes.get("properties", {}).items():
         yield {"what": f"property {name}", "before": before, "after": after}
 
