@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
 import threading
 import time
 import typing as t
-from functools import partial
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -16,9 +16,10 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
+from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
 from target_mainbrainer.reporting.ending import describe_end
@@ -33,7 +34,11 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.mapping.suppressions import Suppressions
     from target_mainbrainer.singer.source_record import State
+
+STATUS_ASKERS = 24
+"""Most questions for a status under way at once."""
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -45,6 +50,7 @@ class Run:
         self.settings = settings
         self.state_tracker = StateTracker()
         self.report = RunReport()
+        self.suppressions = read_suppressions(settings)
         self._is_over = False
         self._is_whole = False
         self._hand_out_state = write_state
@@ -62,40 +68,32 @@ class Run:
             local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
         )
         stop = threading.Event()
-        rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
+        self._rate_limiter = _make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
             token=self._sandbox.token if self._sandbox else None,
-            rate_limiter=rate_limiter,
+            rate_limiter=self._rate_limiter,
             stop=stop,
         )
-        self._status_poller = None
-        is_required = settings.confirm_batches == "require"
-        if settings.confirm_batches != "none":
-            self._status_poller = StatusPoller(
-                partial(self._client.batch_status, wait=is_required),
-                # While sending needs the whole budget, questions wait, unless STATE waits too.
-                lambda: is_required or rate_limiter.can_spare,
-                is_required=is_required,
-                state_tracker=self.state_tracker,
-                clock=time.monotonic,
-                askers=settings.max_concurrent_requests,
-            )
         self._summary = Summary(
             settings,
             self.report,
             self.rejects,
             effort=self._client.stats,
-            rate_limiter=rate_limiter,
+            rate_limiter=self._rate_limiter,
         )
+        spool = None
+        if rejects_file is not None and settings.confirm_batches == "report":
+            spool = Spool(rejects_file.path.parent)
         self.delivery = Delivery(
             settings,
             self._client,
             state_tracker=self.state_tracker,
             rejects=self.rejects,
-            status_poller=self._status_poller,
-            max_in_flight=lambda: settings.max_concurrent_requests,
+            spool=spool,
+            max_in_flight=self._max_in_flight,
+            can_spare_request=lambda: self._rate_limiter.can_spare,
             stop=stop,
             make_durable=self._make_durable,
             write_state=self._write_state,
@@ -103,6 +101,7 @@ class Run:
             clock=time.monotonic,
         )
         self.buffers = OpenBuffers(self.delivery.submit)
+        self.duplicates = self._summary.duplicates
 
     def source(
         self,
@@ -115,6 +114,9 @@ class Run:
         code = self.settings.default_country_code
         labels = RecordLabels(key_properties, sensitive_columns, code)
         return SourceStream(stream, schema_line, labels, self.report.stream(stream))
+
+    def _max_in_flight(self) -> int:
+        return self.settings.max_concurrent_requests or self._rate_limiter.wanted_in_flight
 
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
@@ -167,8 +169,7 @@ class Run:
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report.streams)
-        if self._status_poller is not None and self._status_poller.is_required:
-            yield from self._status_poller.problems()
+        yield from self.delivery.problems()
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
@@ -181,26 +182,17 @@ class Run:
         """Close everything, say what became of every record, and return what went wrong."""
         self._is_over = True
         problems = []
-        for part in (self.rejects, self._client, self._sandbox):
+        for part in (self.rejects, self._client, self._rate_limiter, self._sandbox):
             try:
                 if part is not None:
                     part.close()
             except Exception as error:  # noqa: BLE001 - the others are still to be closed
                 problems += explain(error)
-        self._summary.log(self._unconfirmed())
+        self._summary.log(self.delivery.warnings())
         if self.settings.report_path:
             open_states = {"states_held_back": self.state_tracker.open_states}
             write_report(self.settings.report_path, self._summary.as_dict() | open_states)
         return problems
-
-    def _unconfirmed(self) -> Iterator[str]:
-        """Say what MainBrainer made of accepted batches, where that does not fail the run."""
-        if self._status_poller is not None and not self._status_poller.is_required:
-            for finding in self._status_poller.findings():
-                yield (
-                    f"{finding} The run counts it as accepted all the same, because "
-                    f"'confirm_batches' is '{self.settings.confirm_batches}'."
-                )
 
 
 def check(settings: Settings) -> list[str]:
@@ -209,6 +201,7 @@ def check(settings: Settings) -> list[str]:
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
+    read_suppressions(settings)
     problems = [
         f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
         for name, path in (
@@ -226,7 +219,52 @@ def check(settings: Settings) -> list[str]:
             found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
         return found
     stop = threading.Event()
-    rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
-    with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
+    with (
+        contextlib.closing(_make_rate_limiter(settings, stop)) as rate_limiter,
+        MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client,
+    ):
         found.append(client.check())
     return found
+
+
+def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
+    """Return a limiter for this run alone or, with a ledger, for all runs with the same token.
+
+    Raises:
+        LedgerError: The ledger's database cannot be used.
+    """
+    store = None
+    if settings.ledger_uri and settings.plan and not settings.dry_run:
+        from target_mainbrainer.ledger import shared_quota  # noqa: PLC0415 - only with a ledger
+
+        server = settings.sandbox_path or settings.api_url
+        user = settings.username or settings.access_token or ""
+        account = shared_quota.fingerprint(server, user)
+        store = shared_quota.open_shared_quota(settings.ledger_uri, account)
+    return RateLimiter(
+        settings.plan,
+        clock=time.monotonic,
+        stop=stop,
+        store=store,
+        retry_max_seconds=settings.retry_max_seconds,
+    )
+
+
+def read_suppressions(settings: Settings) -> Suppressions | None:
+    """Read whose consent is never sent, if a setting names a file of them.
+
+    Raises:
+        SettingsError: The file cannot be read, or a line of it is no address and no number.
+    """
+    if settings.suppression_path is None:
+        return None
+    try:
+        with Path(settings.suppression_path).open(encoding="utf-8-sig") as lines:
+            return parse_suppressions(lines)
+    except UnicodeDecodeError:
+        reason = "it is not written in UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    raise SettingsError([f"Setting 'suppression_path': {reason}."])

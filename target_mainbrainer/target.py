@@ -124,11 +124,11 @@ class TargetMainBrainer(Target):
             self._retire(sink)
         self._announced[stream] = announced
         self._stream_targets[stream] = [
-            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map))
+            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map, stream))
             for stream_map in stream_maps_of(self.mapper, announced)
         ]
 
-    def _sink_of(self, stream_map: StreamMap) -> ContactsSink:
+    def _sink_of(self, stream_map: StreamMap, source_stream: str) -> ContactsSink:
         """Return a new sink. Streams that share an alias have one each, as their schemas differ."""
         sink = ContactsSink(
             self,
@@ -137,6 +137,7 @@ class TargetMainBrainer(Target):
             stream_map.transformed_key_properties,
             run=self.current_run,
             reader=self.reader,
+            source_stream=source_stream,
         )
         sink.setup()
         return sink

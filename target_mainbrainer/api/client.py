@@ -22,6 +22,7 @@ from target_mainbrainer.api.http import Transport
 from target_mainbrainer.api.refusals import Refusal, TooLarge
 from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
+from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
 
 if t.TYPE_CHECKING:
@@ -71,7 +72,7 @@ class MainBrainerClient:
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
             # Two more, for statuses and the token.
-            connections=settings.max_concurrent_requests + 2,
+            connections=MAX_CONCURRENT_REQUESTS + 2,
             clock=clock,
         )
         self._tokens = TokenSource(

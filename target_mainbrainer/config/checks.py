@@ -11,6 +11,7 @@ import phonenumbers
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from target_mainbrainer.config.addresses import is_loopback
+from target_mainbrainer.config.consent_words import consent_word_problems
 from target_mainbrainer.config.files import check_files
 from target_mainbrainer.config.kinds import KINDS
 from target_mainbrainer.config.limits import DEFAULT_API_URL
@@ -131,6 +132,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    yield from consent_word_problems("consent_words", given.get("consent_words", {}))
     for name in ("api_url", "auth_url"):
         if name in given:
             yield from _bad_url(name, given[name])

@@ -6,6 +6,7 @@ import logging
 import time
 import typing as t
 
+from target_mainbrainer.reporting.duplicates import Duplicates
 from target_mainbrainer.reporting.wording import counted
 
 if t.TYPE_CHECKING:
@@ -21,7 +22,11 @@ logger = logging.getLogger("target-mainbrainer")
 
 
 class Summary:
-    """Puts the counts of a run into words."""
+    """Puts the counts of a run into words.
+
+    Attributes:
+        duplicates: Contacts that share something without being one.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Summary:
         self._rate_limiter = rate_limiter
         self._started = self._stands_still_since = time.monotonic()
         self._accepted_before = self._retries_before = 0
+        self.duplicates = Duplicates()
 
     @property
     def seconds(self) -> float:
@@ -88,6 +94,7 @@ class Summary:
             *self._rejections.describe(),
             *self._dropped(),
             *self._ignored_properties(),
+            *self.duplicates.describe(),
             *findings,
         ):
             logger.warning("%s", line)
@@ -128,6 +135,7 @@ class Summary:
         """Return the summary for the report file."""
         return {
             "streams": {name: stream.as_dict() for name, stream in self._report.streams.items()},
+            "duplicates": self.duplicates.found._asdict(),
             "requests": self._effort.requests,
             "retries": self._effort.retries,
             "seconds": round(self.seconds, 3),
