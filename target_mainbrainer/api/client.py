@@ -70,9 +70,6 @@ class MainBrainerClient:
         self._transport = Transport(
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
-            # Two more, for statuses and the token.
-            connections=settings.max_concurrent_requests + 2,
-            clock=clock,
         )
         self._tokens = TokenSource(
             token=token or settings.access_token, create=self._create_token, clock=clock
