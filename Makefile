@@ -58,8 +58,9 @@ demo: $(DEMO_READY) ## Load sample contacts through Meltano into a sandbox, and 
 	@$(DEMO_BIN)/python demo/summary.py output/report.json output/rejects.singer
 	@echo "Look at them in a browser: make page"
 
-page: ## Show the sandbox of the demo in a browser
-	$(DEMO_BIN)/mainbrainer-sandbox serve --path $(SANDBOX)
+page: ## Show the sandbox of the demo in a browser, also while a demo runs
+	@test -f $(SANDBOX) || { echo "There is nothing to show yet. Run 'make demo' first."; exit 1; }
+	$(DEMO_BIN)/mainbrainer-sandbox page --path $(SANDBOX)
 
 test: lint types docs tests ## Everything that CI checks
 
@@ -71,9 +72,8 @@ lint: $(READY) ## Style, format, and whether everything imported is declared
 types: $(READY) ## Static types
 	$(BIN)/mypy
 
-docs: $(READY) ## Whether README and meltano.yml show the settings as they are
+docs: $(READY) ## Whether the generated documents show the settings as they are
 	$(BIN)/python tools/reference.py --check
-	$(BIN)/cog --check -I tools README.md
 
 tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 	$(BIN)/pytest -n auto --dist worksteal
@@ -105,7 +105,6 @@ format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/reference.py
-	$(BIN)/cog -r -I tools README.md
 
 clean: ## Remove what make has made
 	rm -rf $(VENV) $(TOOLS) .meltano output build dist

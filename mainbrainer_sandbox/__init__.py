@@ -1,7 +1,8 @@
 """A MainBrainer on your own machine, to rehearse loads on and to test against.
 
-`start` runs it in this process, `mainbrainer-sandbox serve` by itself. It is good
-to import without the extra `sandbox`; only starting it needs that.
+`mainbrainer-sandbox serve` runs it as a process of its own, `start` in a thread for
+tests. It can be imported without the extra `sandbox`; only starting it needs that.
+Nothing in here knows of the target, so that it can judge the target.
 """
 
 from __future__ import annotations
@@ -13,11 +14,7 @@ if TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
 
-__all__ = ["SandboxNotInstalledError", "start"]
-
-
-class SandboxNotInstalledError(ImportError):
-    """The packages that the sandbox needs are not installed."""
+__all__ = ["start"]
 
 
 def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 - see below
@@ -27,9 +24,8 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         path: The file to keep everything in; made if it does not exist.
         **options: Switches by the names in `switches.Switches` (`plan="pro"`,
             `clash="conflict"`, ...), and:
-            `faults`, a list of faults as `faults` describes them, and their `seed`;
+            `faults`, a list of faults as `faults.HELP` describes them, and their `seed`;
             `token`, the bearer token to take instead of a random one;
-            `credentials`, what `POST /token` takes, an `engine.Credentials`;
             `keep_bodies=True`, to find in `requests()` what was sent;
             `host` and `port`;
             `clock` and `now`, the monotonic and the wall clock, for tests.
@@ -39,16 +35,10 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         closed, everything it accepted is processed and in the file.
 
     Raises:
-        SandboxNotInstalledError: The extra `sandbox` is not installed.
+        ModuleNotFoundError: The extra `sandbox` is not installed.
         SwitchError, FaultError: An option is wrong.
-        StoreError: The file is not a sandbox's.
+        StoreError: The file is not a sandbox's, or in use.
     """
-    try:
-        from mainbrainer_sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
-    except ModuleNotFoundError as error:
-        message = (
-            f"The sandbox needs '{error.name}', which is not installed. "
-            "Install 'target-mainbrainer[sandbox]'."
-        )
-        raise SandboxNotInstalledError(message) from error
+    from mainbrainer_sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
+
     return RunningSandbox(path, **options)

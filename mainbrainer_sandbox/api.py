@@ -1,8 +1,8 @@
 """The four endpoints of the API over HTTP, as documented (sections 2 to 9).
 
 A request meets, in this order: a fault, if one is set; the path and the method;
-the User-Agent; the token (401); the rate limit (429); the content type; the
-account's rights; what is in the body. Which order the real API has is unknown.
+the token (401); the rate limit (429); the content type; the account's rights;
+what is in the body. Which order the real API has is unknown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import email.utils
 import logging
 import math
-import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -19,32 +18,30 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
-from mainbrainer_sandbox.engine import timestamp
-from mainbrainer_sandbox.reading import Keys, Problem, Reading
+from mainbrainer_sandbox import responses
+from mainbrainer_sandbox.reading import Keys, Problem, Reading, read_batch, read_single
+from mainbrainer_sandbox.responses import ApiError
 from mainbrainer_sandbox.store import Request
 from mainbrainer_sandbox.worker import status_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import Message, Receive, Scope, Send
 
     from mainbrainer_sandbox.engine import Engine
-    from mainbrainer_sandbox.faults import Strike
+    from mainbrainer_sandbox.faults import TriggeredFault
 
 _LOG = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-_NO_CONTACT = "No contact of the request was created or updated."
-_HTML = "<!DOCTYPE html><title>{0}</title><h1>{0}</h1><p>This is not the API's JSON.</p>"
 _TOKEN_KEYS = Keys(
     {
-        "userName": "username",
+        "username": "username",
         "password": "password",
-        "privateToken": "private_token",
+        "privatetoken": "private_token",
         "validity": "validity",
-    },
-    lenient=True,
+    }
 )
 _PATHS = {
     ("token",): "token",
@@ -52,31 +49,6 @@ _PATHS = {
     ("contacts", "insertupdate"): "insertupdate",
 }
 _METHODS = {"token": "POST", "batch": "POST", "insertupdate": "POST", "status": "GET"}
-
-
-class ApiError(Exception):
-    """Ends a request with an error answer.
-
-    Args:
-        status: The status of the answer.
-        text: A sentence, without contact data.
-        problems: The reasons of a refusal, contact by contact.
-        headers: Headers of the answer.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        text: str,
-        *,
-        problems: list[Problem] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.problems = problems or []
-        self.headers = dict(headers or {})
 
 
 class Call:
@@ -87,52 +59,52 @@ class Call:
         self.received = engine.now()
         self.started = engine.clock()
         self.number = engine.next_number()
-        self.endpoint, self.id = route(scope["path"], strict=engine.switches.paths == "strict")
-        self.strikes: list[Strike] = engine.faults.strikes(self.endpoint)
+        self.endpoint, self.id = route(scope["path"])
+        self.faults: list[TriggeredFault] = engine.faults.triggered(self.endpoint)
         self.contacts = 0
         self.body: Any = None
 
-    def strike(self, *kinds: str) -> Strike | None:
+    def fault(self, *kinds: str) -> TriggeredFault | None:
         """Return the first fault of one of these kinds that meets this request."""
-        return next((one for one in self.strikes if one.kind in kinds), None)
+        return next((one for one in self.faults if one.kind in kinds), None)
+
+    def batch(self, kind: str) -> dict[str, object]:
+        """Return what is kept of the batch that it holds, whatever becomes of it."""
+        return {
+            "kind": kind,
+            "request": self.number,
+            "received": self.received,
+            "sent": self.contacts,
+        }
 
 
-def route(path: str, *, strict: bool) -> tuple[str | None, str]:
-    """Return the endpoint a path means, or None, and the id in it.
+def route(path: str) -> tuple[str | None, str]:
+    """Return the endpoint that a path means in any casing, or None, and the id in it.
 
-    >>> route("/Contacts/Batch/", strict=False)
+    >>> route("/Contacts/Batch/")
     ('batch', '')
-    >>> route("/contacts/x/Status", strict=True)
+    >>> route("/contacts/x/Status")
     ('status', 'x')
     """
-    parts = path.split("/")[1:]
-    if not strict:
-        if parts and not parts[-1]:
-            parts.pop()
-        parts = [part.lower() for part in parts]
-    endpoint = _PATHS.get(tuple(parts))
-    if endpoint is not None:
-        return endpoint, ""
+    parts = path.lower().removesuffix("/").split("/")[1:]
     match parts:
-        case ["contacts", batch_id, "Status" | "status" as word] if batch_id and (
-            word == "Status" or not strict
-        ):
+        case ["contacts", batch_id, "status"] if batch_id:
             return "status", batch_id
         case _:
-            return None, ""
+            return _PATHS.get(tuple(parts)), ""
 
 
 class Api:
     """The API as an ASGI application.
 
     Args:
-        engine: What it is the face of.
-        abort: Resets the connection of a request, or closes it at once.
+        engine: The state it works on.
+        reset: Resets the connection of a request.
     """
 
-    def __init__(self, engine: Engine, abort: Callable[[Scope], None]) -> None:
+    def __init__(self, engine: Engine, reset: Callable[[Scope], None]) -> None:
         self._engine = engine
-        self._abort = abort
+        self._reset = reset
         self._endpoints: dict[str, Callable[[Call], Awaitable[Response]]] = {
             "token": self._token,
             "batch": self._batch,
@@ -142,7 +114,8 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request and put it on record."""
-        call = Call(self._engine, scope, receive)
+        engine = self._engine
+        call = Call(engine, scope, receive)
         status = 0
 
         async def watch(message: Message) -> None:
@@ -165,7 +138,6 @@ class Api:
             error = ApiError(500, "The sandbox itself has failed; see its log.")
             await self._error(error)(scope, receive, watch)
         finally:
-            engine = self._engine
             engine.record(
                 Request(
                     call.number,
@@ -177,65 +149,63 @@ class Api:
                     scope["path"] if call.endpoint else "(other)",
                     status,
                     call.contacts,
-                    ", ".join(one.fault.text for one in call.strikes) or None,
+                    ", ".join(one.fault.text for one in call.faults) or None,
                     call.body,
                 )
             )
 
     async def _drop(self, scope: Scope, receive: Receive) -> None:
         """Reset the connection and wait until the server has noticed."""
-        self._abort(scope)
+        self._reset(scope)
         while (await receive())["type"] != "http.disconnect":
             pass
 
     async def _respond(self, call: Call) -> Response | None:
         """Return the answer, or None if the connection is to be dropped instead."""
-        for one in call.strikes:
+        for one in call.faults:
             if one.kind == "latency":
                 await self._engine.pause(one.value)
-        if call.strike("reset"):
+        if call.fault("reset"):
             return None
-        hang = call.strike("hang")
+        hang = call.fault("hang")
         if hang:
             await self._engine.pause(hang.value or None)
             return None
         try:
-            planned = call.strike("status")
-            if planned:
-                raise self._planned(planned)
+            told = call.fault("status")
+            if told:
+                raise self._told(told)
             response = await self._answer(call)
         except ApiError as error:
             response = self._error(error)
-        if call.strike("lost"):
+        if call.fault("lost"):
             return None
-        if call.strike("html"):
-            return HTMLResponse(_HTML.format("It works"))
-        if call.strike("cut"):
+        if call.fault("html"):
+            return HTMLResponse(responses.HTML.format("It works"))
+        if call.fault("cut"):
+            body = bytes(response.body)
             return Response(
-                bytes(response.body)[: len(response.body) // 2],
-                response.status_code,
-                media_type="application/json",
+                body[: len(body) // 2], response.status_code, media_type="application/json"
             )
         return response
 
-    def _planned(self, strike: Strike) -> ApiError:
-        status = strike.fault.status
+    def _error(self, error: ApiError) -> Response:
+        return responses.error_response(error, self._engine.switches.error_body)
+
+    def _told(self, told: TriggeredFault) -> ApiError:
+        status = told.fault.status
         headers = {}
-        if status == HTTPStatus.TOO_MANY_REQUESTS or strike.value:
-            headers = self._retry_after(strike.value or 1)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or told.value:
+            headers = self._retry_after(told.value or 1)
         return ApiError(status, "The sandbox was told to answer so.", headers=headers)
 
     async def _answer(self, call: Call) -> Response:
-        engine, headers = self._engine, call.http.headers
         if call.endpoint is None:
             text = "There is nothing here."
             raise ApiError(404, text)
         if call.http.method != _METHODS[call.endpoint]:
             text = "This method is not allowed here."
             raise ApiError(405, text, headers={"Allow": _METHODS[call.endpoint]})
-        if engine.switches.user_agent == "required" and not headers.get("user-agent"):
-            text = "A User-Agent is required."
-            raise ApiError(400, text)
         if call.endpoint != "token":
             self._admit(call)
         return await self._endpoints[call.endpoint](call)
@@ -243,12 +213,11 @@ class Api:
     def _admit(self, call: Call) -> None:
         """Check the bearer token, and count the request towards its limits."""
         engine = self._engine
-        scheme, _, token = call.http.headers.get("authorization", "").partition(" ")
-        name = engine.knows(token.strip()) if scheme.lower() == "bearer" else None
-        if name is None:
+        token = engine.token_of(call.http.headers.get("authorization", ""))
+        if token is None:
             text = "The request needs a valid access token."
             raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
-        exceeded = engine.limiter.take(name, engine.switches)
+        exceeded = engine.limiter.take(token, *engine.switches.limits())
         if exceeded is not None:
             text = f"The {exceeded.limit} limit of requests is reached."
             raise ApiError(429, text, headers=self._retry_after(exceeded.retry_after))
@@ -266,9 +235,7 @@ class Api:
     async def _json(self, call: Call) -> Any:  # noqa: ANN401 - whatever was sent
         """Return the parsed body of a request."""
         kind = call.http.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self._engine.switches.content_type == "required" and not (
-            kind == "application/json" or (kind.startswith("application/") and "+json" in kind)
-        ):
+        if kind != "application/json":
             text = "The body must be application/json."
             raise ApiError(415, text)
         chunks, size = [], 0
@@ -283,7 +250,7 @@ class Api:
         except (msgspec.MsgspecError, RecursionError, ValueError):
             text = "The body is not JSON."
             raise ApiError(400, text) from None
-        if self._engine.keep_bodies:
+        if self._engine.keep_bodies and call.endpoint != "token":
             call.body = body
         return body
 
@@ -293,11 +260,7 @@ class Api:
         """`POST /token` (section 7)."""
         engine = self._engine
         body = await self._json(call)
-        call.body = None
-        if type(body) is not dict:
-            text = "The body must be a JSON object."
-            raise ApiError(400, text)
-        given = _TOKEN_KEYS.named(body)
+        given = _TOKEN_KEYS.named(body) if type(body) is dict else {}
         validity = given.pop("validity", None) or "Default"
         for name in ("username", "password", "private_token"):
             if type(given.get(name)) is not str:
@@ -309,18 +272,17 @@ class Api:
         if given != msgspec.to_builtins(engine.credentials):
             text = "The credentials are wrong."
             raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
-        token = engine.issue(validity)
-        lifetime = token.expires - token.issued
-        unit = 60 if engine.switches.expires_in == "minutes" else 1
-        return _json(
+        token, issued, expires = engine.issue(validity)
+        return responses.json_response(
             200,
             {
-                "access_token": token.text,
+                "access_token": token,
                 "token_type": "Bearer",
-                "expires_in": int(lifetime // unit),
+                # In the page's sample this is 120 for two hours: minutes.
+                "expires_in": int((expires - issued) // 60),
                 "userName": engine.credentials.username,
-                "issued": timestamp(token.issued),
-                "expires": timestamp(token.expires),
+                "issued": responses.timestamp(issued),
+                "expires": responses.timestamp(expires),
                 "timeZoneOffset": "UTC+00.00",
                 "locale": "en-US",
             },
@@ -328,115 +290,87 @@ class Api:
 
     async def _batch(self, call: Call) -> Response:
         """`POST /contacts/batch` (section 4)."""
-        body = await self._json(call)
-        reading = self._engine.reader().read_batch(body)
-        _, batch_id = await self._accept(call, reading, "batch")
-        portal = self._engine.switches.response_shape != "openapi"
-        shown = (
-            None if self._engine.switches.batch_id == "absent" or call.strike("noid") else batch_id
-        )
-        data: dict[str, Any] = {"BatchId" if portal else "batchId": shown}
-        if portal:
-            data |= {"Processed": None, "ContactId": None}
-        else:
-            data |= {"processed": None, "contactId": None, "status": 0, "message": None}
-        return _json(
-            202, _envelope("Batch request accepted", data, reading.reported, portal=portal)
-        )
-
-    async def _insertupdate(self, call: Call) -> Response:
-        """`POST /contacts/insertupdate` (section 5)."""
         engine = self._engine
         body = await self._json(call)
-        reading = engine.reader().read_single(body)
-        held_up = engine.worker.held_up()
-        number, _ = await self._accept(call, reading, "single")
-        contact_id = None
-        late = call.strike("late", "stuck")
-        delayed = engine.switches.processing_delay_seconds > 0
-        if not (held_up or late or delayed or engine.switches.single_answer == "null"):
-            ids = await engine.worker.expect(number)
-            contact_id = str(ids[0]) if ids else None
-        portal = engine.switches.response_shape == "portal"
-        data: dict[str, Any]
-        if portal:
-            data = {"BatchId": None, "Processed": None, "ContactId": contact_id}
-        else:
-            data = {"contactId": contact_id, "status": 0, "message": None}
-        return _json(
-            202, _envelope("Contact request accepted", data, reading.reported, portal=portal)
-        )
+        reading = read_batch(body, engine.switches, engine.store.properties)
+        _, batch_id = self._accept(call, reading, "batch")
+        return responses.batch_accepted(None if call.fault("noid") else batch_id, reading.reported)
+
+    async def _insertupdate(self, call: Call) -> Response:
+        """`POST /contacts/insertupdate` (section 5).
+
+        The contact is processed before the answer, which then holds its id, unless a
+        batch before it is held up.
+        """
+        engine = self._engine
+        body = await self._json(call)
+        reading = read_single(body, engine.switches, engine.store.properties)
+        number, batch_id = self._accept(call, reading, "single")
+        engine.worker.process_due(up_to=number)
+        details = (engine.store.batch(batch_id) or {}).get("details", {})
+        ids = [*details.get("inserted", []), *details.get("updated", [])]
+        return responses.contact_accepted(ids[0] if ids else None, reading.reported)
 
     async def _status(self, call: Call) -> Response:
         """`GET /contacts/{id}/Status` (section 6)."""
-        batch = self._engine.store.batch(call.id.lower())
+        batch = self._engine.store.batch(call.id)
         if batch is None:
             text = "There is no batch with this id."
-            raise ApiError(self._engine.switches.unknown_status, text)
-        return _json(200, status_body(batch, self._engine.switches))
+            raise ApiError(404, text)
+        body = status_body(batch)
+        if call.fault("odd"):
+            body |= {"status": 17, "statusText": "Ferdig"}
+        return responses.json_response(200, body)
 
     # -- accepting and refusing ----------------------------------------------------------
 
-    async def _accept(self, call: Call, reading: Reading, kind: str) -> tuple[int, str]:
+    def _accept(self, call: Call, reading: Reading, kind: str) -> tuple[int, str]:
         """Keep a request's contacts until they are processed, or refuse them."""
         engine = self._engine
         call.contacts = reading.sent
+        problems = reading.problems
         if engine.switches.account_status:
-            problem = Problem("", engine.switches.account_message, engine.switches.account_status)
-            raise self._refused(call, [problem], kind, reading.sent)
-        if reading.problems:
-            raise self._refused(call, reading.problems, kind, reading.sent)
-        await self._look_ahead(call, reading, kind)
-        due: float | None = engine.now() + engine.switches.processing_delay_seconds
-        late = call.strike("late")
+            text, status = "This account cannot do this.", engine.switches.account_status
+            problems = [Problem("", text, status)]
+        problems = problems or self._look_ahead(reading, kind)
+        if problems:
+            raise self._refused(call, problems, kind)
+        due: float | None = engine.now()
+        late, skip = call.fault("late"), call.fault("skip")
         if late:
             due = engine.now() + late.value
-        fate = None
-        if call.strike("stuck"):
+        if call.fault("stuck"):
             due = None
-        if call.strike("fail"):
-            fate = "fail"
-        skip = call.strike("skip")
-        if skip:
-            fate = f"skip={int(skip.value) or 1}"
-        accepted = engine.store.accept(
-            reading, kind=kind, request=call.number, received=call.received, due=due, fate=fate
-        )
+        outcome_override = f"skip={int(skip.value) or 1}" if skip else None
+        if call.fault("fail"):
+            outcome_override = "fail"
+        accepted = engine.store.accept(reading, due, outcome_override, **call.batch(kind))
         engine.worker.wake()
         return accepted
 
-    async def _look_ahead(self, call: Call, reading: Reading, kind: str) -> None:
-        """Refuse or report what can only be seen against the contacts there are.
+    def _look_ahead(self, reading: Reading, kind: str) -> list[Problem]:
+        """Return or report what can only be seen against the contacts there are.
 
-        Needed by three switches alone. Batches that wait are processed first, or a
+        Needed by two switches alone. Batches that wait are processed first, or a
         contact that is about to exist would be called unknown.
         """
         engine = self._engine
-        conflict = engine.switches.clash == "conflict"
+        refuses_clash = engine.switches.clash == "conflict"
         unknown = engine.switches.unknown_contact_id
-        if not conflict and unknown not in {"report", "refuse"}:
-            return
-        if not engine.worker.held_up():
-            await engine.worker.settle()
-        ahead = engine.store.rehearse(
-            [msgspec.structs.replace(sent) for sent in reading.contacts], engine.switches
-        )
+        if not refuses_clash and unknown not in {"report", "refuse"}:
+            return []
+        engine.worker.process_due()
+        ahead = engine.store.rehearse(reading.contacts, engine.switches)
+        place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
 
         def problems(places: list[int], text: str, status: int) -> list[Problem]:
-            place = "createUpdateContacts[{}]." if kind == "batch" else ""
+            contacts = reading.contacts
             return [
-                Problem(
-                    f"{place.format(at)}contactId",
-                    text,
-                    status,
-                    at,
-                    reading.contacts[at].contact_id,
-                )
-                for at in places
+                Problem(place.format(at), text, status, contacts[at].contact_id) for at in places
             ]
 
         found = []
-        if conflict:
+        if refuses_clash:
             text = "Another contact has this mobile and e-mail."
             found += problems(ahead.clashes, text, 409)
         text = "No contact has this contact id."
@@ -444,95 +378,15 @@ class Api:
             found += problems(ahead.unknown_ids, text, 422)
         elif unknown == "report":
             reading.reported += problems(ahead.unknown_ids, text, 422)
-        if found:
-            raise self._refused(call, found, kind, reading.sent)
+        return found
 
-    def _refused(self, call: Call, problems: list[Problem], kind: str, sent: int) -> ApiError:
+    def _refused(self, call: Call, problems: list[Problem], kind: str) -> ApiError:
         """Put a refusal on record and return its answer."""
-        switches = self._engine.switches
         # A wrong JSON type is found before anything is looked at closely, so it comes first.
         status = min(one.status for one in problems)
-        if switches.refusal_status != "by_cause" and status in {400, 422}:
-            status = int(switches.refusal_status)
-        self._engine.store.refuse(
-            problems,
-            kind=kind,
-            request=call.number,
-            received=call.received,
-            sent=sent,
-            status=status,
-        )
-        shown = problems
-        if switches.refusal_names != "all":
-            shown = problems[:1] if switches.refusal_names == "first" else []
-        sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in shown]
-        return ApiError(status, " ".join([_NO_CONTACT, *sentences]), problems=shown)
-
-    def _error(self, error: ApiError) -> Response:
-        """Return an error in the form the switch asks for."""
-        form = self._engine.switches.error_body
-        if form == "empty":
-            return Response(status_code=error.status, headers=error.headers)
-        if form == "html":
-            page = _HTML.format(f"{error.status} {_reason(error.status)}")
-            return HTMLResponse(page, error.status, headers=error.headers)
-        if form == "problem":
-            body = {
-                "type": "about:blank",
-                "title": _reason(error.status),
-                "status": error.status,
-                "traceId": f"00-{uuid.uuid4().hex}-0000000000000000-00",
-                "errors": _errors(error.problems) or {"": [error.text]},
-            }
-            return _json(error.status, body, error.headers, "application/problem+json")
-        portal = self._engine.switches.response_shape == "portal"
-        return _json(
-            error.status,
-            _envelope(error.text, {}, error.problems, portal=portal, status="Failed"),
-            error.headers,
-        )
-
-
-def _reason(status: int) -> str:
-    return HTTPStatus(status).phrase
-
-
-def _errors(problems: list[Problem]) -> dict[str, list[str]]:
-    errors: dict[str, list[str]] = {}
-    for one in problems:
-        errors.setdefault(one.where, []).append(one.text)
-    return errors
-
-
-def _envelope(
-    message: str,
-    data: dict[str, Any],
-    problems: list[Problem],
-    *,
-    portal: bool,
-    status: str = "Success",
-) -> dict[str, Any]:
-    """Return an answer in the API's envelope, with the invalid lists in one of two spellings.
-
-    An invalid property comes without its value: the sandbox repeats no contact data.
-    """
-    properties = [
-        {"propertyId": one.property_id, "propertyName": one.property_name, "propertyValue": None}
-        for one in problems
-        if one.property_id is not None or one.property_name is not None
-    ]
-    ids = [str(one.contact_id) for one in problems if one.contact_id is not None]
-    if portal:
-        data |= {"InvalidProperties": properties, "InvalidContactIds": ids}
-    else:
-        data |= {"invalidPropertiesList": properties, "invalidContactIdList": ids, "balance": None}
-    return {"status": status, "message": message, "data": data}
-
-
-def _json(
-    status: int,
-    body: dict[str, Any],
-    headers: Mapping[str, str] | None = None,
-    media_type: str = "application/json",
-) -> Response:
-    return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type)
+        self._engine.store.refuse(problems, status=status, **call.batch(kind))
+        shown = {"all": problems, "first": problems[:1], "none": []}
+        named = shown[self._engine.switches.refusal_names]
+        sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in named]
+        text = " ".join(["No contact of the request was created or updated.", *sentences])
+        return ApiError(status, text, problems=named)

@@ -1,4 +1,4 @@
-"""What differs between two sandbox files, contact by contact and property by property.
+"""What differs between two sandbox files: by field in a summary, and contact by contact.
 
 Contacts are matched by what the CRM matches them on, mobile and e-mail together,
 because contact ids are only the order in which contacts came. Several contacts of
@@ -9,6 +9,7 @@ memory does not grow with them.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _FIELDS = ("mobile_opt_in", "email_opt_in", "lists")
+_PROPERTY = "property "
 
 
 class Difference(msgspec.Struct):
@@ -40,6 +42,69 @@ class Difference(msgspec.Struct):
     email: str | None
     ids: tuple[int | None, int | None]
     fields: list[tuple[str, Any, Any]]
+
+
+class Summary:
+    """Counts differences by field.
+
+    Attributes:
+        counts: How many contacts were added, removed and changed.
+    """
+
+    def __init__(self) -> None:
+        self.counts = {"added": 0, "removed": 0, "changed": 0}
+        self._values: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._gained: Counter[str] = Counter()
+        # How often one property was lost and another gained with the same value.
+        self._same_value: Counter[tuple[str, str]] = Counter()
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference."""
+        self.counts[difference.change] += 1
+        if difference.change != "changed":
+            return
+        lost, gained = {}, {}
+        for field, before, after in difference.fields:
+            if not field.startswith(_PROPERTY):
+                self._values[f"{field} {before} -> {after}"] += 1
+            elif after is None:
+                lost[field] = before
+            elif before is None:
+                gained[field] = after
+            else:
+                self._changed[field] += 1
+        self._lost.update(lost.keys())
+        self._gained.update(gained.keys())
+        for one, value in lost.items():
+            self._same_value.update((one, other) for other in gained if gained[other] == value)
+
+    def lines(self) -> list[str]:
+        """Return the summary, a line a field; the most frequent first.
+
+        Two properties are one that was renamed if most contacts that lost the one
+        gained the other with the same value.
+        """
+        lost, gained = Counter(self._lost), Counter(self._gained)
+        found: Counter[str] = Counter()
+        for (one, other), count in self._same_value.most_common():
+            if min(lost[one], gained[other]) >= count > max(lost[one], gained[other]) / 2:
+                found[f"{one} -> {other.removeprefix(_PROPERTY)}"] = count
+                lost[one] -= count
+                gained[other] -= count
+        found.update(self._values)
+        found.update({f"{field} changed": count for field, count in self._changed.items()})
+        found.update({f"{field} removed": count for field, count in lost.items() if count})
+        found.update({f"{field} added": count for field, count in gained.items() if count})
+        total = ", ".join(f"{number:,} {change}" for change, number in self.counts.items())
+        return [
+            total,
+            *(
+                f"{what}: {count:,} contact{'' if count == 1 else 's'}"
+                for what, count in found.most_common()
+            ),
+        ]
 
 
 def compare(first: View, second: View) -> Iterator[Difference]:
@@ -92,7 +157,7 @@ def _fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, A
     new = after["properties"] if after else {}
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
-            yield f"property {name}", old.get(name), new.get(name)
+            yield f"{_PROPERTY}{name}", old.get(name), new.get(name)
 
 
 def _text(contact: Row | None, field: str) -> str | None:

@@ -1,25 +1,6 @@
 """Trouble on demand: what goes wrong, and with which requests.
 
-A fault is written `KIND[=VALUE][@WHEN][:ENDPOINT]`.
-
-| KIND | What happens to the request |
-|---|---|
-| `429`, `503`, ... `[=SECONDS]` | answered so, before anything else; SECONDS is Retry-After |
-| `latency=S` or `latency=S-S` | waits so many seconds first (`latency=0.2`, `latency=0.1-0.5`) |
-| `reset` | the connection is reset, and nothing is processed |
-| `lost` | processed, and then the connection is reset without an answer |
-| `hang[=S]` | no answer for so long, or until the sandbox closes; then it is reset |
-| `html` | processed, and answered with a web page instead of JSON |
-| `cut` | processed, and answered with JSON that ends too early |
-| `noid` | processed, and answered without the batch id |
-| `fail` | accepted; when it is processed, the batch fails as a whole |
-| `late=S` | accepted, and processed only after so many seconds |
-| `stuck` | accepted, and never processed |
-| `skip[=N]` | accepted; when it is processed, the first N contacts (1) are skipped |
-
-WHEN is request numbers (`3`, `1-5`, `3,7-9`), `p0.05` (a probability), `every5`, or nothing, and
-that is every request. ENDPOINT is `token`, `batch`, `insertupdate` or `status`; then only its
-requests are met and counted. Counting starts when faults are set. One seed, the same faults.
+A fault is written `KIND[=VALUE][@WHEN][:ENDPOINT]`; `HELP` says what each part can be.
 """
 
 from __future__ import annotations
@@ -34,26 +15,37 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+HELP = """
+faults are written KIND[=VALUE][@WHEN][:ENDPOINT], and --fault may be given more than once:
+  429 503 ... [=SECONDS]   answered so, and nothing is processed (SECONDS is Retry-After)
+  latency=S or S-S         waits first
+  reset                    the connection is reset, and nothing is processed
+  lost                     processed, then the connection is reset without an answer
+  hang[=S]                 no answer for S seconds, or until the sandbox ends; then a reset
+  html, cut                processed, but the answer is a web page, or JSON that ends too early
+  noid                     processed, but the answer holds no batch id
+  odd                      the status of a batch is a number and a word that mean nothing
+  fail                     the batch is accepted, and fails as a whole when it is processed
+  late=S, stuck            the batch is accepted, and processed late, or never
+  skip[=N]                 the batch is accepted, and its first N contacts (1) are skipped
+WHEN is request numbers (3,7-9), p0.05 (probability), every5, or nothing (always).
+ENDPOINT is token, batch, insertupdate or status; then only its requests are met and counted.
+Counting starts when faults are set; the same seed and faults meet the same requests.
+examples: --fault 503@3,7-9  --fault latency=0.1-0.5@p0.3:batch  --fault lost@p0.01
+"""
+
 ENDPOINTS = ("token", "batch", "insertupdate", "status")
 _NEEDS_VALUE = {"latency", "late"}
-_TAKES_VALUE = {"latency", "late", "hang", "skip"}
+_TAKES_VALUE = {"latency", "late", "hang", "skip", "status"}
 _KINDS = {
-    "latency",
-    "reset",
-    "lost",
-    "hang",
-    "html",
-    "cut",
-    "noid",
-    "fail",
-    "late",
-    "stuck",
-    "skip",
+    *("latency", "reset", "lost", "hang", "html", "cut", "noid", "odd"),
+    *("fail", "late", "stuck", "skip"),
 }
 _SHAPE = re.compile(
-    r"(?P<kind>[a-z]+|\d{3})(?:=(?P<value>[\d.]+(?:-[\d.]+)?))?"
+    r"(?P<kind>[a-z]+|\d{3})(?:=(?P<low>\d+(?:\.\d*)?|\.\d+)(?:-(?P<high>\d+(?:\.\d*)?|\.\d+))?)?"
     r"(?:@(?P<when>[\w.,\-]+))?(?::(?P<endpoint>\w+))?"
 )
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 class FaultError(ValueError):
@@ -83,7 +75,7 @@ class Fault(msgspec.Struct, frozen=True):
     probability: float | None = None
     endpoint: str | None = None
 
-    def meets(self, number: int, draw: float) -> bool:
+    def applies_to(self, number: int, draw: float) -> bool:
         """Return whether the request of this number is met.
 
         Args:
@@ -95,6 +87,43 @@ class Fault(msgspec.Struct, frozen=True):
         if self.every:
             return number % self.every == 0
         return self.probability is None or draw < self.probability
+
+
+class TriggeredFault(msgspec.Struct, frozen=True):
+    """A fault that meets a request, with its value drawn."""
+
+    fault: Fault
+    value: float
+
+    @property
+    def kind(self) -> str:
+        """What happens."""
+        return self.fault.kind
+
+
+class Faults:
+    """The faults in force, and the count of requests they go by."""
+
+    def __init__(self, faults: Iterable[str] = (), seed: int = 0) -> None:
+        self.faults = [parse(one) for one in faults]
+        self.seed = seed
+        self._counts: dict[str | None, int] = {}
+
+    def triggered(self, endpoint: str | None) -> list[TriggeredFault]:
+        """Count a request and return the faults that meet it."""
+        for scope in {None, endpoint}:
+            self._counts[scope] = self._counts.get(scope, 0) + 1
+        met = []
+        for place, fault in enumerate(self.faults):
+            if fault.endpoint is not None and fault.endpoint != endpoint:
+                continue
+            number = self._counts[fault.endpoint]
+            # Drawn from seed, fault and number alone, not in turn: a rerun meets the same faults
+            # even if its requests come in another order.
+            dice = random.Random(f"{self.seed} {place} {number}")  # noqa: S311 - no secret
+            if fault.applies_to(number, dice.random()):
+                met.append(TriggeredFault(fault, dice.uniform(fault.low, fault.high)))
+        return met
 
 
 def parse(text: str) -> Fault:
@@ -119,97 +148,41 @@ def parse(text: str) -> Fault:
             message = f"The fault '{text}' names a status that does not exist."
             raise FaultError(message)
     elif kind not in _KINDS:
-        message = (
-            f"There is no fault '{kind}'. There are: {', '.join(sorted(_KINDS))}, and 503 etc."
-        )
+        message = f"There is no fault '{kind}'. There are: 503 etc., {', '.join(sorted(_KINDS))}."
         raise FaultError(message)
-    if kind in _NEEDS_VALUE and shape["value"] is None:
+    if kind in _NEEDS_VALUE and shape["low"] is None:
         message = f"The fault '{kind}' needs a value, such as '{kind}=0.5'."
         raise FaultError(message)
-    if shape["value"] is not None and kind not in {*_TAKES_VALUE, "status"}:
+    if shape["low"] is not None and kind not in _TAKES_VALUE:
         message = f"The fault '{kind}' takes no value."
         raise FaultError(message)
     if shape["endpoint"] not in {*ENDPOINTS, None}:
         message = f"The fault '{text}' names an endpoint other than {', '.join(ENDPOINTS)}."
         raise FaultError(message)
-    low, high = _range(shape["value"], text)
-    return _at(
-        Fault(text.strip(), kind, low, high, status, endpoint=shape["endpoint"]), shape["when"]
-    )
-
-
-def _range(value: str | None, text: str) -> tuple[float, float]:
-    first, _, last = (value or "0").partition("-")
-    try:
-        low, high = float(first), float(last or first)
-    except ValueError:
-        low, high = 1.0, 0.0
+    low = float(shape["low"] or 0)
+    high = float(shape["high"] or low)
     if low > high:
-        message = f"The value of the fault '{text}' is not a number or a range."
+        message = f"The value of the fault '{text}' is a range that ends before it begins."
         raise FaultError(message)
-    return low, high
+    fault = Fault(text.strip(), kind, low, high, status, endpoint=shape["endpoint"])
+    return _with_when(fault, shape["when"])
 
 
-def _at(fault: Fault, when: str | None) -> Fault:
-    """Return the fault with its WHEN."""
+def _with_when(fault: Fault, when: str | None) -> Fault:
+    """Return the fault with the requests it meets."""
     replace = msgspec.structs.replace
+    if when is None:
+        return fault
+    if match := re.fullmatch(r"every(\d+)", when):
+        if every := int(match[1]):
+            return replace(fault, every=every)
+    elif match := re.fullmatch(r"p(\d*\.?\d+)", when):
+        if float(match[1]) <= 1:
+            return replace(fault, probability=float(match[1]))
+    elif all(parts := [_RANGE.fullmatch(part) for part in when.split(",")]):
+        numbers = tuple((int(part[1]), int(part[2] or part[1])) for part in parts if part)
+        return replace(fault, numbers=numbers)
     message = (
         f"When the fault '{fault.text}' happens cannot be read; see '@3,7-9', '@p0.1', '@every5'."
     )
-    try:
-        if when is None or when == "all":
-            return fault
-        if when.startswith("every"):
-            every = int(when.removeprefix("every"))
-            if every > 0:
-                return replace(fault, every=every)
-            raise FaultError(message)
-        if when.startswith("p"):
-            probability = float(when[1:])
-            if 0 <= probability <= 1:
-                return replace(fault, probability=probability)
-            raise FaultError(message)
-        numbers = []
-        for part in when.split(","):
-            first, _, last = part.partition("-")
-            numbers.append((int(first), int(last or first)))
-        return replace(fault, numbers=tuple(numbers))
-    except ValueError:
-        raise FaultError(message) from None
-
-
-class Strike(msgspec.Struct, frozen=True):
-    """A fault that has met a request, with its value drawn."""
-
-    fault: Fault
-    value: float
-
-    @property
-    def kind(self) -> str:
-        """What happens."""
-        return self.fault.kind
-
-
-class Faults:
-    """The faults in force, and the count of requests they go by."""
-
-    def __init__(self, faults: Iterable[str | Fault] = (), seed: int = 0) -> None:
-        self.faults = [parse(one) if isinstance(one, str) else one for one in faults]
-        self.seed = seed
-        self._counts: dict[str | None, int] = {}
-
-    def strikes(self, endpoint: str | None) -> list[Strike]:
-        """Count a request and return the faults that meet it."""
-        for scope in {None, endpoint}:
-            self._counts[scope] = self._counts.get(scope, 0) + 1
-        met = []
-        for place, fault in enumerate(self.faults):
-            if fault.endpoint is not None and fault.endpoint != endpoint:
-                continue
-            number = self._counts[fault.endpoint]
-            # Drawn from seed, fault and number alone, not in turn: a rerun is struck alike even
-            # if its requests come in another order.
-            dice = random.Random(f"{self.seed} {place} {number}")  # noqa: S311 - no secret
-            if fault.meets(number, dice.random()):
-                met.append(Strike(fault, dice.uniform(fault.low, fault.high)))
-        return met
+    raise FaultError(message)

@@ -1,25 +1,21 @@
 """The documented rate limits: a burst in 10 seconds and a number a day (section 9).
 
-They hold for each access token by itself. Clocks are arguments, so that tests
-pass hours in no time.
+They apply to each access token by itself. Whether a refused call counts is unknown;
+here it does, which is stricter. Clocks are arguments, so that tests need not wait.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from mainbrainer_sandbox.switches import zone_of
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mainbrainer_sandbox.switches import Switches
-
 WINDOW_SECONDS = 10.0
+DAY_SECONDS = 86_400
 
 
 class Exceeded(msgspec.Struct, frozen=True):
@@ -35,13 +31,10 @@ class Exceeded(msgspec.Struct, frozen=True):
 
 
 class _Spent(msgspec.Struct):
-    """What one token has used of its limits."""
+    """What one token has used of its limits; of the times only as many as the burst matter."""
 
-    # Only as many times as the burst matter, so this stays small however long a client hammers.
     times: deque[float]
-    block: int = -1
-    in_block: int = 0
-    day: dt.date | None = None
+    day: int = -1
     today: int = 0
 
 
@@ -50,7 +43,7 @@ class Limiter:
 
     Args:
         clock: Monotonic seconds, for the burst.
-        now: Seconds since the epoch, for the day.
+        now: Seconds since the epoch, for the day, which begins at midnight UTC.
     """
 
     def __init__(self, clock: Callable[[], float], now: Callable[[], float]) -> None:
@@ -62,46 +55,23 @@ class Limiter:
         """Forget what was used."""
         self._spent.clear()
 
-    def take(self, token: str, switches: Switches) -> Exceeded | None:
+    def take(self, token: str, burst: int | None, daily: int | None) -> Exceeded | None:
         """Count a request; return the limit it exceeds, or None if it may pass."""
-        burst, daily = switches.limits()
+        now, time = self._now(), self._clock()
         spent = self._spent.setdefault(token, _Spent(deque()))
         if spent.times.maxlen != burst:
             spent.times = deque(spent.times, maxlen=burst)
-        midnight = self._new_day(spent, switches)
-        exceeded = None
-        if daily is not None and spent.today >= daily:
-            exceeded = Exceeded("daily", midnight - self._now())
-        elif burst is not None:
-            wait = self._burst_wait(spent, burst, switches)
-            exceeded = Exceeded("burst", wait) if wait > 0 else None
-        if exceeded is None or switches.limit_refused == "count":
-            spent.times.append(self._clock())
-            spent.in_block += 1
-            spent.today += 1
-            if exceeded is not None and exceeded.limit == "burst" and burst is not None:
-                # The refused call counts too, so the wait is longer than it was before it.
-                wait = self._burst_wait(spent, burst, switches)
-                exceeded = Exceeded("burst", wait)
-        return exceeded
-
-    def _new_day(self, spent: _Spent, switches: Switches) -> float:
-        """Start a new day if the account's midnight has passed; return the next midnight."""
-        zone = zone_of(switches.account_time_zone)
-        day = dt.datetime.fromtimestamp(self._now(), zone).date()
+        day = int(now // DAY_SECONDS)
         if spent.day != day:
             spent.day, spent.today = day, 0
-        following = day + dt.timedelta(days=1)
-        return dt.datetime.combine(following, dt.time(), zone).timestamp()
-
-    def _burst_wait(self, spent: _Spent, burst: int, switches: Switches) -> float:
-        """Return the seconds until the burst lets a request through; 0 is now."""
-        time = self._clock()
-        if switches.limit_window == "fixed":
-            block = int(time // WINDOW_SECONDS)
-            if spent.block != block:
-                spent.block, spent.in_block = block, 0
-            return 0.0 if spent.in_block < burst else (block + 1) * WINDOW_SECONDS - time
-        if len(spent.times) < burst:
-            return 0.0
-        return max(0.0, spent.times[0] + WINDOW_SECONDS - time)
+        is_full = burst is not None and len(spent.times) == burst
+        is_burst = is_full and spent.times[0] + WINDOW_SECONDS > time
+        is_daily = daily is not None and spent.today >= daily
+        if burst is not None:
+            spent.times.append(time)
+        spent.today += 1
+        if is_daily:
+            return Exceeded("daily", (day + 1) * DAY_SECONDS - now)
+        if is_burst:
+            return Exceeded("burst", spent.times[0] + WINDOW_SECONDS - time)
+        return None

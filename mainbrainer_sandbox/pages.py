@@ -1,4 +1,4 @@
-"""The page: contacts, batches, requests and settings, for people who would rather look.
+"""The page: contacts, batches, requests and settings of a sandbox file.
 
 It works without scripts and without the internet, and a strict policy keeps it so:
 whatever a contact's data may hold, no browser runs or fetches any of it.
@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import jinja2
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.plot import plot
 from mainbrainer_sandbox.rules import INT64, mobile_text
-from mainbrainer_sandbox.switches import DECLARED
+from mainbrainer_sandbox.store import StoreError
+from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
-
-    from mainbrainer_sandbox.engine import Engine
 
 _FOLDER = Path(__file__).parent / "page"
 _PER_PAGE = 50
@@ -40,19 +42,17 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_GROUPS = (
-    ("unknown", "Where the documentation is silent or contradicts itself"),
-    ("limits", "Limits"),
-    ("planted", "Planted trouble"),
-    ("sandbox", "The sandbox itself"),
-)
 
 
 class Pages:
-    """The pages of a running sandbox."""
+    """The pages that show a sandbox file, whether a sandbox is using it or not.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FOLDER),
             autoescape=True,
@@ -83,14 +83,17 @@ class Pages:
         def endpoint(request: Request) -> Response:
             # Not async: Starlette runs it in a thread, so that looking at a million contacts
             # does not stop the API meanwhile.
-            with View(self._engine.store.path) as view:
-                return show(request, view)
+            try:
+                with View(self._path) as view:
+                    return show(request, view)
+            except StoreError as error:
+                return self._missing("contacts", "Nothing to show", str(error))
 
         return endpoint
 
     def _render(self, template: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         text = self._templates.get_template(template).render(
-            section=section, file=self._engine.store.path.name, **values
+            section=section, file=self._path.name, **values
         )
         return Response(text, status, _HEADERS, "text/html")
 
@@ -142,18 +145,17 @@ class Pages:
             return self._missing("batches", "No such batch", f"No batch has the number {number}.")
         one["when"] = _when(one["received"])
         one["processed_when"] = None if one["processed"] is None else _when(one["processed"])
-        details = {
-            key: one["details"].get(key, [])
-            for key in ("problems", "reported", "more", "inserted", "updated", "skipped")
+        details: dict[str, Any] = {
+            key: [] for key in ("problems", "reported", "inserted", "updated", "skipped")
         }
-        one["details"] = {**details, "skip_reasons": one["details"].get("skip_reasons", {})}
-        return self._render("batch.html", "batches", one=one, webhook=view.webhook_of(number))
+        one["details"] = {**details, "more": 0, "skip_reasons": {}, **one["details"]}
+        return self._render("batch.html", "batches", one=one)
 
     def _requests(self, request: Request, view: View) -> Response:
         before = _number(request.query_params.get("before"))
         found = view.latest("requests", before=before, limit=_PER_PAGE + 1)
         requests = [{**one, "when": _when(one["received"])} for one in found[:_PER_PAGE]]
-        burst, _ = self._engine.switches.limits()
+        burst, _ = view.settings()[0].limits()
         return self._render(
             "requests.html",
             "requests",
@@ -164,21 +166,27 @@ class Pages:
         )
 
     def _settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
-        engine = self._engine
-        switches = [
-            {
-                "name": name,
-                "group": declared.group,
-                "help": declared.help,
-                "default": declared.default,
-                "value": getattr(engine.switches, name),
-            }
-            for name, declared in DECLARED.items()
-        ]
-        faults = [fault.text for fault in engine.faults.faults]
+        values, faults = view.settings()
+        switches = [(one, getattr(values, one.name)) for one in DECLARED.values()]
         return self._render(
-            "settings.html", "settings", switches=switches, groups=_GROUPS, faults=faults
+            "settings.html", "settings", switches=switches, groups=GROUPS, faults=faults
         )
+
+
+def pages_app(path: Path, hosts: list[str]) -> Starlette:
+    """Return the pages as an application; none of them changes anything.
+
+    Args:
+        path: The sandbox file.
+        hosts: The host names that it answers to; "*" is all. A page of another site
+            could otherwise give its own name to this address and read the contacts.
+    """
+    pages = Pages(path)
+    return Starlette(
+        routes=pages.routes(),
+        exception_handlers={404: pages.not_found},
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+    )
 
 
 def _file(name: str, media_type: str, request: Request) -> Response:  # noqa: ARG001

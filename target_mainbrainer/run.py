@@ -11,6 +11,7 @@ import typing as t
 from functools import partial
 from pathlib import Path
 
+from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.state_tracker import StateTracker
@@ -25,7 +26,6 @@ from target_mainbrainer.reporting.source_stream import SourceStream
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from mainbrainer_sandbox.running import RunningSandbox
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.singer.source_record import State
 
@@ -46,7 +46,9 @@ class Run:
         )
         self._started = time.monotonic()
         self._is_over = False
-        self._sandbox = _start_sandbox(settings.sandbox_path) if settings.sandbox_path else None
+        self._sandbox = (
+            local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
+        )
         stop = threading.Event()
         self._rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
         self._client = MainBrainerClient(
@@ -241,7 +243,7 @@ def check(settings: Settings) -> list[str]:
         raise SettingsError(problems)
     found = ["The settings are complete and do not contradict each other."]
     if settings.sandbox_path:
-        with _start_sandbox(settings.sandbox_path):
+        with local_sandbox.start(settings.sandbox_path):
             found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
         return found
     stop = threading.Event()
@@ -249,25 +251,6 @@ def check(settings: Settings) -> list[str]:
     with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
         found.append(client.check())
     return found
-
-
-def _start_sandbox(path: str) -> RunningSandbox:
-    """Start a local MainBrainer; the one place where the target knows of the sandbox.
-
-    Raises:
-        SettingsError: The extra `sandbox` is not installed, or the file cannot be used.
-    """
-    import mainbrainer_sandbox as sandbox  # noqa: PLC0415 - only a rehearsal needs it
-    from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415
-
-    try:
-        return sandbox.start(path)
-    except (ImportError, OSError, ValueError, StoreError) as error:
-        reason = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"'{path}' cannot be used ({error.strerror})."
-        msg = f"Setting 'sandbox_path': {reason}"
-        raise SettingsError([msg]) from None
 
 
 def _write_json(path: Path, content: dict[str, t.Any]) -> None:

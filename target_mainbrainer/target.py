@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import json
 import os
 import signal
 import sys
@@ -37,7 +38,6 @@ from pathlib import Path
 import click
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
@@ -53,24 +53,25 @@ from target_mainbrainer.errors import (
     InterruptedRunError,
     SettingsError,
 )
-from target_mainbrainer.mapping.columns import shown
+from target_mainbrainer.mapping.values import holds_nan
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_loggers, quiet_threads
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.messages import require, schema_message
+from target_mainbrainer.singer.messages import batch_message, require, schema_message
 from target_mainbrainer.singer.reader import MessageReader
+from target_mainbrainer.singer.stream_maps import changes_records, mapped, stream_maps_of
 from target_mainbrainer.sinks import ContactsSink
+from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
     from singer_sdk.mapper import StreamMap
 
     from target_mainbrainer.singer.messages import Message, SchemaMessage
-
-    Transform: t.TypeAlias = Callable[[dict[str, t.Any]], dict[str, t.Any] | None]
+    from target_mainbrainer.singer.source_record import State
 
 _GARBAGE_THRESHOLD = 50_000
 """New objects that make Python look for circular garbage, of which a run leaves next to none.
@@ -104,7 +105,7 @@ class TargetMainBrainer(Target):
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
         self._announced: dict[str, SchemaMessage] = {}
-        self._stream_targets: dict[str, list[tuple[Transform | None, ContactsSink]]] = {}
+        self._stream_targets: dict[str, list[tuple[StreamMap | None, ContactsSink]]] = {}
         self._interruption: InterruptedRunError | None = None
 
     @cached_property
@@ -124,11 +125,9 @@ class TargetMainBrainer(Target):
             # The contacts that were mapped by the old schema are delivered first.
             self._retire(sink)
         self._announced[stream] = announced
-        self.mapper.register_raw_stream_schema(stream, announced.schema, announced.key_properties)
         self._stream_targets[stream] = [
-            (_transform_of(stream_map), self._sink_of(stream_map))
-            for stream_map in self.mapper.stream_maps[stream]
-            if not isinstance(stream_map, RemoveRecordTransform)
+            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map))
+            for stream_map in stream_maps_of(self.mapper, announced)
         ]
 
     def _sink_of(self, stream_map: StreamMap) -> ContactsSink:
@@ -156,37 +155,26 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
-        record = message_dict.get("record")
-        stream_targets = self._stream_targets.get(message_dict.get("stream", ""))
-        if stream_targets is None or type(record) is not dict:
-            require(message_dict, stream=str, record=dict)
-            message = (
-                f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
-                "SCHEMA message. Check that the tap follows the Singer specification."
-            )
-            raise RecordsWithoutSchemaException(message)
-        for transform, sink in stream_targets:
-            mapped: dict[str, t.Any] | None = record
-            if transform is not None:
-                try:
-                    mapped = transform(copy.copy(record))
-                except Exception as error:  # noqa: BLE001 - any expression can fail on any record
-                    sink.reject(
-                        Rejection(
-                            "stream_map_failed",
-                            f"A stream map cannot be applied to it ({type(error).__name__}).",
-                        )
-                    )
-                    continue
-            if mapped is not None:
-                sink.process_message(mapped, message_dict)
+        try:
+            record = message_dict["record"]
+            stream_targets = self._stream_targets[message_dict["stream"]]
+        except (KeyError, TypeError):
+            raise _not_announced(message_dict) from None
+        if type(record) is not dict:
+            require(message_dict, record=dict)
+        for stream_map, sink in stream_targets:
+            changed = record if stream_map is None else mapped(stream_map, record)
+            if isinstance(changed, Rejection):
+                sink.reject(changed)
+            elif changed is not None:
+                sink.process_message(changed, message_dict)
         if self.current_run.rejects.is_too_many:
             self.reader.is_done = True
 
     @override
     def _process_batch_message(self, message_dict: Message) -> None:
-        require(message_dict, stream=str, encoding=dict, manifest=list)
-        for line in batch_files.record_messages(message_dict, self.config.get("batch_config")):
+        message = batch_message(message_dict)
+        for line in batch_files.record_messages(message, self.config.get("batch_config")):
             self.reader.handle_again(line, self._process_record_message)
             if self.reader.is_done:
                 break
@@ -202,9 +190,9 @@ class TargetMainBrainer(Target):
         """Contacts are upserted and never deleted, so there is no version to activate."""
 
     @override
-    def _write_state_message(self, state: Message) -> None:
+    def _write_state_message(self, state: State) -> None:
         try:
-            sys.stdout.write(f"{serialize_json(state)}\n")
+            sys.stdout.write(f"{_state_line(state)}\n")
             sys.stdout.flush()
         except OSError as error:
             _forget_stdout()
@@ -239,7 +227,7 @@ class TargetMainBrainer(Target):
             return path is not None and os.path.samestat(
                 Path(path).stat(), os.fstat(file_input.fileno())
             )
-        except (OSError, ValueError):  # no such file yet, or no file at all
+        except (OSError, ValueError, AttributeError):  # no such file yet, or no input at all
             return False
 
     @override
@@ -356,11 +344,23 @@ class TargetMainBrainer(Target):
             raise click.BadParameter(msg, ctx, param) from None
 
 
-def _transform_of(stream_map: StreamMap) -> Transform | None:
-    """Return what a stream map does to a record, or None if it leaves records as they are."""
-    if isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled:
-        return None
-    return t.cast("Transform", stream_map.transform)
+def _not_announced(message: Message) -> Exception:
+    """Return the error about a record of a stream without a SCHEMA message.
+
+    Raises:
+        MalformedMessageError: The message is no proper record at all.
+    """
+    require(message, stream=str, record=dict)
+    text = (
+        f"A record of stream '{shown(message['stream'])}' came before the stream's SCHEMA message. "
+        "Check that the tap follows the Singer specification."
+    )
+    return RecordsWithoutSchemaException(text)
+
+
+def _state_line(state: State) -> str:
+    """Return STATE as JSON. NaN, which the SDK would make null, stays as a tap has written it."""
+    return json.dumps(state, default=float) if holds_nan(state) else serialize_json(state)
 
 
 def _forget_stdout() -> None:

@@ -248,6 +248,27 @@ def test_a_mistake_is_said_in_one_sentence(
     assert "Traceback" not in ended.log
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\t", "\n", "\u202e", "\0"])
+def test_a_column_name_that_does_not_print_is_sent_as_it_is_and_shown_escaped(
+    run_target: RunTarget, crm: RunningSandbox, mark: str
+) -> None:
+    ended = run_target(
+        schema({"id": {}, "email": {}, f"a{mark}b": {}}),
+        record("people", **{"id": 1, "email": "kari@example.com", f"a{mark}b": "x"}),
+    )
+    assert ended.code == 0, ended.errors
+    (contact,) = crm.contacts()
+    assert contact["properties"][f"a{mark}b"] == "x"
+    assert mark.encode("unicode_escape").decode() in ended.log
+    assert f"a{mark}b" not in ended.log
+
+
+def test_a_column_name_of_half_a_character_is_refused_in_words(run_target: RunTarget) -> None:
+    ended = run_target(schema({"id": {}, "email": {}, "a\ud800": {}}))
+    assert ended.code == 1
+    assert "'a\\ud800' would be a property whose name cannot be written as UTF-8" in ended.error
+
+
 def test_without_records_nothing_is_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
     ended = run_target(schema(), state(bookmark=1))
     assert ended.code == 0

@@ -1,6 +1,7 @@
-"""Writes the settings down for people: in `meltano.yml`, and for the README, which calls it by cog.
+"""Writes the settings down for people, from the schema: `make format` writes, `make docs` checks.
 
-`make format` brings both up to date, and `make lint` fails when they are not.
+They stand in `docs/settings.md`, in the plugin file that `meltano add --from-ref` reads, and in the
+demo's own `meltano.yml`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,27 @@ import json
 import re
 import sys
 import textwrap
+import tomllib
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.config.schema import GROUPS, SETTINGS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-MELTANO_YML = Path(__file__).parent.parent / "meltano.yml"
+REPOSITORY = Path(__file__).parent.parent
+MELTANO_YML = REPOSITORY / "meltano.yml"
+PLUGIN_YML = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
+SETTINGS_MD = REPOSITORY / "docs" / "settings.md"
+
+FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
+"""What everybody sets first."""
+
+SDK_GROUP = "Every target of the Singer SDK has"
+
+_GENERATED = "<!-- From here on `make format` writes this page, from the settings' schema. -->"
 _WIDTH = 98
 _KINDS = {
     "string": "text",
@@ -38,12 +50,12 @@ class Setting:
     Attributes:
         name: As it is set; members of an object are joined to it with a dot.
         schema: Its JSON schema.
-        is_own: Whether it is ours, and not one that every target of the Singer SDK has.
+        group: The group it is shown in.
     """
 
     name: str
     schema: Mapping[str, t.Any]
-    is_own: bool
+    group: str
 
     @property
     def kind(self) -> str:
@@ -61,7 +73,7 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        """Whether it opens a door."""
+        """Whether it is a credential."""
         return bool(self.schema.get("secret"))
 
     @property
@@ -84,10 +96,13 @@ def settings() -> list[Setting]:
     """Return every setting; an object whose members are known is given by its members."""
     schema = copy.deepcopy(TargetMainBrainer.config_jsonschema)
     TargetMainBrainer.append_builtin_config(schema)
-    return [
-        Setting(name, member, is_own=name in SETTINGS["properties"])
-        for name, member in _members(schema["properties"])
-    ]
+    starts = {first: group for group, first in GROUPS.items()}
+    found = []
+    group = ""
+    for name, member in _members(schema["properties"]):
+        group = starts.get(name, group) if name in SETTINGS["properties"] else SDK_GROUP
+        found.append(Setting(name, member, group))
+    return found
 
 
 def _members(
@@ -99,6 +114,17 @@ def _members(
             yield from _members(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", schema
+
+
+def groups() -> dict[str, list[Setting]]:
+    """Return the settings by group, in the schema's order and the SDK's own last."""
+    found: dict[str, list[Setting]] = {}
+    for setting in settings():
+        found.setdefault(setting.group, []).append(setting)
+    return found
+
+
+# For Meltano
 
 
 def meltano_yml(text: str) -> str:
@@ -114,6 +140,43 @@ def meltano_yml(text: str) -> str:
         part = textwrap.indent("\n".join(lines), " " * 4)
         loader = f"{before}\n    {key}:\n{part}{after}"
     return f"{head}\n  - name: target-mainbrainer\n{loader}"
+
+
+def plugin_yml() -> str:
+    """Return the definition of the loader in MeltanoHub's format."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    repository = project["urls"]["Homepage"]
+    pythons = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    lines = [
+        "# The loader's definition in MeltanoHub's format, for `meltano add --from-ref`.",
+        "# `make format` writes it, from the settings' schema.",
+        "name: target-mainbrainer",
+        "namespace: target_mainbrainer",
+        "variant: target-mainbrainer",
+        "label: MainBrainer",
+        "description: Upserts the records of any tap as contacts into the MainBrainer CRM.",
+        f"docs: {project['urls']['Documentation']}",
+        f"repo: {repository}",
+        "# The inner quotes keep the extra and the address together: Meltano splits at blanks.",
+        f"pip_url: \"'target-mainbrainer[sandbox] @ git+{repository}'\"",
+        "executable: target-mainbrainer",
+        "maintenance_status: active",
+        "quality: unknown # the Hub says what it is",
+        "keywords: [meltano_sdk, CRM, reverse ETL]",
+        f"supported_python_versions: {json.dumps(pythons)}",
+        "capabilities:",
+        # `structured-logging` is what lets Meltano show a warning as a warning.
+        *(f"- {ability.value}" for ability in TargetMainBrainer.capabilities),
+        "settings_group_validation:",
+        "- [access_token]",
+        "- [username, password, private_token]",
+        "- [sandbox_path]",
+        "settings:",
+    ]
+    for group, members in groups().items():
+        lines += ["", f"# {group}"]
+        lines += [line for setting in members for line in _declaration(setting)]
+    return "\n".join(lines) + "\n"
 
 
 def _declaration(setting: Setting) -> Iterator[str]:
@@ -145,16 +208,28 @@ def _declaration(setting: Setting) -> Iterator[str]:
         yield "  sensitive: true"
 
 
-def settings_table(*, own: bool) -> str:
-    """Return the settings as a table for the README: ours, or those of every SDK target."""
-    rows = ["| Setting | Kind | Default | What it does |", "|---|---|---|---|"]
-    for setting in settings():
-        if setting.is_own is own:
-            kind = " or ".join(f"`{choice}`" for choice in setting.choices) or _KINDS[setting.kind]
-            secret = "secret " if setting.is_secret else ""
-            default = "" if setting.default is None else f"`{_as_written(setting.default)}`"
-            cells = (f"`{setting.name}`", f"{secret}{kind}", default, setting.description)
-            rows.append(f"| {' | '.join(cells)} |")
+# For the docs
+
+
+def settings_md(text: str) -> str:
+    """Return `docs/settings.md` with its tables as the settings are now."""
+    written, _ = text.split(_GENERATED, maxsplit=1)
+    by_name = {setting.name: setting for setting in settings()}
+    parts = [f"{written}{_GENERATED}", "## The five that everybody sets first"]
+    parts.append(_table(by_name[name] for name in FIRST if name in by_name))
+    for group, members in groups().items():
+        parts += [f"## {group}", _table(members)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(members: Iterable[Setting]) -> str:
+    rows = ["| Setting | Kind | Default | What it does, and when to set it |", "|---|---|---|---|"]
+    for setting in members:
+        kind = " or ".join(f"`{choice}`" for choice in setting.choices) or _KINDS[setting.kind]
+        secret = "secret " if setting.is_secret else ""
+        default = "" if setting.default is None else f"`{_as_written(setting.default)}`"
+        cells = (f"`{setting.name}`", f"{secret}{kind}", default, setting.description)
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -163,14 +238,25 @@ def _as_written(default: object) -> str:
 
 
 def main() -> int:
-    """Bring `meltano.yml` up to date, or with `--check` say whether it is."""
-    before = MELTANO_YML.read_text(encoding="utf-8")
-    after = meltano_yml(before)
+    """Bring the documents up to date, or with `--check` say which are not."""
+    documents = {
+        MELTANO_YML: meltano_yml(MELTANO_YML.read_text(encoding="utf-8")),
+        PLUGIN_YML: plugin_yml(),
+        SETTINGS_MD: settings_md(SETTINGS_MD.read_text(encoding="utf-8")),
+    }
+    stale = [
+        path
+        for path, text in documents.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     if "--check" in sys.argv[1:]:
-        if before != after:
-            sys.stderr.write("meltano.yml does not show the settings as they are: `make format`.\n")
-        return int(before != after)
-    MELTANO_YML.write_text(after, encoding="utf-8")
+        for path in stale:
+            name = path.relative_to(REPOSITORY)
+            sys.stderr.write(f"{name} does not show the settings as they are: `make format`.\n")
+        return int(bool(stale))
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(documents[path], encoding="utf-8")
     return 0
 
 

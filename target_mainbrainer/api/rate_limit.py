@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import math
 import threading
 import typing as t
 from collections import deque
 
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.retry import pause_before_retry
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import (
     DAY_LIMIT,
     LATENESS_SECONDS,
@@ -42,6 +43,16 @@ LONG_WAIT_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 60.0
 _RETRY_SECONDS = 600.0
 _SHORTEST_LOOK_SECONDS = 1.0
+
+MAX_IN_FLIGHT = 256
+UNPACED_IN_FLIGHT = 24
+_MIN_IN_FLIGHT = 4
+_BURST_SECONDS = 0.4
+"""In how short a time the permits that become free together should be used."""
+
+_NEWEST_WEIGHT = 0.1
+"""What the newest answer weighs in the average time that answers take."""
+
 _SUCCESS = 2  # hundreds
 
 
@@ -134,6 +145,7 @@ class RateLimiter:
         self._fastest_take = float("inf")
         self._taken: deque[tuple[float, bool]] = deque()  # when, and if urgent, of late
         self._in_flight: set[Permit] = set()
+        self._answer_seconds: float | None = None  # on average, lately
         self._waited = 0.0
         self._logged: tuple[str, float] = ("", 0.0)
 
@@ -149,7 +161,7 @@ class RateLimiter:
 
         Raises:
             InterruptedRunError: The run was asked to stop.
-            TransientError: The store could not be reached for `retry_max_seconds`.
+            LedgerError: The store could not be reached for `retry_max_seconds`.
         """
         with self._in_order():
             return self._wait_for_permit(kind, is_ready)
@@ -180,6 +192,21 @@ class RateLimiter:
     def free(self) -> int:
         """How many more requests could leave now than threads wait for a permit."""
         return max(0, self._store.free(self._plan) - self.waiting)
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """How many requests have to be in flight to use all permits, as answers are now.
+
+        Permits that were used together become free together, and should be used at once again:
+        quick answers need few requests in flight for that, answers of 0.4 s and more one for each
+        permit. Longer answers than a permit is occupied need more.
+        """
+        if self._plan is None:
+            return UNPACED_IN_FLIGHT
+        share, seconds = 1.0, self._answer_seconds
+        if seconds is not None:
+            share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
+        return min(max(math.ceil(share * self._plan.burst), _MIN_IN_FLIGHT), MAX_IN_FLIGHT)
 
     def hold(self, seconds: float, reason: str) -> None:
         """Give out no permit for `seconds`. An earlier, longer wait stays in force."""
@@ -284,6 +311,9 @@ class RateLimiter:
                 # Refusals come sooner than what has been worked on.
                 like = (permit.kind, status // 100)
                 fastest = self._fastest[like] = min(took, self._fastest.get(like, took))
+                if permit.is_urgent:
+                    usual = took if self._answer_seconds is None else self._answer_seconds
+                    self._answer_seconds = usual + _NEWEST_WEIGHT * (took - usual)
         seconds = _occupied_seconds(took - fastest)
         if self._corrects_early or seconds > permit.seconds:
             self._correct(permit, seconds)
@@ -320,7 +350,7 @@ class RateLimiter:
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
         if pause is None:
             message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
-            raise TransientError(message)
+            raise LedgerError(message)
         level = logging.INFO if tries == 1 else logging.WARNING
         logger.log(level, "%s Nothing is sent meanwhile; trying again in %.1f s.", error, pause)
         return pause

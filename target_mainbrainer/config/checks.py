@@ -13,6 +13,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from target_mainbrainer.config.addresses import is_loopback
 from target_mainbrainer.config.limits import DEFAULT_API_URL
+from target_mainbrainer.config.stream_maps import stream_map_problems
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,10 @@ def check_config(
     given = {name: value for name, value in config.items() if value not in ("", None)}
     if builtin:
         given = {name: value for name, value in given.items() if name in schema["properties"]}
+    # Looked at first: the SDK's schema of this setting is none that can be asked about it.
+    if maps := list(stream_map_problems(config.get("stream_maps"))):
+        yield from maps
+        return
     errors = list(DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(given))
     for error in errors:
         yield from _sentences(error)
@@ -118,6 +123,8 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
             "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
             f"; {only or 'none is set'}. To try a load without an account, set 'sandbox_path'."
         )
+    if given.get("flattening_enabled") and "flattening_max_depth" not in given:
+        yield "Setting 'flattening_enabled' needs 'flattening_max_depth' beside it, such as 1."
     if "sandbox_path" in given:
         for name in ("api_url", "auth_url"):
             if given.get(name, DEFAULT_API_URL) != DEFAULT_API_URL:

@@ -26,6 +26,7 @@ class RejectionCode(enum.StrEnum):
     NOT_A_NUMBER = "not_a_number"
     MISSING_KEY = "missing_key"
     SCHEMA_MISMATCH = "schema_mismatch"
+    STREAM_MAP_FAILED = "stream_map_failed"
 
 
 class Rejection(t.NamedTuple):

@@ -11,9 +11,10 @@ from collections import defaultdict
 
 from target_mainbrainer.contacts.contact import PropertyRef
 from target_mainbrainer.errors import MappingError
+from target_mainbrainer.wording import is_utf8, listed, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from target_mainbrainer.config.limits import FieldMap, UnmappedColumns
 
@@ -142,7 +143,7 @@ def _unaddressable(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
                 f"'field_map', or set it to null there."
             )
-        elif shown(text := role.property_id or role.name or "") != text:
+        elif not is_utf8(role.property_id or role.name or ""):
             yield (
                 f"column '{shown(column)}' would be a property whose name cannot be written as "
                 "UTF-8. Give it another in 'field_map', or set it to null there."
@@ -185,23 +186,6 @@ def _contradictions(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 
 
 # For people --------------------------------------------------------------------------------
-
-
-def shown(text: str) -> str:
-    """Return a name as it can be printed anywhere: lone surrogates and controls escaped."""
-    return "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
-    )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as an enumeration.
-
-    >>> listed(["a", "b", "c"])
-    "'a', 'b' and 'c'"
-    """
-    quoted = [f"'{shown(name)}'" for name in names]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
 def described(role: ColumnRole) -> str:

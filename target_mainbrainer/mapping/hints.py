@@ -16,10 +16,9 @@ from target_mainbrainer.mapping.columns import (
     ContactField,
     NotSent,
     described,
-    listed,
     plain_name,
-    shown,
 )
+from target_mainbrainer.wording import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

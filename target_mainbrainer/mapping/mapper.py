@@ -20,9 +20,7 @@ from target_mainbrainer.mapping.columns import (
     UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
-    listed,
     roles_of,
-    shown,
 )
 from target_mainbrainer.mapping.consent import parse_consent
 from target_mainbrainer.mapping.email import parse_email
@@ -38,6 +36,7 @@ from target_mainbrainer.mapping.values import (
     parse_property_fields,
     property_text,
 )
+from target_mainbrainer.wording import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

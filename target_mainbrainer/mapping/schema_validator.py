@@ -1,7 +1,9 @@
-"""A record against its stream's schema.
+"""A record against its stream's schema: never more strictly than the SDK's own validator.
 
-Compiled by `jsonschema-rs`, because the SDK's own validator takes more than half the time of a
-run. A finding is told without the value, which the libraries' messages repeat.
+`jsonschema-rs` looks at every record, because `jsonschema`, which the SDK uses, takes more than
+half the time of a run. What the quick one refuses `jsonschema` is asked about, and a record is
+refused only if both refuse it: they differ about `contentEncoding`, patterns and drafts. What is
+wrong is told without the value, which the libraries' messages repeat.
 """
 
 from __future__ import annotations
@@ -9,11 +11,18 @@ from __future__ import annotations
 import decimal
 import typing as t
 
+import jsonschema
 import jsonschema_rs
+from referencing import Registry
 
 from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts.too_deep import holds_too_deep
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted, listed, shown
+from target_mainbrainer.mapping.columns import (
+    METADATA_PREFIX,
+    is_deleted,
+)
+from target_mainbrainer.wording import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,19 +56,21 @@ def compile_validator(
     Raises:
         MappingError: The schema is not a JSON schema.
     """
-    validator = _compiled(stream, _without_metadata(schema))
-    is_valid = validator.is_valid
+    checked = _without_metadata(schema)
+    quick = _compiled(stream, checked)
+    sdks = _sdks_validator(checked)
+    is_valid = quick.is_valid if quick is not None else None
     keys = frozenset(key_properties)
 
     def validate(record: Record) -> Rejection | None:
         if not keys <= record.keys():
             return _missing(sorted(keys - record.keys()))
         try:
-            if is_valid(record):
+            if is_valid is not None and is_valid(record):
                 return None
         except (ValueError, RecursionError):
             pass  # It holds something that is not JSON; what it means is seen below.
-        return None if is_deleted(record) else _finding(validator, record)
+        return None if is_deleted(record) else _finding(quick, sdks, record)
 
     return validate
 
@@ -87,11 +98,12 @@ def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
     return changed
 
 
-def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
+def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator | None:
     """Compile a schema by the draft it names, else by draft 7 or, if need be, draft 4.
 
-    Draft 7 is the SDK's. Draft 4 is what older taps write without saying so, with
-    `"exclusiveMaximum": true`.
+    Draft 7 is what taps mean. Draft 4 is what older ones write without saying so, with
+    `"exclusiveMaximum": true`. None if only the SDK's validator knows what to do with it, such as
+    a pattern in Python's own dialect.
     """
     drafts: list[Callable[..., jsonschema_rs.Validator]] = [jsonschema_rs.validator_for]
     if not isinstance(schema.get("$schema"), str):
@@ -100,8 +112,15 @@ def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
     for draft in drafts:
         try:
             return draft(schema, validate_formats=False, offline=True)
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        except (
+            jsonschema_rs.ValidationError,
+            jsonschema_rs.ReferencingError,
+            ValueError,
+            RecursionError,
+        ) as error:
             first = first or error
+    if _sdks_validator(schema) is not None and "$ref" not in repr(schema):
+        return None
     where = ""
     if isinstance(first, jsonschema_rs.ValidationError) and first.instance_path:
         where = f" at '{shown('.'.join(map(str, first.instance_path)))}'"
@@ -112,14 +131,32 @@ def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
     raise MappingError(message) from first
 
 
-def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | None:
+def _sdks_validator(schema: dict[str, t.Any]) -> jsonschema.Draft202012Validator | None:
+    """Return the validator that the SDK would use, or None if it would refuse the schema."""
     try:
-        errors = list(validator.iter_errors(_as_json(record)))
-    except (ValueError, RecursionError):
-        reason = "The record is nested too deeply to be checked against the stream's schema."
-        return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
-    if not errors:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except (jsonschema.SchemaError, ValueError, RecursionError):
         return None
+    return jsonschema.Draft202012Validator(schema, registry=Registry())
+
+
+def _finding(
+    quick: jsonschema_rs.Validator | None,
+    sdks: jsonschema.Draft202012Validator | None,
+    record: Record,
+) -> Rejection | None:
+    """Say what does not fit about a record that the quick validator has refused."""
+    try:
+        if too_deep := [column for column, value in record.items() if holds_too_deep(value)]:
+            return _too_deep(f"Column {listed(too_deep[:1])}")
+        as_json = t.cast("Record", _as_json(record))
+        if sdks is not None and _is_valid_to_the_sdk(sdks, as_json):
+            return None
+        errors = list(quick.iter_errors(as_json)) if quick is not None else []
+    except (ValueError, RecursionError):
+        return _too_deep("The record")
+    if not errors:
+        return _unexplained(sdks, as_json) if quick is None else None
     error = errors[0]
     wanted = _wanted(error.kind)
     if error.instance_path:
@@ -133,6 +170,27 @@ def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | 
     others -= {str(step) for step in error.instance_path[:1]}
     if others:
         reason = f"{reason[:-1]}; neither does {listed(sorted(others))}."
+    return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
+
+
+def _too_deep(what: str) -> Rejection:
+    reason = f"{what} is nested too deeply to be checked against the stream's schema."
+    return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
+
+
+def _is_valid_to_the_sdk(sdks: jsonschema.Draft202012Validator, record: Record) -> bool:
+    try:
+        return sdks.is_valid(record)
+    except Exception:  # noqa: BLE001 - it raises what it will at odd schemas, with which it ends a run
+        return False
+
+
+def _unexplained(sdks: jsonschema.Draft202012Validator | None, record: Record) -> Rejection:
+    """Name the columns that do not fit, where only the SDK's validator can say so."""
+    errors = list(sdks.iter_errors(record)) if sdks is not None else []
+    columns = sorted({str(error.absolute_path[0]) for error in errors if error.absolute_path})
+    what = f"column{'s' if len(columns) > 1 else ''} {listed(columns)}" if columns else "it"
+    reason = f"The record does not fit the stream's schema: {what} breaks a rule of it."
     return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from target_mainbrainer.contacts.contact import PropertyRef
 from target_mainbrainer.contacts.rejection import RejectionCode
+from target_mainbrainer.contacts.too_deep import holds_too_deep
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ _NOT_A_NUMBER = (
 _UNSENDABLE_TEXT = (
     "holds half a character (a lone UTF-16 surrogate), which cannot be written as UTF-8"
 )
+_TOO_DEEP = "is nested too deeply"
 
 
 def check_text(text: str) -> str:
@@ -137,27 +139,29 @@ PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
 def _json_text(value: object) -> str:
     try:
         text = _ENCODER.encode(value).decode()
+        # The encoder writes a float NaN as null and a Decimal NaN as NaN.
+        is_number_missing = ("null" in text or "N" in text or "I" in text) and holds_nan(value)
     except UnicodeEncodeError:
         raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
     except RecursionError:
-        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, "is nested too deeply") from None
+        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, _TOO_DEEP) from None
     except (TypeError, ValueError, OverflowError):
         kind = type(value).__name__
-        raise InvalidValueError(
-            RejectionCode.UNSENDABLE_VALUE,
-            f"holds a {kind}, or holds it inside, that JSON cannot carry",
-        ) from None
-    # The encoder writes a float NaN as null and a Decimal NaN as NaN.
-    if ("null" in text or "N" in text or "I" in text) and _holds_nan(value):
+        what = f"holds a {kind}, or holds it inside, that JSON cannot carry"
+        if holds_too_deep(value):
+            what = _TOO_DEEP
+        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
+    if is_number_missing:
         raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     return text
 
 
-def _holds_nan(value: object) -> bool:
+def holds_nan(value: object) -> bool:
+    """Return whether a value is, or holds inside, a number that JSON cannot carry."""
     if isinstance(value, dict):
-        return any(map(_holds_nan, value.values()))
+        return any(map(holds_nan, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(_holds_nan, value))
+        return any(map(holds_nan, value))
     if isinstance(value, float):
         return value - value != 0
     return isinstance(value, decimal.Decimal) and not value.is_finite()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+from target_mainbrainer.contacts.too_deep import holds_too_deep
 from target_mainbrainer.singer.decoding import decode_json
 
 Message: t.TypeAlias = "dict[str, t.Any]"
@@ -21,11 +22,21 @@ class SchemaMessage(t.NamedTuple):
     key_properties: list[str]
 
 
+class BatchMessage(t.NamedTuple):
+    """What a BATCH message names: the files that hold the records of a stream."""
+
+    stream: str
+    format: object
+    compression: object
+    manifest: list[str]
+
+
 def decode_message(line: bytes) -> Message:
-    """Decode one line.
+    """Decode one line. In a record, what is nested too deeply is marked; it costs that record.
 
     Raises:
-        MalformedMessageError: The line is not a JSON object.
+        MalformedMessageError: The line is not a JSON object, or another message than a record is
+            nested too deeply.
     """
     try:
         message = decode_json(line)
@@ -36,7 +47,27 @@ def decode_message(line: bytes) -> Message:
     if not isinstance(message, dict):
         problem = "is no Singer message, because it is no JSON object"
         raise MalformedMessageError(problem)
+    if message.get("type") != "RECORD" and holds_too_deep(message):
+        problem = "is a message that is nested too deeply to be read"
+        raise MalformedMessageError(problem)
     return message
+
+
+def batch_message(message: Message) -> BatchMessage:
+    """Return what a BATCH message names.
+
+    Raises:
+        MalformedMessageError: It names no files.
+    """
+    require(message, stream=str, encoding=dict, manifest=list)
+    manifest = message["manifest"]
+    if not all(isinstance(path, str) and path.strip() for path in manifest):
+        problem = "is a BATCH message whose 'manifest' is not a list of files"
+        raise MalformedMessageError(problem)
+    encoding = message["encoding"]
+    return BatchMessage(
+        message["stream"], encoding.get("format"), encoding.get("compression"), manifest
+    )
 
 
 def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
@@ -47,7 +78,7 @@ def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
     """
     for name, kind in kinds.items():
         if not isinstance(message.get(name), kind):
-            problem = f"is a {message.get('type')} message without a proper '{name}'"
+            problem = f"is a {message['type']} message without a proper '{name}'"
             raise MalformedMessageError(problem)
 
 

@@ -87,9 +87,20 @@ class MessageReader(MsgSpecReader):
         return t.cast("str", kind)
 
     def handle_again(self, line: bytes, handler: Callable[[Message], None]) -> None:
-        """Handle a message that another one stands for: a record out of a BATCH file."""
+        """Handle a message that another one stands for: a record out of a BATCH file.
+
+        Raises:
+            InputError: It is no record.
+        """
         self.line = line
-        handler(decode_message(line))
+        try:
+            handler(decode_message(line))
+        except MalformedMessageError:
+            text = (
+                f"A file that the BATCH message on line {self.number} of the input names holds a "
+                "line that is no record. Check what the tap writes."
+            )
+            raise InputError(text) from None
         self._tick_if_due()
 
     def _tick_if_due(self) -> None:
@@ -103,14 +114,29 @@ def _refuse(_message: Message) -> None:
     raise MalformedMessageError(problem)
 
 
-def _lines(source: t.IO[str]) -> Iterator[bytes]:
-    """Yield the lines of a file or pipe, and an empty one whenever there is none for a moment."""
+def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
+    """Yield the lines of a file or pipe, and an empty one whenever there is none for a moment.
+
+    Raises:
+        InputError: There is nothing to read from.
+    """
+    if source is None:
+        text = "There is no input: standard input is closed. Pipe a tap into the target."
+        raise InputError(text)
     try:
         descriptor = source.fileno()
     except (io.UnsupportedOperation, AttributeError):
-        for text in source:
-            yield text.encode("utf-8", "surrogatepass")
+        for line in source:
+            yield line.encode("utf-8", "surrogatepass")
         return
+    try:
+        yield from _lines_of(descriptor)
+    except OSError as error:
+        text = f"The input cannot be read any further ({error.strerror})."
+        raise InputError(text) from None
+
+
+def _lines_of(descriptor: int) -> Iterator[bytes]:
     rest: list[bytes] = []
     while True:
         if not select.select([descriptor], [], [], TICK_SECONDS)[0]:

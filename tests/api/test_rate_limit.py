@@ -18,7 +18,7 @@ from typing_extensions import override
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.rate_limit import Permit, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import LEAVE_SECONDS, Taken, Wait
 
 if t.TYPE_CHECKING:
@@ -393,6 +393,7 @@ def test_without_a_plan_nothing_waits() -> None:
     assert world.now == world.start
     assert limiter.share_used == 0.0
     assert limiter.free > 256
+    assert limiter.wanted_in_flight == 24
     assert limiter.try_acquire("GET") is not None
 
 
@@ -445,6 +446,30 @@ def test_first_come_first_served() -> None:
     assert limiter.try_acquire("GET") is not None
 
 
+@pytest.mark.parametrize(
+    ("plan", "seconds", "wanted"),
+    [
+        pytest.param("freemium", 0.05, 13, id="quick answers need few"),
+        pytest.param("freemium", 0.299, 75, id="75 at 0.3 s"),
+        pytest.param("pro", 1.0, 200, id="one for each permit"),
+        pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
+        pytest.param("freemium", 20.85, 200, id="answers longer than a permit is occupied"),
+        pytest.param("pro", 60.0, 256, id="never more than 256"),
+    ],
+)
+def test_as_many_are_wanted_in_flight_as_use_all_permits(
+    plan: str, seconds: float, wanted: int
+) -> None:
+    world = World()
+    limiter = world.limiter(PLANS[plan])
+    assert limiter.wanted_in_flight == PLANS[plan].burst, "before anything is known"
+    for _ in range(3):
+        permit = take(limiter)
+        world.pass_by(seconds)
+        permit.answered(202)
+    assert limiter.wanted_in_flight == wanted
+
+
 class Away(MemoryStore):
     """A store that cannot be reached for some seconds, or answers slowly."""
 
@@ -482,7 +507,7 @@ def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> Non
     limiter = RateLimiter(
         PLANS["pro"], clock=world.clock, stop=world, store=store, retry_max_seconds=60
     )
-    with pytest.raises(TransientError, match=r"tried for 60 s \('retry_max_seconds'\)"):
+    with pytest.raises(LedgerError, match=r"tried for 60 s \('retry_max_seconds'\)"):
         take(limiter)
     assert 60 <= world.now - world.start <= 61
 

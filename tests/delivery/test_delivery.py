@@ -593,8 +593,8 @@ def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(
     [
         pytest.param({}, 0, 300, "", id="at once"),
         pytest.param({"faults": ["late=0.5:batch"]}, 0, 300, "", id="late"),
-        pytest.param({"processing_delay_seconds": 0.3}, 0, 300, "", id="all late"),
-        pytest.param({"status_codes": "17,18,19,20"}, 0, 300, "", id="unknown numbers"),
+        pytest.param({"faults": ["late=0.3"]}, 0, 300, "", id="all late"),
+        pytest.param({"faults": ["odd"]}, 0, 300, "", id="unknown words"),
         pytest.param({"faults": ["503@p0.5:status"]}, 0, 300, "", id="status hard to get"),
         pytest.param({"faults": ["stuck@3:batch"]}, 1, 200, "not confirmed", id="never"),
         pytest.param({"faults": ["fail@2:batch"]}, 1, 100, "failed", id="a failure"),

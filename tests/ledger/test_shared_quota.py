@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import typing as t
 
@@ -226,3 +228,37 @@ def test_what_could_not_be_written_is_written_when_the_database_is_back(
     rename(ledger_uri, "away", "mainbrainer_quota")
     clocks.pass_by(OCCUPIED_SECONDS + 0.01)
     assert len(take_all(quota)) == 4
+
+
+PROCESS = """
+import sys, time
+from target_mainbrainer.config.limits import Plan
+from target_mainbrainer.ledger.quota import Taken
+from target_mainbrainer.ledger.shared_quota import open_shared_quota
+quota = open_shared_quota(sys.argv[1], "account")
+print("ready", flush=True)
+sys.stdin.readline()
+while isinstance(quota.take(Plan(burst=40, daily=1000)), Taken):
+    print("taken", flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
+    """`make prove` does the same for longer, with whole targets, slow answers and set-ups."""
+    command = [sys.executable, "-c", PROCESS, ledger_uri]
+    runs = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        for _ in range(3)
+    ]
+    outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
+    assert [out.readline() for out in outs] == ["ready\n"] * 3
+    for run in runs:
+        stdin = t.cast("t.IO[str]", run.stdin)
+        stdin.write("go\n")
+        stdin.flush()
+    assert [outs[0].readline() for _ in range(3)] == ["taken\n"] * 3
+    runs[0].kill()
+    taken = [len(run.communicate()[0].splitlines()) for run in runs]
+    assert min(taken[1:]) > 0
+    assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"

@@ -144,7 +144,7 @@ def test_a_file_of_another_version_is_an_error(filled: Callable[..., Path], run:
     code, _, err = run("contacts", "--path", path)
     assert (code, "another version" in err) == (2, True)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
+        connection.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
         connection.execute("DROP TABLE contacts")
     code, _, err = run("contacts", "--path", path)
     assert (code, "cannot be used" in err) == (2, True)
@@ -194,33 +194,46 @@ def test_a_difference_is_said_property_by_property(filled: Callable[..., Path], 
     assert ["lists", None, "3fa85f64-5717-4562-b3fc-2c963f66afa6"] in by_change["added"]["fields"]
     code, out, _ = run("diff", first, second)
     assert code == 1
-    assert out.splitlines()[-1] == "1 added, 1 removed, 1 changed"
-
-
-def test_contacts_of_one_identity_are_matched_in_order(
-    make: Callable[..., Client], run: Run
-) -> None:
-    paths = []
-    for name, values in (("a.db", "12"), ("b.db", "123")):
-        crm = make(name, duplicates="create_both")
-        crm.batch(
-            *(
-                {**BOB, "propertyFields": [{"propertyName": "n", "propertyValue": value}]}
-                for value in values
-            ),
-            {"contactId": int(values)},
-        )
-        crm.sandbox.close()
-        paths.append(crm.sandbox.path)
-    code, out, _ = run("diff", *paths, "--format", "json")
-    assert code == 1
-    found = [(one["change"], one["ids"]) for one in json.loads(out)]
-    # A contact with nothing but its id is matched by that.
-    assert sorted(found, key=str) == [
-        ("added", [None, 1000003]),
-        ("added", [None, 123]),
-        ("removed", [12, None]),
+    assert out.splitlines()[:5] == [
+        "1 added, 1 removed, 1 changed",
+        "email_opt_in true -> false: 1 contact",
+        "property city changed: 1 contact",
+        "property note removed: 1 contact",
+        "property new added: 1 contact",
     ]
+
+
+def test_a_renamed_column_is_one_line_before_the_first_contacts(
+    filled: Callable[..., Path], run: Run
+) -> None:
+    def people(column: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "email": f"p{n}@example.com",
+                "propertyFields": [
+                    {"propertyName": column, "propertyValue": f"City {n % 5}"},
+                    {
+                        "propertyName": "size",
+                        "propertyValue": "L" if column == "town" and n else "M",
+                    },
+                ],
+            }
+            for n in range(30)
+        ]
+
+    first, second = filled("a.db", *people("city")), filled("b.db", *people("town"))
+    code, out, _ = run("diff", first, second)
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[:4] == [
+        "0 added, 0 removed, 30 changed",
+        "property city -> town: 30 contacts",
+        "property size changed: 29 contacts",
+        "",
+    ]
+    assert lines[-1] == "... and 10 more contacts; --all shows them."
+    _, out, _ = run("diff", first, second, "--all")
+    assert sum("property town" in line for line in out.splitlines()) == 30
 
 
 def test_diff_has_an_exit_code_for_errors(run: Run, tmp_path: Path) -> None:
@@ -239,7 +252,7 @@ def test_it_listens_on_this_machine_alone(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--clash", "x"], ["--fault", "x"], ["--burst", "x"], ["--status-codes", "1"]]
+    "arguments", [["--clash", "x"], ["--fault", "x"], ["--burst", "x"], ["--plan", "none"]]
 )
 def test_a_wrong_option_is_an_error(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     code, out, err = run("serve", "--path", tmp_path / "x.db", *arguments)
@@ -261,7 +274,7 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
 def test_serve_stops_on_a_signal_with_everything_processed(tmp_path: Path, number: int) -> None:
     path = tmp_path / "x.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
-    options = ["--port", "0", "--processing-delay-seconds", "60", "--fault", "503@1"]
+    options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
         said = "".join(process.stdout.readline() for _ in range(5))

@@ -1,207 +1,309 @@
-"""The samples of the API pages go in, and their answers come out."""
+"""The page, in a real browser: Debian's Chromium without a screen."""
 
 from __future__ import annotations
 
-import json
-import re
-import uuid
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
+import requests
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from mainbrainer_sandbox.plot import Bucket, plot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
+
     from tests.mainbrainer_sandbox.conftest import Client
 
-SAMPLE = json.loads((Path(__file__).parent / "samples" / "batch-request.json").read_text())
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
-def test_the_batch_of_the_portal_is_answered_as_it_prints(crm: Client) -> None:
-    """Section 4.2, the portal's sample; its malformed property id included."""
-    response = crm.post("/contacts/batch", SAMPLE)
-    assert response.status_code == 202
-    body = response.json()
-    uuid.UUID(body["data"].pop("BatchId"))
-    assert body == {
-        "status": "Success",
-        "message": "Batch request accepted",
-        "data": {
-            "Processed": None,
-            "ContactId": None,
-            "InvalidProperties": [],
-            "InvalidContactIds": [],
-        },
-    }
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        reason = "Debian's packages chromium and chromium-driver are not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+        "--disable-background-networking --disable-component-update --disable-sync "
+        f"--disable-dev-shm-usage --window-size=1200,900 --user-data-dir={profile}"
+    ).split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
 
 
-def test_the_contacts_of_the_portals_sample_are_as_it_says(crm: Client) -> None:
-    crm.post("/contacts/batch", SAMPLE)
-    first, second = crm.contacts()
-    assert first["id"] == 234567
-    assert (first["mobile_country_code"], first["mobile_number"]) == (47, 90812501)
-    assert first["email"] == "apitest@mainbrainer.com"
-    assert (first["mobile_opt_in"], first["email_opt_in"]) == (True, True)
-    assert first["properties"] == {
-        "firstname": "jennifer",
-        "lastname": "merg",
-        "interest": "ice hockey",
-        "company": "MainBrainer",
-        "Street": "16 Av Street",
-        "city": "Oslo",
-        "state": "Oslo",
-        "3fa85f64-5717-4562-b3fc-123123d23dds": "0236",
-    }
-    assert first["lists"] == second["lists"] == [LIST]
-    # The second sends an empty e-mail address and no email opt-in: null, and no consent.
-    assert (second["email"], second["email_opt_in"]) == (None, None)
-    assert second["mobile_opt_in"] is True
-
-
-def test_a_batch_sent_twice_updates_and_inserts_nothing(crm: Client) -> None:
-    crm.post("/contacts/batch", SAMPLE)
-    before = crm.contacts()
-    again = crm.status(crm.post("/contacts/batch", SAMPLE))
-    assert again["processedObj"]["inserted"] == {"count": 0, "contactIds": []}
-    assert again["processedObj"]["updated"]["count"] == 2
-    assert crm.contacts() == before
-
-
-def test_one_contact_is_answered_as_the_openapi_page_prints(crm: Client) -> None:
-    """Section 5. The page's values are placeholders ('email': 'string'), so real ones go in."""
-    response = crm.single(
-        listId="9fc6ad7d-902a-4834-b161-a4911b883d44",
-        contactId=17,
-        mobileCountryCode=44,
-        mobileNumber=7700900001,
-        mobileOptIn=True,
-        email="a@example.com",
-        emailOptIn=True,
-        propertyFields=[
+@pytest.fixture
+def filled(make: Callable[..., Client]) -> Client:
+    crm = make(burst=100)
+    crm.batch(
+        *(
             {
-                "propertyId": "8e8b8450-dc1b-4360-8109-7067337b42cb",
-                "propertyName": "string",
-                "propertyValue": "string",
+                "email": f"person{n}@example.com",
+                "propertyFields": [{"propertyName": "city", "propertyValue": "Oslo"}],
             }
-        ],
-    )
-    assert response.status_code == 202
-    assert response.json()["status"] == "Success"
-    assert response.json()["data"] == {
-        "contactId": "17",
-        "status": 0,
-        "message": None,
-        "invalidPropertiesList": [],
-        "invalidContactIdList": [],
-        "balance": None,
-    }
-
-
-def test_the_status_of_a_batch_is_as_printed(crm: Client) -> None:
-    """Section 6: camelCase, not wrapped, and the ids are integers."""
-    response = crm.batch({"email": "a@example.com"}, {"email": "b@example.com"})
-    ids = [one["id"] for one in crm.contacts()]
-    assert crm.status(response) == {
-        "id": response.json()["data"]["BatchId"],
-        "status": 2,
-        "statusText": "Completed",
-        "statusFailedReason": None,
-        "processedObj": {
-            "inserted": {"count": 2, "contactIds": ids},
-            "updated": {"count": 0, "contactIds": []},
-            "skipped": {"count": 0, "contactIds": []},
-        },
-    }
-
-
-def test_a_token_is_answered_as_printed(crm: Client) -> None:
-    """Section 7: two hours, and `expires_in` of 120 while both times are full ISO."""
-    credentials = crm.sandbox.credentials
-    response = crm.post(
-        "/token",
+            for n in range(60)
+        ),
         {
-            "userName": credentials.username,
-            "password": credentials.password,
-            "privateToken": credentials.private_token,
-            "validity": "Default",
+            "mobileCountryCode": 44,
+            "mobileNumber": 7700900001,
+            "email": "ada@example.com",
+            "emailOptIn": True,
+            "propertyFields": [{"propertyName": "note", "propertyValue": HOSTILE}],
         },
+        listId=LIST,
     )
-    assert response.status_code == 200
-    body = response.json()
-    assert body["expires_in"] == 120
-    assert body["token_type"] == "Bearer"
-    for key in ("issued", "expires"):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}\+00:00", body[key])
-    assert set(body) == {
-        "access_token",
-        "token_type",
-        "expires_in",
-        "userName",
-        "issued",
-        "expires",
-        "timeZoneOffset",
-        "locale",
-    }
-    bearer = {"Authorization": f"Bearer {body['access_token']}"}
-    assert crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer).ok
+    crm.batch({"contactId": 1000001, "email": "new@example.org", "mobileOptIn": False})
+    crm.batch({"email": "good@example.com"}, {"email": "broken"})
+    crm.sandbox.settle()
+    return crm
+
+
+def text(browser: webdriver.Chrome) -> str:
+    return browser.find_element(By.TAG_NAME, "main").text
+
+
+def follow(browser: webdriver.Chrome, element: WebElement, *keys: str) -> None:
+    """Click a link, or send keys, and wait until the page it leads to is there.
+
+    The driver waits by itself for the page that `get` asks for, and not always for others.
+    """
+    browser.execute_script("window.isOld = true")
+    if keys:
+        element.send_keys(*keys)
+    else:
+        element.click()
+    # Between two pages there is none to ask, and the driver says so in several ways.
+    WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(
+        lambda _: browser.execute_script(
+            "return !window.isOld && document.readyState == 'complete'"
+        )
+    )
+
+
+def complaints(browser: webdriver.Chrome) -> list[dict[str, Any]]:
+    """Return what the browser's console says, such as breaches of the content policy."""
+    found: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return found
+
+
+PAGES = [
+    "/",
+    "/?q=ada",
+    "/?q=nobody",
+    "/_sandbox/contacts/1000001",
+    "/_sandbox/contacts/1000061",
+    "/_sandbox/batches",
+    "/_sandbox/batches/1",
+    "/_sandbox/batches/3",
+    "/_sandbox/requests",
+    "/_sandbox/settings",
+]
+
+
+def test_every_page_is_whole_and_quiet(browser: webdriver.Chrome, filled: Client) -> None:
+    """One heading, landmarks, labelled tables and fields, and nothing in the console."""
+    complaints(browser)
+    for path in PAGES:
+        browser.get(filled.sandbox.url + path)
+        assert browser.title.endswith(" · MainBrainer sandbox"), path
+        for tag in ("h1", "header", "main", "footer"):
+            assert len(browser.find_elements(By.TAG_NAME, tag)) == 1, (path, tag)
+        for table in browser.find_elements(By.TAG_NAME, "table"):
+            assert table.accessible_name, path
+            assert table.find_elements(By.CSS_SELECTOR, "thead th[scope=col]"), path
+        for field in browser.find_elements(By.CSS_SELECTOR, "input, button, a, [role=region]"):
+            assert field.accessible_name, (path, field.get_attribute("outerHTML"))
+        ids = [one.get_attribute("id") for one in browser.find_elements(By.CSS_SELECTOR, "[id]")]
+        assert len(ids) == len(set(ids)), path
+        current = browser.find_elements(By.CSS_SELECTOR, "[aria-current=page]")
+        assert len(current) == 1, path
+        assert complaints(browser) == [], path
+
+
+def test_contacts_are_searched_and_paged(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(filled.sandbox.url)
+    assert "61 contacts" in text(browser)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 50
+    follow(browser, browser.find_element(By.LINK_TEXT, "Next"))
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 11
+    follow(browser, browser.find_element(By.LINK_TEXT, "First"))
+    for query, count in (
+        ("ada@", 1),
+        ("+44 7700 900001", 1),
+        ("1000007", 1),
+        ("person", 50),
+        ("oslo", 50),
+        ("%", 0),
+    ):
+        field = browser.find_element(By.NAME, "q")
+        field.clear()
+        follow(browser, field, query, Keys.ENTER)
+        assert browser.find_element(By.NAME, "q").get_attribute("value") == query
+        rows = browser.find_elements(By.CSS_SELECTOR, "tbody tr")
+        assert len(rows) == count, query
+
+
+def test_a_contact_shows_its_history(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(filled.sandbox.url)
+    follow(browser, browser.find_element(By.LINK_TEXT, "1000001"))
+    shown = text(browser)
+    assert "new@example.org" in shown
+    assert LIST in shown
+    newest, created = browser.find_elements(By.CSS_SELECTOR, "table:last-of-type tbody")[-2:]
+    assert "e-mail person0@example.com new@example.org" in newest.text
+    assert "SMS opt-in no consent no" in newest.text
+    assert "created nothing 1000001" in created.text
+    assert "e-mail nothing person0@example.com" in created.text
+    follow(browser, newest.find_element(By.LINK_TEXT, "2"))
+    assert "Updated: 1" in text(browser)
+
+
+def test_a_refusal_shows_why(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(f"{filled.sandbox.url}/_sandbox/batches")
+    assert "It is not an e-mail address." in text(browser)
+    follow(browser, browser.find_element(By.LINK_TEXT, "3"))
+    shown = text(browser)
+    assert "refused" in shown
+    assert "createUpdateContacts[1].email" in shown
+    assert "broken" not in shown
+
+
+def test_whatever_a_contact_holds_is_only_shown(browser: webdriver.Chrome, filled: Client) -> None:
+    for path in ("/_sandbox/contacts/1000061", "/?q=ada", f"/?q={HOSTILE}"):
+        browser.get(filled.sandbox.url + path)
+        assert "owned" in browser.page_source
+        assert browser.title != "owned"
+        assert not browser.find_elements(By.CSS_SELECTOR, "script, img")
+
+
+def test_the_keyboard_reaches_everything(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(filled.sandbox.url)
+    reached = []
+    for _ in range(9):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        element = browser.switch_to.active_element
+        reached.append(element.accessible_name)
+        assert element.value_of_css_property("outline-style") != "none"
+    assert reached[0] == "Skip to content"
+    assert reached[1:5] == ["Contacts", "Batches", "Requests", "Settings"]
+    assert reached[5].startswith("Search by")
+    assert (reached[6], reached[8]) == ("Search", "1000001")
+    browser.get(filled.sandbox.url)
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert browser.switch_to.active_element.tag_name == "main"
+
+
+def test_requests_are_plotted_against_the_limit(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(f"{filled.sandbox.url}/_sandbox/requests")
+    picture = browser.find_element(By.TAG_NAME, "svg")
+    assert picture.accessible_name.startswith("Requests in 10 seconds")
+    assert "limit: 100 in 10 seconds" in picture.text
+    bar = picture.find_element(By.CSS_SELECTOR, "rect.ok")
+    line = picture.find_element(By.CSS_SELECTOR, "line.limit")
+    assert bar.rect["y"] > line.rect["y"]
+    assert len(picture.find_elements(By.CSS_SELECTOR, "rect.bad")) >= 1
+
+
+def test_a_narrow_window_scrolls_tables_and_not_the_page(
+    browser: webdriver.Chrome, filled: Client, tmp_path: Path
+) -> None:
+    size = browser.get_window_size()
+    browser.set_window_size(400, 900)
+    try:
+        for path in PAGES:
+            browser.get(filled.sandbox.url + path)
+            width = browser.execute_script("return document.documentElement.scrollWidth")
+            assert width <= browser.execute_script("return window.innerWidth"), path
+        assert browser.save_screenshot(str(tmp_path / "narrow.png"))
+    finally:
+        browser.set_window_size(size["width"], size["height"])
+
+
+# -- without a browser -----------------------------------------------------------------------
+
+
+def test_pages_forbid_all_but_their_own_style(filled: Client) -> None:
+    for path in (*PAGES, "/_sandbox/style.css", "/_sandbox/icon.svg", "/favicon.ico"):
+        response = requests.get(filled.sandbox.url + path, timeout=9)
+        assert response.status_code == 200, path
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'"), path
+        assert "script-src" not in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "status"),
+    "path",
     [
-        pytest.param({"password": "no"}, 401, id="wrong"),
-        pytest.param({"password": None}, 400, id="null"),
-        pytest.param({"privateToken": 7}, 400, id="not text"),
-        pytest.param({"validity": "Forever"}, 400, id="validity"),
+        "/_sandbox/none",
+        "/_sandbox/contacts/5",
+        "/_sandbox/contacts/x",
+        f"/_sandbox/contacts/{'9' * 30}",
+        f"/_sandbox/batches/{2**63}",
     ],
 )
-def test_wrong_credentials_get_no_token(crm: Client, wrong: dict[str, object], status: int) -> None:
-    credentials = crm.sandbox.credentials
-    right = {
-        "userName": credentials.username,
-        "password": credentials.password,
-        "privateToken": credentials.private_token,
-    }
-    response = crm.post("/token", {**right, **wrong})
-    assert response.status_code == status
-    assert "access_token" not in response.text
+def test_what_is_not_there_is_said_so(crm: Client, path: str) -> None:
+    response = requests.get(crm.sandbox.url + path, timeout=9)
+    assert response.status_code == 404
+    assert "<h1>" in response.text
 
 
-def test_one_wrong_contact_stops_the_whole_batch(crm: Client) -> None:
-    """Section 4.3: nothing is updated, and details of the cause come back."""
-    response = crm.batch(
-        {"email": "good@example.com"}, {"contactId": 5, "email": "no address"}, {"emailOptIn": True}
-    )
-    assert response.status_code == 422
-    body = response.json()
-    assert "createUpdateContacts[1].email: It is not an e-mail address." in body["message"]
-    assert "createUpdateContacts[2]" in body["message"]
-    assert body["data"]["invalidContactIdList"] == ["5"]
-    assert crm.contacts() == []
+def test_odd_queries_do_no_harm(filled: Client) -> None:
+    for query in (
+        "after=x",
+        "after=-1",
+        f"after={10**30}",
+        "q=%00",
+        "q=%25%27%22",
+        "q=" + "x" * 999,
+    ):
+        assert requests.get(f"{filled.sandbox.url}/?{query}", timeout=9).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["", "Bearer wrong", "Basic c2FuZGJveA=="])
-def test_without_a_token_nothing_is_taken(crm: Client, token: str) -> None:
-    for path in ("/contacts/batch", "/contacts/insertupdate"):
-        response = crm.post(path, {"email": "a@example.com"}, headers={"Authorization": token})
-        assert response.status_code == 401
-        assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert crm.contacts() == []
+def test_another_sites_name_is_not_answered(filled: Client) -> None:
+    """Or a web page could give its own name to this address and read the contacts here."""
+    url = filled.sandbox.url
+    for path in ("/", "/_sandbox/batches"):
+        headers = {"Host": "rebound.example.com"}
+        assert requests.get(url + path, headers=headers, timeout=9).status_code == 400
+        assert requests.get(url + path, headers={"Host": "localhost"}, timeout=9).status_code == 200
 
 
-def test_omitted_fields_remain_as_they_were(crm: Client) -> None:
-    """Section 8.2, and consent too, as long as the switch says so."""
-    crm.single(
-        email="a@example.com",
-        emailOptIn=True,
-        propertyFields=[
-            {"propertyName": "city", "propertyValue": "Oslo"},
-            {"propertyName": "state", "propertyValue": "Oslo"},
-        ],
-    )
-    crm.single(
-        email="a@example.com", propertyFields=[{"propertyName": "city", "propertyValue": "Bergen"}]
-    )
-    (contact,) = crm.contacts()
-    assert contact["properties"] == {"city": "Bergen", "state": "Oslo"}
-    assert contact["email_opt_in"] is True
+def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
+    buckets = [Bucket(n * 10, 5) for n in range(1000)]
+    buckets[500] = Bucket(5000, 90, limited=10)
+    found = plot(buckets, 100)
+    assert found is not None
+    assert 100 <= len(found["bars"]) <= 122
+    assert found["caption"] == "Each bar is the busiest 10 seconds of 90 seconds."
+    tallest = max(found["bars"], key=lambda bar: bar["height"])
+    assert tallest["kind"] == "ok"
+    assert found["limit"]["y"] < tallest["y"]
+    assert plot([], 100) is None
+    without = plot(buckets, None)
+    assert without is not None
+    assert without["limit"] is None
+
+
+def test_the_icon_is_well_formed(crm: Client) -> None:
+    ET.fromstring(requests.get(f"{crm.sandbox.url}/_sandbox/icon.svg", timeout=9).text)  # noqa: S314

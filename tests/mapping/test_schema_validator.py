@@ -179,3 +179,39 @@ PLAIN_JSON: st.SearchStrategy[t.Any] = (
 def test_it_finds_what_the_sdk_would_find(record: dict[str, t.Any]) -> None:
     schema = {**SCHEMA, "required": ["id"]}
     assert (validate(record) is None) == jsonschema.Draft7Validator(schema).is_valid(record)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ({"contentEncoding": "base16"}, "no hexadecimal"),
+        ({"contentEncoding": "base64", "contentMediaType": "application/json"}, "{"),
+        ({"contentMediaType": "application/json"}, "{"),
+        ({"format": "email"}, "no address"),
+        ({"format": "date-time"}, "today"),
+        ({"pattern": r"(?P<letter>a)\Z"}, "a"),
+        ({"dependencies": {"a": ["b"]}}, {"a": 1}),
+    ],
+)
+def test_nothing_is_refused_that_the_sdk_lets_pass(rule: dict[str, t.Any], value: object) -> None:
+    validate = compile_validator({"properties": {"x": rule}}, [])
+    assert validate({"x": value}) is None
+
+
+def test_a_pattern_in_pythons_own_dialect_is_held_to() -> None:
+    validate = compile_validator({"properties": {"x": {"pattern": r"^a\Z"}}}, [])
+    assert validate({"x": "a"}) is None
+    refused = validate({"x": "kari"})
+    assert refused is not None
+    assert refused.reason == (
+        "The record does not fit the stream's schema: column 'x' breaks a rule of it."
+    )
+
+
+def test_what_is_refused_by_both_names_every_column_and_no_value() -> None:
+    schema = {"properties": {name: {"type": "integer"} for name in ("a", "b", "c")}}
+    refused = compile_validator(schema, [])({"a": "kari", "b": 1, "c": "kari"})
+    assert refused is not None
+    assert refused.reason == (
+        "Column 'a' does not fit the stream's schema: it should be an integer; neither does 'c'."
+    )

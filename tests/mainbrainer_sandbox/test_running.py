@@ -47,19 +47,9 @@ def test_it_knows_nothing_of_the_target() -> None:
     loaded = python(
         "import sys; import mainbrainer_sandbox.running; "
         "import mainbrainer_sandbox.command; "
-        "print(sorted(m for m in sys.modules if m.startswith('target_mainbrainer') "
-        "and not m.startswith('mainbrainer_sandbox')))"
+        "print([m for m in sys.modules if m.startswith('target_mainbrainer')])"
     )
-    assert loaded == "['target_mainbrainer']"
-
-
-def test_without_the_extra_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "mainbrainer_sandbox.running", raising=False)
-    with pytest.raises(sandbox.SandboxNotInstalledError, match=r"target-mainbrainer\[sandbox\]"):
-        sandbox.start(tmp_path / "x.db")
+    assert loaded == "[]"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +84,7 @@ def test_a_file_has_one_sandbox_at_a_time(make: Callable[..., Client]) -> None:
 
 
 def test_everything_accepted_is_in_the_file_after_closing(make: Callable[..., Client]) -> None:
-    crm = make(processing_delay_seconds=60)
+    crm = make(faults=["late=60"])
     for one in PEOPLE:
         assert crm.batch(one).status_code == 202
     crm.sandbox.close()
@@ -105,21 +95,12 @@ def test_everything_accepted_is_in_the_file_after_closing(make: Callable[..., Cl
 def test_contacts_survive_a_restart_and_ids_go_on(make: Callable[..., Client]) -> None:
     crm = make()
     crm.single(email="a@example.com", propertyFields=[{"propertyName": "n", "propertyValue": "1"}])
-    token = crm.post(
-        "/token",
-        {
-            "userName": crm.sandbox.credentials.username,
-            "password": crm.sandbox.credentials.password,
-            "privateToken": crm.sandbox.credentials.private_token,
-        },
-    ).json()["access_token"]
     numbers = [one.number for one in crm.sandbox.requests()]
     crm.sandbox.close()
     crm = make()
-    crm.session.headers["Authorization"] = f"Bearer {token}"
     assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"
     assert crm.single(email="b@example.com").json()["data"]["contactId"] == "1000002"
-    assert [one.number for one in crm.sandbox.requests()] == [*numbers, 3, 4]
+    assert [one.number for one in crm.sandbox.requests()] == [*numbers, 2, 3]
 
 
 def test_the_file_is_its_owners_alone(crm: Client) -> None:
@@ -180,29 +161,6 @@ def test_many_connections_at_once_lose_nothing(make: Callable[..., Client]) -> N
     assert [one.number for one in taken] == list(range(1, 201))
     assert any(taken[0].overlaps(one) for one in taken[1:20])
     assert not taken[0].overlaps(taken[-1])
-
-
-def test_a_busy_process_does_not_starve_it(make: Callable[..., Client]) -> None:
-    """Rows one by one would wait 5 ms each for the interpreter's lock: seconds, for these."""
-    crm = make()
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            sum(range(1000))
-
-    busy = threading.Thread(target=work)
-    busy.start()
-    try:
-        people = [{"email": f"person{n}@example.com"} for n in range(1000)]
-        crm.batch(*people)
-        crm.batch(*({**one, "emailOptIn": True} for one in people))
-        crm.sandbox.settle()
-        took = [one["processed"] - one["received"] for one in crm.sandbox.batches()]
-    finally:
-        stop.set()
-        busy.join()
-    assert max(took) < 2.5
 
 
 def test_bodies_are_kept_on_request(make: Callable[..., Client]) -> None:

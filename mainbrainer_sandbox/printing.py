@@ -1,0 +1,77 @@
+"""Prints rows as a table, as JSON or as CSV, one after the other, without holding them all."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_ROWS_TO_JUDGE_WIDTHS_BY = 1000
+
+
+def print_rows(
+    rows: Iterable[dict[str, Any]], form: str, flat: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Print rows.
+
+    Args:
+        rows: What to print; JSON has it as it is.
+        form: `table`, `json` or `csv`.
+        flat: Returns a row without anything nested, for a table or CSV.
+    """
+    if form == "json":
+        _print_json(rows)
+    elif form == "csv":
+        _print_csv(flat(row) for row in rows)
+    else:
+        _print_table(flat(row) for row in rows)
+
+
+def _print_json(rows: Iterable[dict[str, Any]]) -> None:
+    import msgspec  # noqa: PLC0415 - the extra may be missing
+
+    separator = "["
+    for row in rows:
+        sys.stdout.write(f"{separator}\n{msgspec.json.encode(row).decode()}")
+        separator = ","
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print a table as wide as its first rows need; later, wider cells are not cut."""
+    rest = iter(rows)
+    head = list(itertools.islice(rest, _ROWS_TO_JUDGE_WIDTHS_BY))
+    if not head:
+        return
+    shown = [name for name in head[0] if any(row[name] not in (None, "") for row in head)]
+    widths = {
+        name: max(len(name), *(len(_cell(row[name])) for row in head)) for name in shown or head[0]
+    }
+
+    def line(cells: Iterable[str]) -> None:
+        padded = (one.ljust(width) for one, width in zip(cells, widths.values(), strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+    line(widths)
+    line("-" * width for width in widths.values())
+    for row in itertools.chain(head, rest):
+        line(_cell(row[name]) for name in widths)
+
+
+def _cell(value: object) -> str:
+    """Return a value on one line, without anything that could move a terminal's cursor."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)

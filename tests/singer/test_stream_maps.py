@@ -1,0 +1,166 @@
+"""Stream maps and flattening: mistakes are found early, and named by column."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tests.messages import person, record, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import RunTarget
+
+MAIL = {"id": {"type": "integer"}, "mail": {"type": "string"}}
+
+
+def test_two_streams_with_one_alias_and_two_schemas_both_arrive(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Also when their records come in turn, and when a SCHEMA message is sent once more."""
+    lines = [schema(stream="a"), schema(MAIL, stream="b")]
+    for number in range(0, 60, 2):
+        lines.append(record("a", id=number, email=f"p{number}@example.com"))
+        lines.append(record("b", id=number + 1, mail=f"p{number + 1}@example.com"))
+        if number == 30:
+            lines += [schema(stream="a"), schema(MAIL, stream="b")]
+    ended = run_target(
+        *lines,
+        state(done=60),
+        stream_maps={"a": {"__alias__": "people"}, "b": {"__alias__": "people"}},
+        field_map={"mail": "email"},
+        batch_size_rows=7,
+    )
+    assert ended.code == 0, ended.errors
+    assert ended.states == [{"done": 60}]
+    assert {c["email"] for c in crm.contacts()} == {f"p{n}@example.com" for n in range(60)}
+    counts = ended.report["streams"]["people"]
+    assert (counts["read"], counts["accepted"], counts["undelivered"]) == (60, 60, 0)
+
+
+def test_one_stream_can_become_two(run_target: RunTarget, crm: RunningSandbox) -> None:
+    ended = run_target(
+        schema(),
+        person(1),
+        stream_maps={"copies": {"__source__": "people", "email": "'c' + email"}},
+    )
+    assert ended.code == 0, ended.errors
+    assert {c["email"] for c in crm.contacts()} == {"p1@example.com", "cp1@example.com"}
+    assert {name: s["read"] for name, s in ended.report["streams"].items()} == {
+        "people": 1,
+        "copies": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stream_maps", "named"),
+    [
+        ({"people": {"email": "email.lower("}}, "'stream_maps.people.email'"),
+        ({"people": {"email": ""}}, "'stream_maps.people.email'"),
+        ({"people": {"email": "import os"}}, "'stream_maps.people.email'"),
+        ({"people": {"email": "a\0b"}}, "'stream_maps.people.email'"),
+        ({"people": {"email": 5}}, "'stream_maps.people.email'"),
+        ({"people": {"email": []}}, "'stream_maps.people.email'"),
+        ({"people": {"__filter__": "id ==="}}, "'stream_maps.people.__filter__'"),
+        ({"people": {"__filter__": 5}}, "'stream_maps.people.__filter__'"),
+        ({"people": {"__alias__": "a b c"}}, "'stream_maps.people.__alias__'"),
+        ({"people": {"__alias__": None}}, "'stream_maps.people.__alias__'"),
+        ({"people": {"__else__": 5}}, "'stream_maps.people.__else__'"),
+        ({"people": {"__key_properties__": 5}}, "'stream_maps.people.__key_properties__'"),
+        ({"__else__": 5}, "'stream_maps.__else__'"),
+        ({"__other__": {}}, "'stream_maps.__other__'"),
+        ({"people": 5}, "'stream_maps.people'"),
+        ({"people": "x"}, "'stream_maps.people'"),
+    ],
+)
+def test_a_map_that_cannot_be_parsed_is_a_settings_error(
+    run_target: RunTarget, crm: RunningSandbox, stream_maps: t.Any, named: str
+) -> None:
+    ended = run_target(schema(), person(1), stream_maps=stream_maps)
+    assert ended.code == 1
+    assert ended.error.startswith(f"Setting {named} ")
+    assert crm.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "config", "expected"),
+    [
+        pytest.param(
+            [schema()],
+            {"stream_maps": {"people": {"__key_properties__": ["no"]}}},
+            "Property 'no' was not detected in schema.",
+            id="no such key",
+        ),
+        pytest.param(
+            [schema()], {"stream_maps": {"people": {"__alias__": "5"}}}, "is no text", id="alias"
+        ),
+        pytest.param(
+            [
+                schema(
+                    {
+                        "id": {},
+                        "a__b": {},
+                        "a": {"type": "object", "properties": {"b": {}}},
+                    }
+                )
+            ],
+            {"flattening_enabled": True, "flattening_max_depth": 2},
+            "Are there two columns of one name once 'flattening_enabled'",
+            id="name clash",
+        ),
+        pytest.param(
+            [schema({"id": {}, "a": {"type": "object", "properties": None}})],
+            {"flattening_enabled": True, "flattening_max_depth": 2},
+            "schema cannot be flattened",
+            id="no JSON schema inside",
+        ),
+        pytest.param(
+            [schema()],
+            {"flattening_enabled": True},
+            "'flattening_enabled' needs 'flattening_max_depth'",
+            id="no depth",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_streams_schema_is_told_before_its_records(
+    run_target: RunTarget, lines: list[str], config: dict[str, t.Any], expected: str
+) -> None:
+    ended = run_target(*lines, person(1), **config)
+    assert ended.code == 1
+    assert expected in ended.error
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("firstname.upper()", "expression for column 'x' cannot be applied to it (it uses"),
+        ("nosuch.upper()", "expression for column 'x' cannot be applied to it: the record lacks"),
+        ("record['firstname'] + 5", "cannot be applied to it (it uses 'firstname'): TypeError."),
+        ("1 / 0", "expression for column 'x' cannot be applied to it: ZeroDivisionError."),
+    ],
+)
+def test_a_rejection_by_a_map_names_the_columns_and_no_value(
+    run_target: RunTarget, tmp_path: Path, expression: str, expected: str
+) -> None:
+    path = tmp_path / "rejects.singer"
+    ended = run_target(
+        schema(),
+        person(1, firstname=["Kari"]),
+        stream_maps={"people": {"x": expression}},
+        rejects_path=str(path),
+        max_rejects=5,
+    )
+    assert expected in ended.log
+    assert "Kari" not in ended.log
+    (line,) = [line for line in path.read_text().splitlines() if '"RECORD"' in line]
+    assert json.loads(line)["rejection"]["code"] == "stream_map_failed"
+
+
+def test_a_filter_that_fails_is_named_too(run_target: RunTarget) -> None:
+    ended = run_target(schema(), person(1), stream_maps={"people": {"__filter__": "age > 5"}})
+    assert ended.code == 1
+    assert "'__filter__' cannot be applied to it: the record lacks 'age'." in ended.log

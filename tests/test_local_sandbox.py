@@ -1,0 +1,120 @@
+"""The sandbox is a process of its own that ends with the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+
+from mainbrainer_sandbox.views import View
+from target_mainbrainer import local_sandbox
+from target_mainbrainer.errors import SettingsError
+
+PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
+# Starts a sandbox, says where it is and waits.
+PARENT = """
+import json, sys, time
+from target_mainbrainer import local_sandbox
+started = local_sandbox.start(sys.argv[1])
+print(json.dumps([started.url, started.token]), flush=True)
+time.sleep(60)
+"""
+
+
+def post(url: str, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    body = {"createUpdateContacts": PEOPLE}
+    answer = requests.post(f"{url}/contacts/batch", json=body, headers=headers, timeout=20)
+    assert answer.status_code == 202
+
+
+def count(path: Path) -> int:
+    with View(path) as view:
+        return view.count("contacts")
+
+
+def wait_until(is_so: t.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_so()
+
+
+def test_what_it_has_accepted_is_in_the_file_when_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "crm.db"
+    with local_sandbox.start(str(path)) as started:
+        post(started.url, started.token)
+    assert count(path) == len(PEOPLE)
+    assert list(tmp_path.iterdir()) == [path], "no file is left beside it"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "crm.db"
+    command = [sys.executable, "-c", PARENT, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+        assert parent.stdout is not None
+        url, token = json.loads(parent.stdout.readline())
+        post(url, token)
+        parent.send_signal(number)
+    # The sandbox gives up its lock when everything else is done.
+    wait_until(lambda: list(tmp_path.iterdir()) == [path])
+    assert count(path) == len(PEOPLE)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")
+def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
+    with local_sandbox.start(str(tmp_path / "crm.db")) as started:
+        lines = [
+            one.read_bytes()
+            for one in Path("/proc").glob("[0-9]*/cmdline")
+            if os.access(one, os.R_OK)
+        ]
+        assert any(str(tmp_path).encode() in line for line in lines)
+        assert not any(started.token.encode() in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", "is a folder; name a file in it"),
+        ("missing/crm.db", "cannot be made"),
+        ("notes.txt", "is not a sandbox file"),
+        ("a\0b", "a character that no file name can have"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_an_error_that_says_so(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("notes " * 1000)
+    with pytest.raises(SettingsError, match="'sandbox_path'") as raised:
+        local_sandbox.start(str(tmp_path / name))
+    assert said in str(raised.value)
+
+
+def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    path = str(tmp_path / "crm.db")
+    with (
+        local_sandbox.start(path),
+        pytest.raises(SettingsError, match=r"in use by another sandbox. Stop that one"),
+    ):
+        local_sandbox.start(path)
+
+
+def test_a_missing_extra_is_an_error_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "modules" / "uvicorn"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    with pytest.raises(SettingsError, match=r"Install 'target-mainbrainer\[sandbox\]'"):
+        local_sandbox.start(str(tmp_path / "crm.db"))
