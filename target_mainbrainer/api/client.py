@@ -23,6 +23,7 @@ from target_mainbrainer.api.refusals import Refusal, TooLarge
 from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
+from target_mainbrainer.privacy.redaction import set_secrets
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ class MainBrainerClient:
         token: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        set_secrets(settings.username, settings.password, settings.private_token)
         base = (base_url or settings.api_url).rstrip("/")
         token_url = f"{base}/token" if base_url else settings.token_url
         self._batch = Endpoint("POST", "/contacts/batch", f"{base}/contacts/batch")

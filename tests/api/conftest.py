@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import ssl
+import subprocess
 import typing as t
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.config.settings import Settings
-from tests.api.helpers import NEVER_LOGGED, TOKEN, Connect, FakeTime, Listener, Serve
+from tests.api.helpers import NEVER_LOGGED, TOKEN, Certificate, Connect, FakeTime, Listener, Serve
 from tests.broken_server import BrokenServer, Reply, Request, script
 
 if t.TYPE_CHECKING:
@@ -28,9 +30,9 @@ def fake() -> FakeTime:
 def serve() -> Iterator[Serve]:
     running: list[BrokenServer] = []
 
-    def start(answer: Callable[[Request], Reply] | Reply) -> BrokenServer:
+    def start(answer: Callable[[Request], Reply] | Reply, **options: t.Any) -> BrokenServer:
         fixed = script(after=answer) if isinstance(answer, Reply) else answer
-        running.append(BrokenServer(fixed).__enter__())
+        running.append(BrokenServer(fixed, **options).__enter__())
         return running[-1]
 
     yield start
@@ -77,3 +79,17 @@ def heard() -> Iterator[Listener]:
     whole = "\n".join(listener.lines).casefold()
     for secret in NEVER_LOGGED:
         assert secret.casefold() not in whole
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Make a certificate of our own for this machine and for `crm.example.com`."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    names = "subjectAltName=IP:127.0.0.1,DNS:crm.example.com"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=tests", "-addext", names, "-keyout", str(key), "-out", str(chain)]
+    subprocess.run(made, check=True, capture_output=True)  # noqa: S603 - our own words
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return Certificate(chain, context)

@@ -23,7 +23,9 @@ from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply
 
 if t.TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Serve = t.Callable[..., BrokenServer]
 Connect = t.Callable[..., MainBrainerClient]
@@ -44,6 +46,18 @@ BODY = encode_batch([encode_contact(PERSON)])
 SINGLE = encode_single(PERSON)
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_sent(BODY)]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
+
+
+class Certificate(t.NamedTuple):
+    """A certificate that no public authority has signed.
+
+    Attributes:
+        path: To be trusted by name.
+        context: For the server.
+    """
+
+    path: Path
+    context: ssl.SSLContext
 
 
 def at_once(_: object) -> dict[str, str]:

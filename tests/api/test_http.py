@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
+import logging
 import threading
 import time
+import tracemalloc
 import typing as t
 
 import pytest
@@ -22,6 +25,7 @@ from tests.api.helpers import (
     CREDENTIALS,
     ECHO,
     TOKEN,
+    Certificate,
     Connect,
     FakeTime,
     Listener,
@@ -34,6 +38,7 @@ from tests.api.helpers import (
 from tests.broken_server import OK, Reply, Request, reply, script
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -188,3 +193,179 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
         errors.AuthError, lambda: connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
     )
     assert token not in message
+
+
+# --- A connection is ready before a request leaves
+
+
+@pytest.mark.parametrize("through", ["directly", "a proxy"])
+def test_a_request_leaves_at_once_when_it_may(
+    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the connection took to set up: a permit counts from when it is given."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=certificate.context, setup_seconds=0.6)
+    url = crm.url
+    if through == "a proxy":
+        url = "https://crm.example.com"
+        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    allowed: list[float] = []
+
+    def authorize(is_ready: Callable[[], bool]) -> dict[str, str]:
+        assert is_ready()
+        time.sleep(0.1)
+        assert is_ready()
+        allowed.append(time.monotonic())
+        return {"Authorization": "Bearer of-now"}
+
+    transport = Transport(user_agent="x", timeout_seconds=5)
+    began = time.monotonic()
+    for _ in range(2):
+        assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
+    transport.close()
+    assert allowed[0] - began >= 0.6
+    assert all(came - left < 0.3 for came, left in zip(crm.arrivals, allowed, strict=True))
+    assert [request.token for request in crm.requests] == ["of-now"] * 2
+    assert crm.connections == 1
+
+
+@pytest.mark.parametrize("through", ["directly", "TLS", "a proxy"])
+def test_a_connection_that_ends_during_the_wait_is_made_again(
+    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=None if through == "directly" else certificate.context)
+    url = crm.url
+    if through == "a proxy":
+        url = "https://crm.example.com"
+        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    asked: list[bool] = []
+
+    def authorize(is_ready: Callable[[], bool]) -> dict[str, str] | None:
+        if not asked:
+            began = time.monotonic()
+            while is_ready() and time.monotonic() < began + 5:
+                crm.drop_connections()
+                time.sleep(0.01)
+        asked.append(is_ready())
+        return {} if asked[-1] else None
+
+    transport = Transport(user_agent="x", timeout_seconds=5)
+    assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
+    transport.close()
+    assert asked == [False, True]
+    assert (len(crm.requests), crm.connections) == (1, 2)
+
+
+# --- Until when a response is read
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_headers_that_trickle_in_end_at_the_deadline(
+    encrypted: bool, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    slow = Reply(OK.raw, pause=0.05, trickles="all")
+    crm = serve(slow, tls=certificate.context if encrypted else None)
+    transport = Transport(user_agent="x", timeout_seconds=1)
+    began = time.monotonic()
+    message = failure(
+        errors.TransientError,
+        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+    )
+    transport.close()
+    assert 1 <= time.monotonic() - began < 2
+    assert message == "No response to GET /x within 1 s."
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        pytest.param(EARLY, id="103"),
+        pytest.param(EARLY * 20, id="many"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="100"),
+        pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n" + EARLY, id="102 and 103"),
+    ],
+)
+def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
+    crm = serve(Reply(interim + OK.raw))
+    client = connect(crm)
+    answers = [client.post_batch(BODY, size=1) for _ in range(3)]
+    assert answers == [Accepted(batch_id="ce2c2e48")] * 3
+    assert (len(crm.requests), crm.connections) == (3, 1)
+
+
+def test_interim_responses_without_an_end_stop_at_the_deadline(serve: Serve) -> None:
+    crm = serve(Reply(EARLY * 200, pause=0.02, trickles="all"))
+    transport = Transport(user_agent="x", timeout_seconds=1)
+    failure(
+        errors.TransientError,
+        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+    )
+    transport.close()
+
+
+# --- Certificates
+
+
+def test_a_certificate_that_cannot_be_verified_is_no_passing_trouble(
+    serve: Serve, connect: Connect, certificate: Certificate
+) -> None:
+    crm = serve(OK, tls=certificate.context)
+    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert f"The certificate of {crm.host} cannot be verified, so nothing was sent." in message
+    assert not crm.requests
+
+
+def test_a_private_authority_can_be_named_in_the_environment(
+    serve: Serve, connect: Connect, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=certificate.context)
+    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+
+
+# --- What stays behind
+
+
+def test_memory_stays_flat_over_many_status_addresses(serve: Serve, connect: Connect) -> None:
+    logging.getLogger().setLevel(logging.INFO)  # what is logged is kept by the tests
+    client = connect(serve(reply(200, {"status": 1})))
+    ours = [tracemalloc.Filter(inclusive=True, filename_pattern=f"*/{name}/*") for name in OURS]
+
+    def kept() -> int:
+        snapshot = tracemalloc.take_snapshot().filter_traces(ours)
+        return sum(trace.size for trace in snapshot.traces)
+
+    def ask(numbers: range) -> None:
+        for number in numbers:
+            client.batch_status(f"batch-{number}", wait=True)
+        gc.collect()
+
+    tracemalloc.start()
+    ask(range(200))
+    before = kept()
+    ask(range(200, 1000))
+    grown = kept() - before
+    tracemalloc.stop()
+    assert grown < 800 * 100, "an address that is kept takes more than this"
+
+
+OURS = ("target_mainbrainer", "requests", "urllib3", "http")
+
+
+def test_an_error_does_not_remember_the_request(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(server.RESET), retry_max_seconds=0)
+    with pytest.raises(errors.TransientError) as caught:
+        client.post_batch(BODY, size=1)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert type(error).__module__ == "target_mainbrainer.errors"
+        error = error.__cause__ or error.__context__
