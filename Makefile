@@ -83,7 +83,7 @@ system: ## Chromium and PostgreSQL, for the tests that need them
 
 lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
-	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox]' --group test
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox,postgres]' --group test
 	$(LOWEST)/bin/pytest -n auto --dist worksteal --ignore tests/end_to_end
 
 prove: $(READY) ## Measure requests, share of the plan, and memory (a quarter of an hour)

@@ -14,9 +14,10 @@ from pathlib import Path
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.delivery.buffer import OpenBuffers
+from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller
-from target_mainbrainer.delivery.workers import Delivery
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
@@ -76,11 +77,14 @@ class Run:
             state_tracker=self.state_tracker,
             rejects=self.rejects,
             status_poller=self._status_poller,
+            max_in_flight=lambda: settings.max_concurrent_requests,
             stop=stop,
+            make_durable=self._make_durable,
             write_state=write_state,
             write_progress=self._log_progress,
             clock=time.monotonic,
         )
+        self.buffers = OpenBuffers(self.delivery.submit)
 
     def source(
         self,
@@ -92,6 +96,10 @@ class Run:
         """Return a stream as its last SCHEMA message announces it."""
         report = self.report.stream(stream)
         return SourceStream(stream, schema_line, key_properties, sensitive_columns, report)
+
+    def _make_durable(self) -> None:
+        """Bring to the disk what STATE relies on, before STATE is written."""
+        self.rejects.sync()
 
     def finish(self) -> None:
         """End a run whose input was read to its end, or far enough.

@@ -1,8 +1,7 @@
-"""`ContactsSink`: the records of one stream become contacts, and wait here for their batch."""
+"""`ContactsSink`: the records of one stream become contacts."""
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from singer_sdk import metrics
@@ -11,10 +10,8 @@ from typing_extensions import override
 
 from target_mainbrainer.config.limits import ADVISED_BATCH_SIZE
 from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identifiers_of, identity_of
 from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.delivery.buffer import ContactBuffer
-from target_mainbrainer.delivery.queue import Batch, Destination
+from target_mainbrainer.delivery.batch import Destination
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.mapping.schema_validator import compile_validator
 from target_mainbrainer.singer.source_record import SourceRecord
@@ -24,22 +21,12 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.target_base import Target
 
-    from target_mainbrainer.contacts.identity import Identity
     from target_mainbrainer.run import Run
     from target_mainbrainer.singer.reader import MessageReader
 
-MOST_BYTES = 4 * 1024 * 1024
-"""Records that a batch is made of, so that long ones, or many of one contact, fill no memory."""
-
-LONGEST_WAIT_SECONDS = 10.0
-"""How long a contact waits for its batch to fill up; STATE waits with it."""
-
 
 class ContactsSink(BatchSink):
-    """Maps the records of one stream to contacts and buffers them until a batch is full.
-
-    A buffer for each list: usually one, more when a column names the list.
-    """
+    """Maps the records of one stream to contacts; the run buffers them until a batch is full."""
 
     MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
 
@@ -61,7 +48,7 @@ class ContactsSink(BatchSink):
         super().__init__(target, stream_name, schema, key_properties)
         self._run = run
         self._reader = reader
-        self._buffers: dict[str | None, ContactBuffer] = {}
+        self._buffers = run.buffers
         # Asked for once: behind these two the SDK asks the settings again for every record.
         self._adds_metadata = self.include_sdc_metadata_properties
         self._most = self.max_size
@@ -83,6 +70,7 @@ class ContactsSink(BatchSink):
         self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
         self._report = report
         self._counted = self._report.read
+        self._counted_batches = 0
         self._batches = metrics.Counter(
             metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: stream_name}
         )
@@ -132,55 +120,39 @@ class ContactsSink(BatchSink):
         return SourceRecord(interval, self._report.read, self._reader.line)
 
     def _buffer(self, contact: Contact, source_record: SourceRecord) -> None:
-        identity = t.cast("Identity", identity_of(contact))  # mapping lets no other through
-        identifiers = identifiers_of(contact)
-        list_id = contact.list_id
-        buffer = self._buffers.get(list_id)
-        if buffer is not None and not buffer.fits(contact, identity, identifiers):
-            self._send(list_id)
-            buffer = None
-        if buffer is None:
-            buffer = self._buffers[list_id] = ContactBuffer(since=time.monotonic())
-        buffer.add(contact, identity, identifiers, source_record)
-        if len(buffer) >= self._most or buffer.size_bytes >= MOST_BYTES:
-            self._send(list_id)
-
-    def _send(self, list_id: str | None) -> None:
-        """Hand a buffer over for delivery."""
-        buffer = self._buffers.pop(list_id)
         destination = self._destination
-        if list_id is not None:
-            destination = destination._replace(list_id=list_id)
-        self._run.delivery.submit(Batch(buffer.entries, buffer.keys, destination, self._source))
-        self._batches.increment()
-        self._measure()
+        if contact.list_id is not None:
+            destination = destination._replace(list_id=contact.list_id)
+        self._buffers.add(
+            contact,
+            source_record,
+            stream=self._source,
+            destination=destination,
+            batch_size=self._most,
+        )
 
-    def _measure(self) -> None:
-        """Tell the SDK's metrics about the records since last time: once a batch is enough."""
+    def measure(self) -> None:
+        """Tell the SDK's metrics about the records and batches since last time."""
         self.record_counter_metric.increment(self._report.read - self._counted)
         self._counted = self._report.read
+        batches = self._buffers.submitted[self._source]
+        self._batches.increment(batches - self._counted_batches)
+        self._counted_batches = batches
 
     @override
     def clean_up(self) -> None:
         """Log the last metrics."""
-        self._measure()
+        self.measure()
         self._batches.exit()
         super().clean_up()
 
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:
-        """Hand over every buffer that holds anything."""
-        for list_id in list(self._buffers):
-            self._send(list_id)
+        """Submit whatever of this stream waits for its batch to fill up."""
+        self._buffers.send_all_of(self._source)
 
     @property
     @override
     def current_size(self) -> int:
-        """How many contacts wait here, after merging."""
-        return sum(len(buffer) for buffer in self._buffers.values())
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether a contact has waited long enough for its batch to fill up."""
-        limit = time.monotonic() - LONGEST_WAIT_SECONDS
-        return any(buffer.since <= limit for buffer in self._buffers.values())
+        """How many contacts wait for their batch to fill up, after merging."""
+        return self._buffers.count_of(self._source)

@@ -249,9 +249,9 @@ class TargetMainBrainer(Target):
             raise self._interruption
         if "current_run" not in self.__dict__:
             return
+        self.current_run.buffers.send_overdue()
         for sink in self._sinks:
-            if sink.is_overdue:
-                self.drain_one(sink)
+            sink.measure()
         self.current_run.delivery.tick()
         if self.current_run.rejects.is_too_many:
             self.reader.is_done = True

@@ -1,4 +1,4 @@
-"""Which batch may be sent next, so that no contact is ever overtaken by its own past.
+"""Which batch may be sent next, so that an older record never overwrites a newer one.
 
 Batches that share an identifier are sent one after the other, in the order of the input; all
 others may be in flight together. MainBrainer gives no order between requests (API note, section
@@ -8,119 +8,96 @@ others may be in flight together. MainBrainer gives no order between requests (A
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 from collections import deque
 
+from target_mainbrainer.delivery.witnesses import Witnesses
+
 if t.TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
-    from target_mainbrainer.delivery.buffer import PendingContact
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.delivery.batch import Batch, Destination
+    from target_mainbrainer.delivery.witnesses import Witness
 
+READY_BATCHES = 4
+"""Batches kept ready for the next free worker."""
 
-class Destination(t.NamedTuple):
-    """Where a batch goes; what the API says about one destination says nothing about others."""
+MIN_CONTACTS = 1_000
+"""So many contacts are taken in any case, so that small batches leave enough to choose witnesses
+from."""
 
-    list_id: str | None
-    webhook_url: str | None
-
-
-class Batch:
-    """Contacts that are delivered together, and the earlier batches they have to wait for."""
-
-    def __init__(
-        self,
-        entries: list[PendingContact],
-        keys: set[Hashable],
-        destination: Destination,
-        source: SourceStream,
-    ) -> None:
-        self.entries = entries
-        self.keys = keys
-        self.destination = destination
-        self.source = source
-        self._earlier: set[Batch] = set()
-        self._later: dict[Batch, None] = {}
-
-    def follow(self, earlier: set[Batch]) -> bool:
-        """Wait for earlier batches; return whether there are none."""
-        self._earlier = earlier
-        for batch in earlier:
-            batch._later[self] = None  # noqa: SLF001 - the other end of the same tie
-        return not earlier
-
-    def release(self) -> list[Batch]:
-        """Let go of the later batches, and return those that now wait for nothing."""
-        free = []
-        for batch in self._later:
-            batch._earlier.discard(self)  # noqa: SLF001
-            if not batch._earlier:  # noqa: SLF001
-                free.append(batch)
-        self._later = {}
-        return free
+MAX_CONTACTS = 20_000
+MAX_BYTES = 64 * 1024 * 1024
+"""Bounds of what is queued and in flight, so that the memory stays flat."""
 
 
 class BatchQueue:
-    """The batches between the reader, who puts them in, and the senders, who take them out.
+    """The batches between the reader, who puts them in, and the workers, who take them out.
 
     It is bounded, which is what keeps the memory flat: `put` has to be tried again while it is
     full.
+
+    Args:
+        max_in_flight: Returns how many batches may be in flight now. It is asked again whenever
+            a batch comes or is done; call `recheck` if it may have grown at another time.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        # Each wakes only who has something to do: a sender for a batch, the reader for a place.
+    def __init__(self, max_in_flight: Callable[[], int]) -> None:
+        self._max_in_flight = max_in_flight
+        self._witnesses = Witnesses()
+        # Each wakes only who has something to do: a worker for a batch, the reader for a place.
         lock = threading.Lock()
         self._has_batch = threading.Condition(lock)
         self._has_place = threading.Condition(lock)
+        self._has_news = threading.Condition(lock)
         self._idle = 0
         self._ready: deque[Batch] = deque()
         self._last_with: dict[Hashable, Batch] = {}
-        self._inside = 0
+        self._inside = self._contacts = self._bytes = 0
         self._in_hand = 0
+        self._put = 0
+        self._has_input_ended = False
         self._closed = False
+
+    # The reader
 
     def put(self, batch: Batch, *, wait_seconds: float) -> bool:
         """Queue a batch; return False if there was no place for it in the given time."""
         with self._has_place:
-            if not self._has_place.wait_for(lambda: self._inside < self._places, wait_seconds):
+            if not self._has_place.wait_for(lambda: not self._is_full, wait_seconds):
                 return False
-            self._inside += 1
-            last = self._last_with
-            earlier = {last[key] for key in batch.keys if key in last}
+            self._put += 1
+            batch.number = self._put
+            self._enter(batch)
+            batch.follow({self._last_with[key] for key in batch.keys if key in self._last_with})
             for key in batch.keys:
-                last[key] = batch
-            if batch.follow(earlier):
+                self._last_with[key] = batch
+            self._witnesses.forget(batch.keys)
+            if batch.is_free:
                 self._ready.append(batch)
                 self._has_batch.notify()
+            self._has_news.notify_all()
             return True
 
-    def take(self) -> Batch | None:
-        """Wait for a batch that may be sent now; None once the line is closed."""
-        with self._has_batch:
-            self._idle += 1
-            self._has_batch.wait_for(lambda: self._ready or self._closed)
-            self._idle -= 1
-            if self._closed:
-                return None
-            self._in_hand += 1
-            return self._ready.popleft()
-
-    def done(self, batch: Batch) -> None:
-        """Let the batches go that waited for this one."""
+    def end_input(self) -> None:
+        """Note that no more batches come."""
         with self._has_place:
-            for key in batch.keys:
-                if self._last_with.get(key) is batch:
-                    del self._last_with[key]
-            freed = batch.release()
-            self._ready.extend(freed)
-            self._has_batch.notify(len(freed))
-            self._inside -= 1
-            self._in_hand -= 1
-            self._has_place.notify_all()
+            self._has_input_ended = True
+            self._has_news.notify_all()
+
+    @property
+    def has_input_ended(self) -> bool:
+        """Whether no more batches come."""
+        return self._has_input_ended or self._closed
+
+    def wants_workers(self, workers: int) -> bool:
+        """Return whether a batch could be sent now if there were one more than so many workers."""
+        with self._has_batch:
+            return len(self._ready) > self._idle and workers < self._max_in_flight()
 
     def wait_until_done(self, wait_seconds: float) -> bool:
-        """Wait until nothing is being sent and, while the line is open, nothing waits either."""
+        """Wait until nothing is being sent and, while the queue is open, nothing waits either."""
         with self._has_place:
             return self._has_place.wait_for(
                 lambda: (self._in_hand if self._closed else self._inside) == 0, wait_seconds
@@ -132,8 +109,119 @@ class BatchQueue:
             self._closed = True
             self._has_batch.notify_all()
             self._has_place.notify_all()
+            self._has_news.notify_all()
+
+    # The workers
+
+    def take(self) -> Batch | None:
+        """Wait for a batch that may be sent now; None once the queue is closed."""
+        with self._has_batch:
+            self._idle += 1
+            self._has_batch.wait_for(lambda: self._closed or self._may_take)
+            self._idle -= 1
+            if self._closed:
+                return None
+            self._in_hand += 1
+            return self._ready.popleft()
+
+    def done(self, batch: Batch, witness: Witness | None = None) -> None:
+        """Release the batches that waited for this one.
+
+        Args:
+            batch: It was taken out of the queue.
+            witness: A contact of it that was accepted, to be remembered unless it has come again.
+        """
+        with self._has_place:
+            if witness is not None and all(
+                self._last_with.get(key) is batch for key in witness.keys
+            ):
+                self._witnesses.keep(batch.destination, witness)
+            self._in_hand -= 1
+            self._leave(batch)
+
+    def recheck(self) -> None:
+        """Wake whoever may go on because more may be in flight now."""
+        with self._has_place:
+            self._wake_workers()
+            self._has_place.notify_all()
+
+    # Whoever asks whether the request is at fault
+
+    def ready(self, destination: Destination) -> list[Batch]:
+        """Return the queued batches for a destination that could be sent now."""
+        with self._has_batch:
+            return [batch for batch in self._ready if batch.destination == destination]
+
+    def reserve(self, batch: Batch) -> bool:
+        """Hold back all later batches that share a key with this one, until it is released.
+
+        Returns:
+            Whether that was possible: none that does was queued or in flight.
+        """
+        with self._has_place:
+            if self._closed or any(key in self._last_with for key in batch.keys):
+                return False
+            self._enter(batch)
+            for key in batch.keys:
+                self._last_with[key] = batch
+            return True
+
+    def release(self, batch: Batch) -> None:
+        """End a reservation."""
+        with self._has_place:
+            self._leave(batch)
+
+    def witnesses(self, destination: Destination) -> list[Witness]:
+        """Return the contacts that passed lately, the newest first."""
+        with self._has_batch:
+            return self._witnesses.of(destination)
+
+    def wait_until_filled(self, silence_seconds: float, longest_seconds: float) -> None:
+        """Wait until the queue is full, the input has ended, or nothing has come for so long.
+
+        Args:
+            silence_seconds: How long nothing may come.
+            longest_seconds: How long it may come slowly.
+        """
+        end = time.monotonic() + longest_seconds
+        with self._has_news:
+            while not (self._is_full or self.has_input_ended):
+                before = self._put
+                self._has_news.wait(min(silence_seconds, max(0.0, end - time.monotonic())))
+                if self._put == before:
+                    return
+
+    # Under the lock
+
+    def _enter(self, batch: Batch) -> None:
+        self._inside += 1
+        self._contacts += len(batch.contacts)
+        self._bytes += batch.size_bytes
+
+    def _leave(self, batch: Batch) -> None:
+        for key in batch.keys:
+            if self._last_with.get(key) is batch:
+                del self._last_with[key]
+        self._ready.extend(batch.release())
+        self._wake_workers()
+        self._inside -= 1
+        self._contacts -= len(batch.contacts)
+        self._bytes -= batch.size_bytes
+        self._has_place.notify_all()
+
+    def _wake_workers(self) -> None:
+        """Wake as many as there are batches for: one for one, several for several."""
+        self._has_batch.notify(max(0, min(len(self._ready), self._max_in_flight() - self._in_hand)))
 
     @property
-    def is_wanting_senders(self) -> bool:
-        """Whether a batch could be sent now if there were another sender."""
-        return len(self._ready) > self._idle
+    def _is_full(self) -> bool:
+        if not self._inside:
+            return False
+        if self._contacts >= MAX_CONTACTS or self._bytes >= MAX_BYTES:
+            return True
+        places = self._max_in_flight() + READY_BATCHES
+        return self._inside >= places and self._contacts >= MIN_CONTACTS
+
+    @property
+    def _may_take(self) -> bool:
+        return bool(self._ready) and self._in_hand < self._max_in_flight()

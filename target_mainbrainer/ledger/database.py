@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION, metadata, schema_version
@@ -66,7 +66,7 @@ class Database:
                     connection = connection.execution_options(reads_only=True)  # noqa: PLW2901
                 with connection.begin():
                     yield connection
-        except SQLAlchemyError as error:
+        except DBAPIError as error:
             raise database_error(self.name, error) from None
 
     def close(self) -> None:
@@ -99,14 +99,13 @@ def open_database(uri: str, *, must_exist: bool = False, synchronous: str = "FUL
     return database
 
 
-def database_error(name: str, error: SQLAlchemyError) -> LedgerError:
+def database_error(name: str, error: DBAPIError) -> LedgerError:
     """Return what is said about an error of the database, without the error's own text.
 
     That text may repeat values of a statement, or the URI.
     """
-    cause = getattr(error, "orig", None)
-    text = str(cause).lower()
-    kind = type(cause or error).__name__
+    text = str(error.orig).lower()
+    kind = type(error.orig).__name__
     if "not a database" in text or "malformed" in text:
         reason = "The file is damaged or no SQLite database"
     elif "locked" in text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import textwrap
 import typing as t
 
@@ -18,10 +17,11 @@ from target_mainbrainer.mapping.columns import (
     described,
     plain_name,
 )
+from target_mainbrainer.mapping.lookalikes import consent_lookalikes, lookalikes
 from target_mainbrainer.wording import listed, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from target_mainbrainer.config.limits import FieldMap
 
@@ -132,57 +132,45 @@ def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator
 
 _PREFERENCE = (ContactField.EMAIL, ContactField.MOBILE)
 
-_LOOKS = {
-    ContactField.EMAIL: re.compile(r"e?mail(addr(ess)?)?\d?"),
-    ContactField.MOBILE: re.compile(
-        r"(mobile?|cell|tele?)?(phone|fone|telefon|tel)(number|no|nr|num)?\d?"
-        r"|mobil|cell(ular)?|msisdn|gsm|sms|handy(nummer)?|mobilnummer"
-    ),
-    ContactField.CONTACT_ID: re.compile(r"id"),
-}
-_QUALIFIERS = re.compile(
-    r"^(contact|customer|user|person|primary|private|work|home|personal|business|member|crm"
-    r"|mainbrainer)"
-)
 
+def hints_of(
+    stream: str,
+    roles: Mapping[str, ColumnRole],
+    field_map: FieldMap,
+    booleans: Collection[str] = (),
+) -> list[str]:
+    """Say how to map columns that look like identifiers or consent.
 
-def lookalikes(roles: Mapping[str, ColumnRole]) -> list[tuple[str, ContactField]]:
-    """Return columns that are sent as properties but look like identifiers, and like which.
-
-    >>> lookalikes({name: PropertyRef(None, name) for name in ("work_phone", "e_mail", "mailing")})
-    [('work_phone', <ContactField.MOBILE: 'mobile'>), ('e_mail', <ContactField.EMAIL: 'email'>)]
+    Nothing is said about a kind of identifier, or about consent, once a column is mapped to it.
     """
-    found = []
-    for column, role in roles.items():
-        if not isinstance(role, PropertyRef | NotSent) or role is NotSent.MAPPED_TO_NULL:
-            continue
-        name = _QUALIFIERS.sub("", plain_name(column).replace(" ", ""))
-        found += [(column, field) for field, look in _LOOKS.items() if look.fullmatch(name)]
-    return found
-
-
-def sensitive_columns_of(roles: Mapping[str, ColumnRole]) -> frozenset[str]:
-    """Return the columns that hold mobile numbers, or look as if they did.
-
-    >>> sorted(sensitive_columns_of({"tel": ContactField.MOBILE, "id": PropertyRef(None, "id")}))
-    ['tel']
-    """
-    mobile = {ContactField.MOBILE, ContactField.MOBILE_NUMBER}
-    mapped = {column for column, role in roles.items() if role in mobile}
-    return frozenset(mapped | {column for column, field in lookalikes(roles) if field in mobile})
-
-
-def hints_of(stream: str, roles: Mapping[str, ColumnRole], field_map: FieldMap) -> list[str]:
-    """Say how to map columns that look like identifiers; about what is mapped nothing is said."""
-    looks = [(column, field) for column, field in lookalikes(roles) if column not in field_map]
-    if not looks:
-        return []
-    entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks)
-    are = "is" if len(looks) == 1 else "are"
-    hint = (
-        f"Stream '{shown(stream)}': {listed([column for column, _ in looks])} may identify "
-        f'contacts but {are} not mapped. If so, add what fits of: "field_map": {{{entries}}}.'
-    )
-    if any(field is ContactField.CONTACT_ID for _, field in looks):
-        hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
-    return [hint]
+    named = f"Stream '{shown(stream)}': "
+    is_there = set(roles.values())
+    missing = set(_PREFERENCE) - is_there
+    if ContactField.MOBILE_NUMBER in is_there:
+        missing.discard(ContactField.MOBILE)
+    if not is_there.intersection(IDENTIFIERS):
+        missing.add(ContactField.CONTACT_ID)
+    looks = [
+        (column, field)
+        for column, field in lookalikes(roles, booleans)
+        if column not in field_map and field in missing
+    ]
+    hints = []
+    if looks:
+        entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks)
+        are = "is" if len(looks) == 1 else "are"
+        hint = (
+            f"{named}{listed([column for column, _ in looks])} may identify contacts but {are} not "
+            f'mapped. If so, add what fits of: "field_map": {{{entries}}}.'
+        )
+        if any(field is ContactField.CONTACT_ID for _, field in looks):
+            hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
+        hints.append(hint)
+    if not is_there & {ContactField.EMAIL_OPT_IN, ContactField.MOBILE_OPT_IN}:
+        consent = [column for column in consent_lookalikes(roles) if column not in field_map]
+        if consent:
+            hints.append(
+                f"{named}{listed(consent)} may say what people have consented to. If so, map what "
+                "fits to 'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+            )
+    return hints

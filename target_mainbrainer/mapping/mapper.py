@@ -25,6 +25,7 @@ from target_mainbrainer.mapping.columns import (
 from target_mainbrainer.mapping.consent import parse_consent
 from target_mainbrainer.mapping.email import parse_email
 from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
+from target_mainbrainer.mapping.lookalikes import sensitive_columns_of
 from target_mainbrainer.mapping.phone import (
     parse_country_code,
     parse_mobile,
@@ -92,9 +93,16 @@ def compile_mapping(
     if key_properties:
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = hints.warnings_of(stream, roles, settings.field_map, is_open=is_open)
-    mapping.hints = hints.hints_of(stream, roles, settings.field_map)
-    mapping.sensitive_columns = hints.sensitive_columns_of(roles)
+    booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
+    mapping.hints = hints.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.sensitive_columns = sensitive_columns_of(roles)
     return mapping
+
+
+def _is_boolean(schema: object) -> bool:
+    """Return whether a column holds nothing but true, false and null."""
+    kinds = schema.get("type") if isinstance(schema, dict) else None
+    return kinds == "boolean" or (isinstance(kinds, list) and set(kinds) == {"boolean", "null"})
 
 
 class StreamMapping:

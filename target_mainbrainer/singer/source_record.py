@@ -34,11 +34,13 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
         interval: What STATE waits for this record.
         number: The record's number in its stream, counted from 1.
         line: The RECORD message as it was read, for the rejects file.
+        source_key: The values of the stream's `key_properties` as one text; None without a ledger.
     """
 
     interval: StateInterval
     number: int
     line: bytes
+    source_key: str | None = None
 
     @override
     def __repr__(self) -> str:

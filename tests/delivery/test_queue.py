@@ -8,7 +8,12 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.delivery.queue import Batch, BatchQueue, Destination
+from target_mainbrainer.delivery import queue
+from target_mainbrainer.delivery.batch import Batch, Destination
+from target_mainbrainer.delivery.queue import BatchQueue
+
+if t.TYPE_CHECKING:
+    import pytest
 
 
 def batch(*keys: t.Hashable) -> Batch:
@@ -19,14 +24,14 @@ def batch(*keys: t.Hashable) -> Batch:
 def test_batches_that_share_an_identifier_go_one_after_the_other_in_input_order(
     data: st.DataObject, all_keys: list[set[int]]
 ) -> None:
-    line = BatchQueue(places=100)
+    line = BatchQueue(lambda: 96)
     batches = [batch(*keys) for keys in all_keys]
     for item in batches:
         assert line.put(item, wait_seconds=0)
     in_hand: list[Batch] = []
     done: list[Batch] = []
     while len(done) < len(batches):
-        may_take = line.is_wanting_senders
+        may_take = line.wants_workers(0)
         if may_take and (not in_hand or data.draw(st.booleans())):
             taken = line.take()
             assert taken is not None
@@ -41,20 +46,22 @@ def test_batches_that_share_an_identifier_go_one_after_the_other_in_input_order(
     assert line.wait_until_done(0)
 
 
-def test_the_line_is_bounded() -> None:
-    line = BatchQueue(places=2)
-    assert line.put(batch("a"), wait_seconds=0)
-    assert line.put(batch("b"), wait_seconds=0)
-    assert not line.put(batch("c"), wait_seconds=0)
+def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "MIN_CONTACTS", 0)
+    line = BatchQueue(lambda: 1)
+    places = 1 + queue.READY_BATCHES
+    for number in range(places):
+        assert line.put(batch(number), wait_seconds=0)
+    assert not line.put(batch("more"), wait_seconds=0)
     taken = line.take()
     assert taken is not None
-    assert not line.put(batch("c"), wait_seconds=0), "a batch in hand still takes a place"
+    assert not line.put(batch("more"), wait_seconds=0), "a batch in hand still takes a place"
     line.done(taken)
-    assert line.put(batch("c"), wait_seconds=0)
+    assert line.put(batch("more"), wait_seconds=0)
 
 
 def test_a_closed_line_hands_out_nothing_more() -> None:
-    line = BatchQueue(places=5)
+    line = BatchQueue(lambda: 5)
     line.put(batch("a"), wait_seconds=0)
     line.put(batch("b"), wait_seconds=0)
     taken = line.take()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import typing as t
 
+import jsonschema
 import pytest
 import yaml
 
@@ -88,7 +89,6 @@ def test_the_loader_is_declared_as_the_target_describes_itself() -> None:
 
 def test_meltano_finds_nothing_wrong_with_the_project(project: Project) -> None:
     """Its own schema does not, and its commands neither warn nor rewrite the file."""
-    jsonschema = pytest.importorskip("jsonschema")
     (schema,) = TOOLS.glob("meltano/lib/python*/site-packages/meltano/schemas/meltano.schema.json")
     ours = yaml.safe_load((REPOSITORY / "meltano.yml").read_text())
     # Singer has a word for it, but the schema of Meltano 4.4 does not know it yet.

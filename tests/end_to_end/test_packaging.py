@@ -46,23 +46,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: dict[str, Path]) -> None:
     names = set(zipfile.ZipFile(built["wheel"]).namelist())
-    folders = {name.split("/")[0] for name in names}
-    assert len(folders) == 2
-    assert all(folder.startswith("target_mainbrainer") for folder in folders)
+    packages = {"target_mainbrainer", "mainbrainer_sandbox"}
+    metadata_folder = {name.split("/")[0] for name in names} - packages
+    assert len(metadata_folder) == 1
+    assert metadata_folder.pop().startswith("target_mainbrainer-")
     assert "target_mainbrainer/py.typed" in names
-    package = REPOSITORY / "target_mainbrainer"
-    ours = [
-        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in str(path)
-    ]
-    missing = {str(path.relative_to(REPOSITORY)) for path in ours} - names
-    assert missing == set(), "modules, templates and style sheets alike"
+    ours = {
+        str(path.relative_to(REPOSITORY))
+        for package in packages
+        for path in (REPOSITORY / package).rglob("*")
+        if path.is_file() and "__pycache__" not in str(path)
+    }
+    assert ours - names == set(), "modules, templates and style sheets alike"
 
 
 def test_the_sdist_holds_what_is_needed_to_build_and_test(built: dict[str, Path]) -> None:
     with tarfile.open(built["sdist"]) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
-    assert {"tests/test_target.py", "meltano.yml", "demo/contacts.csv", "Makefile"} <= names
+    assert {"tests/conftest.py", "meltano.yml", "demo/contacts.csv", "Makefile"} <= names
+    assert {"docs/settings.md", "plugins/loaders/target-mainbrainer.yml", ".ci/run"} <= names
     assert not [name for name in names if name.startswith((".tools", ".venv", "output"))]
 
 

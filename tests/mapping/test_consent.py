@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_mainbrainer.config.consent_words import all_words, consent_word_problems
 from target_mainbrainer.mapping.consent import parse_consent
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.strategies import VALUES
@@ -59,3 +60,34 @@ def test_true_comes_only_from_an_explicit_true(value: object) -> None:
         number = 1 if consent else 0
         said = value.strip().lower() if isinstance(value, str) else value
         assert said in words or (not isinstance(said, str) and said == number)
+
+
+@pytest.mark.parametrize("word", ["ja", "JA", " Ja\t", "kyllä", "KYLLÄ", "Straße", "STRASSE"])
+def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
+    words = all_words({"yes": ["Ja ", "kyllä", "straße"], "no": ["nei"]})
+    assert parse_consent(word, words) is True
+    assert parse_consent(" NEI", words) is False
+    assert parse_consent("yes", words) is True
+    with pytest.raises(InvalidValueError):
+        parse_consent("kanskje", words)
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
+        ({"no": ["Yes"]}, "'yes' always means the opposite of no"),
+        ({"yes": ["0"]}, "'0' always means the opposite of yes"),
+        ({"yes": [" "]}, "a blank is no word"),
+    ],
+)
+def test_words_that_contradict_each_other_are_a_settings_error(
+    own: dict[str, list[str]], problem: str
+) -> None:
+    (said,) = consent_word_problems("consent_words", own)
+    assert said.startswith("Setting 'consent_words': ")
+    assert problem in said
+
+
+def test_words_that_are_built_in_may_be_repeated() -> None:
+    assert list(consent_word_problems("consent_words", {"yes": ["YES", "ja"], "no": ["0"]})) == []

@@ -365,7 +365,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             EMAIL | {"mobile_opt_in": "subscribed"},
             "invalid_consent",
             "Column 'mobile_opt_in' says neither yes nor no; it should be true, yes, y or 1, or "
-            "false, no, n or 0, or empty if nothing is known.",
+            "false, no, n or 0, or a word of 'consent_words', or empty if nothing is known.",
             id="consent",
         ),
         pytest.param(
@@ -591,16 +591,6 @@ def test_a_doubtful_mapping_is_warned_about(
 ) -> None:
     expected = [f"Stream 'people': {warning}"] if warning else []
     assert mapping(*columns, field_map=field_map).warnings == expected
-
-
-def test_a_column_that_looks_like_an_identifier_gets_one_hint() -> None:
-    (hint,) = mapping("id", "email", "phone", "mailing_list", "idea").hints
-    assert hint == (
-        "Stream 'people': 'id' and 'phone' may identify contacts but are not mapped. If so, add "
-        'what fits of: "field_map": {"id": "contact_id", "phone": "mobile"}. A contact_id is '
-        "MainBrainer's own id of a contact, and no other system's."
-    )
-    assert mapping("email", "phone", field_map={"phone": "telephone"}).hints == []
 
 
 # Whatever comes ----------------------------------------------------------------------------

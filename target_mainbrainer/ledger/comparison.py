@@ -1,0 +1,300 @@
+"""Whether a contact differs from what its source key was last delivered as. Knows no database.
+
+Compared are digests, keyed with a random key of the ledger's own. Beside the digest of the whole
+content, four bytes are kept for each field, two for its name and two for its value, so that a dry
+run can say which fields changed: one change in 65,536 goes unseen there, and none in the
+comparison itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import typing as t
+import zlib
+
+import msgspec
+from typing_extensions import override
+
+from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile
+from target_mainbrainer.contacts.identity import Identity, identifiers_of
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+KEY_BYTES = 32
+LONGEST_KEY = 512
+"""A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
+
+_encode = msgspec.json.encode
+_encode_content = msgspec.msgpack.Encoder().encode
+
+
+class Comparison(enum.Enum):
+    """What a contact is, compared with the ledger."""
+
+    NEW = "new"
+    """Nothing was ever accepted for this source key."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    UNKNOWN = "unknown"
+    """It may differ or not, so it is sent: see `docs/ledger.md`."""
+
+
+class Move(enum.Enum):
+    """How the identity of a known source key differs from the one delivered."""
+
+    LOST_PART = "lost part"
+    """Mobile number or e-mail address is now empty, and the rest is as before."""
+
+    CHANGED_PART = "changed part"
+    """Mobile number or e-mail address is another, or there is one where there was none."""
+
+    SPELLING = "spelling"
+    """Only case or the country code differ."""
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """What the ledger holds of one source key.
+
+    Attributes:
+        id: None until it is in the database.
+        identity: As the CRM holds it, or as it was first tried; `identity_text` of it.
+        source_identity: As the source says it, if that differs.
+        pending: The identity under which it is being tried, if that is another one.
+        content: Digest of the contact last delivered; None if unknown.
+        fields: Checks of its fields.
+        mobile_opt_in: The value known to be delivered; None if none is.
+        email_opt_in: Likewise.
+        shared: Another source key holds the same identity, or did when this one was last marked.
+        doubt: A try before the current one, or somebody else's, may still land after it.
+        token: Of the try whose outcome is awaited; None if there is none.
+        delivered_at: When anything was last accepted, in seconds since the epoch.
+    """
+
+    stream: int
+    key: str
+    identity: str
+    identity_hash: int
+    id: int | None = None
+    source_identity: str | None = None
+    pending: str | None = None
+    pending_hash: int | None = None
+    content: bytes | None = None
+    fields: bytes | None = None
+    mobile_opt_in: bool | None = None
+    email_opt_in: bool | None = None
+    shared: bool = False
+    doubt: bool = False
+    token: int | None = None
+    delivered_at: int | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"Entry(id={self.id}, key={HIDDEN})"
+
+    @property
+    def hashes(self) -> set[int]:
+        """The hashes of all identities it holds."""
+        hashes = {self.identity_hash}
+        if self.pending_hash is not None:
+            hashes.add(self.pending_hash)
+        return hashes
+
+    @property
+    def newest_hash(self) -> int:
+        """The hash of the identity it was last tried or delivered under."""
+        return self.identity_hash if self.pending_hash is None else self.pending_hash
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A contact of a stream, ready to be compared.
+
+    Attributes:
+        key: `key_text` of its record.
+        contact: As mapped.
+        identity: `identity_text` of it.
+        content: `Digests.content` of it.
+    """
+
+    key: str
+    contact: Contact
+    identity: str
+    content: bytes
+
+    @override
+    def __repr__(self) -> str:
+        return f"Candidate({HIDDEN})"
+
+
+def key_text(values: Sequence[object]) -> str:
+    """Return a source key as it is kept: readable, and in the order of the source.
+
+    >>> key_text([7]), key_text(["7"]), key_text([7, "no"])
+    ('7', '"7"', '[7,"no"]')
+    """
+    encoded = _encode(values[0] if len(values) == 1 else values)
+    if len(encoded) > LONGEST_KEY:
+        return "#" + hashlib.blake2b(encoded, digest_size=24).hexdigest()
+    return encoded.decode()
+
+
+def identity_text(contact: Contact | Identity) -> str:
+    """Return what the CRM matches a contact on, as a text.
+
+    >>> identity_text(Contact(mobile=Mobile(47, 90812501), email="ola@example.com"))
+    '[47,90812501,"ola@example.com"]'
+    >>> identity_text(Contact(contact_id=7, email="ola@example.com"))
+    '[7]'
+    """
+    if contact.contact_id is not None:
+        return f"[{contact.contact_id}]"
+    country_code, number = contact.mobile or (None, None)
+    return _encode((country_code, number, contact.email)).decode()
+
+
+def identity_from(text: str) -> Identity:
+    """Return the identity that `identity_text` made a text of.
+
+    >>> identity_from('[47,90812501,null]').mobile.country_code
+    47
+    """
+    parts = msgspec.json.decode(text)
+    if len(parts) == 1:
+        return Identity(contact_id=parts[0])
+    country_code, number, email = parts
+    return Identity(None, None if number is None else Mobile(country_code, number), email)
+
+
+def find_move(before: str, after: str) -> Move | None:
+    """Return how an identity differs from an earlier one; both as texts.
+
+    >>> find_move('[47,90812501,"ola@example.com"]', '[null,null,"ola@example.com"]')
+    <Move.LOST_PART: 'lost part'>
+    >>> find_move('[47,90812501,null]', '[null,null,"ola@example.com"]')
+    <Move.CHANGED_PART: 'changed part'>
+    """
+    if before == after:
+        return None
+    old, new = identity_from(before), identity_from(after)
+    if old.contact_id is not None or new.contact_id is not None:
+        return Move.CHANGED_PART
+    old_parts = (old.mobile and old.mobile.number, old.email and old.email.casefold())
+    new_parts = (new.mobile and new.mobile.number, new.email and new.email.casefold())
+    pairs = list(zip(old_parts, new_parts, strict=True))
+    if any(new_part is not None and new_part != old_part for old_part, new_part in pairs):
+        return Move.CHANGED_PART
+    if old_parts != new_parts:
+        return Move.LOST_PART
+    return Move.SPELLING
+
+
+class Digests:
+    """Digests under one ledger's key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._content = hashlib.blake2b(key=key, digest_size=16)
+        self._identity = hashlib.blake2b(key=key, digest_size=8, person=b"identity")
+        self._seed = int.from_bytes(key[:4], "big")
+        self._names: dict[tuple[str, str], bytes] = {}
+
+    def candidate(self, key: str, contact: Contact, list_id: str | None) -> Candidate:
+        """Return a contact ready to be compared.
+
+        The list counts as content: a contact that changes its list is sent. The properties count
+        in their order, because the last of two that the CRM takes for one decides there.
+
+        Args:
+            key: `key_text` of its record.
+            contact: As mapped, before anything is left out of it.
+            list_id: The list it goes to, its own or its stream's.
+        """
+        digest = self._content.copy()
+        digest.update(_encode_content((list_id, contact)))
+        return Candidate(key, contact, identity_text(contact), digest.digest())
+
+    def identity(self, contact: Contact | Identity) -> int:
+        """Return a hash of an identity that errs on the side of "the same".
+
+        Case and country code do not count, as in `identifiers_of`. The hash of a contact id is
+        negative, so that the kinds can be told apart.
+        """
+        digest = self._identity.copy()
+        if contact.contact_id is not None:
+            digest.update(b"%d" % contact.contact_id)
+        else:
+            plain = Contact(mobile=contact.mobile, email=contact.email)
+            digest.update(repr(identifiers_of(plain)).encode())
+        positive = int.from_bytes(digest.digest(), "big") >> 1
+        return positive if contact.contact_id is None else ~positive
+
+    def fields(self, contact: Contact, list_id: str | None) -> bytes:
+        """Return four bytes for each field that a contact has."""
+        return b"".join(
+            self._name(name) + self._check(value) for name, value in _fields_of(contact, list_id)
+        )
+
+    def changed_fields(self, fields: bytes, contact: Contact, list_id: str | None) -> list[str]:
+        """Return which fields of a contact differ from those delivered, by their names.
+
+        Args:
+            fields: What `fields` returned for the contact that was delivered.
+            contact: The contact as it is now.
+            list_id: Likewise.
+        """
+        before = {fields[at : at + 2]: fields[at + 2 : at + 4] for at in range(0, len(fields), 4)}
+        return [
+            name[1]
+            for name, value in _fields_of(contact, list_id)
+            if before.get(self._name(name)) != self._check(value)
+        ]
+
+    def _name(self, name: tuple[str, str]) -> bytes:
+        check = self._names.get(name)
+        if check is None:
+            check = self._names[name] = self._check("\0".join(name))
+        return check
+
+    def _check(self, text: str) -> bytes:
+        return zlib.crc32(text.encode(), self._seed).to_bytes(4, "big")[:2]
+
+
+def _fields_of(contact: Contact, list_id: str | None) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield every field that has a value: its kind and name, and the value as a text."""
+    if contact.mobile is not None:
+        yield ("field", "mobile"), f"{contact.mobile.country_code} {contact.mobile.number}"
+    for name in ("contact_id", "email", "mobile_opt_in", "email_opt_in"):
+        if (value := getattr(contact, name)) is not None:
+            yield ("field", name), str(value)
+    if list_id is not None:
+        yield ("field", "list_id"), list_id
+    for ref, text in contact.properties.items():
+        yield ref.address, text
+
+
+def is_unchanged(entry: Entry | None, candidate: Candidate) -> bool:
+    """Return whether the CRM certainly holds this contact, so that sending it changes nothing.
+
+    While another source key holds its identity it never does: the other may have been sent since.
+    """
+    return entry is not None and entry.content == candidate.content and not entry.shared
+
+
+def compare(entry: Entry | None, candidate: Candidate) -> Comparison:
+    """Return what a contact is that has to be sent, compared with its entry."""
+    if entry is None or entry.delivered_at is None:
+        return Comparison.NEW
+    if entry.content is None or entry.content == candidate.content:
+        return Comparison.UNKNOWN
+    return Comparison.CHANGED
+
+
+def known_opt_in(values: Iterable[bool | None]) -> bool | None:
+    """Return the opt-in that the CRM is known to hold, given what each holder last delivered.
+
+    >>> known_opt_in([True, True]), known_opt_in([True, None]), known_opt_in([])
+    (True, None, None)
+    """
+    found = set(values)
+    return found.pop() if len(found) == 1 else None

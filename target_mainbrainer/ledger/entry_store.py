@@ -1,0 +1,323 @@
+"""Statements about entries: what is read and written, without a rule of its own."""
+
+from __future__ import annotations
+
+import typing as t
+
+import sqlalchemy as sa
+
+from target_mainbrainer.ledger.comparison import Entry
+from target_mainbrainer.ledger.tables import entries
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from target_mainbrainer.ledger.marking import Left, Mark
+
+_COLUMNS = [getattr(entries.c, name) for name in Entry.__struct_fields__]
+_IS_ID = entries.c.identity_hash < 0
+_PENDING_IS_ID = entries.c.pending_hash < 0
+
+
+def _entry(row: t.Any) -> Entry:  # noqa: ANN401 - a row of `_COLUMNS`
+    return Entry(**dict(zip(Entry.__struct_fields__, row, strict=True)))
+
+
+_BY_KEY = sa.select(*_COLUMNS).where(
+    entries.c.stream == sa.bindparam("stream"),
+    entries.c.key.in_(sa.bindparam("keys", expanding=True)),
+)
+_BY_HASH = [
+    sa.select(*_COLUMNS).where(column.in_(sa.bindparam("hashes", expanding=True)))
+    for column in (entries.c.identity_hash, entries.c.pending_hash)
+]
+_INSERT = entries.insert()
+_MARK = (
+    entries.update()
+    .where(entries.c.id == sa.bindparam("_id"))
+    .values(
+        {
+            name: sa.bindparam(f"_{name}")
+            for name in (
+                "pending",
+                "pending_hash",
+                "mobile_opt_in",
+                "email_opt_in",
+                "shared",
+                "doubt",
+                "token",
+            )
+        }
+        | {"content": None, "fields": None}
+    )
+)
+_SHARE = entries.update().where(entries.c.id == sa.bindparam("_id")).values(shared=sa.true())
+
+
+def _kept_if_equal(column: sa.Column[bool]) -> sa.Case[bool | None]:
+    return sa.case((column == sa.bindparam(f"_{column.name}", type_=sa.Boolean), column))
+
+
+_LEAVE = (
+    entries.update()
+    .where(entries.c.id == sa.bindparam("_id"))
+    .values(
+        content=None,
+        fields=None,
+        doubt=sa.or_(
+            entries.c.doubt,
+            entries.c.token.is_not(None),
+            sa.bindparam("_unresolved", type_=sa.Boolean),
+        ),
+        mobile_opt_in=_kept_if_equal(entries.c.mobile_opt_in),
+        email_opt_in=_kept_if_equal(entries.c.email_opt_in),
+    )
+)
+
+_OF_TRY = sa.and_(
+    entries.c.stream == sa.bindparam("_stream"),
+    entries.c.key == sa.bindparam("_key"),
+    entries.c.token == sa.bindparam("_token"),
+)
+
+
+def _unless_in_doubt(column: sa.Column[t.Any], otherwise: t.Any) -> sa.Case[t.Any]:  # noqa: ANN401
+    value = sa.bindparam(f"_{column.name}", type_=column.type)
+    return sa.case((entries.c.doubt, otherwise), else_=sa.func.coalesce(value, otherwise))
+
+
+_DELIVERED = (
+    entries.update()
+    .where(_OF_TRY)
+    .values(
+        content=_unless_in_doubt(entries.c.content, sa.null()),
+        fields=_unless_in_doubt(entries.c.fields, sa.null()),
+        mobile_opt_in=_unless_in_doubt(entries.c.mobile_opt_in, entries.c.mobile_opt_in),
+        email_opt_in=_unless_in_doubt(entries.c.email_opt_in, entries.c.email_opt_in),
+        source_identity=sa.bindparam("_source_identity"),
+        pending=None,
+        pending_hash=None,
+        token=None,
+        doubt=sa.false(),
+        batch=sa.bindparam("_batch"),
+        delivered_at=sa.bindparam("_now"),
+    )
+)
+_DELIVERED_MOVE = _DELIVERED.values(
+    identity=sa.bindparam("_identity"), identity_hash=sa.bindparam("_identity_hash")
+)
+# A later try of the same run was under way already; this one was accepted all the same.
+_DELIVERED_BEFORE = (
+    entries.update()
+    .where(
+        entries.c.stream == sa.bindparam("_stream"),
+        entries.c.key == sa.bindparam("_key"),
+        entries.c.token > sa.bindparam("_token"),
+        entries.c.delivered_at.is_(None),
+    )
+    .values(delivered_at=sa.bindparam("_now"))
+)
+# It was accepted, but an attempt whose answer was lost may land once more, and after later ones.
+_DELIVERED_IN_DOUBT = (
+    entries.update()
+    .where(entries.c.stream == sa.bindparam("_stream"), entries.c.key == sa.bindparam("_key"))
+    .values(doubt=sa.true(), delivered_at=sa.bindparam("_now"))
+)
+_REFUSED_FIRST = entries.delete().where(
+    _OF_TRY, entries.c.delivered_at.is_(None), sa.not_(entries.c.doubt)
+)
+_REFUSED = (
+    entries.update()
+    .where(_OF_TRY, sa.not_(entries.c.doubt))
+    .values(token=None, pending=None, pending_hash=None)
+)
+_BATCH_FAILED = (
+    entries.update()
+    .where(entries.c.batch == sa.bindparam("_batch"), entries.c.stream == sa.bindparam("_stream"))
+    .values(content=None, fields=None, mobile_opt_in=None, email_opt_in=None)
+)
+
+
+def entries_of(connection: sa.Connection, stream: int, keys: Iterable[str]) -> list[Entry]:
+    """Return the entries of source keys."""
+    parameters = {"stream": stream, "keys": list(keys)}
+    return [_entry(row) for row in connection.execute(_BY_KEY, parameters)]
+
+
+def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
+    """Return the entries that hold any of these identities, some of them twice."""
+    parameters = {"hashes": list(hashes)}
+    return [_entry(row) for query in _BY_HASH for row in connection.execute(query, parameters)]
+
+
+def has_kinds(connection: sa.Connection) -> tuple[bool, bool]:
+    """Return whether any entry names its contact by id, and whether any does not."""
+    by_id = sa.exists().where(_IS_ID) | sa.exists().where(_PENDING_IS_ID)
+    plain = sa.exists().where(sa.not_(_IS_ID)) | sa.exists().where(sa.not_(_PENDING_IS_ID))
+    row = connection.execute(sa.select(by_id, plain)).one()
+    return bool(row[0]), bool(row[1])
+
+
+def forget_contents(connection: sa.Connection) -> None:
+    """Make every entry unknown."""
+    connection.execute(
+        entries.update()
+        .where(entries.c.content.is_not(None))
+        .values(content=None, fields=None, mobile_opt_in=None, email_opt_in=None)
+    )
+
+
+def write_marks(
+    connection: sa.Connection,
+    marked: Iterable[Entry],
+    left: Iterable[Left],
+    shared: Iterable[Entry],
+) -> None:
+    """Write what a block has come to.
+
+    Others' entries are changed column by column, because their own run may write them meanwhile.
+    """
+    marked = list(marked)
+    ours = {id(entry) for entry in marked}
+    if new := [_columns_of(entry) for entry in marked if entry.id is None]:
+        connection.execute(_INSERT, new)
+    if known := [
+        {
+            "_id": entry.id,
+            "_pending": entry.pending,
+            "_pending_hash": entry.pending_hash,
+            "_mobile_opt_in": entry.mobile_opt_in,
+            "_email_opt_in": entry.email_opt_in,
+            "_shared": entry.shared,
+            "_doubt": entry.doubt,
+            "_token": entry.token,
+        }
+        for entry in marked
+        if entry.id is not None
+    ]:
+        connection.execute(_MARK, known)
+    write_left(connection, [one for one in left if id(one.entry) not in ours])
+    if others := [{"_id": entry.id} for entry in shared if id(entry) not in ours]:
+        connection.execute(_SHARE, others)
+
+
+def write_left(connection: sa.Connection, left: Sequence[Left]) -> None:
+    """Make entries unknown whose identity was left."""
+    if left:
+        connection.execute(
+            _LEAVE,
+            [
+                {
+                    "_id": one.entry.id,
+                    "_unresolved": one.is_unresolved,
+                    "_mobile_opt_in": one.mobile_opt_in,
+                    "_email_opt_in": one.email_opt_in,
+                }
+                for one in left
+            ],
+        )
+
+
+def _columns_of(entry: Entry) -> dict[str, t.Any]:
+    """Return an entry's columns, but for its id."""
+    return {name: getattr(entry, name) for name in _WITHOUT_ID}
+
+
+_WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
+
+
+def write_delivered(
+    connection: sa.Connection, stream: int, marks: Sequence[Mark], batch: int | None, now: int
+) -> None:
+    """Write what was delivered, where no later try has begun."""
+    found = 0
+    for statement, ours in (
+        (_DELIVERED, [mark for mark in marks if not mark.is_move]),
+        (_DELIVERED_MOVE, [mark for mark in marks if mark.is_move]),
+    ):
+        if ours:
+            rows = [
+                {
+                    "_stream": stream,
+                    "_key": mark.key,
+                    "_token": mark.token,
+                    "_content": mark.content,
+                    "_fields": mark.fields,
+                    "_mobile_opt_in": mark.mobile_opt_in,
+                    "_email_opt_in": mark.email_opt_in,
+                    "_source_identity": mark.source_identity,
+                    "_batch": batch,
+                    "_now": now,
+                }
+                | (
+                    {"_identity": mark.identity, "_identity_hash": mark.identity_hash}
+                    if mark.is_move
+                    else {}
+                )
+                for mark in ours
+            ]
+            found += connection.execute(statement, rows).rowcount
+    if found < len(marks):
+        connection.execute(
+            _DELIVERED_BEFORE, [row | {"_now": now} for row in _rows_of(stream, marks)]
+        )
+
+
+def write_delivered_in_doubt(
+    connection: sa.Connection, stream: int, marks: Sequence[Mark], now: int
+) -> None:
+    """Write that something was accepted; what the CRM ends up with stays unknown."""
+    connection.execute(
+        _DELIVERED_IN_DOUBT, [row | {"_now": now} for row in _keys_of(stream, marks)]
+    )
+
+
+def write_refused(connection: sa.Connection, stream: int, marks: Sequence[Mark]) -> None:
+    """Remove what was never accepted, and end the try of what was."""
+    rows = _rows_of(stream, marks)
+    connection.execute(_REFUSED_FIRST, rows)
+    connection.execute(_REFUSED, rows)
+
+
+def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
+    return [{"_stream": stream, "_key": mark.key, "_token": mark.token} for mark in marks]
+
+
+def _keys_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
+    return [{"_stream": stream, "_key": mark.key} for mark in marks]
+
+
+def delete_entries(connection: sa.Connection, gone: Iterable[Entry]) -> None:
+    """Delete entries."""
+    if rows := [{"_id": entry.id} for entry in gone]:
+        connection.execute(entries.delete().where(entries.c.id == sa.bindparam("_id")), rows)
+
+
+def newest_id(connection: sa.Connection) -> int:
+    """Return the highest id of any entry, 0 if there is none."""
+    return connection.scalar(sa.select(sa.func.max(entries.c.id))) or 0
+
+
+def count_entries(connection: sa.Connection, stream: int, *, up_to: int) -> int:
+    """Return how many entries of a stream have an id up to this one."""
+    query = sa.select(sa.func.count()).where(entries.c.stream == stream, entries.c.id <= up_to)
+    return connection.scalar(query) or 0
+
+
+def page_of(
+    connection: sa.Connection, stream: int, *, after: int, up_to: int, size: int
+) -> list[Entry]:
+    """Return the next entries of a stream in the order of their ids."""
+    query = (
+        sa.select(*_COLUMNS)
+        .where(entries.c.stream == stream, entries.c.id > after, entries.c.id <= up_to)
+        .order_by(entries.c.id)
+        .limit(size)
+    )
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def fail_batch(connection: sa.Connection, stream: int, number: int) -> int:
+    """Make unknown what was last delivered in a batch; return how many entries that are."""
+    result = connection.execute(_BATCH_FAILED, {"_batch": number, "_stream": stream})
+    return int(result.rowcount)

@@ -1,0 +1,339 @@
+"""What was delivered of one stream: compared with, marked before sending, written afterwards.
+
+The safe order, for each block of contacts and each batch made of them:
+
+1. `compare` looks the block up, decides, marks what will be sent as unknown with a token of this
+   try, and has committed that before it returns. Only then may anything of it be sent.
+2. When an outcome counts (accepted; confirmed, if that is required), `delivered` takes it; when a
+   contact is refused for good, `refused` does.
+3. `flush` commits what these two took. Only then may STATE go on.
+
+So whatever happens between two steps, an entry says less than the CRM holds, never more.
+"""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger import entry_store, store
+from target_mainbrainer.ledger.comparison import is_unchanged
+from target_mainbrainer.ledger.marking import UNCHANGED, Block, Decision
+from target_mainbrainer.ledger.seen import Seen
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import sqlalchemy as sa
+
+    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.ledger.comparison import Candidate, Digests, Entry
+    from target_mainbrainer.ledger.database import Database
+    from target_mainbrainer.ledger.marking import Mark
+
+LEASE_SECONDS = 180.0
+"""How long a run on another machine keeps a stream after it was last heard of."""
+
+LEASE_STEP_SECONDS = 30.0
+FLUSH_AT = 2_000
+"""So many outcomes are written at once at most."""
+
+_PAGE = 1_000
+
+
+class Run(t.NamedTuple):
+    """What the streams of one run have in common.
+
+    Attributes:
+        number: The run's number; a higher one is a later run.
+        next_token: Returns a token that no other try has.
+        clock: Seconds that only ever grow.
+        lock: Held by whichever thread uses the database.
+    """
+
+    number: int
+    database: Database
+    digests: Digests
+    next_token: Callable[[], int]
+    clock: Callable[[], float]
+    lock: threading.Lock
+
+
+class OpenBatch(t.NamedTuple):
+    """A batch of an earlier run whose outcome is not known."""
+
+    batch_id: str
+    accepted_at: int
+
+
+class StreamLedger:
+    """The ledger of one stream, held by this run.
+
+    The reading thread compares; any thread may hand in outcomes.
+
+    Attributes:
+        name: The stream.
+        is_mixed: Some records of the ledger name contacts by id and others do not, so that
+            nothing is skipped.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        number: int,
+        *,
+        newest_id: int,
+        open_batches: Sequence[tuple[int, str, int]],
+        sends_all: bool,
+    ) -> None:
+        self.name = name
+        self.is_mixed = False
+        self._run = run
+        self._number = number
+        self._newest_id = newest_id
+        self._sends_all = sends_all
+        self._seen = Seen()
+        self._batches = {batch_id: batch for batch, batch_id, _ in open_batches}
+        self._open_batches = [OpenBatch(batch_id, at) for _, batch_id, at in open_batches]
+        self._outcomes = threading.Lock()
+        self._delivered: list[tuple[Sequence[Mark], str | None]] = []
+        self._in_doubt: list[Mark] = []
+        self._refused: list[Mark] = []
+        self._ended: list[str] = []
+        self._failed: list[str] = []
+        self._waiting = 0
+        self._leased_at = run.clock()
+
+    def candidate(self, key: str, contact: Contact, list_id: str | None) -> Candidate:
+        """Return a contact ready to be compared; see `Digests.candidate`."""
+        return self._run.digests.candidate(key, contact, list_id)
+
+    def compare(self, block: Sequence[tuple[Candidate, str | None]]) -> list[Decision]:
+        """Return what is to be done with each contact of a block; what is to be sent is marked.
+
+        Args:
+            block: Contacts in the order of the input, and the list that each goes to.
+        """
+        run = self._run
+        keys = {candidate.key for candidate, _ in block}
+        if not self._sends_all:
+            with run.database.transaction(reads_only=True) as connection:
+                known = self._entries(connection, keys)
+            if all(is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block):
+                return [UNCHANGED] * len(block)
+        with run.lock, run.database.transaction() as connection:
+            store.read_header(connection, lock=True)
+            self._keep(connection)
+            return self._mark(connection, block, self._entries(connection, keys))
+
+    def delivered(
+        self, marks: Sequence[Mark], batch_id: str | None = None, *, in_doubt: bool = False
+    ) -> None:
+        """Take what counts as delivered.
+
+        Args:
+            marks: Of the contacts.
+            batch_id: The batch they went out in, if its own outcome is still awaited.
+            in_doubt: Whether an answer was lost before this one, so that the request may be
+                applied twice, and the second time after a later one.
+        """
+        with self._outcomes:
+            if in_doubt:
+                self._in_doubt.extend(marks)
+            else:
+                self._delivered.append((marks, batch_id))
+            self._waiting += len(marks)
+            is_full = self._waiting >= FLUSH_AT
+        if is_full:
+            self.flush()
+
+    def refused(self, marks: Sequence[Mark]) -> None:
+        """Take what was refused for good."""
+        with self._outcomes:
+            self._refused.extend(marks)
+
+    def batch_ended(self, batch_id: str) -> None:
+        """Take note that a batch was applied, or will never be asked for again."""
+        with self._outcomes:
+            self._ended.append(batch_id)
+
+    def batch_failed(self, batch_id: str) -> None:
+        """Take note that a batch failed after it was accepted: its contacts become unknown."""
+        with self._outcomes:
+            self._failed.append(batch_id)
+
+    @property
+    def open_batches(self) -> list[OpenBatch]:
+        """The batches of earlier runs that were open when this one began."""
+        return self._open_batches
+
+    def flush(self) -> None:
+        """Commit all outcomes taken so far.
+
+        Raises:
+            LedgerError: Another run has taken the stream over, or the database is away.
+        """
+        run = self._run
+        with run.lock:
+            with self._outcomes:
+                delivered, self._delivered = self._delivered, []
+                in_doubt, self._in_doubt = self._in_doubt, []
+                refused, self._refused = self._refused, []
+                ended, self._ended = self._ended, []
+                failed, self._failed = self._failed, []
+                self._waiting = 0
+            is_due = run.clock() >= self._leased_at + LEASE_STEP_SECONDS
+            if not (delivered or in_doubt or refused or ended or failed or is_due):
+                return
+            with run.database.transaction() as connection:
+                self._keep(connection)
+                now = int(store.now_of(connection))
+                for marks, batch_id in delivered:
+                    number = self._number_of(connection, batch_id, now)
+                    entry_store.write_delivered(connection, self._number, marks, number, now)
+                if in_doubt:
+                    entry_store.write_delivered_in_doubt(connection, self._number, in_doubt, now)
+                if refused:
+                    entry_store.write_refused(connection, self._number, refused)
+                for batch_id in failed:
+                    if (number := self._batches.get(batch_id)) is not None:
+                        entry_store.fail_batch(connection, self._number, number)
+                over = [self._batches.pop(one, None) for one in (*ended, *failed)]
+                store.close_batches(connection, [number for number in over if number is not None])
+
+    def missing(self) -> Iterator[list[Entry]]:
+        """Yield, page by page, the entries whose source key has not come in this run."""
+        after = 0
+        while True:
+            with self._run.database.transaction(reads_only=True) as connection:
+                page = entry_store.page_of(
+                    connection, self._number, after=after, up_to=self._newest_id, size=_PAGE
+                )
+            if not page:
+                return
+            after = page[-1].id or 0
+            yield [entry for entry in page if (entry.id or 0) not in self._seen]
+
+    def count_known(self) -> int:
+        """Return how many source keys were known when the run began."""
+        with self._run.database.transaction(reads_only=True) as connection:
+            return entry_store.count_entries(connection, self._number, up_to=self._newest_id)
+
+    def expire(self, gone: Sequence[Entry]) -> None:
+        """Forget source keys, which a complete full read did not bring."""
+        run = self._run
+        with run.lock, run.database.transaction() as connection:
+            store.read_header(connection, lock=True)
+            self._keep(connection)
+            remove_entries(connection, run.digests, self._number, [one.key for one in gone])
+
+    def is_shared(self, entries: Sequence[Entry]) -> list[bool]:
+        """Return for each entry whether another source key holds an identity of its own."""
+        with self._run.database.transaction(reads_only=True) as connection:
+            return _block_of(connection, self._run.digests, self._number, entries)[1]
+
+    def release(self) -> None:
+        """Let other runs have the stream, after everything is written."""
+        self.flush()
+        with self._run.lock, self._run.database.transaction() as connection:
+            store.release_stream(connection, self._number, self._run.number)
+
+    def _entries(self, connection: sa.Connection, keys: set[str]) -> dict[str, Entry]:
+        found = {one.key: one for one in entry_store.entries_of(connection, self._number, keys)}
+        for entry in found.values():
+            self._seen.add(t.cast("int", entry.id))
+        return found
+
+    def _mark(
+        self,
+        connection: sa.Connection,
+        block: Sequence[tuple[Candidate, str | None]],
+        known: dict[str, Entry],
+    ) -> list[Decision]:
+        digests = self._run.digests
+        hashes: set[int] = set()
+        by_id, plain = entry_store.has_kinds(connection)
+        for candidate, _ in block:
+            entry = known.get(candidate.key)
+            if self._sends_all or not is_unchanged(entry, candidate):
+                if candidate.contact.contact_id is None:
+                    plain = True
+                else:
+                    by_id = True
+                hashes.add(digests.identity(candidate.contact))
+                if entry is not None:
+                    hashes |= entry.hashes
+        if by_id and plain and not self.is_mixed:
+            self.is_mixed = True
+            entry_store.forget_contents(connection)
+            known = self._entries(connection, set(known))
+        decider = Block(
+            digests,
+            self._number,
+            self._run.next_token,
+            _each_once(known.values(), entry_store.holders_of(connection, hashes)),
+            is_mixed=self.is_mixed,
+            sends_all=self._sends_all,
+        )
+        decisions = [decider.decide(candidate, list_id) for candidate, list_id in block]
+        entry_store.write_marks(connection, decider.marked.values(), decider.left, decider.shared)
+        return decisions
+
+    def _number_of(self, connection: sa.Connection, batch_id: str | None, now: int) -> int | None:
+        if batch_id is None:
+            return None
+        number = self._batches.get(batch_id)
+        if number is None:
+            number = store.add_batch(connection, self._number, batch_id, now)
+            self._batches[batch_id] = number
+        return number
+
+    def _keep(self, connection: sa.Connection) -> None:
+        """Make sure that the stream is still this run's, and keep it so."""
+        now = self._run.clock()
+        if now >= self._leased_at + LEASE_STEP_SECONDS:
+            self._leased_at = now
+            until = store.now_of(connection) + LEASE_SECONDS
+            is_ours = store.extend_lease(connection, self._number, self._run.number, until)
+        else:
+            is_ours = store.run_of(connection, self._number) == self._run.number
+        if not is_ours:
+            message = (
+                f"Another run has taken over stream '{self.name}', because this one was not heard "
+                f"of for {LEASE_SECONDS:.0f} s. What this run sent since is sent again."
+            )
+            raise LedgerError(message)
+
+
+def remove_entries(
+    connection: sa.Connection, digests: Digests, stream: int, keys: Sequence[str]
+) -> int:
+    """Delete entries, and make unknown what else holds their identities; return how many."""
+    gone = entry_store.entries_of(connection, stream, keys)
+    block, _ = _block_of(connection, digests, stream, gone)
+    for entry in gone:
+        block.remove(entry)
+    deleted = {entry.id for entry in gone}
+    entry_store.write_left(connection, [one for one in block.left if one.entry.id not in deleted])
+    entry_store.delete_entries(connection, gone)
+    return len(gone)
+
+
+def _block_of(
+    connection: sa.Connection, digests: Digests, stream: int, some: Sequence[Entry]
+) -> tuple[Block, list[bool]]:
+    hashes = {held for entry in some for held in entry.hashes}
+    entries = _each_once(some, entry_store.holders_of(connection, hashes))
+    block = Block(digests, stream, lambda: 0, entries)
+    return block, [block.is_shared(entry) for entry in some]
+
+
+def _each_once(*groups: Iterable[Entry]) -> list[Entry]:
+    """Return every entry once, the first of each id."""
+    found: dict[int | None, Entry] = {}
+    for group in groups:
+        for entry in group:
+            found.setdefault(entry.id, entry)
+    return list(found.values())
