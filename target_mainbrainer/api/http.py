@@ -211,8 +211,9 @@ def _in_words(
     if is_late and sending.is_connected:
         return kind(f"No response to {endpoint} within {sending.timeout:.0f} s.")
     proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
+    advice = "" if sending.is_connected else " Check 'api_url' and 'auth_url'."
     what = f"not made within {sending.connect_timeout:.0f} s" if is_late else _what(root)
-    return kind(f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}.")
+    return kind(f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}.{advice}")
 
 
 def _what(error: BaseException) -> str:

@@ -21,6 +21,14 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.config.limits import Plan
 
 
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that runs the tests has set, a test sets its own."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture
 def fake() -> FakeTime:
     return FakeTime()
@@ -49,7 +57,7 @@ def connect(fake: FakeTime) -> Iterator[Connect]:
         *,
         plan: Plan | None = None,
         stop: t.Any = fake,
-        rate_limiter: RateLimiter | None = None,
+        rate_limiter: t.Any = None,
         **settings: t.Any,
     ) -> MainBrainerClient:
         if "username" not in settings:

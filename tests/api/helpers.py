@@ -174,3 +174,37 @@ def token_answer(token: str, lifetime: int) -> dict[str, t.Any]:
 
 def token_requests(crm: BrokenServer) -> list[Request]:
     return [request for request in crm.requests if request.path == "/token"]
+
+
+class SlowLimiter:
+    """A limiter whose permits take their time, and that counts what becomes of them.
+
+    Attributes:
+        taken: How many permits it gave.
+        given_back: How many came back unused.
+        statuses: With what the others were answered.
+    """
+
+    def __init__(self, fake: FakeTime, *, seconds: float) -> None:
+        self._fake = fake
+        self._seconds = seconds
+        self.taken = 0
+        self.given_back = 0
+        self.statuses: list[int | None] = []
+
+    def acquire(self, kind: str, *, is_ready: Callable[[], bool]) -> SlowLimiter | None:
+        self._fake.now += self._seconds
+        return self.try_acquire(kind) if is_ready() else None
+
+    def try_acquire(self, kind: str) -> SlowLimiter:
+        assert kind
+        self.taken += 1
+        return self
+
+    has_lapsed = False
+
+    def answered(self, status: int | None) -> None:
+        self.statuses.append(status)
+
+    def give_back(self) -> None:
+        self.given_back += 1

@@ -18,6 +18,7 @@ from tests.api.helpers import (
     Connect,
     FakeTime,
     Serve,
+    SlowLimiter,
     failure,
     in_threads,
     issue_tokens,
@@ -155,3 +156,70 @@ def test_a_wrong_token_address_is_told(serve: Serve, connect: Connect) -> None:
     page = connect(serve(server.PAGE), **CREDENTIALS)
     message = failure(errors.ProtocolError, lambda: page.post_batch(BODY, size=1))
     assert "POST /token with 200 OK and a body of type 'text/html'" in message
+
+
+# --- Lives of tokens
+
+
+def test_a_token_is_renewed_a_minute_before_it_ends(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(issue_tokens(lifetime=7200))
+    client = connect(crm, **CREDENTIALS)
+    asked = fake.now
+    renewed = []
+    for moment in (0, 7139, 7141, 7141 + 7139, 7141 + 7141):
+        fake.now = asked + moment
+        client.post_batch(BODY, size=1)
+        renewed.append(len(token_requests(crm)))
+    assert renewed == [1, 1, 2, 2, 3]
+
+
+def test_a_tokens_life_begins_when_it_is_asked_for(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """A slow token endpoint may have counted from the beginning of the exchange."""
+    issue = issue_tokens(lifetime=7200)
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/token":
+            fake.now += 50
+        return issue(request)
+
+    crm = serve(answer)
+    client = connect(crm, **CREDENTIALS)
+    asked = fake.now
+    client.post_batch(BODY, size=1)
+    fake.now = asked + 7141
+    client.post_batch(BODY, size=1)
+    assert len(token_requests(crm)) == 2
+
+
+@pytest.mark.parametrize("takes", [0.0, 30.0, 90.0])
+def test_a_token_that_has_ended_on_arrival_makes_no_loop(
+    takes: float, serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """However slow the token endpoint and the permits are, a request costs a few renewals."""
+    issue = issue_tokens(lifetime=1)
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/token":
+            fake.now += takes
+        return issue(request)
+
+    crm = serve(answer)
+    client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=20), **CREDENTIALS)
+    for _ in range(3):
+        assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert len(token_requests(crm)) <= 3 * 5
+
+
+def test_a_token_is_renewed_five_times_at_most(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """Tokens that had to wait for a permit may have ended meanwhile, but not for ever."""
+    crm = serve(issue_tokens(is_good=lambda _: False))
+    client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=2), **CREDENTIALS)
+    message = failure(errors.AuthError, lambda: client.post_batch(BODY, size=1))
+    assert "after 5 renewals" in message
+    assert len(token_requests(crm)) == 6

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import socket
 import threading
 import time
+import typing as t
 
 import pytest
 
@@ -12,17 +15,25 @@ from target_mainbrainer import errors
 from target_mainbrainer.api import http
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.api.responses import Accepted
+from tests import broken_server as server
 from tests.api.helpers import (
     BODY,
+    CREDENTIALS,
     ECHO,
     NOON,
     Connect,
     FakeTime,
     Serve,
+    SlowLimiter,
     failure,
     in_http,
+    in_threads,
+    issue_tokens,
 )
-from tests.broken_server import OK, Reply, reply, script
+from tests.broken_server import OK, Reply, Request, reply, script
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_an_endless_answer_does_not_eat_the_memory(
@@ -131,3 +142,118 @@ def test_a_503_that_says_when_is_not_asked_earlier(
 ) -> None:
     connect(serve(script(reply(503, headers={"Retry-After": "30"})))).post_batch(BODY, size=1)
     assert 30 <= sum(fake.waits) <= 32
+
+
+# --- Time and tries
+
+
+def slowly(fake: FakeTime, seconds: float, answer: Reply) -> Callable[[Request], Reply]:
+    """Answer after a time by the client's clock, which moves during requests, too."""
+
+    def wait(_: Request) -> Reply:
+        fake.now += seconds
+        return answer
+
+    return wait
+
+
+def test_time_spent_in_requests_counts(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    """`retry_max_seconds` is a promise about time, not about pauses."""
+    crm = serve(slowly(fake, 40, reply(503)))
+    client = connect(crm, retry_max_seconds=100)
+    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert len(crm.requests) == 3
+    assert "was given up after 3 tries in 12" in message
+
+
+def test_a_wait_for_permits_is_no_failure(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    rate_limiter = SlowLimiter(fake, seconds=500)
+    crm = serve(script(reply(503), reply(503)))
+    client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=100)
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert len(crm.requests) == 3
+
+
+def test_every_permit_is_answered_or_given_back(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """A token that has to be renewed first gives the permit back that was waited for."""
+    rate_limiter = SlowLimiter(fake, seconds=40)
+    crm = serve(issue_tokens(lifetime=50))
+    client = connect(crm, rate_limiter=rate_limiter, **CREDENTIALS)
+    for _ in range(5):
+        client.post_batch(BODY, size=1)
+    assert rate_limiter.given_back
+    assert len(crm.requests) == len(rate_limiter.statuses)
+    assert rate_limiter.taken == len(rate_limiter.statuses) + rate_limiter.given_back
+    assert set(rate_limiter.statuses) == {200, 202}
+
+
+def test_a_permit_whose_connection_fails_is_answered_too(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    rate_limiter = SlowLimiter(fake, seconds=0)
+    connect(serve(script(server.RESET)), rate_limiter=rate_limiter).post_batch(BODY, size=1)
+    assert rate_limiter.statuses == [None, 202]
+
+
+def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
+    serve: Serve, connect: Connect, fake: FakeTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    crm = serve(script(*[reply(503)] * 3, after=OK))
+    connect(crm).post_batch(BODY, size=1)
+    told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
+    assert told == [logging.DEBUG, logging.WARNING, logging.DEBUG]
+    caplog.clear()
+    fake.now += 60
+    crm.answer = reply_always(503)
+    client = connect(crm, retry_max_seconds=8)
+    in_threads(10, lambda: client.post_batch(BODY, size=1))
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) in range(1, 10)
+
+
+def reply_always(status: int) -> Callable[[Request], Reply]:
+    return script(after=reply(status))
+
+
+# --- The check
+
+
+@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
+def test_the_check_tells_an_unknown_host_at_once(
+    credentials: dict[str, str],
+    serve: Serve,
+    connect: Connect,
+    fake: FakeTime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "made up")
+
+    client = connect(serve(OK), api_url="https://crm.example.com", **credentials)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    message = failure(errors.UnreachableError, client.check)
+    assert message.startswith("The connection to crm.example.com failed on ")
+    assert "the host's name cannot be resolved. Check 'api_url'" in message
+    assert not fake.waits
+
+
+@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
+def test_the_check_tells_a_refused_connection_at_once(
+    credentials: dict[str, str], serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(OK)
+    crm.__exit__()
+    message = failure(errors.UnreachableError, connect(crm, **credentials).check)
+    assert "refused. Check 'api_url'" in message
+    assert not fake.waits
+
+
+def test_the_check_gives_up_on_a_token_endpoint_as_well(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    began = fake.now
+    failure(errors.TransientError, connect(serve(reply(503)), **CREDENTIALS).check)
+    assert fake.now <= began + 31
