@@ -1,6 +1,6 @@
 """`python -m target_mainbrainer` is the command `target-mainbrainer`."""
 
-from target_mainbrainer.target import TargetMainBrainer
+from target_mainbrainer.cli import main
 
 if __name__ == "__main__":
-    TargetMainBrainer.cli()
+    main()

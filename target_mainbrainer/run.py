@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import logging
 import os
 import threading
@@ -21,8 +21,12 @@ from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
+from target_mainbrainer.reporting.record_labels import RecordLabels
+from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.rejects_file import RejectsFile
+from target_mainbrainer.reporting.report_file import write_report
 from target_mainbrainer.reporting.source_stream import SourceStream
+from target_mainbrainer.reporting.summary import Summary
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -40,23 +44,26 @@ class Run:
         self.settings = settings
         self.state_tracker = StateTracker()
         self.report = RunReport()
-        self.rejects = RejectsFile(
-            settings.rejects_path,
-            allowed=settings.rejects_allowed,
-            settle=self.state_tracker.settle,
-        )
-        self._started = time.monotonic()
         self._is_over = False
+        rejects_file = None
+        if settings.rejects_path:
+            rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
+        self.rejects = Rejections(
+            rejects_file,
+            allowed=settings.rejects_allowed,
+            allowed_percent=settings.max_rejects_percent,
+            settle=self.state_tracker.settle_counted,
+        )
         self._sandbox = (
             local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
         )
         stop = threading.Event()
-        self._rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
+        rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
             token=self._sandbox.token if self._sandbox else None,
-            rate_limiter=self._rate_limiter,
+            rate_limiter=rate_limiter,
             stop=stop,
         )
         self._status_poller = None
@@ -65,12 +72,19 @@ class Run:
             self._status_poller = StatusPoller(
                 partial(self._client.batch_status, wait=is_required),
                 # While sending needs the whole budget, questions wait, unless STATE waits too.
-                lambda: is_required or self._rate_limiter.can_spare,
+                lambda: is_required or rate_limiter.can_spare,
                 is_required=is_required,
                 state_tracker=self.state_tracker,
                 clock=time.monotonic,
                 askers=settings.max_concurrent_requests,
             )
+        self._summary = Summary(
+            settings,
+            self.report,
+            self.rejects,
+            effort=self._client.stats,
+            rate_limiter=rate_limiter,
+        )
         self.delivery = Delivery(
             settings,
             self._client,
@@ -81,7 +95,7 @@ class Run:
             stop=stop,
             make_durable=self._make_durable,
             write_state=write_state,
-            write_progress=self._log_progress,
+            write_progress=self._summary.log_progress,
             clock=time.monotonic,
         )
         self.buffers = OpenBuffers(self.delivery.submit)
@@ -94,8 +108,9 @@ class Run:
         sensitive_columns: Collection[str],
     ) -> SourceStream:
         """Return a stream as its last SCHEMA message announces it."""
-        report = self.report.stream(stream)
-        return SourceStream(stream, schema_line, key_properties, sensitive_columns, report)
+        code = self.settings.default_country_code
+        labels = RecordLabels(key_properties, sensitive_columns, code)
+        return SourceStream(stream, schema_line, labels, self.report.stream(stream))
 
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
@@ -127,12 +142,11 @@ class Run:
 
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
-        if self.rejects.is_too_many:
-            yield self.rejects.too_many
+        yield from self.rejects.problems(self.report.streams)
         if self._status_poller is not None and self._status_poller.is_required:
             yield from self._status_poller.problems()
         for name, stream in self.report.streams.items():
-            if stream.read != stream.accounted_for:
+            if stream.undelivered:
                 yield (
                     f"The counts of stream '{name}' do not add up: {stream.read:,} records read, "
                     f"{stream.accounted_for:,} accounted for. This is a fault of this target; "
@@ -149,40 +163,11 @@ class Run:
                     part.close()
             except Exception as error:  # noqa: BLE001 - the others are still to be closed
                 problems += explain(error)
-        for line in (
-            *self.rejects.describe(),
-            *self._dropped(),
-            *self._ignored_properties(),
-            *self._unconfirmed(),
-        ):
-            logger.warning("%s", line)
-        if self.rejects.count and not self.rejects.path:
-            logger.warning(
-                "The rejected records are kept nowhere, so STATE stays before the first of them. "
-                "Set 'rejects_path' to set such records aside and go on."
-            )
-        for line in self.report.table():
-            logger.info("%s", line)
-        logger.info("%s", self._effort())
+        self._summary.log(self._unconfirmed())
         if self.settings.report_path:
-            _write_json(Path(self.settings.report_path), self.as_dict())
+            open_states = {"states_held_back": self.state_tracker.open_states}
+            write_report(self.settings.report_path, self._summary.as_dict() | open_states)
         return problems
-
-    def _dropped(self) -> Iterator[str]:
-        for name, stream in self.report.streams.items():
-            for rejection, count in stream.dropped.most_common():
-                yield (
-                    f"Left out {count:,} identifiers of stream '{name}' and kept the contacts, "
-                    f"{rejection.code}: {rejection.reason}"
-                )
-
-    def _ignored_properties(self) -> Iterator[str]:
-        for name, stream in self.report.streams.items():
-            for ignored, batches in stream.ignored_properties.most_common():
-                yield (
-                    f"MainBrainer named property '{ignored}' of stream '{name}' as invalid in "
-                    f"{batches:,} batches and ignored it. Check its name or id in 'field_map'."
-                )
 
     def _unconfirmed(self) -> Iterator[str]:
         """Say what MainBrainer made of accepted batches, where that does not fail the run."""
@@ -192,44 +177,6 @@ class Run:
                     f"{finding} The run counts it as accepted all the same, because "
                     f"'confirm_batches' is '{self.settings.confirm_batches}'."
                 )
-
-    @property
-    def _seconds(self) -> float:
-        return max(time.monotonic() - self._started, 0.001)
-
-    def _log_progress(self) -> None:
-        accepted = self.report.total("accepted")
-        share = f"{self._rate_limiter.share_used:.0%} of the plan's requests used in the last 10 s"
-        logger.info(
-            "%s accepted, %s rejected, %.0f contacts a second, %s.",
-            f"{accepted:,}",
-            f"{self.rejects.count:,}",
-            accepted / self._seconds,
-            share if self.settings.plan else "pacing is off",
-        )
-
-    def _effort(self) -> str:
-        stats = self._client.stats
-        seconds = self._seconds
-        return (
-            f"{stats.requests:,} requests, {stats.retries:,} retries, "
-            f"{self._rate_limiter.waited_seconds:.0f} s waited for the limits, "
-            f"{seconds:.1f} s in all, "
-            f"{self.report.total('accepted') / seconds:,.0f} contacts a second."
-        )
-
-    def as_dict(self) -> dict[str, t.Any]:
-        """Return the summary for the report file."""
-        stats = self._client.stats
-        return {
-            "streams": {name: stream.as_dict() for name, stream in self.report.streams.items()},
-            "requests": stats.requests,
-            "retries": stats.retries,
-            "seconds": round(self._seconds, 3),
-            "seconds_waited_for_limits": round(self._rate_limiter.waited_seconds, 3),
-            "contacts_per_second": round(self.report.total("accepted") / self._seconds, 1),
-            "states_held_back": self.state_tracker.open_states,
-        }
 
 
 def check(settings: Settings) -> list[str]:
@@ -259,13 +206,3 @@ def check(settings: Settings) -> list[str]:
     with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
         found.append(client.check())
     return found
-
-
-def _write_json(path: Path, content: dict[str, t.Any]) -> None:
-    """Write a file whole or not at all."""
-    try:
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
-        beside.replace(path)
-    except OSError as error:
-        logger.warning("The report '%s' cannot be written (%s).", path, error.strerror)

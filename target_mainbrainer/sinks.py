@@ -104,14 +104,14 @@ class ContactsSink(BatchSink):
             case Contact():
                 self._buffer(outcome, source_record)
             case Rejection():
-                self._run.rejects.add(self._source, [source_record], outcome)
+                self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
             case Omitted.DELETED:
                 self._report.omitted += 1
                 self._run.state_tracker.settle([source_record])
 
     def reject(self, rejection: Rejection) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
-        self._run.rejects.add(self._source, [self._count()], rejection)
+        self._run.rejects.add(self._source, [self._count()], rejection, is_ours=True)
 
     def _count(self) -> SourceRecord:
         self._report.read += 1

@@ -1,4 +1,4 @@
-"""`TargetMainBrainer`: the Singer side of the target: settings, messages, STATE and signals.
+"""`TargetMainBrainer`: Singer messages, STATE and signals.
 
 What is overridden of the SDK, and why:
 
@@ -14,7 +14,6 @@ What is overridden of the SDK, and why:
   lose contacts; and a new schema must not overtake the contacts that the old one has mapped.
 - `_process_activate_version_message`: there are no versions of contacts to activate.
 - `_write_state_message`: a closed standard output is an error that says what it means for STATE.
-- `invoke`, `cb_config`: a mistake of the user's ends in a sentence, not in a traceback.
 
 What the sinks override (`sinks.py`) is `BatchSink`'s own interface, but for `get_validator`; the
 reader (`singer/reader.py`) replaces `process_lines`.
@@ -26,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import gc
 import json
 import os
 import signal
@@ -35,27 +33,19 @@ import typing as t
 from functools import cached_property
 from pathlib import Path
 
-import click
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities
-from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer import run
 from target_mainbrainer.config.checks import check_config, check_environment
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.errors import (
-    DeliveryError,
-    InterruptedRunError,
-    SettingsError,
-)
+from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
-from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.privacy.log_filters import quiet_loggers, quiet_threads
+from target_mainbrainer.privacy.log_filters import quiet_loggers
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.messages import batch_message, require, schema_message
@@ -73,12 +63,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.singer.messages import Message, SchemaMessage
     from target_mainbrainer.singer.source_record import State
 
-_GARBAGE_THRESHOLD = 50_000
-"""New objects that make Python look for circular garbage, of which a run leaves next to none.
-
-Python's own 700 make it look through all the contacts that wait, again and again: a third of the
-time of a run.
-"""
+_OWN_REJECTS = (
+    "The input is the rejects file itself ('rejects_path'), so what is rejected again would come "
+    "back for ever. Rename the file, then load it."
+)
 
 
 class TargetMainBrainer(Target):
@@ -101,7 +89,6 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems) from None
         quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
-        self.settings = Settings.from_config(self.config)
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
         self._announced: dict[str, SchemaMessage] = {}
@@ -162,6 +149,8 @@ class TargetMainBrainer(Target):
             raise _not_announced(message_dict) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
+        if self.current_run.rejects.comes_back(self.reader.line):
+            raise SettingsError([_OWN_REJECTS])
         for stream_map, sink in stream_targets:
             changed = record if stream_map is None else mapped(stream_map, record)
             if isinstance(changed, Rejection):
@@ -211,9 +200,7 @@ class TargetMainBrainer(Target):
             TargetMainBrainerError: Not every contact is in, and why.
         """
         if self._is_rejects_file(file_input or sys.stdin):
-            raise SettingsError(
-                ["The input is the rejects file itself ('rejects_path'). Rename it, then load it."]
-            )
+            raise SettingsError([_OWN_REJECTS])
         try:
             self.listen(file_input)
         except BaseException as error:
@@ -271,7 +258,7 @@ class TargetMainBrainer(Target):
         if "current_run" in self.__dict__:
             self.current_run.delivery.interrupt(self._interruption)
 
-    # Settings and the command line
+    # Settings
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
@@ -282,66 +269,9 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems)
         if not problems:
             self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
-            super()._validate_config(raise_errors=raise_errors)  # fills in the defaults
+            self.settings = Settings.from_config(self._config)
+            super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
-
-    @classmethod
-    @override
-    def invoke(  # type: ignore[override] # as the SDK's own targets do
-        cls,
-        *,
-        about: bool = False,
-        about_format: str | None = None,
-        config: _ConfigInput | None = None,
-        file_input: t.IO[str] | None = None,
-        check: bool = False,
-    ) -> None:
-        """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
-        super(Target, cls).invoke(about=about, about_format=about_format)
-        quiet_threads()
-        cls.print_version(print_fn=cls.logger.info)
-        given = config or _ConfigInput()
-        gc.set_threshold(_GARBAGE_THRESHOLD)
-        try:
-            target = cls(config=given.config, parse_env_config=given.parse_env)
-            if check:
-                for sentence in run.check(target.settings):
-                    click.echo(sentence)
-            else:
-                target.run(file_input)
-        except Exception as error:  # noqa: BLE001 - every end is explained
-            for sentence in explain(error):
-                cls.logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
-            sys.exit(1)
-
-    @classmethod
-    @override
-    def get_singer_command(cls) -> click.Command:
-        """Return the command, with a check before the night."""
-        command = super().get_singer_command()
-        command.params.append(
-            click.Option(
-                ["--check"],
-                is_flag=True,
-                help="Say whether the settings and the credentials work; no contact is sent.",
-            )
-        )
-        return command
-
-    @classmethod
-    @override
-    def cb_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
-    ) -> _ConfigInput:
-        """Read the configuration files."""
-        try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError) as error:
-            reason = "it is not a JSON object"
-            if isinstance(error, OSError):  # the SDK's own, for a missing file, has no strerror
-                reason = error.strerror or "there is no such file"
-            msg = f"The configuration cannot be read: {reason}."
-            raise click.BadParameter(msg, ctx, param) from None
 
 
 def _not_announced(message: Message) -> Exception:

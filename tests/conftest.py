@@ -10,10 +10,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from singer_sdk.plugin_base import _ConfigInput
 
 import mainbrainer_sandbox as sandbox
-from target_mainbrainer.target import TargetMainBrainer
+from target_mainbrainer import cli
 from tests.messages import Ended
 
 if t.TYPE_CHECKING:
@@ -86,8 +85,8 @@ def run_target(
         capsys.readouterr()
         code = 0
         try:
-            TargetMainBrainer.invoke(
-                config=_ConfigInput(config=config),
+            cli.invoke(
+                config=cli.Configuration(config),
                 file_input=io.StringIO("".join(f"{line}\n" for line in lines)),
             )
         except SystemExit as ended:

@@ -8,7 +8,7 @@ import typing as t
 import pytest
 from click.testing import CliRunner
 
-from target_mainbrainer.target import TargetMainBrainer
+from target_mainbrainer import cli
 from tests.messages import schema
 
 if t.TYPE_CHECKING:
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 def invoke(tmp_path: Path, config: Record | str, *arguments: str) -> Result:
     path = tmp_path / "config.json"
     path.write_text(config if isinstance(config, str) else json.dumps(config))
-    command = TargetMainBrainer.get_singer_command()
+    command = cli.command()
     return CliRunner().invoke(command, ["--config", str(path), *arguments])
 
 
@@ -76,7 +76,7 @@ def test_check_of_a_sandbox_needs_no_account(tmp_path: Path) -> None:
     ],
 )
 def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
-    result = CliRunner().invoke(TargetMainBrainer.get_singer_command(), arguments)
+    result = CliRunner().invoke(cli.command(), arguments)
     assert result.exit_code == 0
     assert expected in result.output
 
@@ -84,7 +84,7 @@ def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> N
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        pytest.param("{", "cannot be read: it is not a JSON object.", id="no JSON"),
+        pytest.param("{", "cannot be read: it is not JSON.", id="no JSON"),
         pytest.param('["api_url"]', "cannot be read: it is not a JSON object.", id="a list"),
     ],
 )
@@ -98,10 +98,10 @@ def test_a_broken_configuration_is_said_in_a_sentence(
 
 
 def test_a_missing_configuration_is_said_in_a_sentence(tmp_path: Path) -> None:
-    command = TargetMainBrainer.get_singer_command()
-    result = CliRunner().invoke(command, ["--config", str(tmp_path / "missing.json")])
+    path = tmp_path / "missing.json"
+    result = CliRunner().invoke(cli.command(), ["--config", str(path)])
     assert result.exit_code == 2
-    assert "The configuration cannot be read: there is no such file." in result.output
+    assert f"The configuration '{path}' cannot be read: there is no such file." in result.output
 
 
 def test_a_file_that_is_no_sandbox_is_said_to_be_none(
@@ -131,7 +131,7 @@ def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
 ) -> None:
     monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
     monkeypatch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
-    command = TargetMainBrainer.get_singer_command()
+    command = cli.command()
     assert CliRunner().invoke(command, ["--config", "ENV"]).exit_code == 1
     errors = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
     assert errors == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
@@ -145,12 +145,11 @@ def test_a_sandbox_in_no_folder_is_said_in_a_sentence(
     ended = run_target(schema(), **settings)
     assert ended.code == 1
     assert (
-        ended.error
-        == f"Setting 'sandbox_path': '{path}' cannot be used (No such file or directory)."
+        ended.error == f"Setting 'sandbox_path': {path} cannot be made (No such file or directory)."
     )
 
 
 def test_a_stream_map_that_cannot_be_read_is_said_in_a_sentence(run_target: RunTarget) -> None:
     ended = run_target(schema(), stream_maps={"people": {"email": "foo("}})
     assert ended.code == 1
-    assert ended.error.startswith("Setting 'stream_maps' cannot be applied. ")
+    assert ended.error.startswith("Setting 'stream_maps.people.email' is no expression")

@@ -99,8 +99,6 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
         (Target, "_write_state_message", "self state"),
         (Target, "_handle_termination", "self signum frame"),
         (Target, "process_endofpipe", "self"),
-        (Target, "invoke", "about about_format config file_input"),
-        (PluginBase, "cb_config", "ctx param value"),
         (BatchSink, "__init__", "self target stream_name schema key_properties"),
         (BatchSink, "get_validator", "self"),
         (BatchSink, "process_record", "self record context"),

@@ -67,7 +67,9 @@ class MissingKeyIsOneRejection(TargetRecordMissingKeyProperty):
         except MissingKeyPropertiesError:
             pytest.fail("one record has ended the run")
         runs = [made.current_run for made in SandboxedTarget.made if "current_run" in made.__dict__]
-        rejected = [s.rejected["missing_key"] for run in runs for s in run.report.streams.values()]
+        rejected = [
+            s.rejected_by_code["missing_key"] for run in runs for s in run.report.streams.values()
+        ]
         assert sum(rejected) == 1
 
 

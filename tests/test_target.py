@@ -125,7 +125,7 @@ def test_dropped_identifiers_are_counted_and_said(
         report_path=str(report),
     )
     assert ended.code == 0
-    assert "Left out 1 identifiers of stream 'people' and kept the contacts" in ended.log
+    assert "Left out 1 identifier of stream 'people' and kept the contacts" in ended.log
     counts = json.loads(report.read_text())["streams"]["people"]
     assert (counts["accepted"], sum(counts["dropped_by_code"].values())) == (2, 1)
     assert len(crm.contacts()) == 2

@@ -23,19 +23,14 @@ if t.TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "TARGET_MAINBRAINER_"
 
 
-def check_config(
-    config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any], builtin: bool = False
-) -> Iterator[str]:
+def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
     """Say in plain sentences what is wrong with a configuration; no value is ever repeated.
 
     Args:
-        config: The configuration as given, or with its defaults filled in.
-        schema: The JSON schema to hold it to: `SETTINGS`, or that and the SDK's own settings.
-        builtin: Let settings pass that are not in the schema: the SDK's own, checked before.
+        config: The configuration as given, without its defaults.
+        schema: The JSON schema to hold it to: `SETTINGS`, and the SDK's own settings.
     """
     given = {name: value for name, value in config.items() if value not in ("", None)}
-    if builtin:
-        given = {name: value for name, value in given.items() if name in schema["properties"]}
     # Looked at first: the SDK's schema of this setting is none that can be asked about it.
     if maps := list(stream_map_problems(config.get("stream_maps"))):
         yield from maps

@@ -20,6 +20,10 @@ InvalidIdentifiers = t.Literal["reject", "drop"]
 NullValues = t.Literal["omit", "clear"]
 DeletedRecords = t.Literal["skip", "opt_out"]
 WriteMode = t.Literal["batch", "single"]
+UnchangedContacts = t.Literal["skip", "send"]
+IdentityChanges = t.Literal["follow", "create"]
+UnchangedOptIn = t.Literal["send", "omit"]
+MissingRecords = t.Literal["ignore", "opt_out"]
 ConfirmBatches = t.Literal["none", "report", "require"]
 FieldMap: t.TypeAlias = "Mapping[str, str | Mapping[str, str] | None]"
 

@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.delivery.status_polling import StatusPoller
-    from target_mainbrainer.reporting.rejects_file import RejectsFile
+    from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.singer.source_record import State
 
 GRACE_SECONDS = 30.0
@@ -63,7 +63,7 @@ class Delivery:
         client: MainBrainerClient,
         *,
         state_tracker: StateTracker,
-        rejects: RejectsFile,
+        rejects: Rejections,
         status_poller: StatusPoller | None,
         max_in_flight: Callable[[], int],
         stop: threading.Event,

@@ -15,7 +15,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.delivery.status_polling import StatusPoller
-    from target_mainbrainer.reporting.rejects_file import RejectsFile
+    from target_mainbrainer.reporting.rejections import Rejections
 
 UNKNOWN_CONTACT_ID = Rejection(
     "unknown_contact_id",
@@ -36,7 +36,7 @@ class Outcomes:
         self,
         *,
         state_tracker: StateTracker,
-        rejects: RejectsFile,
+        rejects: Rejections,
         status_poller: StatusPoller | None,
     ) -> None:
         self._state_tracker = state_tracker

@@ -1,10 +1,10 @@
-"""What became of every record: counts per stream, the progress line, and the morning's summary."""
+"""What is counted: each count declared once, with the words that the table and the docs use."""
 
 from __future__ import annotations
 
 import typing as t
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,48 +12,78 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.rejection import Rejection
 
 
+class Count(t.NamedTuple):
+    """One number of the summary.
+
+    Attributes:
+        name: What it is called in the table and in the report file.
+        meaning: What it counts, as the docs say it.
+        is_outcome: Every record read ends as exactly one of these.
+    """
+
+    name: str
+    meaning: str
+    is_outcome: bool = False
+
+
+def _count(meaning: str, *, is_outcome: bool = False) -> t.Any:  # noqa: ANN401 - a field
+    return field(default=0, metadata={"count": (meaning, is_outcome)})
+
+
+def _outcome(meaning: str) -> t.Any:  # noqa: ANN401 - a field
+    return _count(meaning, is_outcome=True)
+
+
 @dataclass
 class StreamReport:
     """Counts of one stream. Only the reader adds to `read` and `omitted`, senders to the rest.
 
     Attributes:
-        read: Records read.
-        accepted: Records taken by the CRM.
-        merged: Records that went into a contact together with a later one, and were accepted.
-        omitted: Records deleted in the source and skipped.
-        rejected: Records refused by us or by the API, by code.
-        inserted: Contacts inserted, as the CRM reported; likewise `updated` and `skipped`.
-        failed: Contacts in batches that the CRM says have failed.
-        unconfirmed: Contacts in batches of which the CRM did not say in time what became of them.
-        unreadable: Contacts in batches whose status could not be read.
-        untracked: Contacts accepted without a batch id, or one by one: nothing to ask for.
+        rejected_by_code: Records refused by us or by the API, by code.
         dropped: Identifiers left out of contacts that were kept (`invalid_identifiers: drop`), by
             what was wrong with them.
         ignored_properties: Batches in which the CRM named a property as invalid, by property.
     """
 
-    read: int = 0
-    accepted: int = 0
-    merged: int = 0
-    omitted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    inserted: int = 0
-    updated: int = 0
-    skipped: int = 0
-    failed: int = 0
-    unconfirmed: int = 0
-    unreadable: int = 0
-    untracked: int = 0
+    read: int = _count("records read")
+    accepted: int = _outcome("records that MainBrainer has taken, each as a contact of its own")
+    merged: int = _outcome(
+        "records that went into one contact together with a later one, and were accepted"
+    )
+    unchanged: int = _outcome("records not sent, because the ledger says they are in as they are")
+    omitted: int = _outcome("records deleted in the source and skipped ('deleted_records')")
+    rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
+    inserted: int = _count("contacts that MainBrainer says it has inserted")
+    updated: int = _count("contacts that MainBrainer says it has updated")
+    skipped: int = _count("contacts that MainBrainer says it has skipped")
+    failed: int = _count("contacts in batches that MainBrainer says have failed")
+    unconfirmed: int = _count(
+        "contacts in batches of which MainBrainer did not say in time what became of them"
+    )
+    unreadable: int = _count("contacts in batches whose status could not be read")
+    untracked: int = _count("contacts accepted without a batch id: there is nothing to ask for")
+    rejected_by_code: Counter[str] = field(default_factory=Counter)
     dropped: Counter[Rejection] = field(default_factory=Counter)
     ignored_properties: Counter[str] = field(default_factory=Counter)
 
     @property
+    def rejected(self) -> int:
+        """Records refused by us or by the API."""
+        return self.rejected_by_code.total()
+
+    @property
     def accounted_for(self) -> int:
         """Records that have an outcome."""
-        return self.accepted + self.merged + self.omitted + self.rejected.total()
+        return sum(getattr(self, count.name) for count in COUNTS if count.is_outcome)
 
+    @property
+    def undelivered(self) -> int:
+        """Records without an outcome."""
+        return self.read - self.accounted_for
+
+    @property
     def dropped_by_code(self) -> Counter[str]:
-        """Count dropped identifiers by the code of what was wrong with them."""
+        """Dropped identifiers by the code of what was wrong with them."""
         counts: Counter[str] = Counter()
         for rejection, count in self.dropped.items():
             counts[rejection.code] += count
@@ -61,35 +91,40 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""
-        return {
-            "read": self.read,
-            "accepted": self.accepted,
-            "merged": self.merged,
-            "omitted": self.omitted,
-            "rejected": self.rejected.total(),
-            "rejected_by_code": dict(self.rejected),
-            "undelivered": self.read - self.accounted_for,
-            "inserted": self.inserted,
-            "updated": self.updated,
-            "skipped": self.skipped,
-            "failed": self.failed,
-            "unconfirmed": self.unconfirmed,
-            "unreadable": self.unreadable,
-            "untracked": self.untracked,
-            "dropped_by_code": dict(self.dropped_by_code()),
-            "ignored_properties": dict(self.ignored_properties),
+        return {count.name: getattr(self, count.name) for count in COUNTS} | {
+            name: dict(getattr(self, name)) for name in DETAILS
         }
 
 
-_COLUMNS = (
-    *("read", "accepted", "merged", "omitted", "rejected", "undelivered"),
-    *("inserted", "updated", "skipped", "failed", "unconfirmed"),
-)
-"""What the summary's table shows of the counts: ours, then the CRM's."""
+def _counts() -> Iterator[Count]:
+    for one in fields(StreamReport):
+        if "count" in one.metadata:
+            meaning, is_outcome = one.metadata["count"]
+            yield Count(one.name, meaning, is_outcome=is_outcome)
+        if one.name == "rejected_before_sending":
+            yield Count("undelivered", "records read and not sent, because the run ended before")
+        if one.name == "omitted":  # the last outcome that is a field
+            yield Count(
+                "rejected", "records refused, by the target or by MainBrainer", is_outcome=True
+            )
+
+
+COUNTS: t.Final = tuple(_counts())
+"""Every number, in the order of the table and the report file: ours, then the CRM's."""
+
+DETAILS: t.Final = {
+    "rejected_by_code": "`rejected` by reason",
+    "dropped_by_code": "identifiers left out of contacts that were kept "
+    "('invalid_identifiers: drop'), by reason",
+    "ignored_properties": "batches in which MainBrainer named a property as invalid, by property",
+}
+"""What the report file alone holds of each stream, with its meaning."""
+
+ALWAYS_SHOWN: t.Final = ("read", "accepted", "merged", "rejected", "undelivered")
 
 
 class RunReport:
-    """The counts of all streams, and what was spent on them."""
+    """The counts of all streams."""
 
     def __init__(self) -> None:
         self.streams: dict[str, StreamReport] = {}
@@ -100,16 +135,19 @@ class RunReport:
 
     def total(self, count: str) -> int:
         """Add up one count over all streams."""
-        if count == "rejected":
-            return sum(stream.rejected.total() for stream in self.streams.values())
         return sum(getattr(stream, count) for stream in self.streams.values())
 
     def table(self) -> Iterator[str]:
-        """Yield the summary as lines of a table: a row for each stream, a column for each count."""
-        rows = [["stream", *_COLUMNS]]
+        """Yield the summary as lines of a table: a row for each stream, a column for each count.
+
+        Counts that are 0 in every stream are left out, but for those that always matter.
+        """
+        columns = [
+            count.name for count in COUNTS if count.name in ALWAYS_SHOWN or self.total(count.name)
+        ]
+        rows = [["stream", *columns]]
         for name, stream in self.streams.items():
-            counts = stream.as_dict()
-            rows.append([name, *(f"{counts[column]:,}" for column in _COLUMNS)])
+            rows.append([name, *(f"{getattr(stream, column):,}" for column in columns)])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for row in rows:
             cells = [row[0].ljust(widths[0])]

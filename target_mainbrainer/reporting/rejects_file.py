@@ -1,13 +1,19 @@
-"""Rejected records: on file as a Singer stream that can be loaded again, and in the log by groups.
+"""The rejects file: a Singer stream of rejected records that can be corrected and loaded again.
 
-The file holds personal data, so it is made readable for its owner only; the log holds none.
+It holds personal data, so only its owner can read it. One run at a time appends to it, whole lines
+in one write each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import logging
 import os
-import threading
+import secrets
+import stat
+import time
 import typing as t
 from pathlib import Path
 
@@ -17,159 +23,139 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.singer.decoding import decode_json
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Iterable, Mapping
 
-    from target_mainbrainer.contacts.rejection import Rejection
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord
 
-    Settle: t.TypeAlias = "Callable[[Iterable[SourceRecord]], None]"
+STARTED_AT = "{started_at}"
+"""What stands for the start of the run in `rejects_path`."""
 
-KEYS_SHOWN = 5
-GROUPS_KEPT = 100
-"""Different reasons told apart in the log; servers may word each refusal differently."""
+LOCK_WAIT_SECONDS = 10.0
+"""How long to wait for another run that is about to end; longer would look like a hanging run."""
+
+_LOCK_PAUSE_SECONDS = 0.1
+_READ_BYTES = 1 << 16
+
+logger = logging.getLogger("target-mainbrainer")
 
 
-class Group:
-    """Rejections of one stream with the same code and reason."""
+def path_for(template: str, started_at: dt.datetime) -> Path:
+    """Return the path of a run's rejects file.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.names: list[str] = []
+    >>> import datetime as dt
+    >>> path_for("rejects-{started_at}.singer", dt.datetime(2026, 1, 31, 3, 0, 0, 12000, dt.UTC))
+    PosixPath('rejects-20260131T030000.012Z.singer')
+    """
+    stamp = f"{started_at:%Y%m%dT%H%M%S}.{started_at.microsecond // 1000:03d}Z"
+    return Path(template.replace(STARTED_AT, stamp))
 
 
 class RejectsFile:
-    """Counts rejected records, and keeps them if there is a file to keep them in.
+    """Appends rejected records to a file, each stream's SCHEMA message before them.
 
-    A record on file is settled once `sync` has flushed it to the disk. Without a file it is never
-    settled, so that STATE stays before it.
+    After a failed write nothing more is written and `sync` fails, too: of what the system has
+    failed to write once, it may later say that it is written.
+
+    Args:
+        template: Its path; `{started_at}` in it makes it the file of this run alone, which is
+            removed at the end if nothing was rejected.
+        started_at: When the run started.
+
+    Attributes:
+        path: Where it is.
+        mark: What every line written by this run holds, and no line of another run.
+
+    Raises:
+        SettingsError: The file cannot be used, or another run is using it.
     """
 
-    def __init__(self, path: str | None, *, allowed: int | None, settle: Settle) -> None:
-        self._allowed = allowed
-        self._settle = settle
-        self._lock = threading.Lock()
+    def __init__(self, template: str, started_at: dt.datetime) -> None:
+        self.path = path = path_for(template, started_at)
+        self._is_of_this_run = STARTED_AT in template
+        run = secrets.token_hex(4)
+        self.mark = b'"run":"%s"' % run.encode()
+        self._run = run
         self._schemas: dict[str, bytes] = {}
-        self._unsynced: list[SourceRecord] = []
-        self._groups: dict[tuple[str, str, str], Group] = {}
-        self.count = 0
-        self.path = path
-        self._file = _open_for_appending(Path(path)) if path else None
-
-    def add(
-        self,
-        source: SourceStream,
-        source_records: Sequence[SourceRecord],
-        rejection: Rejection,
-        *,
-        answer: Mapping[str, t.Any] | None = None,
-    ) -> None:
-        """Note rejected records, all of them parts of one contact.
-
-        Args:
-            source: Where they come from.
-            source_records: The records.
-            rejection: Code and reason, without personal data.
-            answer: What the API said, word for word, for the file only.
-        """
-        with self._lock:
-            self.count += len(source_records)
-            source.report.rejected[rejection.code] += len(source_records)
-            self._note(source, source_records, rejection)
-            if self._file is None:
-                return
-            note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
-            tail = b',"rejection":' + msgspec.json.encode(note) + b"}\n"
-            lines = [_open_ended(source_record.line) + tail for source_record in source_records]
-            if self._schemas.get(source.original_stream) != source.schema_line:
-                self._schemas[source.original_stream] = source.schema_line
-                lines.insert(0, source.schema_line.rstrip() + b"\n")
-            self._write(b"".join(lines))
-            self._unsynced.extend(source_records)
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None  # noqa: S101 - for the type checker
+        self._failure: DeliveryError | None = None
         try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._unwritable(error) from None
+            self._descriptor = _open_locked(path)
+            self._size, self._lines = _repair(self._descriptor)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no path"
+            problem = f"Setting 'rejects_path': {str(path)!r} cannot be written ({reason})."
+            raise SettingsError([problem]) from None
 
-    def _unwritable(self, error: OSError) -> DeliveryError:
-        return DeliveryError(
-            f"The rejects file '{self.path}' cannot be written ({error.strerror}). STATE stays "
-            "before the records that are not on file; make room or set another 'rejects_path', "
-            "and run again."
-        )
+    def append(
+        self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
+    ) -> int:
+        """Write RECORD messages, with a note why they were rejected.
 
-    def sync(self) -> None:
-        """Flush the file to the disk, and settle what is on it.
+        Returns:
+            The number of the first record's line in the file, counted from 1.
 
         Raises:
             DeliveryError: The file cannot be written.
         """
-        if not self._unsynced or self._file is None:
-            return
-        with self._lock:
-            try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            except OSError as error:
-                raise self._unwritable(error) from None
-            source_records, self._unsynced = self._unsynced, []
-        self._settle(source_records)
+        tail = b',"rejection":' + msgspec.json.encode({"run": self._run, **note}) + b"}\n"
+        lines = [_open_ended(line) + tail for line in record_lines]
+        first = self._lines + 1
+        if self._schemas.get(source.original_stream) != source.schema_line:
+            self._schemas[source.original_stream] = source.schema_line
+            lines.insert(0, source.schema_line.rstrip() + b"\n")
+            first += 1
+        self._write(b"".join(lines))
+        self._lines += len(lines)
+        return first
+
+    def _write(self, data: bytes) -> None:
+        self._raise_failure()
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):  # half a line would be taken for the last one
+                os.ftruncate(self._descriptor, self._size)
+            raise self._failed(error) from None
+        self._size += len(data)
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk.
+
+        Raises:
+            DeliveryError: It is not, or may not be.
+        """
+        self._raise_failure()
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failed(error) from None
 
     def close(self) -> None:
-        """Flush and close the file."""
-        if self._file is None:
-            return
+        """Close the file; if it is of this run alone and empty, remove it.
+
+        Raises:
+            DeliveryError: The system reports a failure only now.
+        """
         try:
-            self.sync()
-        finally:
-            with contextlib.suppress(OSError):  # what `sync` could not write
-                self._file.close()
+            if self._is_of_this_run and self._size == 0:
+                self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+        except OSError as error:
+            raise self._failed(error) from None
 
-    @property
-    def is_too_many(self) -> bool:
-        """Whether more records are rejected than the settings allow."""
-        return self._allowed is not None and self.count > self._allowed
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
-    @property
-    def too_many(self) -> str:
-        """Why a run with too many rejections has failed."""
-        allowed = f"{self._allowed:,}" if self._allowed else "none"
-        records = "record was" if self.count == 1 else "records were"
-        kept = f" They are in '{self.path}'." if self.path else ""
-        advice = (
-            ""
-            if self.path
-            else " Correct them at the source, or set 'rejects_path' to set them aside and go on."
+    def _failed(self, error: OSError) -> DeliveryError:
+        self._failure = DeliveryError(
+            f"The rejects file '{self.path}' cannot be written ({error.strerror}). STATE stays "
+            "before the records that are not on file; make room or set another 'rejects_path', "
+            "and run again."
         )
-        return (
-            f"{self.count:,} {records} rejected, and the settings allow {allowed} ('max_rejects')."
-            f"{kept} The reasons stand above.{advice}"
-        )
-
-    def _note(
-        self, source: SourceStream, source_records: Iterable[SourceRecord], rejection: Rejection
-    ) -> None:
-        key = (source.stream, rejection.code, rejection.reason)
-        if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
-            key = (source.stream, rejection.code, "For various reasons.")
-        group = self._groups.setdefault(key, Group())
-        for source_record in source_records:
-            group.count += 1
-            if len(group.names) < KEYS_SHOWN:
-                group.names.append(source.name_of(source_record))
-
-    def describe(self) -> Iterator[str]:
-        """Yield one line for each kind of rejection, most frequent first; no personal data."""
-        groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
-        for (stream, code, reason), group in groups:
-            more = ", ..." if group.count > len(group.names) else ""
-            yield (
-                f"Rejected {group.count:,} of stream '{stream}', {code}: {reason} "
-                f"({', '.join(group.names)}{more})"
-            )
+        return self._failure
 
 
 def _open_ended(line: bytes) -> bytes:
@@ -193,46 +179,85 @@ def _open_ended(line: bytes) -> bytes:
     return line.rstrip()[:-1]
 
 
-def _open_for_appending(path: Path) -> t.BinaryIO:
-    """Open a rejects file, after taking away what a killed run has left half written.
-
-    That half line was never flushed, so STATE is still before its record and the next run reads
-    it again.
+def _open_locked(path: Path) -> int:
+    """Open a file for this run alone; closing it, or the end of the process, gives it back.
 
     Raises:
-        SettingsError: The file cannot be opened for writing.
+        OSError: It cannot be opened.
+        SettingsError: Another run is using it.
     """
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        # O_NONBLOCK: a FIFO would wait for a reader; it is refused below.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            _require_regular(descriptor, path)
+            if _lock(descriptor, path) and _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if time.monotonic() > deadline:
+            problem = (
+                f"Setting 'rejects_path': another run is writing to '{path}'. Give each run a file "
+                f"of its own: another path, or '{STARTED_AT}' in it."
+            )
+            raise SettingsError([problem])
+        time.sleep(_LOCK_PAUSE_SECONDS)
+
+
+def _require_regular(descriptor: int, path: Path) -> None:
+    """Refuse devices and FIFOs, which keep nothing."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is no regular file."])
+
+
+def _lock(descriptor: int, path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        file = os.fdopen(descriptor, "r+b")
-        size = file.seek(0, os.SEEK_END)
-        tail = _last_line(file, size)
-        if tail and not tail.endswith(b"\n"):
-            if _is_json(tail):
-                file.seek(0, os.SEEK_END)
-                file.write(b"\n")
-            else:
-                file.truncate(size - len(tail))
-        file.seek(0, os.SEEK_END)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
-        problem = f"Setting 'rejects_path': '{path}' cannot be written ({error.strerror})."
-        raise SettingsError([problem]) from None
-    else:
-        return file
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        logger.warning(
+            "The file system of '%s' knows no locks (%s). See to it that only one run at a time "
+            "uses this 'rejects_path'.",
+            path,
+            error.strerror,
+        )
+    return True
 
 
-def _last_line(file: t.BinaryIO, size: int) -> bytes:
-    """Return the last line of a file, without reading the rest of it."""
-    tail = b""
-    while size > 0:
-        step = min(65536, size)
-        size -= step
-        file.seek(size)
-        tail = file.read(step) + tail
-        newline = tail.rfind(b"\n", 0, len(tail) - 1)
-        if newline >= 0:
-            return tail[newline + 1 :]
-    return tail
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether a file is still what its path leads to: it may have been renamed meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _repair(descriptor: int) -> tuple[int, int]:
+    """Take away what a killed run has left half written; return the size and number of lines.
+
+    That half line was never flushed, so STATE is still before its record and the next run reads
+    it again. A last line that only lacks its end, as editors leave it, gets one.
+    """
+    size = lines = start_of_last = 0
+    while chunk := os.pread(descriptor, _READ_BYTES, size):
+        lines += chunk.count(b"\n")
+        if (newline := chunk.rfind(b"\n")) >= 0:
+            start_of_last = size + newline + 1
+        size += len(chunk)
+    if start_of_last == size:
+        return size, lines
+    if _is_json(os.pread(descriptor, size - start_of_last, start_of_last)):
+        os.write(descriptor, b"\n")
+        return size + 1, lines + 1
+    os.ftruncate(descriptor, start_of_last)
+    return start_of_last, lines
 
 
 def _is_json(line: bytes) -> bool:

@@ -11,6 +11,7 @@ from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.errors import SettingsError
+from target_mainbrainer.target import TargetMainBrainer
 
 TOKEN = {"access_token": "made-up-token"}
 
@@ -27,7 +28,15 @@ def test_every_setting_is_titled_and_described() -> None:
 
 def test_what_opens_a_door_is_secret() -> None:
     secrets = {name for name, s in SETTINGS["properties"].items() if s.get("secret")}
-    assert secrets == {"access_token", "password", "private_token"}
+    assert secrets == {"access_token", "password", "private_token", "ledger_uri"}
+
+
+def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
+    """But for `load_method`, which has one value only."""
+    fields = vars(Settings.from_config({}))
+    assert sorted([*fields, "load_method"]) == sorted(SETTINGS["properties"])
+    defaults = {name: s.get("default") for name, s in SETTINGS["properties"].items()}
+    assert {name: defaults[name] for name in fields} == fields
 
 
 @pytest.mark.parametrize(
@@ -133,7 +142,7 @@ def test_empty_texts_count_as_absent() -> None:
 
 def test_wrong_settings_do_not_become_settings() -> None:
     with pytest.raises(SettingsError, match="Set either 'access_token'"):
-        Settings.from_config({})
+        TargetMainBrainer(config={})
 
 
 def test_secrets_stay_out_of_the_repr() -> None:

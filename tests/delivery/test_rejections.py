@@ -155,7 +155,7 @@ def test_too_many_refusals_of_the_api_stop_the_reading_too(
     assert ended.states[-1] == {"bookmark": 50}
 
 
-def test_a_full_disk_holds_state_and_ends_the_run(run_target: RunTarget) -> None:
+def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(run_target: RunTarget) -> None:
     ended = run_target(
         schema(),
         *(person(n) for n in range(10)),
@@ -165,9 +165,8 @@ def test_a_full_disk_holds_state_and_ends_the_run(run_target: RunTarget) -> None
         rejects_path="/dev/full",
     )
     assert ended.code == 1
-    assert "The rejects file '/dev/full' cannot be written" in ended.error
-    assert {"bookmark": 11} not in ended.states
-    assert "read  accepted" in ended.log, "the summary comes all the same"
+    assert ended.error == "Setting 'rejects_path': '/dev/full' is no regular file."
+    assert ended.states == []
 
 
 def test_the_rejects_file_is_not_read_while_it_is_written(

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from tests.full_disk import fill_disk
 from tests.messages import person, record, schema, state
 from tests.pages import page, pattern
 from tests.projects import BIN, LOADER, clean_environment
@@ -76,7 +77,7 @@ TWO_EMAILS = schema({"id": {}, "email": {}, "e-mail": {}})
             "No space left",
             [schema(), *[BAD] * 300],
             {},
-            {"rejects_path": "/dev/full"},
+            {"rejects_path": "rejects.singer"},
             1,
             id="full disk",
         ),
@@ -94,6 +95,8 @@ def test_failures_arrive_as_the_page_says(  # noqa: PLR0917 - a scenario has man
     code: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if shown == "No space left":
+        fill_disk(monkeypatch)
     crm = start_crm(plan="unlimited", **crm_options)
     account = {
         "api_url": crm.url,

@@ -7,6 +7,7 @@ import typing as t
 
 import pytest
 
+from tests.full_disk import fill_disk
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -32,10 +33,15 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(
     assert ended.log.count("s waited for the limits") == 1
 
 
-def test_a_full_disk_does_not_cost_the_summary(run_target: RunTarget) -> None:
+def test_a_full_disk_does_not_cost_the_summary(
+    run_target: RunTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch)
     bad = [person(number, email="nobody@") for number in range(300)]
-    ended = run_target(schema(), *bad, rejects_path="/dev/full")
-    assert "No space left on device" in ended.error
+    path = tmp_path / "rejects.singer"
+    ended = run_target(schema(), *bad, state(bookmark=1), rejects_path=str(path))
+    assert "cannot be written (No space left on device)" in ended.error
+    assert ended.states == []
     assert ended.log.count("s waited for the limits") == 1
 
 

@@ -9,10 +9,11 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.delivery import workers
+from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.privacy.explaining import explain
 from tests import broken_server
 from tests.broken_server import BrokenServer, Reply
+from tests.full_disk import fill_disk
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
@@ -218,7 +219,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(workers.Delivery, "_post", fail)
+    monkeypatch.setattr(MainBrainerClient, "post_batch", fail)
     ended = run_target(*lines(), access_token=TOKEN, max_rejects=50)
     assert ended.code == 1
     assert "Unexpected RuntimeError" in ended.error
@@ -243,10 +244,12 @@ def test_a_thread_that_dies_tells_its_place_alone(
     search(caplog.text)
 
 
-def test_nothing_is_told_when_the_disk_is_full(run_target: RunTarget, tmp_path: Path) -> None:
-    assert tmp_path.exists()
-    ended = run_target(*lines(), rejects_path="/dev/full")
-    assert ended.code == 1
+def test_nothing_is_told_when_the_disk_is_full(
+    run_target: RunTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch)
+    ended = run_target(*lines(), rejects_path=str(tmp_path / "rejects.singer"))
+    assert "No space left on device" in ended.error
     search(ended.log)
 
 

@@ -29,16 +29,15 @@ if t.TYPE_CHECKING:
 
 PATCHED = """
 import sys
-from target_mainbrainer import sinks
-from target_mainbrainer.delivery import status_polling, workers
-from target_mainbrainer.target import TargetMainBrainer
+from target_mainbrainer import cli
+from target_mainbrainer.delivery import buffer, delivery, status_polling
 
-workers.STATE_INTERVAL_SECONDS = 0.02
-workers.TICK_SECONDS = 0.02
-workers.GRACE_SECONDS = float(sys.argv.pop(1))
-sinks.LONGEST_WAIT_SECONDS = 0.2
+delivery.STATE_INTERVAL_SECONDS = 0.02
+delivery.TICK_SECONDS = 0.02
+delivery.GRACE_SECONDS = float(sys.argv.pop(1))
+buffer.MAX_WAIT_SECONDS = 0.2
 status_polling.FIRST_LOOK_SECONDS = 0.02
-TargetMainBrainer.cli()
+cli.main()
 """
 """The target with short intervals, so that nobody has to wait for what is due every 2 or 10 s."""
 

@@ -1,0 +1,127 @@
+"""The command `target-mainbrainer`: options, configuration files, exit codes, ends in sentences.
+
+It is the Singer SDK's command with `--check` beside it. A run that fails says why in sentences,
+without a traceback, and ends with exit code 1; a command line that cannot be read, with 2.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import typing as t
+from pathlib import Path
+
+import click
+
+from target_mainbrainer import run
+from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.privacy.log_filters import quiet_threads
+from target_mainbrainer.target import TargetMainBrainer
+
+GARBAGE_THRESHOLD = 50_000
+"""New objects that make Python look for circular garbage, of which a run leaves next to none.
+
+Python's own 700 make it look through all the contacts that wait, again and again: a third of the
+time of a run.
+"""
+
+ENVIRONMENT = "ENV"
+"""What `--config` says instead of a file for the environment's variables."""
+
+logger = TargetMainBrainer.logger
+
+
+class Configuration(t.NamedTuple):
+    """What the command line gives as configuration.
+
+    Attributes:
+        values: The settings of all files; later files win.
+        reads_environment: Whether the environment's variables count, too.
+    """
+
+    values: dict[str, t.Any]
+    reads_environment: bool = False
+
+
+def main() -> None:
+    """Run the command, as `target-mainbrainer` in a shell does."""
+    _as_ours(TargetMainBrainer.cli)()
+
+
+def command() -> click.Command:
+    """Return the command, for those who call it from Python."""
+    return _as_ours(TargetMainBrainer.get_singer_command())
+
+
+def _as_ours(command: click.Command) -> click.Command:
+    """Let the SDK's command read the configuration and end a run as this module does."""
+    command.callback = invoke
+    config = next(param for param in command.params if param.name == "config")
+    config.callback = read_configuration
+    command.params.append(
+        click.Option(
+            ["--check"],
+            is_flag=True,
+            help="Say whether the settings and the credentials work; no contact is sent.",
+        )
+    )
+    return command
+
+
+def read_configuration(
+    context: click.Context, option: click.Parameter, paths: tuple[str, ...]
+) -> Configuration:
+    """Read the configuration files.
+
+    Raises:
+        click.BadParameter: One cannot be read.
+    """
+    values: dict[str, t.Any] = {}
+    for path in paths:
+        if path == ENVIRONMENT:
+            continue
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            reason = "there is no such file"
+            if not isinstance(error, FileNotFoundError):
+                reason = error.strerror or type(error).__name__
+        except (ValueError, RecursionError):  # its own text would repeat what is in the file
+            reason = "it is not JSON"
+        else:
+            if isinstance(content, dict):
+                values |= content
+                continue
+            reason = "it is not a JSON object"
+        message = f"The configuration {path!r} cannot be read: {reason}."
+        raise click.BadParameter(message, context, option)
+    return Configuration(values, reads_environment=ENVIRONMENT in paths)
+
+
+def invoke(
+    *,
+    config: Configuration,
+    file_input: t.IO[str] | None = None,
+    check: bool = False,
+    about: bool = False,
+    about_format: str | None = None,
+) -> None:
+    """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
+    if about:
+        TargetMainBrainer.print_about(about_format)
+        return
+    quiet_threads()
+    TargetMainBrainer.print_version(print_fn=logger.info)
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    try:
+        target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
+        if check:
+            for sentence in run.check(target.settings):
+                click.echo(sentence)
+        else:
+            target.run(file_input)
+    except Exception as error:  # noqa: BLE001 - every end is explained
+        for sentence in explain(error):
+            logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
+        sys.exit(1)
