@@ -168,12 +168,20 @@ def is_uuid(text: str) -> bool:
 
 
 def _bad_url(name: str, url: str) -> Iterator[str]:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
+    no_url = f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        yield no_url
+        return
+    if parts.scheme not in {"http", "https"} or not has_host:
+        yield no_url
+    elif "?" in url or "#" in url:
+        yield f"Setting '{name}' holds a query or a fragment ('?' or '#'). Give the address alone."
     elif parts.username or parts.password:
         yield f"Setting '{name}' holds a user name or password. Use the settings for credentials."
-    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield (
             f"Setting '{name}' is plain http, which would send the token and the contacts "
             "unencrypted. Use https; http is accepted for a loopback address only."

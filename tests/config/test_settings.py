@@ -122,6 +122,25 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
             "Setting 'api_url' is not a URL; it should look like 'https://apicrm.mainbrainer.com'.",
             id="no url",
         ),
+        *(
+            pytest.param(
+                TOKEN | {name: f"https://crm.example.com/{rest}"},
+                f"Setting '{name}' holds a query or a fragment ('?' or '#'). Give the address "
+                "alone.",
+                id=f"{name} with {rest}",
+            )
+            for name in ("api_url", "auth_url")
+            for rest in ("x?tenant=7", "#x", "?", "x#")
+        ),
+        *(
+            pytest.param(
+                TOKEN | {"api_url": url},
+                "Setting 'api_url' is not a URL; it should look like "
+                "'https://apicrm.mainbrainer.com'.",
+                id=url,
+            )
+            for url in ("http://[::1", "https://crm.example.com:99999", "https://crm.example.com:x")
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(config: dict[str, t.Any], expected: str) -> None:
