@@ -22,7 +22,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system lowest prove bench format clean
+.PHONY: help demo page test lint types docs tests system lowest bench format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,19 +86,7 @@ lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox,postgres]' --group test
 	$(LOWEST)/bin/pytest -n auto --dist worksteal --ignore tests/end_to_end
 
-prove: $(READY) ## Measure requests, share of the plan, and memory (a quarter of an hour)
-	$(BIN)/python tools/prove.py isolation --bad 0.1
-	$(BIN)/python tools/prove.py isolation --bad 1.35
-	$(BIN)/python tools/prove.py isolation --bad 1.35 --names all
-	$(BIN)/python tools/prove.py isolation --bad 1.35 --cluster 20
-	$(BIN)/python tools/prove.py isolation --bad 5
-	$(BIN)/python tools/prove.py pacing --plan freemium --latency 0.3
-	$(BIN)/python tools/prove.py pacing --plan pro --latency 1
-	$(BIN)/python tools/prove.py memory --records 10000
-	$(BIN)/python tools/prove.py memory --records 1000000
-	$(BIN)/python tools/prove.py memory --records 200000 --latency 0.2 --confirm require
-
-bench: $(READY) ## How fast it is; ONLY="throughput growth start pace" for parts of it
+bench: $(READY) ## How fast it is (an hour); ONLY="start grid sharing" for parts of it
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --runs $(or $(RUNS),3)
 
 format: $(READY) ## Bring the code and what is generated into format

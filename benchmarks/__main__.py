@@ -1,4 +1,4 @@
-"""`make bench`: measures, and prints the table. See `benchmarks.measuring` for what is measured."""
+"""`make bench`: measures, and prints a table of ratios."""
 
 from __future__ import annotations
 
@@ -9,10 +9,28 @@ import time
 import typing as t
 from pathlib import Path
 
-from benchmarks.measuring import PARTS, Bench, Line
+from benchmarks.bench import Bench, Line
+from benchmarks.isolation import measure_isolation
+from benchmarks.pace import WINDOWS, measure_grid, measure_sharing
+from benchmarks.speed import (
+    measure_confirming,
+    measure_growth,
+    measure_start,
+    measure_throughput,
+)
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+PARTS: t.Final[dict[str, Callable[[Bench], Iterator[Line]]]] = {
+    "throughput": measure_throughput,
+    "confirming": measure_confirming,
+    "growth": measure_growth,
+    "start": measure_start,
+    "grid": measure_grid,
+    "sharing": measure_sharing,
+    "isolation": measure_isolation,
+}
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -32,6 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", default="", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--runs", type=int, default=3, help="how often each is run")
+    parser.add_argument(
+        "--windows", type=int, nargs="*", default=WINDOWS, help="lengths of the grid's loads"
+    )
     parser.add_argument("--folder", type=Path, help="where to keep the inputs")
     options = parser.parse_args()
     chosen = options.only.replace(",", " ").split() or list(PARTS)
@@ -42,7 +63,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder, options.runs, lambda what: print(what, file=sys.stderr))
+        bench = Bench(
+            folder, options.runs, options.windows, lambda what: print(what, file=sys.stderr)
+        )
         for part in chosen:
             for line in PARTS[part](bench):
                 lines.append(line)

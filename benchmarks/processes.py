@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 import urllib.request
+from pathlib import Path
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from benchmarks.server import Seen
 
@@ -37,13 +39,21 @@ class Ran(t.NamedTuple):
     peak_mib: float
 
 
-def run(command: Sequence[str], *, stdin: Path, log: Path) -> Ran:
+def run(command: Sequence[str], *, stdin: Path, log: Path, certificate: str = "") -> Ran:
     """Run a process to its end.
+
+    Args:
+        command: What to run.
+        stdin: What it reads.
+        log: Where its errors go.
+        certificate: Whom it trusts, for a server that speaks TLS.
 
     Raises:
         RuntimeError: It failed.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TARGET_")}
+    if certificate:
+        environment["REQUESTS_CA_BUNDLE"] = certificate
     with stdin.open("rb") as lines, log.open("wb") as errors:
         started = time.monotonic()
         process = subprocess.Popen(
@@ -61,29 +71,52 @@ def run(command: Sequence[str], *, stdin: Path, log: Path) -> Ran:
 
 
 class Server:
-    """A server of `benchmarks.server` at work."""
+    """A server of `benchmarks.server` at work.
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    Attributes:
+        url: Its address.
+        certificate: What to trust when talking to it, "" if it does not speak TLS.
+    """
+
+    def __init__(self, port: int, certificate: str) -> None:
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        self.certificate = certificate
 
     def seen(self) -> Seen:
         """Return what came in since this was last asked."""
-        with urllib.request.urlopen(f"{self.url}/seen") as answer:
+        trusted = ssl.create_default_context(cafile=self.certificate) if self.certificate else None
+        with urllib.request.urlopen(f"{self.url}/seen", context=trusted) as answer:
             return t.cast("Seen", json.load(answer))
 
 
 @contextlib.contextmanager
-def server(*, latency: float = 0.0, burst: int = 0) -> Iterator[Server]:
-    """Run a server of its own as long as it is needed."""
-    options = ["--latency", str(latency), "--burst", str(burst)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", *options],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        stdout = t.cast("t.IO[bytes]", process.stdout)
-        stdin = t.cast("t.IO[bytes]", process.stdin)
-        try:
-            yield Server(int(stdout.readline()))
-        finally:
-            stdin.close()
+def server(
+    *, latency: float = 0.0, burst: int = 0, setup: float = 0.0, late: float = 0.0
+) -> Iterator[Server]:
+    """Run a server of its own as long as it is needed; one with a set-up time speaks TLS."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = _make_certificate(Path(folder)) if setup else ""
+        options = ["--latency", str(latency), "--burst", str(burst), "--late", str(late)]
+        options += ["--setup", str(setup), "--certificate", certificate]
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.server", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            stdout = t.cast("t.IO[bytes]", process.stdout)
+            stdin = t.cast("t.IO[bytes]", process.stdin)
+            try:
+                yield Server(int(stdout.readline()), certificate)
+            finally:
+                stdin.close()
+
+
+def _make_certificate(folder: Path) -> str:
+    """Make a certificate and its key for this machine, in one file."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "2"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True)
+    certificate.write_text(certificate.read_text() + key.read_text())
+    return str(certificate)

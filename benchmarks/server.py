@@ -3,13 +3,19 @@
 `python -m benchmarks.server --latency 0.3 --burst 100` prints its port and answers until its
 standard input is closed. It takes every batch, says of every batch that it is done, and enforces
 the plan's sliding window, if it is given one. What it saw is told at `/seen`.
+
+With a certificate it speaks TLS, and lets clients wait before it shakes hands (`--setup`), as a
+distant or busy server does.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import random
+import ssl
 import sys
 import time
 import typing as t
@@ -26,13 +32,13 @@ _WORDS = {200: "OK", 202: "Accepted", 429: "Too Many Requests"}
 
 
 class Seen(t.TypedDict):
-    """What came in since somebody last asked; times are the system's monotonic clock.
+    """What came in since the last question; times are the system's monotonic clock.
 
     Attributes:
-        batches: When each batch came that was taken.
+        batches: When each batch was counted that was taken.
         statuses: How many statuses were asked for.
         refused: How many requests were refused with 429.
-        most: The most requests that were taken in any 10 seconds.
+        most: The most requests that were counted in any 10 seconds.
         body_bytes: All bodies together.
     """
 
@@ -53,13 +59,20 @@ class Discard:
     Args:
         latency: Seconds until a request is answered.
         burst: Requests allowed in any 10 seconds; 0 for no limit.
+        late: Seconds, at most, between the coming and the counting of a request.
     """
 
-    def __init__(self, latency: float, burst: int) -> None:
+    def __init__(self, latency: float, burst: int, late: float) -> None:
         self.latency = latency
         self._burst = burst
+        self._late = late
+        self._chance = random.Random(1)  # noqa: S311 - no secret
         self._window: deque[float] = deque()
         self.seen = _nothing_seen()
+
+    def lateness(self) -> float:
+        """Return after how many seconds the next request is counted."""
+        return self._chance.uniform(0, self._late)
 
     def answer(self, start: bytes, size: int) -> tuple[int, str]:
         """Take note of a request, and return status and body of its answer."""
@@ -67,7 +80,7 @@ class Discard:
             seen, self.seen = self.seen, _nothing_seen()
             return 200, json.dumps(seen)
         now = time.monotonic()
-        if self._burst and not self._has_room(now):
+        if not self._has_room(now):
             self.seen["refused"] += 1
             return 429, "{}"
         self.seen["body_bytes"] += size
@@ -81,7 +94,7 @@ class Discard:
         window = self._window
         while window and window[0] <= now - WINDOW_SECONDS:
             window.popleft()
-        if len(window) >= self._burst:
+        if self._burst and len(window) >= self._burst:
             return False
         window.append(now)
         self.seen["most"] = max(self.seen["most"], len(window))
@@ -121,13 +134,21 @@ class Conversation(asyncio.Protocol):
                 self._answer()
 
     def _answer(self) -> None:
-        status, body = self._discard.answer(self._start, self._size)
+        if self._discard.latency and _SEEN not in self._start:
+            late = self._discard.lateness()
+            later = asyncio.get_running_loop().call_later
+            later(late, self._count_and_write, self._start, self._size, self._discard.latency)
+        else:
+            self._count_and_write(self._start, self._size, 0.0)
+
+    def _count_and_write(self, start: bytes, size: int, latency: float) -> None:
+        status, body = self._discard.answer(start, size)
         answer = (
             f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
-        if self._discard.latency and _SEEN not in self._start:
-            asyncio.get_running_loop().call_later(self._discard.latency, self._write, answer)
+        if latency:
+            asyncio.get_running_loop().call_later(latency, self._write, answer)
         else:
             self._write(answer)
 
@@ -141,11 +162,39 @@ def _content_length(head: bytes) -> int:
     return int(rest.split(b"\r\n", 1)[0] or 0)
 
 
-async def serve(discard: Discard) -> None:
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on all that comes, until one side has had enough."""
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def serve(discard: Discard, certificate: str, setup: float) -> None:
     """Answer on a free port of this machine until standard input is closed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Conversation(discard), "127.0.0.1", 0, backlog=256)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    tls = None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(
+        lambda: Conversation(discard), "127.0.0.1", 0, backlog=1024, ssl=tls
+    )
+    port = server.sockets[0].getsockname()[1]
+
+    async def let_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let a client wait before it can shake hands."""
+        await asyncio.sleep(setup)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, inner_writer), pass_on(inner_reader, writer))
+
+    if setup:
+        front = await asyncio.start_server(let_wait, "127.0.0.1", 0, backlog=1024)
+        port_shown = front.sockets[0].getsockname()[1]
+    else:
+        port_shown = port
+    sys.stdout.write(f"{port_shown}\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)
 
@@ -154,5 +203,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--burst", type=int, default=0)
+    parser.add_argument("--late", type=float, default=0.0)
+    parser.add_argument("--certificate", default="")
+    parser.add_argument("--setup", type=float, default=0.0)
     options = parser.parse_args()
-    asyncio.run(serve(Discard(options.latency, options.burst)))
+    the_discard = Discard(options.latency, options.burst, options.late)
+    asyncio.run(serve(the_discard, options.certificate, options.setup))

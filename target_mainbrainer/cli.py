@@ -15,8 +15,11 @@ from pathlib import Path
 import click
 
 from target_mainbrainer import run
+from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_threads
+from target_mainbrainer.reporting.ending import NOTHING_READ
+from target_mainbrainer.singer.leftover import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer
 
 GARBAGE_THRESHOLD = 50_000
@@ -114,14 +117,37 @@ def invoke(
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=logger.info)
     gc.set_threshold(GARBAGE_THRESHOLD)
+    target = None
     try:
         target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
         if check:
             for sentence in run.check(target.settings):
                 click.echo(sentence)
-        else:
-            target.run(file_input)
+            return
+        target.run(file_input)
     except Exception as error:  # noqa: BLE001 - every end is explained
+        if not check:
+            _let_the_tap_end(target, file_input or sys.stdin)
         for sentence in explain(error):
             logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
+        if not check:
+            advice = (
+                "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
+            )
+            ending = target.ending if target else NOTHING_READ
+            logger.error("FAILED: %s; %s to go on.", ending, advice)  # noqa: TRY400
         sys.exit(1)
+    logger.info("OK: %s.", target.ending)
+
+
+_PASSES = (TransientError, InterruptedRunError)
+"""What is worth another run as things are."""
+
+
+def _let_the_tap_end(target: TargetMainBrainer | None, file_input: t.IO[str]) -> None:
+    """Read on for a while, so that the tap ends by itself and the reason stands last in the log."""
+
+    def is_interrupted() -> bool:
+        return target is not None and target.is_interrupted
+
+    drop_leftover(file_input, is_over=is_interrupted)

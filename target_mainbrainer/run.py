@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
@@ -19,8 +20,10 @@ from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
+from target_mainbrainer.reporting.ending import describe_end
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.rejects_file import RejectsFile
@@ -32,7 +35,11 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.mapping.suppressions import Suppressions
     from target_mainbrainer.singer.source_record import State
+
+STATUS_ASKERS = 24
+"""Most questions for a status under way at once."""
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -44,7 +51,11 @@ class Run:
         self.settings = settings
         self.state_tracker = StateTracker()
         self.report = RunReport()
+        self.suppressions = read_suppressions(settings)
         self._is_over = False
+        self._is_whole = False
+        self._hand_out_state = write_state
+        self._state_records = -1
         rejects_file = None
         if settings.rejects_path:
             rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
@@ -58,7 +69,7 @@ class Run:
             local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
         )
         stop = threading.Event()
-        rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
+        self._rate_limiter = rate_limiter = _make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
@@ -76,7 +87,7 @@ class Run:
                 is_required=is_required,
                 state_tracker=self.state_tracker,
                 clock=time.monotonic,
-                askers=settings.max_concurrent_requests,
+                askers=settings.max_concurrent_requests or STATUS_ASKERS,
             )
         self._summary = Summary(
             settings,
@@ -91,14 +102,15 @@ class Run:
             state_tracker=self.state_tracker,
             rejects=self.rejects,
             status_poller=self._status_poller,
-            max_in_flight=lambda: settings.max_concurrent_requests,
+            max_in_flight=lambda: settings.max_concurrent_requests or rate_limiter.wanted_in_flight,
             stop=stop,
             make_durable=self._make_durable,
-            write_state=write_state,
+            write_state=self._write_state,
             write_progress=self._summary.log_progress,
             clock=time.monotonic,
         )
         self.buffers = OpenBuffers(self.delivery.submit)
+        self.duplicates = self._summary.duplicates
 
     def source(
         self,
@@ -116,13 +128,22 @@ class Run:
         """Bring to the disk what STATE relies on, before STATE is written."""
         self.rejects.sync()
 
-    def finish(self) -> None:
+    def _write_state(self, state: State) -> None:
+        self._hand_out_state(state)
+        self._state_records = self.state_tracker.records_taken
+
+    def finish(self, *, is_whole: bool) -> None:
         """End a run whose input was read to its end, or far enough.
+
+        Args:
+            is_whole: Whether it was read to its end.
 
         Raises:
             DeliveryError: Not every contact is in.
             TargetMainBrainerError: The run cannot go on; `abort` it.
         """
+        self._is_whole = is_whole
+        self.rejects.end_input()
         self.delivery.finish()
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(" ".join(problems))
@@ -139,6 +160,16 @@ class Run:
         for problem in dict.fromkeys([*problems, *self._conclude()]):
             if problem not in explain(cause):
                 logger.warning("%s", problem)
+
+    @property
+    def ending(self) -> str:
+        """What the run has come to, in half a sentence."""
+        return describe_end(
+            self.report,
+            is_whole=self._is_whole,
+            has_state=self.state_tracker.has_state,
+            state_records=self._state_records,
+        )
 
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
@@ -157,7 +188,7 @@ class Run:
         """Close everything, say what became of every record, and return what went wrong."""
         self._is_over = True
         problems = []
-        for part in (self.rejects, self._client, self._sandbox):
+        for part in (self.rejects, self._client, self._rate_limiter, self._sandbox):
             try:
                 if part is not None:
                     part.close()
@@ -185,6 +216,7 @@ def check(settings: Settings) -> list[str]:
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
+    read_suppressions(settings)
     problems = [
         f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
         for name, path in (
@@ -202,7 +234,52 @@ def check(settings: Settings) -> list[str]:
             found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
         return found
     stop = threading.Event()
-    rate_limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=stop)
-    with MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client:
+    with (
+        contextlib.closing(_make_rate_limiter(settings, stop)) as rate_limiter,
+        MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client,
+    ):
         found.append(client.check())
     return found
+
+
+def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
+    """Return a limiter for this run alone or, with a ledger, for all runs with the same token.
+
+    Raises:
+        LedgerError: The ledger's database cannot be used.
+    """
+    store = None
+    if settings.ledger_uri and settings.plan and not settings.dry_run:
+        from target_mainbrainer.ledger import shared_quota  # noqa: PLC0415 - only with a ledger
+
+        server = settings.sandbox_path or settings.api_url
+        user = settings.username or settings.access_token or ""
+        account = shared_quota.fingerprint(server, user)
+        store = shared_quota.open_shared_quota(settings.ledger_uri, account)
+    return RateLimiter(
+        settings.plan,
+        clock=time.monotonic,
+        stop=stop,
+        store=store,
+        retry_max_seconds=settings.retry_max_seconds,
+    )
+
+
+def read_suppressions(settings: Settings) -> Suppressions | None:
+    """Read whose consent is never sent, if a setting names a file of them.
+
+    Raises:
+        SettingsError: The file cannot be read, or a line of it is no address and no number.
+    """
+    if settings.suppression_path is None:
+        return None
+    try:
+        with Path(settings.suppression_path).open(encoding="utf-8-sig") as lines:
+            return parse_suppressions(lines)
+    except UnicodeDecodeError:
+        reason = "it is not written in UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    raise SettingsError([f"Setting 'suppression_path': {reason}."])

@@ -14,10 +14,11 @@ from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.batch import Destination
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.mapping.schema_validator import compile_validator
+from target_mainbrainer.singer.source_key import source_key_reader
 from target_mainbrainer.singer.source_record import SourceRecord
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from singer_sdk.target_base import Target
 
@@ -39,8 +40,18 @@ class ContactsSink(BatchSink):
         *,
         run: Run,
         reader: MessageReader,
+        source_stream: str,
     ) -> None:
         """Decide what every column is; the SCHEMA message is the line being read.
+
+        Args:
+            target: The SDK's part of the target.
+            stream_name: The stream's name, after stream maps.
+            schema: The stream's schema, after stream maps.
+            key_properties: The stream's key, after stream maps.
+            run: Takes the contacts.
+            reader: Knows the line that is being read.
+            source_stream: The stream's name in the input.
 
         Raises:
             MappingError: The settings do not fit the schema.
@@ -69,6 +80,13 @@ class ContactsSink(BatchSink):
             self._validate = compile_validator(schema, key, stream=stream_name)
         self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
         self._report = report
+        self._shown_key = None
+        if len(key) == 1 and key[0] not in self._mapping.sensitive_columns:
+            self._shown_key = key[0]
+        self._key_of: Callable[[dict[str, t.Any]], str | None] = _no_key
+        if run.settings.ledger_uri is not None:
+            alias_of = source_stream if source_stream != stream_name else None
+            self._key_of = source_key_reader(key, alias_of)
         self._counted = self._report.read
         self._counted_batches = 0
         self._batches = metrics.Counter(
@@ -97,12 +115,12 @@ class ContactsSink(BatchSink):
     @override
     def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
         """Count a record, and buffer it as a contact, set it aside, or leave it out."""
-        source_record = self._count()
+        source_record = self._count(self._key_of(record))
         validation_error = self._validate(record) if self._validate is not None else None
         outcome = validation_error or self._mapping.map_record(record)
         match outcome:
             case Contact():
-                self._buffer(outcome, source_record)
+                self._take(outcome, source_record, record)
             case Rejection():
                 self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
             case Omitted.DELETED:
@@ -113,11 +131,22 @@ class ContactsSink(BatchSink):
         """Count a record that did not get as far as `process_record`, and set it aside."""
         self._run.rejects.add(self._source, [self._count()], rejection, is_ours=True)
 
-    def _count(self) -> SourceRecord:
+    def _count(self, source_key: str | None = None) -> SourceRecord:
         self._report.read += 1
         interval = self._run.state_tracker.interval
         interval.read += 1
-        return SourceRecord(interval, self._report.read, self._reader.line)
+        return SourceRecord(interval, self._report.read, self._reader.line, source_key)
+
+    def _take(
+        self, contact: Contact, source_record: SourceRecord, record: dict[str, t.Any]
+    ) -> None:
+        """Look at a contact as it was mapped, and buffer it as it may be sent."""
+        key = None if self._shown_key is None else record.get(self._shown_key)
+        self._run.duplicates.add(contact, self.stream_name, source_record.number, key)
+        if self._run.suppressions is not None:
+            contact, held_back = self._run.suppressions.withhold(contact)
+            self._report.opt_ins_held_back += held_back
+        self._buffer(contact, source_record)
 
     def _buffer(self, contact: Contact, source_record: SourceRecord) -> None:
         destination = self._destination
@@ -156,3 +185,7 @@ class ContactsSink(BatchSink):
     def current_size(self) -> int:
         """How many contacts wait for their batch to fill up, after merging."""
         return self._buffers.count_of(self._source)
+
+
+def _no_key(_record: dict[str, t.Any]) -> None:
+    return None

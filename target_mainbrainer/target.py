@@ -13,7 +13,7 @@ What is overridden of the SDK, and why:
 - `_process_schema_message`: the SDK keeps one sink for an alias, so streams that share one would
   lose contacts; and a new schema must not overtake the contacts that the old one has mapped.
 - `_process_activate_version_message`: there are no versions of contacts to activate.
-- `_write_state_message`: a closed standard output is an error that says what it means for STATE.
+- `_write_state_message`: a reader that has gone, or no longer reads, must not hold up the end.
 
 What the sinks override (`sinks.py`) is `BatchSink`'s own interface, but for `get_validator`; the
 reader (`singer/reader.py`) replaces `process_lines`.
@@ -39,17 +39,21 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.config.checks import check_config, check_environment
+from target_mainbrainer.config.checks import check_config
+from target_mainbrainer.config.environment import check_environment, not_read
+from target_mainbrainer.config.files import FILE_SETTINGS
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.errors import DeliveryError, InterruptedRunError, SettingsError
+from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
 from target_mainbrainer.privacy.log_filters import quiet_loggers
+from target_mainbrainer.reporting.ending import NOTHING_READ
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.messages import batch_message, require, schema_message
 from target_mainbrainer.singer.reader import MessageReader
+from target_mainbrainer.singer.state_writer import StateWriter
 from target_mainbrainer.singer.stream_maps import changes_records, mapped, stream_maps_of
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.wording import shown
@@ -79,11 +83,12 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
+        self._reads_environment = kwargs.get("parse_env_config", False)
         try:
             super().__init__(**kwargs)
         except ValueError:
             # The SDK reads the environment and a .env file, and raises at what it cannot read.
-            problems = list(check_environment(os.environ, schema=self.config_jsonschema))
+            problems = list(self._environment_problems())
             if not problems:
                 raise
             raise SettingsError(problems) from None
@@ -94,6 +99,12 @@ class TargetMainBrainer(Target):
         self._announced: dict[str, SchemaMessage] = {}
         self._stream_targets: dict[str, list[tuple[StreamMap | None, ContactsSink]]] = {}
         self._interruption: InterruptedRunError | None = None
+        self._state_writer = StateWriter(lambda: self.is_interrupted)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self._interruption is not None
 
     @cached_property
     def current_run(self) -> Run:
@@ -113,11 +124,11 @@ class TargetMainBrainer(Target):
             self._retire(sink)
         self._announced[stream] = announced
         self._stream_targets[stream] = [
-            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map))
+            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map, stream))
             for stream_map in stream_maps_of(self.mapper, announced)
         ]
 
-    def _sink_of(self, stream_map: StreamMap) -> ContactsSink:
+    def _sink_of(self, stream_map: StreamMap, source_stream: str) -> ContactsSink:
         """Return a new sink. Streams that share an alias have one each, as their schemas differ."""
         sink = ContactsSink(
             self,
@@ -126,6 +137,7 @@ class TargetMainBrainer(Target):
             stream_map.transformed_key_properties,
             run=self.current_run,
             reader=self.reader,
+            source_stream=source_stream,
         )
         sink.setup()
         return sink
@@ -180,16 +192,7 @@ class TargetMainBrainer(Target):
 
     @override
     def _write_state_message(self, state: State) -> None:
-        try:
-            sys.stdout.write(f"{_state_line(state)}\n")
-            sys.stdout.flush()
-        except OSError as error:
-            _forget_stdout()
-            msg = (
-                f"STATE cannot be written to standard output ({error.strerror}). What came after "
-                "the last STATE that was written will be read and sent again by the next run."
-            )
-            raise DeliveryError(msg) from None
+        self._state_writer.write(f"{_state_line(state)}\n")
 
     # The run
 
@@ -199,8 +202,7 @@ class TargetMainBrainer(Target):
         Raises:
             TargetMainBrainerError: Not every contact is in, and why.
         """
-        if self._is_rejects_file(file_input or sys.stdin):
-            raise SettingsError([_OWN_REJECTS])
+        self._refuse_own_files(file_input or sys.stdin)
         try:
             self.listen(file_input)
         except BaseException as error:
@@ -208,14 +210,27 @@ class TargetMainBrainer(Target):
                 self.current_run.abort(error)
             raise
 
-    def _is_rejects_file(self, file_input: t.IO[str]) -> bool:
-        path = self.settings.rejects_path
+    @property
+    def ending(self) -> str:
+        """What the run has come to, for the last line of the log."""
+        return self.current_run.ending if "current_run" in self.__dict__ else NOTHING_READ
+
+    def _refuse_own_files(self, file_input: t.IO[str]) -> None:
+        """Make sure that the input is no file that the run writes.
+
+        Raises:
+            SettingsError: It is.
+        """
         try:
-            return path is not None and os.path.samestat(
-                Path(path).stat(), os.fstat(file_input.fileno())
-            )
-        except (OSError, ValueError, AttributeError):  # no such file yet, or no input at all
-            return False
+            given = os.fstat(file_input.fileno())
+        except (OSError, ValueError, AttributeError):  # no file, or no input at all
+            return
+        for name in FILE_SETTINGS:
+            path = getattr(self.settings, name)
+            with contextlib.suppress(OSError, ValueError):  # no such file yet
+                if path and os.path.samestat(Path(path).stat(), given):
+                    problem = f"The input is the file that setting '{name}' names."
+                    raise SettingsError([_OWN_REJECTS if name == "rejects_path" else problem])
 
     @override
     def process_endofpipe(self) -> None:
@@ -223,7 +238,7 @@ class TargetMainBrainer(Target):
         self._tick()  # a signal may have closed the input, too
         for sink in self._sinks:
             self._retire(sink)
-        self.current_run.finish()
+        self.current_run.finish(is_whole=not self.reader.is_done)
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
@@ -265,6 +280,10 @@ class TargetMainBrainer(Target):
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
         problems = list(check_config(self._config, schema=schema))
+        if self._reads_environment:
+            problems = [*self._environment_problems(), *problems]
+        elif problems:
+            problems += not_read(os.environ, self._config, schema=schema)
         if problems and raise_errors:
             raise SettingsError(problems)
         if not problems:
@@ -272,6 +291,9 @@ class TargetMainBrainer(Target):
             self.settings = Settings.from_config(self._config)
             super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
+
+    def _environment_problems(self) -> Iterator[str]:
+        return check_environment(os.environ, schema=self.config_jsonschema)
 
 
 def _not_announced(message: Message) -> Exception:
@@ -291,11 +313,3 @@ def _not_announced(message: Message) -> Exception:
 def _state_line(state: State) -> str:
     """Return STATE as JSON. NaN, which the SDK would make null, stays as a tap has written it."""
     return json.dumps(state, default=float) if holds_nan(state) else serialize_json(state)
-
-
-def _forget_stdout() -> None:
-    """Let what cannot be written go nowhere, so that Python's exit does not fail on it again."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

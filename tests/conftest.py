@@ -93,7 +93,10 @@ def run_target(
             code = int(ended.code or 0)
         states = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+        last = caplog.records[-1].getMessage()
+        assert last.startswith("FAILED: " if code else "OK: "), last
+        errors = [error for error in errors if error != last]
         counts = json.loads(report.read_text()) if report.exists() else {}
-        return Ended(code, states, caplog.text, errors, counts)
+        return Ended(code, states, caplog.text, errors, last, counts)
 
     return run

@@ -56,12 +56,13 @@ def person(number: int, **more: t.Any) -> str:
 
 @dataclass
 class Ended:
-    """What a run left behind."""
+    """What a run left behind; the last line of its log stands by itself."""
 
     code: int
     states: list[Record]
     log: str
     errors: list[str] = field(default_factory=list)
+    last: str = ""
     report: Record = field(default_factory=dict)
 
     @property

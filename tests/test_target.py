@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from tests.messages import person, record, schema, state
+from tests.messages import PEOPLE, person, record, schema, state
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -246,6 +246,95 @@ def test_a_mistake_is_said_in_one_sentence(
     assert expected in ended.error
     assert "kari" not in ended.log
     assert "Traceback" not in ended.log
+
+
+def test_words_of_the_source_are_consent_if_a_setting_says_so(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    ended = run_target(
+        schema(PEOPLE | {"email_opt_in": {}}),
+        person(1, email_opt_in="JA "),
+        person(2, email_opt_in="nei"),
+        person(3, email_opt_in="yes"),
+        consent_words={"yes": ["ja"], "no": ["Nei"]},
+    )
+    assert ended.code == 0, ended.errors
+    sent = {c["email"]: c.get("emailOptIn") for c in bodies(crm)[0]["createUpdateContacts"]}
+    assert sent == {"p1@example.com": True, "p2@example.com": False, "p3@example.com": True}
+
+
+def test_a_word_for_yes_and_no_is_a_settings_error(run_target: RunTarget) -> None:
+    ended = run_target(schema(), consent_words={"yes": ["ja"], "no": ["JA"]})
+    assert ended.code == 1
+    assert ended.error == "Setting 'consent_words': 'ja' stands for both yes and no."
+
+
+def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "suppressed.txt"
+    path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
+    ended = run_target(
+        schema(PEOPLE | {"mobile_opt_in": {}}),
+        person(1, email_opt_in=True, mobile="+44 7700 900001", mobile_opt_in=True),
+        person(2, email_opt_in=False),
+        person(3, email_opt_in=True, mobile="+44 7700 900003", mobile_opt_in=True),
+        person(4, email_opt_in=True),
+        suppression_path=str(path),
+    )
+    assert ended.code == 0, ended.errors
+    sent = [
+        (c["email"][:2], c.get("emailOptIn"), c.get("mobileOptIn"))
+        for c in bodies(crm)[0]["createUpdateContacts"]
+    ]
+    assert sent == [
+        ("p1", None, True),
+        ("p2", False, None),
+        ("p3", True, None),
+        ("p4", True, None),
+    ]
+    assert ended.report["streams"]["people"]["opt_ins_held_back"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"p1@example.com\n90812501\n", "line 2 holds neither an e-mail address nor"),
+        (b"\xff\xfe", "it is not written in UTF-8"),
+        (None, "it cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
+    run_target: RunTarget,
+    crm: RunningSandbox,
+    tmp_path: Path,
+    content: bytes | None,
+    problem: str,
+) -> None:
+    path = tmp_path / "suppressed.txt"
+    if content is not None:
+        path.write_bytes(content)
+    ended = run_target(schema(), person(1), suppression_path=str(path))
+    assert ended.code == 1
+    assert ended.error.startswith(f"Setting 'suppression_path': {problem}")
+    assert "9081" not in ended.log
+    assert crm.requests() == []
+
+
+def test_contacts_that_would_be_billed_twice_are_counted_and_named(run_target: RunTarget) -> None:
+    ended = run_target(
+        schema(),
+        person(1),
+        person(2, email="p1@example.com", mobile="+44 7700 900002"),
+        person(3, email="P1@EXAMPLE.COM"),
+        person(4, mobile="+44 7700 900002"),
+        person(5),
+    )
+    assert ended.code == 0, ended.errors
+    found = ended.report["duplicates"]
+    assert (found["email"], found["mobile"], found["case"]) == (3, 2, 2)
+    assert "3 share an e-mail address with another one; 2 share a mobile number" in ended.log
+    assert "key 1 of 'people' and key 2 of 'people' have the same e-mail address" in ended.log
 
 
 @pytest.mark.parametrize("mark", ["\u200b", "\t", "\n", "\u202e", "\0"])

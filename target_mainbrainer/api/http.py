@@ -26,6 +26,7 @@ from target_mainbrainer.api.connections import CURRENT, ReadyFirstAdapter, Sendi
 from target_mainbrainer.api.exchange import Endpoint, Response
 from target_mainbrainer.api.retry import seconds_asked
 from target_mainbrainer.config.addresses import is_loopback
+from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
 
 if t.TYPE_CHECKING:
@@ -34,8 +35,8 @@ if t.TYPE_CHECKING:
 MOST_BYTES = 16 * 1024 * 1024
 """Longer responses are cut: a thousand contacts with all their complaints take about 2 MB."""
 
-_MOST_CONNECTIONS = 256 + 2
-"""As many as a setting may ask for, and two more for statuses and the token."""
+_MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
+"""Two more than a setting may ask for: for statuses and the token."""
 
 _READ_BYTES = 64 * 1024
 _NO_CONTENT = 204

@@ -34,6 +34,9 @@ class PermitStore(t.Protocol):
     def hold(self, seconds: float, reason: str) -> None:
         """Give out no permit for so long."""
 
+    def close(self) -> None:
+        """Close what the store has opened."""
+
 
 class MemoryStore:
     """The permits of this process alone."""
@@ -74,3 +77,6 @@ class MemoryStore:
         """Give out no permit for so long."""
         with self._lock:
             self._quota.hold(seconds, reason, self._clock())
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -20,6 +20,7 @@ from collections import deque
 
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.retry import pause_before_retry
+from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import (
     DAY_LIMIT,
@@ -44,7 +45,6 @@ _LOG_AGAIN_SECONDS = 60.0
 _RETRY_SECONDS = 600.0
 _SHORTEST_LOOK_SECONDS = 1.0
 
-MAX_IN_FLIGHT = 256
 UNPACED_IN_FLIGHT = 24
 _MIN_IN_FLIGHT = 4
 _BURST_SECONDS = 0.4
@@ -149,6 +149,10 @@ class RateLimiter:
         self._waited = 0.0
         self._logged: tuple[str, float] = ("", 0.0)
 
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
     def acquire(self, kind: str, *, is_ready: Callable[[], bool] | None = None) -> Permit | None:
         """Wait for a permit, first come, first served.
 
@@ -206,7 +210,9 @@ class RateLimiter:
         share, seconds = 1.0, self._answer_seconds
         if seconds is not None:
             share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
-        return min(max(math.ceil(share * self._plan.burst), _MIN_IN_FLIGHT), MAX_IN_FLIGHT)
+        return min(
+            max(math.ceil(share * self._plan.burst), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS
+        )
 
     def hold(self, seconds: float, reason: str) -> None:
         """Give out no permit for `seconds`. An earlier, longer wait stays in force."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import typing as t
 import uuid
 from urllib.parse import urlsplit
@@ -12,7 +11,11 @@ import phonenumbers
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from target_mainbrainer.config.addresses import is_loopback
+from target_mainbrainer.config.consent_words import consent_word_problems
+from target_mainbrainer.config.files import check_files
+from target_mainbrainer.config.kinds import KINDS
 from target_mainbrainer.config.limits import DEFAULT_API_URL
+from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.stream_maps import stream_map_problems
 
 if t.TYPE_CHECKING:
@@ -20,7 +23,14 @@ if t.TYPE_CHECKING:
 
     from jsonschema import ValidationError
 
-ENVIRONMENT_PREFIX = "TARGET_MAINBRAINER_"
+NEED_LEDGER = (
+    "unchanged_contacts",
+    "identity_changes",
+    "unchanged_opt_in",
+    "missing_records",
+    "max_drift_percent",
+)
+"""What means nothing without a ledger; a default that Meltano passes on is no wish."""
 
 
 def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
@@ -40,37 +50,9 @@ def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) ->
         yield from _sentences(error)
     if not errors:
         yield from _contradictions(given)
+        yield from _without_ledger(given)
         yield from _bad_values(given)
-
-
-def check_environment(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
-    """Say which variables cannot be read as the kind of value that their setting is.
-
-    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
-    >>> list(check_environment({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
-    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
-    """
-    for name, setting in schema["properties"].items():
-        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
-        kinds = set(setting.get("type", ())) & {"integer", "object", "array"}
-        if variable not in environ or not kinds:
-            continue
-        try:
-            int(environ[variable]) if "integer" in kinds else json.loads(environ[variable])
-        except ValueError:
-            form = "" if "integer" in kinds else ", written as JSON"
-            yield f"Setting '{variable}' must be {_KINDS[kinds.pop()]}{form}."
-
-
-_KINDS = {
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "an object",
-    "array": "a list",
-    "null": "null",
-}
+        yield from check_files(given)
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
@@ -89,7 +71,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 yield f"There is no setting '{name}'{place}.{hint}"
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
-            names = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+            names = " or ".join(KINDS[kind] for kind in kinds if kind != "null")
             yield f"Setting '{where}' must be {names}."
         case "enum":
             names = " or ".join(f"'{name}'" for name in wanted if name is not None)
@@ -129,11 +111,28 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
                 )
 
 
+def _without_ledger(given: Mapping[str, t.Any]) -> Iterator[str]:
+    """Say which settings do nothing without a ledger, if there is none."""
+    if "ledger_uri" in given:
+        return
+    for name in NEED_LEDGER:
+        if given.get(name, _default(name)) != _default(name):
+            yield (
+                f"Setting '{name}' needs a ledger, and there is none. Set 'ledger_uri', or remove "
+                f"'{name}'."
+            )
+
+
+def _default(name: str) -> t.Any:  # noqa: ANN401 - of whatever kind the setting is
+    return SETTINGS["properties"][name].get("default")
+
+
 def _listed(names: list[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    yield from consent_word_problems("consent_words", given.get("consent_words", {}))
     for name in ("api_url", "auth_url"):
         if name in given:
             yield from _bad_url(name, given[name])
@@ -168,20 +167,21 @@ def is_uuid(text: str) -> bool:
 
 
 def _bad_url(name: str, url: str) -> Iterator[str]:
-    no_url = f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
     try:
         parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
+        _ = parts.port, url.encode()
     except ValueError:
-        yield no_url
-        return
-    if parts.scheme not in {"http", "https"} or not has_host:
-        yield no_url
-    elif "?" in url or "#" in url:
-        yield f"Setting '{name}' holds a query or a fragment ('?' or '#'). Give the address alone."
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
     elif parts.username or parts.password:
         yield f"Setting '{name}' holds a user name or password. Use the settings for credentials."
-    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+    elif "?" in url or "#" in url:  # even with nothing behind it
+        yield (
+            f"Setting '{name}' has a '?' or '#' in it, and what is asked would be put behind it. "
+            "Give the address alone."
+        )
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
         yield (
             f"Setting '{name}' is plain http, which would send the token and the contacts "
             "unencrypted. Use https; http is accepted for a loopback address only."

@@ -6,6 +6,17 @@ import typing as t
 
 from singer_sdk import typing as th
 
+KINDS: t.Final = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+"""What a JSON schema's types are called in sentences."""
+
 
 def choice_of(literal: object) -> th.StringType:
     """Return the kind of a setting that is one of a `Literal`'s words."""

@@ -15,6 +15,8 @@ ADVISED_BATCH_SIZE = 100
 MAX_BATCH_SIZE = 1000
 """More contacts than this the batch page does not allow in one request."""
 
+MAX_CONCURRENT_REQUESTS = 256
+
 UnmappedColumns = t.Literal["property", "ignore"]
 InvalidIdentifiers = t.Literal["reject", "drop"]
 NullValues = t.Literal["omit", "clear"]

@@ -10,6 +10,7 @@ from target_mainbrainer.config.kinds import Bounded, choice_of
 from target_mainbrainer.config.limits import (
     ADVISED_BATCH_SIZE,
     MAX_BATCH_SIZE,
+    MAX_CONCURRENT_REQUESTS,
     PLANS,
     ConfirmBatches,
     WriteMode,
@@ -40,13 +41,12 @@ RUN_SETTINGS: t.Final = (
     ),
     th.Property(
         "max_concurrent_requests",
-        Bounded(1, 64),
-        default=24,
+        Bounded(1, MAX_CONCURRENT_REQUESTS),
         title="Requests in flight",
         description=(
-            "Most requests in flight at once, 1 to 64. The largest plan needs 20 when a request "
-            "takes one second; the rest makes up for what takes longer. Lower it for a server that "
-            "cannot answer so many."
+            "Most requests in flight at once, 1 to 256. Leave it out, and it follows the time "
+            "that answers take: as many as it takes to use all the requests that the plan allows, "
+            "within 20,000 contacts. Set it for a server that cannot answer so many at once."
         ),
     ),
     th.Property(

@@ -98,7 +98,7 @@ class Settings:
     max_drift_percent: int = _setting("max_drift_percent")
     write_mode: WriteMode = _setting("write_mode")
     batch_size_rows: int = _setting("batch_size_rows")
-    max_concurrent_requests: int = _setting("max_concurrent_requests")
+    max_concurrent_requests: int | None = _setting("max_concurrent_requests")
     rate_limit_plan: str = _setting("rate_limit_plan")
     rate_limit_requests: int | None = _setting("rate_limit_requests")
     request_timeout_seconds: int = _setting("request_timeout_seconds")

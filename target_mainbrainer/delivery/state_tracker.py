@@ -17,6 +17,10 @@ if t.TYPE_CHECKING:
 class StateTracker:
     """Holds every STATE message back until all records before it are settled.
 
+    Attributes:
+        has_state: Whether there was any STATE message.
+        records_taken: Records before the newest STATE that `take_due` has returned.
+
     The reading thread counts records and asks for due STATE; senders settle records. Only as many
     epochs are kept as are open.
     """
@@ -25,10 +29,13 @@ class StateTracker:
         self._lock = threading.Lock()
         self._closed: deque[StateInterval] = deque()
         self.interval = StateInterval()
+        self.has_state = False
+        self.records_taken = 0
 
     def close_interval(self, state: State) -> None:
         """Note a STATE message at this point of the input."""
         self.interval.state = state
+        self.has_state = True
         self._closed.append(self.interval)
         self.interval = StateInterval()
 
@@ -47,7 +54,9 @@ class StateTracker:
         due = None
         with self._lock:
             while self._closed and self._closed[0].settled == self._closed[0].read:
-                due = self._closed.popleft().state
+                interval = self._closed.popleft()
+                self.records_taken += interval.read
+                due = interval.state
         return due
 
     @property

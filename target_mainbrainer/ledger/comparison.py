@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import struct
 import typing as t
-import zlib
+from zlib import crc32
 
 import msgspec
 from typing_extensions import override
 
-from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile
+from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile, PropertyRef
 from target_mainbrainer.contacts.identity import Identity, identifiers_of
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 KEY_BYTES = 32
+_CHECK = 0xFFFF
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
 
@@ -55,7 +57,7 @@ class Move(enum.Enum):
     """Only case or the country code differ."""
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class Entry(msgspec.Struct):
     """What the ledger holds of one source key.
 
     Attributes:
@@ -68,7 +70,8 @@ class Entry(msgspec.Struct, kw_only=True):
         mobile_opt_in: The value known to be delivered; None if none is.
         email_opt_in: Likewise.
         shared: Another source key holds the same identity, or did when this one was last marked.
-        doubt: A try before the current one, or somebody else's, may still land after it.
+        doubt: Another source key has left its identity since it was marked, so that it stays
+            unknown whatever the outcome.
         token: Of the try whose outcome is awaited; None if there is none.
         delivered_at: When anything was last accepted, in seconds since the epoch.
     """
@@ -197,7 +200,7 @@ class Digests:
         self._content = hashlib.blake2b(key=key, digest_size=16)
         self._identity = hashlib.blake2b(key=key, digest_size=8, person=b"identity")
         self._seed = int.from_bytes(key[:4], "big")
-        self._names: dict[tuple[str, str], bytes] = {}
+        self._names: dict[str | PropertyRef, int] = {}
 
     def candidate(self, key: str, contact: Contact, list_id: str | None) -> Candidate:
         """Return a contact ready to be compared.
@@ -231,46 +234,53 @@ class Digests:
 
     def fields(self, contact: Contact, list_id: str | None) -> bytes:
         """Return four bytes for each field that a contact has."""
-        return b"".join(
-            self._name(name) + self._check(value) for name, value in _fields_of(contact, list_id)
-        )
+        checks: list[int] = []
+        for name, text in _fields_of(contact, list_id):
+            checks += self._name(name), crc32(text.encode(), self._seed) & _CHECK
+        return struct.pack(f"<{len(checks)}H", *checks)
 
     def changed_fields(self, fields: bytes, contact: Contact, list_id: str | None) -> list[str]:
         """Return which fields of a contact differ from those delivered, by their names.
+
+        A field that the contact does not have any more has no name here.
 
         Args:
             fields: What `fields` returned for the contact that was delivered.
             contact: The contact as it is now.
             list_id: Likewise.
         """
-        before = {fields[at : at + 2]: fields[at + 2 : at + 4] for at in range(0, len(fields), 4)}
+        before = dict(struct.iter_unpack("<2H", fields))
         return [
-            name[1]
-            for name, value in _fields_of(contact, list_id)
-            if before.get(self._name(name)) != self._check(value)
+            name if isinstance(name, str) else name.name or name.property_id or ""
+            for name, text in _fields_of(contact, list_id)
+            if before.get(self._name(name)) != crc32(text.encode(), self._seed) & _CHECK
         ]
 
-    def _name(self, name: tuple[str, str]) -> bytes:
+    def _name(self, name: str | PropertyRef) -> int:
         check = self._names.get(name)
         if check is None:
-            check = self._names[name] = self._check("\0".join(name))
+            text = name if isinstance(name, str) else "\0".join(name.address)
+            check = self._names[name] = crc32(text.encode(), self._seed) & _CHECK
         return check
 
-    def _check(self, text: str) -> bytes:
-        return zlib.crc32(text.encode(), self._seed).to_bytes(4, "big")[:2]
 
-
-def _fields_of(contact: Contact, list_id: str | None) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield every field that has a value: its kind and name, and the value as a text."""
+def _fields_of(contact: Contact, list_id: str | None) -> Iterable[tuple[str | PropertyRef, str]]:
+    """Return every field that has a value: its name, and the value as a text."""
+    fields: list[tuple[str | PropertyRef, str]] = []
     if contact.mobile is not None:
-        yield ("field", "mobile"), f"{contact.mobile.country_code} {contact.mobile.number}"
-    for name in ("contact_id", "email", "mobile_opt_in", "email_opt_in"):
-        if (value := getattr(contact, name)) is not None:
-            yield ("field", name), str(value)
+        fields.append(("mobile", f"{contact.mobile.country_code} {contact.mobile.number}"))
+    if contact.email is not None:
+        fields.append(("email", contact.email))
+    if contact.contact_id is not None:
+        fields.append(("contact_id", str(contact.contact_id)))
+    if contact.mobile_opt_in is not None:
+        fields.append(("mobile_opt_in", str(contact.mobile_opt_in)))
+    if contact.email_opt_in is not None:
+        fields.append(("email_opt_in", str(contact.email_opt_in)))
     if list_id is not None:
-        yield ("field", "list_id"), list_id
-    for ref, text in contact.properties.items():
-        yield ref.address, text
+        fields.append(("list_id", list_id))
+    fields.extend(contact.properties.items())
+    return fields
 
 
 def is_unchanged(entry: Entry | None, candidate: Candidate) -> bool:

@@ -10,17 +10,13 @@ from target_mainbrainer.ledger.comparison import Entry
 from target_mainbrainer.ledger.tables import entries
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from target_mainbrainer.ledger.marking import Left, Mark
 
 _COLUMNS = [getattr(entries.c, name) for name in Entry.__struct_fields__]
 _IS_ID = entries.c.identity_hash < 0
 _PENDING_IS_ID = entries.c.pending_hash < 0
-
-
-def _entry(row: t.Any) -> Entry:  # noqa: ANN401 - a row of `_COLUMNS`
-    return Entry(**dict(zip(Entry.__struct_fields__, row, strict=True)))
 
 
 _BY_KEY = sa.select(*_COLUMNS).where(
@@ -64,11 +60,7 @@ _LEAVE = (
     .values(
         content=None,
         fields=None,
-        doubt=sa.or_(
-            entries.c.doubt,
-            entries.c.token.is_not(None),
-            sa.bindparam("_unresolved", type_=sa.Boolean),
-        ),
+        doubt=sa.or_(entries.c.doubt, entries.c.token.is_not(None)),
         mobile_opt_in=_kept_if_equal(entries.c.mobile_opt_in),
         email_opt_in=_kept_if_equal(entries.c.email_opt_in),
     )
@@ -82,7 +74,8 @@ _OF_TRY = sa.and_(
 
 
 def _unless_in_doubt(column: sa.Column[t.Any], otherwise: t.Any) -> sa.Case[t.Any]:  # noqa: ANN401
-    value = sa.bindparam(f"_{column.name}", type_=column.type)
+    # PostgreSQL takes a null for a text where nothing says what it is.
+    value = sa.cast(sa.bindparam(f"_{column.name}", type_=column.type), column.type)
     return sa.case((entries.c.doubt, otherwise), else_=sa.func.coalesce(value, otherwise))
 
 
@@ -117,20 +110,10 @@ _DELIVERED_BEFORE = (
     )
     .values(delivered_at=sa.bindparam("_now"))
 )
-# It was accepted, but an attempt whose answer was lost may land once more, and after later ones.
-_DELIVERED_IN_DOUBT = (
-    entries.update()
-    .where(entries.c.stream == sa.bindparam("_stream"), entries.c.key == sa.bindparam("_key"))
-    .values(doubt=sa.true(), delivered_at=sa.bindparam("_now"))
-)
 _REFUSED_FIRST = entries.delete().where(
-    _OF_TRY, entries.c.delivered_at.is_(None), sa.not_(entries.c.doubt)
+    _OF_TRY, entries.c.delivered_at.is_(None), entries.c.pending.is_(None)
 )
-_REFUSED = (
-    entries.update()
-    .where(_OF_TRY, sa.not_(entries.c.doubt))
-    .values(token=None, pending=None, pending_hash=None)
-)
+_REFUSED = entries.update().where(_OF_TRY).values(token=None, pending=None, pending_hash=None)
 _BATCH_FAILED = (
     entries.update()
     .where(entries.c.batch == sa.bindparam("_batch"), entries.c.stream == sa.bindparam("_stream"))
@@ -141,13 +124,15 @@ _BATCH_FAILED = (
 def entries_of(connection: sa.Connection, stream: int, keys: Iterable[str]) -> list[Entry]:
     """Return the entries of source keys."""
     parameters = {"stream": stream, "keys": list(keys)}
-    return [_entry(row) for row in connection.execute(_BY_KEY, parameters)]
+    return [Entry(*row) for row in connection.execute(_BY_KEY, parameters).all()]
 
 
 def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
     """Return the entries that hold any of these identities, some of them twice."""
     parameters = {"hashes": list(hashes)}
-    return [_entry(row) for query in _BY_HASH for row in connection.execute(query, parameters)]
+    return [
+        Entry(*row) for query in _BY_HASH for row in connection.execute(query, parameters).all()
+    ]
 
 
 def has_kinds(connection: sa.Connection) -> tuple[bool, bool]:
@@ -162,9 +147,24 @@ def forget_contents(connection: sa.Connection) -> None:
     """Make every entry unknown."""
     connection.execute(
         entries.update()
-        .where(entries.c.content.is_not(None))
-        .values(content=None, fields=None, mobile_opt_in=None, email_opt_in=None)
+        .where(entries.c.content.is_not(None) | entries.c.token.is_not(None))
+        .values(
+            content=None,
+            fields=None,
+            mobile_opt_in=None,
+            email_opt_in=None,
+            doubt=sa.or_(entries.c.doubt, entries.c.token.is_not(None)),
+        )
     )
+
+
+def unresolved_hashes(connection: sa.Connection) -> set[int]:
+    """Return the identities under which a try is going on, or was and its outcome is not known."""
+    is_tried = entries.c.token.is_not(None)
+    found = connection.execute(
+        sa.select(entries.c.identity_hash, entries.c.pending_hash).where(is_tried)
+    )
+    return {held for row in found for held in row if held is not None}
 
 
 def write_marks(
@@ -209,7 +209,6 @@ def write_left(connection: sa.Connection, left: Sequence[Left]) -> None:
             [
                 {
                     "_id": one.entry.id,
-                    "_unresolved": one.is_unresolved,
                     "_mobile_opt_in": one.mobile_opt_in,
                     "_email_opt_in": one.email_opt_in,
                 }
@@ -227,9 +226,24 @@ _WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
 
 
 def write_delivered(
-    connection: sa.Connection, stream: int, marks: Sequence[Mark], batch: int | None, now: int
+    connection: sa.Connection,
+    stream: int,
+    marks: Sequence[Mark],
+    *,
+    batch: int | None,
+    now: int,
+    unknown: Container[int],
 ) -> None:
-    """Write what was delivered, where no later try has begun."""
+    """Write what was delivered, where no later try has begun.
+
+    Args:
+        connection: In a transaction.
+        stream: The number of the stream.
+        marks: Of what was delivered.
+        batch: The number of the batch it went out in.
+        now: Seconds since the epoch.
+        unknown: Hashes of identities for which the outcome does not tell what the CRM holds.
+    """
     found = 0
     for statement, ours in (
         (_DELIVERED, [mark for mark in marks if not mark.is_move]),
@@ -241,10 +255,10 @@ def write_delivered(
                     "_stream": stream,
                     "_key": mark.key,
                     "_token": mark.token,
-                    "_content": mark.content,
-                    "_fields": mark.fields,
-                    "_mobile_opt_in": mark.mobile_opt_in,
-                    "_email_opt_in": mark.email_opt_in,
+                    "_content": None if is_unknown else mark.content,
+                    "_fields": None if is_unknown else mark.fields,
+                    "_mobile_opt_in": None if is_unknown else mark.mobile_opt_in,
+                    "_email_opt_in": None if is_unknown else mark.email_opt_in,
                     "_source_identity": mark.source_identity,
                     "_batch": batch,
                     "_now": now,
@@ -255,6 +269,7 @@ def write_delivered(
                     else {}
                 )
                 for mark in ours
+                for is_unknown in [mark.identity_hash in unknown]
             ]
             found += connection.execute(statement, rows).rowcount
     if found < len(marks):
@@ -263,28 +278,18 @@ def write_delivered(
         )
 
 
-def write_delivered_in_doubt(
-    connection: sa.Connection, stream: int, marks: Sequence[Mark], now: int
+def write_refused(
+    connection: sa.Connection, stream: int, marks: Sequence[Mark], unknown: Container[int]
 ) -> None:
-    """Write that something was accepted; what the CRM ends up with stays unknown."""
-    connection.execute(
-        _DELIVERED_IN_DOUBT, [row | {"_now": now} for row in _keys_of(stream, marks)]
-    )
-
-
-def write_refused(connection: sa.Connection, stream: int, marks: Sequence[Mark]) -> None:
-    """Remove what was never accepted, and end the try of what was."""
-    rows = _rows_of(stream, marks)
-    connection.execute(_REFUSED_FIRST, rows)
-    connection.execute(_REFUSED, rows)
+    """Remove what was never accepted, and end the try of what was or may have been."""
+    certain = [mark for mark in marks if mark.identity_hash not in unknown]
+    if certain:
+        connection.execute(_REFUSED_FIRST, _rows_of(stream, certain))
+    connection.execute(_REFUSED, _rows_of(stream, marks))
 
 
 def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
     return [{"_stream": stream, "_key": mark.key, "_token": mark.token} for mark in marks]
-
-
-def _keys_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
-    return [{"_stream": stream, "_key": mark.key} for mark in marks]
 
 
 def delete_entries(connection: sa.Connection, gone: Iterable[Entry]) -> None:
@@ -314,7 +319,7 @@ def page_of(
         .order_by(entries.c.id)
         .limit(size)
     )
-    return [_entry(row) for row in connection.execute(query)]
+    return [Entry(*row) for row in connection.execute(query).all()]
 
 
 def fail_batch(connection: sa.Connection, stream: int, number: int) -> int:

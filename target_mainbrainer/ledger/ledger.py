@@ -82,6 +82,8 @@ class Ledger:
                 access_token=account.access_token,
                 last_run=number,
             )
+            doubtful = entry_store.unresolved_hashes(connection)
+            doubtful |= store.take_doubts(connection, number)
         self._run = Run(
             number,
             database,
@@ -89,6 +91,7 @@ class Ledger:
             self._token,
             clock,
             threading.Lock(),
+            doubtful,
         )
 
     def _token(self) -> int:
@@ -104,12 +107,8 @@ class Ledger:
         with self._run.lock, self._run.database.transaction() as connection:
             row = store.lock_stream(connection, name)
             now = store.now_of(connection)
-            if row.run not in {None, self._run.number} and _is_alive(row, now):
-                message = (
-                    f"Another run delivers stream '{name}' with this ledger: {_describe(row)}. "
-                    "Wait until it has ended."
-                )
-                raise LedgerError(message)
+            if row.run != self._run.number:
+                refuse_if_held(row, now)
             store.update_stream(
                 connection,
                 row.number,
@@ -129,12 +128,20 @@ class Ledger:
             )
 
 
-def _is_alive(row: sa.Row[t.Any], now: float) -> bool:
-    """Return whether the run that holds a stream may still deliver it."""
-    gone = Process(row.machine, row.process).is_gone
-    return row.lease_until > now if gone is None else not gone
+def refuse_if_held(stream: sa.Row[t.Any], now: float) -> None:
+    """Do nothing if no run delivers a stream, given its row and the time.
 
-
-def _describe(row: sa.Row[t.Any]) -> str:
-    host = row.machine.partition(" ")[0]
-    return f"process {row.process.partition(' ')[0]} on {host}"
+    Raises:
+        LedgerError: A run delivers it that may still go on.
+    """
+    if stream.run is None:
+        return
+    gone = Process(stream.machine, stream.process).is_gone
+    if stream.lease_until <= now if gone is None else gone:
+        return
+    host, process = stream.machine.partition(" ")[0], stream.process.partition(" ")[0]
+    message = (
+        f"Another run delivers stream '{stream.name}' with this ledger: process {process} on "
+        f"{host}. Wait until it has ended."
+    )
+    raise LedgerError(message)

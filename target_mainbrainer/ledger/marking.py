@@ -6,8 +6,10 @@ ledger (`docs/ledger.md` tells them):
 - What is marked is unknown until its outcome counts: it is sent again whenever it comes again.
 - An entry is not skipped while another source key holds its identity.
 - When an entry leaves an identity, everything else that holds it becomes unknown.
-- An entry that is tried again while an older try may still land stays unknown for one more run.
-- While some records name contacts by their id and others do not, nothing is known.
+
+Two more rules need no comparison (`stream_ledger.py`): what is tried while an earlier try of the
+same identity may still land stays unknown for one more run, and nothing is known while some
+records name contacts by their id and others do not.
 """
 
 from __future__ import annotations
@@ -94,7 +96,6 @@ class Left(t.NamedTuple):
     """An entry whose identity another one has left; with what is known of that one."""
 
     entry: Entry
-    is_unresolved: bool
     mobile_opt_in: bool | None
     email_opt_in: bool | None
 
@@ -107,7 +108,6 @@ class Block:
         stream: The number of the stream.
         next_token: Returns a new token.
         entries: Of the block's source keys, and of all that hold an identity of theirs.
-        is_mixed: Whether some records name contacts by id and others do not.
         sends_all: Whether what is unchanged is sent, too.
 
     Attributes:
@@ -123,13 +123,11 @@ class Block:
         next_token: Callable[[], int],
         entries: Iterable[Entry],
         *,
-        is_mixed: bool = False,
         sends_all: bool = False,
     ) -> None:
         self._digests = digests
         self._stream = stream
         self._next_token = next_token
-        self._is_mixed = is_mixed
         self._sends_all = sends_all
         self._entries: dict[str, Entry] = {}
         self._holders: dict[int, dict[int, Entry]] = {}
@@ -216,9 +214,7 @@ class Block:
                 self._holders[held].pop(id(entry), None)
             entry.pending = mark.identity if mark.is_move else None
             entry.pending_hash = mark.identity_hash if mark.is_move else None
-            is_late = entry.token is not None and entry.token >> TOKEN_BITS != _run_of(mark.token)
-            entry.doubt = entry.doubt or is_late
-        entry.doubt = entry.doubt or self._is_mixed
+        entry.doubt = False
         entry.content = entry.fields = None
         entry.mobile_opt_in = _after_try(entry.mobile_opt_in, mark.mobile_opt_in)
         entry.email_opt_in = _after_try(entry.email_opt_in, mark.email_opt_in)
@@ -238,10 +234,9 @@ class Block:
         The CRM may hold what this entry was last delivered as there, and from now on nothing sends
         it again. Opt-ins stay known where this entry delivered the same ones.
         """
-        is_unresolved = entry.token is not None or entry.doubt
         for other in self._others(entry, held):
-            left = Left(other, is_unresolved, entry.mobile_opt_in, entry.email_opt_in)
-            other.doubt = other.doubt or is_unresolved or other.token is not None
+            left = Left(other, entry.mobile_opt_in, entry.email_opt_in)
+            other.doubt = other.doubt or other.token is not None
             other.content = other.fields = None
             other.mobile_opt_in = known_opt_in([other.mobile_opt_in, left.mobile_opt_in])
             other.email_opt_in = known_opt_in([other.email_opt_in, left.email_opt_in])
@@ -253,10 +248,6 @@ class Block:
 
     def _others(self, entry: Entry, held: int) -> list[Entry]:
         return [other for other in self._holders.get(held, {}).values() if other is not entry]
-
-
-def _run_of(token: int) -> int:
-    return token >> TOKEN_BITS
 
 
 def _after_try(known: bool | None, tried: bool | None) -> bool | None:  # noqa: FBT001

@@ -9,10 +9,10 @@ import typing as t
 import sqlalchemy as sa
 
 from target_mainbrainer.ledger.comparison import KEY_BYTES
-from target_mainbrainer.ledger.tables import batches, entries, ledger, streams
+from target_mainbrainer.ledger.tables import batches, doubts, entries, ledger, streams
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 class Header(t.NamedTuple):
@@ -80,6 +80,24 @@ def delete_closed_batches(connection: sa.Connection, before: int) -> None:
     )
 
 
+# --- Doubts ---------------------------------------------------------------------------------
+
+
+def take_doubts(connection: sa.Connection, run: int) -> set[int]:
+    """Return the identities that were in doubt in the run before; older doubts are over."""
+    connection.execute(doubts.delete().where(doubts.c.run < run - 1))
+    return set(connection.scalars(sa.select(doubts.c.identity_hash)))
+
+
+def add_doubts(connection: sa.Connection, hashes: Collection[int], run: int) -> None:
+    """Note identities under which a request may be applied a second time."""
+    if hashes:
+        connection.execute(doubts.delete().where(doubts.c.identity_hash.in_(hashes)))
+        connection.execute(
+            doubts.insert(), [{"identity_hash": held, "run": run} for held in sorted(hashes)]
+        )
+
+
 # --- Streams --------------------------------------------------------------------------------
 
 
@@ -131,5 +149,5 @@ def release_stream(connection: sa.Connection, number: int, run: int) -> None:
 
 def delete_everything(connection: sa.Connection) -> None:
     """Delete all entries, streams and batches."""
-    for table in (entries, batches, streams):
+    for table in (entries, batches, doubts, streams):
         connection.execute(table.delete())

@@ -50,6 +50,8 @@ class Run(t.NamedTuple):
         next_token: Returns a token that no other try has.
         clock: Seconds that only ever grow.
         lock: Held by whichever thread uses the database.
+        doubtful: Hashes of identities under which an attempt of the run before may still land,
+            or one of this run may land twice.
     """
 
     number: int
@@ -58,6 +60,7 @@ class Run(t.NamedTuple):
     next_token: Callable[[], int]
     clock: Callable[[], float]
     lock: threading.Lock
+    doubtful: set[int]
 
 
 class OpenBatch(t.NamedTuple):
@@ -99,7 +102,7 @@ class StreamLedger:
         self._open_batches = [OpenBatch(batch_id, at) for _, batch_id, at in open_batches]
         self._outcomes = threading.Lock()
         self._delivered: list[tuple[Sequence[Mark], str | None]] = []
-        self._in_doubt: list[Mark] = []
+        self._doubts: set[int] = set()
         self._refused: list[Mark] = []
         self._ended: list[str] = []
         self._failed: list[str] = []
@@ -117,16 +120,20 @@ class StreamLedger:
             block: Contacts in the order of the input, and the list that each goes to.
         """
         run = self._run
-        keys = {candidate.key for candidate, _ in block}
-        if not self._sends_all:
-            with run.database.transaction(reads_only=True) as connection:
-                known = self._entries(connection, keys)
-            if all(is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block):
-                return [UNCHANGED] * len(block)
+        with run.database.transaction(reads_only=True) as connection:
+            known = self._entries(connection, block)
+        concerned = self._concerned(block, known)
+        if not any(concerned):
+            return [UNCHANGED] * len(block)
+        some = [one for one, is_concerned in zip(block, concerned, strict=True) if is_concerned]
         with run.lock, run.database.transaction() as connection:
             store.read_header(connection, lock=True)
             self._keep(connection)
-            return self._mark(connection, block, self._entries(connection, keys))
+            if self._has_become_mixed(connection, some):
+                entry_store.forget_contents(connection)
+                concerned, some = [True] * len(block), list(block)
+            decided = iter(self._mark(connection, some))
+        return [next(decided) if is_concerned else UNCHANGED for is_concerned in concerned]
 
     def delivered(
         self, marks: Sequence[Mark], batch_id: str | None = None, *, in_doubt: bool = False
@@ -141,9 +148,8 @@ class StreamLedger:
         """
         with self._outcomes:
             if in_doubt:
-                self._in_doubt.extend(marks)
-            else:
-                self._delivered.append((marks, batch_id))
+                self._doubts.update(mark.identity_hash for mark in marks)
+            self._delivered.append((marks, batch_id))
             self._waiting += len(marks)
             is_full = self._waiting >= FLUSH_AT
         if is_full:
@@ -179,24 +185,27 @@ class StreamLedger:
         with run.lock:
             with self._outcomes:
                 delivered, self._delivered = self._delivered, []
-                in_doubt, self._in_doubt = self._in_doubt, []
+                doubts, self._doubts = self._doubts, set()
                 refused, self._refused = self._refused, []
                 ended, self._ended = self._ended, []
                 failed, self._failed = self._failed, []
                 self._waiting = 0
             is_due = run.clock() >= self._leased_at + LEASE_STEP_SECONDS
-            if not (delivered or in_doubt or refused or ended or failed or is_due):
+            if not (delivered or refused or ended or failed or is_due):
                 return
             with run.database.transaction() as connection:
                 self._keep(connection)
                 now = int(store.now_of(connection))
+                run.doubtful.update(doubts)
+                store.add_doubts(connection, doubts, run.number)
+                unknown = _Everything() if self.is_mixed else run.doubtful
                 for marks, batch_id in delivered:
                     number = self._number_of(connection, batch_id, now)
-                    entry_store.write_delivered(connection, self._number, marks, number, now)
-                if in_doubt:
-                    entry_store.write_delivered_in_doubt(connection, self._number, in_doubt, now)
+                    entry_store.write_delivered(
+                        connection, self._number, marks, batch=number, now=now, unknown=unknown
+                    )
                 if refused:
-                    entry_store.write_refused(connection, self._number, refused)
+                    entry_store.write_refused(connection, self._number, refused, unknown)
                 for batch_id in failed:
                     if (number := self._batches.get(batch_id)) is not None:
                         entry_store.fail_batch(connection, self._number, number)
@@ -240,41 +249,64 @@ class StreamLedger:
         with self._run.lock, self._run.database.transaction() as connection:
             store.release_stream(connection, self._number, self._run.number)
 
-    def _entries(self, connection: sa.Connection, keys: set[str]) -> dict[str, Entry]:
+    def _entries(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> dict[str, Entry]:
+        keys = {candidate.key for candidate, _ in block}
         found = {one.key: one for one in entry_store.entries_of(connection, self._number, keys)}
         for entry in found.values():
             self._seen.add(t.cast("int", entry.id))
         return found
 
-    def _mark(
-        self,
-        connection: sa.Connection,
-        block: Sequence[tuple[Candidate, str | None]],
-        known: dict[str, Entry],
-    ) -> list[Decision]:
-        digests = self._run.digests
-        hashes: set[int] = set()
-        by_id, plain = entry_store.has_kinds(connection)
+    def _concerned(
+        self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
+    ) -> list[bool]:
+        """Return for each contact whether it is to be sent, or may be because of another one."""
+        if self._sends_all:
+            return [True] * len(block)
+        changed = [not is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block]
+        if not any(changed):
+            return changed
+        some = [one for one, is_changed in zip(block, changed, strict=True) if is_changed]
+        keys = {candidate.key for candidate, _ in some}
+        hashes = self._hashes(some, known)
+        return [
+            is_changed
+            or candidate.key in keys
+            or not hashes.isdisjoint(known[candidate.key].hashes)
+            for is_changed, (candidate, _) in zip(changed, block, strict=True)
+        ]
+
+    def _hashes(
+        self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
+    ) -> set[int]:
+        """Return the hashes of all identities that a block takes or leaves."""
+        hashes = {self._run.digests.identity(candidate.contact) for candidate, _ in block}
         for candidate, _ in block:
-            entry = known.get(candidate.key)
-            if self._sends_all or not is_unchanged(entry, candidate):
-                if candidate.contact.contact_id is None:
-                    plain = True
-                else:
-                    by_id = True
-                hashes.add(digests.identity(candidate.contact))
-                if entry is not None:
-                    hashes |= entry.hashes
-        if by_id and plain and not self.is_mixed:
-            self.is_mixed = True
-            entry_store.forget_contents(connection)
-            known = self._entries(connection, set(known))
+            if (entry := known.get(candidate.key)) is not None:
+                hashes |= entry.hashes
+        return hashes
+
+    def _has_become_mixed(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> bool:
+        if self.is_mixed:
+            return False
+        by_id, plain = entry_store.has_kinds(connection)
+        ids = [candidate.contact.contact_id is not None for candidate, _ in block]
+        self.is_mixed = (by_id or any(ids)) and (plain or not all(ids))
+        return self.is_mixed
+
+    def _mark(
+        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+    ) -> list[Decision]:
+        known = self._entries(connection, block)
+        hashes = self._hashes(block, known)
         decider = Block(
-            digests,
+            self._run.digests,
             self._number,
             self._run.next_token,
             _each_once(known.values(), entry_store.holders_of(connection, hashes)),
-            is_mixed=self.is_mixed,
             sends_all=self._sends_all,
         )
         decisions = [decider.decide(candidate, list_id) for candidate, list_id in block]
@@ -305,6 +337,13 @@ class StreamLedger:
                 f"of for {LEASE_SECONDS:.0f} s. What this run sent since is sent again."
             )
             raise LedgerError(message)
+
+
+class _Everything:
+    """Holds whatever it is asked for."""
+
+    def __contains__(self, _number: object) -> bool:
+        return True
 
 
 def remove_entries(

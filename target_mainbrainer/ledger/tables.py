@@ -59,7 +59,7 @@ entries = sa.Table(
     sa.Column("mobile_opt_in", sa.Boolean, comment="The one delivered; null: unknown or none."),
     sa.Column("email_opt_in", sa.Boolean),
     sa.Column("shared", sa.Boolean, nullable=False, comment="Others hold this identity, too."),
-    sa.Column("doubt", sa.Boolean, nullable=False, comment="An older try may land late."),
+    sa.Column("doubt", sa.Boolean, nullable=False, comment="Unknown whatever the try's outcome."),
     sa.Column("token", sa.BigInteger, comment="Of the try whose outcome is awaited."),
     sa.Column("batch", sa.Integer, comment="The batch it went out in."),
     sa.Column("delivered_at", sa.BigInteger, comment="Seconds since the epoch; null: never."),
@@ -83,6 +83,14 @@ batches = sa.Table(
     sa.Column("accepted_at", sa.BigInteger, nullable=False),
     sa.Column("is_open", sa.Boolean, nullable=False, comment="Its outcome is not known yet."),
 )
+
+doubts = sa.Table(
+    "mainbrainer_doubts",
+    metadata,
+    sa.Column("identity_hash", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run", sa.Integer, nullable=False, comment="That lost an answer."),
+)
+"""Identities under which a request may still be applied a second time."""
 
 quota = sa.Table(
     "mainbrainer_quota",

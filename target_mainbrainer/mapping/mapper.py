@@ -10,6 +10,7 @@ import enum
 import typing as t
 from functools import partial
 
+from target_mainbrainer.config.consent_words import all_words
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
@@ -151,8 +152,9 @@ class StreamMapping:
         self._contact_id = _reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
         self._mobile = _mobile_reader(column_of, settings.default_country_code)
         self._email = _reader(column_of.get(ContactField.EMAIL), parse_email)
-        self._mobile_opt_in = _reader(column_of.get(ContactField.MOBILE_OPT_IN), parse_consent)
-        self._email_opt_in = _reader(column_of.get(ContactField.EMAIL_OPT_IN), parse_consent)
+        consent = partial(parse_consent, words=all_words(settings.consent_words))
+        self._mobile_opt_in = _reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
+        self._email_opt_in = _reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
         self._list_id = _reader(column_of.get(ContactField.LIST_ID), parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:

@@ -53,6 +53,10 @@ class StreamReport:
     unchanged: int = _outcome("records not sent, because the ledger says they are in as they are")
     omitted: int = _outcome("records deleted in the source and skipped ('deleted_records')")
     rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
+    opt_ins_held_back: int = _count(
+        "opt-ins that the source gives and that were not sent, because their address or number "
+        "is in 'suppression_path'"
+    )
     inserted: int = _count("contacts that MainBrainer says it has inserted")
     updated: int = _count("contacts that MainBrainer says it has updated")
     skipped: int = _count("contacts that MainBrainer says it has skipped")

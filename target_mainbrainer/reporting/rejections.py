@@ -66,6 +66,7 @@ class Rejections:
         self._unsettled: dict[str, Counter[StateInterval]] = {}
         self._reports: dict[str, StreamReport] = {}
         self._is_synced = True
+        self._is_whole = False
         self._groups: dict[tuple[str, str, str], Group] = {}
         self.count = 0
 
@@ -109,11 +110,12 @@ class Rejections:
             finally:
                 self._note(source, source_records, rejection, line)
 
-    def sync(self, *, is_last: bool = False) -> None:
-        """Flush the file to the disk, and settle what is on it.
+    def end_input(self) -> None:
+        """Note that no more records come, so that short streams may be judged, too."""
+        self._is_whole = True
 
-        Args:
-            is_last: No more records come, so that a short stream may be judged, too.
+    def sync(self) -> None:
+        """Flush the file to the disk, and settle what is on it.
 
         Raises:
             DeliveryError: The file cannot be written.
@@ -127,7 +129,7 @@ class Rejections:
             settled = {
                 stream: self._unsettled.pop(stream)
                 for stream, report in self._reports.items()
-                if stream in self._unsettled and not self._is_too_large(report, is_last=is_last)
+                if stream in self._unsettled and not self._is_too_large(report)
             }
         for counts in settled.values():
             self._settle(counts)
@@ -141,7 +143,7 @@ class Rejections:
         if self._file is None:
             return
         try:
-            self.sync(is_last=True)
+            self.sync()
         finally:
             self._file.close()
 
@@ -156,9 +158,9 @@ class Rejections:
         """Whether more records are rejected than the settings allow."""
         return self._allowed is not None and self.count > self._allowed
 
-    def _is_too_large(self, report: StreamReport, *, is_last: bool) -> bool:
+    def _is_too_large(self, report: StreamReport) -> bool:
         """Return whether too large a share of a stream is rejected, as far as can be told now."""
-        if is_last and report.read < SHARE_COUNTS_FROM:
+        if self._is_whole and report.read < SHARE_COUNTS_FROM:
             return False
         return 100 * report.rejected_before_sending > self._allowed_percent * report.read
 
@@ -179,7 +181,7 @@ class Rejections:
                 f"('max_rejects').{kept} The reasons stand above.{advice}"
             )
         for name, report in streams.items():
-            if self._is_too_large(report, is_last=True):
+            if report.read >= SHARE_COUNTS_FROM and self._is_too_large(report):
                 yield (
                     f"{report.rejected_before_sending:,} of {report.read:,} records of stream "
                     f"'{name}' were rejected before sending, more than the "

@@ -6,6 +6,9 @@ import logging
 import time
 import typing as t
 
+from target_mainbrainer.reporting.duplicates import Duplicates
+from target_mainbrainer.reporting.wording import counted
+
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -19,7 +22,11 @@ logger = logging.getLogger("target-mainbrainer")
 
 
 class Summary:
-    """Puts the counts of a run into words."""
+    """Puts the counts of a run into words.
+
+    Attributes:
+        duplicates: Contacts that share something without being one.
+    """
 
     def __init__(
         self,
@@ -35,7 +42,9 @@ class Summary:
         self._rejections = rejections
         self._effort = effort
         self._rate_limiter = rate_limiter
-        self._started = time.monotonic()
+        self._started = self._stands_still_since = time.monotonic()
+        self._accepted_before = self._retries_before = 0
+        self.duplicates = Duplicates()
 
     @property
     def seconds(self) -> float:
@@ -43,8 +52,29 @@ class Summary:
         return max(time.monotonic() - self._started, 0.001)
 
     def log_progress(self) -> None:
-        """Say how far the run is."""
-        accepted = self._report.total("accepted")
+        """Say how far the run is, or why it gets no further."""
+        accepted, retries = self._report.total("accepted"), self._effort.retries
+        is_further = accepted > self._accepted_before
+        failed = retries - self._retries_before
+        self._accepted_before, self._retries_before = accepted, retries
+        if is_further:
+            self._stands_still_since = time.monotonic()
+            self._log_speed(accepted)
+        elif failed:
+            logger.warning(
+                "MainBrainer has taken nothing for %.0f s: %s failed in the last 10 s. %s accepted "
+                "so far; each request is tried again for up to %s s ('retry_max_seconds').",
+                time.monotonic() - self._stands_still_since,
+                counted(failed, "request"),
+                f"{accepted:,}",
+                self._settings.retry_max_seconds,
+            )
+        elif waiting := self._report.total("undelivered"):
+            logger.info(
+                "%s accepted, %s on their way.", f"{accepted:,}", counted(waiting, "record")
+            )
+
+    def _log_speed(self, accepted: int) -> None:
         share = f"{self._rate_limiter.share_used:.0%} of the plan's requests used in the last 10 s"
         logger.info(
             "%s accepted, %s rejected, %.0f contacts a second, %s.",
@@ -64,6 +94,7 @@ class Summary:
             *self._rejections.describe(),
             *self._dropped(),
             *self._ignored_properties(),
+            *self.duplicates.describe(),
             *findings,
         ):
             logger.warning("%s", line)
@@ -104,18 +135,10 @@ class Summary:
         """Return the summary for the report file."""
         return {
             "streams": {name: stream.as_dict() for name, stream in self._report.streams.items()},
+            "duplicates": self.duplicates.found._asdict(),
             "requests": self._effort.requests,
             "retries": self._effort.retries,
             "seconds": round(self.seconds, 3),
             "seconds_waited_for_limits": round(self._rate_limiter.waited_seconds, 3),
             "contacts_per_second": round(self._report.total("accepted") / self.seconds, 1),
         }
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "request"), counted(2_000, "request"), counted(0, "batch", "batches")
-    ('1 request', '2,000 requests', '0 batches')
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -110,7 +110,7 @@ def test_progress_is_told_in_one_line(
 def test_the_server_never_sees_more_than_the_plan_allows(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
 ) -> None:
-    """And a wait is explained. A whole minute of it is in tools/prove.py."""
+    """And a wait is explained."""
     crm = start_crm(plan="unlimited", burst=15, faults=["latency=0-0.1"])
     ended = run_target(
         *people(20 * 100),
@@ -298,7 +298,7 @@ def test_the_reader_never_runs_ahead_of_a_slow_server(
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
 ) -> None:
-    """That, and nothing else, keeps the memory flat; the million is in tools/prove.py."""
+    """That, and nothing else, keeps the memory flat; the million is in `make bench`."""
     crm.set_faults("latency=0.02:batch")
     monkeypatch.setattr(queue, "MIN_CONTACTS", 0)
     source = Endless(iter(people(6_000, every=10**9)))

@@ -64,6 +64,62 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
     assert "WARNING" in next(line for line in ended.log.splitlines() if finding in line)
 
 
+@pytest.mark.parametrize(
+    ("config", "lines", "expected"),
+    [
+        pytest.param({}, PEOPLE, "OK: 5 contacts are in; STATE is at the end.", id="all in"),
+        pytest.param(
+            {}, PEOPLE[:-1], "OK: 5 contacts are in; the tap sent no STATE.", id="no STATE"
+        ),
+        pytest.param({}, [schema()], "OK: 0 contacts are in; the tap sent no STATE.", id="nothing"),
+        pytest.param(
+            {},
+            [
+                *PEOPLE,
+                person(5, email="nobody@"),
+                person(6),
+                state(bookmark=2),
+                *[person(7)] * 2000,
+            ],
+            "FAILED: 5 contacts are in, 1 was rejected, later records were not read; STATE is at "
+            "the 5th record; correct the cause and run again to go on.",
+            id="a rejection",
+        ),
+        pytest.param(
+            {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1},
+            PEOPLE,
+            "FAILED: 0 contacts are in, 5 were not sent; no STATE was written; run again to go on.",
+            id="nobody there",
+        ),
+        pytest.param(
+            {"list_id": "x"},
+            PEOPLE,
+            "FAILED: nothing was read and nothing was sent; STATE is as it was; correct the cause "
+            "and run again to go on.",
+            id="settings",
+        ),
+    ],
+)
+def test_the_last_line_says_what_the_run_has_come_to(
+    run_target: RunTarget, config: dict[str, t.Any], lines: list[str], expected: str
+) -> None:
+    ended = run_target(*lines, **config)
+    assert ended.last == expected
+
+
+def test_a_mapping_mistake_does_not_end_green(run_target: RunTarget, tmp_path: Path) -> None:
+    """All records are on file, but STATE stays: the next run is to read them once more."""
+    lines = [schema(), *(person(n, email=None) for n in range(2000)), state(bookmark=1)]
+    ended = run_target(*lines, rejects_path=str(tmp_path / "rejects.singer"))
+    assert ended.code == 1
+    assert ended.states == []
+    assert "2,000 of 2,000 records of stream 'people' were rejected before sending" in ended.error
+    again = run_target(
+        *lines, rejects_path=str(tmp_path / "rejects.singer"), max_rejects_percent=100
+    )
+    assert (again.code, again.states) == (0, [{"bookmark": 1}])
+
+
 def test_metrics_count_the_records_that_were_read(run_target: RunTarget, tmp_path: Path) -> None:
     ended = run_target(*PEOPLE, report_path=str(tmp_path / "report.json"))
     assert '"metric":"record_count","value":5' in ended.log

@@ -178,7 +178,6 @@ def test_an_attempt_that_lands_after_a_newer_one_is_made_good(database: Database
     story.night("k:x{a}")
     assert not story.night("k:x{b}", LosesAnswers("late"))
     story.night("k:x{a}")
-    story.target.land_all()
     assert story.content == "b"
     story.night("k:x{a}")
     assert story.content == "a"
@@ -234,8 +233,6 @@ def check(database: Database, nights: list[list[Record]], rate: float, seed: int
     last = nights[-1]
     for _ in range(3):
         assert target.run(last, no_faults(seed))
-        # What was lost lands in the first of these nights at the latest.
-        target.land_all()
         send_everything(plain, last)
     # A contact that is refused now shows what some other night has left.
     refused = {id_ for record in last if record.content == BAD for id_ in crm.matches(record)}

@@ -245,7 +245,7 @@ while isinstance(quota.take(Plan(burst=40, daily=1000)), Taken):
 
 
 def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
-    """`make prove` does the same for longer, with whole targets, slow answers and set-ups."""
+    """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
     command = [sys.executable, "-c", PROCESS, ledger_uri]
     runs = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603

@@ -401,6 +401,18 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             id="two values for one property",
         ),
         pytest.param(
+            EMAIL
+            | {
+                "propertyfields": [
+                    {"propertyname": "zip", "propertyvalue": "0236"},
+                    {"propertyname": "zip", "propertyvalue": "0237"},
+                ]
+            },
+            "ambiguous_property",
+            "Column 'propertyfields' gives a second value to one property.",
+            id="two values for one property inside the array",
+        ),
+        pytest.param(
             EMAIL | {"propertyfields": "x"},
             "invalid_properties",
             "Column 'propertyfields' is not an array of properties in the API's own shape, each "

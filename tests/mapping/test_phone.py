@@ -180,6 +180,53 @@ def test_the_quick_route_agrees_on_every_country(code: int) -> None:
                 assert quick is None or quick == by_the_library(text, default)
 
 
+def examples(code: int) -> t.Iterator[phonenumbers.PhoneNumber]:
+    """The library's own example numbers of a country code, of every kind and region."""
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
+        if region == "001":
+            number = phonenumbers.example_number_for_non_geo_entity(code)
+            if number is not None:
+                yield number
+            continue
+        for kind in phonenumbers.PhoneNumberType.values():
+            number = phonenumbers.example_number_for_type(region, kind)
+            if number is not None:
+                yield number
+
+
+DEFAULTS = [1, 7, 39, 44, 45, 47, 54, 55, 61, 81, 86, 225, 246, 354, 358, 372, 590, 800, 883]
+"""Countries that dial a zero, an eight, or nothing; with several regions; and of no country."""
+
+
+@pytest.mark.parametrize("code", COUNTRY_CODES)
+def test_the_quick_route_agrees_when_the_default_is_another_countrys_code(code: int) -> None:
+    """A default must never touch a number that says its country, nor misread one that does not."""
+    quickly = 0
+    for number in examples(code):
+        digits = f"{number.national_number}"
+        zeros = "0" * (number.number_of_leading_zeros or 1) if number.italian_leading_zero else ""
+        for text in (f"+{code}{zeros}{digits}", f"00{code} {digits}", digits, f"0{digits}"):
+            for default in DEFAULTS:
+                if (quick := quick_mobile(text, default)) is not None:
+                    quickly += 1
+                    assert quick == by_the_library(text, default), (text, default)
+    assert quickly or not any(examples(code))
+
+
+@pytest.mark.parametrize("text", ["{}.0", "+{}.0", " {}.5 ", "{}.00", "+{}.12"])
+@pytest.mark.parametrize("default", [None, 47, 1, 354])
+def test_a_decimal_spelling_is_never_taken_for_a_number(text: str, default: int | None) -> None:
+    """Its last zero is no digit: `9081250.0` is not `90812500`."""
+    for digits in ("9081250", "90812501", "4790812501", "2025550123"):
+        written = text.format(digits)
+        quick = quick_mobile(written, default)
+        if written.strip().rpartition(".")[2] in {"0", "5"}:
+            assert quick is None
+            assert code_of(parse_mobile, written, default) == "invalid_mobile"
+        elif quick is not None:
+            assert quick == by_the_library(written, default)
+
+
 SPELLINGS = st.sampled_from(
     [
         phonenumbers.PhoneNumberFormat.E164,

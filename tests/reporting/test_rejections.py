@@ -91,7 +91,8 @@ def test_without_a_file_state_stays_before_a_rejection() -> None:
     desk.accept(1)
     desk.reject({"id": 1})
     desk.tracker.close_interval({"bookmark": 1})
-    desk.rejections.sync(is_last=True)
+    desk.rejections.end_input()
+    desk.rejections.sync()
     assert desk.tracker.take_due() is None
 
 
@@ -193,7 +194,8 @@ def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
         desk.reject({"id": number})
     desk.accept(accepted)
     desk.tracker.close_interval({"bookmark": 1})
-    desk.rejections.sync(is_last=True)
+    desk.rejections.end_input()
+    desk.rejections.sync()
     problems = list(desk.rejections.problems({"people": desk.report}))
     assert bool(problems) is fails
     assert (desk.tracker.take_due() is None) is fails

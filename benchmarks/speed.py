@@ -1,22 +1,19 @@
-"""The measurements: each one runs what it compares in turns, and says what came out as ratios."""
+"""How fast the target reads, maps and sends, beside the SDK's own sink; and how it grows."""
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 import sys
-import threading
 import typing as t
-from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks import inputs
-from benchmarks.processes import Ran, Server, run, server
-from benchmarks.server import WINDOW_SECONDS
+from benchmarks.bench import Line
+from benchmarks.processes import Ran, run, server
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.bench import Bench
 
 RECORDS = 200_000
 RECORDS_OF: t.Final = {"nested": 50_000, "wide": 30_000}
@@ -26,74 +23,8 @@ SIZES = (10_000, 100_000, 300_000, 1_000_000)
 LARGE = 1000
 ADVISED = 100
 START_RECORDS = 100
-PACED_WINDOWS = 6
 MEMORY_LIMIT_MIB = 150
 MEMORY_GROWTH_MIB = 15
-
-
-class Line(t.NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        values: One for each run; the median counts.
-        goal: In words.
-        is_met: What the goal asks of the median, or None if nothing.
-        note: What the median stands for, in numbers of this machine.
-    """
-
-    what: str
-    values: Sequence[float]
-    form: str = "{:.2f}"
-    goal: str = ""
-    is_met: Callable[[float], bool] | None = None
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        """The value that counts."""
-        return statistics.median(self.values)
-
-
-@dataclass
-class Bench:
-    """A place for inputs and logs, and how often everything is run."""
-
-    folder: Path
-    runs: int
-    say: Callable[[str], None]
-
-    def input(self, shape: str, records: int) -> Path:
-        """Return an input, which is made only once."""
-        return inputs.write(self.folder / f"{shape}-{records}.singer", shape, records)
-
-    def noop(self, lines: Path) -> Ran:
-        """Run the SDK's sink that does nothing."""
-        command = [sys.executable, "-m", "benchmarks.noop"]
-        return run(command, stdin=lines, log=self.folder / "noop.log")
-
-    def target(self, lines: Path, crm: Server, records: int, **settings: object) -> Ran:
-        """Run the target, and make sure that it has delivered everything.
-
-        Raises:
-            RuntimeError: It has not.
-        """
-        name = f"target-{crm.url.rsplit(':', 1)[1]}"
-        config, report = self.folder / f"{name}.json", self.folder / f"{name}-report.json"
-        own = {"api_url": crm.url, "access_token": "made-up", "report_path": str(report)}
-        # Statuses are off where sending alone is measured; `measure_confirming` has them on.
-        usual = {"rate_limit_requests": 0, "confirm_batches": "none"}
-        config.write_text(json.dumps(inputs.SETTINGS | own | usual | settings))
-        command = [
-            str(Path(sys.executable).with_name("target-mainbrainer")),
-            "--config",
-            str(config),
-        ]
-        ran = run(command, stdin=lines, log=self.folder / f"{name}.log")
-        counts = next(iter(json.loads(report.read_text())["streams"].values()))
-        if counts["accepted"] != records:
-            message = f"{counts} of {records} records: the benchmark's input does not get through."
-            raise RuntimeError(message)
-        return ran
 
 
 def measure_throughput(bench: Bench) -> Iterator[Line]:
@@ -207,51 +138,6 @@ def measure_start(bench: Bench) -> Iterator[Line]:
         note=f"{statistics.median(firsts):.2f} s beside "
         f"{statistics.median(ran.seconds for ran in imports):.2f} s",
     )
-
-
-def measure_pace(bench: Bench) -> Iterator[Line]:
-    """See how much of a plan is used over a minute, at a distance and without being refused."""
-    plans = (("freemium", 100, 0.3), ("pro", 200, 1.0))
-    found: dict[str, Line] = {}
-
-    def pace(plan: str, burst: int, latency: float) -> None:
-        requests = PACED_WINDOWS * burst + burst // 2
-        lines = bench.input("flat", requests * ADVISED)
-        with server(latency=latency, burst=burst) as crm:
-            own = {"rate_limit_requests": burst, "confirm_batches": "report"}
-            bench.target(lines, crm, requests * ADVISED, **own)
-            seen = crm.seen()
-        counted = PACED_WINDOWS * burst
-        seconds = seen["batches"][counted] - seen["batches"][0]
-        found[plan] = Line(
-            f"share of `{plan}` used at {latency} s an answer",
-            [counted / burst * WINDOW_SECONDS / seconds],
-            form="{:.1%}",
-            goal=">= 95 %, no 429",
-            is_met=lambda value: value >= 0.95 and not seen["refused"],
-            note=f"{counted} batches in {seconds:.1f} s, {seen['refused']} answers 429, at most "
-            f"{seen['most']} requests in any 10 s",
-        )
-
-    for _, burst, _ in plans:  # made before anything is timed
-        bench.input("flat", (PACED_WINDOWS * burst + burst // 2) * ADVISED)
-    bench.say("pace, both plans at once, a minute")
-    threads = [threading.Thread(target=pace, args=plan) for plan in plans]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for plan, _, _ in plans:
-        yield found.get(plan) or Line(f"share of `{plan}` used", [math.nan], goal="failed")
-
-
-PARTS: t.Final[dict[str, Callable[[Bench], Iterator[Line]]]] = {
-    "throughput": measure_throughput,
-    "confirming": measure_confirming,
-    "growth": measure_growth,
-    "start": measure_start,
-    "pace": measure_pace,
-}
 
 
 def _rate(records: int, rans: Sequence[Ran]) -> str:

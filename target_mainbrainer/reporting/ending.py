@@ -1,0 +1,63 @@
+"""The last line of the log: what a run has come to, and where STATE stands."""
+
+from __future__ import annotations
+
+import typing as t
+
+from target_mainbrainer.reporting.wording import counted, ordinal
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_mainbrainer.reporting.counts import RunReport
+
+NOTHING_READ = "nothing was read and nothing was sent; STATE is as it was"
+
+
+def describe_end(report: RunReport, *, is_whole: bool, has_state: bool, state_records: int) -> str:
+    """Return what a run has come to, for people.
+
+    Args:
+        report: The counts.
+        is_whole: Whether the input was read to its end.
+        has_state: Whether the tap sent any STATE.
+        state_records: How many records stand before the last STATE written; -1 if none was.
+
+    >>> from target_mainbrainer.reporting.counts import RunReport
+    >>> report = RunReport()
+    >>> people = report.stream("people")
+    >>> people.read, people.accepted = 4_800, 1_900
+    >>> describe_end(report, is_whole=False, has_state=True, state_records=1_500)
+    '1,900 contacts are in, 2,900 were not sent, later records were not read; STATE is at the \
+1,500th record'
+    """
+    parts = ", ".join(_parts(report, is_whole=is_whole))
+    return f"{parts}; {_state(report, has_state=has_state, state_records=state_records)}"
+
+
+def _parts(report: RunReport, *, is_whole: bool) -> Iterator[str]:
+    total = report.total
+    yield f"{counted(total('accepted'), 'contact is', 'contacts are')} in"
+    for name, words in _MORE.items():
+        if number := total(name):
+            yield f"{number:,} {words[number != 1]}"
+    if not is_whole:
+        yield "later records were not read"
+
+
+_MORE = {
+    "failed": ("of them failed afterwards",) * 2,
+    "unchanged": ("was unchanged", "were unchanged"),
+    "rejected": ("was rejected", "were rejected"),
+    "undelivered": ("was not sent", "were not sent"),
+}
+
+
+def _state(report: RunReport, *, has_state: bool, state_records: int) -> str:
+    if not has_state:
+        return "the tap sent no STATE"
+    if state_records < 0:
+        return "no STATE was written"
+    if state_records >= report.total("read"):
+        return "STATE is at the end"
+    return f"STATE is at the {ordinal(state_records)} record"

@@ -1,0 +1,106 @@
+"""Contacts that share something are counted, and named without personal data."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.contacts.contact import Contact, Mobile
+from target_mainbrainer.reporting import duplicates
+from target_mainbrainer.reporting.duplicates import Duplicates, Shared
+
+if t.TYPE_CHECKING:
+    import pytest
+
+A, B = "a@example.com", "b@example.com"
+M1, M2 = Mobile(44, 7700900001), Mobile(44, 7700900002)
+
+
+def shared(*contacts: Contact) -> Shared:
+    found = Duplicates()
+    for number, contact in enumerate(contacts, start=1):
+        found.add(contact, "people", number, key=number * 10)
+    return found.found
+
+
+def test_two_people_with_one_address_are_counted_and_named_by_key() -> None:
+    found = shared(
+        Contact(email=A, mobile=M1), Contact(email=B), Contact(email=A, mobile=M2), Contact(email=A)
+    )
+    assert (found.email, found.mobile, found.case) == (3, 0, 0)
+    assert found.examples == [
+        "key 10 of 'people' and key 30 of 'people' have the same e-mail address"
+    ]
+
+
+def test_two_people_with_one_number_are_counted() -> None:
+    found = shared(Contact(mobile=M1), Contact(email=A, mobile=M1), Contact(mobile=M2))
+    assert (found.email, found.mobile) == (0, 2)
+    assert "the same mobile number" in found.examples[0]
+
+
+def test_an_address_in_other_letters_is_told_apart() -> None:
+    found = shared(Contact(email=A), Contact(email=A.upper()), Contact(email=B))
+    assert (found.email, found.case) == (2, 2)
+
+
+def test_one_contact_that_comes_twice_shares_nothing() -> None:
+    found = shared(Contact(email=A, mobile=M1), Contact(email=A, mobile=M1, email_opt_in=True))
+    assert found == Shared(0, 0, 0, [], is_complete=True)
+
+
+def test_contacts_with_ids_share_unless_the_id_is_the_same() -> None:
+    same = shared(Contact(contact_id=1, email=A), Contact(contact_id=1, email=A.upper()))
+    assert (same.email, same.case) == (0, 0)
+    other = shared(Contact(contact_id=1, email=A), Contact(contact_id=2, email=A))
+    assert other.email == 2
+
+
+def test_a_key_that_is_no_short_number_is_named_by_the_records_number() -> None:
+    found = Duplicates()
+    found.add(Contact(email=A, mobile=M1), "people", 7, key="kari@example.com")
+    found.add(Contact(email=A, mobile=M2), "members", 8, key=None)
+    (example,) = found.found.examples
+    assert example.startswith("record 7 of 'people' and record 8 of 'members' have")
+
+
+CONTACTS = st.lists(
+    st.builds(
+        Contact,
+        contact_id=st.none() | st.integers(1, 3),
+        email=st.sampled_from([None, A, A.upper(), B]),
+        mobile=st.sampled_from([None, M1, M2]),
+    ),
+    max_size=12,
+)
+
+
+@given(CONTACTS)
+def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None:
+    groups: dict[str, defaultdict[object, set[object]]] = {
+        "email": defaultdict(set),
+        "mobile": defaultdict(set),
+    }
+    for contact in contacts:
+        identity = contact.contact_id or (contact.mobile, contact.email)
+        if contact.email is not None:
+            groups["email"][contact.email.lower()].add(identity)
+        if contact.mobile is not None:
+            groups["mobile"][contact.mobile].add(identity)
+    found = shared(*contacts)
+    for kind, count in (("email", found.email), ("mobile", found.mobile)):
+        assert count == sum(len(ids) for ids in groups[kind].values() if len(ids) > 1)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MOST_IDENTIFIERS", 1000)
+    found = Duplicates()
+    for number in range(5000):
+        found.add(Contact(email=f"p{number}@example.com"), "people", number)
+    kept = sum(sys.getsizeof(part) for part in found._emails)
+    assert kept < 1000 * 32 * 2
+    assert not found.found.is_complete

@@ -1,0 +1,47 @@
+"""A source key is readable, in the source's order, and the same for the same record."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.singer.source_key import source_key_reader
+from tests.strategies import ANY_TEXT
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ({"a": 1, "b": "x"}, '["x",1]'),
+        ({"b": "å", "a": Decimal("1.50")}, '["å",1.50]'),
+        ({"b": True, "a": [1, 2]}, "[true,[1,2]]"),
+        ({"b": "\ud800", "a": 1}, '["\\ud800", 1]'),
+        ({"b": "", "a": 0}, '["",0]'),
+        ({"a": 1}, None),
+        ({"a": 1, "b": None}, None),
+    ],
+)
+def test_the_values_of_the_key_stand_in_order(record: dict[str, object], key: str | None) -> None:
+    assert source_key_reader(["b", "a"])(record) == key
+
+
+def test_without_key_properties_there_is_no_key() -> None:
+    assert source_key_reader([])({"id": 1}) is None
+
+
+def test_streams_under_one_alias_have_keys_of_their_own() -> None:
+    one, other = (source_key_reader(["id"], stream)({"id": 1}) for stream in ("a", "b"))
+    assert (one, other) == ('["a",1]', '["b",1]')
+
+
+@given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))
+def test_different_keys_are_different_texts(values: list[object]) -> None:
+    record = {str(n): value for n, value in enumerate(values)}
+    key = source_key_reader(list(record))(record)
+    assert key is not None
+    assert decode_json(key.encode("utf-8", "surrogatepass")) == json.loads(json.dumps(values))
