@@ -19,10 +19,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from mainbrainer_sandbox import responses
+from mainbrainer_sandbox.engine import Credentials
+from mainbrainer_sandbox.queue import Waiting
 from mainbrainer_sandbox.reading import Keys, Problem, Reading, read_batch, read_single
 from mainbrainer_sandbox.responses import ApiError
 from mainbrainer_sandbox.store import Request
-from mainbrainer_sandbox.worker import status_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,7 +59,8 @@ class Call:
         self.http = HttpRequest(scope, receive)
         self.received = engine.now()
         self.started = engine.clock()
-        self.number = engine.next_number()
+        engine.store.last_request += 1
+        self.number = engine.store.last_request
         self.endpoint, self.id = route(scope["path"])
         self.faults: list[TriggeredFault] = engine.faults.triggered(self.endpoint)
         self.contacts = 0
@@ -67,15 +69,6 @@ class Call:
     def fault(self, *kinds: str) -> TriggeredFault | None:
         """Return the first fault of one of these kinds that meets this request."""
         return next((one for one in self.faults if one.kind in kinds), None)
-
-    def batch(self, kind: str) -> dict[str, object]:
-        """Return what is kept of the batch that it holds, whatever becomes of it."""
-        return {
-            "kind": kind,
-            "request": self.number,
-            "received": self.received,
-            "sent": self.contacts,
-        }
 
 
 def route(path: str) -> tuple[str | None, str]:
@@ -124,6 +117,7 @@ class Api:
                 status = message["status"]
             await send(message)
 
+        engine.queue.process_due()
         try:
             response = await self._respond(call)
             if response is None:
@@ -138,7 +132,9 @@ class Api:
             error = ApiError(500, "The sandbox itself has failed; see its log.")
             await self._error(error)(scope, receive, watch)
         finally:
-            engine.record(
+            if engine.keep_bodies and call.body is not None:
+                engine.bodies[call.number] = call.body
+            engine.store.record(
                 Request(
                     call.number,
                     call.started,
@@ -150,7 +146,6 @@ class Api:
                     status,
                     call.contacts,
                     ", ".join(one.fault.text for one in call.faults) or None,
-                    call.body,
                 )
             )
 
@@ -250,7 +245,7 @@ class Api:
         except (msgspec.MsgspecError, RecursionError, ValueError):
             text = "The body is not JSON."
             raise ApiError(400, text) from None
-        if self._engine.keep_bodies and call.endpoint != "token":
+        if call.endpoint != "token":
             call.body = body
         return body
 
@@ -269,7 +264,7 @@ class Api:
         if validity not in ("Default", "ShortLive", "LongLive"):
             text = "The validity is Default, ShortLive or LongLive."
             raise ApiError(400, text)
-        if given != msgspec.to_builtins(engine.credentials):
+        if given != msgspec.to_builtins(Credentials()):
             text = "The credentials are wrong."
             raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
         token, issued, expires = engine.issue(validity)
@@ -280,7 +275,7 @@ class Api:
                 "token_type": "Bearer",
                 # In the page's sample this is 120 for two hours: minutes.
                 "expires_in": int((expires - issued) // 60),
-                "userName": engine.credentials.username,
+                "userName": given["username"],
                 "issued": responses.timestamp(issued),
                 "expires": responses.timestamp(expires),
                 "timeZoneOffset": "UTC+00.00",
@@ -293,7 +288,7 @@ class Api:
         engine = self._engine
         body = await self._json(call)
         reading = read_batch(body, engine.switches, engine.store.properties)
-        _, batch_id = self._accept(call, reading, "batch")
+        batch_id = self._accept(call, reading, "batch")
         return responses.batch_accepted(None if call.fault("noid") else batch_id, reading.reported)
 
     async def _insertupdate(self, call: Call) -> Response:
@@ -305,8 +300,7 @@ class Api:
         engine = self._engine
         body = await self._json(call)
         reading = read_single(body, engine.switches, engine.store.properties)
-        number, batch_id = self._accept(call, reading, "single")
-        engine.worker.process_due(up_to=number)
+        batch_id = self._accept(call, reading, "single")
         details = (engine.store.batch(batch_id) or {}).get("details", {})
         ids = [*details.get("inserted", []), *details.get("updated", [])]
         return responses.contact_accepted(ids[0] if ids else None, reading.reported)
@@ -317,49 +311,48 @@ class Api:
         if batch is None:
             text = "There is no batch with this id."
             raise ApiError(404, text)
-        body = status_body(batch)
-        if call.fault("odd"):
-            body |= {"status": 17, "statusText": "Ferdig"}
-        return responses.json_response(200, body)
+        return responses.batch_status(batch, is_odd=call.fault("odd") is not None)
 
     # -- accepting and refusing ----------------------------------------------------------
 
-    def _accept(self, call: Call, reading: Reading, kind: str) -> tuple[int, str]:
-        """Keep a request's contacts until they are processed, or refuse them."""
+    def _accept(self, call: Call, reading: Reading, kind: str) -> str:
+        """Keep a request's contacts until they are processed, or refuse them; return an id."""
         engine = self._engine
         call.contacts = reading.sent
-        problems = reading.problems
+        columns = {
+            "kind": kind,
+            "request": call.number,
+            "received": call.received,
+            "sent": reading.sent,
+        }
+        problems = reading.problems or self._look_ahead(reading, kind)
         if engine.switches.account_status:
-            text, status = "This account cannot do this.", engine.switches.account_status
-            problems = [Problem("", text, status)]
-        problems = problems or self._look_ahead(reading, kind)
+            text = "This account cannot do this."
+            problems = [Problem("", text, engine.switches.account_status)]
         if problems:
-            raise self._refused(call, problems, kind)
-        due: float | None = engine.now()
-        late, skip = call.fault("late"), call.fault("skip")
-        if late:
-            due = engine.now() + late.value
-        if call.fault("stuck"):
-            due = None
-        outcome_override = f"skip={int(skip.value) or 1}" if skip else None
-        if call.fault("fail"):
-            outcome_override = "fail"
-        accepted = engine.store.accept(reading, due, outcome_override, **call.batch(kind))
-        engine.worker.wake()
-        return accepted
+            # A wrong JSON type is found before anything is looked at closely, so it comes first.
+            status = min(one.status for one in problems)
+            engine.store.refuse(problems, status=status, **columns)
+            raise responses.refusal(status, problems, engine.switches.refusal_names)
+        number, batch_id = engine.store.accept(reading, **columns)
+        if not call.fault("stuck"):
+            late, skip = call.fault("late"), call.fault("skip")
+            waiting = Waiting(number, reading.contacts, engine.now() + (late.value if late else 0))
+            waiting.fails = call.fault("fail") is not None
+            waiting.skip_first = int(skip.value) or 1 if skip else 0
+            engine.queue.add(waiting)
+        return batch_id
 
     def _look_ahead(self, reading: Reading, kind: str) -> list[Problem]:
         """Return or report what can only be seen against the contacts there are.
 
-        Needed by two switches alone. Batches that wait are processed first, or a
-        contact that is about to exist would be called unknown.
+        Needed by two switches alone.
         """
         engine = self._engine
         refuses_clash = engine.switches.clash == "conflict"
         unknown = engine.switches.unknown_contact_id
         if not refuses_clash and unknown not in {"report", "refuse"}:
             return []
-        engine.worker.process_due()
         ahead = engine.store.rehearse(reading.contacts, engine.switches)
         place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
 
@@ -379,14 +372,3 @@ class Api:
         elif unknown == "report":
             reading.reported += problems(ahead.unknown_ids, text, 422)
         return found
-
-    def _refused(self, call: Call, problems: list[Problem], kind: str) -> ApiError:
-        """Put a refusal on record and return its answer."""
-        # A wrong JSON type is found before anything is looked at closely, so it comes first.
-        status = min(one.status for one in problems)
-        self._engine.store.refuse(problems, status=status, **call.batch(kind))
-        shown = {"all": problems, "first": problems[:1], "none": []}
-        named = shown[self._engine.switches.refusal_names]
-        sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in named]
-        text = " ".join(["No contact of the request was created or updated.", *sentences])
-        return ApiError(status, text, problems=named)

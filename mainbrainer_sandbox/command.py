@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -17,9 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainbrainer_sandbox import faults
-from mainbrainer_sandbox.loopback import is_loopback
 from mainbrainer_sandbox.printing import print_rows
-from mainbrainer_sandbox.switches import DECLARED, GROUPS
+from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,21 +36,20 @@ class CommandError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
     try:
         from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415 - the extra may be missing
 
         try:
-            run: Callable[[argparse.Namespace], int] = options.run
             return run(options)
         except StoreError as error:
-            raise CommandError(str(error)) from error
-        except sqlite3.Error as error:
-            message = f"A sandbox file cannot be used: {error}."
-            raise CommandError(message) from error
+            reason = str(error)
     except ModuleNotFoundError as error:
         reason = f"'{error.name}' is not installed. Install 'target-mainbrainer[sandbox]'."
-    except CommandError as error:
+    except (CommandError, SwitchError, faults.FaultError) as error:
         reason = str(error)
+    except sqlite3.Error as error:
+        reason = f"A sandbox file cannot be used: {error}."
     except BrokenPipeError:
         # The reader has seen enough; `head` is no error.
         sys.stderr.close()
@@ -63,83 +62,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _ERROR
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the epilog's lines as they are."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mainbrainer-sandbox",
         description="A MainBrainer on your own machine, to rehearse loads on.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_serve(commands)
-
-    page = commands.add_parser(
-        "page",
-        help="show a sandbox file in a browser",
-        description="Show a sandbox file in a browser, also while a target is loading into it.",
+    path, address, form = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    path.add_argument("--path", type=Path, required=True, help="sandbox file")
+    address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
+    address.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    address.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="allow a host that other machines can reach; they can then read everything in it",
     )
-    page.set_defaults(run=_page)
-    _add_path(page)
-    _add_address(page)
+    form.add_argument(
+        "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
+    )
 
-    contacts = commands.add_parser("contacts", help="print the contacts in a sandbox file")
-    contacts.set_defaults(run=_contacts)
-    _add_path(contacts)
-    _add_format(contacts)
+    def add(
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        *parents: argparse.ArgumentParser,
+        epilog: str = "",
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(
+            run.__name__.removeprefix("_"),
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            parents=parents,
+            epilog=epilog,
+            formatter_class=_Help,
+        )
+        added.set_defaults(run=run)
+        return added
 
-    batches = commands.add_parser("batches", help="print the batches, the refused ones too")
-    batches.set_defaults(run=_batches)
-    _add_path(batches)
-    _add_format(batches)
-
-    reset = commands.add_parser("reset", help="forget everything in a sandbox file")
-    reset.set_defaults(run=_reset)
-    _add_path(reset)
+    text = "answer the API on this machine, with a page at /, until interrupted"
+    _add_serve_options(add(_serve, text, path, address, epilog=faults.HELP))
+    add(_page, "show a sandbox file in a browser, also during a load", path, address)
+    add(_contacts, "print the contacts in a sandbox file", path, form)
+    add(_batches, "print the batches, the refused ones too", path, form)
+    reset = add(_reset, "forget everything in a sandbox file", path)
     reset.add_argument("--yes", action="store_true", help="do it without asking")
-
-    diff = commands.add_parser(
-        "diff",
-        help="compare two sandbox files",
-        description=(
-            "Compare two sandbox files: a summary by field, then contact by contact. Contacts are "
-            "matched by mobile and e-mail. Exits 0 if they are the same, 1 if not, 2 on an error."
-        ),
-    )
-    diff.set_defaults(run=_diff)
+    text = "Contacts are matched by mobile and e-mail. Exits 0 if the files are the same, 1 if not."
+    diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
     diff.add_argument("second", type=Path, metavar="B")
-    diff.add_argument(
-        "--all", action="store_true", help=f"all contacts, not the first {_SHOWN_DIFFERENCES}"
-    )
-    _add_format(diff)
+    text = f"show all contacts that differ, not the first {_SHOWN_DIFFERENCES}"
+    diff.add_argument("--all", action="store_true", help=text)
     return parser
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and leaves the epilog's lines as they are."""
-
-
-def _add_serve(commands: Any) -> None:  # noqa: ANN401 - argparse's type is private
-    serve = commands.add_parser(
-        "serve",
-        help="answer the API on loopback, with a page at /",
-        epilog=faults.HELP,
-        formatter_class=_Help,
-        description="Answer MainBrainer's API on this machine, until interrupted.",
-    )
-    serve.set_defaults(run=_serve)
-    _add_path(serve)
-    _add_address(serve)
-    serve.add_argument(
-        "--token",
-        help=f"access token to take, instead of {TOKEN_VARIABLE} or else a random one",
-    )
-    serve.add_argument(
-        "--until-eof",
-        action="store_true",
-        help="run until standard input ends, for a program that starts it; print the address alone",
-    )
-    serve.add_argument(
-        "--fault", action="append", default=[], metavar="FAULT", help="trouble to make; see below"
-    )
+def _add_serve_options(serve: argparse.ArgumentParser) -> None:
+    text = f"access token to take, instead of {TOKEN_VARIABLE} or else a random one"
+    serve.add_argument("--token", help=text)
+    text = "run until standard input ends, for a program that starts it; print the address alone"
+    serve.add_argument("--until-eof", action="store_true", help=text)
+    text = "trouble to make; see below"
+    serve.add_argument("--fault", action="append", default=[], metavar="FAULT", help=text)
     serve.add_argument("--seed", type=int, default=0, help="of faults by probability")
     groups = {key: serve.add_argument_group(title) for key, title in GROUPS.items()}
     for declared in DECLARED.values():
@@ -152,55 +137,36 @@ def _add_serve(commands: Any) -> None:  # noqa: ANN401 - argparse's type is priv
         )
 
 
-def _add_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--path", type=Path, required=True, help="sandbox file")
+@contextlib.contextmanager
+def _listening(options: argparse.Namespace) -> Iterator[None]:
+    """Say what is wrong with an address."""
+    from mainbrainer_sandbox.serving import is_loopback  # noqa: PLC0415
 
-
-def _add_address(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="allow a host that other machines can reach; they can then read everything in it",
-    )
-
-
-def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
-    )
-
-
-def _check_host(options: argparse.Namespace) -> None:
     if not is_loopback(options.host) and not options.allow_remote:
         message = (
             f"'{options.host}' can be reached from other machines, and they could read every "
             "contact in it. Use 127.0.0.1, or say --allow-remote."
         )
         raise CommandError(message)
-
-
-def _cannot_listen(options: argparse.Namespace, error: OSError) -> CommandError:
-    reason = error.strerror or str(error)
-    return CommandError(
-        f"It cannot listen on {options.host}, port {options.port}: {reason}. If it runs there "
-        "already, use that one; or take another --port."
-    )
+    try:
+        yield
+    except OSError as error:
+        message = (
+            f"It cannot listen on {options.host}, port {options.port}: {error.strerror or error}. "
+            "If it runs there already, use that one; or take another --port."
+        )
+        raise CommandError(message) from error
 
 
 def _serve(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox import start  # noqa: PLC0415
-    from mainbrainer_sandbox.switches import SwitchError  # noqa: PLC0415
 
-    _check_host(options)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         # With --until-eof it stays as long as its parent, which may have been signalled too and
         # still has something to send.
         signal.signal(number, signal.SIG_IGN if options.until_eof else lambda *_: stop.set())
-    switches = {name: getattr(options, name) for name in DECLARED}
-    try:
+    with _listening(options):
         sandbox = start(
             options.path,
             host=options.host,
@@ -208,12 +174,8 @@ def _serve(options: argparse.Namespace) -> int:
             token=options.token or os.environ.get(TOKEN_VARIABLE),
             faults=options.fault,
             seed=options.seed,
-            **switches,
+            **{name: getattr(options, name) for name in DECLARED},
         )
-    except (SwitchError, faults.FaultError) as error:
-        raise CommandError(str(error)) from error
-    except OSError as error:
-        raise _cannot_listen(options, error) from error
     with sandbox:
         if options.until_eof:
             _say(sandbox.url)
@@ -237,53 +199,38 @@ def _page(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox.serving import listen, own_hosts, server  # noqa: PLC0415
     from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
-    _check_host(options)
-    with View(options.path):
-        """Only to say at once what is wrong with the file."""
-    try:
+    with View(options.path), _listening(options):
         listening, url = listen(options.host, options.port)
-    except OSError as error:
-        raise _cannot_listen(options, error) from error
     _say(f"The sandbox file {options.path} is shown at {url}/; stop it with Ctrl-C.")
-    try:
-        app = pages_app(options.path, own_hosts(options.host))
+    app = pages_app(options.path, own_hosts(options.host))
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server(app).serve(sockets=[listening]))
-    except KeyboardInterrupt:
-        pass
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def _contacts(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
-
-    with View(options.path) as view:
-        # Those of the contacts, because the account's own are known without being sent.
-        names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
-        print_rows(view.contacts(), options.format, lambda one: _flat_contact(one, names))
-    return 0
-
-
-def _flat_contact(contact: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a contact as one row: its properties are columns, a value it lacks is empty."""
     from mainbrainer_sandbox.rules import mobile_text  # noqa: PLC0415
+    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     def consent(value: bool | None) -> str:  # noqa: FBT001
         return "no consent" if value is None else str(value).lower()
 
-    row = {
-        "id": contact["id"],
-        "mobile": mobile_text(contact["mobile_country_code"], contact["mobile_number"]),
-        "email": contact["email"],
-        "mobile_opt_in": consent(contact["mobile_opt_in"]),
-        "email_opt_in": consent(contact["email_opt_in"]),
-        "lists": " ".join(contact["lists"]),
-    }
-    return row | {name: contact["properties"].get(name) for name in names}
+    def flat(contact: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": contact["id"],
+            "mobile": mobile_text(contact["mobile_country_code"], contact["mobile_number"]),
+            "email": contact["email"],
+            "mobile_opt_in": consent(contact["mobile_opt_in"]),
+            "email_opt_in": consent(contact["email_opt_in"]),
+            "lists": " ".join(contact["lists"]),
+            **{name: contact["properties"].get(name) for name in names},
+        }
+
+    with View(options.path) as view:
+        # Those of the contacts, because the account's own are known without being sent.
+        names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
+        print_rows(view.contacts(), options.format, flat)
+    return 0
 
 
 def _batches(options: argparse.Namespace) -> int:
@@ -303,10 +250,10 @@ def _batches(options: argparse.Namespace) -> int:
 
 def _reset(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox.store import Store  # noqa: PLC0415
+    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
-    if not options.path.exists():
-        message = f"There is no sandbox file at {options.path}."
-        raise CommandError(message)
+    with View(options.path):
+        """Only to say at once what is wrong with the file."""
     if not options.yes:
         if not sys.stdin.isatty():
             message = "Say --yes to forget everything in the file."
@@ -333,15 +280,9 @@ def _diff(options: argparse.Namespace) -> int:
             if options.format == "json":
                 yield msgspec.to_builtins(one)
                 continue
+            contact = {"change": one.change, "mobile": one.mobile, "email": one.email}
             for field, before, after in one.fields:
-                yield {
-                    "change": one.change,
-                    "mobile": one.mobile,
-                    "email": one.email,
-                    "field": field,
-                    "before": before,
-                    "after": after,
-                }
+                yield {**contact, "field": field, "before": before, "after": after}
 
     with View(options.first) as first, View(options.second) as second:
         summary = Summary()
@@ -351,12 +292,17 @@ def _diff(options: argparse.Namespace) -> int:
             if len(shown) < _SHOWN_DIFFERENCES:
                 shown.append(one)
         total = sum(summary.counts.values())
-        if options.format == "table":
+        is_table = options.format == "table"
+        is_cut = is_table and not options.all and total > len(shown)
+        if is_table:
             _say("\n".join(summary.lines()) + ("\n" if total else ""))
-        is_cut = options.format == "table" and not options.all and total > len(shown)
-        print_rows(
-            rows(shown if is_cut else compare(first, second)), options.format, lambda row: row
-        )
+        found = rows(shown if is_cut else compare(first, second))
+        print_rows(found, options.format, lambda row: row)
         if is_cut:
             _say(f"... and {total - len(shown):,} more contacts; --all shows them.")
     return 1 if total else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mainbrainer_sandbox.views import View
 
-    Key = tuple[int, int, str, int]
     Row = dict[str, Any]
 
 _FIELDS = ("mobile_opt_in", "email_opt_in", "lists")
@@ -52,9 +51,8 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        self.counts = {"added": 0, "removed": 0, "changed": 0}
-        self._values: Counter[str] = Counter()
-        self._changed: Counter[str] = Counter()
+        self.counts = Counter(added=0, removed=0, changed=0)
+        self._fields: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._gained: Counter[str] = Counter()
         # How often one property was lost and another gained with the same value.
@@ -68,13 +66,13 @@ class Summary:
         lost, gained = {}, {}
         for field, before, after in difference.fields:
             if not field.startswith(_PROPERTY):
-                self._values[f"{field} {before} -> {after}"] += 1
+                self._fields[f"{field} {before} -> {after}"] += 1
             elif after is None:
                 lost[field] = before
             elif before is None:
                 gained[field] = after
             else:
-                self._changed[field] += 1
+                self._fields[f"{field} changed"] += 1
         self._lost.update(lost.keys())
         self._gained.update(gained.keys())
         for one, value in lost.items():
@@ -86,31 +84,24 @@ class Summary:
         Two properties are one that was renamed if most contacts that lost the one
         gained the other with the same value.
         """
-        lost, gained = Counter(self._lost), Counter(self._gained)
-        found: Counter[str] = Counter()
+        lost, gained, found = Counter(self._lost), Counter(self._gained), Counter(self._fields)
         for (one, other), count in self._same_value.most_common():
             if min(lost[one], gained[other]) >= count > max(lost[one], gained[other]) / 2:
                 found[f"{one} -> {other.removeprefix(_PROPERTY)}"] = count
                 lost[one] -= count
                 gained[other] -= count
-        found.update(self._values)
-        found.update({f"{field} changed": count for field, count in self._changed.items()})
         found.update({f"{field} removed": count for field, count in lost.items() if count})
         found.update({f"{field} added": count for field, count in gained.items() if count})
-        total = ", ".join(f"{number:,} {change}" for change, number in self.counts.items())
-        return [
-            total,
-            *(
-                f"{what}: {count:,} contact{'' if count == 1 else 's'}"
-                for what, count in found.most_common()
-            ),
-        ]
+        lines = [", ".join(f"{number:,} {change}" for change, number in self.counts.items())]
+        for what, count in found.most_common():
+            lines.append(f"{what}: {count:,} contact{'' if count == 1 else 's'}")
+        return lines
 
 
 def compare(first: View, second: View) -> Iterator[Difference]:
     """Return the differences between two sandbox files."""
     for before, after in _pairs(first.by_identity(), second.by_identity()):
-        fields = list(_fields(before, after))
+        fields = list(_differing_fields(before, after))
         if before is not None and after is not None and not fields:
             continue
         one = before or after or {}
@@ -123,7 +114,7 @@ def compare(first: View, second: View) -> Iterator[Difference]:
         )
 
 
-def identity(contact: Row) -> Key:
+def _identity(contact: Row) -> tuple[int, int, str, int]:
     """Return what a contact is matched and sorted by; its id only if it has nothing else."""
     country, number = contact["mobile_country_code"] or 0, contact["mobile_number"] or 0
     email = contact["email"] or ""
@@ -132,29 +123,25 @@ def identity(contact: Row) -> Key:
 
 def _pairs(first: Iterable[Row], second: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     """Return contacts of equal identity together, and the others alone."""
-    left = itertools.groupby(first, identity)
-    right = itertools.groupby(second, identity)
+    left, right = itertools.groupby(first, _identity), itertools.groupby(second, _identity)
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
-        key_left, key_right = one and one[0], other and other[0]
-        smaller = min(key for key in (key_left, key_right) if key is not None)
-        here = list(one[1]) if one is not None and key_left == smaller else []
-        there = list(other[1]) if other is not None and key_right == smaller else []
+        smaller = min(group[0] for group in (one, other) if group is not None)
+        here, there = [], []
+        if one is not None and one[0] == smaller:
+            here, one = list(one[1]), next(left, None)
+        if other is not None and other[0] == smaller:
+            there, other = list(other[1]), next(right, None)
         yield from itertools.zip_longest(here, there)
-        if here:
-            one = next(left, None)
-        if there:
-            other = next(right, None)
 
 
-def _fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, Any]]:
+def _differing_fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, Any]]:
     """Return what differs between two contacts, or all of a contact that is alone."""
     for field in _FIELDS:
         was, is_now = _text(before, field), _text(after, field)
         if was != is_now:
             yield field, was, is_now
-    old = before["properties"] if before else {}
-    new = after["properties"] if after else {}
+    old, new = (one["properties"] if one else {} for one in (before, after))
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield f"{_PROPERTY}{name}", old.get(name), new.get(name)
@@ -163,7 +150,6 @@ def _fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, A
 def _text(contact: Row | None, field: str) -> str | None:
     if contact is None:
         return None
-    value = contact[field]
     if field == "lists":
-        return " ".join(sorted(value)) or "All contacts"
-    return "no consent" if value is None else str(value).lower()
+        return " ".join(sorted(contact[field])) or "All contacts"
+    return "no consent" if contact[field] is None else str(contact[field]).lower()

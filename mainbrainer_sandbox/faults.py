@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,16 +34,15 @@ Counting starts when faults are set; the same seed and faults meet the same requ
 examples: --fault 503@3,7-9  --fault latency=0.1-0.5@p0.3:batch  --fault lost@p0.01
 """
 
-ENDPOINTS = ("token", "batch", "insertupdate", "status")
 _NEEDS_VALUE = {"latency", "late"}
-_TAKES_VALUE = {"latency", "late", "hang", "skip", "status"}
-_KINDS = {
+_TAKES_VALUE = {"latency", "late", "hang", "skip"}
+_KINDS = (
     *("latency", "reset", "lost", "hang", "html", "cut", "noid", "odd"),
     *("fail", "late", "stuck", "skip"),
-}
+)
 _SHAPE = re.compile(
     r"(?P<kind>[a-z]+|\d{3})(?:=(?P<low>\d+(?:\.\d*)?|\.\d+)(?:-(?P<high>\d+(?:\.\d*)?|\.\d+))?)?"
-    r"(?:@(?P<when>[\w.,\-]+))?(?::(?P<endpoint>\w+))?"
+    r"(?:@(?P<when>[\w.,\-]+))?(?::(?P<endpoint>token|batch|insertupdate|status))?"
 )
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -60,33 +59,28 @@ class Fault(msgspec.Struct, frozen=True):
         kind: What happens; `status` for an answer with a status of its own.
         low, high: The value, as a range; both 0 if none was given.
         status: The answer's status, if that is the kind.
-        numbers: The ranges of request numbers it meets, or () for others.
-        every: It meets every so many requests; 0 is not by this.
-        probability: The share of requests it meets; None is not by this.
+        numbers: The ranges of request numbers it meets, if it is by numbers.
+        every: It meets every so many requests, if it is by this.
+        probability: The share of requests it meets, if it is by this.
     """
 
     text: str
     kind: str
-    low: float = 0
-    high: float = 0
-    status: int = 0
+    low: float
+    high: float
+    status: int
+    endpoint: str | None
     numbers: tuple[tuple[int, int], ...] = ()
     every: int = 0
-    probability: float | None = None
-    endpoint: str | None = None
+    probability: float = 1
 
     def applies_to(self, number: int, draw: float) -> bool:
-        """Return whether the request of this number is met.
-
-        Args:
-            number: Counted from 1.
-            draw: A random number from 0 to 1.
-        """
+        """Return whether the request of this number, counted from 1, is met."""
         if self.numbers:
             return any(first <= number <= last for first, last in self.numbers)
         if self.every:
             return number % self.every == 0
-        return self.probability is None or draw < self.probability
+        return draw < self.probability
 
 
 class TriggeredFault(msgspec.Struct, frozen=True):
@@ -138,51 +132,45 @@ def parse(text: str) -> Fault:
     0.5
     """
     shape = _SHAPE.fullmatch(text.strip())
-    if shape is None:
+    when = None if shape is None else _when(shape["when"])
+    if shape is None or when is None:
         message = f"The fault '{text}' is not written as KIND[=VALUE][@WHEN][:ENDPOINT]."
         raise FaultError(message)
-    kind, status = shape["kind"], 0
-    if kind.isdecimal():
-        kind, status = "status", int(kind)
-        if status not in set(HTTPStatus) or status < HTTPStatus.OK:
-            message = f"The fault '{text}' names a status that does not exist."
-            raise FaultError(message)
-    elif kind not in _KINDS:
-        message = f"There is no fault '{kind}'. There are: 503 etc., {', '.join(sorted(_KINDS))}."
+    problem = _problem_with(shape)
+    if problem is not None:
+        message = f"The fault '{text}' {problem}."
         raise FaultError(message)
-    if kind in _NEEDS_VALUE and shape["low"] is None:
-        message = f"The fault '{kind}' needs a value, such as '{kind}=0.5'."
-        raise FaultError(message)
-    if shape["low"] is not None and kind not in _TAKES_VALUE:
-        message = f"The fault '{kind}' takes no value."
-        raise FaultError(message)
-    if shape["endpoint"] not in {*ENDPOINTS, None}:
-        message = f"The fault '{text}' names an endpoint other than {', '.join(ENDPOINTS)}."
-        raise FaultError(message)
+    kind = shape["kind"]
+    status = int(kind) if kind.isdecimal() else 0
     low = float(shape["low"] or 0)
     high = float(shape["high"] or low)
-    if low > high:
-        message = f"The value of the fault '{text}' is a range that ends before it begins."
-        raise FaultError(message)
-    fault = Fault(text.strip(), kind, low, high, status, endpoint=shape["endpoint"])
-    return _with_when(fault, shape["when"])
+    endpoint = shape["endpoint"]
+    return Fault(text.strip(), "status" if status else kind, low, high, status, endpoint, **when)
 
 
-def _with_when(fault: Fault, when: str | None) -> Fault:
-    """Return the fault with the requests it meets."""
-    replace = msgspec.structs.replace
+def _problem_with(shape: re.Match[str]) -> str | None:
+    kind, low, high = shape["kind"], shape["low"], shape["high"]
+    if kind.isdecimal() and (int(kind) not in set(HTTPStatus) or int(kind) < HTTPStatus.OK):
+        return "names a status that does not exist"
+    if not kind.isdecimal() and kind not in _KINDS:
+        return f"is of no kind that there is: 503 etc., {', '.join(_KINDS)}"
+    if low is None and kind in _NEEDS_VALUE:
+        return f"needs a value, such as '{kind}=0.5'"
+    if low is not None and not kind.isdecimal() and kind not in _TAKES_VALUE:
+        return "takes no value"
+    if high is not None and float(low) > float(high):
+        return "has a range that ends before it begins"
+    return None
+
+
+def _when(when: str | None) -> dict[str, Any] | None:
+    """Return the parts of a fault that say which requests it meets; None if they cannot be read."""
     if when is None:
-        return fault
-    if match := re.fullmatch(r"every(\d+)", when):
-        if every := int(match[1]):
-            return replace(fault, every=every)
-    elif match := re.fullmatch(r"p(\d*\.?\d+)", when):
-        if float(match[1]) <= 1:
-            return replace(fault, probability=float(match[1]))
-    elif all(parts := [_RANGE.fullmatch(part) for part in when.split(",")]):
-        numbers = tuple((int(part[1]), int(part[2] or part[1])) for part in parts if part)
-        return replace(fault, numbers=numbers)
-    message = (
-        f"When the fault '{fault.text}' happens cannot be read; see '@3,7-9', '@p0.1', '@every5'."
-    )
-    raise FaultError(message)
+        return {}
+    if (match := re.fullmatch(r"every(\d+)", when)) and int(match[1]):
+        return {"every": int(match[1])}
+    if (match := re.fullmatch(r"p(\d*\.?\d+)", when)) and float(match[1]) <= 1:
+        return {"probability": float(match[1])}
+    if all(parts := [_RANGE.fullmatch(part) for part in when.split(",")]):
+        return {"numbers": tuple((int(p[1]), int(p[2] or p[1])) for p in parts if p)}
+    return None

@@ -10,7 +10,6 @@ import datetime as dt
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import jinja2
 from starlette.applications import Starlette
@@ -20,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.plot import plot
-from mainbrainer_sandbox.rules import INT64, mobile_text
+from mainbrainer_sandbox.rules import mobile_text
 from mainbrainer_sandbox.store import StoreError
 from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
@@ -31,8 +30,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _FOLDER = Path(__file__).parent / "page"
-_PER_PAGE = 50
+_ROWS = 50
 _SUMMARY = 110
+_MAX_DIGITS = 9
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -44,12 +44,34 @@ _HEADERS = {
 }
 
 
-class Pages:
-    """The pages that show a sandbox file, whether a sandbox is using it or not.
+def pages_app(path: Path, hosts: list[str]) -> Starlette:
+    """Return the pages as an application; none of them changes anything.
 
     Args:
-        path: The file.
+        path: The sandbox file; a sandbox may be using it, or none.
+        hosts: The host names that it answers to; "*" is all. A page of another site
+            could otherwise give its own name to this address and read the contacts.
     """
+    pages = Pages(path)
+    return Starlette(
+        routes=[
+            Route("/", pages.endpoint(pages.contacts)),
+            Route("/_sandbox/contacts/{id}", pages.endpoint(pages.contact)),
+            Route("/_sandbox/batches", pages.endpoint(pages.batches)),
+            Route("/_sandbox/batches/{number}", pages.endpoint(pages.batch)),
+            Route("/_sandbox/requests", pages.endpoint(pages.requests)),
+            Route("/_sandbox/settings", pages.endpoint(pages.settings)),
+            Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
+            Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
+            Route("/favicon.ico", functools.partial(_file, "icon.svg", "image/svg+xml")),
+        ],
+        exception_handlers={404: lambda *_: pages.problem("There is no such page.")},
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+    )
+
+
+class Pages:
+    """Shows a sandbox file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,133 +82,78 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters |= {"when": _when, "why": _why, "mobile": _mobile, "brief": _brief}
 
-    def routes(self) -> list[Route]:
-        """Return the routes of the pages."""
-        return [
-            Route("/", self._page(self._contacts)),
-            Route("/_sandbox/contacts/{id:int}", self._page(self._contact)),
-            Route("/_sandbox/batches", self._page(self._batches)),
-            Route("/_sandbox/batches/{number:int}", self._page(self._batch)),
-            Route("/_sandbox/requests", self._page(self._requests)),
-            Route("/_sandbox/settings", self._page(self._settings)),
-            Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
-            Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
-            Route("/favicon.ico", functools.partial(_file, "icon.svg", "image/svg+xml")),
-        ]
+    def endpoint(self, show: Callable[[Request, View], Response]) -> Callable[[Request], Response]:
+        """Return the endpoint of a page.
 
-    def not_found(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
-        """Return the page for a path that has none."""
-        return self._missing("contacts", "Nothing here", "There is no such page.")
+        It is not async: Starlette runs it in a thread, so that reading a million
+        contacts does not stop the API meanwhile.
+        """
 
-    def _page(self, show: Callable[[Request, View], Response]) -> Callable[[Request], Response]:
         def endpoint(request: Request) -> Response:
-            # Not async: Starlette runs it in a thread, so that looking at a million contacts
-            # does not stop the API meanwhile.
             try:
                 with View(self._path) as view:
                     return show(request, view)
             except StoreError as error:
-                return self._missing("contacts", "Nothing to show", str(error))
+                return self.problem(str(error))
 
         return endpoint
 
-    def _render(self, template: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
-        text = self._templates.get_template(template).render(
-            section=section, file=self._path.name, **values
-        )
-        return Response(text, status, _HEADERS, "text/html")
+    def problem(self, text: str) -> Response:
+        """Return a page that says why there is nothing to show."""
+        return self._render("problem", "contacts", 404, text=text)
 
-    def _missing(self, section: str, heading: str, text: str) -> Response:
-        return self._render("problem.html", section, 404, heading=heading, text=text)
+    def contacts(self, request: Request, view: View) -> Response:
+        """Show the contacts, or those that a text is found in."""
+        query, page = request.query_params.get("q", "").strip()[:200], _page(request)
+        found = view.search(query, offset=page * _ROWS, limit=_ROWS + 1)
+        total = view.count("contacts")
+        return self._render("contacts", "contacts", **_rows(found, page), q=query, total=total)
 
-    def _contacts(self, request: Request, view: View) -> Response:
-        query = request.query_params.get("q", "").strip()[:200]
-        after = _number(request.query_params.get("after"))
-        found = view.search(query, after=after, limit=_PER_PAGE + 1)
-        contacts = found[:_PER_PAGE]
-        for one in contacts:
-            one["mobile"] = mobile_text(one["mobile_country_code"], one["mobile_number"])
-            one["summary"] = _summary(one["properties"])
-        links = _links("/", after, found, "id", q=query)
-        return self._render(
-            "contacts.html",
-            "contacts",
-            q=query,
-            contacts=contacts,
-            total=view.count("contacts") if not query else None,
-            links=links,
-        )
-
-    def _contact(self, request: Request, view: View) -> Response:
-        contact_id = request.path_params["id"]
-        one = view.contact(contact_id) if contact_id <= INT64 else None
+    def contact(self, request: Request, view: View) -> Response:
+        """Show one contact and its history."""
+        number = _number(request.path_params["id"])
+        one = view.contact(number)
         if one is None:
-            text = f"No contact has the id {contact_id}."
-            return self._missing("contacts", "No such contact", text)
-        one["mobile"] = mobile_text(one["mobile_country_code"], one["mobile_number"])
-        history = [
-            {"batch": entry["batch"], "when": _when(entry["when"]), "changes": entry["changes"]}
-            for entry in view.history(contact_id)
-        ]
-        return self._render("contact.html", "contacts", one=one, history=history)
+            return self.problem("No contact has this id.")
+        return self._render("contact", "contacts", one=one, history=view.history(number))
 
-    def _batches(self, request: Request, view: View) -> Response:
-        before = _number(request.query_params.get("before"))
-        found = view.latest("batches", before=before, limit=_PER_PAGE + 1)
-        batches = [{**one, "when": _when(one["received"]), "why": _why(one)} for one in found]
-        links = _links("/_sandbox/batches", before, found, "number", key="before")
-        return self._render("batches.html", "batches", batches=batches[:_PER_PAGE], links=links)
+    def batches(self, request: Request, view: View) -> Response:
+        """Show the batches, accepted and refused."""
+        page = _page(request)
+        found = view.latest("batches", offset=page * _ROWS, limit=_ROWS + 1)
+        return self._render("batches", "batches", **_rows(found, page))
 
-    def _batch(self, request: Request, view: View) -> Response:
-        number = request.path_params["number"]
-        one = view.batch(number) if number <= INT64 else None
+    def batch(self, request: Request, view: View) -> Response:
+        """Show one batch, and why it or parts of it were not taken."""
+        one = view.batch(_number(request.path_params["number"]))
         if one is None:
-            return self._missing("batches", "No such batch", f"No batch has the number {number}.")
-        one["when"] = _when(one["received"])
-        one["processed_when"] = None if one["processed"] is None else _when(one["processed"])
-        details: dict[str, Any] = {
-            key: [] for key in ("problems", "reported", "inserted", "updated", "skipped")
-        }
+            return self.problem("No batch has this number.")
+        details: dict[str, Any] = dict.fromkeys(
+            ("problems", "reported", "inserted", "updated", "skipped"), ()
+        )
         one["details"] = {**details, "more": 0, "skip_reasons": {}, **one["details"]}
-        return self._render("batch.html", "batches", one=one)
+        return self._render("batch", "batches", one=one)
 
-    def _requests(self, request: Request, view: View) -> Response:
-        before = _number(request.query_params.get("before"))
-        found = view.latest("requests", before=before, limit=_PER_PAGE + 1)
-        requests = [{**one, "when": _when(one["received"])} for one in found[:_PER_PAGE]]
-        burst, _ = view.settings()[0].limits()
-        return self._render(
-            "requests.html",
-            "requests",
-            requests=requests,
-            total=view.count("requests"),
-            plot=plot(view.buckets(), burst),
-            links=_links("/_sandbox/requests", before, found, "number", key="before"),
-        )
+    def requests(self, request: Request, view: View) -> Response:
+        """Show the requests, and how they kept to the limit."""
+        page = _page(request)
+        found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
+        drawing = plot(view.buckets(), view.settings()[0].limits()[0])
+        rows, total = _rows(found, page), view.count("requests")
+        return self._render("requests", "requests", **rows, total=total, plot=drawing)
 
-    def _settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
+    def settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
+        """Show the switches and faults in force."""
         values, faults = view.settings()
         switches = [(one, getattr(values, one.name)) for one in DECLARED.values()]
-        return self._render(
-            "settings.html", "settings", switches=switches, groups=GROUPS, faults=faults
-        )
+        return self._render("settings", "settings", switches=switches, groups=GROUPS, faults=faults)
 
-
-def pages_app(path: Path, hosts: list[str]) -> Starlette:
-    """Return the pages as an application; none of them changes anything.
-
-    Args:
-        path: The sandbox file.
-        hosts: The host names that it answers to; "*" is all. A page of another site
-            could otherwise give its own name to this address and read the contacts.
-    """
-    pages = Pages(path)
-    return Starlette(
-        routes=pages.routes(),
-        exception_handlers={404: pages.not_found},
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-    )
+    def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
+        template = self._templates.get_template(f"{name}.html")
+        text = template.render(section=section, file=self._path.name, **values)
+        return Response(text, status, _HEADERS, "text/html")
 
 
 def _file(name: str, media_type: str, request: Request) -> Response:  # noqa: ARG001
@@ -194,31 +161,25 @@ def _file(name: str, media_type: str, request: Request) -> Response:  # noqa: AR
     return Response((_FOLDER / name).read_bytes(), 200, headers, media_type)
 
 
-def _number(text: str | None) -> int | None:
-    if text is None or not text.isdecimal() or len(text) > 19:  # noqa: PLR2004 - as int64 has
-        return None
-    return min(int(text), INT64)
+def _number(text: str) -> int:
+    """Return a number, or 0 for anything else."""
+    return int(text) if text.isdecimal() and len(text) <= len(str(2**62)) - 1 else 0
 
 
-def _links(
-    path: str,
-    start: int | None,
-    found: list[dict[str, Any]],
-    column: str,
-    *,
-    key: str = "after",
-    **query: str,
-) -> dict[str, str | None]:
-    """Return the links to the first and the next page, where there are such."""
-    kept = {name: value for name, value in query.items() if value}
-    first = f"{path}?{urlencode(kept)}" if kept else path
-    following = None
-    if len(found) > _PER_PAGE:
-        following = f"{path}?{urlencode({**kept, key: found[_PER_PAGE - 1][column]})}"
-    return {"first": None if start is None else first, "next": following}
+def _page(request: Request) -> int:
+    text = request.query_params.get("page", "")
+    return _number(text) if len(text) <= _MAX_DIGITS else 0
 
 
-def _summary(properties: dict[str, str]) -> str:
+def _rows(found: list[dict[str, Any]], page: int) -> dict[str, Any]:
+    return {"rows": found[:_ROWS], "page": page, "more": len(found) > _ROWS}
+
+
+def _mobile(contact: dict[str, Any]) -> str | None:
+    return mobile_text(contact["mobile_country_code"], contact["mobile_number"])
+
+
+def _brief(properties: dict[str, str]) -> str:
     text = ", ".join(f"{name}: {value}" for name, value in properties.items())
     return text if len(text) <= _SUMMARY else text[: _SUMMARY - 1] + "…"
 
@@ -229,10 +190,8 @@ def _when(seconds: float) -> str:
 
 def _why(batch: dict[str, Any]) -> str:
     """Return in one line why a batch was not taken, or not all of it."""
-    details = batch["details"]
-    problems = details.get("problems", [])
+    problems = batch["details"].get("problems", [])
     if problems:
         more = len(problems) - 1
         return f"{problems[0]['text']}{f' And {more} more.' if more else ''}"
-    reasons = list(details.get("skip_reasons", {}))
-    return str(batch["failed_reason"] or (reasons[0] if reasons else ""))
+    return batch["failed_reason"] or next(iter(batch["details"].get("skip_reasons", {})), "")

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 BUCKET_SECONDS = 10
-_WIDTH, _HEIGHT = 900, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 888, 24, 224
 _BARS = 120
 _GRID_LINES = 4
+# The drawing, in the units of the SVG.
+LEFT, RIGHT, TOP, BOTTOM = 56, 888, 24, 224
 
 
 class Bucket(msgspec.Struct):
@@ -33,82 +33,53 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
     """Return where bars, lines and labels go, or None if there is nothing to plot.
 
     A time too long for one bar each 10 seconds gets bars of more, each as high as
-    the busiest 10 seconds in it: a limit that was touched stays visible.
+    the busiest 10 seconds in it: a limit that was reached stays visible.
     """
     if not buckets:
         return None
     first, last = buckets[0].start, buckets[-1].start
     spans = (last - first) // BUCKET_SECONDS + 1
     step = -(-spans // _BARS)
+    count = max(-(-spans // step), 12)
+    highest = max(bucket.total for bucket in buckets)
+    top = _round_up(max(highest, burst or 0) * 1.1)
+    width = (RIGHT - LEFT) / count
     bars: dict[int, Bucket] = {}
     for bucket in buckets:
         place = (bucket.start - first) // BUCKET_SECONDS // step
         if place not in bars or bars[place].total < bucket.total:
             bars[place] = bucket
-    count = max(-(-spans // step), 12)
-    highest = max(bucket.total for bucket in buckets)
-    top = _round_up(max(highest, burst or 0) * 1.1)
-    width = (_RIGHT - _LEFT) / count
 
-    def height(value: float) -> float:
-        return round(value / top * (_BOTTOM - _TOP), 2)
+    def y(value: float) -> float:
+        return round(BOTTOM - value / top * (BOTTOM - TOP), 2)
 
     rects = []
     for place, bucket in bars.items():
-        base = float(_BOTTOM)
-        parts = {
-            "ok": bucket.total - bucket.limited - bucket.bad,
-            "limited": bucket.limited,
-            "bad": bucket.bad,
-        }
-        for kind, number in parts.items():
+        x, below = round(LEFT + (place + 0.1) * width, 2), 0
+        ok = bucket.total - bucket.limited - bucket.bad
+        for kind, number in (("ok", ok), ("limited", bucket.limited), ("bad", bucket.bad)):
+            above = below + number
             if number:
-                base -= height(number)
-                rects.append(
-                    {
-                        "kind": kind,
-                        "x": round(_LEFT + place * width + width * 0.1, 2),
-                        "y": round(base, 2),
-                        "width": round(width * 0.8, 2),
-                        "height": height(number),
-                    }
-                )
-    lines = [
-        {
-            "y": round(_BOTTOM - height(top * n / _GRID_LINES), 2),
-            "label": f"{top * n // _GRID_LINES:,}",
-        }
-        for n in range(_GRID_LINES + 1)
-    ]
-    seconds = step * BUCKET_SECONDS
-    each = "10 seconds" if step == 1 else f"the busiest 10 seconds of {duration(seconds)}"
-    against = f"The plan allows {burst:,} in any 10 seconds." if burst else "There is no limit."
+                size = {"width": round(width * 0.8, 2), "height": round(y(below) - y(above), 2)}
+                rects.append({"kind": kind, "x": x, "y": y(above), **size})
+            below = above
+    end = first + count * step * BUCKET_SECONDS
+    ticks = ((LEFT, first, "start"), ((LEFT + RIGHT) / 2, (first + end) / 2, "middle"))
     return {
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "left": _LEFT,
-        "right": _RIGHT,
-        "bottom": _BOTTOM,
         "bars": rects,
-        "lines": lines,
-        "limit": (
-            {"y": round(_BOTTOM - height(burst), 2), "label": f"limit: {burst:,} in 10 seconds"}
-            if burst
-            else None
-        ),
-        "ticks": [
-            {"x": _LEFT, "label": clock(first), "anchor": "start"},
-            {
-                "x": (_LEFT + _RIGHT) / 2,
-                "label": clock(first + count * seconds / 2),
-                "anchor": "middle",
-            },
-            {"x": _RIGHT, "label": f"{clock(first + count * seconds)} UTC", "anchor": "end"},
+        "lines": [
+            {"y": y(top * n / _GRID_LINES), "label": f"{top * n // _GRID_LINES:,}"}
+            for n in range(_GRID_LINES + 1)
         ],
-        "caption": f"Each bar is {each}.",
+        "limit": {"y": y(burst), "label": f"limit: {burst:,} in 10 seconds"} if burst else None,
+        "ticks": [
+            {"x": x, "label": clock(moment), "anchor": anchor}
+            for x, moment, anchor in (*ticks, (RIGHT, end, "end"))
+        ],
+        "caption": f"Each bar is the busiest 10 seconds of {step * BUCKET_SECONDS:,}, in UTC.",
         "description": (
             f"From {clock(first)} to {clock(last + BUCKET_SECONDS)} UTC. "
-            f"At most {highest:,} requests in 10 seconds. {against}"
+            f"At most {highest:,} requests in 10 seconds; the limit is {burst or 'none'}."
         ),
     }
 
@@ -125,18 +96,6 @@ def _round_up(value: float) -> int:
             if value <= size * factor:
                 return size * factor
         size *= 10
-
-
-def duration(seconds: int) -> str:
-    """Return a length of time in words.
-
-    >>> duration(90), duration(7200)
-    ('90 seconds', '2 hours')
-    """
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
 
 
 def clock(seconds: float) -> str:

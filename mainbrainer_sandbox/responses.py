@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 HTML = "<!DOCTYPE html><title>{0}</title><h1>{0}</h1><p>This is not the API's JSON.</p>"
 
+# Made up, because no page says what they are.
+_STATES = {"queued": (0, "Queued"), "completed": (2, "Completed"), "failed": (3, "Failed")}
+
 
 class ApiError(Exception):
     """Ends a request with an error answer.
@@ -80,6 +83,30 @@ def contact_accepted(contact_id: int | None, reported: list[Problem]) -> Respons
     }
     body = {"status": "Success", "message": "Contact request accepted", "data": data}
     return json_response(202, body)
+
+
+def batch_status(batch: dict[str, Any], *, is_odd: bool) -> Response:
+    """Return the status of a batch (section 6); an odd one has unheard-of words."""
+    code, text = (17, "Ferdig") if is_odd else _STATES[batch["state"]]
+    body = {
+        "id": batch["id"],
+        "status": code,
+        "statusText": text,
+        "statusFailedReason": batch["failed_reason"],
+        "processedObj": {
+            which: {"count": batch[which], "contactIds": batch["details"].get(which, [])}
+            for which in ("inserted", "updated", "skipped")
+        },
+    }
+    return json_response(200, body)
+
+
+def refusal(status: int, problems: list[Problem], names: str) -> ApiError:
+    """Return the refusal of a request that names all, the first or none of its problems."""
+    named = {"all": problems, "first": problems[:1], "none": []}[names]
+    sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in named]
+    text = " ".join(["No contact of the request was created or updated.", *sentences])
+    return ApiError(status, text, problems=named)
 
 
 def error_response(error: ApiError, form: str) -> Response:

@@ -80,9 +80,6 @@ class Properties:
         return shown
 
 
-Identity = tuple[int | None, int | None, str | None]
-
-
 def identity_key(country: int | None, number: int | None, email: str | None) -> str:
     """Return what the CRM matches contacts on.
 
@@ -105,8 +102,7 @@ class Applied(msgspec.Struct):
         skipped: The ids of skipped contacts that were sent with one.
         skip_reasons: Why contacts were skipped, one for each.
         touched: Contacts that were created or changed, as they are in the end.
-        history: For each such change the contact's id and `{field: [from, to]}`; a
-            creation has the identity and the consents, not the properties.
+        history: For each such change the contact's id and `changes_between`.
         clashes: Places in the batch whose change gave a contact another one's identity.
         unknown_ids: Places in the batch that were sent with an id that no contact has.
     """
@@ -126,27 +122,25 @@ class Known:
 
     def __init__(self, contacts: Iterable[Contact]) -> None:
         self.by_id: dict[int, Contact] = {}
-        self._by_key: dict[str, list[int]] = {}
+        self._ids: dict[str, set[int]] = {}
         for contact in contacts:
-            self.add(contact)
+            self.put(contact)
 
-    def add(self, contact: Contact) -> None:
-        """Make a contact known by its id and its identity."""
+    def put(self, contact: Contact) -> None:
+        """Make a contact known, in place of the one with its id."""
+        before = self.by_id.get(contact.id)
+        if before is not None:
+            self._ids[_key(before)].remove(contact.id)
         self.by_id[contact.id] = contact
-        self._by_key.setdefault(_key(contact), []).append(contact.id)
+        self._ids.setdefault(_key(contact), set()).add(contact.id)
 
-    def forget_identity(self, contact: Contact) -> None:
-        """Forget a contact's identity, before it changes."""
-        self._by_key[_key(contact)].remove(contact.id)
-
-    def with_identity(self, *identity: *Identity) -> int | None:
+    def with_identity(self, one: Sent | Contact) -> int | None:
         """Return the oldest contact with an identity; which one the CRM takes is unknown."""
-        ids = self._by_key.get(identity_key(*identity))
-        return min(ids) if ids else None
+        return min(self._ids.get(_key(one), ()), default=None)
 
 
-def _key(contact: Contact) -> str:
-    return identity_key(contact.country, contact.number, contact.email)
+def _key(one: Sent | Contact) -> str:
+    return identity_key(one.country, one.number, one.email)
 
 
 def keys_to_look_up(batch: Sequence[Sent], found: Iterable[Contact]) -> set[str]:
@@ -157,14 +151,14 @@ def keys_to_look_up(batch: Sequence[Sent], found: Iterable[Contact]) -> set[str]
         found: The contacts that have an id that the batch sends.
     """
     keys = set()
-    after: dict[int, Identity] = {one.id: (one.country, one.number, one.email) for one in found}
+    contacts = {one.id: one for one in found}
     for sent in batch:
         if sent.contact_id is None:
-            keys.add(identity_key(sent.country, sent.number, sent.email))
+            keys.add(_key(sent))
         else:
-            identity = identity_after(after.get(sent.contact_id, (None, None, None)), sent)
-            after[sent.contact_id] = identity
-            keys.add(identity_key(*identity))
+            before = contacts.get(sent.contact_id, Contact(sent.contact_id))
+            contacts[sent.contact_id] = after = upserted(before, sent)
+            keys.add(_key(after))
     return keys
 
 
@@ -187,18 +181,13 @@ def apply(
     """
     run = _Run(known, switches, new_ids)
     for place, sent in enumerate(batch):
-        contact_id = sent.contact_id
+        contact_id = known.with_identity(sent) if sent.contact_id is None else sent.contact_id
         if place < skip_first:
             run.skip(sent, "The sandbox was told to skip it.")
-            continue
-        if contact_id is None:
-            contact_id = known.with_identity(sent.country, sent.number, sent.email)
-            if contact_id is None:
-                run.create(sent, new_ids())
-                continue
-        contact = known.by_id.get(contact_id)
-        if contact is not None:
-            run.update(place, sent, contact)
+        elif contact_id is None:
+            run.create(sent, new_ids())
+        elif contact_id in known.by_id:
+            run.update(place, sent, known.by_id[contact_id])
         else:
             run.unknown_id(place, sent, contact_id)
     return run.done
@@ -212,7 +201,6 @@ class _Run:
         self._known = known
         self._switches = switches
         self._new_ids = new_ids
-        self._consent = True if switches.opt_in_on_insert == "true" else None
 
     def skip(self, sent: Sent, reason: str) -> None:
         self.done.skip_reasons.append(reason)
@@ -230,102 +218,77 @@ class _Run:
             self.skip(sent, "No contact has this contact id.")
 
     def create(self, sent: Sent, contact_id: int) -> None:
-        contact = Contact(
-            contact_id,
-            sent.country,
-            sent.number,
-            sent.email,
-            self._consent if sent.mobile_opt_in is None else sent.mobile_opt_in,
-            self._consent if sent.email_opt_in is None else sent.email_opt_in,
-            {key: value for key, value in sent.properties.items() if value is not None},
-            [sent.list_id] if sent.list_id else [],
-        )
+        consent = True if self._switches.opt_in_on_insert == "true" else None
+        empty = Contact(contact_id, mobile_opt_in=consent, email_opt_in=consent)
         self.done.inserted.append(contact_id)
-        self.done.touched[contact_id] = contact
-        self._known.add(contact)
-        changes = {
-            "id": [None, contact_id],
-            "mobile": [None, mobile_text(contact.country, contact.number)],
-            "email": [None, contact.email],
-            "mobile_opt_in": [None, contact.mobile_opt_in],
-            "email_opt_in": [None, contact.email_opt_in],
-        }
-        self.done.history.append((contact_id, changes))
+        self._put(empty, upserted(empty, sent), is_new=True)
 
     def update(self, place: int, sent: Sent, contact: Contact) -> None:
-        changes = _changes(contact, sent, self._switches)
-        moves = "mobile" in changes or "email" in changes
-        if moves:
-            after = identity_after((contact.country, contact.number, contact.email), sent)
-            other = self._known.with_identity(*after)
-            if other is not None and other != contact.id:
-                self.done.clashes.append(place)
-                if self._switches.clash == "conflict":
-                    self.skip(sent, "Another contact has this mobile and e-mail.")
-                    return
+        after = upserted(contact, sent, resets=self._switches.opt_in_on_update == "reset")
+        if _key(after) != _key(contact) and self._known.with_identity(after) is not None:
+            self.done.clashes.append(place)
+            if self._switches.clash == "conflict":
+                self.skip(sent, "Another contact has this mobile and e-mail.")
+                return
         self.done.updated.append(contact.id)
-        if not changes:
-            return
-        if moves:
-            self._known.forget_identity(contact)
-        _change(contact, sent, changes)
-        if moves:
-            self._known.add(contact)
-        self.done.touched[contact.id] = contact
-        self.done.history.append((contact.id, changes))
+        if after != contact:
+            self._put(contact, after)
+
+    def _put(self, before: Contact, after: Contact, *, is_new: bool = False) -> None:
+        self._known.put(after)
+        self.done.touched[after.id] = after
+        self.done.history.append((after.id, changes_between(before, after, is_new=is_new)))
 
 
-def identity_after(before: Identity, sent: Sent) -> Identity:
-    """Return country code, number and e-mail as they are once this was applied."""
-    country, number, email = before
-    if sent.number is not None:
-        country, number = sent.country, sent.number
-    if sent.email is not None:
-        email = sent.email
-    return country, number, email
+def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
+    """Return a contact as it is once this was applied; what is not sent stays as it was.
+
+    Args:
+        contact: What the CRM has.
+        sent: What a request sends.
+        resets: Whether an opt-in that is not sent is reset, nonetheless, to "no consent".
+    """
+    properties, lists = contact.properties, contact.lists
+    if sent.properties:
+        merged = {**properties, **sent.properties}
+        properties = {key: value for key, value in merged.items() if value is not None}
+    if sent.list_id is not None and sent.list_id not in lists:
+        lists = [*lists, sent.list_id]
+    has_mobile = sent.number is not None
+
+    def consent(had: bool | None, has: bool | None) -> bool | None:  # noqa: FBT001
+        return had if has is None and not resets else has
+
+    return Contact(
+        contact.id,
+        sent.country if has_mobile else contact.country,
+        sent.number if has_mobile else contact.number,
+        contact.email if sent.email is None else sent.email,
+        consent(contact.mobile_opt_in, sent.mobile_opt_in),
+        consent(contact.email_opt_in, sent.email_opt_in),
+        properties,
+        lists,
+    )
 
 
-def _changes(contact: Contact, sent: Sent, switches: Switches) -> dict[str, Any]:
-    """Return what would change as `{field: [from, to]}`; what is not sent stays as it is."""
-    changes: dict[str, Any] = {}
-    country, number, email = identity_after((contact.country, contact.number, contact.email), sent)
-    if (country, number) != (contact.country, contact.number):
-        before = mobile_text(contact.country, contact.number)
-        changes["mobile"] = [before, mobile_text(country, number)]
-    if email != contact.email:
-        changes["email"] = [contact.email, email]
-    resets = switches.opt_in_on_update == "reset"
-    for field in ("mobile_opt_in", "email_opt_in"):
-        had, has = getattr(contact, field), getattr(sent, field)
-        if had is not has and (has is not None or resets):
+def changes_between(before: Contact, after: Contact, *, is_new: bool = False) -> dict[str, Any]:
+    """Return what differs as `{field: [from, to]}`; of a new contact, without its properties."""
+    changes: dict[str, Any] = {"id": [None, after.id]} if is_new else {}
+    was, is_now = (mobile_text(one.country, one.number) for one in (before, after))
+    if was != is_now:
+        changes["mobile"] = [was, is_now]
+    for field in ("email", "mobile_opt_in", "email_opt_in", "lists"):
+        had, has = getattr(before, field), getattr(after, field)
+        if had != has:
             changes[field] = [had, has]
-    have = contact.properties
-    properties = {
-        key: [have.get(key), value]
-        for key, value in sent.properties.items()
-        if have.get(key) != value
-    }
-    if properties:
-        changes["properties"] = properties
-    if sent.list_id is not None and sent.list_id not in contact.lists:
-        changes["lists"] = [contact.lists, [*contact.lists, sent.list_id]]
+    if not is_new and before.properties != after.properties:
+        had, has = before.properties, after.properties
+        changes["properties"] = {
+            name: [had.get(name), has.get(name)]
+            for name in {**had, **has}
+            if had.get(name) != has.get(name)
+        }
     return changes
-
-
-def _change(contact: Contact, sent: Sent, changes: dict[str, Any]) -> None:
-    if "mobile" in changes or "email" in changes:
-        contact.country, contact.number, contact.email = identity_after(
-            (contact.country, contact.number, contact.email), sent
-        )
-    if "mobile_opt_in" in changes:
-        contact.mobile_opt_in = sent.mobile_opt_in
-    if "email_opt_in" in changes:
-        contact.email_opt_in = sent.email_opt_in
-    if "properties" in changes:
-        merged = contact.properties | {key: to for key, (_, to) in changes["properties"].items()}
-        contact.properties = {key: value for key, value in merged.items() if value is not None}
-    if "lists" in changes:
-        contact.lists = changes["lists"][1]
 
 
 def mobile_text(country: int | None, number: int | None) -> str | None:

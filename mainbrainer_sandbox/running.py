@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import threading
 import time
@@ -13,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from typing_extensions import override
 
 from mainbrainer_sandbox.api import Api
-from mainbrainer_sandbox.connections import Connections
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
 from mainbrainer_sandbox.pages import pages_app
-from mainbrainer_sandbox.serving import listen, own_hosts, server
+from mainbrainer_sandbox.serving import Connections, listen, own_hosts, server
 from mainbrainer_sandbox.store import Request
 from mainbrainer_sandbox.switches import Switches
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
     import uvicorn
     from starlette.types import Receive, Scope, Send
@@ -54,7 +54,6 @@ class RunningSandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
-        credentials: Credentials | None = None,
         keep_bodies: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -62,16 +61,16 @@ class RunningSandbox:
     ) -> None:
         self.path = Path(path)
         self.token = token or secrets.token_urlsafe(24)
-        self.credentials = credentials or Credentials()
-        initial, parsed = Switches().changed(**switches), Faults(faults, seed)
+        self.credentials = Credentials()
+        # Before the thread, so that a mistake in them is the caller's error.
+        initial = Switches().changed(**switches), Faults(faults, seed)
         self._hosts = own_hosts(host)
         self._socket, self.url = listen(host, port)
-        self._make_engine: Callable[[], Engine] = lambda: Engine(
+        self._make_engine = functools.partial(
+            Engine,
             self.path,
-            initial,
+            *initial,
             token=self.token,
-            credentials=self.credentials,
-            faults=parsed,
             keep_bodies=keep_bodies,
             clock=clock,
             now=now,
@@ -121,23 +120,15 @@ class RunningSandbox:
             await (pages if is_page else api)(scope, receive, send)
 
         self._server = server(app, connections.protocol())
-        worker = asyncio.create_task(engine.worker.run())
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         try:
             # uvicorn has no event for it.
             while not self._server.started and not serving.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             self._ready.set()
-            await asyncio.wait({serving, worker}, return_when=asyncio.FIRST_COMPLETED)
-            if worker.done():
-                # It only ends by itself if something is wrong with the file.
-                self._server.should_exit = True
-                worker.result()
             await serving
-            engine.worker.finish()
-            await asyncio.wait_for(worker, _SETTLE_SECONDS)
+            engine.queue.finish()
         finally:
-            worker.cancel()
             engine.store.close()
 
     def _call(self, work: Callable[[], T]) -> T:
@@ -146,10 +137,7 @@ class RunningSandbox:
         async def job() -> T:
             return work()
 
-        return self._await(job())
-
-    def _await(self, work: Coroutine[Any, Any, T], timeout: float = _SETTLE_SECONDS) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+        return asyncio.run_coroutine_threadsafe(job(), self._loop).result(_SETTLE_SECONDS)
 
     # -- for its user --------------------------------------------------------------------
 
@@ -172,11 +160,12 @@ class RunningSandbox:
 
     def set_faults(self, *faults: str, seed: int = 0) -> None:
         """Replace the faults in force; request numbers start again at 1."""
-        self._call(lambda: self._engine.set_faults(faults, seed))
+        self._call(lambda: self._engine.set(faults=Faults(faults, seed)))
 
     def set_switches(self, **switches: object) -> None:
         """Change switches, by the names in `Switches`."""
-        self._call(lambda: self._engine.set_switches(**switches))
+        engine = self._engine
+        self._call(lambda: engine.set(switches=engine.switches.changed(**switches)))
 
     def reset(self) -> None:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""
@@ -191,8 +180,9 @@ class RunningSandbox:
         self._call(lambda: self._engine.expire_tokens(run_token=run_token))
 
     def settle(self, timeout: float = _SETTLE_SECONDS) -> None:
-        """Wait until everything accepted is processed, save what is stuck."""
-        self._await(self._engine.worker.settle(), timeout)
+        """Wait until everything accepted is processed, except what is stuck."""
+        settling = self._engine.queue.settle()
+        asyncio.run_coroutine_threadsafe(settling, self._loop).result(timeout)
 
     def contacts(self, *, settle: bool = True) -> list[dict[str, Any]]:
         """Return all contacts by id, once everything accepted is processed."""

@@ -1,21 +1,43 @@
-"""How the sandbox listens and what it tells uvicorn."""
+"""How the sandbox listens, what it tells uvicorn, and how it resets connections."""
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 import uvicorn
-
-from mainbrainer_sandbox.loopback import is_loopback
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import asyncio
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Scope
 
 # Longer than clients keep an idle connection, so that none is closed under a request.
 _KEEP_ALIVE_SECONDS = 120
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine and reachable from nowhere else.
+
+    Names are not looked up: any but `localhost` may be anywhere.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.com")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def own_hosts(host: str) -> list[str]:
+    """Return the host names that the pages answer to."""
+    return ["127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
@@ -26,16 +48,11 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listening, f"http://{f'[{host}]' if ':' in host else host}:{bound}"
 
 
-def own_hosts(host: str) -> list[str]:
-    """Return the host names that the pages answer to."""
-    return ["127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
-
-
-def server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
+def server(app: ASGIApp, protocol: type[asyncio.Protocol] = H11Protocol) -> uvicorn.Server:
     """Return a server that logs nothing: paths can hold ids, and stdout can be a pipe."""
     config = uvicorn.Config(
         app,
-        http=protocol or "h11",
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -47,3 +64,46 @@ def server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvic
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)
+
+
+class Connections:
+    """The open connections by the client's address, which both sides know.
+
+    ASGI gives an application no way to reset one.
+    """
+
+    def __init__(self) -> None:
+        self._transports: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """Return the server's protocol class, which registers its connections here."""
+        transports = self._transports
+
+        class Connection(H11Protocol):
+            @override
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                super().connection_made(transport)
+                # asyncio sets it only where a socket names its protocol, and accepted ones do not;
+                # without it, every answer waits 40 ms for the client's delayed ACK.
+                sock = transport.get_extra_info("socket")
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._peer = transport.get_extra_info("peername")[:2]
+                transports[self._peer] = transport
+
+            @override
+            def connection_lost(self, exc: Exception | None) -> None:
+                transports.pop(self._peer, None)
+                super().connection_lost(exc)
+
+        return Connection
+
+    def reset(self, scope: Scope) -> None:
+        """Reset the connection of a request: RST, not FIN, and nothing more is sent."""
+        transport = self._transports.get(tuple(scope["client"]))
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            # Linger for no time: closing throws away what is unsent and sends RST.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()

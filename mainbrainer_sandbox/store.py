@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mainbrainer_sandbox.reading import Problem, Reading
     from mainbrainer_sandbox.switches import Switches
 
-FORMAT = "3"
+FORMAT = "4"
 FIRST_ID = 1_000_001
 # Problems of one refusal that are kept for the page.
 KEPT_PROBLEMS = 50
@@ -42,9 +43,6 @@ CREATE TABLE batches (
   skipped INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL, list_id TEXT, webhook_url TEXT,
   failed_reason TEXT, details TEXT NOT NULL
 );
-CREATE TABLE waiting (
-  batch INTEGER PRIMARY KEY, due REAL, outcome_override TEXT, contacts BLOB NOT NULL
-);
 CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER NOT NULL, changes TEXT NOT NULL);
 CREATE INDEX history_contact ON history (contact);
 CREATE TABLE requests (
@@ -53,30 +51,14 @@ CREATE TABLE requests (
   contacts INTEGER NOT NULL, fault TEXT
 );
 """
-_EMPTIED = ("contacts", "properties", "batches", "waiting", "history", "requests")
+_EMPTIED = ("contacts", "properties", "batches", "history", "requests")
 
-_waiting = msgspec.json.Decoder(list[Sent])
 _properties = msgspec.json.Decoder(dict[str, str])
 _lists = msgspec.json.Decoder(list[str])
 
 
 class StoreError(Exception):
     """The file is not a sandbox's, or cannot be used; the message is for people."""
-
-
-class Waiting(msgspec.Struct):
-    """A batch that was accepted and is not processed yet.
-
-    Attributes:
-        due: When it may be processed (wall clock); None is never.
-        outcome_override: What a fault makes of it: `fail`, or `skip=3`.
-    """
-
-    number: int
-    id: str
-    due: float
-    outcome_override: str | None
-    contacts: list[Sent]
 
 
 class Request(msgspec.Struct):
@@ -111,46 +93,51 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """Open a sandbox file, for everything or for reading only.
 
     Raises:
-        StoreError: There is no such file to read, or it is not a sandbox's.
+        StoreError: It cannot be used.
     """
     if path.is_dir():
         message = f"{path} is a folder; name a file in it, such as {path / 'sandbox.db'}."
         raise StoreError(message)
     if write and not path.exists():
         # Before SQLite does it, so that other users can never read contacts.
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            message = f"{path} cannot be made ({error.strerror})."
-            raise StoreError(message) from error
+        os.close(_private_file(path))
     elif not path.is_file():
         message = f"There is no sandbox file at {path}."
         raise StoreError(message)
-    mode = "rw" if write else "ro"
+    uri = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=30,
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
     )
     connection.row_factory = sqlite3.Row
-    problem = None
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        if "meta" in tables:
-            found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-            if found is None or found[0] != FORMAT:
-                problem = "was written by another version of the sandbox; start with a new file"
-        elif tables or not write:
-            problem = "is not a sandbox file"
-    except sqlite3.DatabaseError:
-        problem = "is not a sandbox file, or it is damaged"
+    problem = _problem_with(connection, write=write)
     if problem is not None:
         connection.close()
         message = f"{path} {problem}."
         raise StoreError(message)
     return connection
+
+
+def _private_file(path: Path) -> int:
+    """Open a file that only its owner can read, making it if need be."""
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        message = f"{path} cannot be made ({error.strerror})."
+        raise StoreError(message) from error
+
+
+def _problem_with(connection: sqlite3.Connection, *, write: bool) -> str | None:
+    """Return why a file cannot be used as a sandbox's; an empty one can be written."""
+    try:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        if "meta" not in tables:
+            return None if write and not tables else "is not a sandbox file"
+        found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    except sqlite3.DatabaseError:
+        return "is not a sandbox file, or it is damaged"
+    if found is None or found[0] != FORMAT:
+        return "was written by another version of the sandbox; start with a new file"
+    return None
 
 
 class _Lock:
@@ -162,11 +149,7 @@ class _Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(f"{path.name}-lock")
-        try:
-            self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError as error:
-            message = f"{path} cannot be used: no file can be made beside it ({error.strerror})."
-            raise StoreError(message) from error
+        self._fd = _private_file(self._path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -229,13 +212,15 @@ class Store:
 
     def _load(self) -> None:
         known = {name: name for name in rules.DEFAULT_PROPERTIES}
-        self.properties = Properties(
-            known | dict(self._db.execute("SELECT given, shown FROM properties").fetchall())
-        )
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'next_id'").fetchone()
-        self._next_id = int(row[0]) if row else FIRST_ID
-        last = self._db.execute("SELECT max(number) FROM batches").fetchone()[0]
-        self._next_batch = (last or 0) + 1
+        known |= dict(self._db.execute("SELECT given, shown FROM properties").fetchall())
+        self.properties = Properties(known)
+        self._next_id = self._number("value FROM meta WHERE key = 'next_id'") or FIRST_ID
+        self._next_batch = self._number("max(number) FROM batches") + 1
+        self.last_request = self._number("max(number) FROM requests")
+
+    def _number(self, query: str) -> int:
+        row = self._db.execute(f"SELECT {query}").fetchone()
+        return int(row[0] or 0) if row else 0
 
     def put_settings(self, settings: dict[str, Any]) -> None:
         """Keep the switches and faults in force, for pages that another process shows."""
@@ -255,34 +240,20 @@ class Store:
             raise
         self._db.execute("COMMIT")
 
-    # -- accepting -----------------------------------------------------------------------
+    # -- batches ---------------------------------------------------------------------------
 
-    def accept(
-        self, reading: Reading, due: float | None, outcome_override: str | None, **batch: object
-    ) -> tuple[int, str]:
-        """Keep an accepted batch until it is processed; return its number and its id.
-
-        Args:
-            reading: What it holds.
-            due: When it may be processed; None is never.
-            outcome_override: See `Waiting`.
-            **batch: More columns of the batch.
-        """
-        number, batch_id = self._next_batch, str(uuid.uuid4())
-        details = {"reported": reading.reported[:KEPT_PROBLEMS]}
+    def accept(self, reading: Reading, **columns: object) -> tuple[int, str]:
+        """Keep the record of an accepted batch, and return its number and its id."""
+        batch_id = str(uuid.uuid4())
         with self._transaction():
-            self._insert_batch(
+            number = self._insert_batch(
                 id=batch_id,
                 state="queued",
                 status=202,
                 list_id=reading.list_id,
                 webhook_url=reading.webhook_url,
-                details=_text(details),
-                **batch,
-            )
-            self._db.execute(
-                "INSERT INTO waiting VALUES (?,?,?,?)",
-                (number, due, outcome_override, msgspec.json.encode(reading.contacts)),
+                details=_text({"reported": reading.reported[:KEPT_PROBLEMS]}),
+                **columns,
             )
             self._db.executemany(
                 "INSERT OR REPLACE INTO properties VALUES (?,?)", reading.properties.items()
@@ -290,67 +261,43 @@ class Store:
         self.properties.known |= reading.properties
         return number, batch_id
 
-    def refuse(self, problems: list[Problem], **batch: object) -> None:
+    def refuse(self, problems: list[Problem], **columns: object) -> None:
         """Keep the record of a refused batch; nothing of its contacts is kept."""
         more = max(0, len(problems) - KEPT_PROBLEMS)
-        details = {"problems": problems[:KEPT_PROBLEMS], "more": more}
-        self._insert_batch(state="refused", details=_text(details), **batch)
+        details = _text({"problems": problems[:KEPT_PROBLEMS], "more": more})
+        self._insert_batch(state="refused", details=details, **columns)
 
-    def _insert_batch(self, **values: object) -> None:
-        values["number"] = self._next_batch
-        marks = ",".join("?" * len(values))
+    def _insert_batch(self, **columns: object) -> int:
+        columns["number"] = number = self._next_batch
+        marks = ",".join("?" * len(columns))
         self._db.execute(
-            f"INSERT INTO batches ({','.join(values)}) VALUES ({marks})",  # noqa: S608 - our names
-            tuple(values.values()),
+            f"INSERT INTO batches ({','.join(columns)}) VALUES ({marks})",  # noqa: S608 - our names
+            tuple(columns.values()),
         )
         self._next_batch += 1
-
-    # -- processing ----------------------------------------------------------------------
-
-    def next_due(self) -> tuple[int, float] | None:
-        """Return the number of the batch accepted first, and when it may be processed.
-
-        A batch that is never processed is passed by.
-        """
-        row = self._db.execute(
-            "SELECT batch, due FROM waiting WHERE due IS NOT NULL ORDER BY batch LIMIT 1"
-        ).fetchone()
-        return None if row is None else tuple(row)
-
-    def waiting(self, number: int) -> Waiting:
-        """Return a batch that waits."""
-        row = self._db.execute(
-            "SELECT number, id, due, outcome_override, contacts FROM waiting"
-            " JOIN batches ON batches.number = waiting.batch WHERE batch = ?",
-            (number,),
-        ).fetchone()
-        return Waiting(**{**dict(row), "contacts": _waiting.decode(row["contacts"])})
+        return number
 
     def rehearse(self, contacts: list[Sent], switches: Switches) -> rules.Applied:
         """Return what processing contacts now would do, without doing it."""
         return rules.apply(contacts, self._known(contacts), switches, lambda: 0)
 
-    def process(self, waiting: Waiting, switches: Switches, now: float) -> None:
+    def process(
+        self, number: int, contacts: list[Sent], switches: Switches, now: float, *, skip_first: int
+    ) -> None:
         """Apply an accepted batch, all of it or nothing."""
-        skip_first = int((waiting.outcome_override or "").removeprefix("skip=") or 0)
-        known = self._known(waiting.contacts)
-        new_ids = self._new_ids(len(waiting.contacts))
-        applied = rules.apply(waiting.contacts, known, switches, new_ids, skip_first=skip_first)
-        reasons: dict[str, int] = {}
-        for reason in applied.skip_reasons:
-            reasons[reason] = reasons.get(reason, 0) + 1
-        details = {
-            "inserted": applied.inserted,
-            "updated": applied.updated,
-            "skipped": applied.skipped,
-            "skip_reasons": reasons,
-        }
+        known, new_ids = self._known(contacts), self._new_ids(len(contacts))
+        applied = rules.apply(contacts, known, switches, new_ids, skip_first=skip_first)
         with self._transaction():
-            self._write(applied, waiting.number)
+            self._write(applied, number)
             self._put("next_id", str(self._next_id))
             self._finish(
-                waiting.number,
-                details,
+                number,
+                {
+                    "inserted": applied.inserted,
+                    "updated": applied.updated,
+                    "skipped": applied.skipped,
+                    "skip_reasons": Counter(applied.skip_reasons),
+                },
                 state="completed",
                 processed=now,
                 inserted=len(applied.inserted),
@@ -358,19 +305,24 @@ class Store:
                 skipped=len(applied.skip_reasons),
             )
 
-    def fail(self, waiting: Waiting, reason: str, now: float) -> None:
+    def fail(self, number: int, reason: str, now: float) -> None:
         """Give up an accepted batch: nothing of it is applied."""
-        with self._transaction():
-            self._finish(waiting.number, {}, state="failed", processed=now, failed_reason=reason)
+        self._finish(number, {}, state="failed", processed=now, failed_reason=reason)
 
-    def _finish(self, number: int, details: dict[str, Any], **values: object) -> None:
-        self._db.execute("DELETE FROM waiting WHERE batch = ?", (number,))
-        columns = ", ".join(f"{name} = ?" for name in values)
+    def _finish(self, number: int, details: dict[str, Any], **columns: object) -> None:
+        changes = ", ".join(f"{name} = ?" for name in columns)
         self._db.execute(
-            f"UPDATE batches SET {columns}, details = json_patch(details, ?)"  # noqa: S608
+            f"UPDATE batches SET {changes}, details = json_patch(details, ?)"  # noqa: S608
             " WHERE number = ?",
-            (*values.values(), _text(details), number),
+            (*columns.values(), _text(details), number),
         )
+
+    def batch(self, batch_id: str) -> dict[str, Any] | None:
+        """Return an accepted batch by its id."""
+        row = self._db.execute("SELECT * FROM batches WHERE id = ?", (batch_id,)).fetchone()
+        return None if row is None else as_batch(row)
+
+    # -- contacts --------------------------------------------------------------------------
 
     def _known(self, contacts: list[Sent]) -> rules.Known:
         ids = {sent.contact_id for sent in contacts if sent.contact_id is not None}
@@ -426,37 +378,29 @@ class Store:
         """Delete a contact, as a person can in MainBrainer; its id is not used again."""
         self._db.execute("DELETE FROM contacts WHERE id = ?", (contact_id,))
 
-    # -- the record of requests and batches ------------------------------------------------
-
-    def last_request(self) -> int:
-        """Return the number of the last request on record."""
-        return int(self._db.execute("SELECT max(number) FROM requests").fetchone()[0] or 0)
-
     def record(self, request: Request) -> None:
         """Put a request on record."""
         values = msgspec.structs.astuple(request)[:-1]
         self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)", values)
 
-    def batch(self, batch_id: str) -> dict[str, Any] | None:
-        """Return an accepted batch by its id."""
-        row = self._db.execute("SELECT * FROM batches WHERE id = ?", (batch_id,)).fetchone()
-        return None if row is None else as_batch(row)
-
 
 def as_contact(row: sqlite3.Row) -> Contact:
     """Return a contact's row as the rules know it."""
-    contact_id, _, country, number, email, mobile_opt_in, email_opt_in, properties, lists = row
     return Contact(
-        contact_id,
-        country,
-        number,
-        email,
-        # SQLite knows no booleans.
-        None if mobile_opt_in is None else mobile_opt_in == 1,
-        None if email_opt_in is None else email_opt_in == 1,
-        _properties.decode(properties),
-        _lists.decode(lists),
+        row["id"],
+        row["country"],
+        row["number"],
+        row["email"],
+        _boolean(row["mobile_opt_in"]),
+        _boolean(row["email_opt_in"]),
+        _properties.decode(row["properties"]),
+        _lists.decode(row["lists"]),
     )
+
+
+def _boolean(value: int | None) -> bool | None:
+    """Return what was written as a boolean, which SQLite does not know."""
+    return None if value is None else value == 1
 
 
 def as_batch(row: sqlite3.Row) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
 from mainbrainer_sandbox.store import as_batch, as_contact, connect
 from mainbrainer_sandbox.switches import Switches
@@ -81,28 +80,22 @@ class View:
         query = f"SELECT count(*) FROM {table}"  # noqa: S608 - one of three names
         return int(self._db.execute(query).fetchone()[0])
 
-    def search(self, text: str, *, after: int | None, limit: int) -> list[dict[str, Any]]:
+    def search(self, text: str, *, offset: int, limit: int) -> list[dict[str, Any]]:
         """Return contacts by id whose id, mobile, e-mail or a property's value holds a text.
 
-        Args:
-            text: What to look for; nothing finds every contact.
-            after: Only contacts with a larger id.
-            limit: At most so many.
+        Nothing finds every contact.
         """
-        escaped = _LIKE_SPECIAL.sub(r"!\g<0>", text)
-        like = f"%{escaped}%"
+        like = "%" + _LIKE_SPECIAL.sub(r"!\g<0>", text) + "%"
         digits = re.sub(r"[\s+()-]", "", text)
-        where = "id > ?"
-        values: list[int | str] = [after if after is not None else -1]
-        if text:
-            where += (
-                " AND (email LIKE ? ESCAPE '!' OR properties LIKE ? ESCAPE '!'"
-                " OR (? <> '' AND (id = ? OR number || '' LIKE ? OR country || number LIKE ?)))"
-            )
-            numeric = digits if digits.isascii() and digits.isdecimal() else ""
-            values += [like, like, numeric, numeric, f"{numeric}%", f"{numeric}%"]
-        query = f"SELECT * FROM contacts WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - above
-        return [_contact(row) for row in self._db.execute(query, (*values, limit))]
+        digits = digits if digits.isascii() and digits.isdecimal() else ""
+        query = (
+            "SELECT * FROM contacts WHERE :text = '' OR email LIKE :like ESCAPE '!'"
+            " OR properties LIKE :like ESCAPE '!' OR (:digits <> '' AND (id = :digits"
+            " OR number || '' LIKE :digits || '%' OR country || number LIKE :digits || '%'))"
+            " ORDER BY id LIMIT :limit OFFSET :offset"
+        )
+        values = {"text": text, "like": like, "digits": digits, "limit": limit, "offset": offset}
+        return [_contact(row) for row in self._db.execute(query, values)]
 
     def contact(self, contact_id: int) -> dict[str, Any] | None:
         """Return one contact, or None if there is none with the id."""
@@ -126,13 +119,12 @@ class View:
         ]
 
     def latest(
-        self, table: Literal["batches", "requests"], *, before: int | None, limit: int
+        self, table: Literal["batches", "requests"], *, offset: int, limit: int
     ) -> list[dict[str, Any]]:
         """Return batches or requests, the newest first."""
-        query = f"SELECT * FROM {table} WHERE number < ? ORDER BY number DESC LIMIT ?"  # noqa: S608
-        start = rules.INT64 if before is None else before
+        query = f"SELECT * FROM {table} ORDER BY number DESC LIMIT ? OFFSET ?"  # noqa: S608
         shown = as_batch if table == "batches" else dict
-        return [shown(row) for row in self._db.execute(query, (start, limit))]
+        return [shown(row) for row in self._db.execute(query, (limit, offset))]
 
     def batch(self, number: int) -> dict[str, Any] | None:
         """Return one batch, or None if there is none with the number."""
@@ -150,15 +142,13 @@ class View:
 
 
 def _changes(changes: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the changes of one batch as people read them; a creation with what it gave."""
-    is_creation = "id" in changes
+    """Return the changes of one batch as people read them."""
     for key, label in _FIELDS.items():
-        before, after = changes.get(key, (None, None))
-        if key not in changes or (is_creation and after is None):
-            continue
-        if key in _CONSENTS and not is_creation:
-            before, after = (NO_CONSENT if one is None else one for one in (before, after))
-        yield {"what": label, "before": before, "after": after}
+        if key in changes:
+            before, after = changes[key]
+            if key in _CONSENTS and "id" not in changes:
+                before, after = (NO_CONSENT if one is None else one for one in (before, after))
+            yield {"what": label, "before": before, "after": after}
     for name, (before, after) in changes.get("properties", {}).items():
         yield {"what": f"property {name}", "before": before, "after": after}
 

@@ -9,7 +9,6 @@ import os
 import threading
 import time
 import typing as t
-from functools import partial
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -17,8 +16,8 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
+from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
@@ -69,40 +68,32 @@ class Run:
             local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
         )
         stop = threading.Event()
-        self._rate_limiter = rate_limiter = _make_rate_limiter(settings, stop)
+        self._rate_limiter = _make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
             token=self._sandbox.token if self._sandbox else None,
-            rate_limiter=rate_limiter,
+            rate_limiter=self._rate_limiter,
             stop=stop,
         )
-        self._status_poller = None
-        is_required = settings.confirm_batches == "require"
-        if settings.confirm_batches != "none":
-            self._status_poller = StatusPoller(
-                partial(self._client.batch_status, wait=is_required),
-                # While sending needs the whole budget, questions wait, unless STATE waits too.
-                lambda: is_required or rate_limiter.can_spare,
-                is_required=is_required,
-                state_tracker=self.state_tracker,
-                clock=time.monotonic,
-                askers=settings.max_concurrent_requests or STATUS_ASKERS,
-            )
         self._summary = Summary(
             settings,
             self.report,
             self.rejects,
             effort=self._client.stats,
-            rate_limiter=rate_limiter,
+            rate_limiter=self._rate_limiter,
         )
+        spool = None
+        if rejects_file is not None and settings.confirm_batches == "report":
+            spool = Spool(rejects_file.path.parent)
         self.delivery = Delivery(
             settings,
             self._client,
             state_tracker=self.state_tracker,
             rejects=self.rejects,
-            status_poller=self._status_poller,
-            max_in_flight=lambda: settings.max_concurrent_requests or rate_limiter.wanted_in_flight,
+            spool=spool,
+            max_in_flight=self._max_in_flight,
+            can_spare_request=lambda: self._rate_limiter.can_spare,
             stop=stop,
             make_durable=self._make_durable,
             write_state=self._write_state,
@@ -123,6 +114,9 @@ class Run:
         code = self.settings.default_country_code
         labels = RecordLabels(key_properties, sensitive_columns, code)
         return SourceStream(stream, schema_line, labels, self.report.stream(stream))
+
+    def _max_in_flight(self) -> int:
+        return self.settings.max_concurrent_requests or self._rate_limiter.wanted_in_flight
 
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
@@ -174,8 +168,7 @@ class Run:
     def _problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report.streams)
-        if self._status_poller is not None and self._status_poller.is_required:
-            yield from self._status_poller.problems()
+        yield from self.delivery.problems()
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
@@ -194,20 +187,11 @@ class Run:
                     part.close()
             except Exception as error:  # noqa: BLE001 - the others are still to be closed
                 problems += explain(error)
-        self._summary.log(self._unconfirmed())
+        self._summary.log(self.delivery.warnings())
         if self.settings.report_path:
             open_states = {"states_held_back": self.state_tracker.open_states}
             write_report(self.settings.report_path, self._summary.as_dict() | open_states)
         return problems
-
-    def _unconfirmed(self) -> Iterator[str]:
-        """Say what MainBrainer made of accepted batches, where that does not fail the run."""
-        if self._status_poller is not None and not self._status_poller.is_required:
-            for finding in self._status_poller.findings():
-                yield (
-                    f"{finding} The run counts it as accepted all the same, because "
-                    f"'confirm_batches' is '{self.settings.confirm_batches}'."
-                )
 
 
 def check(settings: Settings) -> list[str]:

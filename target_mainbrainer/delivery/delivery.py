@@ -17,18 +17,20 @@ import typing as t
 from target_mainbrainer.delivery.outcomes import Outcomes
 from target_mainbrainer.delivery.queue import BatchQueue
 from target_mainbrainer.delivery.sender import Sender
+from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.delivery.workers import Workers
 from target_mainbrainer.errors import InterruptedRunError
 
 if t.TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from target_mainbrainer.api.client import MainBrainerClient
+    from target_mainbrainer.api.responses import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.batch import Batch
+    from target_mainbrainer.delivery.spool import Spool
     from target_mainbrainer.delivery.state_tracker import StateTracker
-    from target_mainbrainer.delivery.status_polling import StatusPoller
     from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.singer.source_record import State
 
@@ -45,11 +47,12 @@ class Delivery:
 
     Args:
         settings: The run's settings.
-        client: Speaks to MainBrainer; shared by all workers.
+        client: Speaks to MainBrainer; shared by all threads.
         state_tracker: Says which STATE may be written.
         rejects: Takes rejected records.
-        status_poller: Follows accepted batches; None if none is followed.
+        spool: Keeps the records of accepted batches until they are confirmed; None to keep none.
         max_in_flight: Returns how many batches may be in flight now.
+        can_spare_request: Returns whether sending leaves room for a question now.
         stop: Set when the run has to end: ends every wait for a limit or a retry.
         make_durable: Brings to the disk what STATE relies on; called before STATE is written.
         write_state: Writes a STATE message to stdout.
@@ -64,31 +67,52 @@ class Delivery:
         *,
         state_tracker: StateTracker,
         rejects: Rejections,
-        status_poller: StatusPoller | None,
+        spool: Spool | None,
         max_in_flight: Callable[[], int],
+        can_spare_request: Callable[[], bool],
         stop: threading.Event,
         make_durable: Callable[[], None],
         write_state: Callable[[State], None],
         write_progress: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
+        self._client = client
+        self._can_spare_request = can_spare_request
         self._state_tracker = state_tracker
-        self._status_poller = status_poller
         self._stop = stop
         self._make_durable = make_durable
         self._write_state = write_state
         self._write_progress = write_progress
         self._clock = clock
+        self._failures: list[BaseException] = []
         self._confirm_timeout = settings.confirm_timeout_seconds
+        self._is_required = settings.confirm_batches == "require"
+        self._spool = spool
+        self._outcomes = Outcomes(
+            state_tracker=state_tracker,
+            rejects=rejects,
+            spool=self._spool,
+            is_confirmation_required=self._is_required,
+        )
+        self._status_poller = None
+        if settings.confirm_batches != "none":
+            self._status_poller = StatusPoller(
+                self._ask_status,
+                self._may_ask_status,
+                self._outcomes,
+                is_required=self._is_required,
+                on_failure=self._fail,
+                clock=clock,
+            )
         self._queue = BatchQueue(max_in_flight)
         self._workers = Workers(
             self._queue,
             Sender(client),
-            Outcomes(state_tracker=state_tracker, rejects=rejects, status_poller=status_poller),
+            self._outcomes,
+            self._status_poller,
             alone=settings.write_mode == "single",
             on_failure=self._fail,
         )
-        self._failures: list[BaseException] = []
         self._next_state = clock() + STATE_INTERVAL_SECONDS
         self._next_progress = clock() + PROGRESS_INTERVAL_SECONDS
 
@@ -154,6 +178,28 @@ class Delivery:
         self._queue.wait_until_done(GRACE_SECONDS)
         self._end()
 
+    def problems(self) -> Iterator[str]:
+        """Say why a run that came to its end has failed, because of accepted contacts."""
+        if self._status_poller is not None:
+            yield from self._status_poller.problems()
+        if self._is_required:
+            for finding in self._outcomes.findings():
+                yield f"{finding} STATE stays before them, so the next run sends them again."
+
+    def warnings(self) -> Iterator[str]:
+        """Say what MainBrainer made of accepted contacts, where that does not fail the run."""
+        if self._status_poller is not None:
+            yield from self._status_poller.warnings()
+        if not self._is_required:
+            yield from self._outcomes.findings()
+
+    def _ask_status(self, batch_id: str) -> BatchStatus | None:
+        return self._client.batch_status(batch_id, wait=self._is_required)
+
+    def _may_ask_status(self) -> bool:
+        # While sending needs the whole budget, questions wait, unless STATE waits too.
+        return self._is_required or self._can_spare_request()
+
     def _fail(self, error: BaseException) -> None:
         """End the run with the first error; nothing new is sent from here on."""
         if isinstance(error, InterruptedRunError) and self._stop.is_set():
@@ -170,4 +216,6 @@ class Delivery:
         self._queue.close()
         if self._status_poller is not None:
             self._status_poller.close()
+        if self._spool is not None:
+            self._spool.close()
         self.write_due_state()

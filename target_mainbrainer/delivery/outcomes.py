@@ -1,26 +1,67 @@
-"""What the API's answers mean for records: each ends as accepted, merged or rejected, once."""
+"""What the API's answers mean for records: each ends as accepted, merged or rejected, once.
+
+Four things happen to what was sent: it is accepted, or rejected alone; an accepted batch is
+confirmed later, or fails after all.
+"""
 
 from __future__ import annotations
 
 import threading
 import typing as t
+from collections import Counter
+from dataclasses import dataclass, field
 
+from target_mainbrainer.api.invalid import properties_sent
 from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.privacy.redaction import redact
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from target_mainbrainer.api.responses import Accepted
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.bisect import Send
     from target_mainbrainer.delivery.circuit_breaker import Held
     from target_mainbrainer.delivery.pending_contact import PendingContact
+    from target_mainbrainer.delivery.spool import Spool, Spooled
     from target_mainbrainer.delivery.state_tracker import StateTracker
-    from target_mainbrainer.delivery.status_polling import StatusPoller
     from target_mainbrainer.reporting.rejections import Rejections
+    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.singer.source_record import StateInterval
 
 UNKNOWN_CONTACT_ID = Rejection(
     "unknown_contact_id",
     "MainBrainer took the batch but named this contact's id as invalid, so it was not updated.",
 )
+
+
+BATCH_FAILED = "batch_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedBatch:
+    """Contacts that were accepted together and may still fail; kept for long, so no contacts.
+
+    Attributes:
+        batch_id: MainBrainer's id of the batch, None if it gave none.
+        is_batch: It went to the batch endpoint; what is sent alone never has an id.
+        contacts: How many contacts were sent.
+        named: The contact ids among them that the answer named as invalid.
+        taken: How many contacts count as accepted.
+        merged: How many records count as merged.
+        intervals: How many records STATE waits for; none unless confirmation is required.
+        spooled: Where the records are, if they are kept.
+    """
+
+    stream: SourceStream
+    batch_id: str | None
+    is_batch: bool
+    contacts: int
+    taken: int
+    merged: int = 0
+    named: frozenset[int] = frozenset()
+    intervals: Mapping[StateInterval, int] = field(default_factory=dict)
+    spooled: Spooled | None = None
 
 
 class Outcomes:
@@ -29,7 +70,8 @@ class Outcomes:
     Args:
         state_tracker: Says which STATE may be written.
         rejects: Takes rejected records.
-        status_poller: Follows accepted batches; None if none is followed.
+        spool: Keeps the records of accepted batches, for when one fails; None to keep none.
+        is_confirmation_required: STATE waits until a batch is confirmed.
     """
 
     def __init__(
@@ -37,46 +79,59 @@ class Outcomes:
         *,
         state_tracker: StateTracker,
         rejects: Rejections,
-        status_poller: StatusPoller | None,
+        spool: Spool | None,
+        is_confirmation_required: bool,
     ) -> None:
         self._state_tracker = state_tracker
         self._rejects = rejects
-        self._status_poller = status_poller
+        self._spool = spool
+        self._is_confirmation_required = is_confirmation_required
         self._lock = threading.Lock()
+        self._unmatched: Counter[str] = Counter()
 
-    def accepted(self, batch: Batch, send: Send, response: Accepted) -> list[PendingContact]:
+    def accepted(
+        self, batch: Batch, send: Send, response: Accepted
+    ) -> tuple[AcceptedBatch, Sequence[PendingContact]]:
         """Book contacts that the API has taken, but for those that its answer names as invalid.
 
         Returns:
-            Those that it has taken.
+            What is to be followed, and the contacts that were taken.
         """
-        report, contacts = batch.stream.report, send.contacts
-        invalid = response.invalid_contacts.ids
-        unknown = [c for c in contacts if invalid and c.contact.contact_id in invalid]
-        taken = [c for c in contacts if c not in unknown] if unknown else list(contacts)
+        sent = frozenset(c.contact.contact_id for c in send.contacts if c.contact.contact_id)
+        named = response.invalid_contacts.ids & sent
+        unmatched = response.invalid_contacts.unreadable + len(response.invalid_contacts.ids - sent)
+        taken = send.contacts
+        if named:
+            taken = [c for c in send.contacts if c.contact.contact_id not in named]
+            for contact in send.contacts:
+                if contact.contact.contact_id in named:
+                    self._rejects.add(batch.stream, contact.source_records, UNKNOWN_CONTACT_ID)
         source_records = [part.source_record for contact in taken for part in contact.parts]
+        report = batch.stream.report
         with self._lock:
             report.accepted += len(taken)
             report.merged += len(source_records) - len(taken)
-            named = {p.name or p.property_id or "?" for p in response.invalid_properties}
-            report.ignored_properties.update(named)
-        for contact in unknown:
-            self._rejects.add(batch.stream, contact.source_records, UNKNOWN_CONTACT_ID)
-        if self._status_poller is not None:
-            if not send.alone and response.batch_id is not None:
-                self._status_poller.watch(
-                    response.batch_id,
-                    contacts=len(contacts),
-                    named_invalid=len(unknown),
-                    report=report,
-                    source_records=source_records,
-                )
-            else:
-                self._status_poller.cannot_follow(len(taken), report, is_batch=not send.alone)
-            if self._status_poller.is_required and not send.alone:
-                return taken
-        self._state_tracker.settle(source_records)
-        return taken
+            report.ignored_properties.update(_properties(send, response))
+            self._unmatched[batch.stream.stream] += unmatched
+        intervals: Counter[StateInterval] = Counter()
+        if self._is_confirmation_required and (unmatched or not send.alone):
+            if not unmatched:  # else nothing can confirm them
+                intervals.update(record.interval for record in source_records)
+        else:
+            self._state_tracker.settle(source_records)
+        keeps = self._spool is not None and not send.alone and response.batch_id is not None
+        accepted = AcceptedBatch(
+            stream=batch.stream,
+            batch_id=response.batch_id,
+            is_batch=not send.alone,
+            contacts=len(send.contacts),
+            taken=len(taken),
+            merged=len(source_records) - len(taken),
+            named=named,
+            intervals=intervals,
+            spooled=self._spool.keep(source_records) if self._spool and keeps else None,
+        )
+        return accepted, taken
 
     def rejected(self, held: Held) -> None:
         """Book a contact that was refused alone."""
@@ -91,3 +146,45 @@ class Outcomes:
             ),
             answer={"status": refused.status, "message": refused.refusal.message},
         )
+
+    def ended(self, accepted: AcceptedBatch, *, is_confirmed: bool) -> None:
+        """Book a batch that was accepted and has not failed."""
+        if accepted.spooled is not None and self._spool is not None:
+            self._spool.forget(accepted.spooled)
+        if is_confirmed and accepted.intervals:
+            self._state_tracker.settle_counted(accepted.intervals)
+
+    def failed(self, accepted: AcceptedBatch, reason: str) -> None:
+        """Book a batch that was accepted and has failed after all: its records are rejected."""
+        report = accepted.stream.report
+        with self._lock:
+            report.accepted -= accepted.taken
+            report.merged -= accepted.merged
+        if accepted.spooled is None or self._spool is None:
+            with self._lock:
+                report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
+            return
+        said = redact(reason)
+        words = f" MainBrainer said: {said}" if said else ""
+        rejection = Rejection(BATCH_FAILED, f"Its batch failed after it was accepted.{words}")
+        answer = {"batch_id": accepted.batch_id, "message": reason}
+        records = self._spool.take(accepted.spooled)
+        self._rejects.add(accepted.stream, records, rejection, answer=answer)
+
+    def findings(self) -> Iterator[str]:
+        """Say which of MainBrainer's complaints about contacts cannot be placed."""
+        for stream, count in self._unmatched.items():
+            if count:
+                yield (
+                    f"MainBrainer named {count:,} contacts of stream '{stream}' as invalid in "
+                    "batches that it accepted, in a way that matches no contact that was sent."
+                )
+
+
+def _properties(send: Send, response: Accepted) -> set[str]:
+    """Return the properties that a response names as invalid, as far as they were sent."""
+    if not response.invalid_properties:
+        return set()
+    sent = {ref for contact in send.contacts for ref in contact.contact.properties}
+    shown, unknown = properties_sent(response.invalid_properties, sent)
+    return {*shown, "?"} if unknown else set(shown)

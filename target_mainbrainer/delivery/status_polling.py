@@ -1,62 +1,61 @@
-"""What became of accepted batches: a 202 only queues (API note, sections 4.2 and 6)."""
+"""Asks how accepted batches have ended: a 202 only queues (API note, sections 4.2 and 6)."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import logging
+import re
 import threading
 import typing as t
-from collections import Counter
 from dataclasses import dataclass, field
 
 from typing_extensions import override
 
+from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
+from target_mainbrainer.privacy.redaction import MARK
+
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from target_mainbrainer.api.responses import BatchStatus
-    from target_mainbrainer.delivery.state_tracker import StateTracker
-    from target_mainbrainer.reporting.counts import StreamReport
-    from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+    from target_mainbrainer.delivery.outcomes import AcceptedBatch, Outcomes
 
 FIRST_LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
 BUDGET_PAUSE_SECONDS = 0.25
 IDS_SHOWN = 5
-MOST_WATCHED = 50_000
-"""Batches kept in mind; beyond it the oldest is counted as unconfirmed, so memory stays flat."""
+MAX_ASKERS = 16
+"""Questions under way at once."""
+
+MAX_PENDING = 50_000
+"""Batches followed; beyond it the oldest counts as unconfirmed, so that memory stays flat, unless
+STATE waits for it."""
 
 logger = logging.getLogger("target-mainbrainer")
 
 
 @dataclass(order=True)
 class PendingBatch:
-    """An accepted batch whose fate is not known yet.
+    """An accepted batch that has not ended, as far as is known.
 
     Attributes:
         next_look: When to ask for it, by the clock given to `StatusPoller`.
         number: Which batch it is, in the order of acceptance.
-        batch_id: MainBrainer's id of it.
-        contacts: How many contacts were sent.
-        named_invalid: How many of them the answer refused by name; it is not documented whether
-            the status counts them.
-        report: Counts of the stream.
-        records: How many records STATE waits for, by epoch; empty unless confirmation is
-            required. Not the records themselves, which may have to be kept for long.
         pause: Seconds until the next look but one.
         is_unreadable: The last answer, if there was one, did not say anything.
     """
 
     next_look: float
     number: int
-    batch_id: str = field(compare=False)
-    contacts: int = field(compare=False)
-    named_invalid: int = field(compare=False)
-    report: StreamReport = field(compare=False)
-    records: Mapping[StateInterval, int] = field(compare=False, default_factory=dict)
+    accepted: AcceptedBatch = field(compare=False)
     pause: float = field(compare=False, default=FIRST_LOOK_SECONDS)
     is_unreadable: bool = field(compare=False, default=False)
+
+    @property
+    def batch_id(self) -> str:
+        """MainBrainer's id of the batch."""
+        return self.accepted.batch_id or ""
 
 
 class BatchSummary:
@@ -67,12 +66,12 @@ class BatchSummary:
         self.contacts = 0
         self.ids: list[str] = []
 
-    def add(self, watched: PendingBatch) -> None:
+    def add(self, accepted: AcceptedBatch) -> None:
         """Count a batch."""
         self.batches += 1
-        self.contacts += watched.contacts
+        self.contacts += accepted.contacts
         if len(self.ids) < IDS_SHOWN:
-            self.ids.append(watched.batch_id)
+            self.ids.append(_shown(accepted.batch_id or ""))
 
     @override
     def __str__(self) -> str:
@@ -81,149 +80,148 @@ class BatchSummary:
         return f"{batches} of {self.contacts:,} contacts ({', '.join(self.ids)}{more})"
 
 
+def _shown(batch_id: str) -> str:
+    """Return a batch id for the log, unless it does not look like one: it is the server's word.
+
+    >>> _shown("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852"), _shown("90812501"), _shown("Kari")
+    ('ce2c2e48-47e4-4aa0-b4e7-c9deebe29852', '…', '…')
+    """
+    is_hex = re.fullmatch(r"[0-9a-f-]{6,40}", batch_id, re.IGNORECASE)
+    return batch_id if is_hex and re.search("[a-f]", batch_id, re.IGNORECASE) else MARK
+
+
 class StatusPoller:
-    """Asks for the status of accepted batches until each is done, and counts what it hears.
+    """Asks for the status of accepted batches until each has ended, and counts what it says.
 
     Args:
         ask: Asks for one batch; None if its status cannot be read now.
         may_ask: Whether the budget has room for a question now.
+        outcomes: Told how batches have ended.
         is_required: STATE waits for confirmation, and what is not confirmed fails the run.
-        ledger: Settles the records of confirmed batches, when confirmation is required.
+        on_failure: Told of an error that ends the run.
         clock: Seconds, monotonic.
-        askers: Questions under way at once.
     """
 
     def __init__(
         self,
         ask: Callable[[str], BatchStatus | None],
         may_ask: Callable[[], bool],
+        outcomes: Outcomes,
         *,
         is_required: bool,
-        state_tracker: StateTracker,
+        on_failure: Callable[[BaseException], None],
         clock: Callable[[], float],
-        askers: int,
     ) -> None:
         self._ask = ask
         self._may_ask = may_ask
+        self._outcomes = outcomes
         self.is_required = is_required
-        self._state_tracker = state_tracker
+        self._on_failure = on_failure
         self._clock = clock
-        self._askers = askers
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
-        self._watched: list[PendingBatch] = []
+        self._pending: list[PendingBatch] = []
         self._being_asked: list[PendingBatch] = []
         self._numbers = itertools.count()
         self._closed = False
         self.failed = BatchSummary()
+        self.failed_unkept = BatchSummary()
         self.skipping = BatchSummary()
         self.unconfirmed = BatchSummary()
         self.untracked = 0
 
-    def watch(
-        self,
-        batch_id: str,
-        *,
-        contacts: int,
-        named_invalid: int,
-        report: StreamReport,
-        source_records: Sequence[SourceRecord],
-    ) -> None:
-        """Follow an accepted batch until its fate is known."""
+    def follow(self, accepted: AcceptedBatch) -> None:
+        """Ask for an accepted batch until it has ended."""
         with self._changed:
-            watched = PendingBatch(
-                self._clock() + FIRST_LOOK_SECONDS,
-                next(self._numbers),
-                batch_id,
-                contacts,
-                named_invalid,
-                report,
-                Counter(o.interval for o in source_records) if self.is_required else {},
+            if accepted.batch_id is None or not accepted.is_batch:
+                accepted.stream.report.untracked += accepted.taken
+                if accepted.is_batch:  # what is sent alone never has an id
+                    self.untracked += accepted.taken
+                return
+            pending = PendingBatch(
+                self._clock() + FIRST_LOOK_SECONDS, next(self._numbers), accepted
             )
-            if len(self._watched) >= MOST_WATCHED and not self.is_required:
-                self._give_up(heapq.heappop(self._watched))
-            heapq.heappush(self._watched, watched)
-            if len(self._threads) < min(self._askers, len(self._watched)):
-                thread = threading.Thread(target=self._work, name="confirmer", daemon=True)
+            if len(self._pending) >= MAX_PENDING and not self.is_required:
+                self._give_up(heapq.heappop(self._pending))
+            heapq.heappush(self._pending, pending)
+            if len(self._threads) < min(MAX_ASKERS, len(self._pending)):
+                thread = threading.Thread(target=self._work, name="status", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify()
 
-    def cannot_follow(self, contacts: int, report: StreamReport, *, is_batch: bool = True) -> None:
-        """Count accepted contacts of which nobody can ask what became of them.
-
-        Args:
-            contacts: How many they are.
-            report: Counts of the stream.
-            is_batch: A batch should have had an id; what is sent alone never has one.
-        """
-        with self._changed:
-            report.untracked += contacts
-            if is_batch:
-                self.untracked += contacts
-
     def _work(self) -> None:
-        while (watched := self._next()) is not None:
+        while (pending := self._next()) is not None:
             status = None
             try:
-                status = self._ask(watched.batch_id)
+                status = self._ask(pending.batch_id)
             except Exception as error:  # noqa: BLE001 - a status alone fails nothing
                 logger.debug("A batch status could not be read (%s).", type(error).__name__)
-            with self._changed:
-                if self._closed:
-                    return  # it has been counted already
-                self._being_asked.remove(watched)
-                watched.is_unreadable = status is None
-                if status is None or not self._conclude(watched, status):
-                    watched.next_look = self._clock() + watched.pause
-                    watched.pause = min(watched.pause * 2, LONGEST_PAUSE_SECONDS)
-                    heapq.heappush(self._watched, watched)
-                self._changed.notify_all()
+            try:
+                self._note(pending, status)
+            except BaseException as error:  # noqa: BLE001 - raised again by the reading thread
+                self._on_failure(error)
+
+    def _note(self, pending: PendingBatch, status: BatchStatus | None) -> None:
+        with self._changed:
+            if self._closed:
+                return  # it counts as unconfirmed already
+            self._being_asked.remove(pending)
+            pending.is_unreadable = status is None
+            if status is None or not self._conclude(pending.accepted, status):
+                pending.next_look = self._clock() + pending.pause
+                pending.pause = min(pending.pause * 2, LONGEST_PAUSE_SECONDS)
+                heapq.heappush(self._pending, pending)
+            self._changed.notify_all()
 
     def _next(self) -> PendingBatch | None:
-        """Wait for a batch that it is time to ask for; None once nobody wants to know."""
+        """Wait for a batch that it is time to ask for; None once it is closed."""
         with self._changed:
             while not self._closed:
-                if not self._watched:
+                if not self._pending:
                     self._changed.wait()
-                elif (wait := self._watched[0].next_look - self._clock()) > 0:
+                elif (wait := self._pending[0].next_look - self._clock()) > 0:
                     self._changed.wait(wait)
                 elif self._may_ask():
-                    self._being_asked.append(heapq.heappop(self._watched))
+                    self._being_asked.append(heapq.heappop(self._pending))
                     return self._being_asked[-1]
                 else:
                     self._changed.wait(BUDGET_PAUSE_SECONDS)
             return None
 
-    def _conclude(self, watched: PendingBatch, status: BatchStatus) -> bool:
-        """Count what became of a batch; return False if it is still being processed."""
-        report = watched.report
-        if status.failed_reason:
-            self.failed.add(watched)
-            report.failed += watched.contacts
-        elif watched.contacts - watched.named_invalid <= status.processed:
-            report.inserted += status.inserted
-            report.updated += status.updated
-            report.skipped += status.skipped
-            if status.skipped:
-                self.skipping.add(watched)
-            elif watched.records:
-                self._state_tracker.settle_counted(watched.records)
-        else:
+    def _conclude(self, accepted: AcceptedBatch, status: BatchStatus) -> bool:
+        """Count how a batch has ended; return False if it has not."""
+        end = end_of_batch(status, contacts=accepted.contacts, named=accepted.named)
+        report = accepted.stream.report
+        if end is BatchEnd.OPEN:
             return False
+        if end is BatchEnd.FAILED:
+            self.failed.add(accepted)
+            report.failed += accepted.contacts
+            if accepted.spooled is None:
+                self.failed_unkept.add(accepted)
+            self._outcomes.failed(accepted, status.failed_reason)
+            return True
+        report.inserted += status.inserted
+        report.updated += status.updated
+        report.skipped += status.skipped
+        if end is BatchEnd.SKIPPED:
+            self.skipping.add(accepted)
+        self._outcomes.ended(accepted, is_confirmed=end is BatchEnd.CONFIRMED)
         return True
 
-    def _give_up(self, watched: PendingBatch) -> None:
-        if watched.is_unreadable:
-            watched.report.unreadable += watched.contacts
+    def _give_up(self, pending: PendingBatch) -> None:
+        report = pending.accepted.stream.report
+        if pending.is_unreadable:
+            report.unreadable += pending.accepted.contacts
         else:
-            watched.report.unconfirmed += watched.contacts
-        self.unconfirmed.add(watched)
+            report.unconfirmed += pending.accepted.contacts
+        self.unconfirmed.add(pending.accepted)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the fate of some batch is still open."""
-        return bool(self._watched or self._being_asked)
+        """Whether some batch has not ended."""
+        return bool(self._pending or self._being_asked)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the open batches; return whether none is open any more."""
@@ -235,30 +233,52 @@ class StatusPoller:
         """Ask no more; what is still open counts as unconfirmed."""
         with self._changed:
             self._closed = True
-            for watched in (*self._watched, *self._being_asked):
-                self._give_up(watched)
-            self._watched, self._being_asked = [], []
+            for pending in (*self._pending, *self._being_asked):
+                self._give_up(pending)
+            self._pending, self._being_asked = [], []
             self._changed.notify_all()
 
-    def findings(self) -> Iterator[str]:
-        """Say which accepted batches did not end as they should."""
+    def problems(self) -> Iterator[str]:
+        """Say why the run has failed, because batches have not ended well."""
+        if self.is_required:
+            held = "STATE stays before it, so the next run sends it again."
+            for finding in (*self._failures(), *self._findings()):
+                yield f"{finding} {held}"
+            if self.untracked:
+                yield (
+                    f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
+                    "that they cannot be confirmed, as 'confirm_batches: require' asks. " + held
+                )
+        elif self.failed_unkept.batches:
+            yield (
+                f"MainBrainer says that {self.failed_unkept} failed after it had accepted them. "
+                "STATE has gone on, so the next run does not read these records again: load them "
+                "once more. Set 'rejects_path' to have such records set aside."
+            )
+
+    def warnings(self) -> Iterator[str]:
+        """Say which batches have not ended well, where that does not fail the run."""
+        if not self.is_required:
+            if self.failed.batches > self.failed_unkept.batches:
+                yield (
+                    f"MainBrainer says that {self.failed} failed after it had accepted them. "
+                    "Their records are in the rejects file."
+                )
+            for finding in self._findings():
+                yield (
+                    f"{finding} The run counts it as accepted all the same, because "
+                    "'confirm_batches' is 'report'."
+                )
+
+    def _failures(self) -> Iterator[str]:
         if self.failed.batches:
             yield f"MainBrainer says that {self.failed} failed."
+
+    def _findings(self) -> Iterator[str]:
         if self.skipping.batches:
             yield f"MainBrainer skipped contacts in {self.skipping}."
         if self.unconfirmed.batches:
             yield (
                 f"MainBrainer accepted {self.unconfirmed} but had not confirmed that when the run "
                 "ended ('confirm_timeout_seconds'). It may still be applied."
-            )
-
-    def problems(self) -> Iterator[str]:
-        """Say what keeps STATE back when confirmation is required."""
-        held = "STATE stays before it, so the next run sends it again."
-        for finding in self.findings():
-            yield f"{finding} {held}"
-        if self.untracked:
-            yield (
-                f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so nobody "
-                f"can confirm them, as 'confirm_batches: require' asks. {held}"
             )

@@ -25,6 +25,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.queue import BatchQueue
     from target_mainbrainer.delivery.sender import Sender
+    from target_mainbrainer.delivery.status_polling import StatusPoller
 
 
 class _Route(t.NamedTuple):
@@ -41,6 +42,7 @@ class Workers:
         queue: Has the batches.
         sender: Sends contacts.
         outcomes: Books what becomes of them.
+        status_poller: Follows accepted batches; None if none is followed.
         alone: Send each contact alone from the start (`write_mode: single`).
         on_failure: Told of an error that ends the run.
     """
@@ -50,6 +52,7 @@ class Workers:
         queue: BatchQueue,
         sender: Sender,
         outcomes: Outcomes,
+        status_poller: StatusPoller | None,
         *,
         alone: bool,
         on_failure: Callable[[BaseException], None],
@@ -57,6 +60,7 @@ class Workers:
         self._queue = queue
         self._sender = sender
         self._outcomes = outcomes
+        self._status_poller = status_poller
         self._alone = alone
         self._on_failure = on_failure
         self._threads: list[threading.Thread] = []
@@ -143,7 +147,9 @@ class Workers:
                 return bisect.SendResult(passed=False, too_large=True)
             case _:
                 breaker.passed(sent)
-                taken = self._outcomes.accepted(batch, send, response)
+                accepted_batch, taken = self._outcomes.accepted(batch, send, response)
+                if self._status_poller is not None:
+                    self._status_poller.follow(accepted_batch)
                 accepted.update((id(contact), send.alone) for contact in taken)
                 batch.close(send.contacts)
                 return bisect.SendResult(passed=True)

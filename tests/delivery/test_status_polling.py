@@ -1,4 +1,4 @@
-"""A 202 only queues: what becomes of a batch is asked for, counted, and never assumed."""
+"""Batches are asked for until each has ended; what is not known is never success."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from target_mainbrainer.api.responses import BatchStatus
 from target_mainbrainer.delivery import status_polling
+from target_mainbrainer.delivery.outcomes import AcceptedBatch, Outcomes
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller
 from target_mainbrainer.reporting.counts import StreamReport
-from target_mainbrainer.singer.source_record import SourceRecord
 
 
 class Crm:
@@ -23,11 +23,16 @@ class Crm:
     def __init__(self) -> None:
         self.answers: dict[str, list[BatchStatus | Exception | None]] = {}
         self.questions: dict[str, int] = defaultdict(int)
+        self.is_asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def ask(self, batch_id: str) -> BatchStatus | None:
-        answers = self.answers[batch_id]
+        answers = self.answers.get(batch_id, [BatchStatus(inserted=3)])
         answer = answers[min(self.questions[batch_id], len(answers) - 1)]
         self.questions[batch_id] += 1
+        self.is_asked.set()
+        assert self.may_answer.wait(10)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -41,35 +46,49 @@ def crm(monkeypatch: pytest.MonkeyPatch) -> Crm:
 
 
 class Watch:
-    """A confirmer with its ledger and report, watching one batch of three records."""
+    """A poller with what it tells: batches of three records each, and a STATE after them."""
 
-    def __init__(self, crm: Crm, *, is_required: bool = True) -> None:
+    def __init__(self, crm: Crm, *, is_required: bool = True, batches: int = 1) -> None:
         self.state_tracker = StateTracker()
         self.report = StreamReport()
-        self.status_poller = StatusPoller(
-            crm.ask,
-            lambda: True,
-            is_required=is_required,
+        self.may_ask = threading.Event()
+        self.may_ask.set()
+        self.failures: list[BaseException] = []
+        self.outcomes = Outcomes(
             state_tracker=self.state_tracker,
-            clock=time.monotonic,
-            askers=2,
+            rejects=t.cast("t.Any", None),
+            spool=None,
+            is_confirmation_required=is_required,
         )
-        self.state_tracker.interval.read = 3
-        self.source_records = [SourceRecord(self.state_tracker.interval, n, b"") for n in (1, 2, 3)]
+        self.poller = StatusPoller(
+            crm.ask,
+            self.may_ask.is_set,
+            self.outcomes,
+            is_required=is_required,
+            on_failure=self.failures.append,
+            clock=time.monotonic,
+        )
+        self.interval = self.state_tracker.interval
+        self.interval.read = 3 * batches
         self.state_tracker.close_interval({"bookmark": 1})
 
-    def batch(self, batch_id: str = "b", *, contacts: int = 3, named_invalid: int = 0) -> None:
-        self.status_poller.watch(
-            batch_id,
-            contacts=contacts,
-            named_invalid=named_invalid,
-            report=self.report,
-            source_records=self.source_records,
+    def batch(self, batch_id: str | None = "b", **more: t.Any) -> None:
+        stream = t.cast("t.Any", self)  # has a report
+        self.poller.follow(
+            AcceptedBatch(
+                stream,
+                batch_id,
+                is_batch=True,
+                contacts=3,
+                taken=3,
+                **({"intervals": {self.interval: 3}} | more),
+            )
         )
 
     def end(self) -> None:
-        self.status_poller.wait(5)
-        self.status_poller.close()
+        assert self.poller.wait(10)
+        self.poller.close()
+        assert self.failures == []
 
 
 def test_a_confirmed_batch_settles_its_records(crm: Crm) -> None:
@@ -79,7 +98,7 @@ def test_a_confirmed_batch_settles_its_records(crm: Crm) -> None:
     watch.end()
     assert watch.state_tracker.take_due() == {"bookmark": 1}
     assert (watch.report.inserted, watch.report.updated) == (1, 2)
-    assert list(watch.status_poller.problems()) == []
+    assert list(watch.poller.problems()) == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +107,8 @@ def test_a_confirmed_batch_settles_its_records(crm: Crm) -> None:
         pytest.param(BatchStatus(failed_reason="no"), "failed", id="failed"),
         pytest.param(BatchStatus(inserted=2, skipped=1), "skipped", id="skipped one"),
         pytest.param(BatchStatus(inserted=2), "not confirmed", id="in part"),
+        pytest.param(BatchStatus(inserted=4), "not confirmed", id="more than were sent"),
+        pytest.param(BatchStatus(inserted=3, skipped=3), "not confirmed", id="twice"),
         pytest.param(BatchStatus(status=99), "not confirmed", id="unknown status number"),
         pytest.param(None, "not confirmed", id="unreadable"),
         pytest.param(RuntimeError("x"), "not confirmed", id="asking fails"),
@@ -99,67 +120,83 @@ def test_anything_but_a_confirmation_holds_state_back_and_fails_the_run(
     crm.answers["b"] = [status]
     watch = Watch(crm)
     watch.batch()
-    watch.status_poller.wait(0.1)
-    watch.status_poller.close()
+    watch.poller.wait(0.1)
+    watch.poller.close()
     assert watch.state_tracker.take_due() is None
-    problems = list(watch.status_poller.problems())
-    assert len(problems) == 1
-    assert problem in problems[0]
+    (told,) = watch.poller.problems()
+    assert problem in told
+    assert crm.questions["b"] > 0
 
 
-def test_when_it_only_reports_everything_is_counted_and_nothing_is_held_back(crm: Crm) -> None:
+def test_when_it_only_reports_everything_is_counted(crm: Crm) -> None:
     crm.answers = {
         "done": [BatchStatus(inserted=3)],
         "failed": [BatchStatus(failed_reason="no")],
         "open": [BatchStatus(inserted=1)],
+        "unreadable": [None],
     }
     watch = Watch(crm, is_required=False)
     for name in crm.answers:
         watch.batch(name)
-    watch.status_poller.wait(0.1)
-    watch.status_poller.close()
+    watch.poller.wait(0.1)
+    watch.poller.close()
     report = watch.report
     assert (report.inserted, report.failed, report.unconfirmed) == (3, 3, 3)
+    assert report.unreadable == 3
 
 
-def test_contacts_named_invalid_need_not_be_in_the_status(crm: Crm) -> None:
-    crm.answers["b"] = [BatchStatus(inserted=2)]
+def test_a_batch_that_is_being_asked_for_when_the_run_ends_is_counted_and_fails_it(
+    crm: Crm,
+) -> None:
+    """And an answer that comes after that changes nothing."""
+    crm.may_answer.clear()
     watch = Watch(crm)
-    watch.batch(named_invalid=1)
-    assert watch.status_poller.wait(5)
-    watch.end()
-    assert watch.report.inserted == 2
+    watch.batch()
+    assert crm.is_asked.wait(10)
+    watch.poller.close()
+    told = list(watch.poller.problems())
+    crm.may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "status":
+            thread.join(10)
+    assert "not confirmed" in " ".join(told)
+    assert list(watch.poller.problems()) == told
+    assert (watch.report.unconfirmed, watch.report.inserted) == (3, 0)
+    assert watch.state_tracker.take_due() is None
+    assert watch.failures == []
 
 
 def test_an_accepted_batch_without_an_id_cannot_be_confirmed(crm: Crm) -> None:
     watch = Watch(crm)
-    watch.status_poller.cannot_follow(3, watch.report)
+    watch.batch(None)
     watch.end()
     assert watch.report.untracked == 3
-    assert "without a batch id" in " ".join(watch.status_poller.problems())
+    assert "without a batch id" in " ".join(watch.poller.problems())
 
 
 def test_nothing_is_asked_while_sending_needs_the_whole_budget(crm: Crm) -> None:
-    crm.answers["b"] = [BatchStatus(inserted=3)]
     watch = Watch(crm)
-    allowed = threading.Event()
-    watch.status_poller._may_ask = allowed.is_set
+    watch.may_ask.clear()
     watch.batch()
-    assert not watch.status_poller.wait(0.3)
+    assert not watch.poller.wait(0.3)
     assert crm.questions["b"] == 0
-    allowed.set()
-    assert watch.status_poller.wait(5)
+    watch.may_ask.set()
     watch.end()
+    assert crm.questions["b"] == 1
 
 
-def test_many_batches_are_remembered_in_bounded_memory(
-    crm: Crm, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_required", [False, True])
+def test_memory_is_bounded_unless_state_waits(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, *, is_required: bool
 ) -> None:
-    monkeypatch.setattr(status_polling, "MOST_WATCHED", 5)
-    watch = Watch(crm, is_required=False)
-    watch.status_poller._may_ask = lambda: False
+    """Forgotten is unconfirmed, never success; with `require` nothing is forgotten."""
+    monkeypatch.setattr(status_polling, "MAX_PENDING", 5)
+    watch = Watch(crm, is_required=is_required, batches=12)
+    watch.may_ask.clear()
     for n in range(12):
         watch.batch(f"b{n}")
-    assert len(watch.status_poller._watched) == 5
-    watch.status_poller.close()
-    assert watch.report.unconfirmed == 36, "forgotten is unconfirmed, never success"
+    watch.may_ask.set()
+    watch.end()
+    report = watch.report
+    assert (report.inserted, report.unconfirmed) == ((36, 0) if is_required else (15, 21))
+    assert watch.state_tracker.take_due() == ({"bookmark": 1} if is_required else None)

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.command import main
+from mainbrainer_sandbox.store import FORMAT
 from mainbrainer_sandbox.switches import DECLARED
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def test_a_file_of_another_version_is_an_error(filled: Callable[..., Path], run:
     code, _, err = run("contacts", "--path", path)
     assert (code, "another version" in err) == (2, True)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (FORMAT,))
         connection.execute("DROP TABLE contacts")
     code, _, err = run("contacts", "--path", path)
     assert (code, "cannot be used" in err) == (2, True)

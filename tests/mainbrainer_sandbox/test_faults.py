@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from mainbrainer_sandbox.faults import Fault, FaultError, Faults, parse
+from mainbrainer_sandbox.faults import FaultError, Faults, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,12 +80,6 @@ def test_the_same_seed_gives_the_same_faults() -> None:
     assert met(1) == met(1)
     assert met(1) != met(2)
     assert 60 < len(met(1)) < 120
-
-
-def test_a_fault_is_what_it_was_written_as() -> None:
-    assert parse("429=7@3:batch") == Fault(
-        "429=7@3:batch", "status", 7, 7, 429, ((3, 3),), endpoint="batch"
-    )
 
 
 def test_a_status_is_answered_and_nothing_processed(crm: Client) -> None:
