@@ -12,10 +12,12 @@ import json
 import socket
 import struct
 import threading
+import time
 import typing as t
 from dataclasses import dataclass, field
 
 if t.TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
 
@@ -49,12 +51,14 @@ class Reply:
     Attributes:
         raw: The bytes to send.
         then: What to do after that.
-        pause: Seconds between one byte of the body and the next.
+        pause: Seconds between one byte and the next.
+        trickles: Where the pauses are made: in the body, or from the first byte on.
     """
 
     raw: bytes = b""
     then: t.Literal["keep", "close", "reset", "stall", "repeat"] = "keep"
     pause: float = 0.0
+    trickles: t.Literal["body", "all"] = "body"
 
 
 def reply(
@@ -102,9 +106,19 @@ def redirect(status: int, location: str) -> Reply:
 
 @dataclass
 class BrokenServer:
-    """Answers each request with what a function makes of it; keeps what it received."""
+    """Answers each request with what a function makes of it; keeps what it received.
+
+    Attributes:
+        answer: Makes a reply of a request.
+        tls: Speaks TLS, and serves as an HTTP proxy to itself, too.
+        setup_seconds: How long it takes to set up a connection.
+        arrivals: When each request had come, by `time.monotonic`.
+    """
 
     answer: Callable[[Request], Reply]
+    tls: ssl.SSLContext | None = None
+    setup_seconds: float = 0.0
+    arrivals: list[float] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     host: str = field(init=False)
@@ -120,7 +134,7 @@ class BrokenServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://{self.host}"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}"
 
     def __enter__(self) -> t.Self:
         self._threads[0].start()
@@ -132,12 +146,17 @@ class BrokenServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
+            threads = list(self._threads)
+        self.drop_connections()
+        for thread in threads:
+            thread.join(timeout=5)
+
+    def drop_connections(self) -> None:
+        """Close all connections; new ones are accepted."""
+        with self._lock:
             for connection in self._sockets:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join(timeout=5)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -156,6 +175,14 @@ class BrokenServer:
             thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):
+            if self.setup_seconds:
+                self._closing.wait(self.setup_seconds)
+            if self.tls is not None:
+                _leave_proxy(connection)
+                connection = self.tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._sockets.append(connection)
         with connection, contextlib.suppress(OSError), connection.makefile("rb") as stream:
             while (request := self._read(stream, number)) is not None:
                 if not self._do(self.answer(request), connection):
@@ -171,12 +198,15 @@ class BrokenServer:
             number = len(self.requests)
             request = Request(number, first[0], first[1], headers, body, connection)
             self.requests.append(request)
+            self.arrivals.append(time.monotonic())
         return request
 
     def _do(self, answer: Reply, connection: socket.socket) -> bool:
         """Carry out a reply, and tell whether the connection lives on."""
         if answer.pause:
             head, gap, body = answer.raw.partition(b"\r\n\r\n")
+            if answer.trickles == "all":
+                head, gap, body = b"", b"", answer.raw
             connection.sendall(head + gap)
             for byte in body:
                 connection.sendall(bytes([byte]))
@@ -193,6 +223,15 @@ class BrokenServer:
             # Lingering for no time makes the kernel send RST instead of FIN.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return answer.then == "keep"
+
+
+def _leave_proxy(connection: socket.socket) -> None:
+    """Open the tunnel that a client asks for, if it takes us for a proxy."""
+    if connection.recv(1, socket.MSG_PEEK) == b"C":
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
+            asked += byte
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
 def _headers(stream: t.BinaryIO) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMainBrainerError
+from target_mainbrainer.privacy.redaction import keep_secret
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +108,16 @@ class TokenSource:
 
 
 def _sendable(token: str) -> str:
-    """Return a token that a header can carry; an exception further down would quote it."""
+    """Return a token that a header can carry, and take it out of all that is logged.
+
+    Raises:
+        AuthError: It cannot; an exception further down would quote it.
+    """
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         message = (
             "The access token holds characters that cannot be sent. Check it for spaces, line "
             "breaks and quotation marks that came with copying."
         )
         raise AuthError(message)
+    keep_secret(token)
     return token

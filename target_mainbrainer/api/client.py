@@ -22,8 +22,8 @@ from target_mainbrainer.api.http import Transport
 from target_mainbrainer.api.refusals import Refusal, TooLarge
 from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
-from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
+from target_mainbrainer.privacy.redaction import set_secrets
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,7 @@ class MainBrainerClient:
         token: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        set_secrets(settings.username, settings.password, settings.private_token)
         base = (base_url or settings.api_url).rstrip("/")
         token_url = f"{base}/token" if base_url else settings.token_url
         self._batch = Endpoint("POST", "/contacts/batch", f"{base}/contacts/batch")
@@ -71,9 +72,6 @@ class MainBrainerClient:
         self._transport = Transport(
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
-            # Two more, for statuses and the token.
-            connections=MAX_CONCURRENT_REQUESTS + 2,
-            clock=clock,
         )
         self._tokens = TokenSource(
             token=token or settings.access_token, create=self._create_token, clock=clock

@@ -26,7 +26,7 @@ from target_mainbrainer.errors import (
     TooManyRequestsError,
     TransientError,
 )
-from target_mainbrainer.privacy.redaction import redact
+from target_mainbrainer.privacy.redaction import redact, redact_host
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ def _raise_for_status(endpoint: Endpoint, response: Response) -> None:
         message = f"MainBrainer answered {response.reason} to {endpoint}."
         raise TransientError(message, retry_after=response.retry_after)
     if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-        host = redact(response.redirect_host)
+        host = redact_host(response.redirect_host)
         leads = f", a redirect to {host}" if host else ""
         message = (
             f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are never "

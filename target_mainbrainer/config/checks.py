@@ -176,7 +176,7 @@ def _bad_url(name: str, url: str) -> Iterator[str]:
         yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
     elif parts.username or parts.password:
         yield f"Setting '{name}' holds a user name or password. Use the settings for credentials."
-    elif parts.query or parts.fragment:
+    elif "?" in url or "#" in url:  # even with nothing behind it
         yield (
             f"Setting '{name}' has a '?' or '#' in it, and what is asked would be put behind it. "
             "Give the address alone."

@@ -1,4 +1,4 @@
-"""Make what a server says safe for the log.
+"""Make what a server says safe for the log: the one gate that all of it passes.
 
 A refusal may repeat anything that was sent: names, addresses, a token. What a message is worth
 to a reader (which field, what is wrong with it) survives; what could be a person's does not.
@@ -7,16 +7,22 @@ to a reader (which field, what is wrong with it) survives; what could be a perso
 from __future__ import annotations
 
 import html
+import ipaddress
 import re
 import typing as t
+from urllib.parse import unquote
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from target_mainbrainer.contacts.contact import Contact
 
 MARK = "…"
 LONGEST = 200
+MOST_READ = 2000
+"""Of longer texts only the beginning is read."""
+
+_MOST_SECRETS = 100
 SHORTEST_VALUE = 3
 """Shorter values stand in any text by chance: taking out every "no" would spoil the message."""
 
@@ -34,6 +40,9 @@ _UNSAFE = re.compile(
     re.VERBOSE,
 )
 _QUOTED = re.compile(r"""(?<!\w)(["'`])(.+?)\1(?!\w)|[“«„](.+?)[”»“]""")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ESCAPED = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))""")
+_MEANING = dict.fromkeys("bfnrt", " ")
 _OWN_NAMES = frozenset(
     [
         "contactid",
@@ -53,30 +62,83 @@ _OWN_NAMES = frozenset(
 )
 
 
-def redact(text: str, values: Iterable[str] = ()) -> str:
-    """Return one line of at most 200 characters in which nothing of a person or secret is left.
+_secrets: dict[str, None] = {}
+"""Tokens and passwords in force, in the order in which they came."""
 
-    E-mail addresses, numbers of four digits and more, anything like a token, whatever stands in
-    quotes (except names of the API's own fields), the queries of URLs and every given value
-    become `…`.
+
+def set_secrets(*secrets: str | None) -> None:
+    """Take these values out of every text that `redact` returns, instead of earlier ones.
+
+    A server may repeat a token or a password in any message, and it may look like anything.
+    """
+    _secrets.clear()
+    for secret in secrets:
+        keep_secret(secret)
+
+
+def keep_secret(secret: str | None) -> None:
+    """Take this value, too, out of every text that `redact` returns; the last 100 are kept."""
+    if secret:
+        _secrets.pop(secret, None)
+        _secrets[secret] = None
+    for old in list(_secrets)[:-_MOST_SECRETS]:
+        _secrets.pop(old, None)
+
+
+def redact(text: str, values: Iterable[str] = ()) -> str:
+    r"""Return one line of at most 200 characters in which nothing of a person or secret is left.
+
+    This is the one gate for all that a server says, whether in a body, a header or an id. E-mail
+    addresses, numbers of four digits and more, anything like a token, whatever stands in quotes
+    (except names of the API's own fields), the queries of URLs, every given value and every
+    secret in force become `…`, however often the server has escaped them.
 
     >>> redact("The 'email' field: 'ola@example.com' is not valid for +47 908 12 501.")
     "The 'email' field: … is not valid for …."
     >>> redact("Jennifer has no mobile", values=["jennifer"])
     '… has no mobile'
+    >>> redact(r"AT&amp;amp;T, AT%26T and AT\u0026T are unknown", values=["AT&T"])
+    '…, … and … are unknown'
 
     Args:
         text: What a server said.
         values: What must not be seen, in any case; values under three characters are passed over.
     """
-    wanted = {_plain(spelt) for value in values for spelt in (value, html.unescape(value))}
+    wanted = {spelt for value in (*values, *_secrets) for spelt in _spellings(value)}
     longest_first = sorted(wanted, key=lambda value: (-len(value), value))
     hidden = [value.casefold() for value in longest_first if len(value) >= SHORTEST_VALUE]
-    safe = _plain(text)
+    safe = _once(text, hidden) if len(text) <= MOST_READ else _beginning(text, hidden)
     # What is taken out may bring together what stood apart; every round but the last shortens.
-    while (safer := _once(safe, hidden)) != safe:
+    while (safer := _shortened(_once(safe, hidden))) != safe:
         safe = safer
     return safe
+
+
+def redact_host(host: str) -> str:
+    """Return the name of a host, redacted; an IP address is no telephone number.
+
+    >>> redact_host("127.0.0.1"), redact_host("login.example.com"), redact_host("a@b.example")
+    ('127.0.0.1', 'login.example.com', '…')
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return redact(host)
+
+
+def redact_id(batch_id: str) -> str:
+    """Return the id of a batch for the log: as it is if it looks like one, else redacted.
+
+    MainBrainer's are UUIDs. Short ones without anything personal in them pass, too.
+
+    >>> redact_id("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852"), redact_id("batch-7")
+    ('ce2c2e48-47e4-4aa0-b4e7-c9deebe29852', 'batch-7')
+    >>> redact_id("kari@example.com"), redact_id("4790812501")
+    ('…', '…')
+    """
+    if _UUID.fullmatch(batch_id) and batch_id not in _secrets:
+        return batch_id
+    return redact(batch_id)
 
 
 def values_of(contacts: Iterable[Contact]) -> Iterator[str]:
@@ -95,19 +157,55 @@ def values_of(contacts: Iterable[Contact]) -> Iterator[str]:
         yield from contact.properties.values()
 
 
+def _spellings(value: str) -> set[str]:
+    """Return how a value may stand in a text that `_clear` has gone over."""
+    plain = _plain(value)
+    return {plain, plain.replace(" ", "+"), _clear(value)}
+
+
 def _plain(text: str) -> str:
     """Return a text as one line of printable characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
+
+
+def _clear(text: str) -> str:
+    r"""Return a text without the escapes of HTML, URLs and JSON, however deep they are nested.
+
+    >>> _clear(r"O&#39;Brien, O%2527Brien and O\u0027Brien")
+    "O'Brien, O'Brien and O'Brien"
+    """
+    before = ""
+    while text != before:
+        before = text
+        text = html.unescape(text) if "&" in text else text
+        text = unquote(text) if "%" in text else text
+        text = _ESCAPED.sub(_unescape, text) if "\\" in text else text
+    return _plain(text)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = match[1]
+    return chr(int(code, 16)) if code else _MEANING.get(match[2], match[2])
+
+
+def _beginning(text: str, hidden: Sequence[str]) -> str:
+    """Return the beginning of a long text, short of where a value may have been cut in half."""
+    return _once(text[:MOST_READ], hidden)[: -max(LONGEST, *map(len, hidden), 0)]
 
 
 def _once(text: str, hidden: Iterable[str]) -> str:
-    text = _plain(html.unescape(text))
+    text = _clear(text)
     for value in hidden:
         text = _without(text, value)
     text = _URL.sub(rf"\g<host>\g<rest>?{MARK}", text)
     text = _QUOTED.sub(_unquote, text)
     text = _UNSAFE.sub(MARK, text)
-    text = _plain(re.sub(rf"{MARK}+", MARK, text))
+    return _plain(re.sub(rf"{MARK}+", MARK, text))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + MARK
 
 

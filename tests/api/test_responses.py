@@ -204,3 +204,72 @@ def test_an_answer_without_a_token_is_unreadable() -> None:
         with pytest.raises(UnreadableResponseError):
             decode_token(body)
     assert decode_token(b'{"data": {"accessToken": "x"}}').value == "x"
+
+
+# --- What contradicts itself, and what no field can hold
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status": "Error", "Status": "Success"}',
+        b'{"Status": "Success", "status": "Error"}',
+        b'{"status": "Error", "status": "Success"}',
+        b'{"STATUS": false, "status": null, "s_tatus": ""}',
+    ],
+)
+def test_of_two_words_about_success_the_worse_one_counts(body: bytes) -> None:
+    assert isinstance(decode_accepted(202, body), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        pytest.param("Out of contacts", "Out of contacts", id="text"),
+        pytest.param({"code": 7, "message": "Out of contacts"}, "7; Out of contacts", id="object"),
+        pytest.param(["Out of contacts", {"list": "gone"}], "Out of contacts; gone", id="list"),
+        pytest.param({"status": "gone", "type": None}, "gone", id="keys of an envelope"),
+        pytest.param([], "", id="empty list"),
+        pytest.param({"code": None}, "", id="nothing said"),
+        pytest.param(False, "", id="false"),
+        pytest.param("  ", "", id="blank"),
+    ],
+)
+def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> None:
+    body = json.dumps({"status": 3, "statusFailedReason": reason, "processedObj": PROCESSED})
+    assert decode_status(body.encode()).failed_reason == said
+    twice = body[:-1].encode() + b', "StatusFailedReason": null}'
+    assert decode_status(twice).failed_reason == said
+
+
+@pytest.mark.parametrize("life", [b"1" + b"0" * 400, b"1e400", b"-1e400", b"NaN", b'"1e400"'])
+def test_a_life_that_no_token_can_have_is_no_life(life: bytes) -> None:
+    assert decode_token(b'{"access_token": "x", "expires_in": ' + life + b"}") == Token("x")
+
+
+def test_a_batch_id_that_nobody_can_ask_for_is_none() -> None:
+    body = json.dumps({"status": "Success", "data": {"BatchId": "x" * 201}}).encode()
+    assert decode_accepted(202, body) == Accepted()
+
+
+def test_a_status_names_the_contacts_it_counts() -> None:
+    status = decode_status(
+        b'{"status": 1, "processedObj": {"Updated": {"count": 1, "ContactIds": ["+7", 8.0, "x"]}}}'
+    )
+    assert (status.updated, status.updated_ids) == (3, frozenset({7, 8}))
+    assert status.inserted_ids == frozenset()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'"\\' * 2_000_000, id="strings without an end"),
+        pytest.param(b"{" * 4_000_000, id="objects without an end"),
+        pytest.param(b", " * 2_000_000, id="commas"),
+        pytest.param(b'{"status": ' + b"9" * 4_000_000, id="a number without an end"),
+    ],
+)
+def test_no_body_takes_long_to_read(body: bytes) -> None:
+    with pytest.raises(UnreadableResponseError):
+        decode_accepted(202, body)

@@ -132,11 +132,15 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
             "Setting 'api_url' is not a URL; it should look like 'https://apicrm.mainbrainer.com'.",
             id="no port",
         ),
-        pytest.param(
-            TOKEN | {"api_url": "https://crm.example.com/?key=made-up"},
-            "Setting 'api_url' has a '?' or '#' in it, and what is asked would be put behind it. "
-            "Give the address alone.",
-            id="query",
+        *(
+            pytest.param(
+                TOKEN | {name: f"https://crm.example.com/{rest}"},
+                f"Setting '{name}' has a '?' or '#' in it, and what is asked would be put behind "
+                "it. Give the address alone.",
+                id=f"{name} with {rest}",
+            )
+            for name in ("api_url", "auth_url")
+            for rest in ("?key=made-up", "#x", "?", "x#")
         ),
         pytest.param(
             TOKEN | {"missing_records": "opt_out"},

@@ -1,0 +1,376 @@
+"""Bytes there and back: real sockets, and a server that breaks HTTP."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import logging
+import threading
+import time
+import tracemalloc
+import typing as t
+
+import pytest
+
+from target_mainbrainer import errors
+from target_mainbrainer.api import http
+from target_mainbrainer.api.exchange import Endpoint
+from target_mainbrainer.api.http import Transport
+from target_mainbrainer.api.refusals import Refusal
+from target_mainbrainer.api.responses import Accepted
+from tests import broken_server as server
+from tests.api.helpers import (
+    BODY,
+    CREDENTIALS,
+    ECHO,
+    TOKEN,
+    Certificate,
+    Connect,
+    FakeTime,
+    Listener,
+    Serve,
+    at_once,
+    failure,
+    in_threads,
+    issue_tokens,
+)
+from tests.broken_server import OK, Reply, Request, reply, script
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_connections_are_kept_and_cookies_are_not(serve: Serve, connect: Connect) -> None:
+    body = json.dumps(server.ACCEPTED).encode()
+    chunked = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    crm = serve(
+        script(
+            reply(202, server.ACCEPTED, headers={"Set-Cookie": "session=1"}),
+            reply(202, gzip.compress(body), headers={"Content-Encoding": "gzip"}),
+            Reply(b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked),
+            reply(422, {"message": "no"}),
+            reply(204),
+        )
+    )
+    client = connect(crm)
+    answers = [client.post_batch(BODY, size=1) for _ in range(10)]
+    accepted = Accepted(batch_id="ce2c2e48")
+    refused = Refusal(422, "no")
+    assert answers == [accepted] * 3 + [refused, Accepted()] + [accepted] * 5
+    assert crm.connections == 1
+    assert not any("cookie" in request.headers for request in crm.requests)
+
+
+def test_twenty_threads_have_a_connection_each(
+    serve: Serve, connect: Connect, heard: Listener
+) -> None:
+    together = threading.Barrier(20, timeout=10)
+
+    def answer(_: Request) -> Reply:
+        together.wait()
+        return OK
+
+    crm = serve(answer)
+    client = connect(crm)
+    in_threads(20, lambda: [client.post_batch(BODY, size=1) for _ in range(5)])
+    assert len(crm.requests) == 100
+    assert crm.connections == 20
+    assert not any("pool is full" in line for line in heard.lines)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(reply(500, {"message": ECHO}), id="500"),
+        pytest.param(reply(502, b"<html>Bad gateway</html>", content_type="text/html"), id="502"),
+        pytest.param(reply(503), id="503"),
+        pytest.param(reply(408), id="408"),
+        pytest.param(server.RESET, id="reset"),
+        pytest.param(server.GONE, id="closed without an answer"),
+        pytest.param(server.HALF, id="half an answer"),
+        pytest.param(server.HALF_HEAD, id="half a header"),
+        pytest.param(server.HALF_RESET, id="half an answer, then reset"),
+        pytest.param(server.CUT_JSON, id="truncated JSON"),
+        pytest.param(server.unframed(b'{"status": "Succ'), id="truncated JSON, no length"),
+        pytest.param(server.unframed(b""), id="nothing, no length"),
+        pytest.param(server.NOISE, id="not HTTP"),
+        pytest.param(server.BAD_GZIP, id="cannot be unpacked"),
+        pytest.param(
+            Reply(b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", then="close"),
+            id="half a chunk",
+        ),
+    ],
+)
+def test_a_fault_is_asked_again(
+    fault: Reply, serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(script(fault, fault))
+    client = connect(crm)
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert [request.body for request in crm.requests] == [BODY] * 3
+    assert client.stats.retries == 2
+    assert client.stats.paused_seconds == sum(fake.waits)
+    assert len(fake.waits) == 2
+
+
+def test_a_stall_is_a_lost_answer(serve: Serve, connect: Connect) -> None:
+    crm = serve(script(server.STALL, Reply(OK.raw[:-20], then="stall")))
+    began = time.monotonic()
+    answer = connect(crm, request_timeout_seconds=1).post_batch(BODY, size=1)
+    assert answer == Accepted(batch_id="ce2c2e48")
+    assert 2 <= time.monotonic() - began < 4
+    assert len(crm.requests) == 3
+
+
+def test_an_answer_that_trickles_in_is_a_lost_answer(serve: Serve) -> None:
+    crm = serve(Reply(OK.raw, pause=0.05))
+    slow = Transport(user_agent="x", timeout_seconds=1)
+    message = failure(
+        errors.TransientError,
+        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x"), None, at_once),
+    )
+    slow.close()
+    assert message == "The response to GET /x was not complete after 1 s."
+
+
+def test_a_packed_answer_is_cut_like_any_other(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 1_000_000)
+    bomb = gzip.compress(b" " * 50_000_000)
+    crm = serve(reply(500, bomb, headers={"Content-Encoding": "gzip"}))
+    careful = Transport(user_agent="x", timeout_seconds=5)
+    assert len(careful.send(Endpoint("GET", "/x", crm.url), None, at_once).body) == 1_000_000
+    careful.close()
+
+
+def test_netrc_does_not_replace_the_token(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = tmp_path / ".netrc"
+    trap.write_text(
+        "machine 127.0.0.1 login mallory password made-up\ndefault login m password m\n"
+    )
+    trap.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(trap))
+    crm = serve(issue_tokens())
+    connect(crm).post_batch(BODY, size=1)
+    assert crm.requests[-1].headers["authorization"] == f"Bearer {TOKEN}"
+    connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
+    assert "authorization" not in crm.requests[1].headers
+    assert crm.requests[2].headers["authorization"] == "Bearer issued-token-1"
+
+
+def test_proxies_are_honoured_but_not_for_this_machine(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, crm = serve(OK), serve(OK)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    connect(crm).post_batch(BODY, size=1)
+    assert not proxy.requests
+    connect(crm, api_url="http://crm.example.com").post_batch(BODY, size=1)
+    assert proxy.requests[0].path == "http://crm.example.com/contacts/batch"
+    proxy.__exit__()
+    gone = connect(crm, api_url="http://crm.example.com", retry_max_seconds=0)
+    message = failure(errors.TransientError, lambda: gone.post_batch(BODY, size=1))
+    assert "The connection to the environment's proxy for crm.example.com failed" in message
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "a b", "gänse", "“quoted”"])
+def test_a_token_that_cannot_be_sent_is_not_quoted(
+    token: str, serve: Serve, connect: Connect
+) -> None:
+    crm = serve(reply(200, {"access_token": token}))
+    message = failure(errors.AuthError, lambda: connect(crm, access_token=token))
+    assert token not in message
+    message = failure(
+        errors.AuthError, lambda: connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
+    )
+    assert token not in message
+
+
+# --- A connection is ready before a request leaves
+
+
+@pytest.mark.parametrize("through", ["directly", "a proxy"])
+def test_a_request_leaves_at_once_when_it_may(
+    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the connection took to set up: a permit counts from when it is given."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=certificate.context, setup_seconds=0.6)
+    url = crm.url
+    if through == "a proxy":
+        url = "https://crm.example.com"
+        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    allowed: list[float] = []
+
+    def authorize(is_ready: Callable[[], bool]) -> dict[str, str]:
+        assert is_ready()
+        time.sleep(0.1)
+        assert is_ready()
+        allowed.append(time.monotonic())
+        return {"Authorization": "Bearer of-now"}
+
+    transport = Transport(user_agent="x", timeout_seconds=5)
+    began = time.monotonic()
+    for _ in range(2):
+        assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
+    transport.close()
+    assert allowed[0] - began >= 0.6
+    assert all(came - left < 0.3 for came, left in zip(crm.arrivals, allowed, strict=True))
+    assert [request.token for request in crm.requests] == ["of-now"] * 2
+    assert crm.connections == 1
+
+
+@pytest.mark.parametrize("through", ["directly", "TLS", "a proxy"])
+def test_a_connection_that_ends_during_the_wait_is_made_again(
+    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=None if through == "directly" else certificate.context)
+    url = crm.url
+    if through == "a proxy":
+        url = "https://crm.example.com"
+        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    asked: list[bool] = []
+
+    def authorize(is_ready: Callable[[], bool]) -> dict[str, str] | None:
+        if not asked:
+            began = time.monotonic()
+            while is_ready() and time.monotonic() < began + 5:
+                crm.drop_connections()
+                time.sleep(0.01)
+        asked.append(is_ready())
+        return {} if asked[-1] else None
+
+    transport = Transport(user_agent="x", timeout_seconds=5)
+    assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
+    transport.close()
+    assert asked == [False, True]
+    assert (len(crm.requests), crm.connections) == (1, 2)
+
+
+# --- Until when a response is read
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_headers_that_trickle_in_end_at_the_deadline(
+    encrypted: bool, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    slow = Reply(OK.raw, pause=0.05, trickles="all")
+    crm = serve(slow, tls=certificate.context if encrypted else None)
+    transport = Transport(user_agent="x", timeout_seconds=1)
+    began = time.monotonic()
+    message = failure(
+        errors.TransientError,
+        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+    )
+    transport.close()
+    assert 1 <= time.monotonic() - began < 2
+    assert message == "No response to GET /x within 1 s."
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        pytest.param(EARLY, id="103"),
+        pytest.param(EARLY * 20, id="many"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="100"),
+        pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n" + EARLY, id="102 and 103"),
+    ],
+)
+def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
+    crm = serve(Reply(interim + OK.raw))
+    client = connect(crm)
+    answers = [client.post_batch(BODY, size=1) for _ in range(3)]
+    assert answers == [Accepted(batch_id="ce2c2e48")] * 3
+    assert (len(crm.requests), crm.connections) == (3, 1)
+
+
+def test_interim_responses_without_an_end_stop_at_the_deadline(serve: Serve) -> None:
+    crm = serve(Reply(EARLY * 200, pause=0.02, trickles="all"))
+    transport = Transport(user_agent="x", timeout_seconds=1)
+    failure(
+        errors.TransientError,
+        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+    )
+    transport.close()
+
+
+# --- Certificates
+
+
+def test_a_certificate_that_cannot_be_verified_is_no_passing_trouble(
+    serve: Serve, connect: Connect, certificate: Certificate
+) -> None:
+    crm = serve(OK, tls=certificate.context)
+    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert f"The certificate of {crm.host} cannot be verified, so nothing was sent." in message
+    assert not crm.requests
+
+
+def test_a_private_authority_can_be_named_in_the_environment(
+    serve: Serve, connect: Connect, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    crm = serve(OK, tls=certificate.context)
+    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+
+
+# --- What stays behind
+
+
+def test_memory_stays_flat_over_many_status_addresses(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    logging.getLogger().setLevel(logging.INFO)  # what is logged is kept by the tests
+    crm = serve(reply(200, {"status": 1}))
+    client = connect(crm)
+    ours = [tracemalloc.Filter(inclusive=True, filename_pattern=f"*/{name}/*") for name in OURS]
+
+    def kept() -> int:
+        snapshot = tracemalloc.take_snapshot().filter_traces(ours)
+        return sum(trace.size for trace in snapshot.traces)
+
+    def ask(numbers: range) -> None:
+        for number in numbers:
+            client.batch_status(f"batch-{number}", wait=True)
+            fake.now += 1
+        crm.requests.clear()
+        gc.collect()
+
+    tracemalloc.start()
+    ask(range(200))
+    before = kept()
+    ask(range(200, 600))
+    grown = kept() - before
+    tracemalloc.stop()
+    assert grown < 400 * 50, "an address that is kept takes more than this"
+
+
+OURS = ("target_mainbrainer", "requests", "urllib3", "http")
+
+
+def test_an_error_does_not_remember_the_request(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(server.RESET), retry_max_seconds=0)
+    with pytest.raises(errors.TransientError) as caught:
+        client.post_batch(BODY, size=1)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert type(error).__module__ == "target_mainbrainer.errors"
+        error = error.__cause__ or error.__context__

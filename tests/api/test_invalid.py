@@ -1,0 +1,101 @@
+"""What a response names as invalid is never "all fine", in whatever form it comes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.api.invalid import (
+    InvalidContacts,
+    InvalidProperty,
+    invalid_contacts,
+    invalid_properties,
+    properties_sent,
+)
+from target_mainbrainer.api.responses import Accepted, decode_accepted
+from target_mainbrainer.contacts.contact import PropertyRef
+
+ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
+
+
+@pytest.mark.parametrize(
+    ("entries", "ids", "unreadable"),
+    [
+        pytest.param([1005, 1006], {1005, 1006}, 0, id="integers"),
+        pytest.param(["1005", " 1006 "], {1005, 1006}, 0, id="texts"),
+        pytest.param([1005.0, "1006.0"], {1005, 1006}, 0, id="with a decimal point"),
+        pytest.param(["+1005"], {1005}, 0, id="with a sign"),
+        pytest.param("1005,1006", {1005, 1006}, 0, id="one text"),
+        pytest.param(["1005; 1006 1007"], {1005, 1006, 1007}, 0, id="other separators"),
+        pytest.param(1005, {1005}, 0, id="one number"),
+        pytest.param([{"contactId": 1005}, {"ContactID": "1006"}], {1005, 1006}, 0, id="objects"),
+        pytest.param([{"id": 1005, "reason": "gone"}], {1005}, 0, id="objects with a reason"),
+        pytest.param({"1005": "gone", "1006": "gone"}, {1005, 1006}, 0, id="ids as keys"),
+        pytest.param({"count": 2, "contactIds": [1005, 1006]}, {1005, 1006}, 0, id="counted"),
+        pytest.param([[1005], [1006]], {1005, 1006}, 0, id="lists in a list"),
+        pytest.param(["kari@example.com", 1005], {1005}, 1, id="an e-mail address"),
+        pytest.param([ZIP_ID], set(), 1, id="a UUID"),
+        pytest.param([{"email": "kari@example.com"}], set(), 1, id="an object without an id"),
+        pytest.param([None, True, 1005.5, {}], set(), 4, id="nothing that is an id"),
+        pytest.param([10**30], set(), 1, id="a number that no id can be"),
+        pytest.param([[[[[[[1005]]]]]]], set(), 1, id="absurdly deep"),
+        pytest.param([], set(), 0, id="an empty list"),
+        pytest.param(None, set(), 0, id="null"),
+        pytest.param("", set(), 0, id="an empty text"),
+    ],
+)
+@pytest.mark.parametrize(
+    "key", ["InvalidContactIds", "invalidContactIdList", "invalid_contact_ids"]
+)
+def test_contacts_are_named_in_any_form(
+    key: str, entries: object, ids: set[int], unreadable: int
+) -> None:
+    body = json.dumps({"status": "Success", "data": {"BatchId": "b", key: entries}}).encode()
+    expected = InvalidContacts(frozenset(ids), unreadable)
+    assert decode_accepted(202, body) == Accepted("b", invalid_contacts=expected)
+
+
+def test_both_lists_count_if_both_are_there() -> None:
+    named = invalid_contacts({"InvalidContactIds": [1], "invalidContactIdList": [2, "x"]})
+    assert named == InvalidContacts(frozenset({1, 2}), 1)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(_JSON)
+def test_an_entry_is_read_or_counted(entry: object) -> None:
+    named = invalid_contacts({"InvalidContactIds": [entry]})
+    is_empty_list = entry == [] or (isinstance(entry, list) and "[" in repr(entry[0:1]))
+    assert named.ids or named.unreadable or is_empty_list
+
+
+def test_only_properties_that_were_sent_are_named() -> None:
+    sent = [PropertyRef(None, "zip"), PropertyRef(ZIP_ID, "street"), PropertyRef(LIST_ID, None)]
+    named = [
+        InvalidProperty(None, "ZIP"),
+        InvalidProperty(ZIP_ID.upper(), "whatever"),
+        InvalidProperty(None, LIST_ID),
+        InvalidProperty(None, "kari@example.com\nERROR forged"),
+        InvalidProperty(None, "Kari"),
+        InvalidProperty(None, "Kari"),
+        InvalidProperty(None, None),
+    ]
+    assert properties_sent(named, sent) == (frozenset({"zip", "street", LIST_ID}), 3)
+
+
+LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+
+
+def test_properties_are_named_in_any_form() -> None:
+    assert invalid_properties({"InvalidProperties": "zip"}) == (InvalidProperty(None, "zip"),)
+    assert invalid_properties({"invalidPropertiesList": [{}, None, ["x"], 7]}) == (
+        InvalidProperty(None, None),
+        InvalidProperty(None, "7"),
+    )

@@ -1,0 +1,259 @@
+"""Faults that another try mends, and how long it is tried."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import socket
+import threading
+import time
+import typing as t
+
+import pytest
+
+from target_mainbrainer import errors
+from target_mainbrainer.api import http
+from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.responses import Accepted
+from tests import broken_server as server
+from tests.api.helpers import (
+    BODY,
+    CREDENTIALS,
+    ECHO,
+    NOON,
+    Connect,
+    FakeTime,
+    Serve,
+    SlowLimiter,
+    failure,
+    in_http,
+    in_threads,
+    issue_tokens,
+)
+from tests.broken_server import OK, Reply, Request, reply, script
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_an_endless_answer_does_not_eat_the_memory(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 1_000_000)
+    crm = serve(Reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<", then="repeat"))
+    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert "'text/html' that is not MainBrainer's" in message
+
+
+def test_giving_up_says_what_was_asked_and_what_came_back(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(reply(503, {"message": ECHO}))
+    message = failure(
+        errors.TransientError,
+        lambda: connect(crm, retry_max_seconds=100).post_batch(BODY, size=1),
+    )
+    assert message == (
+        f"POST /contacts/batch was given up after {len(crm.requests)} tries in 100 s. The last "
+        "one: MainBrainer answered 503 Service Unavailable to POST /contacts/batch. "
+        "'retry_max_seconds' is 100."
+    )
+    assert sum(fake.waits) == pytest.approx(100)
+
+
+def test_a_server_that_is_not_there(serve: Serve, connect: Connect) -> None:
+    crm = serve(OK)
+    client = connect(crm, retry_max_seconds=0)
+    crm.__exit__()
+    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert f"The connection to {crm.host} failed on POST /contacts/batch: refused." in message
+    assert message.startswith("POST /contacts/batch was given up after 1 try in 0 s.")
+
+
+def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    crm = serve(reply(500))
+    stop = threading.Event()
+    client = connect(crm, stop=stop)
+
+    def stop_soon() -> None:
+        while client.stats.retries < 1:
+            time.sleep(0.01)
+        stop.set()
+
+    threading.Thread(target=stop_soon).start()
+    message = failure(errors.InterruptedRunError, lambda: client.post_batch(BODY, size=1))
+    assert "asked to stop" in message
+    del fake
+
+
+@pytest.mark.parametrize(
+    ("headers", "at_least"),
+    [
+        pytest.param({}, 10, id="nothing said"),
+        pytest.param({"Retry-After": "25"}, 25, id="seconds"),
+        pytest.param(
+            {"Retry-After": in_http(NOON + dt.timedelta(seconds=40)), "Date": in_http(NOON)},
+            40,
+            id="a date, by the server's clock",
+        ),
+        pytest.param({"Retry-After": "soon"}, 10, id="nonsense"),
+    ],
+)
+def test_after_a_429_everything_waits(
+    headers: dict[str, str], at_least: float, serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(script(reply(429, {"message": "slow"}, headers=headers)))
+    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
+    client = connect(crm, rate_limiter=rate_limiter)
+    began = fake.now
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert at_least <= fake.now - began <= at_least + 2.001
+    assert rate_limiter.waited_seconds == pytest.approx(fake.now - began)
+    assert client.stats.paused_seconds == 0, "the wait is everybody's, not this request's"
+
+
+def test_a_429_to_one_thread_holds_the_others(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(reply(429))
+    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
+    client = connect(crm, retry_max_seconds=0, rate_limiter=rate_limiter)
+    failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert rate_limiter.try_acquire("GET /contacts/{id}/Status") is None
+    assert client.batch_status("ce2c2e48") is None
+    assert len(crm.requests) == 1
+
+
+def test_a_server_that_asks_for_too_much_time_ends_it_at_once(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(reply(429, headers={"Retry-After": "7200"}))
+    message = failure(errors.TransientError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert "It asks to wait 7200 s, which is more than is left of 'retry_max_seconds' (600)." in (
+        message
+    )
+    assert "The day's number of requests may be used up" in message
+    assert not fake.waits
+    assert len(crm.requests) == 1
+
+
+def test_a_503_that_says_when_is_not_asked_earlier(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    connect(serve(script(reply(503, headers={"Retry-After": "30"})))).post_batch(BODY, size=1)
+    assert 30 <= sum(fake.waits) <= 32
+
+
+# --- Time and tries
+
+
+def slowly(fake: FakeTime, seconds: float, answer: Reply) -> Callable[[Request], Reply]:
+    """Answer after a time by the client's clock, which moves during requests, too."""
+
+    def wait(_: Request) -> Reply:
+        fake.now += seconds
+        return answer
+
+    return wait
+
+
+def test_time_spent_in_requests_counts(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    """`retry_max_seconds` is a promise about time, not about pauses."""
+    crm = serve(slowly(fake, 40, reply(503)))
+    client = connect(crm, retry_max_seconds=100)
+    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert len(crm.requests) == 3
+    assert "was given up after 3 tries in 12" in message
+
+
+def test_a_wait_for_permits_is_no_failure(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    rate_limiter = SlowLimiter(fake, seconds=500)
+    crm = serve(script(reply(503), reply(503)))
+    client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=100)
+    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert len(crm.requests) == 3
+
+
+def test_every_permit_is_answered_or_given_back(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """A token that has to be renewed first gives the permit back that was waited for."""
+    rate_limiter = SlowLimiter(fake, seconds=40)
+    crm = serve(issue_tokens(lifetime=50))
+    client = connect(crm, rate_limiter=rate_limiter, **CREDENTIALS)
+    for _ in range(5):
+        client.post_batch(BODY, size=1)
+    assert rate_limiter.given_back
+    assert len(crm.requests) == len(rate_limiter.statuses)
+    assert rate_limiter.taken == len(rate_limiter.statuses) + rate_limiter.given_back
+    assert set(rate_limiter.statuses) == {200, 202}
+
+
+def test_a_permit_whose_connection_fails_is_answered_too(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    rate_limiter = SlowLimiter(fake, seconds=0)
+    connect(serve(script(server.RESET)), rate_limiter=rate_limiter).post_batch(BODY, size=1)
+    assert rate_limiter.statuses == [None, 202]
+
+
+def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
+    serve: Serve, connect: Connect, fake: FakeTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    crm = serve(script(*[reply(503)] * 3, after=OK))
+    connect(crm).post_batch(BODY, size=1)
+    told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
+    assert told == [logging.DEBUG, logging.WARNING, logging.DEBUG]
+    caplog.clear()
+    fake.now += 60
+    crm.answer = reply_always(503)
+    client = connect(crm, retry_max_seconds=8)
+    in_threads(10, lambda: client.post_batch(BODY, size=1))
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) in range(1, 10)
+
+
+def reply_always(status: int) -> Callable[[Request], Reply]:
+    return script(after=reply(status))
+
+
+# --- The check
+
+
+@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
+def test_the_check_tells_an_unknown_host_at_once(
+    credentials: dict[str, str],
+    serve: Serve,
+    connect: Connect,
+    fake: FakeTime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "made up")
+
+    client = connect(serve(OK), api_url="https://crm.example.com", **credentials)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    message = failure(errors.UnreachableError, client.check)
+    assert message.startswith("The connection to crm.example.com failed on ")
+    assert "the host's name cannot be resolved. Check 'api_url'" in message
+    assert not fake.waits
+
+
+@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
+def test_the_check_tells_a_refused_connection_at_once(
+    credentials: dict[str, str], serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    crm = serve(OK)
+    crm.__exit__()
+    message = failure(errors.UnreachableError, connect(crm, **credentials).check)
+    assert "refused. Check 'api_url'" in message
+    assert not fake.waits
+
+
+def test_the_check_gives_up_on_a_token_endpoint_as_well(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    began = fake.now
+    failure(errors.TransientError, connect(serve(reply(503)), **CREDENTIALS).check)
+    assert fake.now <= began + 31
