@@ -1,7 +1,8 @@
 """The command `target-mainbrainer`: options, configuration files, exit codes, ends in sentences.
 
-It is the Singer SDK's command with `--check` beside it. A run that fails says why in sentences,
-without a traceback, and ends with exit code 1; a command line that cannot be read, with 2.
+It is the Singer SDK's command with `--check` and `--dry-run` beside it. A run that fails says why
+in sentences, without a traceback, and ends with exit code 1; a command line that cannot be read,
+with 2.
 """
 
 from __future__ import annotations
@@ -62,13 +63,18 @@ def _as_ours(command: click.Command) -> click.Command:
     command.callback = invoke
     config = next(param for param in command.params if param.name == "config")
     config.callback = read_configuration
-    command.params.append(
+    command.params += [
         click.Option(
             ["--check"],
             is_flag=True,
             help="Say whether the settings and the credentials work; no contact is sent.",
-        )
-    )
+        ),
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="Read the input and say what a run would do and cost; nothing is sent.",
+        ),
+    ]
     return command
 
 
@@ -107,6 +113,7 @@ def invoke(
     config: Configuration,
     file_input: t.IO[str] | None = None,
     check: bool = False,
+    dry_run: bool = False,
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
@@ -118,8 +125,9 @@ def invoke(
     TargetMainBrainer.print_version(print_fn=logger.info)
     gc.set_threshold(GARBAGE_THRESHOLD)
     target = None
+    values = config.values | ({"dry_run": True} if dry_run else {})
     try:
-        target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
+        target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
         if check:
             for sentence in run.check(target.settings):
                 click.echo(sentence)
@@ -131,13 +139,18 @@ def invoke(
         for sentence in explain(error):
             logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
         if not check:
-            advice = (
-                "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
-            )
-            ending = target.ending if target else NOTHING_READ
-            logger.error("FAILED: %s; %s to go on.", ending, advice)  # noqa: TRY400
+            logger.error("FAILED: %s.", _ending(target, error))  # noqa: TRY400
         sys.exit(1)
     logger.info("OK: %s.", target.ending)
+
+
+def _ending(target: TargetMainBrainer | None, error: Exception) -> str:
+    if target is None:
+        return f"{NOTHING_READ}; correct the cause and run again to go on"
+    if target.settings.dry_run:
+        return f"{target.ending}; a run would fail"
+    advice = "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
+    return f"{target.ending}; {advice} to go on"
 
 
 _PASSES = (TransientError, InterruptedRunError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import logging
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
@@ -22,7 +24,8 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
-from target_mainbrainer.reporting.ending import describe_end
+from target_mainbrainer.reporting.dry_run import DrySummary
+from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.rejects_file import RejectsFile
@@ -56,7 +59,7 @@ class Run:
         self._hand_out_state = write_state
         self._state_records = -1
         rejects_file = None
-        if settings.rejects_path:
+        if settings.rejects_path and not settings.dry_run:
             rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
         self.rejects = Rejections(
             rejects_file,
@@ -65,18 +68,21 @@ class Run:
             settle=self.state_tracker.settle_counted,
         )
         self._sandbox = (
-            local_sandbox.start(settings.sandbox_path) if settings.sandbox_path else None
+            local_sandbox.start(settings.sandbox_path)
+            if settings.sandbox_path and not settings.dry_run
+            else None
         )
         stop = threading.Event()
         self._rate_limiter = _make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
-            token=self._sandbox.token if self._sandbox else None,
+            token=self._sandbox.token if self._sandbox else DRY_TOKEN if settings.dry_run else None,
+            transport=DryTransport() if settings.dry_run else None,
             rate_limiter=self._rate_limiter,
             stop=stop,
         )
-        self._summary = Summary(
+        self._summary = (DrySummary if settings.dry_run else Summary)(
             settings,
             self.report,
             self.rejects,
@@ -87,7 +93,8 @@ class Run:
         if rejects_file is not None and settings.confirm_batches == "report":
             spool = Spool(rejects_file.path.parent)
         self.delivery = Delivery(
-            settings,
+            # In a dry run there is nothing to confirm.
+            dataclasses.replace(settings, confirm_batches="none") if settings.dry_run else settings,
             self._client,
             state_tracker=self.state_tracker,
             rejects=self.rejects,
@@ -102,6 +109,7 @@ class Run:
         )
         self.buffers = OpenBuffers(self.delivery.submit)
         self.duplicates = self._summary.duplicates
+        self.columns_of = self._summary.columns_of
 
     def source(
         self,
@@ -116,13 +124,22 @@ class Run:
         return SourceStream(stream, schema_line, labels, self.report.stream(stream))
 
     def _max_in_flight(self) -> int:
+        if self.settings.dry_run:
+            return 1  # nothing has to be waited for
         return self.settings.max_concurrent_requests or self._rate_limiter.wanted_in_flight
+
+    @property
+    def is_to_end_early(self) -> bool:
+        """Whether so much is rejected that reading on makes no sense; a dry run looks at all."""
+        return self.rejects.is_too_many and not self.settings.dry_run
 
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
         self.rejects.sync()
 
     def _write_state(self, state: State) -> None:
+        if self.settings.dry_run:
+            return
         self._hand_out_state(state)
         self._state_records = self.state_tracker.records_taken
 
@@ -159,6 +176,8 @@ class Run:
     @property
     def ending(self) -> str:
         """What the run has come to, in half a sentence."""
+        if self.settings.dry_run:
+            return describe_dry_end(self.report)
         return describe_end(
             self.report,
             is_whole=self._is_whole,
@@ -242,7 +261,7 @@ def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter
         account = shared_quota.fingerprint(server, user)
         store = shared_quota.open_shared_quota(settings.ledger_uri, account)
     return RateLimiter(
-        settings.plan,
+        None if settings.dry_run else settings.plan,
         clock=time.monotonic,
         stop=stop,
         store=store,

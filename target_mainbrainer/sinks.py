@@ -80,6 +80,7 @@ class ContactsSink(BatchSink):
             self._validate = compile_validator(schema, key, stream=stream_name)
         self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
         self._report = report
+        self._columns = run.columns_of(stream_name)
         self._shown_key = None
         if len(key) == 1 and key[0] not in self._mapping.sensitive_columns:
             self._shown_key = key[0]
@@ -116,6 +117,8 @@ class ContactsSink(BatchSink):
     def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
         """Count a record, and buffer it as a contact, set it aside, or leave it out."""
         source_record = self._count(self._key_of(record))
+        if self._columns is not None:
+            self._columns.add(record)
         validation_error = self._validate(record) if self._validate is not None else None
         outcome = validation_error or self._mapping.map_record(record)
         match outcome:

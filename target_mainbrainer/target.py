@@ -169,7 +169,7 @@ class TargetMainBrainer(Target):
                 sink.reject(changed)
             elif changed is not None:
                 sink.process_message(changed, message_dict)
-        if self.current_run.rejects.is_too_many:
+        if self.current_run.is_to_end_early:
             self.reader.is_done = True
 
     @override
@@ -255,7 +255,7 @@ class TargetMainBrainer(Target):
         for sink in self._sinks:
             sink.measure()
         self.current_run.delivery.tick()
-        if self.current_run.rejects.is_too_many:
+        if self.current_run.is_to_end_early:
             self.reader.is_done = True
 
     @override

@@ -48,6 +48,7 @@ class MainBrainerClient:
         stop: Ends every pause at once, with an `InterruptedRunError`.
         base_url: Instead of the settings' addresses, the token's included: a sandbox.
         token: Instead of the settings' credentials.
+        transport: Sends the requests, if it is not the network.
         clock: Monotonic seconds.
     """
 
@@ -59,6 +60,7 @@ class MainBrainerClient:
         stop: Event,
         base_url: str | None = None,
         token: str | None = None,
+        transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         set_secrets(settings.username, settings.password, settings.private_token)
@@ -69,7 +71,7 @@ class MainBrainerClient:
         self._status = Endpoint("GET", "/contacts/{id}/Status", f"{base}/contacts/{{id}}/Status")
         self._token = Endpoint("POST", "/token", token_url)
         self._settings = settings
-        self._transport = Transport(
+        self._transport = transport or Transport(
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
         )

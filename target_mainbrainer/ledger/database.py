@@ -36,6 +36,10 @@ _POSTGRESQL_NAMES = frozenset(["postgres", "postgresql", _POSTGRESQL])
 _SQLITE_NAMES = frozenset(["sqlite", "sqlite+pysqlite"])
 
 
+class NoLedgerError(LedgerError):
+    """There is no such file."""
+
+
 class Database:
     """An open database.
 
@@ -154,7 +158,7 @@ def _file_of(url: sa.URL, *, must_exist: bool) -> Path:
     path = Path(url.database).expanduser().absolute()
     if must_exist and not path.exists():
         message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
-        raise LedgerError(message)
+        raise NoLedgerError(message)
     try:
         # SQLite gives its companions (-wal, -shm) the mode of the file itself.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -40,6 +40,7 @@ class StreamReport:
 
     Attributes:
         rejected_by_code: Records refused by us or by the API, by code.
+        changed_columns: Contacts known to the ledger of which a field has changed, by field.
         dropped: Identifiers left out of contacts that were kept (`invalid_identifiers: drop`), by
             what was wrong with them.
         ignored_properties: Batches in which the CRM named a property as invalid, by property.
@@ -57,6 +58,14 @@ class StreamReport:
         "opt-ins that the source gives and that were not sent, because their address or number "
         "is in 'suppression_path'"
     )
+    new: int = _count("of the records sent, those whose source key was never in (with a ledger)")
+    changed: int = _count("of the records sent, those that differ from what was delivered")
+    opt_ins_given: int = _count("opt-ins sent as true that were not known to be true")
+    opt_ins_withdrawn: int = _count("opt-ins sent as false that were known to be true")
+    missing: int = _count(
+        "of the records read, those that were not: gone from a stream that was read in full, and "
+        "opted out ('missing_records')"
+    )
     inserted: int = _count("contacts that MainBrainer says it has inserted")
     updated: int = _count("contacts that MainBrainer says it has updated")
     skipped: int = _count("contacts that MainBrainer says it has skipped")
@@ -67,6 +76,7 @@ class StreamReport:
     unreadable: int = _count("contacts in batches whose status could not be read")
     untracked: int = _count("contacts accepted without a batch id: there is nothing to ask for")
     rejected_by_code: Counter[str] = field(default_factory=Counter)
+    changed_columns: Counter[str] = field(default_factory=Counter)
     dropped: Counter[Rejection] = field(default_factory=Counter)
     ignored_properties: Counter[str] = field(default_factory=Counter)
 
@@ -118,6 +128,7 @@ COUNTS: t.Final = tuple(_counts())
 
 DETAILS: t.Final = {
     "rejected_by_code": "`rejected` by reason",
+    "changed_columns": "contacts that the ledger knows and of which a field has changed, by field",
     "dropped_by_code": "identifiers left out of contacts that were kept "
     "('invalid_identifiers: drop'), by reason",
     "ignored_properties": "batches in which MainBrainer named a property as invalid, by property",

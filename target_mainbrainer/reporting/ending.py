@@ -35,6 +35,24 @@ def describe_end(report: RunReport, *, is_whole: bool, has_state: bool, state_re
     return f"{parts}; {_state(report, has_state=has_state, state_records=state_records)}"
 
 
+def describe_dry_end(report: RunReport) -> str:
+    """Return what a dry run has found, for people.
+
+    >>> from target_mainbrainer.reporting.counts import RunReport
+    >>> report = RunReport()
+    >>> people = report.stream("people")
+    >>> people.read, people.accepted, people.unchanged = 4_800, 1_900, 2_900
+    >>> describe_dry_end(report)
+    'this was a dry run: 1,900 contacts would be sent, 2,900 are unchanged; nothing was sent'
+    """
+    parts = [f"{counted(report.total('accepted'), 'contact')} would be sent"]
+    if unchanged := report.total("unchanged"):
+        parts.append(f"{unchanged:,} {'is' if unchanged == 1 else 'are'} unchanged")
+    if rejected := report.total("rejected"):
+        parts.append(f"{rejected:,} would be rejected")
+    return f"this was a dry run: {', '.join(parts)}; nothing was sent"
+
+
 def _parts(report: RunReport, *, is_whole: bool) -> Iterator[str]:
     total = report.total
     yield f"{counted(total('accepted'), 'contact is', 'contacts are')} in"

@@ -15,6 +15,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.rate_limit import RateLimiter
     from target_mainbrainer.api.requester import ClientStats
     from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.reporting.column_shares import ColumnShares
     from target_mainbrainer.reporting.counts import RunReport
     from target_mainbrainer.reporting.rejections import Rejections
 
@@ -45,6 +46,10 @@ class Summary:
         self._started = self._stands_still_since = time.monotonic()
         self._accepted_before = self._retries_before = 0
         self.duplicates = Duplicates()
+
+    def columns_of(self, stream: str) -> ColumnShares | None:  # noqa: ARG002 - a dry run's
+        """Return where to count the empty values of a stream; nowhere but in a dry run."""
+        return None
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,146 @@
+"""A dry run says what the run right after it does, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+
+import pytest
+from click.testing import CliRunner
+
+from target_mainbrainer import cli
+from tests.messages import person, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Ended, RunTarget
+
+PLANNED = [
+    *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),
+    *("rejected_by_code", "dropped_by_code", "rejected_before_sending", "opt_ins_held_back"),
+    *("new", "changed", "opt_ins_given", "opt_ins_withdrawn", "missing", "changed_columns"),
+]
+"""What a run's report says, too, and has to say the same of."""
+
+
+def plan_of(ended: Ended) -> dict[str, t.Any]:
+    return {
+        name: {count: counts[count] for count in PLANNED}
+        for name, counts in ended.report["streams"].items()
+    }
+
+
+def mixed() -> list[str]:
+    """People of whom some are rejected, merged, deleted or consent to something."""
+    lines = [schema()]
+    for n in range(300):
+        lines.append(person(n, email_opt_in=n % 3 == 0))
+        if n % 10 == 0:
+            lines.append(person(n, firstname="Newer"))
+        if n % 50 == 0:
+            lines.append(person(n, email="nobody@"))
+        if n % 60 == 0:
+            lines.append(person(n, _sdc_deleted_at="2026-01-01"))
+    return [*lines, state(bookmark=1)]
+
+
+def test_a_dry_run_and_the_run_after_it_say_the_same(run_target: RunTarget, tmp_path: Path) -> None:
+    settings = {"rejects_path": str(tmp_path / "rejects.singer"), "batch_size_rows": 10_0}
+    dry = run_target(*mixed(), dry_run=True, **settings)
+    assert dry.code == 0, dry.errors
+    real = run_target(*mixed(), **settings)
+    assert real.code == 0, real.errors
+    assert plan_of(dry) == plan_of(real)
+    assert dry.report["cost"]["requests_with_contacts"] == real.report["requests"]
+
+
+def test_a_dry_run_sends_and_writes_nothing(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    before = set(tmp_path.iterdir())
+    ended = run_target(
+        *mixed(),
+        dry_run=True,
+        rejects_path=str(tmp_path / "rejects.singer"),
+        ledger_uri=str(tmp_path / "ledger.db"),
+    )
+    assert ended.code == 0, ended.errors
+    assert crm.requests() == []
+    assert ended.states == []
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"report.json"}
+
+
+def test_a_dry_run_needs_no_account_and_no_sandbox(run_target: RunTarget, tmp_path: Path) -> None:
+    ended = run_target(*mixed(), dry_run=True, access_token="", max_rejects=10)
+    assert ended.code == 0, ended.errors
+    path = tmp_path / "not-there.db"
+    ended = run_target(
+        *mixed(), dry_run=True, access_token="", api_url="", sandbox_path=str(path), max_rejects=10
+    )
+    assert ended.code == 0, ended.errors
+    assert not path.exists()
+
+
+def test_it_is_an_option_of_the_command_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config, lines = tmp_path / "config.json", tmp_path / "lines"
+    config.write_text("{}")
+    lines.write_text("\n".join([schema(), person(1), ""]))
+    arguments = ["--config", str(config), "--input", str(lines), "--dry-run"]
+    assert CliRunner().invoke(cli.command(), arguments).exit_code == 0
+    assert caplog.records[-1].getMessage() == (
+        "OK: this was a dry run: 1 contact would be sent; nothing was sent."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "guard"),
+    [({"max_rejects": 3}, "'max_rejects'"), ({"max_rejects_percent": 1}, "'max_rejects_percent'")],
+)
+def test_a_guard_that_would_stop_the_run_is_said_and_all_is_read(
+    run_target: RunTarget, tmp_path: Path, settings: dict[str, t.Any], guard: str
+) -> None:
+    path = str(tmp_path / "rejects.singer")
+    lines = mixed()
+    ended = run_target(*lines, dry_run=True, **({"rejects_path": path} | settings))
+    assert ended.code == 1
+    assert guard in ended.error
+    assert ended.last.endswith("nothing was sent; a run would fail.")
+    assert ended.report["streams"]["people"]["read"] == len(lines) - 2
+
+
+def test_the_cost_is_told(run_target: RunTarget) -> None:
+    lines = [schema(), *(person(n) for n in range(1, 2001))]
+    ended = run_target(
+        *lines, dry_run=True, rate_limit_requests="", rate_limit_plan="freemium", confirm_batches=""
+    )
+    assert ended.report["cost"] == {
+        "requests": 40,
+        "requests_with_contacts": 20,
+        "requests_to_find_moved_people": 0,
+        "status_questions": 20,
+        "minutes": 0.1,
+        "share_of_day": 0.0002,
+    }
+    assert "Cost: 20 requests with contacts and 20 questions for statuses" in ended.log
+    assert "With 'batch_size_rows' 1000 it would be about 4 requests" in ended.log
+
+
+def test_the_share_of_empty_values_is_told(run_target: RunTarget) -> None:
+    lines = [
+        schema(),
+        person(1, mobile=None),
+        person(2, mobile=""),
+        person(3, mobile="+4790812501"),
+    ]
+    ended = run_target(*lines, dry_run=True)
+    shares = ended.report["streams"]["people"]["empty_values"]
+    assert shares["mobile"] == pytest.approx(2 / 3, abs=1e-3)
+    assert shares["email"] == 0
+    assert "'mobile' 67%" in ended.log
+    assert json.dumps(ended.report).count("example.com") == 0
