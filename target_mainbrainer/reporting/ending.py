@@ -64,7 +64,6 @@ def _parts(report: RunReport, *, is_whole: bool) -> Iterator[str]:
 
 
 _MORE = {
-    "failed": ("of them failed afterwards",) * 2,
     "unchanged": ("was unchanged", "were unchanged"),
     "rejected": ("was rejected", "were rejected"),
     "undelivered": ("was not sent", "were not sent"),

@@ -48,7 +48,6 @@ def test_a_full_disk_does_not_cost_the_summary(
 @pytest.mark.parametrize(
     ("fault", "finding"),
     [
-        ("fail", "MainBrainer says that 1 batch of 5 contacts"),
         ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
         ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
     ],
@@ -105,6 +104,20 @@ def test_the_last_line_says_what_the_run_has_come_to(
 ) -> None:
     ended = run_target(*lines, **config)
     assert ended.last == expected
+
+
+def test_a_batch_that_fails_after_it_was_accepted_fails_the_run_if_it_is_kept_nowhere(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+) -> None:
+    crm = start_crm(faults=["fail"], plan="unlimited")
+    ended = run_target(*PEOPLE, **account(crm, confirm_batches="report"))
+    assert ended.code == 1
+    assert "0 contacts are in, 5 were rejected; STATE is at the end" in ended.last
+    crm = start_crm(faults=["fail"], plan="unlimited")
+    path = tmp_path / "rejects.singer"
+    ended = run_target(*PEOPLE, **account(crm, confirm_batches="report", rejects_path=str(path)))
+    assert ended.code == 0
+    assert ended.last == "OK: 0 contacts are in, 5 were rejected; STATE is at the end."
 
 
 def test_a_mapping_mistake_does_not_end_green(run_target: RunTarget, tmp_path: Path) -> None:
