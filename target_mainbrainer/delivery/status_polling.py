@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import re
 import threading
 import typing as t
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from typing_extensions import override
 
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
-from target_mainbrainer.privacy.redaction import MARK
+from target_mainbrainer.privacy.redaction import redact_id
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,23 +70,13 @@ class BatchSummary:
         self.batches += 1
         self.contacts += accepted.contacts
         if len(self.ids) < IDS_SHOWN:
-            self.ids.append(_shown(accepted.batch_id or ""))
+            self.ids.append(redact_id(accepted.batch_id or ""))
 
     @override
     def __str__(self) -> str:
         more = ", ..." if self.batches > len(self.ids) else ""
         batches = "1 batch" if self.batches == 1 else f"{self.batches:,} batches"
         return f"{batches} of {self.contacts:,} contacts ({', '.join(self.ids)}{more})"
-
-
-def _shown(batch_id: str) -> str:
-    """Return a batch id for the log, unless it does not look like one: it is the server's word.
-
-    >>> _shown("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852"), _shown("90812501"), _shown("Kari")
-    ('ce2c2e48-47e4-4aa0-b4e7-c9deebe29852', '…', '…')
-    """
-    is_hex = re.fullmatch(r"[0-9a-f-]{6,40}", batch_id, re.IGNORECASE)
-    return batch_id if is_hex and re.search("[a-f]", batch_id, re.IGNORECASE) else MARK
 
 
 class StatusPoller:
