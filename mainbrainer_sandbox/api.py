@@ -7,11 +7,12 @@ what is in the body. Which order the real API has is unknown.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import logging
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -21,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 from mainbrainer_sandbox import responses
 from mainbrainer_sandbox.engine import Credentials
 from mainbrainer_sandbox.queue import Waiting
-from mainbrainer_sandbox.reading import Keys, Problem, Reading, read_batch, read_single
+from mainbrainer_sandbox.reading import Problem, Reading, RefusedError, TokenRequest, decode, read
 from mainbrainer_sandbox.responses import ApiError
 from mainbrainer_sandbox.store import Request
 
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-_TOKEN_KEYS = Keys(
-    {
-        "username": "username",
-        "password": "password",
-        "privatetoken": "private_token",
-        "validity": "validity",
-    }
-)
 _PATHS = {
     ("token",): "token",
     ("contacts", "batch"): "batch",
@@ -64,7 +57,6 @@ class Call:
         self.endpoint, self.id = route(scope["path"])
         self.faults: list[TriggeredFault] = engine.faults.triggered(self.endpoint)
         self.contacts = 0
-        self.body: Any = None
 
     def fault(self, *kinds: str) -> TriggeredFault | None:
         """Return the first fault of one of these kinds that meets this request."""
@@ -132,8 +124,6 @@ class Api:
             error = ApiError(500, "The sandbox itself has failed; see its log.")
             await self._error(error)(scope, receive, watch)
         finally:
-            if engine.keep_bodies and call.body is not None:
-                engine.bodies[call.number] = call.body
             engine.store.record(
                 Request(
                     call.number,
@@ -227,8 +217,8 @@ class Api:
         moment = math.ceil(self._engine.now() + seconds)
         return {"Retry-After": email.utils.formatdate(moment, usegmt=True)}
 
-    async def _json(self, call: Call) -> Any:  # noqa: ANN401 - whatever was sent
-        """Return the parsed body of a request."""
+    async def _body(self, call: Call) -> bytes:
+        """Return the body of a request."""
         kind = call.http.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             text = "The body must be application/json."
@@ -240,34 +230,23 @@ class Api:
                 text = "The body is too large."
                 raise ApiError(413, text)
             chunks.append(chunk)
-        try:
-            body = msgspec.json.decode(b"".join(chunks))
-        except (msgspec.MsgspecError, RecursionError, ValueError):
-            text = "The body is not JSON."
-            raise ApiError(400, text) from None
-        if call.endpoint != "token":
-            call.body = body
-        return body
+        return b"".join(chunks)
 
     # -- the endpoints -------------------------------------------------------------------
 
     async def _token(self, call: Call) -> Response:
         """`POST /token` (section 7)."""
         engine = self._engine
-        body = await self._json(call)
-        given = _TOKEN_KEYS.named(body) if type(body) is dict else {}
-        validity = given.pop("validity", None) or "Default"
-        for name in ("username", "password", "private_token"):
-            if type(given.get(name)) is not str:
-                text = "User name, password and private token are required."
-                raise ApiError(400, text)
-        if validity not in ("Default", "ShortLive", "LongLive"):
-            text = "The validity is Default, ShortLive or LongLive."
-            raise ApiError(400, text)
-        if given != msgspec.to_builtins(Credentials()):
+        try:
+            given = decode(await self._body(call), TokenRequest)
+        except RefusedError as refused:
+            problem = refused.problem
+            raise ApiError(problem.status, problem.text, problems=[problem]) from None
+        credentials = (given.user_name, given.password, given.private_token)
+        if credentials != msgspec.structs.astuple(Credentials()):
             text = "The credentials are wrong."
             raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
-        token, issued, expires = engine.issue(validity)
+        token, issued, expires = engine.issue(given.validity or "Default")
         return responses.json_response(
             200,
             {
@@ -275,7 +254,7 @@ class Api:
                 "token_type": "Bearer",
                 # In the page's sample this is 120 for two hours: minutes.
                 "expires_in": int((expires - issued) // 60),
-                "userName": given["username"],
+                "userName": given.user_name,
                 "issued": responses.timestamp(issued),
                 "expires": responses.timestamp(expires),
                 "timeZoneOffset": "UTC+00.00",
@@ -285,10 +264,7 @@ class Api:
 
     async def _batch(self, call: Call) -> Response:
         """`POST /contacts/batch` (section 4)."""
-        engine = self._engine
-        body = await self._json(call)
-        reading = read_batch(body, engine.switches, engine.store.properties)
-        batch_id = self._accept(call, reading, "batch")
+        batch_id, reading = await self._accept(call, "batch")
         return responses.batch_accepted(None if call.fault("noid") else batch_id, reading.reported)
 
     async def _insertupdate(self, call: Call) -> Response:
@@ -298,9 +274,7 @@ class Api:
         batch before it is held up.
         """
         engine = self._engine
-        body = await self._json(call)
-        reading = read_single(body, engine.switches, engine.store.properties)
-        batch_id = self._accept(call, reading, "single")
+        batch_id, reading = await self._accept(call, "single")
         details = (engine.store.batch(batch_id) or {}).get("details", {})
         ids = [*details.get("inserted", []), *details.get("updated", [])]
         return responses.contact_accepted(ids[0] if ids else None, reading.reported)
@@ -315,9 +289,14 @@ class Api:
 
     # -- accepting and refusing ----------------------------------------------------------
 
-    def _accept(self, call: Call, reading: Reading, kind: str) -> str:
-        """Keep a request's contacts until they are processed, or refuse them; return an id."""
+    async def _accept(self, call: Call, kind: str) -> tuple[str, Reading]:
+        """Keep a request's contacts until they are processed, or refuse them."""
         engine = self._engine
+        body = await self._body(call)
+        if engine.keep_bodies:
+            with contextlib.suppress(msgspec.MsgspecError):
+                engine.bodies[call.number] = msgspec.json.decode(body)
+        reading = read(body, kind, engine.switches, engine.store.properties)
         call.contacts = reading.sent
         columns = {
             "kind": kind,
@@ -341,7 +320,7 @@ class Api:
             waiting.fails = call.fault("fail") is not None
             waiting.skip_first = int(skip.value) or 1 if skip else 0
             engine.queue.add(waiting)
-        return batch_id
+        return batch_id, reading
 
     def _look_ahead(self, reading: Reading, kind: str) -> list[Problem]:
         """Return or report what can only be seen against the contacts there are.
@@ -359,7 +338,8 @@ class Api:
         def problems(places: list[int], text: str, status: int) -> list[Problem]:
             contacts = reading.contacts
             return [
-                Problem(place.format(at), text, status, contacts[at].contact_id) for at in places
+                Problem(place.format(at), text, status, contact_id=contacts[at].contact_id)
+                for at in places
             ]
 
         found = []

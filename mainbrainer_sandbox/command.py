@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        from mainbrainer_sandbox.store import StoreError  # noqa: PLC0415 - the extra may be missing
+        from mainbrainer_sandbox.file import StoreError  # noqa: PLC0415 - the extra may be missing
 
         try:
             return run(options)

@@ -18,9 +18,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.plot import plot
 from mainbrainer_sandbox.rules import mobile_text
-from mainbrainer_sandbox.store import StoreError
 from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 

@@ -65,6 +65,7 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
             below = above
     end = first + count * step * BUCKET_SECONDS
     ticks = ((LEFT, first, "start"), ((LEFT + RIGHT) / 2, (first + end) / 2, "middle"))
+    busiest = f"the busiest 10 of {step * BUCKET_SECONDS:,}"
     return {
         "bars": rects,
         "lines": [
@@ -76,7 +77,7 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
             {"x": x, "label": clock(moment), "anchor": anchor}
             for x, moment, anchor in (*ticks, (RIGHT, end, "end"))
         ],
-        "caption": f"Each bar is the busiest 10 seconds of {step * BUCKET_SECONDS:,}, in UTC.",
+        "caption": f"Each bar is {'10' if step == 1 else busiest} seconds, in UTC.",
         "description": (
             f"From {clock(first)} to {clock(last + BUCKET_SECONDS)} UTC. "
             f"At most {highest:,} requests in 10 seconds; the limit is {burst or 'none'}."

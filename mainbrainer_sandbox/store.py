@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 import uuid
 from collections import Counter
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from mainbrainer_sandbox import rules
+from mainbrainer_sandbox.file import FORMAT, Lock, StoreError, connect
 from mainbrainer_sandbox.rules import Contact, Properties, Sent
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from mainbrainer_sandbox.reading import Problem, Reading
     from mainbrainer_sandbox.switches import Switches
 
-FORMAT = "4"
 FIRST_ID = 1_000_001
 # Problems of one refusal that are kept for the page.
 KEPT_PROBLEMS = 50
@@ -57,10 +55,6 @@ _properties = msgspec.json.Decoder(dict[str, str])
 _lists = msgspec.json.Decoder(list[str])
 
 
-class StoreError(Exception):
-    """The file is not a sandbox's, or cannot be used; the message is for people."""
-
-
 class Request(msgspec.Struct):
     """One request, for the record.
 
@@ -89,83 +83,6 @@ class Request(msgspec.Struct):
         return self.started < other.ended and other.started < self.ended
 
 
-def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """Open a sandbox file, for everything or for reading only.
-
-    Raises:
-        StoreError: It cannot be used.
-    """
-    if path.is_dir():
-        message = f"{path} is a folder; name a file in it, such as {path / 'sandbox.db'}."
-        raise StoreError(message)
-    if write and not path.exists():
-        # Before SQLite does it, so that other users can never read contacts.
-        os.close(_private_file(path))
-    elif not path.is_file():
-        message = f"There is no sandbox file at {path}."
-        raise StoreError(message)
-    uri = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
-    connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
-    )
-    connection.row_factory = sqlite3.Row
-    problem = _problem_with(connection, write=write)
-    if problem is not None:
-        connection.close()
-        message = f"{path} {problem}."
-        raise StoreError(message)
-    return connection
-
-
-def _private_file(path: Path) -> int:
-    """Open a file that only its owner can read, making it if need be."""
-    try:
-        return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        message = f"{path} cannot be made ({error.strerror})."
-        raise StoreError(message) from error
-
-
-def _problem_with(connection: sqlite3.Connection, *, write: bool) -> str | None:
-    """Return why a file cannot be used as a sandbox's; an empty one can be written."""
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        if "meta" not in tables:
-            return None if write and not tables else "is not a sandbox file"
-        found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    except sqlite3.DatabaseError:
-        return "is not a sandbox file, or it is damaged"
-    if found is None or found[0] != FORMAT:
-        return "was written by another version of the sandbox; start with a new file"
-    return None
-
-
-class _Lock:
-    """Keeps a second sandbox from writing a file that the first has partly in memory.
-
-    A lock of its own beside the file, because SQLite loses its locks when anything in
-    the process closes the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}-lock")
-        self._fd = _private_file(self._path)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._fd)
-            message = (
-                f"{path} is in use by another sandbox. Stop that one, or send to the address "
-                "that it has printed."
-            )
-            raise StoreError(message) from error
-
-    def release(self) -> None:
-        """Allow others to use the file."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._fd)
-
-
 class Store:
     """A sandbox file, open for writing; use it from one thread.
 
@@ -179,7 +96,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = connect(path, write=True)
         try:
-            self._lock = _Lock(path)
+            self._lock = Lock(path)
         except StoreError:
             self._db.close()
             raise

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
+from mainbrainer_sandbox.file import connect
 from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
-from mainbrainer_sandbox.store import as_batch, as_contact, connect
+from mainbrainer_sandbox.store import as_batch, as_contact
 from mainbrainer_sandbox.switches import Switches
 
 if TYPE_CHECKING:

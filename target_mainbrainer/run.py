@@ -146,6 +146,7 @@ class Run:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is told."""
         if self._is_over:
             return
+        logger.info("The run is ending: nothing new is sent, and what is in flight may finish.")
         problems = []
         try:
             self.delivery.abort()

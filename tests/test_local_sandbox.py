@@ -109,6 +109,22 @@ def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
         local_sandbox.start(path)
 
 
+def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
+    """`make demo` while `make page` is open."""
+    path = str(tmp_path / "crm.db")
+    local_sandbox.start(path).close()
+    command = [sys.executable, "-m", "mainbrainer_sandbox", "page", "--path", path, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:  # noqa: S603
+        assert page.stdout is not None
+        shown = page.stdout.readline().split("shown at ")[1].split(";")[0]
+        with local_sandbox.start(path) as started:
+            post(started.url, started.token)
+            assert "person1@example.com" in requests.get(shown, timeout=20).text
+        assert "person1@example.com" in requests.get(shown, timeout=20).text
+        page.send_signal(signal.SIGINT)
+        assert page.wait(20) == 0
+
+
 def test_a_missing_extra_is_an_error_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

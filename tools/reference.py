@@ -1,7 +1,7 @@
-"""Writes the settings down for people, from the schema: `make format` writes, `make docs` checks.
+"""Writes down for people what the code declares: `make format` writes, `make docs` checks.
 
-They stand in `docs/settings.md`, in the plugin file that `meltano add --from-ref` reads, and in the
-demo's own `meltano.yml`.
+The settings stand in `docs/settings.md`, in the plugin file that `meltano add --from-ref` reads,
+and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.reporting.counts import COUNTS, DETAILS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
@@ -26,6 +27,7 @@ REPOSITORY = Path(__file__).parent.parent
 MELTANO_YML = REPOSITORY / "meltano.yml"
 PLUGIN_YML = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
 SETTINGS_MD = REPOSITORY / "docs" / "settings.md"
+REPORT_MD = REPOSITORY / "docs" / "report.md"
 
 FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
 """What everybody sets first."""
@@ -33,6 +35,8 @@ FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "l
 SDK_GROUP = "Every target of the Singer SDK has"
 
 _GENERATED = "<!-- From here on `make format` writes this page, from the settings' schema. -->"
+_COUNTS = "<!-- `make format` writes this table, from the counts' own words. -->"
+_END = "<!-- End of the table. -->"
 _WIDTH = 98
 _KINDS = {
     "string": "text",
@@ -110,7 +114,7 @@ def _members(
 ) -> Iterator[tuple[str, Mapping[str, t.Any]]]:
     for name, schema in properties.items():
         inner = schema.get("properties") or {}
-        if inner and "__else__" not in inner:  # stream maps are open, but for that
+        if inner and all("title" in member for member in inner.values()):
             yield from _members(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", schema
@@ -222,6 +226,16 @@ def settings_md(text: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def report_md(text: str) -> str:
+    """Return `docs/report.md` with the table of the counts as they are now."""
+    before, rest = text.split(f"{_COUNTS}\n", maxsplit=1)
+    _, after = rest.split(_END, maxsplit=1)
+    rows = ["| Count | What it is |", "|---|---|"]
+    rows += [f"| `{count.name}` | {count.meaning} |" for count in COUNTS]
+    rows += [f"| `{name}` | {meaning} |" for name, meaning in DETAILS.items()]
+    return f"{before}{_COUNTS}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
+
+
 def _table(members: Iterable[Setting]) -> str:
     rows = ["| Setting | Kind | Default | What it does, and when to set it |", "|---|---|---|---|"]
     for setting in members:
@@ -242,6 +256,7 @@ def main() -> int:
     documents = {
         MELTANO_YML: meltano_yml(MELTANO_YML.read_text(encoding="utf-8")),
         PLUGIN_YML: plugin_yml(),
+        REPORT_MD: report_md(REPORT_MD.read_text(encoding="utf-8")),
         SETTINGS_MD: settings_md(SETTINGS_MD.read_text(encoding="utf-8")),
     }
     stale = [

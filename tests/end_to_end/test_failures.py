@@ -60,7 +60,19 @@ TWO_EMAILS = schema({"id": {}, "email": {}, "e-mail": {}})
         pytest.param("503 Service", GOOD, {"faults": ["503"]}, {}, 1, id="server away"),
         pytest.param("429 Too Many", GOOD, {"faults": ["429=60"]}, {}, 1, id="daily limit"),
         pytest.param("text/html", GOOD, {"faults": ["html"]}, {}, 1, id="proxy"),
-        pytest.param("failed. The run", GOOD, {"faults": ["fail"]}, {}, 0, id="failed batch"),
+        pytest.param("OK: ", GOOD, {}, {}, 0, id="all is well"),
+        pytest.param("FAILED: ", GOOD, {"faults": ["503"]}, {}, 1, id="the last line"),
+        pytest.param(
+            "in the rejects file",
+            GOOD,
+            {"faults": ["fail"]},
+            {"rejects_path": "r.singer"},
+            0,
+            id="failed batch",
+        ),
+        pytest.param(
+            "STATE has gone on", GOOD, {"faults": ["fail"]}, {}, 1, id="failed batch, no file"
+        ),
         pytest.param(
             "had not confirmed",
             GOOD,
@@ -116,7 +128,7 @@ def expected(shown: str, ended: Ended, code: int) -> None:
     )
     assert pattern(line).search(ended.log), ended.log
     assert ended.code == code
-    assert ended.states == ([] if code else MOVED)
+    assert ended.states == ([] if code and "STATE has gone on" not in line else MOVED)
     assert told_before(line) == code
     assert "Traceback" not in ended.log
     assert "@example.com" not in ended.log

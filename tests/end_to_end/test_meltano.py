@@ -60,7 +60,8 @@ def flat(properties: dict[str, t.Any], prefix: str = "") -> dict[str, dict[str, 
     """Return settings by name, with the members of objects whose members are known."""
     found: dict[str, dict[str, t.Any]] = {}
     for name, wanted in properties.items():
-        if (members := wanted.get("properties")) and "__else__" not in members:
+        members = wanted.get("properties") or {}
+        if members and all("title" in member for member in members.values()):
             found |= flat(members, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = wanted
@@ -256,3 +257,34 @@ def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Pro
     assert ran.code != 0
     assert project.report("people")["accepted"] == 2
     assert project.state("tap-failing") == {"bookmarks": {"people": {"read": 1}}}
+
+
+LONG_TAP = f"""#!{sys.executable}
+import sys
+if "--discover" in sys.argv:
+    print('{{"streams": []}}')
+    sys.exit()
+print('''{schema()}''')
+line = '''{person(1)}'''
+for number in range(2, 40_000):
+    print(line.replace('1', str(number)))
+"""
+"""Writes about 5 MB, which is 80 times what a pipe holds."""
+
+
+def test_the_reason_for_a_failure_in_mid_stream_is_not_buried(
+    project: Project, crm: RunningSandbox
+) -> None:
+    """The tap could write to the end, so that it has nothing to say about a broken pipe."""
+    tap = project.root / "tap.py"
+    tap.write_text(LONG_TAP)
+    tap.chmod(0o755)
+    project.add_tap("tap-long", executable=str(tap))
+    dead = at(crm, TARGET_MAINBRAINER_ACCESS_TOKEN="dead")
+    ran = project.run("tap-long", LOADER, prod=True, **dead)
+    assert ran.code != 0
+    assert "BrokenPipe" not in ran.log
+    assert len(ran.log.splitlines()) <= 40, ran.log
+    ours = ran.lines(f"] {LOADER} ")
+    assert "MainBrainer refused the access token" in "\n".join(ours[-3:]), ran.log
+    assert "FAILED: " in ours[-1], ran.log

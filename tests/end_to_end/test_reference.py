@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from target_mainbrainer.contacts.rejection import RejectionCode
+from target_mainbrainer.delivery.outcomes import BATCH_FAILED
 from target_mainbrainer.reporting.counts import StreamReport
 from tests.pages import page
 
@@ -17,4 +18,4 @@ def test_everything_counted_is_explained() -> None:
 
 
 def test_every_reason_for_a_rejection_is_explained() -> None:
-    assert {code.value for code in RejectionCode} - LISTED == set()
+    assert {BATCH_FAILED, *(code.value for code in RejectionCode)} - LISTED == set()

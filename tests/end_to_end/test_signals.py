@@ -6,13 +6,16 @@ the rejects file, and the process ends in time.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import json
 import random
 import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import typing as t
@@ -54,18 +57,38 @@ class Process:
     rejects: Path
     log: Path
     states: list[int] = field(default_factory=list)
+    is_cut_off: bool = False
 
-    def feed(self, lines: Iterable[str]) -> None:
+    def feed(self, lines: Iterable[str]) -> threading.Thread:
         """Write lines to its standard input, from a thread, until it stops reading."""
 
         def write() -> None:
             stdin = t.cast("t.IO[str]", self.popen.stdin)
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 for line in lines:
                     stdin.write(f"{line}\n")
                 stdin.flush()
+            except (OSError, ValueError):
+                self.is_cut_off = True
 
-        threading.Thread(target=write, daemon=True).start()
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        return writer
+
+    def wait_for_log(self, words: str) -> None:
+        """Wait until the log says something."""
+        wait_until(lambda: words in self.log.read_text(), f"no '{words}' in the log")
+
+    def wait_until_ready(self) -> None:
+        """Wait until a stream is announced, which is after the signal handlers stand."""
+        self.wait_for_log("told apart by")
+
+    def close_input(self) -> None:
+        t.cast("t.IO[str]", self.popen.stdin).close()
+
+    @property
+    def last_line(self) -> str:
+        return self.log.read_text().splitlines()[-1]
 
     def next_state(self) -> dict[str, t.Any]:
         stdout = t.cast("t.IO[str]", self.popen.stdout)
@@ -91,6 +114,13 @@ class Process:
         return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
 
 
+def wait_until(is_so: Callable[[], bool], problem: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.02)
+
+
 Start: t.TypeAlias = "Callable[..., Process]"
 
 
@@ -99,7 +129,7 @@ def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
     """Start the target as a process of its own."""
     running: list[Process] = []
 
-    def begin(*, grace: float = 30.0, **settings: t.Any) -> Process:
+    def begin(*, grace: float = 30.0, closed_stdout: bool = False, **settings: t.Any) -> Process:
         number = len(running)
         rejects = tmp_path / f"rejects{number}.singer"
         config = tmp_path / f"config{number}.json"
@@ -112,9 +142,10 @@ def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
         }
         config.write_text(json.dumps(reach | settings))
         log = tmp_path / f"log{number}.txt"
+        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
         with log.open("w") as stderr:
             popen = subprocess.Popen(  # noqa: S603 - ours
-                [sys.executable, "-c", PATCHED, str(grace), "--config", str(config)],
+                [*shell, sys.executable, "-c", PATCHED, str(grace), "--config", str(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -157,11 +188,8 @@ def is_behind(bookmark: int, crm: RunningSandbox, process: Process) -> bool:
     )
 
 
-def wait_for_requests(crm: RunningSandbox) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not crm.requests():
-        assert time.monotonic() < deadline, "no request came"
-        time.sleep(0.05)
+def wait_for_requests(crm: RunningSandbox, count: int = 1) -> None:
+    wait_until(lambda: len(crm.requests()) >= count, f"not {count} requests came")
 
 
 TROUBLE = ["latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03"]
@@ -183,8 +211,7 @@ def test_state_is_never_ahead_whenever_the_process_ends(
         if under_way:
             process.next_state()
         else:
-            wait_for_requests(crm)
-        time.sleep(dice.random() / 2)
+            wait_for_requests(crm, dice.randrange(1, 40))
         process.popen.send_signal(getattr(signal, f"SIG{how}"))
         states = process.end()
         assert states == sorted(states)
@@ -219,7 +246,7 @@ def test_what_a_killed_run_left_is_taken_up_by_the_next(
     ]
     process.feed([*lines, state(bookmark=bookmark + 100)])
     assert process.next_state() == {"bookmark": bookmark + 100}
-    t.cast("t.IO[str]", process.popen.stdin).close()
+    process.close_input()
     process.end()
     assert process.popen.returncode == 0
     messages = [json.loads(line) for line in rejects.read_text().splitlines()]
@@ -246,7 +273,7 @@ def test_a_signal_is_heard_wherever_the_run_waits(
 ) -> None:
     faults = {
         "sending": ["latency=0.5"],
-        "finishing": ["latency=1"],
+        "finishing": ["latency=5"],
         "confirming": ["stuck:batch"],
         "retrying": ["503"],
         "silent": [],
@@ -254,33 +281,42 @@ def test_a_signal_is_heard_wherever_the_run_waits(
     crm.set_faults(*faults)
     mode = "require" if where == "confirming" else "none"
     process = start(max_concurrent_requests=2, confirm_batches=mode)
-    lines = [schema(), *(person(n) for n in range(1, 2001)), state(bookmark=2000)]
-    process.feed(endless() if where == "sending" else lines)
-    wait_for_requests(crm)
+    lines = [schema(), *(person(n) for n in range(1, 201)), state(bookmark=200)]
+    writer = process.feed(endless() if where == "sending" else lines)
     if where in {"finishing", "confirming"}:
-        stdin = t.cast("t.IO[str]", process.popen.stdin)
-        time.sleep(1)
-        stdin.close()
-        time.sleep(0.5)
+        writer.join(PATIENCE)
+        process.close_input()
+        process.wait_for_log("completed processing 202 lines of input")
+    if where == "confirming":
+        wait_until(
+            lambda: any(request.path.endswith("/Status") for request in crm.requests()),
+            "no status was asked for",
+        )
+    elif where == "silent":
+        wait_until(lambda: len(crm.contacts()) == 200, "not all contacts came")
+    else:
+        wait_for_requests(crm, 2 if where == "retrying" else 1)
     process.popen.send_signal(signal.SIGTERM)
     process.end()
     assert process.popen.returncode == 1
     log = process.log.read_text()
     assert "Ended by SIGTERM" in log
     assert "undelivered" in log, "the summary comes all the same"
+    assert "FAILED: " in process.last_line
     assert "Traceback" not in log
 
 
-def test_a_signal_and_a_closed_input_are_still_a_signal(start: Start, crm: RunningSandbox) -> None:
+def test_a_signal_and_a_closed_input_are_still_a_signal(start: Start) -> None:
     """Meltano closes the input of a loader that it stops."""
     process = start()
-    process.feed([schema(), *(person(n) for n in range(50))])
-    time.sleep(0.1)
+    writer = process.feed([schema(), *(person(n) for n in range(50))])
+    process.wait_until_ready()
+    writer.join(PATIENCE)
     process.popen.send_signal(signal.SIGTERM)
-    t.cast("t.IO[str]", process.popen.stdin).close()
+    process.close_input()
     assert process.end() == []
-    assert process.popen.returncode in {1, -signal.SIGTERM}, "before or after it has set up"
-    assert len(crm.contacts()) <= 50
+    assert process.popen.returncode == 1
+    assert "Ended by SIGTERM" in process.log.read_text()
 
 
 def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, crm: RunningSandbox) -> None:
@@ -289,7 +325,6 @@ def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, crm: Runnin
     process = start(grace=1.0)
     process.feed(endless())
     process.next_state()
-    time.sleep(0.5)
     process.popen.send_signal(signal.SIGTERM)
     states = process.end()
     assert process.popen.returncode == 1
@@ -298,16 +333,78 @@ def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, crm: Runnin
 
 
 def test_a_second_signal_ends_at_once(start: Start, crm: RunningSandbox) -> None:
-    crm.set_faults("hang@3-99")
+    crm.set_faults("hang@3-99")  # by the time the first STATE comes, many wait for an answer
     process = start(grace=10_000.0)
     process.feed(endless())
     process.next_state()
     process.popen.send_signal(signal.SIGTERM)
-    time.sleep(1)
+    process.wait_for_log("what is in flight may finish")
     assert process.popen.poll() is None, "it waits for what is in flight"
     process.popen.send_signal(signal.SIGTERM)
     process.end()
     assert process.popen.returncode == 1
+    assert "FAILED" not in process.log.read_text(), "it has not even said good-bye"
+
+
+def test_a_reader_of_state_that_has_stopped_reading_does_not_hold_up_the_end(
+    start: Start,
+) -> None:
+    """Standard output is full when the signal comes; what is in it are whole lines."""
+    process = start()
+    stdout = t.cast("t.IO[str]", process.popen.stdout)
+    padding = "x" * 1_980  # two lines fill a page of the pipe
+
+    def lines() -> Iterator[str]:
+        yield schema()
+        for n in range(1, 1_000_000):
+            yield person(n)
+            yield state(bookmark=n, padding=padding)
+
+    process.feed(lines())
+    wait_until(lambda: unread_bytes(stdout) > 60_000, "standard output was never full")
+    process.popen.send_signal(signal.SIGTERM)
+    process.popen.wait(PATIENCE)
+    assert process.popen.returncode == 1
+    assert "Ended by SIGTERM" in process.log.read_text()
+    assert all(line.endswith("}\n") for line in stdout)
+
+
+def unread_bytes(pipe: t.IO[str]) -> int:
+    """Return how much waits in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+def test_a_closed_standard_output_ends_the_run_in_one_sentence(
+    start: Start, crm: RunningSandbox
+) -> None:
+    process = start(closed_stdout=True)
+    writer = process.feed([schema(), person(1), state(bookmark=1)])
+    writer.join(PATIENCE)
+    process.close_input()
+    process.popen.wait(PATIENCE)
+    assert process.popen.returncode == 1
+    log = process.log.read_text()
+    assert "STATE cannot be written to standard output (it is closed)" in log
+    assert "Traceback" not in log
+    assert len(crm.contacts()) == 1
+
+
+@pytest.mark.parametrize("failure", ["settings", "refused"])
+def test_a_run_that_fails_lets_the_tap_write_to_its_end(start: Start, failure: str) -> None:
+    """Far more than a pipe holds; the reason is the last thing in the log."""
+    wrong = {"list_id": "no uuid"} if failure == "settings" else {"access_token": "wrong"}
+    process = start(**wrong)
+    writer = process.feed([schema(), *(person(n) for n in range(50_000))])
+    writer.join(PATIENCE)
+    process.close_input()
+    process.end()
+    assert process.popen.returncode == 1
+    assert not process.is_cut_off
+    *_, reason, last = process.log.read_text().splitlines()
+    assert ("'list_id' is not a UUID" if failure == "settings" else "401") in reason
+    assert "FAILED: " in last
 
 
 def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: Start) -> None:
@@ -335,6 +432,6 @@ def test_a_dead_network_ends_the_run_with_state_where_it_should_be(
     assert process.popen.returncode == 1
     log = process.log.read_text()
     assert "was given up after" in log
-    assert log.count(" ERROR ") <= 1
+    assert log.count(" ERROR ") == 2, "the cause, and the last line"
     with RunningSandbox(crm.path) as again:
         assert is_behind(states[-1] if states else 0, again, process)

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.command import main
-from mainbrainer_sandbox.store import FORMAT
+from mainbrainer_sandbox.file import FORMAT
 from mainbrainer_sandbox.switches import DECLARED
 
 if TYPE_CHECKING:

@@ -298,7 +298,7 @@ def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
     found = plot(buckets, 100)
     assert found is not None
     assert 100 <= len(found["bars"]) <= 122
-    assert found["caption"] == "Each bar is the busiest 10 seconds of 90, in UTC."
+    assert found["caption"] == "Each bar is the busiest 10 of 90 seconds, in UTC."
     tallest = max(found["bars"], key=lambda bar: bar["height"])
     assert tallest["kind"] == "ok"
     assert found["limit"]["y"] < tallest["y"]

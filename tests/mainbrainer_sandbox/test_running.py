@@ -15,7 +15,7 @@ import requests
 
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.faults import FaultError
-from mainbrainer_sandbox.store import StoreError
+from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.switches import SwitchError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import tracemalloc
 import typing as t
 from collections import defaultdict
 
@@ -96,11 +96,23 @@ def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None
         assert count == sum(len(ids) for ids in groups[kind].values() if len(ids) > 1)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "MOST_IDENTIFIERS", 1000)
+def test_many_contacts_are_found_in_little_memory() -> None:
+    """A million contacts with both identifiers need 64 MB on the disk."""
+    tracemalloc.start()
     found = Duplicates()
-    for number in range(5000):
-        found.add(Contact(email=f"p{number}@example.com"), "people", number)
-    kept = sum(sys.getsizeof(part) for part in found._emails)
-    assert kept < 1000 * 32 * 2
-    assert not found.found.is_complete
+    for number in range(30_000):
+        person = number if number % 1000 else 0
+        found.add(Contact(email=f"p{person}@example.com", mobile=Mobile(47, number)), "p", number)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * 1024 * 1024
+    assert (found.found.email, found.found.mobile) == (30, 0)
+
+
+def test_only_so_many_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MOST_IDENTIFIERS", 10)
+    found = Duplicates()
+    for number in range(11):
+        found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
+    assert (found.found.email, found.found.is_complete) == (5, False)
+    assert "Only the first 10 mobile numbers" in list(found.describe())[-1]
