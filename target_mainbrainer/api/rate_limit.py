@@ -298,7 +298,8 @@ class RateLimiter:
             recent = [taken for taken in self._taken if taken[0] > now - OCCUPIED_SECONDS]
             urgent = [at for at, is_urgent in recent if is_urgent]
             needed = float(len(urgent))
-            if urgent and any(permit.is_urgent for permit in self._in_flight):
+            is_sending = any(permit.is_urgent for permit in self._in_flight)
+            if urgent and (is_sending or now - urgent[-1] < _SHORTEST_LOOK_SECONDS):
                 needed *= OCCUPIED_SECONDS / max(now - urgent[0], _SHORTEST_LOOK_SECONDS)
             return needed + len(recent) - len(urgent) < plan.burst
 

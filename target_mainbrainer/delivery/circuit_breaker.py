@@ -7,7 +7,8 @@ file, so:
 - A contact that was refused alone is held until a request passes that was *sent* after the
   refusal was heard. Only that shows that the refusal was not the request's fault; an answer heard
   later may have been under way while the fault began.
-- Until a request has passed, one batch at a time is sent.
+- Once a request was refused and none has passed yet, one batch at a time is sent. Until then
+  nothing is held back: where answers take 10 s, waiting for the first would cost as much.
 - After eight refusals in a row the circuit opens: nothing is sent but a trial.
 
 The trial sends what tells most. First a contact that passed before, once more exactly as it was:
@@ -103,7 +104,7 @@ class CircuitBreaker:
                 if self._is_closed:
                     raise InterruptedRunError(_ENDED)
                 if not self.is_open:
-                    if self._newest_pass < 0:
+                    if self._is_unproven:
                         self._only = batch
                     return self._moment
                 self._is_in_trial = True
@@ -153,7 +154,12 @@ class CircuitBreaker:
         # While a trial sends a contact, its own batch must not send it too.
         if self._is_in_trial:
             return False
-        return self.is_open or self._newest_pass >= 0 or self._only in {None, batch}
+        return self.is_open or not self._is_unproven or self._only in {None, batch}
+
+    @property
+    def _is_unproven(self) -> bool:
+        """Whether a request was refused and none has passed yet."""
+        return self._newest_pass < 0 < self._moment
 
     # The end of the run
 

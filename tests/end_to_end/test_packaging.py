@@ -122,4 +122,4 @@ def test_the_metadata_reads_well() -> None:
         for point in metadata.entry_points(group="console_scripts")
         if (point.dist and point.dist.name == "target-mainbrainer")
     }
-    assert commands == {"target-mainbrainer", "mainbrainer-sandbox"}
+    assert commands == {"target-mainbrainer", "mainbrainer-ledger", "mainbrainer-sandbox"}
