@@ -183,7 +183,7 @@ def test_a_limit_that_others_have_used_up_is_waited_for(
 def test_tokens_that_end_all_the_time_are_renewed(
     run_target: RunTarget, settings: dict[str, t.Any], start_crm: Callable[..., RunningSandbox]
 ) -> None:
-    crm = start_crm(plan="unlimited", token_lifetime_seconds=0.3, faults=["latency=0.05"])
+    crm = start_crm(plan="unlimited", token_lifetime_seconds=0.8, faults=["latency=0.25"])
     del settings["access_token"]
     who = crm.credentials
     ended = run_target(
