@@ -12,11 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from target_mainbrainer.api.invalid import properties_sent
+from target_mainbrainer.api.lenient_json import decode, leaves
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.privacy.redaction import redact
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.api.responses import Accepted
     from target_mainbrainer.delivery.batch import Batch
@@ -27,7 +28,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import StateInterval
+    from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
 
 UNKNOWN_CONTACT_ID = Rejection(
     "unknown_contact_id",
@@ -164,11 +165,11 @@ class Outcomes:
             with self._lock:
                 report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
             return
-        said = redact(reason)
+        records = self._spool.take(accepted.spooled)
+        said = redact(reason, _values_in(records)) if reason else ""
         words = f" MainBrainer said: {said}" if said else ""
         rejection = Rejection(BATCH_FAILED, f"Its batch failed after it was accepted.{words}")
         answer = {"batch_id": accepted.batch_id, "message": reason}
-        records = self._spool.take(accepted.spooled)
         self._rejects.add(accepted.stream, records, rejection, answer=answer)
 
     def findings(self) -> Iterator[str]:
@@ -179,6 +180,14 @@ class Outcomes:
                     f"MainBrainer named {count:,} contacts of stream '{stream}' as invalid in "
                     "batches that it accepted, in a way that matches no contact that was sent."
                 )
+
+
+def _values_in(records: Iterable[SourceRecord]) -> Iterator[str]:
+    """Yield every value of these records, any of which a reason may repeat."""
+    for record in records:
+        for _, _, value in leaves(decode(record.line).get("record")):
+            if value is not None and not isinstance(value, bool):
+                yield str(value)
 
 
 def _properties(send: Send, response: Accepted) -> set[str]:

@@ -40,7 +40,7 @@ class BatchQueue:
 
     Args:
         max_in_flight: Returns how many batches may be in flight now. It is asked again whenever
-            a batch comes or is done; call `recheck` if it may have grown at another time.
+            a batch comes or is done, and may have changed.
     """
 
     def __init__(self, max_in_flight: Callable[[], int]) -> None:
@@ -139,13 +139,7 @@ class BatchQueue:
             self._in_hand -= 1
             self._leave(batch)
 
-    def recheck(self) -> None:
-        """Wake whoever may go on because more may be in flight now."""
-        with self._has_place:
-            self._wake_workers()
-            self._has_place.notify_all()
-
-    # Whoever asks whether the request is at fault
+    # The circuit breaker
 
     def ready(self, destination: Destination) -> list[Batch]:
         """Return the queued batches for a destination that could be sent now."""

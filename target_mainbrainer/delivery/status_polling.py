@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import re
 import threading
 import typing as t
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from typing_extensions import override
 
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
-from target_mainbrainer.privacy.redaction import MARK
+from target_mainbrainer.privacy.redaction import redact_id
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +24,9 @@ FIRST_LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
 BUDGET_PAUSE_SECONDS = 0.25
 IDS_SHOWN = 5
+ID_CHARACTERS = 8
+"""Of a batch id: enough to find it by, in a line that a person reads."""
+
 MAX_ASKERS = 16
 """Questions under way at once."""
 
@@ -71,23 +73,13 @@ class BatchSummary:
         self.batches += 1
         self.contacts += accepted.contacts
         if len(self.ids) < IDS_SHOWN:
-            self.ids.append(_shown(accepted.batch_id or ""))
+            self.ids.append(redact_id(accepted.batch_id or "")[:ID_CHARACTERS])
 
     @override
     def __str__(self) -> str:
         more = ", ..." if self.batches > len(self.ids) else ""
         batches = "1 batch" if self.batches == 1 else f"{self.batches:,} batches"
         return f"{batches} of {self.contacts:,} contacts ({', '.join(self.ids)}{more})"
-
-
-def _shown(batch_id: str) -> str:
-    """Return the beginning of a batch id, if it looks like one: it is the server's word.
-
-    >>> _shown("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852"), _shown("90812501"), _shown("Kari")
-    ('ce2c2e48', '…', '…')
-    """
-    is_hex = re.fullmatch(r"[0-9a-f-]{6,40}", batch_id, re.IGNORECASE)
-    return batch_id[:8] if is_hex and re.search("[a-f]", batch_id, re.IGNORECASE) else MARK
 
 
 class StatusPoller:

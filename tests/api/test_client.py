@@ -273,3 +273,38 @@ def test_everything_asked_is_counted(serve: Serve, connect: Connect, heard: List
     metrics = [line for line in heard.lines if line.startswith("METRIC")]
     assert len(metrics) == 4
     assert all("http_request_count" in line for line in metrics)
+
+
+# --- Odd but harmless, and odd but not shown
+
+
+def test_an_empty_chunked_response_is_accepted(serve: Serve, connect: Connect) -> None:
+    empty = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    crm = serve(Reply(empty))
+    client = connect(crm)
+    assert [client.post_batch(BODY, size=1) for _ in range(2)] == [Accepted(), Accepted()]
+    assert crm.connections == 1
+
+
+def test_a_content_type_is_redacted(serve: Serve, connect: Connect) -> None:
+    kind = f"text/{PERSON.email}; charset={TOKEN}"
+    crm = serve(reply(202, b"Accepted", content_type=kind))
+    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert "and a body of type '…" in message
+
+
+def test_a_redirects_host_is_redacted(serve: Serve, connect: Connect) -> None:
+    crm = serve(server.redirect(302, f"https://{TOKEN}.example.com/"))
+    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    assert "a redirect to …" in message
+
+
+@pytest.mark.parametrize("token", ["abc4def", "twelveletter", "tokenofthirtycharactersandonly"])
+def test_a_token_that_looks_like_a_word_is_not_repeated(
+    token: str, serve: Serve, connect: Connect
+) -> None:
+    crm = serve(reply(403, {"message": f"Not with {token}, {token.upper()} or x{token}x"}))
+    client = connect(crm, access_token=token)
+    message = failure(errors.RequestRefusedError, lambda: client.post_batch(BODY, size=1))
+    assert token not in message.casefold()
+    assert "saying: Not with …, … or x…x. No contact is to blame." in message

@@ -6,6 +6,8 @@ import io
 import itertools
 import json
 import re
+import threading
+import time
 import typing as t
 from collections import Counter
 
@@ -181,7 +183,7 @@ def test_a_limit_that_others_have_used_up_is_waited_for(
 def test_tokens_that_end_all_the_time_are_renewed(
     run_target: RunTarget, settings: dict[str, t.Any], start_crm: Callable[..., RunningSandbox]
 ) -> None:
-    crm = start_crm(plan="unlimited", token_lifetime_seconds=0.3, faults=["latency=0.05"])
+    crm = start_crm(plan="unlimited", token_lifetime_seconds=0.8, faults=["latency=0.25"])
     del settings["access_token"]
     who = crm.credentials
     ended = run_target(
@@ -236,6 +238,32 @@ def test_lasting_trouble_ends_the_run_with_one_error_and_state_where_it_should_b
     assert last >= 100
     assert {f"p{n}@example.com" for n in range(1, last + 1)} <= emails(crm)
     assert ended.report["streams"]["people"]["rejected"] == 0
+
+
+def test_the_first_error_is_the_one_that_is_told(run_target: RunTarget) -> None:
+    """Of two requests in flight, the one answered later was sent first."""
+    is_refused = threading.Event()
+
+    def answer(request: broken_server.Request) -> broken_server.Reply:
+        if request.number == 1:
+            assert is_refused.wait(10)
+            time.sleep(0.3)  # the other answer has to arrive
+            return broken_server.reply(404)
+        if request.number == 2:
+            is_refused.set()
+            return broken_server.reply(403)
+        return broken_server.OK
+
+    with BrokenServer(answer) as server:
+        ended = run_target(
+            *people(1000),
+            api_url=server.url,
+            access_token="made-up",
+            max_concurrent_requests=2,
+        )
+    assert ended.code == 1
+    assert len(server.requests) == 3
+    assert "403" in ended.error
 
 
 @pytest.mark.parametrize("status", [307, 308, 302])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.delivery import queue
 from target_mainbrainer.delivery.batch import Batch, Destination
 from target_mainbrainer.delivery.queue import BatchQueue
-
-if t.TYPE_CHECKING:
-    import pytest
 
 
 def batch(*keys: t.Hashable) -> Batch:
@@ -73,3 +72,92 @@ def test_a_closed_line_hands_out_nothing_more() -> None:
     line.done(taken)
     waiting.join(5)
     assert not waiting.is_alive(), "what is not in hand is not waited for"
+
+
+def taken_by_threads(line: BatchQueue, count: int) -> list[Batch]:
+    """Let so many threads wait for a batch, and return the list they put what they take in."""
+    taken: list[Batch] = []
+
+    def take() -> None:
+        if (item := line.take()) is not None:
+            taken.append(item)
+
+    for _ in range(count):
+        threading.Thread(target=take, daemon=True).start()
+    return taken
+
+
+def soon(condition: t.Callable[[], bool]) -> bool:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_one_batch_that_becomes_free_is_taken_and_several_are_taken_at_once() -> None:
+    line = BatchQueue(lambda: 10)
+    first = batch("a", "b", "c")
+    line.put(first, wait_seconds=0)
+    assert line.take() is first
+    later = [batch("a"), batch("b"), batch("c")]
+    for item in later:
+        line.put(item, wait_seconds=0)
+    taken = taken_by_threads(line, 4)
+    line.done(first)
+    assert soon(lambda: len(taken) == 3)
+    assert set(taken) == set(later)
+    one = batch("d")
+    line.put(one, wait_seconds=0)
+    assert soon(lambda: taken[-1] is one)
+
+
+def test_no_more_are_in_flight_than_may_be_and_that_may_change() -> None:
+    allowed = 1
+    line = BatchQueue(lambda: allowed)
+    batches = [batch(number) for number in range(4)]
+    for item in batches:
+        line.put(item, wait_seconds=0)
+    taken = taken_by_threads(line, 4)
+    assert soon(lambda: len(taken) == 1)
+    allowed = 3
+    line.done(taken[0])
+    assert soon(lambda: len(taken) == 4)
+    allowed = 0
+    line.done(taken[1])
+    line.put(batch("late"), wait_seconds=0)
+    assert not line.wants_workers(0)
+    allowed = 4
+    assert line.wants_workers(3)
+
+
+@pytest.mark.parametrize("bound", ["MAX_CONTACTS", "MAX_BYTES"])
+def test_memory_is_bounded_whatever_the_number_of_batches(
+    monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(queue, bound, 10)
+    line = BatchQueue(lambda: 1000)
+    size = {"MAX_CONTACTS": 0, "MAX_BYTES": 6}[bound]
+
+    def large(key: int) -> Batch:
+        contacts = t.cast("t.Any", [None] * 6)
+        return Batch(contacts, {key}, Destination(None, None), t.cast("t.Any", None), size)
+
+    assert line.put(large(1), wait_seconds=0)
+    assert line.put(large(2), wait_seconds=0)
+    assert not line.put(large(3), wait_seconds=0)
+    first = line.take()
+    assert first is not None
+    line.done(first)
+    assert line.put(large(3), wait_seconds=0)
+
+
+def test_small_batches_leave_room_for_enough_contacts_to_choose_witnesses_from() -> None:
+    line = BatchQueue(lambda: 1)
+    count = 0
+    while line.put(
+        Batch([t.cast("t.Any", None)], {count}, Destination(None, None), t.cast("t.Any", None)),
+        wait_seconds=0,
+    ):
+        count += 1
+    assert count == queue.MIN_CONTACTS

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import typing as t
+from urllib.parse import quote
 
 import pytest
 
@@ -165,6 +166,81 @@ def test_credentials_are_not_told_either(run_target: RunTarget, settings: dict[s
         ended = run_target(*lines(), api_url=server.url, **SECRETS)
     assert ended.code == 1
     search(ended.log)
+
+
+FORGED = "\nERROR    target-mainbrainer:forged.py:1 FORGED\r\x0b\u2028\x1b[2J"
+
+
+class Hostile:
+    """Repeats what was sent, in every place that a response has, and tries to forge a line."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, list[dict[str, t.Any]]] = {}
+
+    def __call__(self, request: Request) -> Reply:
+        if request.path == "/token":
+            return broken_server.reply(200, {"access_token": SHORT_TOKEN, "expires_in": 7200})
+        if request.method == "GET":
+            return self._status(request)
+        sent = json.loads(request.body)["createUpdateContacts"]
+        words = self._words(sent)
+        if request.number % 5 == 4:
+            head = f"HTTP/1.1 503 {SHORT_TOKEN}\r\n {words[:40]}\r\nPlugh {SHORT_TOKEN}\r\n\r\n"
+            return Reply(head.encode(), then="close")
+        batch_id = (words, f"{SHORT_TOKEN}-1", f"c0ffee{request.number:02}")[request.number % 3]
+        self._sent[quote(batch_id, safe="")] = sent
+        emails = [contact.get("email") for contact in sent]
+        data = {
+            "BatchId": batch_id,
+            "InvalidProperties": [words, *emails, {"propertyName": "Plugh", "propertyId": words}],
+            "InvalidContactIds": [words, *emails, {"contactId": words}],
+        }
+        return broken_server.reply(202, {"status": "Success", "message": words, "data": data})
+
+    def _status(self, request: Request) -> Reply:
+        words = self._words(self._sent[request.path.split("/")[2]])
+        counts = {"count": 20, "contactIds": [words]}
+        status = {"status": words, "statusText": words, "processedObj": {"inserted": counts}}
+        reason = {"statusFailedReason": {"why": words}} if request.number % 2 else {}
+        return broken_server.reply(200, status | reason)
+
+    @staticmethod
+    def _words(sent: list[dict[str, t.Any]]) -> str:
+        values = [field["propertyvalue"] for field in sent[0]["propertyfields"]]
+        named = " ".join([SHORT_TOKEN, SECRETS["password"], str(sent[0].get("email")), *values])
+        return f"{named} {FORGED}"
+
+
+SHORT_TOKEN = "abad1dea"
+
+
+@pytest.mark.parametrize("rejects_path", [None, "rejects.jsonl"])
+def test_no_server_gets_its_words_into_the_log(
+    run_target: RunTarget, settings: dict[str, t.Any], tmp_path: Path, rejects_path: str | None
+) -> None:
+    """Not as an id, a name, a status or a header, and not as a line of its own."""
+    del settings["access_token"]
+    with BrokenServer(Hostile()) as server:
+        ended = run_target(
+            *lines(),
+            api_url=server.url,
+            **SECRETS,
+            batch_size_rows=20,
+            max_rejects=500,
+            max_rejects_percent=100,
+            rejects_path=str(tmp_path / rejects_path) if rejects_path else None,
+            retry_max_seconds=20,
+            confirm_batches="report",
+            confirm_timeout_seconds=5,
+        )
+    search(ended.log)
+    assert SHORT_TOKEN not in ended.log.casefold()
+    assert not [
+        line
+        for line in ended.log.splitlines()
+        if line.startswith("ERROR    target-m") and "forged.py" in line
+    ]
+    assert "\x1b" not in ended.log
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import html
+import json
+import typing as t
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.privacy.redaction import LONGEST, MARK, redact, values_of
+from target_mainbrainer.privacy.redaction import (
+    LONGEST,
+    MARK,
+    MOST_READ,
+    keep_secret,
+    redact,
+    redact_host,
+    redact_id,
+    set_secrets,
+    values_of,
+)
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @pytest.mark.parametrize(
@@ -85,3 +103,107 @@ def test_the_values_of_contacts_in_their_spellings() -> None:
     ]
     said = "OLA (0236, ola.nordmann) and 447700900123 or +44 7700 900123 clash"
     assert redact(said, values) == f"{MARK} ({MARK}, {MARK}) and {MARK} or {MARK} clash"
+
+
+# --- Secrets by their value
+
+
+@pytest.fixture
+def secrets() -> Iterator[None]:
+    set_secrets("pw 7&x/", None, "zoe@example.org", "")
+    keep_secret("abc4def")
+    keep_secret("tokenofthirtycharactersandonly")
+    yield
+    set_secrets()
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("token abc4def is unknown", id="7 characters"),
+        pytest.param("ABC4DEF", id="in capitals"),
+        pytest.param("xxabc4defxx", id="inside a word"),
+        pytest.param("tokenofthirtycharactersandonly", id="30 characters"),
+        pytest.param("pw 7&x/", id="a password"),
+        pytest.param("pw 7&amp;x/", id="as HTML"),
+        pytest.param("pw 7&amp;amp;x&#x2F;", id="as HTML, twice"),
+        pytest.param("pw%207%26x%2F", id="in a URL"),
+        pytest.param("pw+7%26x%2f", id="in a form"),
+        pytest.param("pw%25207%2526x%252F", id="in a URL, twice"),
+        pytest.param(r"pw 7\u0026x\/", id="as JSON"),
+        pytest.param(r"pw\\u00207\\u0026x\\/", id="as JSON, twice"),
+        pytest.param("pw%20" + r"7\u0026amp;x/", id="as everything"),
+        pytest.param("pw \n 7&x/", id="over two lines"),
+        pytest.param("a" * 1990 + " pw 7&x/ and more", id="behind much else"),
+    ],
+)
+def test_a_secret_is_found_however_it_is_escaped(said: str) -> None:
+    redacted = redact(said)
+    for part in ("abc4", "4def", "thirty", "pw", "7&", "x/"):
+        assert part not in redacted.casefold()
+    assert redact(redacted) == redacted
+
+
+def test_secrets_of_an_earlier_run_are_forgotten_and_old_tokens_in_time() -> None:
+    set_secrets("firstword")
+    assert redact("firstword") == MARK
+    set_secrets("password")
+    assert redact("firstword") == "firstword"
+    for number in range(100):
+        keep_secret(f"token-{number:03}x")
+    assert redact("password") == "password"
+    set_secrets()
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    ("batch_id", "shown"),
+    [
+        ("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852", "ce2c2e48-47e4-4aa0-b4e7-c9deebe29852"),
+        ("CE2C2E48", "CE2C2E48"),
+        ("90812501", MARK),
+        ("4790-8125-01", MARK),
+        ("deadbeef", MARK),
+        ("Kari", MARK),
+        ("ce2c2e48\nERROR forged", MARK),
+        ("ce2c2e48" * 6, MARK),
+        ("", MARK),
+        ("abc4def", MARK),
+        ("00abc4def00", MARK),
+    ],
+)
+def test_a_batch_id_is_shown_if_it_can_be_nothing_else(batch_id: str, shown: str) -> None:
+    assert redact_id(batch_id) == shown
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("login.example.com", "login.example.com"),
+        ("47908125.example.com", MARK),
+        ("an unreadable address", "an unreadable address"),
+    ],
+)
+def test_a_host_is_shown_without_what_could_be_a_persons(host: str, shown: str) -> None:
+    assert redact_host(host) == shown
+
+
+@pytest.mark.parametrize("escape", [html.escape, quote, json.dumps])
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_a_server_escapes_is_found(escape: Callable[[str], str], times: int) -> None:
+    value = said = 'AT&T <"Oslo"> 50%/år'
+    for _ in range(times):
+        said = escape(said)
+    redacted = redact(f"Not {said} again", [value])
+    assert not {"at&t", "oslo", "år"} & set(redacted.casefold().split())
+    assert "Oslo" not in redacted
+
+
+def test_half_a_value_at_the_end_of_what_is_read_is_not_shown() -> None:
+    value = "Plugh" * 60
+    for start in range(MOST_READ - 400, MOST_READ, 7):
+        said = "a@b.example " * 1000
+        assert "Plugh" not in redact(f"{said[:start]}{value} is no name", [value])
