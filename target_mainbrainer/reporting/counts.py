@@ -57,6 +57,14 @@ class StreamReport:
         "opt-ins that the source gives and that were not sent, because their address or number "
         "is in 'suppression_path'"
     )
+    new: int = _count("of the records sent, those whose source key was never in (with a ledger)")
+    changed: int = _count("of the records sent, those that differ from what was delivered")
+    opt_ins_given: int = _count("opt-ins sent as true that were not known to be true")
+    opt_ins_withdrawn: int = _count("opt-ins sent as false that were known to be true")
+    missing: int = _count(
+        "of the records read, those that were not: gone from a stream that was read in full, and "
+        "opted out ('missing_records')"
+    )
     inserted: int = _count("contacts that MainBrainer says it has inserted")
     updated: int = _count("contacts that MainBrainer says it has updated")
     skipped: int = _count("contacts that MainBrainer says it has skipped")
