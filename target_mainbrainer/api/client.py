@@ -10,6 +10,7 @@ import logging
 import time
 import typing as t
 import uuid
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from target_mainbrainer.api.http import Transport
 from target_mainbrainer.api.refusals import Refusal, TooLarge
 from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
+from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
 from target_mainbrainer.privacy.redaction import set_secrets
 
@@ -29,9 +31,10 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from target_mainbrainer.api.exchange import Response
     from target_mainbrainer.api.rate_limit import Event, RateLimiter
     from target_mainbrainer.api.requester import ClientStats
-    from target_mainbrainer.api.responses import Accepted, BatchStatus, Token
+    from target_mainbrainer.api.responses import BatchStatus, Token
     from target_mainbrainer.config.settings import Settings
 
 _CHECK_SECONDS = 30
@@ -179,9 +182,13 @@ class MainBrainerClient:
         return " ".join(found)
 
     def _post(self, endpoint: Endpoint, body: bytes) -> Accepted | Refusal:
-        return self._requester.request(
-            endpoint, body, partial(reading.read_accepted, endpoint, sent=body)
-        )
+        def read(response: Response) -> Accepted | Refusal:
+            result = reading.read_accepted(endpoint, response, sent=body)
+            if response.may_come_twice and isinstance(result, Accepted):
+                return replace(result, may_come_twice=True)
+            return result
+
+        return self._requester.request(endpoint, body, read)
 
     def _status_of(self, batch_id: str) -> Endpoint:
         return self._status._replace(url=self._status.url.replace("{id}", quote(batch_id, safe="")))

@@ -14,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from target_mainbrainer.ledger.database import NoLedgerError, open_database
-from target_mainbrainer.ledger.tables import metadata, quota, schema_version, streams
+from target_mainbrainer.ledger.tables import ledger, metadata, quota, schema_version, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,12 @@ ROWS_AT_ONCE = 5_000
 
 
 @contextlib.contextmanager
-def scratch_copy(uri: str) -> Iterator[str]:
+def scratch_copy(uri: str, *, keeps_account: bool) -> Iterator[str]:
     """Copy a ledger, and yield the path of the copy; an empty one if there is no ledger yet.
+
+    Args:
+        uri: `ledger_uri`.
+        keeps_account: Whether the copy is for the same account only.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -37,6 +41,9 @@ def scratch_copy(uri: str) -> Iterator[str]:
             if (original := _open_if_there(uri)) is not None:
                 with contextlib.closing(original):
                     _copy(original, copy)
+            if not keeps_account:
+                with copy.transaction() as connection:
+                    connection.execute(ledger.update().values(account=None, access_token=None))
         yield path
 
 

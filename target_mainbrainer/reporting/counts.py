@@ -60,8 +60,12 @@ class StreamReport:
     )
     new: int = _count("of the records sent, those whose source key was never in (with a ledger)")
     changed: int = _count("of the records sent, those that differ from what was delivered")
-    opt_ins_given: int = _count("opt-ins sent as true that were not known to be true")
-    opt_ins_withdrawn: int = _count("opt-ins sent as false that were known to be true")
+    opt_ins_given: int = _count(
+        "opt-ins sent as true that were not known to be true; without a ledger, all sent as true"
+    )
+    opt_ins_withdrawn: int = _count(
+        "opt-ins sent as false that were known to be true; without a ledger, all sent as false"
+    )
     missing: int = _count(
         "of the records read, those that were not: gone from a stream that was read in full, and "
         "opted out ('missing_records')"

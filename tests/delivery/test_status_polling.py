@@ -58,6 +58,8 @@ class Watch:
             state_tracker=self.state_tracker,
             rejects=t.cast("t.Any", None),
             spool=None,
+            ledgers={},
+            is_followed=True,
             is_confirmation_required=is_required,
         )
         self.poller = StatusPoller(

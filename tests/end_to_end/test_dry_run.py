@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import typing as t
 
 import pytest
@@ -55,6 +56,63 @@ def test_a_dry_run_and_the_run_after_it_say_the_same(run_target: RunTarget, tmp_
     assert real.code == 0, real.errors
     assert plan_of(dry) == plan_of(real)
     assert dry.report["cost"]["requests_with_contacts"] == real.report["requests"]
+
+
+def night(changed: int = 0, new: int = 0, **columns: t.Any) -> list[str]:
+    """Three hundred people; some have changed since the night before, and some are new."""
+    people = [
+        person(n, firstname="Changed" if n < changed else f"First{n}", **columns)
+        for n in range(300 + new)
+    ]
+    return [schema(), *people, state(bookmark=1)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "config"),
+    [
+        pytest.param(night(), {}, id="an unchanged night"),
+        pytest.param(night(changed=40, new=10), {}, id="some changed, some new"),
+        pytest.param(
+            night(), {"field_map": {"firstname": {"property_name": "name"}}}, id="a changed mapping"
+        ),
+        pytest.param(night(email_opt_in=True), {}, id="consent given"),
+        pytest.param(night(), {"unchanged_contacts": "send"}, id="a full resend"),
+        pytest.param(mixed(), {"max_rejects": 10}, id="a mixed night"),
+    ],
+)
+def test_with_a_ledger_a_dry_run_and_the_run_after_it_say_the_same(
+    run_target: RunTarget, tmp_path: Path, lines: list[str], config: dict[str, t.Any]
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = {"ledger_uri": str(path)}
+    assert run_target(*night(), **ledger).code == 0
+    before = path.read_bytes()
+    dry = run_target(*lines, dry_run=True, **ledger, **config)
+    assert path.read_bytes() == before
+    real = run_target(*lines, **ledger, **config)
+    assert (dry.code, real.code) == (0, 0), (dry.errors, real.errors)
+    assert plan_of(dry) == plan_of(real)
+
+
+def test_it_is_told_which_columns_change(run_target: RunTarget, tmp_path: Path) -> None:
+    ledger = {"ledger_uri": str(tmp_path / "ledger.db")}
+    assert run_target(*night(), **ledger).code == 0
+    dry = run_target(*night(changed=40), dry_run=True, **ledger)
+    assert dry.report["streams"]["people"]["changed_columns"] == {"firstname": 40}
+    assert "what changed is 'firstname' in 40." in dry.log
+
+
+def test_a_dry_run_may_go_beside_a_run(run_target: RunTarget, tmp_path: Path) -> None:
+    """The ledger's stream is taken by another run, which a dry run does not disturb."""
+    path = tmp_path / "ledger.db"
+    assert run_target(*night(), ledger_uri=str(path)).code == 0
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "UPDATE mainbrainer_streams SET run = 7, machine = 'elsewhere', process = '1', "
+            "lease_until = 9e9"
+        )
+    assert run_target(*night(), ledger_uri=str(path)).code == 1
+    assert run_target(*night(), ledger_uri=str(path), dry_run=True).code == 0
 
 
 def test_a_dry_run_sends_and_writes_nothing(
