@@ -6,7 +6,7 @@ import json
 import os
 import typing as t
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tests.messages import PEOPLE
@@ -134,6 +134,7 @@ def test_no_input_is_a_fault_of_the_target(
 ) -> None:
     start = [] if lines[:1] == [""] else [json.dumps({"type": "STATE", "value": {}})]
     ended = run_target(*start, *lines, **config)
+    event("; ".join(error[:30] for error in ended.errors) or "delivered")
     assert ended.code in {0, 1}
     assert bool(ended.code) == bool(ended.errors)
     assert "Unexpected" not in " ".join(ended.errors), ended.errors
