@@ -27,7 +27,7 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
             `faults`, a list of faults as `faults.HELP` describes them, and their `seed`;
             `token`, the bearer token to take instead of a random one;
             `keep_bodies=True`, to find in `requests()` what was sent;
-            `host` and `port`;
+            `port`, to take one of your choice;
             `clock` and `now`, the monotonic and the wall clock, for tests.
 
     Returns:

@@ -75,12 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     path, address, form = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     path.add_argument("--path", type=Path, required=True, help="sandbox file")
     address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
-    address.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    address.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="allow a host that other machines can reach; they can then read everything in it",
-    )
     form.add_argument(
         "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
     )
@@ -139,21 +133,13 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def _listening(options: argparse.Namespace) -> Iterator[None]:
-    """Say what is wrong with an address."""
-    from mainbrainer_sandbox.serving import is_loopback  # noqa: PLC0415
-
-    if not is_loopback(options.host) and not options.allow_remote:
-        message = (
-            f"'{options.host}' can be reached from other machines, and they could read every "
-            "contact in it. Use 127.0.0.1, or say --allow-remote."
-        )
-        raise CommandError(message)
+    """Say what to do about a port that cannot be used."""
     try:
         yield
     except OSError as error:
         message = (
-            f"It cannot listen on {options.host}, port {options.port}: {error.strerror or error}. "
-            "If it runs there already, use that one; or take another --port."
+            f"It cannot listen on port {options.port}: {os.strerror(error.errno or 0)}. If it runs "
+            "there already, use that one; or take another --port."
         )
         raise CommandError(message) from error
 
@@ -169,7 +155,6 @@ def _serve(options: argparse.Namespace) -> int:
     with _listening(options):
         sandbox = start(
             options.path,
-            host=options.host,
             port=options.port,
             token=options.token or os.environ.get(TOKEN_VARIABLE),
             faults=options.fault,
@@ -196,15 +181,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _page(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox.pages import pages_app  # noqa: PLC0415
-    from mainbrainer_sandbox.serving import listen, own_hosts, server  # noqa: PLC0415
+    from mainbrainer_sandbox.serving import listen, server  # noqa: PLC0415
     from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     with View(options.path), _listening(options):
-        listening, url = listen(options.host, options.port)
+        listening, url = listen(options.port)
     _say(f"The sandbox file {options.path} is shown at {url}/; stop it with Ctrl-C.")
-    app = pages_app(options.path, own_hosts(options.host))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(server(app).serve(sockets=[listening]))
+        asyncio.run(server(pages_app(options.path)).serve(sockets=[listening]))
     return 0
 
 

@@ -101,12 +101,6 @@ class Engine:
         is_valid = token == self._run_token or self.now() < self._tokens.get(token, 0)
         return token if is_valid and scheme.lower() == "bearer" else None
 
-    def expire_tokens(self, *, run_token: bool = False) -> None:
-        """Make all tokens given out useless, and on request the run's own."""
-        self._tokens.clear()
-        if run_token:
-            self._run_token = secrets.token_urlsafe(24)
-
     async def pause(self, seconds: float | None) -> None:
         """Wait, but not beyond the end of the sandbox; None is until then."""
         with contextlib.suppress(TimeoutError):

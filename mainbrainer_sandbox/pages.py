@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _FOLDER = Path(__file__).parent / "page"
+_HOSTS = ("127.0.0.1", "localhost")
 _ROWS = 50
 _SUMMARY = 110
 _MAX_DIGITS = 9
@@ -44,13 +45,12 @@ _HEADERS = {
 }
 
 
-def pages_app(path: Path, hosts: list[str]) -> Starlette:
+def pages_app(path: Path) -> Starlette:
     """Return the pages as an application; none of them changes anything.
 
-    Args:
-        path: The sandbox file; a sandbox may be using it, or none.
-        hosts: The host names that it answers to; "*" is all. A page of another site
-            could otherwise give its own name to this address and read the contacts.
+    Whether a sandbox is using the file or none makes no difference. It answers only to
+    names of this machine: a page of another site could otherwise give its own name to
+    this address and read the contacts.
     """
     pages = Pages(path)
     return Starlette(
@@ -67,7 +67,7 @@ def pages_app(path: Path, hosts: list[str]) -> Starlette:
             Route("/favicon.ico", functools.partial(_file, "icon.svg", "image/svg+xml")),
         ],
         exception_handlers={404: lambda *_: pages.problem("There is no such page.")},
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)],
     )
 
 

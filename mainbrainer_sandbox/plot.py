@@ -42,7 +42,8 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
     step = -(-spans // _BARS)
     count = max(-(-spans // step), 12)
     highest = max(bucket.total for bucket in buckets)
-    top = _round_up(max(highest, burst or 0) * 1.1)
+    # With room above, and a whole number for each grid line.
+    top = -(-max(highest, burst or 0) * 11 // (10 * _GRID_LINES)) * _GRID_LINES
     width = (RIGHT - LEFT) / count
     bars: dict[int, Bucket] = {}
     for bucket in buckets:
@@ -83,20 +84,6 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
             f"At most {highest:,} requests in 10 seconds; the limit is {burst or 'none'}."
         ),
     }
-
-
-def _round_up(value: float) -> int:
-    """Return the next number that four grid lines divide well.
-
-    >>> [_round_up(value) for value in (0.4, 7, 110, 2300)]
-    [4, 8, 120, 2400]
-    """
-    size = 4
-    while True:
-        for factor in (1, 2, 3, 5, 6):
-            if value <= size * factor:
-                return size * factor
-        size *= 10
 
 
 def clock(seconds: float) -> str:

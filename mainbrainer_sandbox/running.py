@@ -17,7 +17,7 @@ from mainbrainer_sandbox.api import Api
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
 from mainbrainer_sandbox.pages import pages_app
-from mainbrainer_sandbox.serving import Connections, listen, own_hosts, server
+from mainbrainer_sandbox.serving import Connections, listen, server
 from mainbrainer_sandbox.store import Request
 from mainbrainer_sandbox.switches import Switches
 from mainbrainer_sandbox.views import View
@@ -51,7 +51,6 @@ class RunningSandbox:
         *,
         faults: Iterable[str] = (),
         seed: int = 0,
-        host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
         keep_bodies: bool = False,
@@ -64,8 +63,7 @@ class RunningSandbox:
         self.credentials = Credentials()
         # Before the thread, so that a mistake in them is the caller's error.
         initial = Switches().changed(**switches), Faults(faults, seed)
-        self._hosts = own_hosts(host)
-        self._socket, self.url = listen(host, port)
+        self._socket, self.url = listen(port)
         self._make_engine = functools.partial(
             Engine,
             self.path,
@@ -112,7 +110,7 @@ class RunningSandbox:
         self._loop = asyncio.get_running_loop()
         connections = Connections()
         self._engine = engine = self._make_engine()
-        api, pages = Api(engine, connections.reset), pages_app(self.path, self._hosts)
+        api, pages = Api(engine, connections.reset), pages_app(self.path)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             path = scope["path"]
@@ -174,10 +172,6 @@ class RunningSandbox:
     def delete_contact(self, contact_id: int) -> None:
         """Delete a contact, as a person can in MainBrainer."""
         self._call(lambda: self._engine.store.delete(contact_id))
-
-    def expire_tokens(self, *, run_token: bool = False) -> None:
-        """Make all tokens given out useless, and on request `token` too."""
-        self._call(lambda: self._engine.expire_tokens(run_token=run_token))
 
     def settle(self, timeout: float = _SETTLE_SECONDS) -> None:
         """Wait until everything accepted is processed, except what is stuck."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -17,35 +16,18 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Scope
 
+HOST = "127.0.0.1"
 # Longer than clients keep an idle connection, so that none is closed under a request.
 _KEEP_ALIVE_SECONDS = 120
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine and reachable from nowhere else.
+def listen(port: int) -> tuple[socket.socket, str]:
+    """Return a listening socket and its address as a URL; port 0 takes a free one.
 
-    Names are not looked up: any but `localhost` may be anywhere.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.com")
-    (True, True, False)
+    No other machine can reach it.
     """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def own_hosts(host: str) -> list[str]:
-    """Return the host names that the pages answer to."""
-    return ["127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
-
-
-def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """Return a listening socket and its address as a URL; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=1024)
-    bound = listening.getsockname()[1]
-    return listening, f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    listening = socket.create_server((HOST, port), backlog=1024)
+    return listening, f"http://{HOST}:{listening.getsockname()[1]}"
 
 
 def server(app: ASGIApp, protocol: type[asyncio.Protocol] = H11Protocol) -> uvicorn.Server:

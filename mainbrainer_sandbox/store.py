@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 import uuid
 from collections import Counter
@@ -198,7 +199,8 @@ class Store:
 
     def rehearse(self, contacts: list[Sent], switches: Switches) -> rules.Applied:
         """Return what processing contacts now would do, without doing it."""
-        return rules.apply(contacts, self._known(contacts), switches, lambda: 0)
+        new_ids = itertools.count(-1, -1).__next__
+        return rules.apply(contacts, self._known(contacts), switches, new_ids)
 
     def process(
         self, number: int, contacts: list[Sent], switches: Switches, now: float, *, skip_first: int

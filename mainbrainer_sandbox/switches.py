@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNKNOWN = "What the real API does is unknown."
 
@@ -154,8 +157,7 @@ class Switches:
         return dataclasses.replace(self, **converted)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(typing.NamedTuple):
     """What is known of one switch without its value.
 
     Attributes:
@@ -171,23 +173,16 @@ class Declared:
     kind: type
 
 
-def _declared() -> dict[str, Declared]:
+def _declared() -> Iterator[Declared]:
     hints = typing.get_type_hints(Switches)
-    found = {}
     for field in dataclasses.fields(Switches):
-        choices = typing.get_args(hints[field.name])
-        found[field.name] = Declared(
-            name=field.name,
-            default=field.default,
-            help=field.metadata["help"],
-            group=field.metadata["group"],
-            choices=choices,
-            kind=type(choices[0]) if choices else hints[field.name],
-        )
-    return found
+        hint, text = hints[field.name], field.metadata
+        choices = typing.get_args(hint)
+        kind = type(choices[0]) if choices else hint
+        yield Declared(field.name, field.default, text["help"], text["group"], choices, kind)
 
 
-DECLARED = _declared()
+DECLARED = {one.name: one for one in _declared()}
 
 
 def convert(name: str, value: object) -> object:

@@ -64,7 +64,7 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from target_mainbrainer.singer.messages import Message, SchemaMessage
+    from target_mainbrainer.singer.messages import Message
     from target_mainbrainer.singer.source_record import State
 
 _OWN_REJECTS = (
@@ -96,7 +96,7 @@ class TargetMainBrainer(Target):
         self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
-        self._announced: dict[str, SchemaMessage] = {}
+        self._announced: dict[str, bytes] = {}
         self._stream_targets: dict[str, list[tuple[StreamMap | None, ContactsSink]]] = {}
         self._interruption: InterruptedRunError | None = None
         self._state_writer = StateWriter(lambda: self.is_interrupted)
@@ -117,12 +117,12 @@ class TargetMainBrainer(Target):
     def _process_schema_message(self, message_dict: Message) -> None:
         announced = schema_message(message_dict)
         stream = announced.stream
-        if announced == self._announced.get(stream):
+        if self._announced.get(stream) == self.reader.line:
             return
         for _, sink in self._stream_targets.pop(stream, ()):
             # The contacts that were mapped by the old schema are delivered first.
             self._retire(sink)
-        self._announced[stream] = announced
+        self._announced[stream] = self.reader.line
         self._stream_targets[stream] = [
             (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map, stream))
             for stream_map in stream_maps_of(self.mapper, announced)

@@ -27,10 +27,12 @@ from target_mainbrainer.mapping.consent import parse_consent
 from target_mainbrainer.mapping.email import parse_email
 from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
 from target_mainbrainer.mapping.lookalikes import sensitive_columns_of
-from target_mainbrainer.mapping.phone import (
-    parse_country_code,
-    parse_mobile,
-    parse_national_number,
+from target_mainbrainer.mapping.readers import (
+    RefusedError,
+    mobile_reader,
+    of_column,
+    reader,
+    refusal,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
@@ -47,21 +49,12 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.mapping.columns import ColumnRole
 
 Record: t.TypeAlias = "dict[str, t.Any]"
-_T = t.TypeVar("_T")
 
 
 class Omitted(enum.Enum):
     """A record that becomes no contact, as the settings say."""
 
     DELETED = "deleted"
-
-
-class _RefusedError(Exception):
-    """Carries a rejection out of the pass over a record."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.code)
-        self.rejection = rejection
 
 
 def compile_mapping(
@@ -149,13 +142,13 @@ class StreamMapping:
             for column, role in roles.items()
             if isinstance(role, ContactField) and role in IDENTIFIERS
         ]
-        self._contact_id = _reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
-        self._mobile = _mobile_reader(column_of, settings.default_country_code)
-        self._email = _reader(column_of.get(ContactField.EMAIL), parse_email)
+        self._contact_id = reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
+        self._mobile = mobile_reader(column_of, settings.default_country_code)
+        self._email = reader(column_of.get(ContactField.EMAIL), parse_email)
         consent = partial(parse_consent, words=all_words(settings.consent_words))
-        self._mobile_opt_in = _reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
-        self._email_opt_in = _reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
-        self._list_id = _reader(column_of.get(ContactField.LIST_ID), parse_list_id)
+        self._mobile_opt_in = reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
+        self._email_opt_in = reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
+        self._list_id = reader(column_of.get(ContactField.LIST_ID), parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
         """Make a contact of a record, or say why it cannot be one.
@@ -177,7 +170,7 @@ class StreamMapping:
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)
             list_id = self._list_id(record)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return refused.rejection
         return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
 
@@ -195,12 +188,12 @@ class StreamMapping:
             contact_id = self._contact_id(record)
             mobile = self._mobile(record)
             email = self._email(record)
-        except _RefusedError:
+        except RefusedError:
             if self._settings.invalid_identifiers == "reject":
                 raise
             return self._identify_by_the_rest(record)
         if contact_id is None and mobile is None and email is None:
-            raise _RefusedError(self._no_identity())
+            raise RefusedError(self._no_identity())
         return contact_id, mobile, email, ()
 
     def _identify_by_the_rest(
@@ -211,14 +204,14 @@ class StreamMapping:
         dropped: dict[str, Rejection] = {}
         try:
             mobile = self._mobile(record)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             dropped["mobile"] = refused.rejection
         try:
             email = self._email(record)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             dropped["email"] = refused.rejection
         if contact_id is None and mobile is None and email is None:
-            raise _RefusedError(next(iter(dropped.values())))
+            raise RefusedError(next(iter(dropped.values())))
         if self._on_drop is not None:
             for rejection in dropped.values():
                 self._on_drop(rejection)
@@ -249,8 +242,8 @@ class StreamMapping:
                     properties[ref] = value
                 else:
                     properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
-        except InvalidValueError as unusable:
-            raise _refusal(column, unusable) from None
+        except InvalidValueError as invalid:
+            raise refusal(column, invalid) from None
         if self._array is not None and (array := record.get(self._array)) is not None:
             self._add_array(self._array, array, properties)
         return properties
@@ -262,13 +255,13 @@ class StreamMapping:
         guess.
         """
         texts = {ref.address: text for ref, text in properties.items()}
-        for ref, value in _of_column(column, parse_property_fields, array):
+        for ref, value in of_column(column, parse_property_fields, array):
             if value is None and not self._clears:
                 continue
-            text = "" if value is None else _of_column(column, property_text, value)
+            text = "" if value is None else of_column(column, property_text, value)
             if texts.setdefault(ref.address, text) != text:
                 reason = f"Column '{shown(column)}' gives a second value to one property."
-                raise _RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
+                raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
             properties[ref] = text
 
     def _with_columns_of(self, record: Record) -> StreamMapping | Rejection:
@@ -296,60 +289,3 @@ class StreamMapping:
 
 _MOST_WIDER = 100
 """Remember so many sets of unannounced columns; a stream rarely has more than two."""
-
-
-def _of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
-    """Return what a column's value means; name the column if it means nothing."""
-    try:
-        return parse(value)
-    except InvalidValueError as unusable:
-        raise _refusal(column, unusable) from None
-
-
-def _refusal(column: str, unusable: InvalidValueError) -> _RefusedError:
-    reason = f"Column '{shown(column)}' {unusable.what}."
-    return _RefusedError(Rejection(unusable.code, reason))
-
-
-_Reader: t.TypeAlias = "Callable[[Record], _T | None]"
-
-
-def _reader(column: str | None, parse: Callable[[object], _T | None]) -> _Reader[_T]:
-    """Return a function that reads one field of a contact from its column, if it has one."""
-    if column is None:
-        return _absent
-
-    def read(record: Record) -> _T | None:
-        value = record.get(column)
-        if value is None:
-            return None
-        try:
-            return parse(value)
-        except InvalidValueError as unusable:
-            raise _refusal(column, unusable) from None
-
-    return read
-
-
-def _absent(_record: Record) -> None:
-    return None
-
-
-def _mobile_reader(
-    column_of: Mapping[ContactField, str], default_country_code: int | None
-) -> _Reader[Mobile]:
-    if (whole := column_of.get(ContactField.MOBILE)) is not None:
-        return _reader(whole, partial(parse_mobile, default_country_code=default_country_code))
-    number_column = column_of.get(ContactField.MOBILE_NUMBER)
-    read_code = _reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code)
-    if number_column is None:
-        return _absent
-
-    def read(record: Record) -> Mobile | None:
-        value = record.get(number_column)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
-        code = read_code(record) or default_country_code
-        return _of_column(number_column, partial(parse_national_number, country_code=code), value)
-
-    return read

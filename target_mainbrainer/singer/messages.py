@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.contacts.too_deep import holds_too_deep
 from target_mainbrainer.singer.decoding import decode_json
 
 Message: t.TypeAlias = "dict[str, t.Any]"
+
+MOST_LEVELS = 100
+"""Arrays and objects inside each other, in messages that everything else relies on."""
 
 
 class MalformedMessageError(ValueError):
@@ -47,7 +49,7 @@ def decode_message(line: bytes) -> Message:
     if not isinstance(message, dict):
         problem = "is no Singer message, because it is no JSON object"
         raise MalformedMessageError(problem)
-    if message.get("type") != "RECORD" and holds_too_deep(message):
+    if message.get("type") != "RECORD" and _is_deeper(message, MOST_LEVELS):
         problem = "is a message that is nested too deeply to be read"
         raise MalformedMessageError(problem)
     return message
@@ -68,6 +70,15 @@ def batch_message(message: Message) -> BatchMessage:
     return BatchMessage(
         message["stream"], encoding.get("format"), encoding.get("compression"), manifest
     )
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Return whether arrays and objects lie inside each other at more levels than so many."""
+    if isinstance(value, dict):
+        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
+    return False
 
 
 def require(message: Message, **kinds: type | tuple[type, ...]) -> None:

@@ -244,12 +244,14 @@ def test_diff_has_an_exit_code_for_errors(run: Run, tmp_path: Path) -> None:
 # -- serve -----------------------------------------------------------------------------------
 
 
-def test_it_listens_on_this_machine_alone(run: Run, tmp_path: Path) -> None:
-    for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"):  # noqa: S104 - to be refused
-        code, out, err = run("serve", "--path", tmp_path / "x.db", "--host", host)
+def test_a_port_in_use_is_an_error_that_says_what_to_do(
+    crm: Client, run: Run, filled: Callable[..., Path]
+) -> None:
+    port = crm.sandbox.url.rpartition(":")[2]
+    for command in ("serve", "page"):
+        code, out, err = run(command, "--path", filled("a.db"), "--port", port)
         assert (code, out) == (2, "")
-        assert "--allow-remote" in err
-    assert not list(tmp_path.iterdir())
+        assert f"port {port}: Address already in use. If it runs there already" in err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if t.TYPE_CHECKING:
     from tests.messages import RunTarget
 
 DEEP = "[" * 3000 + "]" * 3000
+RATHER_DEEP = "[" * 200 + "]" * 200
 
 
 def schema_message(**members: t.Any) -> str:
@@ -52,6 +53,11 @@ def batch(**members: t.Any) -> str:
         (schema_message(key_properties="id"), "'key_properties' is not a list of column names"),
         ('{"type":"STATE","value":[1]}', "STATE message without a proper 'value'"),
         (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', "nested too deeply to be read"),
+        (f'{{"type":"STATE","value":{{"x":{RATHER_DEEP}}}}}', "nested too deeply to be read"),
+        (
+            f'{{"type":"SCHEMA","stream":"p","schema":{{"properties":{{}},"x":{RATHER_DEEP}}}}}',
+            "nested too deeply to be read",
+        ),
         (batch(manifest=[5]), "'manifest' is not a list of files"),
         (batch(manifest=[None]), "'manifest' is not a list of files"),
         (batch(manifest=[""]), "'manifest' is not a list of files"),

@@ -42,6 +42,25 @@ def test_two_streams_with_one_alias_and_two_schemas_both_arrive(
     assert (counts["read"], counts["accepted"], counts["undelivered"]) == (60, 60, 0)
 
 
+def test_a_schema_that_is_sent_again_changes_nothing(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Nor does one with the columns of metadata, which the SDK takes out of it."""
+    columns: dict[str, t.Any] = {"id": {}, "email": {}, "_sdc_batched_at": {}, "_sdc_sequence": {}}
+    ended = run_target(
+        schema(columns),
+        person(1),
+        schema(columns),
+        person(2),
+        schema(columns),
+        person(3),
+    )
+    assert ended.code == 0, ended.errors
+    (batch,) = [request for request in crm.requests() if request.path == "/contacts/batch"]
+    assert len(batch.body["createUpdateContacts"]) == 3
+    assert ended.log.count("told apart by: 'id'") == 1
+
+
 def test_one_stream_can_become_two(run_target: RunTarget, crm: RunningSandbox) -> None:
     ended = run_target(
         schema(),
