@@ -179,9 +179,13 @@ class MainBrainerClient:
         return " ".join(found)
 
     def _post(self, endpoint: Endpoint, body: bytes) -> Accepted | Refusal:
-        return self._requester.request(
-            endpoint, body, partial(reading.read_accepted, endpoint, sent=body)
-        )
+        def read(response: Response) -> Accepted | Refusal:
+            result = reading.read_accepted(endpoint, response, sent=body)
+            if response.may_come_twice and isinstance(result, Accepted):
+                return replace(result, may_come_twice=True)
+            return result
+
+        return self._requester.request(endpoint, body, read)
 
     def _status_of(self, batch_id: str) -> Endpoint:
         return self._status._replace(url=self._status.url.replace("{id}", quote(batch_id, safe="")))

@@ -40,6 +40,7 @@ class Response:
         retry_after: Seconds that the server asks to wait, None if it does not say.
         redirect_host: Where a redirect leads, "" if nowhere.
         is_whole: False if nothing in it says where the body ends, so that it may be cut off.
+        may_come_twice: The response to an earlier try at the same request was lost.
     """
 
     status: int
@@ -48,6 +49,7 @@ class Response:
     retry_after: float | None = None
     redirect_host: str = ""
     is_whole: bool = True
+    may_come_twice: bool = False
 
     @property
     def is_success(self) -> bool:

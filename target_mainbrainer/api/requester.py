@@ -9,7 +9,7 @@ import logging
 import threading
 import typing as t
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 
@@ -136,7 +136,7 @@ class Requester:
             TargetMainBrainerError: As `read` raises it, or there was no response in time.
         """
         limit = 0.0 if is_once else self._limit
-        tries, renewals, spent = 0, 0, 0.0
+        tries, renewals, spent, lost = 0, 0, 0.0, False
         while True:
             tries += 1
             attempt = _Attempt(
@@ -154,8 +154,9 @@ class Requester:
                 finally:
                     spent += attempt.end()
                 if response.status != HTTPStatus.UNAUTHORIZED or attempt.bearer is None:
-                    return read(response)
+                    return read(replace(response, may_come_twice=True) if lost else response)
             except TransientError as error:
+                lost = lost or not isinstance(error, TooManyRequestsError | UnreachableError)
                 spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 continue
             self._renew_or_raise(endpoint, attempt, renewals)

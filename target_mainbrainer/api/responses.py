@@ -51,12 +51,15 @@ class Accepted:
             section 5).
         invalid_contacts: Contacts it says it cannot place.
         invalid_properties: Properties it says it has not taken.
+        may_come_twice: An answer was lost before this one, so that MainBrainer may have taken the
+            request twice, and may apply it a second time after later ones.
     """
 
     batch_id: str | None = None
     contact_id: int | None = None
     invalid_contacts: InvalidContacts = field(default=InvalidContacts())
     invalid_properties: tuple[InvalidProperty, ...] = ()
+    may_come_twice: bool = False
 
 
 @dataclass(frozen=True)

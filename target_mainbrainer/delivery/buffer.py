@@ -17,6 +17,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.contacts.identity import Identity
     from target_mainbrainer.delivery.batch import Destination
+    from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.reporting.source_stream import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord
 
@@ -88,6 +89,7 @@ class ContactBuffer:
         identity: Identity,
         identifiers: tuple[Hashable, ...],
         source_record: SourceRecord,
+        mark: Mark | None = None,
     ) -> None:
         """Put a contact in, merged with the one of the same identity if there is one.
 
@@ -95,7 +97,7 @@ class ContactBuffer:
         back from memory piece by piece, which takes several times as long.
         """
         self.size_bytes += len(source_record.line)
-        part = ContactPart(contact, source_record)
+        part = ContactPart(contact, source_record, mark)
         pending = self._contacts.get(identity)
         if pending is None:
             place = len(self._contacts)
@@ -151,6 +153,7 @@ class OpenBuffers:
         stream: SourceStream,
         destination: Destination,
         batch_size: int,
+        mark: Mark | None = None,
     ) -> None:
         """Buffer a contact that has an identity, and submit what is ready because of it."""
         identity = t.cast("Identity", identity_of(contact))
@@ -169,7 +172,7 @@ class OpenBuffers:
             buffer = None
         if buffer is None:
             buffer = self._buffers[place] = ContactBuffer(since=self._clock())
-        buffer.add(contact, identity, identifiers, source_record)
+        buffer.add(contact, identity, identifiers, source_record, mark)
         buffer.keys.update(keys)
         for key in keys:
             self._places[key] = place

@@ -13,6 +13,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
     from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.singer.source_record import SourceRecord
 
 # gc=False, here as in `contact`: tens of thousands of these wait at any time, and the garbage
@@ -20,10 +21,15 @@ if t.TYPE_CHECKING:
 
 
 class ContactPart(msgspec.Struct, frozen=True, gc=False):
-    """One record of a pending contact, as the contact that it is by itself."""
+    """One record of a pending contact, as the contact that it is by itself.
+
+    Attributes:
+        mark: What the ledger is told once its outcome counts; None without a ledger.
+    """
 
     contact: Contact
     source_record: SourceRecord
+    mark: Mark | None = None
 
     @override
     def __repr__(self) -> str:
@@ -56,6 +62,11 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     def source_records(self) -> list[SourceRecord]:
         """The records that went into it, in input order."""
         return [part.source_record for part in self.parts]
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What the ledger is told of them."""
+        return [part.mark for part in self.parts if part.mark is not None]
 
     @property
     def is_merged(self) -> bool:
