@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 import typing as t
+import urllib.request
 
 from typing_extensions import override
 
@@ -38,6 +39,16 @@ class LocalSandbox:
     @override
     def __repr__(self) -> str:
         return f"<LocalSandbox {self.url}>"
+
+    @property
+    def file_id(self) -> str:
+        """What the sandbox's file calls itself; another file, or a reset one, is another."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/_sandbox/id") as answer:  # noqa: S310 - loopback
+                return str(answer.read().decode())
+        except OSError:
+            message = "Setting 'sandbox_path': the sandbox does not say which file it is kept in."
+            raise SettingsError([message]) from None
 
     def close(self) -> None:
         """End the process once everything it has accepted is processed and in the file."""

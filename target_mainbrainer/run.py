@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import typing as t
+from functools import partial
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -18,9 +19,11 @@ from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
+from target_mainbrainer.delivery.ledger_intake import LedgerIntake
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.ledger.opening import open_ledger
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
@@ -37,6 +40,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.mapping.suppressions import Suppressions
     from target_mainbrainer.singer.source_record import State
 
@@ -82,6 +86,7 @@ class Run:
             rate_limiter=self._rate_limiter,
             stop=stop,
         )
+        self._ledgers: dict[str, StreamLedger] = {}
         self._summary = (DrySummary if settings.dry_run else Summary)(
             settings,
             self.report,
@@ -99,6 +104,7 @@ class Run:
             state_tracker=self.state_tracker,
             rejects=self.rejects,
             spool=spool,
+            ledgers=self._ledgers,
             max_in_flight=self._max_in_flight,
             can_spare_request=lambda: self._rate_limiter.can_spare,
             stop=stop,
@@ -108,6 +114,20 @@ class Run:
             clock=time.monotonic,
         )
         self.buffers = OpenBuffers(self.delivery.submit)
+        self.intake: LedgerIntake | None = None
+        if settings.ledger_uri and not settings.dry_run:
+            self.intake = LedgerIntake(
+                settings,
+                open_ledger(
+                    settings,
+                    settings.ledger_uri,
+                    sandbox_id=self._sandbox.file_id if self._sandbox else None,
+                ),
+                self._ledgers,
+                self.buffers,
+                self.state_tracker,
+                ask=partial(self._client.batch_status, wait=True),
+            )
         self.duplicates = self._summary.duplicates
         self.columns_of = self._summary.columns_of
 
@@ -133,9 +153,15 @@ class Run:
         """Whether so much is rejected that reading on makes no sense; a dry run looks at all."""
         return self.rejects.is_too_many and not self.settings.dry_run
 
+    def send_overdue(self) -> None:
+        """Submit the contacts that have waited long enough for others."""
+        (self.buffers if self.intake is None else self.intake.comparer).send_overdue()
+
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
         self.rejects.sync()
+        for ledger in self._ledgers.values():
+            ledger.flush()
 
     def _write_state(self, state: State) -> None:
         if self.settings.dry_run:
@@ -155,6 +181,8 @@ class Run:
         """
         self._is_whole = is_whole
         self.rejects.end_input()
+        if self.intake is not None and is_whole:
+            self.intake.end_input()
         self.delivery.finish()
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(" ".join(problems))
@@ -189,6 +217,8 @@ class Run:
         """Say why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report.streams)
         yield from self.delivery.problems()
+        if self.intake is not None:
+            yield from self.intake.problems()
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
@@ -201,7 +231,7 @@ class Run:
         """Close everything, say what became of every record, and return what went wrong."""
         self._is_over = True
         problems = []
-        for part in (self.rejects, self._client, self._rate_limiter, self._sandbox):
+        for part in (self.rejects, self.intake, self._client, self._rate_limiter, self._sandbox):
             try:
                 if part is not None:
                     part.close()

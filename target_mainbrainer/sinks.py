@@ -12,6 +12,7 @@ from target_mainbrainer.config.limits import ADVISED_BATCH_SIZE
 from target_mainbrainer.contacts.contact import Contact
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.batch import Destination
+from target_mainbrainer.delivery.full_reads import StreamPlan
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.mapping.schema_validator import compile_validator
 from target_mainbrainer.singer.source_key import source_key_reader
@@ -22,8 +23,17 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.target_base import Target
 
+    from target_mainbrainer.reporting.source_stream import SourceStream
     from target_mainbrainer.run import Run
     from target_mainbrainer.singer.reader import MessageReader
+
+
+class _Place(t.TypedDict):
+    """Where contacts of a sink go."""
+
+    stream: SourceStream
+    destination: Destination
+    batch_size: int
 
 
 class ContactsSink(BatchSink):
@@ -59,7 +69,8 @@ class ContactsSink(BatchSink):
         super().__init__(target, stream_name, schema, key_properties)
         self._run = run
         self._reader = reader
-        self._buffers = run.buffers
+        self._intake = run.intake
+        self._buffers = run.buffers if run.intake is None else run.intake.comparer
         # Asked for once: behind these two the SDK asks the settings again for every record.
         self._adds_metadata = self.include_sdc_metadata_properties
         self._most = self.max_size
@@ -88,6 +99,12 @@ class ContactsSink(BatchSink):
         if run.settings.ledger_uri is not None:
             alias_of = source_stream if source_stream != stream_name else None
             self._key_of = source_key_reader(key, alias_of)
+        if self._intake is not None:
+            self._intake.open_stream(
+                StreamPlan(
+                    self._source, key, self._destination, self._most, is_full=settings.full_table
+                )
+            )
         self._counted = self._report.read
         self._counted_batches = 0
         self._batches = metrics.Counter(
@@ -108,6 +125,8 @@ class ContactsSink(BatchSink):
 
     def process_message(self, record: dict[str, t.Any], message: dict[str, t.Any]) -> None:
         """Process a record, with the SDK's metadata columns if they are asked for."""
+        if self._intake is not None and type(version := message.get("version")) is int:
+            self._intake.full_reads.note_version(self.stream_name, version)
         if self._adds_metadata:
             record = dict(record)
             self._add_sdc_metadata_to_record(record, message, {})
@@ -125,14 +144,22 @@ class ContactsSink(BatchSink):
             case Contact():
                 self._take(outcome, source_record, record)
             case Rejection():
+                self._note_unsent(source_record.source_key)
                 self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
             case Omitted.DELETED:
+                self._note_unsent(source_record.source_key)
                 self._report.omitted += 1
                 self._run.state_tracker.settle([source_record])
 
     def reject(self, rejection: Rejection) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
+        self._note_unsent(None)
         self._run.rejects.add(self._source, [self._count()], rejection, is_ours=True)
+
+    def _note_unsent(self, source_key: str | None) -> None:
+        """Tell the ledger that a source key came though its record is not sent."""
+        if self._intake is not None:
+            self._intake.full_reads.note_unsent(self.stream_name, source_key)
 
     def _count(self, source_key: str | None = None) -> SourceRecord:
         self._report.read += 1
@@ -146,22 +173,27 @@ class ContactsSink(BatchSink):
         """Look at a contact as it was mapped, and buffer it as it may be sent."""
         key = None if self._shown_key is None else record.get(self._shown_key)
         self._run.duplicates.add(contact, self.stream_name, source_record.number, key)
+        mapped = contact
         if self._run.suppressions is not None:
             contact, held_back = self._run.suppressions.withhold(contact)
             self._report.opt_ins_held_back += held_back
-        self._buffer(contact, source_record)
+        self._buffer(contact, source_record, mapped)
 
-    def _buffer(self, contact: Contact, source_record: SourceRecord) -> None:
+    def _buffer(self, contact: Contact, source_record: SourceRecord, mapped: Contact) -> None:
         destination = self._destination
         if contact.list_id is not None:
             destination = destination._replace(list_id=contact.list_id)
-        self._buffers.add(
-            contact,
-            source_record,
-            stream=self._source,
-            destination=destination,
-            batch_size=self._most,
-        )
+        place = _Place(stream=self._source, destination=destination, batch_size=self._most)
+        if self._intake is None:
+            self._run.buffers.add(contact, source_record, **place)
+        else:
+            self._intake.comparer.add(contact, source_record, mapped=mapped, **place)
+
+    @override
+    def activate_version(self, new_version: int) -> None:
+        """Take note that the tap has read the stream in full."""
+        if self._intake is not None:
+            self._intake.full_reads.activate(self.stream_name)
 
     def measure(self) -> None:
         """Tell the SDK's metrics about the records and batches since last time."""

@@ -12,7 +12,7 @@ What is overridden of the SDK, and why:
   that were never sent (meltano/sdk#3775).
 - `_process_schema_message`: the SDK keeps one sink for an alias, so streams that share one would
   lose contacts; and a new schema must not overtake the contacts that the old one has mapped.
-- `_process_activate_version_message`: there are no versions of contacts to activate.
+- `_process_activate_version_message`: it only says that a stream was read in full.
 - `_write_state_message`: a reader that has gone, or no longer reads, must not hold up the end.
 
 What the sinks override (`sinks.py`) is `BatchSink`'s own interface, but for `get_validator`; the
@@ -188,7 +188,9 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_activate_version_message(self, message_dict: Message) -> None:
-        """Contacts are upserted and never deleted, so there is no version to activate."""
+        """Take note that a stream was read in full; contacts have no versions to activate."""
+        for _, sink in self._stream_targets.get(message_dict.get("stream", ""), ()):
+            sink.activate_version(message_dict.get("version", 0))
 
     @override
     def _write_state_message(self, state: State) -> None:
@@ -251,7 +253,7 @@ class TargetMainBrainer(Target):
             raise self._interruption
         if "current_run" not in self.__dict__:
             return
-        self.current_run.buffers.send_overdue()
+        self.current_run.send_overdue()
         for sink in self._sinks:
             sink.measure()
         self.current_run.delivery.tick()

@@ -10,6 +10,7 @@ import logging
 import time
 import typing as t
 import uuid
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from target_mainbrainer.api.http import Transport
 from target_mainbrainer.api.refusals import Refusal, TooLarge
 from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
+from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
 from target_mainbrainer.privacy.redaction import set_secrets
 
@@ -29,9 +31,10 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from target_mainbrainer.api.exchange import Response
     from target_mainbrainer.api.rate_limit import Event, RateLimiter
     from target_mainbrainer.api.requester import ClientStats
-    from target_mainbrainer.api.responses import Accepted, BatchStatus, Token
+    from target_mainbrainer.api.responses import BatchStatus, Token
     from target_mainbrainer.config.settings import Settings
 
 _CHECK_SECONDS = 30

@@ -37,7 +37,6 @@ logger = logging.getLogger("target-mainbrainer")
 
 
 class _Waiting(t.NamedTuple):
-    contact: Contact
     candidate: Candidate
     source_record: SourceRecord
     stream: SourceStream
@@ -93,8 +92,18 @@ class Comparer:
         stream: SourceStream,
         destination: Destination,
         batch_size: int,
+        mapped: Contact,
     ) -> None:
-        """Take a contact that has an identity, and compare what is ready because of it."""
+        """Take a contact that has an identity, and compare what is ready because of it.
+
+        Args:
+            contact: As it is to be sent.
+            source_record: The record that it was made of.
+            stream: Where it comes from.
+            destination: Where it goes.
+            batch_size: Most contacts in one request.
+            mapped: As it was mapped, before anything was left out of it; this is compared.
+        """
         name = stream.stream
         places = self._places
         identifiers = identifiers_of(contact)
@@ -107,10 +116,10 @@ class Comparer:
         block = self._blocks.get(name)
         if block is None:
             block = self._blocks[name] = _Block(self._clock())
-        candidate = self._ledgers[name].candidate(key, contact, destination.list_id)
-        block.contacts.append(
-            _Waiting(contact, candidate, source_record, stream, destination, batch_size)
+        candidate = self._ledgers[name].digests.candidate(
+            key, mapped, destination.list_id, sent=contact
         )
+        block.contacts.append(_Waiting(candidate, source_record, stream, destination, batch_size))
         block.size_bytes += len(source_record.line)
         if len(block.contacts) >= BLOCK_SIZE or block.size_bytes >= MAX_BLOCK_BYTES:
             self._compare(name)
@@ -139,7 +148,9 @@ class Comparer:
             return
         self._places = {held: place for held, place in self._places.items() if place != name}
         ledger = self._ledgers[name]
-        compared = ledger.compare([(one.candidate, one.destination.list_id) for one in block.contacts])
+        compared = ledger.compare(
+            [(one.candidate, one.destination.list_id) for one in block.contacts]
+        )
         if ledger.is_mixed and not self._is_mixed:
             self._is_mixed = True
             logger.warning(
@@ -150,7 +161,7 @@ class Comparer:
             self._take(waiting, decision)
 
     def _take(self, waiting: _Waiting, decision: Decision) -> None:
-        report = waiting.stream.report
+        report, contact = waiting.stream.report, waiting.candidate.contact
         if decision.mark is None:
             report.unchanged += 1
             self._state_tracker.settle([waiting.source_record])
@@ -158,13 +169,13 @@ class Comparer:
         report.new += decision.comparison is Comparison.NEW
         report.changed += decision.comparison is Comparison.CHANGED
         for value, known in (
-            (waiting.contact.mobile_opt_in, decision.known_mobile_opt_in),
-            (waiting.contact.email_opt_in, decision.known_email_opt_in),
+            (contact.mobile_opt_in, decision.known_mobile_opt_in),
+            (contact.email_opt_in, decision.known_email_opt_in),
         ):
             report.opt_ins_given += value is True and known is not True
             report.opt_ins_withdrawn += value is False and known is True
         self._buffers.add(
-            waiting.contact,
+            contact,
             waiting.source_record,
             stream=waiting.stream,
             destination=waiting.destination,

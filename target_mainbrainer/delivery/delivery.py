@@ -23,7 +23,7 @@ from target_mainbrainer.errors import InterruptedRunError
 
 if t.TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.api.responses import BatchStatus
@@ -31,6 +31,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.spool import Spool
     from target_mainbrainer.delivery.state_tracker import StateTracker
+    from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.singer.source_record import State
 
@@ -51,6 +52,7 @@ class Delivery:
         state_tracker: Says which STATE may be written.
         rejects: Takes rejected records.
         spool: Keeps the records of accepted batches until they are confirmed; None to keep none.
+        ledgers: Told what was delivered of a stream; none without a ledger.
         max_in_flight: Returns how many batches may be in flight now.
         can_spare_request: Returns whether sending leaves room for a question now.
         stop: Set when the run has to end: ends every wait for a limit or a retry.
@@ -68,6 +70,7 @@ class Delivery:
         state_tracker: StateTracker,
         rejects: Rejections,
         spool: Spool | None,
+        ledgers: Mapping[str, StreamLedger],
         max_in_flight: Callable[[], int],
         can_spare_request: Callable[[], bool],
         stop: threading.Event,
@@ -92,6 +95,8 @@ class Delivery:
             state_tracker=state_tracker,
             rejects=rejects,
             spool=self._spool,
+            ledgers=ledgers,
+            is_followed=settings.confirm_batches != "none",
             is_confirmation_required=self._is_required,
         )
         self._status_poller = None
@@ -146,6 +151,7 @@ class Delivery:
         """Write the newest STATE before which nothing is open, if there is a new one."""
         self._make_durable()
         if (state := self._state_tracker.take_due()) is not None:
+            self._make_durable()  # what was settled meanwhile, too
             self._write_state(state)
 
     def finish(self) -> None:

@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.spool import Spool, Spooled
     from target_mainbrainer.delivery.state_tracker import StateTracker
+    from target_mainbrainer.ledger.marking import Mark
+    from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.reporting.source_stream import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
@@ -52,6 +54,8 @@ class AcceptedBatch:
         merged: How many records count as merged.
         intervals: How many records STATE waits for; none unless confirmation is required.
         spooled: Where the records are, if they are kept.
+        marks: What the ledger is told once they are confirmed; none unless that is required.
+        may_come_twice: MainBrainer may apply the batch a second time, after later ones.
     """
 
     stream: SourceStream
@@ -63,6 +67,8 @@ class AcceptedBatch:
     named: frozenset[int] = frozenset()
     intervals: Mapping[StateInterval, int] = field(default_factory=dict)
     spooled: Spooled | None = None
+    marks: Sequence[Mark] = ()
+    may_come_twice: bool = False
 
 
 class Outcomes:
@@ -72,6 +78,8 @@ class Outcomes:
         state_tracker: Says which STATE may be written.
         rejects: Takes rejected records.
         spool: Keeps the records of accepted batches, for when one fails; None to keep none.
+        ledgers: Told what was delivered of a stream; none without a ledger.
+        is_followed: The status of accepted batches is asked for.
         is_confirmation_required: STATE waits until a batch is confirmed.
     """
 
@@ -81,11 +89,15 @@ class Outcomes:
         state_tracker: StateTracker,
         rejects: Rejections,
         spool: Spool | None,
+        ledgers: Mapping[str, StreamLedger],
+        is_followed: bool,
         is_confirmation_required: bool,
     ) -> None:
         self._state_tracker = state_tracker
         self._rejects = rejects
         self._spool = spool
+        self._ledgers = ledgers
+        self._is_followed = is_followed
         self._is_confirmation_required = is_confirmation_required
         self._lock = threading.Lock()
         self._unmatched: Counter[str] = Counter()
@@ -106,6 +118,7 @@ class Outcomes:
             taken = [c for c in send.contacts if c.contact.contact_id not in named]
             for contact in send.contacts:
                 if contact.contact.contact_id in named:
+                    self._refuse(batch.stream, contact.marks)
                     self._rejects.add(batch.stream, contact.source_records, UNKNOWN_CONTACT_ID)
         source_records = [part.source_record for contact in taken for part in contact.parts]
         report = batch.stream.report
@@ -114,11 +127,14 @@ class Outcomes:
             report.merged += len(source_records) - len(taken)
             report.ignored_properties.update(_properties(send, response))
             self._unmatched[batch.stream.stream] += unmatched
+        marks = [mark for contact in taken for mark in contact.marks]
         intervals: Counter[StateInterval] = Counter()
         if self._is_confirmation_required and (unmatched or not send.alone):
             if not unmatched:  # else nothing can confirm them
                 intervals.update(record.interval for record in source_records)
         else:
+            self._deliver(batch, send, response, marks)
+            marks = []
             self._state_tracker.settle(source_records)
         keeps = self._spool is not None and not send.alone and response.batch_id is not None
         accepted = AcceptedBatch(
@@ -131,12 +147,30 @@ class Outcomes:
             named=named,
             intervals=intervals,
             spooled=self._spool.keep(source_records) if self._spool and keeps else None,
+            marks=marks,
+            may_come_twice=response.may_come_twice,
         )
         return accepted, taken
+
+    def _deliver(self, batch: Batch, send: Send, response: Accepted, marks: list[Mark]) -> None:
+        """Tell the ledger what counts as delivered, with the batch if that may still fail."""
+        if (ledger := self._ledgers.get(batch.stream.stream)) is not None:
+            ledger.delivered(
+                marks,
+                response.batch_id if self._is_followed and not send.alone else None,
+                contacts=len(send.contacts),
+                in_doubt=response.may_come_twice,
+            )
+            ledger.flush_if_full()
+
+    def _refuse(self, stream: SourceStream, marks: Sequence[Mark]) -> None:
+        if (ledger := self._ledgers.get(stream.stream)) is not None:
+            ledger.refused(marks)
 
     def rejected(self, held: Held) -> None:
         """Book a contact that was refused alone."""
         refused = held.refused
+        self._refuse(held.batch.stream, held.contact.marks)
         said = f"MainBrainer said: {refused.message}" if refused.message else ""
         reason = f"Refused alone with status {refused.status}."
         self._rejects.add(
@@ -152,11 +186,23 @@ class Outcomes:
         """Book a batch that was accepted and has not failed."""
         if accepted.spooled is not None and self._spool is not None:
             self._spool.forget(accepted.spooled)
+        ledger = self._ledgers.get(accepted.stream.stream)
+        if ledger is not None and accepted.marks:
+            if is_confirmed:
+                ledger.delivered(accepted.marks, in_doubt=accepted.may_come_twice)
+        elif ledger is not None and accepted.batch_id is not None:
+            # Which contacts of it were skipped, its status need not say.
+            (ledger.batch_ended if is_confirmed else ledger.batch_failed)(accepted.batch_id)
         if is_confirmed and accepted.intervals:
             self._state_tracker.settle_counted(accepted.intervals)
 
     def failed(self, accepted: AcceptedBatch, reason: str) -> None:
         """Book a batch that was accepted and has failed after all: its records are rejected."""
+        ledger = self._ledgers.get(accepted.stream.stream)
+        if ledger is not None and accepted.marks:
+            ledger.refused(accepted.marks)
+        elif ledger is not None and accepted.batch_id is not None:
+            ledger.batch_failed(accepted.batch_id)
         report = accepted.stream.report
         with self._lock:
             report.accepted -= accepted.taken

@@ -42,7 +42,8 @@ def _parse_key(_context: object, _parameter: object, value: str | None) -> str |
         raise click.BadParameter(message) from None
     if isinstance(decoded, dict):
         decoded = list(decoded.values())
-    return key_text(decoded if isinstance(decoded, list) else [decoded])
+    values = decoded if isinstance(decoded, list) else [decoded]
+    return key_text(msgspec.json.encode(values).decode())
 
 
 _stream = click.option("--stream", metavar="NAME", help="Only this stream.")

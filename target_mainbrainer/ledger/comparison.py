@@ -21,7 +21,7 @@ from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile, Propert
 from target_mainbrainer.contacts.identity import Identity, identifiers_of
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 KEY_BYTES = 32
 _CHECK = 0xFFFF
@@ -116,9 +116,9 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         key: `key_text` of its record.
-        contact: As mapped.
+        contact: As it is to be sent.
         identity: `identity_text` of it.
-        content: `Digests.content` of it.
+        content: Digest of it as mapped.
     """
 
     key: str
@@ -131,16 +131,16 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
         return f"Candidate({HIDDEN})"
 
 
-def key_text(values: Sequence[object]) -> str:
-    """Return a source key as it is kept: readable, and in the order of the source.
+def key_text(key: str) -> str:
+    """Return a source key as it is kept: as it is, if it is not too long to be indexed.
 
-    >>> key_text([7]), key_text(["7"]), key_text([7, "no"])
-    ('7', '"7"', '[7,"no"]')
+    >>> key_text("[7]"), key_text("x" * 600)[:8]
+    ('[7]', '#b94b8a1')
     """
-    encoded = _encode(values[0] if len(values) == 1 else values)
+    encoded = key.encode()
     if len(encoded) > LONGEST_KEY:
         return "#" + hashlib.blake2b(encoded, digest_size=24).hexdigest()
-    return encoded.decode()
+    return key
 
 
 def identity_text(contact: Contact | Identity) -> str:
@@ -202,20 +202,23 @@ class Digests:
         self._seed = int.from_bytes(key[:4], "big")
         self._names: dict[str | PropertyRef, int] = {}
 
-    def candidate(self, key: str, contact: Contact, list_id: str | None) -> Candidate:
+    def candidate(
+        self, key: str, contact: Contact, list_id: str | None, *, sent: Contact | None = None
+    ) -> Candidate:
         """Return a contact ready to be compared.
 
         The list counts as content: a contact that changes its list is sent. The properties count
         in their order, because the last of two that the CRM takes for one decides there.
 
         Args:
-            key: `key_text` of its record.
+            key: The source key.
             contact: As mapped, before anything is left out of it.
             list_id: The list it goes to, its own or its stream's.
+            sent: As it is to be sent, if something is left out of it.
         """
         digest = self._content.copy()
         digest.update(_encode_content((list_id, contact)))
-        return Candidate(key, contact, identity_text(contact), digest.digest())
+        return Candidate(key_text(key), sent or contact, identity_text(contact), digest.digest())
 
     def identity(self, contact: Contact | Identity) -> int:
         """Return a hash of an identity that errs on the side of "the same".

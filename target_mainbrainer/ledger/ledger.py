@@ -98,6 +98,10 @@ class Ledger:
         self._next_token += 1
         return self._run.number << TOKEN_BITS | self._next_token
 
+    def close(self) -> None:
+        """Close the database."""
+        self._run.database.close()
+
     def open_stream(self, name: str, *, sends_all: bool = False) -> StreamLedger:
         """Take a stream for this run.
 

@@ -48,20 +48,22 @@ def update_header(connection: sa.Connection, **values: object) -> None:
 # --- Batches --------------------------------------------------------------------------------
 
 
-def add_batch(connection: sa.Connection, stream: int, batch_id: str, now: int) -> int:
+def add_batch(
+    connection: sa.Connection, stream: int, batch_id: str, *, contacts: int, now: int
+) -> int:
     """Note a batch whose outcome is not known yet; return its number."""
     query = (
         batches.insert()
-        .values(stream=stream, batch_id=batch_id, accepted_at=now, is_open=True)
+        .values(stream=stream, batch_id=batch_id, contacts=contacts, accepted_at=now, is_open=True)
         .returning(batches.c.number)
     )
     return int(connection.execute(query).scalar_one())
 
 
 def open_batches(connection: sa.Connection, stream: int) -> list[tuple[int, str, int]]:
-    """Return number, id and time of every batch of a stream that is open."""
+    """Return number, id and size of every batch of a stream that is open, the oldest first."""
     query = (
-        sa.select(batches.c.number, batches.c.batch_id, batches.c.accepted_at)
+        sa.select(batches.c.number, batches.c.batch_id, batches.c.contacts)
         .where(batches.c.stream == stream, batches.c.is_open)
         .order_by(batches.c.number)
     )
@@ -151,3 +153,8 @@ def delete_everything(connection: sa.Connection) -> None:
     """Delete all entries, streams and batches."""
     for table in (entries, batches, doubts, streams):
         connection.execute(table.delete())
+
+
+def version_of(connection: sa.Connection, number: int) -> int | None:
+    """Return the version of a stream's newest records."""
+    return connection.scalar(sa.select(streams.c.version).where(streams.c.number == number))

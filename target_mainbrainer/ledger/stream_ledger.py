@@ -18,7 +18,7 @@ import typing as t
 
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import entry_store, store
-from target_mainbrainer.ledger.comparison import is_unchanged
+from target_mainbrainer.ledger.comparison import is_unchanged, key_text
 from target_mainbrainer.ledger.marking import UNCHANGED, Block, Decision
 from target_mainbrainer.ledger.seen import Seen
 
@@ -27,7 +27,6 @@ if t.TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.ledger.comparison import Candidate, Digests, Entry
     from target_mainbrainer.ledger.database import Database
     from target_mainbrainer.ledger.marking import Mark
@@ -67,7 +66,7 @@ class OpenBatch(t.NamedTuple):
     """A batch of an earlier run whose outcome is not known."""
 
     batch_id: str
-    accepted_at: int
+    contacts: int
 
 
 class StreamLedger:
@@ -99,9 +98,9 @@ class StreamLedger:
         self._sends_all = sends_all
         self._seen = Seen()
         self._batches = {batch_id: batch for batch, batch_id, _ in open_batches}
-        self._open_batches = [OpenBatch(batch_id, at) for _, batch_id, at in open_batches]
+        self._open_batches = [OpenBatch(batch_id, size) for _, batch_id, size in open_batches]
         self._outcomes = threading.Lock()
-        self._delivered: list[tuple[Sequence[Mark], str | None]] = []
+        self._delivered: list[tuple[Sequence[Mark], str | None, int]] = []
         self._doubts: set[int] = set()
         self._refused: list[Mark] = []
         self._ended: list[str] = []
@@ -109,9 +108,10 @@ class StreamLedger:
         self._waiting = 0
         self._leased_at = run.clock()
 
-    def candidate(self, key: str, contact: Contact, list_id: str | None) -> Candidate:
-        """Return a contact ready to be compared; see `Digests.candidate`."""
-        return self._run.digests.candidate(key, contact, list_id)
+    @property
+    def digests(self) -> Digests:
+        """Digests under the ledger's key."""
+        return self._run.digests
 
     def compare(self, block: Sequence[tuple[Candidate, str | None]]) -> list[Decision]:
         """Return what is to be done with each contact of a block; what is to be sent is marked.
@@ -136,24 +136,48 @@ class StreamLedger:
         return [next(decided) if is_concerned else UNCHANGED for is_concerned in concerned]
 
     def delivered(
-        self, marks: Sequence[Mark], batch_id: str | None = None, *, in_doubt: bool = False
+        self,
+        marks: Sequence[Mark],
+        batch_id: str | None = None,
+        *,
+        contacts: int = 0,
+        in_doubt: bool = False,
     ) -> None:
         """Take what counts as delivered.
 
         Args:
             marks: Of the contacts.
             batch_id: The batch they went out in, if its own outcome is still awaited.
+            contacts: How many are in that batch.
             in_doubt: Whether an answer was lost before this one, so that the request may be
                 applied twice, and the second time after a later one.
         """
         with self._outcomes:
             if in_doubt:
                 self._doubts.update(mark.identity_hash for mark in marks)
-            self._delivered.append((marks, batch_id))
+            self._delivered.append((marks, batch_id, contacts))
             self._waiting += len(marks)
-            is_full = self._waiting >= FLUSH_AT
-        if is_full:
+
+    def flush_if_full(self) -> None:
+        """Commit the outcomes taken so far if they are many."""
+        if self._waiting >= FLUSH_AT:
             self.flush()
+
+    def saw(self, keys: Iterable[str]) -> None:
+        """Take note that source keys came whose records are not sent, so that none is missing."""
+        with self._run.database.transaction(reads_only=True) as connection:
+            for entry in entry_store.entries_of(connection, self._number, map(key_text, keys)):
+                self._seen.add(t.cast("int", entry.id))
+
+    def is_new_version(self, version: int) -> bool:
+        """Return whether records of this version come for the first time, and take note of it.
+
+        A tap that goes on with a full read it could not finish keeps the version.
+        """
+        with self._run.lock, self._run.database.transaction() as connection:
+            before = store.version_of(connection, self._number)
+            store.update_stream(connection, self._number, version=version)
+        return before != version
 
     def refused(self, marks: Sequence[Mark]) -> None:
         """Take what was refused for good."""
@@ -199,8 +223,8 @@ class StreamLedger:
                 run.doubtful.update(doubts)
                 store.add_doubts(connection, doubts, run.number)
                 unknown = _Everything() if self.is_mixed else run.doubtful
-                for marks, batch_id in delivered:
-                    number = self._number_of(connection, batch_id, now)
+                for marks, batch_id, contacts in delivered:
+                    number = self._number_of(connection, batch_id, contacts, now)
                     entry_store.write_delivered(
                         connection, self._number, marks, batch=number, now=now, unknown=unknown
                     )
@@ -313,12 +337,14 @@ class StreamLedger:
         entry_store.write_marks(connection, decider.marked.values(), decider.left, decider.shared)
         return decisions
 
-    def _number_of(self, connection: sa.Connection, batch_id: str | None, now: int) -> int | None:
+    def _number_of(
+        self, connection: sa.Connection, batch_id: str | None, contacts: int, now: int
+    ) -> int | None:
         if batch_id is None:
             return None
         number = self._batches.get(batch_id)
         if number is None:
-            number = store.add_batch(connection, self._number, batch_id, now)
+            number = store.add_batch(connection, self._number, batch_id, contacts=contacts, now=now)
             self._batches[batch_id] = number
         return number
 

@@ -41,6 +41,7 @@ streams = sa.Table(
     sa.Column("machine", sa.Text, comment="Where that run is."),
     sa.Column("process", sa.Text, comment="Which process that run is."),
     sa.Column("lease_until", sa.Double, comment="Seconds since the epoch."),
+    sa.Column("version", sa.BigInteger, comment="Of the newest records, as their tap says it."),
 )
 
 entries = sa.Table(
@@ -80,6 +81,7 @@ batches = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("batch_id", sa.Text, nullable=False),
     sa.Column("stream", sa.Integer, nullable=False),
+    sa.Column("contacts", sa.Integer, nullable=False),
     sa.Column("accepted_at", sa.BigInteger, nullable=False),
     sa.Column("is_open", sa.Boolean, nullable=False, comment="Its outcome is not known yet."),
 )

@@ -12,7 +12,6 @@ from itertools import groupby
 import msgspec
 
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.ledger.comparison import key_text
 from target_mainbrainer.ledger.ledger import Account, Ledger
 from target_mainbrainer.ledger.machine import this_process
 
@@ -240,7 +239,7 @@ class Target:
             rest = rest[len(block) :]
             stream = streams[block[0].stream]
             candidates = [
-                (stream.candidate(key_text([one.key]), one.contact, one.list_id), one.list_id)
+                (stream.digests.candidate(f'["{one.key}"]', one.contact, one.list_id), one.list_id)
                 for one in block
             ]
             decisions = stream.compare(candidates)

@@ -49,7 +49,7 @@ def test_it_shows_what_is_held_of_a_source_key(ledger_uri: str) -> None:
     assert "x@example.com" in shown
     assert "batch" in shown
     assert command(ledger_uri, "show", "--key", '"k1"').output.endswith(
-        'does not hold the source key "k1".\n'
+        'does not hold the source key ["k1"].\n'
     )
 
 
