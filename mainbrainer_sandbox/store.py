@@ -125,10 +125,12 @@ class Store:
         with self._transaction():
             for table in _EMPTIED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            self._db.execute("DELETE FROM meta WHERE key = 'next_id'")
+            self._db.execute("DELETE FROM meta WHERE key IN ('next_id', 'file_id')")
         self._load()
 
     def _load(self) -> None:
+        # Whoever remembers what it has sent here can tell a new or reset file from this one.
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('file_id', ?)", (uuid.uuid4().hex,))
         known = {name: name for name in rules.DEFAULT_PROPERTIES}
         known |= dict(self._db.execute("SELECT given, shown FROM properties").fetchall())
         self.properties = Properties(known)

@@ -46,6 +46,11 @@ class View:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    def file_id(self) -> str:
+        """Return what the file calls itself; a reset gives it another id."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'file_id'").fetchone()
+        return row[0] if row else ""
+
     def settings(self) -> tuple[Switches, list[str]]:
         """Return the switches and the faults of the sandbox that has used the file last."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()

@@ -59,7 +59,7 @@ class Accepted:
     contact_id: int | None = None
     invalid_contacts: InvalidContacts = field(default=InvalidContacts())
     invalid_properties: tuple[InvalidProperty, ...] = ()
-    may_come_twice: bool = False
+    may_come_twice: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ def test_a_fault_is_asked_again(
 ) -> None:
     crm = serve(script(fault, fault))
     client = connect(crm)
-    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    accepted = client.post_batch(BODY, size=1)
+    assert accepted == Accepted(batch_id="ce2c2e48")
+    assert accepted.may_come_twice
     assert [request.body for request in crm.requests] == [BODY] * 3
     assert client.stats.retries == 2
     assert client.stats.paused_seconds == sum(fake.waits)
