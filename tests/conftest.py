@@ -13,6 +13,7 @@ import pytest
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli
+from tests import postgresql
 from tests.messages import Ended
 
 if t.TYPE_CHECKING:
@@ -20,6 +21,7 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
+    from tests.postgresql import PostgreSQL
 
 
 @pytest.fixture
@@ -52,6 +54,26 @@ def settings(crm: RunningSandbox) -> Record:
         "rate_limit_requests": 0,
         "confirm_batches": "none",
     }
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """Start a PostgreSQL server for the whole session."""
+    programs = postgresql.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed; .ci/system installs it.")
+    with postgresql.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URI of an empty database of each kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    server: PostgreSQL = request.getfixturevalue("postgresql_server")
+    server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return server.url
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,9 @@ if t.TYPE_CHECKING:
     from tests.messages import Ended
 
 
+OUTCOMES = ("accepted", "merged", "unchanged", "rejected", "omitted")
+
+
 def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:
     """A schema and so many people, with STATE in between; the bad ones have a bad address."""
     lines = [schema()]
@@ -36,6 +39,6 @@ def rejected(path: Path) -> list[dict[str, t.Any]]:
 def add_up(ended: Ended) -> None:
     """Every record of every stream has exactly one outcome."""
     for counts in ended.report["streams"].values():
-        outcomes = [counts[name] for name in ("accepted", "merged", "rejected", "omitted")]
+        outcomes = [counts[name] for name in OUTCOMES]
         assert sum(outcomes) + counts["undelivered"] == counts["read"]
         assert counts["undelivered"] >= 0
