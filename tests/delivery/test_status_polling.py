@@ -51,6 +51,7 @@ class Watch:
     def __init__(self, crm: Crm, *, is_required: bool = True, batches: int = 1) -> None:
         self.state_tracker = StateTracker()
         self.report = StreamReport()
+        self.stream = "people"
         self.may_ask = threading.Event()
         self.may_ask.set()
         self.failures: list[BaseException] = []
@@ -75,7 +76,7 @@ class Watch:
         self.state_tracker.close_interval({"bookmark": 1})
 
     def batch(self, batch_id: str | None = "b", **more: t.Any) -> None:
-        stream = t.cast("t.Any", self)  # has a report
+        stream = t.cast("t.Any", self)  # has a report and a name
         self.poller.follow(
             AcceptedBatch(
                 stream,
