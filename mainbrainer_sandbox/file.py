@@ -80,6 +80,9 @@ class Lock:
         self._fd = _private_file(self._path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The sandbox that had the file may have removed what was opened here.
+            if not os.path.samestat(os.fstat(self._fd), self._path.stat()):
+                raise BlockingIOError
         except OSError as error:
             os.close(self._fd)
             message = (

@@ -1,9 +1,9 @@
 """Contacts of one load that MainBrainer holds, and bills, separately though they share something.
 
-What is kept of a contact is four 64-bit hashes for each of its identifiers, in a file that has no
-name, so that no other process can open it, and that goes with the run: 64 MB on the disk for a
-million contacts with a mobile number and an e-mail address each, and 2 MB in memory. Two different
-identifiers get the same hash once in some millions of loads of that size.
+What is kept of a contact is five 64-bit numbers, hashes of its identifiers among them, in a file
+that has no name, so that no other process can open it, and that goes with the run: 40 MB on the
+disk for a million contacts, and 64 MB more for seconds at the end. Two different identifiers get
+the same hash once in some millions of loads of that size.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.contact import Contact
 
 MOST_EXAMPLES = 5
-MOST_IDENTIFIERS = 20_000_000
-"""Beyond this number of identifiers no more are looked at: 640 MB on the disk."""
+MOST_CONTACTS = 10_000_000
+"""Beyond this number of contacts no more are looked at: 400 MB on the disk."""
 
-CHUNK_BYTES = 8 * 1024
+_ENTRY = struct.Struct("5q")
+_pack = _ENTRY.pack
+_ENTRY_BYTES = _ENTRY.size
+_pack_part = struct.Struct("4q").pack
+PART_BYTES = 256 * 32
+CHUNK_BYTES = 400 * _ENTRY_BYTES
 _PARTS = 64
-"""Identifiers are sorted into so many parts when they come; each alone fits in little memory."""
+"""Identifiers are sorted into so many parts, each of which alone fits in little memory."""
 
 _KEY_BITS = 38
 _IS_KEY = 1 << _KEY_BITS
 _STREAM_SHIFT = _KEY_BITS + 1
-_MOST_DIGITS_SHOWN = 6
-"""A longer key may be a telephone number, or a number of the person."""
-
-_pack = struct.Struct("4q").pack
+_MOST_KEY = 1_000_000
+"""A key with more than six digits may be a telephone number, or a number of the person."""
 
 _Place: t.TypeAlias = "tuple[int, int, int]"
 
@@ -57,35 +60,32 @@ class Shared(t.NamedTuple):
 
 
 class _Parts:
-    """Quadruples of numbers, sorted by the last bits of the first, kept in a nameless file."""
+    """Quadruples of an identifier, two identities and a place, sorted by the identifier's end."""
 
     def __init__(self) -> None:
-        self._file: t.IO[bytes] | None = None
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
         self._buffers = [bytearray() for _ in range(_PARTS)]
-        self._chunks: list[list[int]] = [[] for _ in range(_PARTS)]
+        self._starts: list[list[int]] = [[] for _ in range(_PARTS)]
 
     def add(self, identifier: int, exactly: int, roughly: int, place: int) -> None:
+        """Sort one in."""
         part = identifier % _PARTS
         buffer = self._buffers[part]
-        buffer += _pack(identifier, exactly, roughly, place)
-        if len(buffer) >= CHUNK_BYTES:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
-            self._chunks[part].append(self._file.tell())
+        buffer += _pack_part(identifier, exactly, roughly, place)
+        if len(buffer) >= PART_BYTES:
+            self._starts[part].append(self._file.tell())
             self._file.write(buffer)
             buffer.clear()
 
     def read(self) -> Iterator[memoryview[int]]:
-        """Yield the numbers of each part, and forget them."""
-        for buffer, chunks in zip(self._buffers, self._chunks, strict=True):
-            whole = bytearray()
-            for start in chunks:
-                file = t.cast("t.IO[bytes]", self._file)
-                file.seek(start)
-                whole += file.read(CHUNK_BYTES)
-            yield memoryview(whole + buffer).cast("q")
-        if self._file is not None:
-            self._file.close()
+        """Yield the numbers of one part after the other, and forget them."""
+        with self._file:
+            for buffer, starts in zip(self._buffers, self._starts, strict=True):
+                whole = bytearray()
+                for start in starts:
+                    self._file.seek(start)
+                    whole += self._file.read(PART_BYTES)
+                yield memoryview(whole + buffer).cast("q")
 
 
 class Duplicates:
@@ -95,11 +95,11 @@ class Duplicates:
         self._streams: dict[str, int] = {}
         self._count = 0
         self._is_complete = True
-        self._emails = _Parts()
-        self._mobiles = _Parts()
+        self._buffer = bytearray()
+        self._file: t.IO[bytes] | None = None
 
     def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
-        """Note a contact.
+        """Note a contact. Called for every record, so what can wait for the end waits.
 
         Args:
             contact: As it would be sent.
@@ -107,31 +107,55 @@ class Duplicates:
             number: The record's number in it.
             key: The record's key, if it is one whole number that the log may show.
         """
-        if self._count >= MOST_IDENTIFIERS:
-            self._is_complete = False
         if not self._is_complete:
             return
-        place = self._streams.setdefault(stream, len(self._streams)) << _STREAM_SHIFT
-        if type(key) is int and 0 <= key < 10**_MOST_DIGITS_SHOWN:
-            place |= _IS_KEY | key
+        if type(key) is int and 0 <= key < _MOST_KEY:
+            place = _IS_KEY | key
         else:
-            place |= min(number, _IS_KEY - 1)
-        mobile = None if contact.mobile is None else hash(contact.mobile)
-        email = None if contact.email is None else hash(contact.email.casefold())
-        if contact.contact_id is None:
-            exactly = hash((mobile, contact.email))
-            roughly = hash((mobile, email))
-        else:
-            exactly = roughly = hash(("contact_id", contact.contact_id))
+            place = min(number, _IS_KEY - 1)
+        if (stream_number := self._streams.get(stream)) is None:
+            stream_number = self._streams[stream] = len(self._streams)
+        email = contact.email
+        self._buffer += _pack(
+            0 if email is None else hash(email.casefold()),
+            hash(email),
+            0 if contact.mobile is None else hash(contact.mobile),
+            contact.contact_id or 0,
+            stream_number << _STREAM_SHIFT | place,
+        )
+        if len(self._buffer) >= CHUNK_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        """Bring what has come to the disk. The load goes on if that fails."""
+        self._count += len(self._buffer) // _ENTRY_BYTES
         try:
-            if email is not None:
-                self._count += 1
-                self._emails.add(email, exactly, roughly, place)
-            if mobile is not None:
-                self._count += 1
-                self._mobiles.add(mobile, exactly, roughly, place)
-        except OSError:  # a full disk; the load itself goes on
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
+            self._file.write(self._buffer)
+        except OSError:
             self._is_complete = False
+        self._is_complete = self._is_complete and self._count < MOST_CONTACTS
+        self._buffer.clear()
+
+    def _sorted(self) -> tuple[_Parts, _Parts]:
+        """Return the e-mail addresses and the mobile numbers of all contacts, in parts."""
+        emails, mobiles = _Parts(), _Parts()
+        for email, exact, mobile, contact_id, place in self._entries():
+            exactly = contact_id or hash((mobile, exact))
+            roughly = contact_id or hash((mobile, email))
+            if email:
+                emails.add(email, exactly, roughly, place)
+            if mobile:
+                mobiles.add(mobile, exactly, roughly, place)
+        return emails, mobiles
+
+    def _entries(self) -> Iterator[tuple[int, ...]]:
+        if self._file is not None:
+            self._file.seek(0)
+            while chunk := self._file.read(CHUNK_BYTES):
+                yield from _ENTRY.iter_unpack(chunk)
+        yield from _ENTRY.iter_unpack(bytes(self._buffer))
 
     @cached_property
     def found(self) -> Shared:
@@ -139,17 +163,20 @@ class Duplicates:
         examples: dict[str, None] = {}
         emails = mobiles = cases = 0
         try:
-            for part in self._emails.read():
+            all_emails, all_mobiles = self._sorted()
+            for part in all_emails.read():
                 for places in _groups(part):
                     cases += sum(len(same) for same in _by_spelling(places) if len(same) > 1)
                     emails += len(places)
                     self._show(examples, places, "the same e-mail address")
-            for part in self._mobiles.read():
+            for part in all_mobiles.read():
                 for places in _groups(part):
                     mobiles += len(places)
                     self._show(examples, places, "the same mobile number")
         except (OSError, ValueError):
             self._is_complete = False
+        if self._file is not None:
+            self._file.close()
         return Shared(emails, mobiles, cases, list(examples), self._is_complete)
 
     def describe(self) -> Iterator[str]:
@@ -168,8 +195,8 @@ class Duplicates:
             )
         if not found.is_complete:
             yield (
-                f"Only the first {self._count:,} mobile numbers and e-mail addresses were looked "
-                "at to find contacts that share them."
+                f"Only the first {self._count:,} contacts were looked at to find those that share "
+                "an address or a number."
             )
 
     def _show(self, examples: dict[str, None], places: list[_Place], what: str) -> None:
