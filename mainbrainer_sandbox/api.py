@@ -109,7 +109,6 @@ class Api:
                 status = message["status"]
             await send(message)
 
-        engine.queue.process_due()
         try:
             response = await self._respond(call)
             if response is None:

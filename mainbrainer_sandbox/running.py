@@ -113,6 +113,7 @@ class RunningSandbox:
         api, pages = Api(engine, connections.reset), pages_app(self.path)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            engine.queue.process_due()
             path = scope["path"]
             is_page = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
             await (pages if is_page else api)(scope, receive, send)
