@@ -95,18 +95,21 @@ def cases(draw: st.DrawFn) -> Case:
     count = draw(st.integers(1, 40))
     streams = ["a"] if is_mixed else draw(st.sampled_from([["a"], ["a", "b"], ["a", "b", "c"]]))
     lists: list[str | None] = [None] if is_mixed else draw(st.sampled_from([[None], LISTS]))
-    fields: dict[str, st.SearchStrategy[t.Any]] = {
-        "email": st.sampled_from(EMAILS),
-        "mobile": st.sampled_from(MOBILES),
-        "contact_id": st.sampled_from(kinds[kind]),
-        "list": st.sampled_from(lists),
-    }
-    one = st.fixed_dictionaries(
-        fields,
-        optional=OPTIONS
-        if draw(st.booleans())
-        else {k: v for k, v in OPTIONS.items() if k != "bad"},
+    person = st.fixed_dictionaries(
+        {
+            "email": st.sampled_from(EMAILS),
+            "mobile": st.sampled_from(MOBILES),
+            "contact_id": st.sampled_from(kinds[kind]),
+        }
     )
+    people = draw(st.lists(person, min_size=1, max_size=draw(st.sampled_from([1, 3, 20]))))
+    records = [
+        draw(st.sampled_from(people))
+        | draw(st.fixed_dictionaries({"list": st.sampled_from(lists)}, optional=OPTIONS))
+        for _ in range(count)
+    ]
+    for place in draw(st.sets(st.integers(0, count - 1), max_size=count // 4)):
+        records[place]["bad"] = "yes"
     config = {
         "batch_size_rows": draw(st.sampled_from([1, 2, 3, 5, 100])),
         "max_concurrent_requests": 1 if is_mixed else draw(st.sampled_from([1, 2, 8])),
@@ -114,7 +117,7 @@ def cases(draw: st.DrawFn) -> Case:
         "confirm_batches": draw(st.sampled_from(["none", "report", "require"])),
     }
     return Case(
-        records=draw(st.lists(one, min_size=count, max_size=count)),
+        records=records,
         streams=draw(st.lists(st.sampled_from(streams), min_size=count, max_size=count)),
         schemas=draw(st.sets(st.integers(0, count - 1), max_size=3)),
         config=config,
