@@ -1,9 +1,11 @@
 """A Singer target that upserts the records of any tap as contacts into the MainBrainer CRM.
 
 ```
+cli.py          the command: options, exit codes, ends in sentences
 target.py       Singer messages, STATE, signals
-sinks.py        ContactsSink: map and buffer the records of one stream
+sinks.py        ContactsSink: map the records of one stream
 run.py          builds the parts of one run, and ends it
+checking.py     what `--check` finds
 errors.py       what can go wrong, and what happens next
 config/         the settings: limits, schema, checks, Settings
 contacts/       Contact, Identity and merge, Rejection                     pure
@@ -11,7 +13,8 @@ mapping/        columns, identifiers, consent, properties, schema checks   pure
 singer/         reader, JSON, BATCH files, the records as read
 api/            MainBrainer's JSON, endpoints, tokens, retries, rate limit
 delivery/       buffer, queue, workers, isolation, confirmation, STATE
-reporting/      counts, rejects file, summary
+ledger/         what was delivered before, and the quota that runs share
+reporting/      counts, rejects file, summary, dry run
 privacy/        redaction, log filters, explaining
 ```
 

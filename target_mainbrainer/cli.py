@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from target_mainbrainer import run
+from target_mainbrainer import checking
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_threads
@@ -129,7 +129,7 @@ def invoke(
     try:
         target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
         if check:
-            for sentence in run.check(target.settings):
+            for sentence in checking.check(target.settings):
                 click.echo(sentence)
             return
         target.run(file_input)

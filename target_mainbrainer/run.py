@@ -6,26 +6,23 @@ import contextlib
 import dataclasses
 import datetime as dt
 import logging
-import os
 import threading
 import time
 import typing as t
 from functools import partial
-from pathlib import Path
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
-from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.ledger_intake import LedgerIntake
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger.opening import open_ledger
 from target_mainbrainer.ledger.scratch import scratch_copy
-from target_mainbrainer.mapping.suppressions import parse_suppressions
+from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
 from target_mainbrainer.reporting.dry_run import DrySummary
@@ -42,7 +39,6 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.mapping.suppressions import Suppressions
     from target_mainbrainer.singer.source_record import State
 
 STATUS_ASKERS = 24
@@ -78,7 +74,7 @@ class Run:
             else None
         )
         stop = threading.Event()
-        self._rate_limiter = _make_rate_limiter(settings, stop)
+        self._rate_limiter = make_rate_limiter(settings, stop)
         self._client = MainBrainerClient(
             settings,
             base_url=self._sandbox.url if self._sandbox else None,
@@ -256,78 +252,3 @@ class Run:
             open_states = {"states_held_back": self.state_tracker.open_states}
             write_report(self.settings.report_path, self._summary.as_dict() | open_states)
         return problems
-
-
-def check(settings: Settings) -> list[str]:
-    """Say in plain words whether a run could begin, without sending a contact.
-
-    Raises:
-        TargetMainBrainerError: It could not, and why.
-    """
-    read_suppressions(settings)
-    problems = [
-        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
-        for name, path in (
-            ("sandbox_path", settings.sandbox_path),
-            ("rejects_path", settings.rejects_path),
-            ("report_path", settings.report_path),
-        )
-        if path and not os.access(Path(path).absolute().parent, os.W_OK)
-    ]
-    if problems:
-        raise SettingsError(problems)
-    found = ["The settings are complete and do not contradict each other."]
-    if settings.sandbox_path:
-        with local_sandbox.start(settings.sandbox_path):
-            found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
-        return found
-    stop = threading.Event()
-    with (
-        contextlib.closing(_make_rate_limiter(settings, stop)) as rate_limiter,
-        MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop) as client,
-    ):
-        found.append(client.check())
-    return found
-
-
-def _make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
-    """Return a limiter for this run alone or, with a ledger, for all runs with the same token.
-
-    Raises:
-        LedgerError: The ledger's database cannot be used.
-    """
-    store = None
-    if settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger import shared_quota  # noqa: PLC0415 - only with a ledger
-
-        server = settings.sandbox_path or settings.api_url
-        user = settings.username or settings.access_token or ""
-        account = shared_quota.fingerprint(server, user)
-        store = shared_quota.open_shared_quota(settings.ledger_uri, account)
-    return RateLimiter(
-        None if settings.dry_run else settings.plan,
-        clock=time.monotonic,
-        stop=stop,
-        store=store,
-        retry_max_seconds=settings.retry_max_seconds,
-    )
-
-
-def read_suppressions(settings: Settings) -> Suppressions | None:
-    """Read whose consent is never sent, if a setting names a file of them.
-
-    Raises:
-        SettingsError: The file cannot be read, or a line of it is no address and no number.
-    """
-    if settings.suppression_path is None:
-        return None
-    try:
-        with Path(settings.suppression_path).open(encoding="utf-8-sig") as lines:
-            return parse_suppressions(lines)
-    except UnicodeDecodeError:
-        reason = "it is not written in UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror})"
-    raise SettingsError([f"Setting 'suppression_path': {reason}."])

@@ -17,6 +17,7 @@ from target_mainbrainer.config.kinds import KINDS
 from target_mainbrainer.config.limits import DEFAULT_API_URL
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.stream_maps import stream_map_problems
+from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +41,10 @@ def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) ->
         config: The configuration as given, without its defaults.
         schema: The JSON schema to hold it to: `SETTINGS`, and the SDK's own settings.
     """
+    return map(shown, _problems(config, schema))
+
+
+def _problems(config: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterator[str]:
     given = {name: value for name, value in config.items() if value not in ("", None)}
     # Looked at first: the SDK's schema of this setting is none that can be asked about it.
     if maps := list(stream_map_problems(config.get("stream_maps"))):

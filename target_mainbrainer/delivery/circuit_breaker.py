@@ -265,10 +265,10 @@ class CircuitBreaker:
     def _at_fault(self, stream: SourceStream, refused: Refused) -> RequestRefusedError:
         said = f" MainBrainer said: {refused.message}" if refused.message else ""
         list_id = self._destination.list_id
-        place = f"list {list_id}" if list_id else "no list"
+        place = f", list {list_id}," if list_id else ""
         return RequestRefusedError(
-            f"MainBrainer refuses every contact of stream '{stream.stream}' for {place} in the "
-            f"same words, with status {refused.status}, so the fault is not the contacts'.{said} "
+            f"MainBrainer refuses every contact of stream '{stream.stream}'{place} for the same "
+            f"reason, with status {refused.status}, so the contacts are not at fault.{said} "
             "Check 'list_id', the property names in 'field_map', and what the account and its "
             "token may do."
         )

@@ -137,7 +137,7 @@ def test_who_passed_before_is_asked_first_and_as_it_was_sent(*, alone: bool) -> 
 def test_who_passed_before_and_is_refused_in_the_same_words_accuses_the_request() -> None:
     doubt = Doubt(lambda _: "no")
     doubt.remember(100, alone=True)
-    with pytest.raises(RequestRefusedError, match="the fault is not the contacts'"):
+    with pytest.raises(RequestRefusedError, match="the contacts are not at fault"):
         doubt.breaker.wait_for_leave(doubt.batch)
     assert doubt.server.asked == [(100, True)]
 

@@ -106,7 +106,7 @@ def test_batches_too_small_for_ten_witnesses_blame_nobody_either(
         rejects_path=str(path),
     )
     assert ended.code == 1
-    assert "the fault is not the contacts'" in ended.error
+    assert "the contacts are not at fault" in ended.error
     assert path.read_text() == ""
     assert len(crm.requests()) <= 30
 
@@ -150,7 +150,7 @@ def test_a_fault_that_begins_in_the_middle_blames_nobody_either(  # noqa: PLR091
         max_concurrent_requests=in_flight,
     )
     assert ended.code == 1
-    assert "the fault is not the contacts'" in ended.error
+    assert "the contacts are not at fault" in ended.error
     assert {line["record"]["id"] for line in rejected(path)} <= {520}
     assert len(crm.requests()) - first + 1 <= most
     last = ended.states[-1]["bookmark"] if ended.states else 0
@@ -258,7 +258,7 @@ def test_a_fault_that_begins_with_the_last_contacts_blames_none_of_them(
         rejects_path=str(path),
     )
     assert ended.code == 1
-    assert "the fault is not the contacts'" in ended.error
+    assert "the contacts are not at fault" in ended.error
     assert rejected(path) == []
     assert ended.states[-1] == {"bookmark": 500}
 
