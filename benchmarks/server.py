@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import ssl
 import sys
@@ -197,6 +198,8 @@ async def serve(discard: Discard, certificate: str, setup: float) -> None:
     sys.stdout.write(f"{port_shown}\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)
+    sys.stdout.flush()
+    os._exit(0)  # without a word about the connections that are still open
 
 
 if __name__ == "__main__":

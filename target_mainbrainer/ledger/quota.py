@@ -153,6 +153,10 @@ class Quota:
         if now + seconds > self.held_until:
             self.held_until, self.held_seconds, self.held_because = now + seconds, seconds, reason
 
+    def begin_anew(self, now: float) -> None:
+        """Occupy all permits that may be in use as if they were taken now."""
+        self.occupied = [now + OCCUPIED_SECONDS] * len(self.occupied)
+
     def _remove(self, until: float) -> bool:
         place = bisect_left(self.occupied, until)
         if place == len(self.occupied) or self.occupied[place] != until:

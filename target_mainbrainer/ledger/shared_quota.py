@@ -238,7 +238,7 @@ class SharedQuota:
     ) -> float:
         now = clock + record.offset
         seen = self._sighting
-        if seen is None or seen.offset != record.offset:  # another run has seen the jump
+        if seen is None:
             return now
         least, most = asked - seen.got, got - seen.asked
         passed = now - seen.now
@@ -246,8 +246,13 @@ class SharedQuota:
         jump = passed - min(max(passed, least), most)
         if abs(jump) <= tolerance:
             return now
-        record.offset -= jump
-        return now - jump
+        if seen.offset == record.offset:
+            record.offset -= jump
+            return now - jump
+        # Another run has left out a jump that is not the whole one. Which of the two is right
+        # cannot be told, and correcting each other would never end.
+        record.quota.begin_anew(now)
+        return now
 
     def _save(
         self, connection: sa.Connection, row: sa.Row[t.Any] | None, record: Record, now: float

@@ -167,6 +167,24 @@ def test_a_clock_that_is_set_while_runs_are_at_work_changes_nothing(
     assert len(take_all(clocks.shared_quota())) == 0
 
 
+@pytest.mark.parametrize("jumps", [(HOUR, 2 * HOUR), (-HOUR, 0.0), (HOUR, -HOUR)])
+def test_a_clock_that_is_set_twice_between_two_looks_lets_nothing_through(
+    clocks: Clocks, jumps: tuple[float, float]
+) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    assert len(take_all(one)) == 5
+    assert not take_all(other)
+    for jump in jumps:
+        clocks.jump = jump
+        clocks.pass_by(1)
+        assert not take_all(other), "it looks after each jump"
+    clocks.jump = jumps[0] + 7200
+    clocks.pass_by(1)
+    assert not take_all(one), "it looks after all three"
+    clocks.pass_by(2 * OCCUPIED_SECONDS)
+    assert len([*take_all(one), *take_all(other)]) == 5
+
+
 @pytest.mark.parametrize("jump", [-HOUR, -100 * HOUR])
 def test_a_clock_that_is_set_back_between_runs_stretches_no_wait(
     clocks: Clocks, jump: float
