@@ -18,7 +18,7 @@ import msgspec
 from typing_extensions import override
 
 from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import Identity, identifiers_of
+from target_mainbrainer.contacts.identity import Identity
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +111,7 @@ class Entry(msgspec.Struct):
         return self.identity_hash if self.pending_hash is None else self.pending_hash
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False):
+class Candidate(msgspec.Struct, gc=False):
     """A contact of a stream, ready to be compared.
 
     Attributes:
@@ -119,12 +119,14 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
         contact: As it is to be sent.
         identity: `identity_text` of it.
         content: Digest of it as mapped.
+        identity_hash: `Digests.hash_of` it, once that was asked for.
     """
 
     key: str
     contact: Contact
     identity: str
     content: bytes
+    identity_hash: int | None = None
 
     @override
     def __repr__(self) -> str:
@@ -135,7 +137,7 @@ def key_text(key: str) -> str:
     """Return a source key as it is kept: as it is, if it is not too long to be indexed.
 
     >>> key_text("[7]"), key_text("x" * 600)[:8]
-    ('[7]', '#b94b8a1')
+    ('[7]', '#c875df1')
     """
     encoded = key.encode()
     if len(encoded) > LONGEST_KEY:
@@ -200,7 +202,7 @@ class Digests:
         self._content = hashlib.blake2b(key=key, digest_size=16)
         self._identity = hashlib.blake2b(key=key, digest_size=8, person=b"identity")
         self._seed = int.from_bytes(key[:4], "big")
-        self._names: dict[str | PropertyRef, int] = {}
+        self._names = _NameChecks(self._seed)
 
     def candidate(
         self, key: str, contact: Contact, list_id: str | None, *, sent: Contact | None = None
@@ -229,18 +231,25 @@ class Digests:
         digest = self._identity.copy()
         if contact.contact_id is not None:
             digest.update(b"%d" % contact.contact_id)
-        else:
-            plain = Contact(mobile=contact.mobile, email=contact.email)
-            digest.update(repr(identifiers_of(plain)).encode())
-        positive = int.from_bytes(digest.digest(), "big") >> 1
-        return positive if contact.contact_id is None else ~positive
+            return ~(int.from_bytes(digest.digest(), "big") >> 1)
+        number = "" if contact.mobile is None else contact.mobile.number
+        email = "" if contact.email is None else contact.email.strip().casefold()
+        digest.update(f"{number} {email}".encode())
+        return int.from_bytes(digest.digest(), "big") >> 1
+
+    def hash_of(self, candidate: Candidate) -> int:
+        """Return the hash of a candidate's identity."""
+        found = candidate.identity_hash
+        if found is None:
+            found = candidate.identity_hash = self.identity(candidate.contact)
+        return found
 
     def fields(self, contact: Contact, list_id: str | None) -> bytes:
         """Return four bytes for each field that a contact has."""
-        checks: list[int] = []
-        for name, text in _fields_of(contact, list_id):
-            checks += self._name(name), crc32(text.encode(), self._seed) & _CHECK
-        return struct.pack(f"<{len(checks)}H", *checks)
+        seed, names = self._seed, self._names
+        found = _fields_of(contact, list_id)
+        checks = [crc32(text.encode(), seed) & _CHECK for _, text in found]
+        return struct.pack(f"<{2 * len(found)}H", *[names[name] for name, _ in found], *checks)
 
     def changed_fields(self, fields: bytes, contact: Contact, list_id: str | None) -> list[str]:
         """Return which fields of a contact differ from those delivered, by their names.
@@ -252,22 +261,30 @@ class Digests:
             contact: The contact as it is now.
             list_id: Likewise.
         """
-        before = dict(struct.iter_unpack("<2H", fields))
+        numbers = struct.unpack(f"<{len(fields) // 2}H", fields)
+        half = len(numbers) // 2
+        before = dict(zip(numbers[:half], numbers[half:], strict=True))
         return [
             name if isinstance(name, str) else name.name or name.property_id or ""
             for name, text in _fields_of(contact, list_id)
-            if before.get(self._name(name)) != crc32(text.encode(), self._seed) & _CHECK
+            if before.get(self._names[name]) != crc32(text.encode(), self._seed) & _CHECK
         ]
 
-    def _name(self, name: str | PropertyRef) -> int:
-        check = self._names.get(name)
-        if check is None:
-            text = name if isinstance(name, str) else "\0".join(name.address)
-            check = self._names[name] = crc32(text.encode(), self._seed) & _CHECK
+
+class _NameChecks(dict["str | PropertyRef", int]):
+    """Two bytes for each name of a field, made when it is first asked for."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def __missing__(self, name: str | PropertyRef) -> int:
+        text = name if isinstance(name, str) else "\0".join(name.address)
+        check = self[name] = crc32(text.encode(), self._seed) & _CHECK
         return check
 
 
-def _fields_of(contact: Contact, list_id: str | None) -> Iterable[tuple[str | PropertyRef, str]]:
+def _fields_of(contact: Contact, list_id: str | None) -> list[tuple[str | PropertyRef, str]]:
     """Return every field that has a value: its name, and the value as a text."""
     fields: list[tuple[str | PropertyRef, str]] = []
     if contact.mobile is not None:

@@ -214,6 +214,7 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
             # rest on one: no prepared statements, no session's locks.
             connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_SECONDS},
             pool_pre_ping=True,
+            paramstyle="format",  # rows are given as tuples
             hide_parameters=True,
         )
     except (ImportError, NoSuchModuleError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import typing as t
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from target_mainbrainer.ledger.comparison import Entry
 from target_mainbrainer.ledger.tables import entries
 
 if t.TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from target_mainbrainer.ledger.marking import Left, Mark
 
@@ -27,8 +28,48 @@ _BY_HASH = [
     sa.select(*_COLUMNS).where(column.in_(sa.bindparam("hashes", expanding=True)))
     for column in (entries.c.identity_hash, entries.c.pending_hash)
 ]
-_INSERT = entries.insert()
-_MARK = (
+
+
+class _ForRows:
+    """A statement that is executed for many rows at once.
+
+    It is compiled once and given plain tuples: what SQLAlchemy does with each row otherwise takes
+    as long as the row does in the database.
+    """
+
+    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete) -> None:
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, list[str]]] = {}
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> int:
+        """Execute it for rows, of which there may be none; return how many it has met."""
+        return self._execute(connection, rows, lambda names: operator.itemgetter(*names))
+
+    def execute_for(self, connection: sa.Connection, objects: Sequence[object]) -> int:
+        """Likewise, with the attributes of objects in place of rows."""
+        return self._execute(connection, objects, lambda names: operator.attrgetter(*names))
+
+    def _execute(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[t.Any],
+        getter: Callable[[list[str]], Callable[[t.Any], t.Any]],
+    ) -> int:
+        if not rows:
+            return 0
+        dialect = connection.dialect
+        if dialect.name not in self._compiled:
+            compiled = self._statement.compile(dialect=dialect)
+            self._compiled[dialect.name] = str(compiled), compiled.positiontup or []
+        text, names = self._compiled[dialect.name]
+        found = map(getter(names), rows)
+        tuples = [(one,) for one in found] if len(names) == 1 else list(found)
+        return connection.exec_driver_sql(text, tuples).rowcount
+
+
+_WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
+_INSERT = _ForRows(entries.insert().values({name: sa.bindparam(name) for name in _WITHOUT_ID}))
+_MARK = _ForRows(
     entries.update()
     .where(entries.c.id == sa.bindparam("_id"))
     .values(
@@ -44,22 +85,24 @@ _MARK = (
                 "token",
             )
         }
-        | {"content": None, "fields": None}
+        | {"content": sa.null(), "fields": sa.null()}
     )
 )
-_SHARE = entries.update().where(entries.c.id == sa.bindparam("_id")).values(shared=sa.true())
+_SHARE = _ForRows(
+    entries.update().where(entries.c.id == sa.bindparam("_id")).values(shared=sa.true())
+)
 
 
 def _kept_if_equal(column: sa.Column[bool]) -> sa.Case[bool | None]:
     return sa.case((column == sa.bindparam(f"_{column.name}", type_=sa.Boolean), column))
 
 
-_LEAVE = (
+_LEAVE = _ForRows(
     entries.update()
     .where(entries.c.id == sa.bindparam("_id"))
     .values(
-        content=None,
-        fields=None,
+        content=sa.null(),
+        fields=sa.null(),
         doubt=sa.or_(entries.c.doubt, entries.c.token.is_not(None)),
         mobile_opt_in=_kept_if_equal(entries.c.mobile_opt_in),
         email_opt_in=_kept_if_equal(entries.c.email_opt_in),
@@ -79,7 +122,7 @@ def _unless_in_doubt(column: sa.Column[t.Any], otherwise: t.Any) -> sa.Case[t.An
     return sa.case((entries.c.doubt, otherwise), else_=sa.func.coalesce(value, otherwise))
 
 
-_DELIVERED = (
+_DELIVERY = (
     entries.update()
     .where(_OF_TRY)
     .values(
@@ -88,19 +131,22 @@ _DELIVERED = (
         mobile_opt_in=_unless_in_doubt(entries.c.mobile_opt_in, entries.c.mobile_opt_in),
         email_opt_in=_unless_in_doubt(entries.c.email_opt_in, entries.c.email_opt_in),
         source_identity=sa.bindparam("_source_identity"),
-        pending=None,
-        pending_hash=None,
-        token=None,
+        pending=sa.null(),
+        pending_hash=sa.null(),
+        token=sa.null(),
         doubt=sa.false(),
         batch=sa.bindparam("_batch"),
         delivered_at=sa.bindparam("_now"),
     )
 )
-_DELIVERED_MOVE = _DELIVERED.values(
-    identity=sa.bindparam("_identity"), identity_hash=sa.bindparam("_identity_hash")
+_DELIVERED = _ForRows(_DELIVERY)
+_DELIVERED_MOVE = _ForRows(
+    _DELIVERY.values(
+        identity=sa.bindparam("_identity"), identity_hash=sa.bindparam("_identity_hash")
+    )
 )
 # A later try of the same run was under way already; this one was accepted all the same.
-_DELIVERED_BEFORE = (
+_DELIVERED_BEFORE = _ForRows(
     entries.update()
     .where(
         entries.c.stream == sa.bindparam("_stream"),
@@ -110,10 +156,15 @@ _DELIVERED_BEFORE = (
     )
     .values(delivered_at=sa.bindparam("_now"))
 )
-_REFUSED_FIRST = entries.delete().where(
-    _OF_TRY, entries.c.delivered_at.is_(None), entries.c.pending.is_(None)
+_REFUSED_FIRST = _ForRows(
+    entries.delete().where(_OF_TRY, entries.c.delivered_at.is_(None), entries.c.pending.is_(None))
 )
-_REFUSED = entries.update().where(_OF_TRY).values(token=None, pending=None, pending_hash=None)
+_REFUSED = _ForRows(
+    entries.update()
+    .where(_OF_TRY)
+    .values(token=sa.null(), pending=sa.null(), pending_hash=sa.null())
+)
+_DELETED = _ForRows(entries.delete().where(entries.c.id == sa.bindparam("_id")))
 _BATCH_FAILED = (
     entries.update()
     .where(entries.c.batch == sa.bindparam("_batch"), entries.c.stream == sa.bindparam("_stream"))
@@ -179,58 +230,48 @@ def write_marks(
     """
     marked = list(marked)
     ours = {id(entry) for entry in marked}
-    if new := [_columns_of(entry) for entry in marked if entry.id is None]:
-        connection.execute(_INSERT, new)
-    if known := [
-        {
-            "_id": entry.id,
-            "_pending": entry.pending,
-            "_pending_hash": entry.pending_hash,
-            "_mobile_opt_in": entry.mobile_opt_in,
-            "_email_opt_in": entry.email_opt_in,
-            "_shared": entry.shared,
-            "_doubt": entry.doubt,
-            "_token": entry.token,
-        }
-        for entry in marked
-        if entry.id is not None
-    ]:
-        connection.execute(_MARK, known)
+    _INSERT.execute_for(connection, [entry for entry in marked if entry.id is None])
+    _MARK.execute(
+        connection,
+        [
+            {
+                "_id": entry.id,
+                "_pending": entry.pending,
+                "_pending_hash": entry.pending_hash,
+                "_mobile_opt_in": entry.mobile_opt_in,
+                "_email_opt_in": entry.email_opt_in,
+                "_shared": entry.shared,
+                "_doubt": entry.doubt,
+                "_token": entry.token,
+            }
+            for entry in marked
+            if entry.id is not None
+        ],
+    )
     write_left(connection, [one for one in left if id(one.entry) not in ours])
-    if others := [{"_id": entry.id} for entry in shared if id(entry) not in ours]:
-        connection.execute(_SHARE, others)
+    _SHARE.execute(connection, [{"_id": entry.id} for entry in shared if id(entry) not in ours])
 
 
 def write_left(connection: sa.Connection, left: Sequence[Left]) -> None:
     """Make entries unknown whose identity was left."""
-    if left:
-        connection.execute(
-            _LEAVE,
-            [
-                {
-                    "_id": one.entry.id,
-                    "_mobile_opt_in": one.mobile_opt_in,
-                    "_email_opt_in": one.email_opt_in,
-                }
-                for one in left
-            ],
-        )
-
-
-def _columns_of(entry: Entry) -> dict[str, t.Any]:
-    """Return an entry's columns, but for its id."""
-    return {name: getattr(entry, name) for name in _WITHOUT_ID}
-
-
-_WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
+    _LEAVE.execute(
+        connection,
+        [
+            {
+                "_id": one.entry.id,
+                "_mobile_opt_in": one.mobile_opt_in,
+                "_email_opt_in": one.email_opt_in,
+            }
+            for one in left
+        ],
+    )
 
 
 def write_delivered(
     connection: sa.Connection,
     stream: int,
-    marks: Sequence[Mark],
+    delivered: Sequence[tuple[Mark, int | None]],
     *,
-    batch: int | None,
     now: int,
     unknown: Container[int],
 ) -> None:
@@ -239,43 +280,32 @@ def write_delivered(
     Args:
         connection: In a transaction.
         stream: The number of the stream.
-        marks: Of what was delivered.
-        batch: The number of the batch it went out in.
+        delivered: Marks of what was delivered, and the number of the batch that each went out in.
         now: Seconds since the epoch.
         unknown: Hashes of identities for which the outcome does not tell what the CRM holds.
     """
-    found = 0
-    for statement, ours in (
-        (_DELIVERED, [mark for mark in marks if not mark.is_move]),
-        (_DELIVERED_MOVE, [mark for mark in marks if mark.is_move]),
-    ):
-        if ours:
-            rows = [
-                {
-                    "_stream": stream,
-                    "_key": mark.key,
-                    "_token": mark.token,
-                    "_content": None if is_unknown else mark.content,
-                    "_fields": None if is_unknown else mark.fields,
-                    "_mobile_opt_in": None if is_unknown else mark.mobile_opt_in,
-                    "_email_opt_in": None if is_unknown else mark.email_opt_in,
-                    "_source_identity": mark.source_identity,
-                    "_batch": batch,
-                    "_now": now,
-                }
-                | (
-                    {"_identity": mark.identity, "_identity_hash": mark.identity_hash}
-                    if mark.is_move
-                    else {}
-                )
-                for mark in ours
-                for is_unknown in [mark.identity_hash in unknown]
-            ]
-            found += connection.execute(statement, rows).rowcount
-    if found < len(marks):
-        connection.execute(
-            _DELIVERED_BEFORE, [row | {"_now": now} for row in _rows_of(stream, marks)]
-        )
+    rows, moved = [], []
+    for mark, batch in delivered:
+        is_unknown = mark.identity_hash in unknown
+        row = {
+            "_stream": stream,
+            "_key": mark.key,
+            "_token": mark.token,
+            "_content": None if is_unknown else mark.content,
+            "_fields": None if is_unknown else mark.fields,
+            "_mobile_opt_in": None if is_unknown else mark.mobile_opt_in,
+            "_email_opt_in": None if is_unknown else mark.email_opt_in,
+            "_source_identity": mark.source_identity,
+            "_batch": batch,
+            "_now": now,
+        }
+        if mark.is_move:
+            moved.append(row | {"_identity": mark.identity, "_identity_hash": mark.identity_hash})
+        else:
+            rows.append(row)
+    met = _DELIVERED.execute(connection, rows) + _DELIVERED_MOVE.execute(connection, moved)
+    if met < len(delivered):
+        _DELIVERED_BEFORE.execute(connection, rows + moved)
 
 
 def write_refused(
@@ -283,9 +313,8 @@ def write_refused(
 ) -> None:
     """Remove what was never accepted, and end the try of what was or may have been."""
     certain = [mark for mark in marks if mark.identity_hash not in unknown]
-    if certain:
-        connection.execute(_REFUSED_FIRST, _rows_of(stream, certain))
-    connection.execute(_REFUSED, _rows_of(stream, marks))
+    _REFUSED_FIRST.execute(connection, _rows_of(stream, certain))
+    _REFUSED.execute(connection, _rows_of(stream, marks))
 
 
 def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
@@ -294,8 +323,7 @@ def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
 
 def delete_entries(connection: sa.Connection, gone: Iterable[Entry]) -> None:
     """Delete entries."""
-    if rows := [{"_id": entry.id} for entry in gone]:
-        connection.execute(entries.delete().where(entries.c.id == sa.bindparam("_id")), rows)
+    _DELETED.execute(connection, [{"_id": entry.id} for entry in gone])
 
 
 def newest_id(connection: sa.Connection) -> int:

@@ -145,7 +145,7 @@ class Block:
         if is_unchanged(entry, candidate) and not self._sends_all:
             return UNCHANGED
         contact = candidate.contact
-        new_hash = self._digests.identity(contact)
+        new_hash = self._digests.hash_of(candidate)
         move, previous, is_previous_shared = None, None, False
         identity = candidate.identity
         if entry is not None and entry.delivered_at is not None:
@@ -162,8 +162,10 @@ class Block:
         ]
         comparison = compare(entry, candidate)
         fields = None if entry is None else entry.fields
-        known_mobile = known_opt_in(holder.mobile_opt_in for holder in holders)
-        known_email = known_opt_in(holder.email_opt_in for holder in holders)
+        known_mobile = known_email = None
+        if holders:
+            known_mobile = known_opt_in(holder.mobile_opt_in for holder in holders)
+            known_email = known_opt_in(holder.email_opt_in for holder in holders)
         mark = Mark(
             token=self._next_token(),
             key=candidate.key,

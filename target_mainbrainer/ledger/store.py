@@ -12,7 +12,7 @@ from target_mainbrainer.ledger.comparison import KEY_BYTES
 from target_mainbrainer.ledger.tables import batches, doubts, entries, ledger, streams
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 class Header(t.NamedTuple):
@@ -48,16 +48,10 @@ def update_header(connection: sa.Connection, **values: object) -> None:
 # --- Batches --------------------------------------------------------------------------------
 
 
-def add_batch(
-    connection: sa.Connection, stream: int, batch_id: str, *, contacts: int, now: int
-) -> int:
-    """Note a batch whose outcome is not known yet; return its number."""
-    query = (
-        batches.insert()
-        .values(stream=stream, batch_id=batch_id, contacts=contacts, accepted_at=now, is_open=True)
-        .returning(batches.c.number)
-    )
-    return int(connection.execute(query).scalar_one())
+def add_batches(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    """Note batches whose outcome is not known yet."""
+    if rows:
+        connection.execute(batches.insert(), [dict(row) for row in rows])
 
 
 def open_batches(connection: sa.Connection, stream: int) -> list[tuple[int, str, int]]:

@@ -93,9 +93,11 @@ class StreamLedger:
         self.name = name
         self.is_mixed = False
         self._run = run
-        self._number = number
+        self._stream = number
         self._newest_id = newest_id
         self._sends_all = sends_all
+        # A first look that writes nothing is worth it only where most is unchanged.
+        self._expects_change = sends_all
         self._seen = Seen()
         self._batches = {batch_id: batch for batch, batch_id, _ in open_batches}
         self._open_batches = [OpenBatch(batch_id, size) for _, batch_id, size in open_batches]
@@ -120,11 +122,13 @@ class StreamLedger:
             block: Contacts in the order of the input, and the list that each goes to.
         """
         run = self._run
-        with run.database.transaction(reads_only=True) as connection:
-            known = self._entries(connection, block)
-        concerned = self._concerned(block, known)
-        if not any(concerned):
-            return [UNCHANGED] * len(block)
+        concerned = [True] * len(block)
+        if not self._expects_change:
+            with run.database.transaction(reads_only=True) as connection:
+                known = self._entries(connection, block)
+            concerned = self._concerned(block, known)
+            if not any(concerned):
+                return [UNCHANGED] * len(block)
         some = [one for one, is_concerned in zip(block, concerned, strict=True) if is_concerned]
         with run.lock, run.database.transaction() as connection:
             store.read_header(connection, lock=True)
@@ -132,7 +136,10 @@ class StreamLedger:
             if self._has_become_mixed(connection, some):
                 entry_store.forget_contents(connection)
                 concerned, some = [True] * len(block), list(block)
-            decided = iter(self._mark(connection, some))
+            decisions = self._mark(connection, some)
+        sent = sum(decision.mark is not None for decision in decisions)
+        self._expects_change = 2 * sent > len(block)
+        decided = iter(decisions)
         return [next(decided) if is_concerned else UNCHANGED for is_concerned in concerned]
 
     def delivered(
@@ -166,7 +173,7 @@ class StreamLedger:
     def saw(self, keys: Iterable[str]) -> None:
         """Take note that source keys came whose records are not sent, so that none is missing."""
         with self._run.database.transaction(reads_only=True) as connection:
-            for entry in entry_store.entries_of(connection, self._number, map(key_text, keys)):
+            for entry in entry_store.entries_of(connection, self._stream, map(key_text, keys)):
                 self._seen.add(t.cast("int", entry.id))
 
     def is_new_version(self, version: int) -> bool:
@@ -175,8 +182,8 @@ class StreamLedger:
         A tap that goes on with a full read it could not finish keeps the version.
         """
         with self._run.lock, self._run.database.transaction() as connection:
-            before = store.version_of(connection, self._number)
-            store.update_stream(connection, self._number, version=version)
+            before = store.version_of(connection, self._stream)
+            store.update_stream(connection, self._stream, version=version)
         return before != version
 
     def refused(self, marks: Sequence[Mark]) -> None:
@@ -223,16 +230,15 @@ class StreamLedger:
                 run.doubtful.update(doubts)
                 store.add_doubts(connection, doubts, run.number)
                 unknown = _Everything() if self.is_mixed else run.doubtful
-                for marks, batch_id, contacts in delivered:
-                    number = self._number_of(connection, batch_id, contacts, now)
-                    entry_store.write_delivered(
-                        connection, self._number, marks, batch=number, now=now, unknown=unknown
-                    )
+                numbered = self._number(connection, delivered, now)
+                entry_store.write_delivered(
+                    connection, self._stream, numbered, now=now, unknown=unknown
+                )
                 if refused:
-                    entry_store.write_refused(connection, self._number, refused, unknown)
+                    entry_store.write_refused(connection, self._stream, refused, unknown)
                 for batch_id in failed:
                     if (number := self._batches.get(batch_id)) is not None:
-                        entry_store.fail_batch(connection, self._number, number)
+                        entry_store.fail_batch(connection, self._stream, number)
                 over = [self._batches.pop(one, None) for one in (*ended, *failed)]
                 store.close_batches(connection, [number for number in over if number is not None])
 
@@ -242,7 +248,7 @@ class StreamLedger:
         while True:
             with self._run.database.transaction(reads_only=True) as connection:
                 page = entry_store.page_of(
-                    connection, self._number, after=after, up_to=self._newest_id, size=_PAGE
+                    connection, self._stream, after=after, up_to=self._newest_id, size=_PAGE
                 )
             if not page:
                 return
@@ -252,7 +258,7 @@ class StreamLedger:
     def count_known(self) -> int:
         """Return how many source keys were known when the run began."""
         with self._run.database.transaction(reads_only=True) as connection:
-            return entry_store.count_entries(connection, self._number, up_to=self._newest_id)
+            return entry_store.count_entries(connection, self._stream, up_to=self._newest_id)
 
     def expire(self, gone: Sequence[Entry]) -> None:
         """Forget source keys, which a complete full read did not bring."""
@@ -260,24 +266,24 @@ class StreamLedger:
         with run.lock, run.database.transaction() as connection:
             store.read_header(connection, lock=True)
             self._keep(connection)
-            remove_entries(connection, run.digests, self._number, [one.key for one in gone])
+            remove_entries(connection, run.digests, self._stream, [one.key for one in gone])
 
     def is_shared(self, entries: Sequence[Entry]) -> list[bool]:
         """Return for each entry whether another source key holds an identity of its own."""
         with self._run.database.transaction(reads_only=True) as connection:
-            return _block_of(connection, self._run.digests, self._number, entries)[1]
+            return _block_of(connection, self._run.digests, self._stream, entries)[1]
 
     def release(self) -> None:
         """Let other runs have the stream, after everything is written."""
         self.flush()
         with self._run.lock, self._run.database.transaction() as connection:
-            store.release_stream(connection, self._number, self._run.number)
+            store.release_stream(connection, self._stream, self._run.number)
 
     def _entries(
         self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
     ) -> dict[str, Entry]:
         keys = {candidate.key for candidate, _ in block}
-        found = {one.key: one for one in entry_store.entries_of(connection, self._number, keys)}
+        found = {one.key: one for one in entry_store.entries_of(connection, self._stream, keys)}
         for entry in found.values():
             self._seen.add(t.cast("int", entry.id))
         return found
@@ -286,8 +292,6 @@ class StreamLedger:
         self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
     ) -> list[bool]:
         """Return for each contact whether it is to be sent, or may be because of another one."""
-        if self._sends_all:
-            return [True] * len(block)
         changed = [not is_unchanged(known.get(candidate.key), candidate) for candidate, _ in block]
         if not any(changed):
             return changed
@@ -305,7 +309,7 @@ class StreamLedger:
         self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
     ) -> set[int]:
         """Return the hashes of all identities that a block takes or leaves."""
-        hashes = {self._run.digests.identity(candidate.contact) for candidate, _ in block}
+        hashes = {self._run.digests.hash_of(candidate) for candidate, _ in block}
         for candidate, _ in block:
             if (entry := known.get(candidate.key)) is not None:
                 hashes |= entry.hashes
@@ -328,7 +332,7 @@ class StreamLedger:
         hashes = self._hashes(block, known)
         decider = Block(
             self._run.digests,
-            self._number,
+            self._stream,
             self._run.next_token,
             _each_once(known.values(), entry_store.holders_of(connection, hashes)),
             sends_all=self._sends_all,
@@ -337,16 +341,26 @@ class StreamLedger:
         entry_store.write_marks(connection, decider.marked.values(), decider.left, decider.shared)
         return decisions
 
-    def _number_of(
-        self, connection: sa.Connection, batch_id: str | None, contacts: int, now: int
-    ) -> int | None:
-        if batch_id is None:
-            return None
-        number = self._batches.get(batch_id)
-        if number is None:
-            number = store.add_batch(connection, self._number, batch_id, contacts=contacts, now=now)
-            self._batches[batch_id] = number
-        return number
+    def _number(
+        self,
+        connection: sa.Connection,
+        delivered: Sequence[tuple[Sequence[Mark], str | None, int]],
+        now: int,
+    ) -> list[tuple[Mark, int | None]]:
+        """Return every mark with the number of its batch; new batches are noted as open."""
+        numbered: list[tuple[Mark, int | None]] = []
+        new = []
+        for marks, batch_id, contacts in delivered:
+            number = None
+            if batch_id is not None and marks:
+                number = self._batches.get(batch_id)
+                if number is None:
+                    number = self._batches[batch_id] = self._run.next_token()
+                    row = {"number": number, "stream": self._stream, "batch_id": batch_id}
+                    new.append(row | {"contacts": contacts, "accepted_at": now, "is_open": True})
+            numbered += [(mark, number) for mark in marks]
+        store.add_batches(connection, new)
+        return numbered
 
     def _keep(self, connection: sa.Connection) -> None:
         """Make sure that the stream is still this run's, and keep it so."""
@@ -354,9 +368,9 @@ class StreamLedger:
         if now >= self._leased_at + LEASE_STEP_SECONDS:
             self._leased_at = now
             until = store.now_of(connection) + LEASE_SECONDS
-            is_ours = store.extend_lease(connection, self._number, self._run.number, until)
+            is_ours = store.extend_lease(connection, self._stream, self._run.number, until)
         else:
-            is_ours = store.run_of(connection, self._number) == self._run.number
+            is_ours = store.run_of(connection, self._stream) == self._run.number
         if not is_ours:
             message = (
                 f"Another run has taken over stream '{self.name}', because this one was not heard "

@@ -62,7 +62,7 @@ entries = sa.Table(
     sa.Column("shared", sa.Boolean, nullable=False, comment="Others hold this identity, too."),
     sa.Column("doubt", sa.Boolean, nullable=False, comment="Unknown whatever the try's outcome."),
     sa.Column("token", sa.BigInteger, comment="Of the try whose outcome is awaited."),
-    sa.Column("batch", sa.Integer, comment="The batch it went out in."),
+    sa.Column("batch", sa.BigInteger, comment="The batch it went out in."),
     sa.Column("delivered_at", sa.BigInteger, comment="Seconds since the epoch; null: never."),
     sa.UniqueConstraint("stream", "key"),
     sqlite_autoincrement=True,
@@ -78,7 +78,7 @@ sa.Index(
 batches = sa.Table(
     "mainbrainer_batches",
     metadata,
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("batch_id", sa.Text, nullable=False),
     sa.Column("stream", sa.Integer, nullable=False),
     sa.Column("contacts", sa.Integer, nullable=False),
