@@ -17,6 +17,7 @@ from benchmarks.speed import (
     measure_growth,
     measure_start,
     measure_throughput,
+    measure_waiting,
 )
 
 if t.TYPE_CHECKING:
@@ -26,6 +27,7 @@ PARTS: t.Final[dict[str, Callable[[Bench], Iterator[Line]]]] = {
     "throughput": measure_throughput,
     "confirming": measure_confirming,
     "growth": measure_growth,
+    "waiting": measure_waiting,
     "start": measure_start,
     "grid": measure_grid,
     "sharing": measure_sharing,

@@ -49,7 +49,7 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
         identifiers: Every identifier of every part.
         parts: The records that it was made of, in input order; their source keys may differ.
         place: Its place in the buffer that it was collected in, counted from 0.
-        encoded: Its JSON; None if it has to be encoded again, because it was merged.
+        encoded: Its JSON; None if it has to be encoded again: it was merged, or has been sent.
     """
 
     contact: Contact

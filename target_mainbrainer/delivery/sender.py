@@ -83,4 +83,6 @@ class Sender:
 
 def _body(destination: Destination, contacts: Sequence[PendingContact]) -> bytes:
     parts = [contact.encoded or encode_contact(contact.contact) for contact in contacts]
+    for contact in contacts:
+        contact.encoded = None  # it is in the body now, and needed again only after a refusal
     return encode_batch(parts, list_id=destination.list_id, webhook_url=destination.webhook_url)
