@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from functools import cached_property
 
 from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
 from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
 from target_mainbrainer.privacy.redaction import redact, values_of
+from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.api.responses import Accepted
+    from target_mainbrainer.contacts.contact import PropertyRef
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.pending_contact import PendingContact
+
+_PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", re.IGNORECASE)
+"""How the API names a property of a contact: by its place in what was sent."""
 
 
 class Refused:
@@ -38,7 +44,11 @@ class Refused:
     @cached_property
     def message(self) -> str:
         """What the API said, without anything of the contacts it is about."""
-        return redact(self.refusal.message, values_of(c.contact for c in self.contacts))
+        said = redact(self.refusal.message, values_of(c.contact for c in self.contacts))
+        if len(self.contacts) > 1:
+            return said
+        properties = list(self.contacts[0].contact.properties)
+        return _PLACE.sub(lambda place: _name_of(place, properties), said)
 
     @property
     def words(self) -> tuple[int, str]:
@@ -50,6 +60,15 @@ class Refused:
         """The contacts that the refusal names; none if it names all."""
         places = find_suspects(self.refusal, [c.contact for c in self.contacts])
         return [self.contacts[place] for place in places]
+
+
+def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
+    """Return what we call the property that the API names by its place, if there is one."""
+    number = int(place[1])
+    if number >= len(properties):
+        return place[0]
+    ref = properties[number]
+    return f"property '{shown(ref.name or ref.property_id or '')}'"
 
 
 class Sender:

@@ -32,7 +32,9 @@ def describe_end(report: RunReport, *, is_whole: bool, has_state: bool, state_re
 1,500th record'
     """
     parts = ", ".join(_parts(report, is_whole=is_whole))
-    return f"{parts}; {_state(report, has_state=has_state, state_records=state_records)}"
+    if is_whole and not has_state:
+        return f"{parts}; the tap sent no STATE"
+    return f"{parts}; {_state(report, state_records)}"
 
 
 def describe_dry_end(report: RunReport) -> str:
@@ -70,9 +72,7 @@ _MORE = {
 }
 
 
-def _state(report: RunReport, *, has_state: bool, state_records: int) -> str:
-    if not has_state:
-        return "the tap sent no STATE"
+def _state(report: RunReport, state_records: int) -> str:
     if state_records < 0:
         return "no STATE was written"
     if state_records >= report.total("read"):

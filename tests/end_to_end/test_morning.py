@@ -149,3 +149,16 @@ def test_an_empty_input_leaves_a_report_too(run_target: RunTarget, tmp_path: Pat
     ended = run_target(report_path=str(path))
     assert ended.code == 0
     assert json.loads(path.read_text())["streams"] == {}
+
+
+def test_a_property_that_the_account_lacks_is_called_by_its_name(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """MainBrainer names it by its place in the request, which tells nobody anything."""
+    assert run_target(*PEOPLE).code == 0  # makes the properties 'id' and 'firstname' known
+    crm.set_switches(unknown_property="refuse")
+    odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]
+    ended = run_target(schema(), *odd)
+    assert ended.code == 1
+    assert "property 'shoe_size'" in ended.log
+    assert "propertyFields[" not in ended.log
