@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench, Line
 from benchmarks.isolation import measure_isolation
+from benchmarks.ledger import measure_ledger
 from benchmarks.pace import WINDOWS, measure_grid, measure_sharing
 from benchmarks.speed import (
     measure_confirming,
@@ -26,6 +27,7 @@ if t.TYPE_CHECKING:
 PARTS: t.Final[dict[str, Callable[[Bench], Iterator[Line]]]] = {
     "throughput": measure_throughput,
     "confirming": measure_confirming,
+    "ledger": measure_ledger,
     "growth": measure_growth,
     "waiting": measure_waiting,
     "start": measure_start,

@@ -29,6 +29,11 @@ class Database:
         self._server = server
         self.url = server.url
 
+    def schema(self, name: str) -> str:
+        """Return the address of a new, empty schema."""
+        self._server.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}")
+        return f"{self.url}?options=-csearch_path%3D{name}"
+
     def let_clock_step(self) -> None:
         """Put a clock in front of the server's own that can be set."""
         self._server.execute(_STEPPING)

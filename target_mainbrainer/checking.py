@@ -11,7 +11,6 @@ from pathlib import Path
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.errors import SettingsError
-from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 
 if t.TYPE_CHECKING:
@@ -38,6 +37,8 @@ def check(settings: Settings) -> list[str]:
         raise SettingsError(problems)
     found = ["The settings are complete and do not contradict each other."]
     if settings.ledger_uri:
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415 - as in `run`
+
         open_database(settings.ledger_uri).close()
         found.append("The ledger can be used.")
     if settings.sandbox_path:

@@ -20,8 +20,6 @@ from target_mainbrainer.delivery.ledger_intake import LedgerIntake
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.ledger.opening import open_ledger
-from target_mainbrainer.ledger.scratch import scratch_copy
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.reporting.counts import RunReport
@@ -119,6 +117,10 @@ class Run:
         self.columns_of = self._summary.columns_of
 
     def _open_intake(self, uri: str) -> LedgerIntake:
+        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
+        from target_mainbrainer.ledger.opening import open_ledger  # noqa: PLC0415
+        from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
+
         if self.settings.dry_run:
             # What the account is, only credentials tell, and a sandbox that was started.
             is_told = self.settings.access_token or self.settings.username

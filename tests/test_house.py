@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -119,3 +121,11 @@ def test_the_target_and_the_sandbox_import_nothing_of_each_other() -> None:
         for file in sorted(HOUSE.rglob("*.py"))
         if any(name.startswith("mainbrainer_sandbox") for name in imports_of(file))
     ]
+
+
+def test_without_a_ledger_no_database_is_loaded() -> None:
+    """SQLAlchemy takes nearly as long to load as all the rest, before the first contact."""
+    program = "import sys, target_mainbrainer.cli; print('sqlalchemy' in sys.modules)"
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert ran.stdout == "False\n"

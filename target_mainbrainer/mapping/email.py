@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from email_validator import EmailNotValidError, validate_email
-
 from target_mainbrainer.contacts.rejection import RejectionCode
 from target_mainbrainer.mapping.quick_email import is_plain_email
 from target_mainbrainer.mapping.values import InvalidValueError
@@ -30,15 +28,12 @@ def parse_email(value: object) -> str | None:
     """
     if isinstance(value, str):
         email = value.strip()
-        if is_plain_email(email):
-            return email
         if not email:
             return None
-        try:
-            return _checked_email(email)
-        except EmailNotValidError:
-            what = "is not a valid e-mail address" if "@" in email else "has no '@'"
-            raise InvalidValueError(RejectionCode.INVALID_EMAIL, what) from None
+        if is_plain_email(email) or _is_valid(email):
+            return email
+        what = "is not a valid e-mail address" if "@" in email else "has no '@'"
+        raise InvalidValueError(RejectionCode.INVALID_EMAIL, what)
     if value is None:
         return None
     raise InvalidValueError(
@@ -46,11 +41,14 @@ def parse_email(value: object) -> str | None:
     )
 
 
-def _checked_email(email: str) -> str:
-    validate_email(
-        email,
-        check_deliverability=False,
-        allow_quoted_local=True,
-        test_environment=True,
-    )
-    return email
+def _is_valid(email: str) -> bool:
+    # Most runs need it for few addresses or none, and it takes a while to load.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
+    try:
+        validate_email(
+            email, check_deliverability=False, allow_quoted_local=True, test_environment=True
+        )
+    except EmailNotValidError:
+        return False
+    return True
