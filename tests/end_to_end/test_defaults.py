@@ -74,7 +74,7 @@ def test_a_national_number_is_not_guessed_to_be_of_any_country(run_target: RunTa
 
 def test_words_of_other_languages_are_no_consent(run_target: RunTarget) -> None:
     """No `consent_words`."""
-    columns = {"id": {}, "email": {}, "email_opt_in": {}}
+    columns: Record = {"id": {}, "email": {}, "email_opt_in": {}}
     ended = run_target(schema(columns), person(1, email_opt_in="ja"))
     assert ended.report["streams"]["people"]["rejected_by_code"] == {"invalid_consent": 1}
 
