@@ -17,6 +17,9 @@ from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.ledger_intake import LedgerIntake
+from target_mainbrainer.delivery.move_requests import MoveRequests
+from target_mainbrainer.delivery.moves import Moves
+from target_mainbrainer.delivery.sender import Sender
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
@@ -35,6 +38,7 @@ from target_mainbrainer.reporting.summary import Summary
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from target_mainbrainer.api.responses import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.singer.source_record import State
@@ -127,13 +131,34 @@ class Run:
             keeps_account = bool(is_told) and not self.settings.sandbox_path
             uri = self._scratch.enter_context(scratch_copy(uri, keeps_account=keeps_account))
         sandbox_id = self._sandbox.file_id if self._sandbox else None
+        ask = partial(self._client.batch_status, wait=True)
         return LedgerIntake(
             self.settings,
             open_ledger(self.settings, uri, sandbox_id=sandbox_id),
             self._ledgers,
             self.buffers,
             self.state_tracker,
-            ask=partial(self._client.batch_status, wait=True),
+            ask=ask,
+            moves=self._make_moves(ask) if self.settings.identity_changes == "follow" else None,
+        )
+
+    def _make_moves(self, ask: Callable[[str], BatchStatus | None]) -> Moves:
+        """Return what lets contacts follow people whose identity has changed."""
+        requests = MoveRequests(
+            Sender(self._client),
+            ask=ask,
+            most_at_once=self._max_in_flight,
+            tick=self.delivery.tick,
+            timeout_seconds=0 if self.settings.dry_run else self.settings.confirm_timeout_seconds,
+        )
+        return Moves(
+            self._ledgers,
+            self.buffers,
+            requests,
+            self.delivery.outcomes,
+            set_aside=partial(self.rejects.add, is_ours=True),
+            drain=self.delivery.drain,
+            max_drift_percent=self.settings.max_drift_percent,
         )
 
     def source(
@@ -224,6 +249,8 @@ class Run:
         yield from self.delivery.problems()
         if self.intake is not None:
             yield from self.intake.problems()
+        if self.intake is not None and self.intake.is_anybody_waiting:
+            return  # the input was not read to its end, so not everybody could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
@@ -231,6 +258,11 @@ class Run:
                     f"{stream.accounted_for:,} accounted for. This is a fault of this target; "
                     "please report it, and load the stream in full."
                 )
+
+    def _warnings(self) -> Iterator[str]:
+        yield from self.delivery.warnings()
+        if self.intake is not None:
+            yield from self.intake.warnings()
 
     def _conclude(self) -> list[str]:
         """Close everything, say what became of every record, and return what went wrong."""
@@ -249,7 +281,7 @@ class Run:
                     part.close()
             except Exception as error:  # noqa: BLE001 - the others are still to be closed
                 problems += explain(error)
-        self._summary.log(self.delivery.warnings())
+        self._summary.log(self._warnings())
         if self.settings.report_path:
             open_states = {"states_held_back": self.state_tracker.open_states}
             write_report(self.settings.report_path, self._summary.as_dict() | open_states)

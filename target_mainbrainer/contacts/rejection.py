@@ -27,6 +27,7 @@ class RejectionCode(enum.StrEnum):
     MISSING_KEY = "missing_key"
     SCHEMA_MISMATCH = "schema_mismatch"
     STREAM_MAP_FAILED = "stream_map_failed"
+    IDENTITY_TAKEN = "identity_taken"
 
 
 class Rejection(t.NamedTuple):

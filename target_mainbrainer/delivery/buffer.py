@@ -188,6 +188,11 @@ class OpenBuffers:
         for place in [place for place in self._buffers if place[0] is stream]:
             self._send(place)
 
+    def send_all(self) -> None:
+        """Submit whatever waits."""
+        for place in list(self._buffers):
+            self._send(place)
+
     def send_overdue(self) -> None:
         """Submit the buffers whose first contact has waited long enough."""
         limit = self._clock() - MAX_WAIT_SECONDS

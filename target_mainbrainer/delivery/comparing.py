@@ -11,7 +11,10 @@ import logging
 import time
 import typing as t
 
+import msgspec
+
 from target_mainbrainer.contacts.identity import identifiers_of
+from target_mainbrainer.delivery.moves import Arrival, Part, with_identity
 from target_mainbrainer.ledger.comparison import Comparison, identity_text
 
 if t.TYPE_CHECKING:
@@ -21,8 +24,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.buffer import OpenBuffers
+    from target_mainbrainer.delivery.moves import Moves
     from target_mainbrainer.delivery.state_tracker import StateTracker
-    from target_mainbrainer.ledger.comparison import Candidate
     from target_mainbrainer.ledger.marking import Decision
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
@@ -36,21 +39,13 @@ MAX_BLOCK_SECONDS = 0.5
 logger = logging.getLogger("target-mainbrainer")
 
 
-class _Waiting(t.NamedTuple):
-    candidate: Candidate
-    source_record: SourceRecord
-    stream: SourceStream
-    destination: Destination
-    batch_size: int
-
-
 class _Block:
     """Contacts of one stream that wait to be compared."""
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.size_bytes = 0
-        self.contacts: list[_Waiting] = []
+        self.contacts: list[Arrival] = []
 
 
 class Comparer:
@@ -60,6 +55,8 @@ class Comparer:
         buffers: Take the contacts that are to be sent.
         state_tracker: Told of records that need not be sent.
         ledgers: The ledgers of the streams, by name.
+        moves: Holds back who has moved; None if nobody is followed.
+        omits_unchanged_opt_in: Whether an opt-in is left out that is known to be delivered.
         clock: Seconds, monotonic.
     """
 
@@ -69,11 +66,15 @@ class Comparer:
         state_tracker: StateTracker,
         ledgers: dict[str, StreamLedger],
         *,
+        moves: Moves | None = None,
+        omits_unchanged_opt_in: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffers = buffers
         self._state_tracker = state_tracker
         self._ledgers = ledgers
+        self._moves = moves
+        self._omits_unchanged_opt_in = omits_unchanged_opt_in
         self._clock = clock
         self._blocks: dict[str, _Block] = {}
         self._places: dict[Hashable, str] = {}
@@ -119,7 +120,7 @@ class Comparer:
         candidate = self._ledgers[name].digests.candidate(
             key, mapped, destination.list_id, sent=contact
         )
-        block.contacts.append(_Waiting(candidate, source_record, stream, destination, batch_size))
+        block.contacts.append(Arrival(candidate, source_record, stream, destination, batch_size))
         block.size_bytes += len(source_record.line)
         if len(block.contacts) >= BLOCK_SIZE or block.size_bytes >= MAX_BLOCK_BYTES:
             self._compare(name)
@@ -149,7 +150,8 @@ class Comparer:
         self._places = {held: place for held, place in self._places.items() if place != name}
         ledger = self._ledgers[name]
         compared = ledger.compare(
-            [(one.candidate, one.destination.list_id) for one in block.contacts]
+            [(one.candidate, one.destination.list_id) for one in block.contacts],
+            follows=self._moves is not None,
         )
         if ledger.is_mixed and not self._is_mixed:
             self._is_mixed = True
@@ -157,21 +159,21 @@ class Comparer:
                 "Some records name contacts by 'contact_id' and others do not, so that the ledger "
                 "cannot tell which are the same person. Until that ends, every contact is sent."
             )
-        for waiting, decision in zip(block.contacts, compared, strict=True):
-            self._take(waiting, decision)
+        for arrival, decision in zip(block.contacts, compared, strict=True):
+            self._take(arrival, decision)
 
-    def _take(self, waiting: _Waiting, decision: Decision) -> None:
-        report, contact = waiting.stream.report, waiting.candidate.contact
+    def _take(self, arrival: Arrival, decision: Decision) -> None:
+        report, contact = arrival.stream.report, arrival.candidate.contact
         if decision.mark is None:
             report.unchanged += 1
-            self._state_tracker.settle([waiting.source_record])
+            self._state_tracker.settle([arrival.source_record])
             return
         report.new += decision.comparison is Comparison.NEW
         report.changed += decision.comparison is Comparison.CHANGED
         if decision.comparison is Comparison.CHANGED and decision.previous_fields is not None:
             digests, list_id = (
-                self._ledgers[waiting.stream.stream].digests,
-                waiting.destination.list_id,
+                self._ledgers[arrival.stream.stream].digests,
+                arrival.destination.list_id,
             )
             report.changed_columns.update(
                 digests.changed_fields(decision.previous_fields, contact, list_id)
@@ -182,11 +184,32 @@ class Comparer:
         ):
             report.opt_ins_given += value is True and known is not True
             report.opt_ins_withdrawn += value is False and known is True
+        if self._omits_unchanged_opt_in:
+            contact = _without_known_opt_in(contact, decision)
+        if self._moves is not None and self._moves.take(
+            Part(contact, arrival.source_record, decision.mark), arrival, decision
+        ):
+            return
+        if decision.following is not None:
+            report.old_parts_kept += decision.following.keeps_part
+            contact = with_identity(contact, decision.following.contact)
         self._buffers.add(
             contact,
-            waiting.source_record,
-            stream=waiting.stream,
-            destination=waiting.destination,
-            batch_size=waiting.batch_size,
+            arrival.source_record,
+            stream=arrival.stream,
+            destination=arrival.destination,
+            batch_size=arrival.batch_size,
             mark=decision.mark,
         )
+
+
+def _without_known_opt_in(contact: Contact, decision: Decision) -> Contact:
+    """Leave out an opt-in that was delivered before, so that it undoes no unsubscription.
+
+    A `false` undoes none, and is always sent.
+    """
+    if contact.mobile_opt_in and decision.known_mobile_opt_in:
+        contact = msgspec.structs.replace(contact, mobile_opt_in=None)
+    if contact.email_opt_in and decision.known_email_opt_in:
+        contact = msgspec.structs.replace(contact, email_opt_in=None)
+    return contact

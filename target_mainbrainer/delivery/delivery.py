@@ -60,6 +60,9 @@ class Delivery:
         write_state: Writes a STATE message to stdout.
         write_progress: Writes the progress line.
         clock: Seconds, monotonic.
+
+    Attributes:
+        outcomes: What the API's answers have come to.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Delivery:
         self._confirm_timeout = settings.confirm_timeout_seconds
         self._is_required = settings.confirm_batches == "require"
         self._spool = spool
-        self._outcomes = Outcomes(
+        self.outcomes = Outcomes(
             state_tracker=state_tracker,
             rejects=rejects,
             spool=self._spool,
@@ -104,7 +107,7 @@ class Delivery:
             self._status_poller = StatusPoller(
                 self._ask_status,
                 self._may_ask_status,
-                self._outcomes,
+                self.outcomes,
                 is_required=self._is_required,
                 on_failure=self._fail,
                 clock=clock,
@@ -113,7 +116,7 @@ class Delivery:
         self._workers = Workers(
             self._queue,
             Sender(client),
-            self._outcomes,
+            self.outcomes,
             self._status_poller,
             alone=settings.write_mode == "single",
             on_failure=self._fail,
@@ -154,6 +157,17 @@ class Delivery:
             self._make_durable()  # what was settled meanwhile, too
             self._write_state(state)
 
+    def drain(self) -> None:
+        """Deliver what is queued, and bring its outcome to the disk.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        while not self._queue.wait_until_done(TICK_SECONDS):
+            self.tick()
+        self.tick()
+        self._make_durable()
+
     def finish(self) -> None:
         """Deliver what is queued, wait for confirmations, and write the last STATE.
 
@@ -189,7 +203,7 @@ class Delivery:
         if self._status_poller is not None:
             yield from self._status_poller.problems()
         if self._is_required:
-            for finding in self._outcomes.findings():
+            for finding in self.outcomes.findings():
                 yield f"{finding} STATE stays before them, so the next run sends them again."
 
     def warnings(self) -> Iterator[str]:
@@ -197,7 +211,7 @@ class Delivery:
         if self._status_poller is not None:
             yield from self._status_poller.warnings()
         if not self._is_required:
-            yield from self._outcomes.findings()
+            yield from self.outcomes.findings()
 
     def _ask_status(self, batch_id: str) -> BatchStatus | None:
         return self._client.batch_status(batch_id, wait=self._is_required)

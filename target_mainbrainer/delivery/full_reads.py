@@ -15,11 +15,12 @@ from collections import defaultdict
 import msgspec
 
 from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.delivery.moves import DRIFT_COUNTS_FROM
 from target_mainbrainer.ledger.comparison import identity_from
 from target_mainbrainer.singer.source_record import SourceRecord
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from target_mainbrainer.config.limits import MissingRecords
     from target_mainbrainer.delivery.batch import Destination
@@ -28,9 +29,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.comparison import Entry
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
-
-DRIFT_COUNTS_FROM = 10
-"""So many contacts of a stream may be missing or have moved whatever the percentage."""
 
 _NOTED_AT_ONCE = 1_000
 
@@ -60,7 +58,8 @@ class FullReads:
         comparer: Takes the contacts that are opted out.
         state_tracker: Has the interval that these contacts count in.
         missing_records: What becomes of missing contacts.
-        max_drift_percent: How large a share of a stream may be missing.
+        max_drift_percent: How large a share of a stream may be missing or have moved.
+        moving: Returns how many contacts of a stream have moved.
     """
 
     def __init__(
@@ -71,7 +70,9 @@ class FullReads:
         *,
         missing_records: MissingRecords,
         max_drift_percent: int,
+        moving: Callable[[str], int],
     ) -> None:
+        self._moving = moving
         self._ledgers = ledgers
         self._comparer = comparer
         self._state_tracker = state_tracker
@@ -133,13 +134,15 @@ class FullReads:
         missing = sum(len(page) for page in ledger.missing())
         known = ledger.count_known()
         limit = max(DRIFT_COUNTS_FROM, known * self._max_drift_percent / 100)
-        if missing <= limit:
+        moving = self._moving(name)
+        if missing + moving <= limit:
             return True
+        moved = f" and {moving:,} have moved" if moving else ""
         self._problems.append(
-            f"Of {known:,} known contacts of stream '{name}' {missing:,} are missing, more than "
-            f"'max_drift_percent' ({self._max_drift_percent}) allows, so none of them was opted "
-            "out. Check that the tap reads the whole stream; if they have really gone, raise the "
-            "setting for one run."
+            f"Of {known:,} known contacts of stream '{name}' {missing:,} are missing{moved}, more "
+            f"than 'max_drift_percent' ({self._max_drift_percent}) allows, so none of them was "
+            "opted out. Check that the tap reads the whole stream; if they have really gone, "
+            "raise the setting for one run."
         )
         return False
 

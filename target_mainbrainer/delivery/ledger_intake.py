@@ -8,6 +8,7 @@ import typing as t
 from target_mainbrainer.delivery.comparing import Comparer
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
 from target_mainbrainer.delivery.full_reads import FullReads
+from target_mainbrainer.errors import DeliveryError
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.buffer import OpenBuffers
     from target_mainbrainer.delivery.full_reads import StreamPlan
+    from target_mainbrainer.delivery.moves import Moves
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.ledger.stream_ledger import OpenBatch, StreamLedger
@@ -36,6 +38,7 @@ class LedgerIntake:
         buffers: Take the contacts that are to be sent.
         state_tracker: Told of records that need not be sent.
         ask: Returns the status of a batch, None if it cannot be told.
+        moves: Lets contacts follow people who have moved; None if nobody is followed.
     """
 
     def __init__(
@@ -47,18 +50,28 @@ class LedgerIntake:
         state_tracker: StateTracker,
         *,
         ask: Callable[[str], BatchStatus | None],
+        moves: Moves | None,
     ) -> None:
+        self._moves = moves
+        self._omits_unchanged_opt_in = settings.unchanged_opt_in == "omit"
         self._ledger = ledger
         self._ledgers = ledgers
         self._sends_all = settings.unchanged_contacts == "send"
         self._ask = ask
-        self.comparer = Comparer(buffers, state_tracker, ledgers)
+        self.comparer = Comparer(
+            buffers,
+            state_tracker,
+            ledgers,
+            moves=moves,
+            omits_unchanged_opt_in=self._omits_unchanged_opt_in,
+        )
         self.full_reads = FullReads(
             ledgers,
             self.comparer,
             state_tracker,
             missing_records=settings.missing_records,
             max_drift_percent=settings.max_drift_percent,
+            moving=lambda name: 0 if moves is None else moves.moving(name),
         )
         for note in ledger.notes:
             logger.warning("%s", note)
@@ -81,6 +94,13 @@ class LedgerIntake:
             )
         stream = self._ledger.open_stream(name, sends_all=self._sends_all)
         self._ledgers[name] = stream
+        if self._omits_unchanged_opt_in and not stream.count_known():
+            logger.warning(
+                "The ledger knows no contact yet, so every opt-in of stream '%s' that is true is "
+                "sent once, to people as well who have unsubscribed in MainBrainer since. From "
+                "the next run on 'unchanged_opt_in: omit' holds those back that have not changed.",
+                name,
+            )
         for number, batch in enumerate(reversed(stream.open_batches)):
             if number < MOST_ASKED_FOR and self._was_applied(batch):
                 stream.batch_ended(batch.batch_id)
@@ -98,10 +118,27 @@ class LedgerIntake:
     def end_input(self) -> None:
         """Deal with what is missing; the input has ended whole, and all of it was compared."""
         self.full_reads.end()
+        if self._moves is None or self._moves.is_empty:
+            return
+        if problems := [*self.full_reads.problems()]:
+            raise DeliveryError(" ".join([*problems, "Nobody was moved either."]))
+        self._moves.finish()
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        """Whether contacts are left that could not move, because the input did not end whole."""
+        return self._moves is not None and not self._moves.is_empty
 
     def problems(self) -> Iterator[str]:
         """Say why the run has failed."""
         yield from self.full_reads.problems()
+        if self._moves is not None:
+            yield from self._moves.problems()
+
+    def warnings(self) -> Iterator[str]:
+        """Say what became of contacts that did not move."""
+        if self._moves is not None:
+            yield from self._moves.warnings()
 
     def close(self) -> None:
         """Write what is known, and let other runs have the streams.

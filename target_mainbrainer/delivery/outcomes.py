@@ -163,6 +163,30 @@ class Outcomes:
             )
             ledger.flush_if_full()
 
+    def moved(
+        self,
+        stream: SourceStream,
+        contact: PendingContact,
+        *,
+        is_confirmed: bool,
+        may_come_twice: bool,
+    ) -> bool:
+        """Book an accepted contact that has followed its person; return whether STATE waits for it.
+
+        Unless it is confirmed, the ledger keeps its contact id and sends it again.
+        """
+        source_records = contact.source_records
+        with self._lock:
+            stream.report.accepted += 1
+            stream.report.merged += len(source_records) - 1
+        ledger = self._ledgers.get(stream.stream)
+        if is_confirmed and ledger is not None:
+            ledger.delivered(contact.marks[-1:], in_doubt=may_come_twice)
+        if self._is_confirmation_required and not is_confirmed:
+            return True
+        self._state_tracker.settle(source_records)
+        return False
+
     def _refuse(self, stream: SourceStream, marks: Sequence[Mark]) -> None:
         if (ledger := self._ledgers.get(stream.stream)) is not None:
             ledger.refused(marks)

@@ -44,19 +44,6 @@ class Comparison(enum.Enum):
     """It may differ or not, so it is sent: see `docs/ledger.md`."""
 
 
-class Move(enum.Enum):
-    """How the identity of a known source key differs from the one delivered."""
-
-    LOST_PART = "lost part"
-    """Mobile number or e-mail address is now empty, and the rest is as before."""
-
-    CHANGED_PART = "changed part"
-    """Mobile number or e-mail address is another, or there is one where there was none."""
-
-    SPELLING = "spelling"
-    """Only case or the country code differ."""
-
-
 class Entry(msgspec.Struct):
     """What the ledger holds of one source key.
 
@@ -65,6 +52,7 @@ class Entry(msgspec.Struct):
         identity: As the CRM holds it, or as it was first tried; `identity_text` of it.
         source_identity: As the source says it, if that differs.
         pending: The identity under which it is being tried, if that is another one.
+        moving_id: The id of its contact, from when that is known until it has the new identity.
         content: Digest of the contact last delivered; None if unknown.
         fields: Checks of its fields.
         mobile_opt_in: The value known to be delivered; None if none is.
@@ -84,6 +72,7 @@ class Entry(msgspec.Struct):
     source_identity: str | None = None
     pending: str | None = None
     pending_hash: int | None = None
+    moving_id: int | None = None
     content: bytes | None = None
     fields: bytes | None = None
     mobile_opt_in: bool | None = None
@@ -170,29 +159,6 @@ def identity_from(text: str) -> Identity:
         return Identity(contact_id=parts[0])
     country_code, number, email = parts
     return Identity(None, None if number is None else Mobile(country_code, number), email)
-
-
-def find_move(before: str, after: str) -> Move | None:
-    """Return how an identity differs from an earlier one; both as texts.
-
-    >>> find_move('[47,90812501,"ola@example.com"]', '[null,null,"ola@example.com"]')
-    <Move.LOST_PART: 'lost part'>
-    >>> find_move('[47,90812501,null]', '[null,null,"ola@example.com"]')
-    <Move.CHANGED_PART: 'changed part'>
-    """
-    if before == after:
-        return None
-    old, new = identity_from(before), identity_from(after)
-    if old.contact_id is not None or new.contact_id is not None:
-        return Move.CHANGED_PART
-    old_parts = (old.mobile and old.mobile.number, old.email and old.email.casefold())
-    new_parts = (new.mobile and new.mobile.number, new.email and new.email.casefold())
-    pairs = list(zip(old_parts, new_parts, strict=True))
-    if any(new_part is not None and new_part != old_part for old_part, new_part in pairs):
-        return Move.CHANGED_PART
-    if old_parts != new_parts:
-        return Move.LOST_PART
-    return Move.SPELLING
 
 
 class Digests:

@@ -131,6 +131,7 @@ _DELIVERY = (
         mobile_opt_in=_unless_in_doubt(entries.c.mobile_opt_in, entries.c.mobile_opt_in),
         email_opt_in=_unless_in_doubt(entries.c.email_opt_in, entries.c.email_opt_in),
         source_identity=sa.bindparam("_source_identity"),
+        moving_id=sa.null(),
         pending=sa.null(),
         pending_hash=sa.null(),
         token=sa.null(),
@@ -164,6 +165,7 @@ _REFUSED = _ForRows(
     .where(_OF_TRY)
     .values(token=sa.null(), pending=sa.null(), pending_hash=sa.null())
 )
+_NOTE_ID = _ForRows(entries.update().where(_OF_TRY).values(moving_id=sa.bindparam("_moving_id")))
 _DELETED = _ForRows(entries.delete().where(entries.c.id == sa.bindparam("_id")))
 _BATCH_FAILED = (
     entries.update()
@@ -315,6 +317,15 @@ def write_refused(
     certain = [mark for mark in marks if mark.identity_hash not in unknown]
     _REFUSED_FIRST.execute(connection, _rows_of(stream, certain))
     _REFUSED.execute(connection, _rows_of(stream, marks))
+
+
+def write_ids(connection: sa.Connection, stream: int, ids: Sequence[tuple[Mark, int]]) -> None:
+    """Note the contacts that are about to get another identity."""
+    rows = [
+        {"_stream": stream, "_key": mark.key, "_token": mark.token, "_moving_id": contact_id}
+        for mark, contact_id in ids
+    ]
+    _NOTE_ID.execute(connection, rows)
 
 
 def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:

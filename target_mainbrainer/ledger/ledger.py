@@ -10,6 +10,7 @@ from target_mainbrainer.ledger import entry_store, store
 from target_mainbrainer.ledger.comparison import Digests
 from target_mainbrainer.ledger.machine import Process, this_process
 from target_mainbrainer.ledger.marking import TOKEN_BITS
+from target_mainbrainer.ledger.seen import Seen
 from target_mainbrainer.ledger.stream_ledger import LEASE_SECONDS, Run, StreamLedger
 
 if t.TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Ledger:
             )
             doubtful = entry_store.unresolved_hashes(connection)
             doubtful |= store.take_doubts(connection, number)
+            newest_id = entry_store.newest_id(connection)
         self._run = Run(
             number,
             database,
@@ -92,6 +94,9 @@ class Ledger:
             clock,
             threading.Lock(),
             doubtful,
+            Seen(),
+            newest_id,
+            set(),
         )
 
     def _token(self) -> int:

@@ -23,18 +23,16 @@ from target_mainbrainer.ledger.comparison import (
     Candidate,
     Comparison,
     Entry,
-    Move,
     compare,
-    find_move,
-    identity_from,
     is_unchanged,
     known_opt_in,
 )
+from target_mainbrainer.ledger.moves_plan import Following, Wait, follow
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from target_mainbrainer.contacts.identity import Identity
+    from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.ledger.comparison import Digests
 
 TOKEN_BITS = 32
@@ -70,19 +68,18 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         comparison: What it is; only what is `UNCHANGED` is not sent.
         mark: What to hand to `delivered` or `refused`; None if it is not sent.
-        move: How its identity differs from the one delivered; None if it does not.
-        previous: The identity that the CRM holds, if `move` says that it is another one.
-        is_previous_shared: Another source key holds that one, too.
-        known_mobile_opt_in: What the CRM is known to hold for this identity; None if unknown.
+        following: How its contact is found and held although the identity may have changed; None
+            if that need not be followed, or is not.
+        wait: What it has to wait for until the input has ended; None if nothing.
+        known_mobile_opt_in: What is known to be delivered for this source key, or this identity.
         known_email_opt_in: Likewise.
         previous_fields: Checks of the fields last delivered; None if unknown.
     """
 
     comparison: Comparison
     mark: Mark | None = None
-    move: Move | None = None
-    previous: Identity | None = None
-    is_previous_shared: bool = False
+    following: Following | None = None
+    wait: Wait | None = None
     known_mobile_opt_in: bool | None = None
     known_email_opt_in: bool | None = None
     previous_fields: bytes | None = None
@@ -109,6 +106,9 @@ class Block:
         next_token: Returns a new token.
         entries: Of the block's source keys, and of all that hold an identity of theirs.
         sends_all: Whether what is unchanged is sent, too.
+        follows: Whether people are followed whose identity changes.
+        undecided: Source keys of this block.
+        is_seen: Returns whether an entry's source key has come in this run.
 
     Attributes:
         marked: Entries that are tried now.
@@ -124,7 +124,13 @@ class Block:
         entries: Iterable[Entry],
         *,
         sends_all: bool = False,
+        follows: bool = False,
+        undecided: Iterable[str] = (),
+        is_seen: Callable[[Entry], bool] = lambda _entry: True,
     ) -> None:
+        self._follows = follows
+        self._undecided = set(undecided)
+        self._is_seen = is_seen
         self._digests = digests
         self._stream = stream
         self._next_token = next_token
@@ -142,30 +148,23 @@ class Block:
     def decide(self, candidate: Candidate, list_id: str | None) -> Decision:
         """Return what is to be done with the next contact, and mark it if it is to be sent."""
         entry = self._entries.get(candidate.key)
+        self._undecided.discard(candidate.key)
         if is_unchanged(entry, candidate) and not self._sends_all:
             return UNCHANGED
         contact = candidate.contact
-        new_hash = self._digests.hash_of(candidate)
-        move, previous, is_previous_shared = None, None, False
-        identity = candidate.identity
-        if entry is not None and entry.delivered_at is not None:
-            if entry.source_identity == identity and entry.pending is None:
-                identity, new_hash = entry.identity, entry.identity_hash
-            move = find_move(entry.identity, identity)
-            if move is not None:
-                previous = identity_from(entry.identity)
-                is_previous_shared = bool(self._others(entry, entry.identity_hash))
-        # An entry that was only tried under this identity tells nothing about it.
-        holders = [
-            holder if holder.identity_hash == new_hash else _UNTOLD
-            for holder in self._holders.get(new_hash, {}).values()
-        ]
+        following = follow(entry, contact) if self._follows else None
+        if following is None:
+            identity, new_hash = candidate.identity, self._digests.hash_of(candidate)
+        else:
+            identity, new_hash = following.identity, self._digests.identity(following.contact)
+        wait = self._wait(entry, following, contact, new_hash)
         comparison = compare(entry, candidate)
         fields = None if entry is None else entry.fields
+        known = self._known(entry, new_hash)
         known_mobile = known_email = None
-        if holders:
-            known_mobile = known_opt_in(holder.mobile_opt_in for holder in holders)
-            known_email = known_opt_in(holder.email_opt_in for holder in holders)
+        if known:
+            known_mobile = known_opt_in(one.mobile_opt_in for one in known)
+            known_email = known_opt_in(one.email_opt_in for one in known)
         mark = Mark(
             token=self._next_token(),
             key=candidate.key,
@@ -182,13 +181,49 @@ class Block:
         return Decision(
             comparison=comparison,
             mark=mark,
-            move=move,
-            previous=previous,
-            is_previous_shared=is_previous_shared,
+            following=following,
+            wait=wait,
             known_mobile_opt_in=known_mobile,
             known_email_opt_in=known_email,
             previous_fields=fields,
         )
+
+    def _wait(
+        self, entry: Entry | None, following: Following | None, contact: Contact, new_hash: int
+    ) -> Wait | None:
+        if following is not None and following.is_move:
+            return Wait.MOVE
+        if not self._follows or contact.contact_id is not None:
+            return None
+        if entry is not None and entry.delivered_at is not None:
+            return None
+        others = self._holders.get(new_hash, {}).values()
+        if any(self._may_leave(other, new_hash) for other in others if other is not entry):
+            return Wait.NEWCOMER
+        return None
+
+    def _may_leave(self, other: Entry, held: int) -> bool:
+        """Return whether an entry that holds this identity leaves it, or may do so in this run."""
+        if other.delivered_at is None or other.identity_hash != held:
+            return False
+        if other.newest_hash != held:
+            return True
+        is_undecided = other.stream == self._stream and other.key in self._undecided
+        return is_undecided or not self._is_seen(other)
+
+    def _known(self, entry: Entry | None, held: int) -> list[Entry]:
+        """Return the entries that tell what was delivered for a source key and an identity.
+
+        One that was only tried under this identity tells nothing about it.
+        """
+        known = [
+            other if other.identity_hash == held else _UNTOLD
+            for other in self._holders.get(held, {}).values()
+            if other is not entry
+        ]
+        if entry is not None and entry.delivered_at is not None:
+            known.append(entry)
+        return known
 
     def remove(self, entry: Entry) -> None:
         """Let an entry leave all its identities, because it is to be deleted."""

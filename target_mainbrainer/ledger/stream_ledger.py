@@ -20,7 +20,7 @@ from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import entry_store, store
 from target_mainbrainer.ledger.comparison import is_unchanged, key_text
 from target_mainbrainer.ledger.marking import UNCHANGED, Block, Decision
-from target_mainbrainer.ledger.seen import Seen
+from target_mainbrainer.ledger.moves_plan import follow
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +30,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.comparison import Candidate, Digests, Entry
     from target_mainbrainer.ledger.database import Database
     from target_mainbrainer.ledger.marking import Mark
+    from target_mainbrainer.ledger.seen import Seen
 
 LEASE_SECONDS = 180.0
 """How long a run on another machine keeps a stream after it was last heard of."""
@@ -51,6 +52,9 @@ class Run(t.NamedTuple):
         lock: Held by whichever thread uses the database.
         doubtful: Hashes of identities under which an attempt of the run before may still land,
             or one of this run may land twice.
+        seen: Ids of the entries whose source keys have come in this run.
+        newest_id: The highest one when the run began.
+        streams: The streams that the run has taken.
     """
 
     number: int
@@ -60,6 +64,9 @@ class Run(t.NamedTuple):
     clock: Callable[[], float]
     lock: threading.Lock
     doubtful: set[int]
+    seen: Seen
+    newest_id: int
+    streams: set[int]
 
 
 class OpenBatch(t.NamedTuple):
@@ -98,7 +105,8 @@ class StreamLedger:
         self._sends_all = sends_all
         # A first look that writes nothing is worth it only where most is unchanged.
         self._expects_change = sends_all
-        self._seen = Seen()
+        self._seen = run.seen
+        run.streams.add(number)
         self._batches = {batch_id: batch for batch, batch_id, _ in open_batches}
         self._open_batches = [OpenBatch(batch_id, size) for _, batch_id, size in open_batches]
         self._outcomes = threading.Lock()
@@ -111,15 +119,23 @@ class StreamLedger:
         self._leased_at = run.clock()
 
     @property
+    def number(self) -> int:
+        """Its number in the ledger."""
+        return self._stream
+
+    @property
     def digests(self) -> Digests:
         """Digests under the ledger's key."""
         return self._run.digests
 
-    def compare(self, block: Sequence[tuple[Candidate, str | None]]) -> list[Decision]:
+    def compare(
+        self, block: Sequence[tuple[Candidate, str | None]], *, follows: bool = False
+    ) -> list[Decision]:
         """Return what is to be done with each contact of a block; what is to be sent is marked.
 
         Args:
             block: Contacts in the order of the input, and the list that each goes to.
+            follows: Whether people are followed whose identity changes.
         """
         run = self._run
         concerned = [True] * len(block)
@@ -136,7 +152,7 @@ class StreamLedger:
             if self._has_become_mixed(connection, some):
                 entry_store.forget_contents(connection)
                 concerned, some = [True] * len(block), list(block)
-            decisions = self._mark(connection, some)
+            decisions = self._mark(connection, some, follows=follows)
         sent = sum(decision.mark is not None for decision in decisions)
         self._expects_change = 2 * sent > len(block)
         decided = iter(decisions)
@@ -242,6 +258,17 @@ class StreamLedger:
                 over = [self._batches.pop(one, None) for one in (*ended, *failed)]
                 store.close_batches(connection, [number for number in over if number is not None])
 
+    def note_ids(self, ids: Sequence[tuple[Mark, int]]) -> None:
+        """Commit the contact ids that moves go on with, before anything is sent with them."""
+        with self._run.lock, self._run.database.transaction() as connection:
+            self._keep(connection)
+            entry_store.write_ids(connection, self._stream, ids)
+
+    def holders(self, hashes: Iterable[int]) -> list[Entry]:
+        """Return the entries, of any stream, that hold any of these identities."""
+        with self._run.database.transaction(reads_only=True) as connection:
+            return _each_once(entry_store.holders_of(connection, hashes))
+
     def missing(self) -> Iterator[list[Entry]]:
         """Yield, page by page, the entries whose source key has not come in this run."""
         after = 0
@@ -305,6 +332,15 @@ class StreamLedger:
             for is_changed, (candidate, _) in zip(changed, block, strict=True)
         ]
 
+    def _is_seen(self, entry: Entry) -> bool:
+        """Return whether an entry's source key has come in this run, or cannot come."""
+        return (
+            entry.id is None
+            or entry.id > self._run.newest_id
+            or entry.id in self._seen
+            or entry.stream not in self._run.streams
+        )
+
     def _hashes(
         self, block: Sequence[tuple[Candidate, str | None]], known: dict[str, Entry]
     ) -> set[int]:
@@ -313,6 +349,8 @@ class StreamLedger:
         for candidate, _ in block:
             if (entry := known.get(candidate.key)) is not None:
                 hashes |= entry.hashes
+                if (following := follow(entry, candidate.contact)) is not None:
+                    hashes.add(self._run.digests.identity(following.contact))
         return hashes
 
     def _has_become_mixed(
@@ -326,7 +364,11 @@ class StreamLedger:
         return self.is_mixed
 
     def _mark(
-        self, connection: sa.Connection, block: Sequence[tuple[Candidate, str | None]]
+        self,
+        connection: sa.Connection,
+        block: Sequence[tuple[Candidate, str | None]],
+        *,
+        follows: bool,
     ) -> list[Decision]:
         known = self._entries(connection, block)
         hashes = self._hashes(block, known)
@@ -336,6 +378,9 @@ class StreamLedger:
             self._run.next_token,
             _each_once(known.values(), entry_store.holders_of(connection, hashes)),
             sends_all=self._sends_all,
+            follows=follows,
+            undecided=(candidate.key for candidate, _ in block),
+            is_seen=self._is_seen,
         )
         decisions = [decider.decide(candidate, list_id) for candidate, list_id in block]
         entry_store.write_marks(connection, decider.marked.values(), decider.left, decider.shared)

@@ -55,6 +55,7 @@ entries = sa.Table(
     sa.Column("source_identity", sa.Text, comment="As the source says it, if that differs."),
     sa.Column("pending", sa.Text, comment="The identity under which it is tried, if new."),
     sa.Column("pending_hash", sa.BigInteger),
+    sa.Column("moving_id", sa.BigInteger, comment="Contact id, while its identity is changed."),
     sa.Column("content", sa.LargeBinary, comment="Digest of what was delivered; null: unknown."),
     sa.Column("fields", sa.LargeBinary, comment="Four bytes for each field that was delivered."),
     sa.Column("mobile_opt_in", sa.Boolean, comment="The one delivered; null: unknown or none."),

@@ -66,6 +66,17 @@ class StreamReport:
     opt_ins_withdrawn: int = _count(
         "opt-ins sent as false that were known to be true; without a ledger, all sent as false"
     )
+    moved: int = _count(
+        "of the accepted, those whose e-mail address or mobile number had changed, and whose "
+        "contact has followed them ('identity_changes')"
+    )
+    moves_not_followed: int = _count(
+        "records whose e-mail address or mobile number had changed, and that became a second "
+        "contact because their first one could not be told"
+    )
+    old_parts_kept: int = _count(
+        "records sent with an e-mail address or mobile number that only MainBrainer has any more"
+    )
     missing: int = _count(
         "of the records read, those that were not: gone from a stream that was read in full, and "
         "opted out ('missing_records')"

@@ -114,7 +114,7 @@ def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
         one.reset()
 
     def deliver(night: Night) -> None:
-        run_target(*lines_of(night), ledger_uri=uri, **common, **full)
+        run_target(*lines_of(night), ledger_uri=uri, identity_changes="create", **common, **full)
         crm.set_faults()
         crm.settle()
         run_target(*lines_of(night), api_url=plain.url, access_token=plain.token, **common)

@@ -1,0 +1,145 @@
+"""Requests whose effect is awaited: batches go out side by side, then their statuses are asked for.
+
+A move needs that twice: what the first request has found decides what the second one sends.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.delivery.batch import Destination
+    from target_mainbrainer.delivery.pending_contact import PendingContact
+    from target_mainbrainer.delivery.sender import Sender
+
+ASKED_AFTER_SECONDS = (1.0, 10.0)
+"""When statuses are asked for; once more at the end of `confirm_timeout_seconds`."""
+
+_TICK_SECONDS = 0.2
+
+_In = t.TypeVar("_In")
+_Out = t.TypeVar("_Out")
+
+
+class Request(t.NamedTuple):
+    """One batch to be sent."""
+
+    destination: Destination
+    contacts: Sequence[PendingContact]
+
+
+class Reply:
+    """What became of one batch.
+
+    Attributes:
+        accepted: What the API said at once; None if it refused the request.
+        status: The last status that could be read.
+    """
+
+    def __init__(self, contacts: int, accepted: Accepted | None) -> None:
+        self._contacts = contacts
+        self.accepted = accepted
+        self.status: BatchStatus | None = None
+
+    @property
+    def end(self) -> BatchEnd:
+        """How the batch has ended, as far as that is known."""
+        if self.accepted is None or self.status is None:
+            return BatchEnd.OPEN
+        named = self.accepted.invalid_contacts.ids
+        return end_of_batch(self.status, contacts=self._contacts, named=named)
+
+    @property
+    def batch_id(self) -> str | None:
+        """The batch to ask for; None if there is nothing to ask for."""
+        return None if self.accepted is None else self.accepted.batch_id
+
+    @property
+    def found(self) -> tuple[int, bool] | None:
+        """The id of the only contact sent, and whether it is new; None if that is not told."""
+        status = self.status
+        if self.end is not BatchEnd.CONFIRMED or status is None:
+            return None
+        ids = status.inserted_ids | status.updated_ids
+        if len(ids) != 1 or status.processed != 1:
+            return None
+        return next(iter(ids)), bool(status.inserted_ids)
+
+
+class MoveRequests:
+    """Sends batches, and waits for what becomes of them.
+
+    Args:
+        sender: Sends contacts.
+        ask: Returns the status of a batch, None if it cannot be told.
+        most_at_once: Returns how many requests may be under way.
+        tick: Does what is due meanwhile; raises if the run cannot go on.
+        timeout_seconds: How long a status is awaited.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        *,
+        ask: Callable[[str], BatchStatus | None],
+        most_at_once: Callable[[], int],
+        tick: Callable[[], None],
+        timeout_seconds: float,
+    ) -> None:
+        self._sender = sender
+        self._ask = ask
+        self._most_at_once = most_at_once
+        self._tick = tick
+        self._timeout_seconds = timeout_seconds
+
+    def deliver(self, requests: Sequence[Request]) -> list[Reply]:
+        """Send batches, and return what became of each.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        replies = self._at_once(self._send, requests)
+        sent_at = time.monotonic()
+        moments = {min(moment, self._timeout_seconds) for moment in ASKED_AFTER_SECONDS}
+        for moment in sorted({*moments, self._timeout_seconds}):
+            open_ones = [one for one in replies if one.batch_id and one.end is BatchEnd.OPEN]
+            if not open_ones:
+                break
+            while (left := sent_at + moment - time.monotonic()) > 0:
+                self._tick()
+                time.sleep(min(left, _TICK_SECONDS))
+            self._at_once(self._follow, open_ones)
+        return replies
+
+    def _send(self, request: Request) -> Reply:
+        answer = self._sender.send(request.destination, request.contacts, alone=False)
+        accepted = answer if isinstance(answer, Accepted) else None
+        return Reply(len(request.contacts), accepted)
+
+    def _follow(self, reply: Reply) -> None:
+        reply.status = self._ask(t.cast("str", reply.batch_id)) or reply.status
+
+    def _at_once(self, work: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+        """Do something with all items, several at once, and tick meanwhile."""
+        if not items:
+            return []
+        pool = ThreadPoolExecutor(min(len(items), self._most_at_once()), "mover")
+        try:
+            futures = [pool.submit(work, item) for item in items]
+            running = set(futures)
+            while running:
+                done, running = wait(running, _TICK_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                self._tick()
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,283 @@
+"""One person stays one contact: what the CRM holds after each history of a changed identity."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tests.end_to_end.moving import counts, held, night, one
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Record, RunTarget
+
+NAMED = "+4790000001", "+4790000002", "+4790000003"
+M1, M2, M3 = NAMED
+
+
+@pytest.fixture
+def settings(settings: Record, tmp_path: Path) -> Record:
+    return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
+
+
+def test_a_new_address_leaves_one_contact(run_target: RunTarget, crm: RunningSandbox) -> None:
+    run_target(*night(one(1, "a", consent=True)))
+    ended = run_target(*night(one(1, "b", consent=True, firstname="New")))
+    assert counts(ended) == {"read": 1, "accepted": 1, "changed": 1, "moved": 1}
+    assert held(crm) == [(None, "b", True, "New")]
+    assert ended.states == [{"bookmark": 1}]
+    assert counts(run_target(*night(one(1, "b", consent=True, firstname="New")))) == {
+        "read": 1,
+        "unchanged": 1,
+    }
+
+
+def test_a_lost_part_stays_in_the_crm_and_needs_no_further_request(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a", M1)))
+    sent = len(crm.requests())
+    ended = run_target(*night(one(1, "a", firstname="B")))
+    assert counts(ended) == {"read": 1, "accepted": 1, "changed": 1, "old_parts_kept": 1}
+    assert len(crm.requests()) == sent + 1
+    assert held(crm) == [(M1, "a", None, "B")]
+    assert counts(run_target(*night(one(1, "a", firstname="B"))))["unchanged"] == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(("a", M1), ("b", M1), (M1, "b"), id="another address"),
+        pytest.param(("a", M1), ("a", M2), (M2, "a"), id="another number"),
+        pytest.param(("a", M1), ("b", M2), (M2, "b"), id="both"),
+        pytest.param(("a", None), ("a", M1), (M1, "a"), id="a number came"),
+        pytest.param((None, M1), ("a", M1), (M1, "a"), id="an address came"),
+        pytest.param(("a", None), (None, M1), (M1, "a"), id="one came and one was lost"),
+        pytest.param(("a", M1), (None, M2), (M2, "a"), id="one changed and one was lost"),
+        pytest.param(("a", M1), ("A", M1), (M1, "A"), id="only case"),
+    ],
+)
+def test_whatever_changes_there_is_one_contact(
+    run_target: RunTarget,
+    crm: RunningSandbox,
+    before: tuple[str | None, str | None],
+    after: tuple[str | None, str | None],
+    expected: tuple[str | None, str],
+) -> None:
+    run_target(*night(one(1, *before)))
+    run_target(*night(one(1, *after)))
+    assert [contact[:2] for contact in held(crm)] == [expected]
+    run_target(*night(one(1, *after, firstname="Later")))
+    assert held(crm) == [(*expected, None, "Later")]
+
+
+def test_a_refused_first_delivery_is_corrected(run_target: RunTarget, crm: RunningSandbox) -> None:
+    crm.set_switches(refuse_email="bad")
+    run_target(*night(one(1, "bad")))
+    ended = run_target(*night(one(1, "good")))
+    assert ended.code == 0
+    assert [contact[1] for contact in held(crm)] == ["good"]
+
+
+def test_a_refused_first_delivery_is_corrected_in_the_same_run(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    crm.set_switches(refuse_email="bad")
+    run_target(*night(one(1, "bad"), one(1, "good"), one(2, "x")))
+    assert [contact[1] for contact in held(crm)] == ["x", "good"]
+
+
+def test_a_chain_resolves_whatever_the_order(run_target: RunTarget, crm: RunningSandbox) -> None:
+    run_target(*night(one(0, "d"), one(1, "c")))
+    ended = run_target(*night(one(2, "d"), one(0, "c"), one(1, "e")))
+    assert counts(ended)["moved"] == 2
+    assert crm_people(crm) == {"c": "First0", "e": "First1", "d": "First2"}
+
+
+def crm_people(crm: RunningSandbox) -> dict[str | None, object]:
+    return {contact[1]: contact[3] for contact in held(crm)}
+
+
+def test_a_person_deleted_by_hand_comes_back_once(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a", consent=True)))
+    (contact,) = crm.contacts()
+    crm.delete_contact(contact["id"])
+    for address in ("b", "c", "d"):
+        run_target(*night(one(1, address, consent=True)), unchanged_opt_in="omit")
+        assert [(c[1], c[2]) for c in held(crm)] == [(address, True)]
+
+
+def test_the_touch_is_applied_before_the_rename_goes_out(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a")))
+    crm.set_faults("late=0.5:batch")
+    run_target(*night(one(1, "b")))
+    assert [contact[1] for contact in held(crm)] == ["b"]
+
+
+@pytest.mark.parametrize("fault", ["noid:batch", "stuck@1:batch", "503:status"])
+def test_without_a_status_it_becomes_a_second_contact_with_a_warning(
+    run_target: RunTarget, crm: RunningSandbox, fault: str
+) -> None:
+    run_target(*night(one(1, "a")))
+    crm.set_faults(fault)
+    ended = run_target(*night(one(1, "b")), confirm_timeout_seconds=1)
+    crm.set_faults()
+    assert ended.code == 0
+    assert counts(ended)["moves_not_followed"] == 1
+    assert ended.log.count("were not followed") == 1
+    assert "id=1" in ended.log
+    assert [contact[1] for contact in held(crm)] == ["a", "b"]
+    assert counts(run_target(*night(one(1, "b"))))["unchanged"] == 1
+
+
+def test_the_touch_carries_the_opt_ins_so_that_nothing_is_reset_on_the_way(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    crm.set_switches(opt_in_on_update="reset")
+    run_target(*night(one(1, "a", consent=True)))
+    (contact,) = crm.contacts()
+    run_target(*night(one(1, "b", consent=True)))
+    assert held(crm)[0][2] is True
+    assert not [
+        change
+        for change in crm.history(contact["id"])
+        if "email_opt_in" in str(change) and "None" in str(change.get("after"))
+    ]
+
+
+def test_an_identity_that_the_crm_holds_is_taken_over(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    crm.set_switches(clash="conflict")
+    run_target(*night(one(1, "a"), one(9, "b")))
+    forget(run_target, 9)
+    ended = run_target(*night(one(1, "b", firstname="New")))
+    assert counts(ended)["moves_not_followed"] == 1
+    assert "id=1" in ended.log
+    assert crm_people(crm) == {"a": "First1", "b": "New"}
+
+
+def forget(run_target: RunTarget, _number: int) -> None:
+    """Let a full read end without this key, so that the ledger does not know it any more."""
+    full = {"streams": {"people": {"full_table": True}}}
+    run_target(*night(one(1, "a")), **full)
+
+
+def test_a_remapped_column_moves_nobody_and_fails_before_the_first_request(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    people = [one(n, f"p{n}", f"+479000{n:04}") for n in range(1, 31)]
+    run_target(*night(*people))
+    sent = len(crm.requests())
+    swapped = [one(n, f"p{n}", f"+479100{n:04}") for n in range(1, 31)]
+    ended = run_target(*night(*swapped))
+    assert ended.code == 1
+    assert "'max_drift_percent' (5)" in ended.error
+    assert len(crm.requests()) == sent
+    assert ended.states == []
+    assert counts(run_target(*night(*people)))["accepted"] > 0
+    assert len(held(crm)) == 30
+    assert counts(run_target(*night(*swapped), max_drift_percent=100))["moved"] == 30
+    assert len(held(crm)) == 30
+
+
+def test_missing_and_moved_count_together(run_target: RunTarget, crm: RunningSandbox) -> None:
+    full = {"streams": {"people": {"full_table": True}}, "missing_records": "opt_out"}
+    run_target(*night(*(one(n, f"p{n}", consent=True) for n in range(20))), **full)
+    moved = [one(n, f"q{n}", consent=True) for n in range(6)]
+    stayed = [one(n, f"p{n}", consent=True) for n in range(6, 14)]
+    ended = run_target(*night(*moved, *stayed), **full)
+    assert ended.code == 1
+    assert "6 are missing and 6 have moved" in ended.error
+    assert {contact[2] for contact in held(crm)} == {True}
+    assert len(held(crm)) == 20
+
+
+@pytest.mark.parametrize("path", ["bc", "ba", "bca", "bcb"])
+def test_who_moves_several_times_in_one_load_is_one_contact(
+    run_target: RunTarget, crm: RunningSandbox, path: str
+) -> None:
+    run_target(*night(one(1, "a")))
+    ended = run_target(*night(*(one(1, address) for address in path)))
+    assert counts(ended)["merged"] == len(path) - 1
+    assert [contact[1] for contact in held(crm)] == [path[-1]]
+    assert ended.states
+
+
+def test_a_new_person_who_moves_in_the_first_load_is_one_contact(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a"), one(2, "x"), one(1, "b")))
+    assert [contact[1] for contact in held(crm)] == ["b", "x"]
+
+
+def test_a_no_on_the_way_is_delivered(run_target: RunTarget, crm: RunningSandbox) -> None:
+    run_target(*night(one(1, "a", consent=True)))
+    run_target(*night(one(1, "b", consent=False), one(1, "c")))
+    assert held(crm) == [(None, "c", False, "First1")]
+
+
+def test_people_who_swap_are_set_aside(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: t.Any
+) -> None:
+    run_target(*night(one(1, "a"), one(2, "b"), one(3, "c")))
+    ended = run_target(
+        *night(one(1, "b"), one(2, "a"), one(3, "d")), rejects_path=str(tmp_path / "rejects")
+    )
+    assert ended.code == 0
+    assert ended.report["streams"]["people"]["rejected_by_code"] == {"identity_taken": 2}
+    assert crm_people(crm) == {"a": "First1", "b": "First2", "d": "First3"}
+
+
+def test_twins_in_the_source_move_together(run_target: RunTarget, crm: RunningSandbox) -> None:
+    run_target(*night(one(1, "a"), one(2, "a")))
+    ended = run_target(*night(one(1, "b"), one(2, "b")))
+    assert counts(ended)["moved"] == 2
+    assert crm_people(crm) == {"b": "First2"}
+
+
+def test_who_leaves_an_identity_that_another_keeps_gets_a_contact_of_their_own(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a"), one(2, "a")))
+    ended = run_target(*night(one(1, "b"), one(2, "a")))
+    assert counts(ended)["moves_not_followed"] == 1
+    assert crm_people(crm) == {"a": "First2", "b": "First1"}
+
+
+def test_create_makes_a_second_contact(run_target: RunTarget, crm: RunningSandbox) -> None:
+    run_target(*night(one(1, "a")))
+    run_target(*night(one(1, "b")), identity_changes="create")
+    assert [contact[1] for contact in held(crm)] == ["a", "b"]
+
+
+# Consent
+
+
+def test_an_unsubscription_in_the_crm_survives_a_new_address(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    ended = run_target(*night(one(1, "a", consent=True)), unchanged_opt_in="omit")
+    assert "every opt-in of stream 'people' that is true is sent once" in ended.log
+    unsubscribe(run_target, "a")
+    run_target(*night(one(1, "a", consent=True, firstname="B")), unchanged_opt_in="omit")
+    run_target(*night(one(1, "b", consent=True)), unchanged_opt_in="omit")
+    everything = {"unchanged_contacts": "send"}
+    ended = run_target(*night(one(1, "b", consent=True)), unchanged_opt_in="omit", **everything)
+    assert "is sent once" not in ended.log
+    assert [(c[1], c[2]) for c in held(crm)] == [("b", False)]
+    run_target(*night(one(1, "b", consent=False)), unchanged_opt_in="omit")
+    run_target(*night(one(1, "b", consent=True)), unchanged_opt_in="omit")
+    assert [(c[1], c[2]) for c in held(crm)] == [("b", True)]
+
+
+def unsubscribe(run_target: RunTarget, address: str) -> None:
+    """Do what the person can do in MainBrainer."""
+    run_target(*night(one(1, address, consent=False)), ledger_uri="")
