@@ -148,7 +148,8 @@ def _ending(target: TargetMainBrainer | None, error: Exception) -> str:
     if target is None:
         return f"{NOTHING_READ}; correct the cause and run again to go on"
     if target.settings.dry_run:
-        return f"{target.ending}; a run would fail"
+        is_whole = not isinstance(error, InterruptedRunError)
+        return f"{target.ending}; {'a run would fail' if is_whole else 'not all was read'}"
     advice = "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
     return f"{target.ending}; {advice} to go on"
 

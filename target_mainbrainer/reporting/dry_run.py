@@ -81,6 +81,13 @@ class DrySummary(Summary):
                 for column, count in stream.changed_columns.most_common()
             ]
             yield f"{title}what changed is {', '.join(changes)}."
+        if stream.moved or stream.moves_not_followed or stream.old_parts_kept:
+            yield (
+                f"{title}of {counted(stream.moved, 'person', 'people')} whose e-mail address or "
+                f"mobile number changed the contact would follow, if MainBrainer finds it; "
+                f"{stream.moves_not_followed:,} would become second contacts, and "
+                f"{stream.old_parts_kept:,} keep an old address or number that the source has not."
+            )
         yield (
             f"{title}opt-ins: {stream.opt_ins_given:,} given, {stream.opt_ins_withdrawn:,} "
             f"withdrawn, {stream.opt_ins_held_back:,} held back."

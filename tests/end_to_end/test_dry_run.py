@@ -22,6 +22,7 @@ if t.TYPE_CHECKING:
 PLANNED = [
     *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),
     *("rejected_by_code", "dropped_by_code", "rejected_before_sending", "opt_ins_held_back"),
+    *("moved", "moves_not_followed", "old_parts_kept"),
     *("new", "changed", "opt_ins_given", "opt_ins_withdrawn", "missing", "changed_columns"),
 ]
 """What a run's report says, too, and has to say the same of."""
@@ -78,6 +79,11 @@ def night(changed: int = 0, new: int = 0, **columns: t.Any) -> list[str]:
         pytest.param(night(email_opt_in=True), {}, id="consent given"),
         pytest.param(night(), {"unchanged_contacts": "send"}, id="a full resend"),
         pytest.param(mixed(), {"max_rejects": 10}, id="a mixed night"),
+        pytest.param(
+            [schema(), *(person(n, email=f"new{n}@example.com") for n in range(12))],
+            {},
+            id="people who have moved",
+        ),
     ],
 )
 def test_with_a_ledger_a_dry_run_and_the_run_after_it_say_the_same(
