@@ -9,6 +9,7 @@ wrong is told without the value, which the libraries' messages repeat.
 from __future__ import annotations
 
 import decimal
+import functools
 import typing as t
 
 import jsonschema
@@ -58,7 +59,8 @@ def compile_validator(
     """
     checked = _without_metadata(schema)
     quick = _compiled(stream, checked)
-    sdks = _sdks_validator(checked)
+    # It takes a while to make, and only a record that does not fit needs it.
+    sdks = functools.cache(functools.partial(_sdks_validator, checked))
     is_valid = quick.is_valid if quick is not None else None
     keys = frozenset(key_properties)
 
@@ -70,7 +72,7 @@ def compile_validator(
                 return None
         except (ValueError, RecursionError):
             pass  # It holds something that is not JSON; what it means is seen below.
-        return None if is_deleted(record) else _finding(quick, sdks, record)
+        return None if is_deleted(record) else _finding(quick, sdks(), record)
 
     return validate
 
