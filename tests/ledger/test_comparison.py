@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,8 +9,6 @@ from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from target_mainbrainer.contacts.identity import identifiers_of
 from target_mainbrainer.ledger.comparison import (
     Digests,
-    Move,
-    find_move,
     identity_from,
     identity_text,
 )
@@ -40,30 +37,6 @@ def test_an_id_is_told_from_what_is_no_id(contact: Contact) -> None:
 def test_an_identity_comes_back_from_its_text(contact: Contact) -> None:
     identity = identity_from(identity_text(contact))
     assert (identity.mobile, identity.email) == (contact.mobile, contact.email)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "move"),
-    [
-        ((47, 1, "a"), (47, 1, "a"), None),
-        ((47, 1, "a"), (None, None, "a"), Move.LOST_PART),
-        ((47, 1, "a"), (47, 1, None), Move.LOST_PART),
-        ((None, None, "a"), (47, 1, "a"), Move.CHANGED_PART),
-        ((47, 1, "a"), (47, 2, "a"), Move.CHANGED_PART),
-        ((47, 1, None), (None, None, "a"), Move.CHANGED_PART),
-        ((47, 1, "a"), (None, 1, "A"), Move.SPELLING),
-    ],
-)
-def test_moves_are_told_apart(
-    before: tuple[int | None, int | None, str | None],
-    after: tuple[int | None, int | None, str | None],
-    move: Move | None,
-) -> None:
-    texts = [
-        identity_text(Contact(mobile=Mobile(code, number) if number else None, email=email))
-        for code, number, email in (before, after)
-    ]
-    assert find_move(*texts) is move
 
 
 def test_the_content_is_all_that_is_sent_and_the_list() -> None:
