@@ -12,6 +12,8 @@ for stream, counts in json.loads(report.read_text())["streams"].items():
         f"  {counts['accepted']} contacts are in: {counts['inserted']} inserted, "
         f"{counts['updated']} updated."
     )
+    if counts["unchanged"]:
+        print(f"  {counts['unchanged']} contacts were in already and had not changed.")
     print(f"  {counts['rejected']} records could not become contacts; they are in {rejects}:")
 
 for line in rejects.read_text().splitlines():

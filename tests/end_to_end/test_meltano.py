@@ -132,7 +132,7 @@ def test_secrets_are_never_printed(project: Project) -> None:
 # Runs
 
 
-def test_contacts_of_a_csv_file_arrive_and_a_second_run_inserts_none(project: Project) -> None:
+def test_contacts_of_a_csv_file_arrive_and_a_second_run_sends_none(project: Project) -> None:
     first = project.run("contacts", "--full-refresh")
     assert first.code == 0, first.log
     counts = project.report()
@@ -147,7 +147,7 @@ def test_contacts_of_a_csv_file_arrive_and_a_second_run_inserts_none(project: Pr
     second = project.run("contacts", "--full-refresh")
     assert second.code == 0, second.log
     counts = project.report()
-    assert (counts["inserted"], counts["updated"]) == (0, GOOD)
+    assert (counts["accepted"], counts["unchanged"]) == (0, GOOD)
     assert len(project.contacts()) == GOOD
 
 
