@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
 
-PATIENCE = 60
+PATIENCE = 200
 
 
 def bad(*numbers: int) -> list[str]:
@@ -40,8 +40,8 @@ def test_runs_beside_each_other_lose_no_rejection(settings: Record, tmp_path: Pa
     runs = []
     for run in range(3):
         lines = tmp_path / f"lines{run}"
-        good = [person(number) for number in range(run * 10_000, run * 10_000 + 500)]
-        numbers = range(run * 10_000 + 500, run * 10_000 + 900)
+        good = [person(number) for number in range(run * 10_000, run * 10_000 + 250)]
+        numbers = range(run * 10_000 + 500, run * 10_000 + 700)
         text = "\n".join([schema(), *good, *bad(*numbers), state(bookmark=run), ""])
         lines.write_text(text)
         popen = subprocess.Popen(  # noqa: S603 - ours
