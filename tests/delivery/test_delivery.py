@@ -240,9 +240,13 @@ def test_lasting_trouble_ends_the_run_with_one_error_and_state_where_it_should_b
     assert ended.report["streams"]["people"]["rejected"] == 0
 
 
-def test_the_first_error_is_the_one_that_is_told(run_target: RunTarget) -> None:
+def test_the_first_error_is_the_one_that_is_told(
+    run_target: RunTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
+    # Both errors are there before the reading thread looks.
+    monkeypatch.setattr(delivery, "TICK_SECONDS", 10.0)
 
     def answer(request: broken_server.Request) -> broken_server.Reply:
         if request.number == 1:
