@@ -165,7 +165,10 @@ def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(run_target: RunTa
         rejects_path="/dev/full",
     )
     assert ended.code == 1
-    assert ended.error == "Setting 'rejects_path': '/dev/full' is no regular file."
+    assert ended.error == (
+        "Setting 'rejects_path' names a device or a pipe, which keeps nothing: it must be a "
+        "regular file."
+    )
     assert ended.states == []
 
 
