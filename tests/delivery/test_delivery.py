@@ -245,8 +245,16 @@ def test_the_first_error_is_the_one_that_is_told(
 ) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
-    # Both errors are there before the reading thread looks.
-    monkeypatch.setattr(delivery, "TICK_SECONDS", 10.0)
+    tick = delivery.Delivery.tick
+
+    def tick_when_both_have_failed(self: delivery.Delivery) -> None:
+        if is_refused.is_set():
+            for thread in threading.enumerate():
+                if thread.name == "sender":
+                    thread.join(10)
+        tick(self)
+
+    monkeypatch.setattr(delivery.Delivery, "tick", tick_when_both_have_failed)
 
     def answer(request: broken_server.Request) -> broken_server.Reply:
         if request.number == 1:
