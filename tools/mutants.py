@@ -79,7 +79,7 @@ TESTS: dict[str, str] = {
     "delivery/outcomes": "delivery/test_confirmation.py",
     "delivery/queue": "delivery/test_queue.py",
     "delivery/state_tracker": "delivery/test_state_tracker.py",
-    "reporting/counts": "reporting/test_rejections.py",
+    "reporting/counts": "reporting delivery/test_confirmation.py",
     "reporting/rejects_file": "reporting/test_rejects_file.py",
     "privacy/redaction": "privacy",
 }
