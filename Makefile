@@ -22,7 +22,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system lowest bench format clean
+.PHONY: help demo page test lint types docs tests system lowest bench mutants format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,10 @@ lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
 
 bench: $(READY) ## How fast it is (an hour); ONLY="start grid sharing" for parts of it
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --runs $(or $(RUNS),3)
+
+mutants: $(READY) ## Which faults in the code no test finds; ONLY=mapping SAMPLE=150 SEED=1
+	$(UV) pip install --quiet --python $(BIN)/python --group mutants
+	$(BIN)/python tools/mutants.py --only "$(ONLY)" --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1)
 
 format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .

@@ -103,11 +103,12 @@ def _load(bench: Bench, cell: Cell) -> Found:
     burst = BURSTS[cell.plan]
     records = cell.windows * burst * CONTACTS
     lines = bench.input("narrow", records)
-    with server(latency=cell.answer, burst=burst, setup=cell.setup) as crm:
+    with server(latency=cell.answer, burst=burst, setup=cell.setup, contacts=CONTACTS) as crm:
         own = {
             "rate_limit_plan": cell.plan,
             "rate_limit_requests": None,
             "batch_size_rows": CONTACTS,
+            "confirm_timeout_seconds": 1,
         }
         bench.target(lines, crm, records, confirm_batches="report", **own)
         seen = crm.seen()
@@ -131,7 +132,7 @@ def _share(
 ) -> Line:
     burst = BURSTS["freemium"]
     lines = bench.input("narrow", int(SHARING_SECONDS / WINDOW_SECONDS + 2) * burst * CONTACTS)
-    with server(latency=1.0, burst=burst, setup=1.0, late=0.2) as crm:
+    with server(latency=1.0, burst=burst, setup=1.0, late=0.2, contacts=CONTACTS) as crm:
         bench.say(f"sharing, {what}, {SHARING_SECONDS:.0f} s")
         ended = threading.Event()
         if set_clock is not None:

@@ -91,12 +91,26 @@ class Server:
 
 @contextlib.contextmanager
 def server(
-    *, latency: float = 0.0, burst: int = 0, setup: float = 0.0, late: float = 0.0
+    *,
+    latency: float = 0.0,
+    burst: int = 0,
+    setup: float = 0.0,
+    late: float = 0.0,
+    contacts: int = 0,
 ) -> Iterator[Server]:
-    """Run a server of its own as long as it is needed; one with a set-up time speaks TLS."""
+    """Run a server of its own as long as it is needed; one with a set-up time speaks TLS.
+
+    Args:
+        latency: Seconds until a request is answered.
+        burst: Requests allowed in any 10 seconds; 0 for no limit.
+        setup: Seconds that a new connection waits.
+        late: Seconds, at most, between the coming and the counting of a request.
+        contacts: How many a batch has, for its status.
+    """
     with tempfile.TemporaryDirectory() as folder:
         certificate = _make_certificate(Path(folder)) if setup else ""
         options = ["--latency", str(latency), "--burst", str(burst), "--late", str(late)]
+        options += ["--contacts", str(contacts)]
         options += ["--setup", str(setup), "--certificate", certificate]
         with subprocess.Popen(
             [sys.executable, "-m", "benchmarks.server", *options],

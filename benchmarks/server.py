@@ -28,7 +28,7 @@ WINDOW_SECONDS = 10.0
 
 _SEEN = b"/seen"
 _ACCEPTED = '{{"status":"Success","data":{{"BatchId":"batch-{number}"}}}}'
-_DONE = '{"id":"batch","status":1,"processedObj":{"inserted":{"count":1000}}}'
+_DONE = '{{"id":"batch","status":1,"processedObj":{{"inserted":{{"count":{contacts}}}}}}}'
 _WORDS = {200: "OK", 202: "Accepted", 429: "Too Many Requests"}
 
 
@@ -61,9 +61,11 @@ class Discard:
         latency: Seconds until a request is answered.
         burst: Requests allowed in any 10 seconds; 0 for no limit.
         late: Seconds, at most, between the coming and the counting of a request.
+        contacts: How many a batch has, for its status.
     """
 
-    def __init__(self, latency: float, burst: int, late: float) -> None:
+    def __init__(self, latency: float, burst: int, late: float, contacts: int) -> None:
+        self._done = _DONE.format(contacts=contacts)
         self.latency = latency
         self._burst = burst
         self._late = late
@@ -87,7 +89,7 @@ class Discard:
         self.seen["body_bytes"] += size
         if start.startswith(b"GET"):
             self.seen["statuses"] += 1
-            return 200, _DONE
+            return 200, self._done
         self.seen["batches"].append(now)
         return 202, _ACCEPTED.format(number=len(self.seen["batches"]))
 
@@ -207,8 +209,9 @@ if __name__ == "__main__":
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--late", type=float, default=0.0)
+    parser.add_argument("--contacts", type=int, default=0)
     parser.add_argument("--certificate", default="")
     parser.add_argument("--setup", type=float, default=0.0)
     options = parser.parse_args()
-    the_discard = Discard(options.latency, options.burst, options.late)
+    the_discard = Discard(options.latency, options.burst, options.late, options.contacts)
     asyncio.run(serve(the_discard, options.certificate, options.setup))

@@ -62,8 +62,8 @@ def measure_throughput(bench: Bench) -> Iterator[Line]:
 def measure_confirming(bench: Bench) -> Iterator[Line]:
     """See what asking for every batch's status adds when nothing paces it."""
     lines = bench.input("flat", RECORDS)
-    with server() as crm:
-        for size in (LARGE, ADVISED):
+    for size in (LARGE, ADVISED):
+        with server(contacts=size) as crm:
             rans: dict[str, list[Ran]] = {"none": [], "report": []}
             for number in range(bench.runs):
                 bench.say(f"confirming, batches of {size}, run {number + 1} of {bench.runs}")

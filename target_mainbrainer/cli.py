@@ -16,7 +16,8 @@ from pathlib import Path
 import click
 
 from target_mainbrainer import checking
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.config.files import check_configuration_files
+from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_threads
 from target_mainbrainer.reporting.ending import NOTHING_READ
@@ -42,10 +43,12 @@ class Configuration(t.NamedTuple):
     Attributes:
         values: The settings of all files; later files win.
         reads_environment: Whether the environment's variables count, too.
+        files: Where the settings come from.
     """
 
     values: dict[str, t.Any]
     reads_environment: bool = False
+    files: tuple[Path, ...] = ()
 
 
 def main() -> None:
@@ -105,7 +108,11 @@ def read_configuration(
             reason = "it is not a JSON object"
         message = f"The configuration {path!r} cannot be read: {reason}."
         raise click.BadParameter(message, context, option)
-    return Configuration(values, reads_environment=ENVIRONMENT in paths)
+    return Configuration(
+        values,
+        reads_environment=ENVIRONMENT in paths,
+        files=tuple(Path(path) for path in paths if path != ENVIRONMENT),
+    )
 
 
 def invoke(
@@ -128,6 +135,8 @@ def invoke(
     values = config.values | ({"dry_run": True} if dry_run else {})
     try:
         target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
+        if problems := list(check_configuration_files(target.config, config.files)):
+            raise SettingsError(problems)  # noqa: TRY301 - explained below like any other
         if check:
             for sentence in checking.check(target.settings):
                 click.echo(sentence)

@@ -59,6 +59,16 @@ def test_check_finds_what_is_wrong(
     assert "Setting 'rejects_path': the folder of" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["report_path", "rejects_path", "ledger_uri"])
+def test_the_configuration_file_is_not_written_over(
+    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    config = settings | {name: str(tmp_path / "." / "config.json")}
+    assert invoke(tmp_path, config).exit_code == 1
+    assert f"Setting '{name}' names the configuration file itself" in caplog.text
+    assert json.loads((tmp_path / "config.json").read_text()) == config
+
+
 def test_check_of_a_sandbox_needs_no_account(tmp_path: Path) -> None:
     result = invoke(tmp_path, {"sandbox_path": str(tmp_path / "crm.db")}, "--check")
     assert result.exit_code == 0, result.output

@@ -7,6 +7,7 @@ arrive together. So a connection is made first, then the caller is asked, and th
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import ssl
@@ -20,6 +21,7 @@ from requests.exceptions import InvalidProxyURL
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
 if t.TYPE_CHECKING:
     import socket
@@ -176,7 +178,22 @@ class _ReadyFirst(HTTPConnection):
 
 
 class _ReadyFirstTLS(_ReadyFirst, HTTPSConnection):
-    """The same with TLS."""
+    """The same with TLS; authorities are read once, not for each connection."""
+
+    @override
+    def connect(self) -> None:
+        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir):
+            self.ssl_context = _trusting(self.ca_certs, self.ca_cert_dir)
+            self.ca_certs = self.ca_cert_dir = None
+        super().connect()
+
+
+@functools.cache
+def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Return a context that trusts these authorities; reading the usual ones takes 45 ms."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_verify_locations(file, folder)
+    return context
 
 
 class _Pool(HTTPConnectionPool):

@@ -12,7 +12,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from target_mainbrainer.config.addresses import is_loopback
 from target_mainbrainer.config.consent_words import consent_word_problems
-from target_mainbrainer.config.files import check_files
+from target_mainbrainer.config.files import FILE_SETTINGS, check_files
 from target_mainbrainer.config.kinds import KINDS
 from target_mainbrainer.config.limits import DEFAULT_API_URL
 from target_mainbrainer.config.schema import SETTINGS
@@ -56,6 +56,7 @@ def _problems(config: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Itera
     if not errors:
         yield from _contradictions(given)
         yield from _without_ledger(given)
+        yield from _half_characters(given)
         yield from _bad_values(given)
         yield from check_files(given)
 
@@ -138,6 +139,22 @@ def _default(name: str) -> t.Any:  # noqa: ANN401 - of whatever kind the setting
 
 def _listed(names: list[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)
+
+
+def _half_characters(value: object, where: str = "") -> Iterator[str]:
+    """Say which texts hold what UTF-8 cannot write, so that no request could be made with them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in FILE_SETTINGS:  # a path is looked at as such
+                yield from _half_characters(inner, f"{where}.{name}" if where else name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _half_characters(inner, where)
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield f"Setting '{where}' holds half a character, which cannot be sent."
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import typing as t
 from pathlib import Path
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 FILE_SETTINGS = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
 _COMPANIONS = {
@@ -39,6 +39,20 @@ def check_files(given: Mapping[str, t.Any]) -> Iterator[str]:
             yield (
                 f"Setting '{other}' names a companion of the database of '{one}', which would be "
                 "destroyed. Give each a file of its own."
+            )
+
+
+def check_configuration_files(
+    given: Mapping[str, t.Any], configuration_files: Iterable[Path]
+) -> Iterator[str]:
+    """Say which settings name a file that the settings themselves come from."""
+    configuration_files = list(configuration_files)
+    for name in FILE_SETTINGS:
+        text = _path_in(name, given.get(name))
+        if text and any(_are_same(Path(text), path) for path in configuration_files):
+            yield (
+                f"Setting '{name}' names the configuration file itself, which would be destroyed. "
+                "Give it a file of its own."
             )
 
 

@@ -12,6 +12,9 @@ DEFAULT_API_URL = "https://apicrm.mainbrainer.com"
 """The host of the two CRM pages (`BATCH` and `SINGLE` in the API note, section 2)."""
 
 ADVISED_BATCH_SIZE = 100
+MAX_SECONDS = 7 * 86_400
+"""The longest wait that can be set; far longer ones cannot even be waited for."""
+
 MAX_BATCH_SIZE = 1000
 """More contacts than this the batch page does not allow in one request."""
 

@@ -11,6 +11,7 @@ from target_mainbrainer.config.limits import (
     ADVISED_BATCH_SIZE,
     MAX_BATCH_SIZE,
     MAX_CONCURRENT_REQUESTS,
+    MAX_SECONDS,
     PLANS,
     ConfirmBatches,
     WriteMode,
@@ -71,7 +72,7 @@ RUN_SETTINGS: t.Final = (
     ),
     th.Property(
         "request_timeout_seconds",
-        Bounded(1),
+        Bounded(1, MAX_SECONDS),
         default=60,
         title="Request timeout",
         description=(
@@ -81,7 +82,7 @@ RUN_SETTINGS: t.Final = (
     ),
     th.Property(
         "retry_max_seconds",
-        Bounded(0),
+        Bounded(0, MAX_SECONDS),
         default=600,
         title="Retry limit",
         description=(
@@ -102,7 +103,7 @@ RUN_SETTINGS: t.Final = (
     ),
     th.Property(
         "confirm_timeout_seconds",
-        Bounded(0),
+        Bounded(0, MAX_SECONDS),
         default=120,
         title="Confirmation timeout",
         description=(

@@ -214,6 +214,24 @@ def test_a_token_that_has_ended_on_arrival_makes_no_loop(
     assert len(token_requests(crm)) <= 3 * 5
 
 
+def test_a_token_that_has_ended_on_arrival_is_used_for_a_second(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """Its end may have been told wrongly; asking again at once would bring another like it."""
+    issue = issue_tokens(lifetime=60)
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/token":
+            fake.now += 90
+        return issue(request)
+
+    crm = serve(answer)
+    client = connect(crm, **CREDENTIALS)
+    for _ in range(3):
+        assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert len(token_requests(crm)) == 1
+
+
 def test_a_token_is_renewed_five_times_at_most(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:

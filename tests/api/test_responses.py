@@ -83,6 +83,12 @@ def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
     assert decode_accepted(202, json.dumps(answer).encode()) == Accepted()
 
 
+def test_a_number_that_is_too_long_to_read_spoils_nothing_else() -> None:
+    """Python refuses to read more than 4300 digits."""
+    body = b'{"status": "Success", "data": {"BatchId": "b", "more": %s}}' % (b"9" * 5000)
+    assert decode_accepted(202, body) == Accepted("b")
+
+
 @pytest.mark.parametrize("status", ["Failed", "Error", False, 422])
 def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
     body = json.dumps({"status": status, "message": "No such list", "data": {}}).encode()

@@ -240,9 +240,21 @@ def test_lasting_trouble_ends_the_run_with_one_error_and_state_where_it_should_b
     assert ended.report["streams"]["people"]["rejected"] == 0
 
 
-def test_the_first_error_is_the_one_that_is_told(run_target: RunTarget) -> None:
+def test_the_first_error_is_the_one_that_is_told(
+    run_target: RunTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
+    tick = delivery.Delivery.tick
+
+    def tick_when_both_have_failed(self: delivery.Delivery) -> None:
+        if is_refused.is_set():
+            for thread in threading.enumerate():
+                if thread.name == "sender":
+                    thread.join(10)
+        tick(self)
+
+    monkeypatch.setattr(delivery.Delivery, "tick", tick_when_both_have_failed)
 
     def answer(request: broken_server.Request) -> broken_server.Reply:
         if request.number == 1:

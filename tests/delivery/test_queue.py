@@ -87,9 +87,9 @@ def taken_by_threads(line: BatchQueue, count: int) -> list[Batch]:
     return taken
 
 
-def soon(condition: t.Callable[[], bool]) -> bool:
+def soon(condition: t.Callable[[], bool], seconds: float = 10) -> bool:
     """Wait for a condition."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
     return condition()
@@ -110,6 +110,30 @@ def test_one_batch_that_becomes_free_is_taken_and_several_are_taken_at_once() ->
     one = batch("d")
     line.put(one, wait_seconds=0)
     assert soon(lambda: taken[-1] is one)
+
+
+def test_one_free_place_wakes_one_worker() -> None:
+    """Those that wake in vain ask how many may be in flight."""
+    asked = 0
+
+    def one() -> int:
+        nonlocal asked
+        asked += 1
+        return 1
+
+    line = BatchQueue(one)
+    first = batch("first")
+    line.put(first, wait_seconds=0)
+    assert line.take() is first
+    for number in range(12):
+        line.put(batch(number), wait_seconds=0)
+    taken = taken_by_threads(line, 12)
+    assert soon(lambda: not line.wants_workers(0)), "all wait"
+    asked = 0
+    line.done(first)
+    assert soon(lambda: len(taken) == 1)
+    assert not soon(lambda: asked > 6, seconds=0.1)
+    line.close()
 
 
 def test_no_more_are_in_flight_than_may_be_and_that_may_change() -> None:

@@ -48,7 +48,7 @@ def test_rejections_can_be_corrected_and_loaded(
     assert once_more.code == 0, once_more.errors
     assert [line["record"] for line in rejected(again)] == [
         line["record"] for line in rejected(path)
-    ] or len(rejected(again)) == 5
+    ]
     assert all(line.count('"rejection"') <= 1 for line in again.read_text().splitlines())
     corrected = again.read_text().replace("bad", "good").replace("nonsense", "ola@example.org")
     corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
@@ -165,12 +165,15 @@ def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(run_target: RunTa
         rejects_path="/dev/full",
     )
     assert ended.code == 1
-    assert ended.error == "Setting 'rejects_path': '/dev/full' is no regular file."
+    assert ended.error == (
+        "Setting 'rejects_path' names a device or a pipe, which keeps nothing: it must be a "
+        "regular file."
+    )
     assert ended.states == []
 
 
 def test_the_rejects_file_is_not_read_while_it_is_written(
-    settings: dict[str, t.Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings: dict[str, t.Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "rejects.singer"
     path.write_text(f"{schema()}\n{person(1, email=None)}\n")
@@ -178,4 +181,3 @@ def test_the_rejects_file_is_not_read_while_it_is_written(
     with path.open() as source, pytest.raises(Exception, match="is the rejects file itself"):
         target.run(source)
     assert len(path.read_text().splitlines()) == 2
-    assert caplog.records is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -15,9 +16,13 @@ from target_mainbrainer.errors import TransientError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import OCCUPIED_SECONDS, Taken, Wait
 from target_mainbrainer.ledger.shared_quota import SharedQuota, fingerprint, open_shared_quota
+from tests.loads import people
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import RunTarget
 
 HOUR = 3600.0
 PLAN = Plan(burst=5, daily=1000)
@@ -280,3 +285,18 @@ def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri:
     taken = [len(run.communicate()[0].splitlines()) for run in runs]
     assert min(taken[1:]) > 0
     assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"
+
+
+def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(
+    ledger_uri: str, crm: RunningSandbox, run_target: RunTarget
+) -> None:
+    """Batches, status questions and tokens; `--check` and other runs count on from there."""
+    own = {"rate_limit_requests": None, "confirm_batches": "require", "ledger_uri": ledger_uri}
+    ended = run_target(*people(30), batch_size_rows=10, **own)
+    assert ended.code == 0, ended.log
+    database = open_database(ledger_uri)
+    with database.transaction() as connection:
+        (record,) = connection.execute(sa.text("SELECT record FROM mainbrainer_quota")).one()
+    database.close()
+    counted = sum(part["requests"] for part in json.loads(record)["quota"]["slices"])
+    assert counted == len(crm.requests()) >= 6

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import typing as t
 
 import pytest
 
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.state_tracker import StateTracker
+from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.reporting.counts import StreamReport
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
@@ -84,6 +87,27 @@ def test_a_rejection_is_settled_once_it_is_on_the_disk(path: Path) -> None:
     assert desk.tracker.take_due() is None
     desk.rejections.sync()
     assert desk.tracker.take_due() == {"bookmark": 1}
+
+
+def test_what_may_not_be_on_the_disk_is_never_settled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a later `sync` either, which the system may say has worked."""
+    desk = Desk(path)
+    desk.accept(1)
+    desk.reject({"id": 1})
+    desk.tracker.close_interval({"bookmark": 1})
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(DeliveryError, match="Input/output error"):
+            desk.rejections.sync()
+    with pytest.raises(DeliveryError, match="Input/output error"):
+        desk.rejections.sync()
+    assert desk.tracker.take_due() is None
 
 
 def test_without_a_file_state_stays_before_a_rejection() -> None:

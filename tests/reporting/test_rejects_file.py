@@ -109,6 +109,14 @@ def test_half_a_long_line_is_found_whole(path: Path, size: int) -> None:
     assert path.read_bytes() == SCHEMA_LINE
 
 
+def test_half_a_line_is_found_wherever_the_whole_one_before_it_ends(path: Path) -> None:
+    """The file is read in pieces, and a line may end just where one begins."""
+    whole = b'{"record":"%s"}' % (b"x" * (65_536 - 13)) + b"\n"
+    path.write_bytes(whole + b'{"record":"x')
+    open_file(path).close()
+    assert path.read_bytes() == whole
+
+
 def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> None:
     path.write_bytes(SCHEMA_LINE.rstrip())
     open_file(path).close()

@@ -1,0 +1,261 @@
+"""Put faults into the code, one at a time, and show which ones no test finds.
+
+The faults are mutmut's. Its runner is not used: it copies the tree and replaces functions by
+switches, so it cannot reach constants and the classes' own fields, and its copies have neither the
+doctests nor the import mode of this project. Here, a process imports everything the tests need but
+this project, and a fork of it runs a module's own tests with one fault in that module. No file is
+changed.
+
+    make mutants                                 a sample of 150 of all faults
+    make mutants ONLY=mapping SAMPLE=0           all faults in one package
+    make mutants ONLY=retry SAMPLE=40 SEED=7     a sample in the modules with that name
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import typing as t
+from itertools import islice
+from pathlib import Path
+
+import hypothesis
+import libcst as cst
+import pytest
+from mutmut.mutation.file_mutation import create_mutations, deep_replace
+from typing_extensions import override
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import CodeType, ModuleType
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "target_mainbrainer"
+
+# Each module beside the tests that state what it promises.
+TESTS: dict[str, str] = {
+    "contacts/contact": "contacts",
+    "contacts/identity": "contacts",
+    "contacts/rejection": "contacts",
+    "mapping/columns": "mapping",
+    "mapping/consent": "mapping/test_consent.py mapping/test_mapper.py",
+    "mapping/email": "mapping/test_email.py mapping/test_mapper.py",
+    "mapping/hints": "mapping/test_hints.py",
+    "mapping/ids": "mapping/test_ids.py mapping/test_mapper.py",
+    "mapping/lookalikes": "mapping",
+    "mapping/mapper": "mapping",
+    "mapping/numbers": "mapping",
+    "mapping/phone": "mapping/test_phone.py mapping/test_mapper.py",
+    "mapping/quick_email": "mapping/test_email.py",
+    "mapping/quick_phone": "mapping/test_phone.py",
+    "mapping/readers": "mapping",
+    "mapping/schema_validator": "mapping/test_schema_validator.py",
+    "mapping/suppressions": "mapping/test_suppressions.py mapping/test_mapper.py",
+    "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
+    "api/requests": "api/test_requests.py",
+    "api/responses": "api/test_responses.py",
+    "api/refusals": "api/test_refusals.py",
+    "api/invalid": "api/test_invalid.py",
+    "api/lenient_json": "api/test_responses.py",
+    "api/retry": "api/test_retry.py",
+    "ledger/comparison": "ledger/test_histories.py",
+    "ledger/marking": "ledger/test_histories.py",
+    "ledger/quota": "ledger/test_quota.py",
+    "delivery/bisect": "delivery/test_bisect.py",
+    "delivery/buffer": "delivery/test_buffer.py",
+    "delivery/circuit_breaker": "delivery/test_circuit_breaker.py",
+    "delivery/confirmation": "delivery/test_confirmation_rules.py",
+    "delivery/outcomes": "delivery/test_confirmation.py",
+    "delivery/queue": "delivery/test_queue.py",
+    "delivery/state_tracker": "delivery/test_state_tracker.py",
+    "reporting/counts": "reporting delivery/test_confirmation.py",
+    "reporting/rejects_file": "reporting/test_rejects_file.py",
+    "privacy/redaction": "privacy",
+}
+
+# Imported once, before the forks.
+_LIBRARIES = [
+    "singer_sdk.testing",
+    "requests",
+    "sqlalchemy.dialects.sqlite",
+    "phonenumbers",
+    "email_validator",
+    "jsonschema",
+    "jsonschema_rs",
+    "starlette.applications",
+    "uvicorn",
+    "msgspec",
+]
+_IMPORTED_EARLY = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+_TIMED_OUT = -1
+_LONGEST_SECONDS = 300.0
+
+
+class Fault(t.NamedTuple):
+    """One change to one module."""
+
+    module: str
+    source: str
+    faulty: str
+
+    @override
+    def __str__(self) -> str:
+        lines = difflib.unified_diff(self.source.splitlines(), self.faulty.splitlines(), n=0)
+        changed = [line for line in lines if not line.startswith(("---", "+++"))]
+        return f"{self.module} " + "\n    ".join(changed)
+
+
+class _FaultyLoader(importlib.machinery.SourceFileLoader):
+    def __init__(self, fullname: str, path: str, faulty: str) -> None:
+        super().__init__(fullname, path)
+        self._faulty = faulty
+
+    @override
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._faulty, self.path, "exec", dont_inherit=True)
+
+
+class _FaultyFinder(importlib.abc.MetaPathFinder):
+    def __init__(self, fault: Fault) -> None:
+        self._name = f"{PACKAGE}.{fault.module.replace('/', '.')}"
+        self._loader = _FaultyLoader(self._name, str(_path(fault.module)), fault.faulty)
+
+    @override
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, loader=self._loader)
+
+
+Result: t.TypeAlias = tuple[Fault, int, float]
+
+
+def _path(module: str) -> Path:
+    return ROOT / PACKAGE / f"{module}.py"
+
+
+def faults_of(modules: list[str], seed: int) -> Iterator[Fault]:
+    """Yield every fault of the modules in random order; of each text only one, its case is moot."""
+    found = []
+    for module in modules:
+        source = _path(module).read_text()
+        tree, mutations, _, _ = create_mutations(f"{module}.py", source)
+        for mutation in mutations:
+            old, new = mutation.original_node, mutation.mutated_node
+            if not isinstance(new, cst.SimpleString) or "XX" in new.value:
+                found.append((module, source, tree, old, new))
+    random.Random(seed).shuffle(found)  # noqa: S311
+    print(f"{len(found)} faults in {len(modules)} modules, seed {seed}", flush=True)
+    for module, source, tree, old, new in found:
+        faulty = t.cast("cst.Module", deep_replace(tree, old, new)).code
+        with contextlib.suppress(SyntaxError):
+            compile(faulty, module, "exec", dont_inherit=True)
+            yield Fault(module, source, faulty)
+
+
+def exit_codes(faults: list[Fault], limits: dict[str, float], jobs: int) -> Iterator[Result]:
+    """Yield what pytest says of the tests of each fault's module, or -1 if it takes too long."""
+    waiting = list(reversed(faults))
+    running: dict[int, tuple[Fault, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            fault = waiting.pop()
+            running[_start(fault)] = (fault, time.monotonic())
+        time.sleep(0.05)
+        for child, (fault, started) in list(running.items()):
+            seconds = time.monotonic() - started
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                yield fault, abs(os.waitstatus_to_exitcode(status)), seconds
+            elif seconds > limits[fault.module]:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                yield fault, _TIMED_OUT, seconds
+            else:
+                continue
+            del running[child]
+
+
+def _start(fault: Fault) -> int:
+    child = os.fork()
+    if child:
+        with contextlib.suppress(OSError):  # whichever of the two is first
+            os.setpgid(child, child)
+        return child
+    code = 70
+    try:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        code = _test(fault)
+    finally:
+        os._exit(code)
+
+
+def _test(fault: Fault) -> int:
+    os.chdir(ROOT)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    with tempfile.TemporaryDirectory() as scratch:
+        # What Hypothesis learns of a fault must not reach the project's own examples.
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch
+        sys.meta_path.insert(0, _FaultyFinder(fault))
+        hypothesis.settings.register_profile("quick", max_examples=30, derandomize=True)
+        hypothesis.settings.load_profile("quick")
+        options = ["-x", "-q", "-p", "no:cacheprovider", *_IMPORTED_EARLY]
+        tests = [str(ROOT / "tests" / test) for test in TESTS[fault.module].split()]
+        options.append(f"--basetemp={scratch}/tests")
+        return int(pytest.main([*options, str(_path(fault.module)), *tests]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="a part of the modules' names")
+    parser.add_argument("--sample", type=int, default=150, help="how many faults; 0 for all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print each fault that is not found, and how many are."""
+    arguments = _arguments()
+    modules = [module for module in TESTS if arguments.only in module]
+    faults = list(islice(faults_of(modules, arguments.seed), arguments.sample or None))
+    for library in _LIBRARIES:
+        importlib.import_module(library)
+    sys.path.insert(0, str(ROOT))
+    modules = sorted({fault.module for fault in faults})
+    sound = [Fault(module, source := _path(module).read_text(), source) for module in modules]
+    limits = dict.fromkeys(TESTS, _LONGEST_SECONDS)
+    for fault, code, seconds in exit_codes(sound, limits, arguments.jobs):
+        if code:
+            sys.exit(f"{fault.module}: its tests fail without a fault (pytest ends with {code}).")
+        limits[fault.module] = 10 + 3 * seconds
+    survived = slow = 0
+    for fault, code, _ in exit_codes(faults, limits, arguments.jobs):
+        slow += code == _TIMED_OUT
+        if code == 0:
+            survived += 1
+            print(f"SURVIVED {fault}", flush=True)
+    found = len(faults) - survived
+    print(
+        f"{found} of {len(faults)} found ({found / len(faults):.0%}), {slow} by the time they take"
+    )
+
+
+if __name__ == "__main__":
+    main()
