@@ -156,6 +156,8 @@ class Requester:
                 if response.status != HTTPStatus.UNAUTHORIZED or attempt.bearer is None:
                     return read(replace(response, may_come_twice=True) if lost else response)
             except TransientError as error:
+                if attempt.is_without_token:
+                    raise
                 lost = lost or not isinstance(error, TooManyRequestsError | UnreachableError)
                 spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 continue
@@ -243,6 +245,7 @@ class _Attempt:
         bearer: The token that it left with.
         left_at: When it left.
         status: The status of the response, None without one.
+        is_without_token: Getting a token was tried and given up, so that no request can leave.
     """
 
     def __init__(
@@ -258,6 +261,7 @@ class _Attempt:
         self.bearer: Bearer | None = None
         self.left_at = 0.0
         self.status: int | None = None
+        self.is_without_token = False
         self._rate_limiter = rate_limiter
         self._tokens = tokens
         self._kind = str(endpoint)
@@ -290,7 +294,11 @@ class _Attempt:
     def _authorize(self, is_ready: Callable[[], bool]) -> Mapping[str, str] | None:
         if self._must_renew() and self._tokens is not None:
             self._renewals += 1
-            self._tokens.renew()
+            try:
+                self._tokens.renew()
+            except TransientError:
+                self.is_without_token = True
+                raise
             return None
         permit = self._acquire(is_ready)
         if permit is None:

@@ -61,6 +61,18 @@ def test_giving_up_says_what_was_asked_and_what_came_back(
     assert sum(fake.waits) == pytest.approx(100)
 
 
+def test_a_token_that_is_given_up_is_not_waited_for_again(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """No request can leave without one: the time for retries passes once, not twice."""
+    crm = serve(reply(503, {"message": ECHO}))
+    client = connect(crm, retry_max_seconds=100, **CREDENTIALS)
+    began = fake.clock()
+    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert message.startswith("POST /token was given up after ")
+    assert fake.clock() - began < 110
+
+
 def test_a_server_that_is_not_there(serve: Serve, connect: Connect) -> None:
     crm = serve(OK)
     client = connect(crm, retry_max_seconds=0)
