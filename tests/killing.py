@@ -1,7 +1,7 @@
 """Runs the target as its command does, and kills it without notice at one step.
 
 Called as `python -m tests.killing SETTINGS STEP WHEN NUMBER`: the file with the settings, one of
-`STEPS`, `before` or `after` it, and at which time of it.
+`STEPS` or `MOVE_STEPS`, `before` or `after` it, and at which time of it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,20 @@ STEPS: dict[str, tuple[type, str]] = {
 }
 """The safe order, and what comes after it."""
 
+MOVE_STEPS: dict[str, tuple[type, str]] = {
+    "send": (MainBrainerClient, "post_batch"),
+    "ask for the id": (MainBrainerClient, "batch_status"),
+    "keep the id": (StreamLedger, "note_ids"),
+    "take the outcome": (StreamLedger, "delivered"),
+    "write the outcome": (StreamLedger, "flush"),
+    "write STATE": (Run, "_write_state"),
+}
+"""What lets a contact follow its person."""
+
 
 def kill_at(step: str, when: str, number: int) -> None:
     """Make this process end at a step as if it had lost its power."""
-    owner, name = STEPS[step]
+    owner, name = (STEPS | MOVE_STEPS)[step]
     real = getattr(owner, name)
     calls = itertools.count(1)
 

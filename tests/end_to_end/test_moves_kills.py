@@ -1,0 +1,72 @@
+"""A move that is killed at any of its steps is continued, and makes no second contact."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from tests.end_to_end.moving import held, night, one
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Record, RunTarget
+
+MOMENTS = [
+    ("send", "before", 1, "b"),
+    ("send", "after", 1, "c"),
+    ("ask for the id", "after", 1, "a"),
+    ("keep the id", "before", 1, "b"),
+    ("keep the id", "after", 1, "c"),
+    ("send", "before", 2, "a"),
+    ("send", "after", 2, "b"),
+    ("send", "after", 2, "c"),
+    ("send", "after", 2, "a"),
+    ("take the outcome", "before", 1, "c"),
+    ("take the outcome", "after", 1, "a"),
+    ("write STATE", "before", 1, "a"),
+    ("write STATE", "after", 1, "c"),
+]
+"""The step, and where the person is by the next run: at "b", as when it was killed, or not."""
+
+
+@pytest.fixture
+def settings(settings: Record, tmp_path: Path) -> Record:
+    return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
+
+
+def run_killed(settings: Record, lines: list[str], folder: Path, *kill: str) -> None:
+    path = folder / "settings.json"
+    path.write_text(json.dumps(settings))
+    ended = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-m", "tests.killing", str(path), *kill],
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+@pytest.mark.parametrize(("step", "when", "number", "later"), MOMENTS)
+def test_a_kill_at_any_step_makes_no_second_contact(  # noqa: PLR0917 - a table of cases
+    run_target: RunTarget,
+    crm: RunningSandbox,
+    settings: Record,
+    tmp_path: Path,
+    step: str,
+    when: str,
+    number: int,
+    later: str,
+) -> None:
+    run_target(*night(one(1, "a", consent=True)))
+    run_killed(settings, night(one(1, "b", consent=True)), tmp_path, step, when, str(number))
+    assert run_target(*night(one(1, later, consent=False))).code == 0
+    assert held(crm) == [(None, later, False, "First1")]
