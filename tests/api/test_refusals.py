@@ -200,3 +200,11 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
 )
 def test_no_refusal_takes_long_to_read(body: bytes) -> None:
     assert len(decode_refusal(422, body, "text/html").message) <= 4000
+
+
+@pytest.mark.parametrize("said", ["KARI@EXAMPLE.COM", "kari@example.com"])
+@pytest.mark.parametrize("sent", ["Kari@Example.com", "kari@example.com"])
+def test_an_address_is_found_in_whatever_case_it_is_named(said: str, sent: str) -> None:
+    refusal = decode_refusal(422, json.dumps({"message": f"{said} is not valid"}).encode())
+    contacts = [Contact(email="ola@example.com"), Contact(email=sent)]
+    assert find_suspects(refusal, contacts) == [1]

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.schema_validator import compile_validator
+from tests import broken_server
+from tests.broken_server import BrokenServer
 from tests.strategies import DEEP, RECORDS, VALUES
 
 D = decimal.Decimal
@@ -215,3 +217,11 @@ def test_what_is_refused_by_both_names_every_column_and_no_value() -> None:
     assert refused.reason == (
         "Column 'a' does not fit the stream's schema: it should be an integer; neither does 'c'."
     )
+
+
+def test_a_reference_to_a_server_is_never_fetched() -> None:
+    with BrokenServer(lambda _: broken_server.reply(200, {})) as server:
+        schema = {"properties": {"x": {"$ref": f"{server.url}/schema.json"}}}
+        with pytest.raises(MappingError):
+            compile_validator(schema, [], stream="people")
+        assert server.requests == []
