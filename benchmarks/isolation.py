@@ -41,6 +41,8 @@ def _measure(bench: Bench, percent: float, group: int, names: str) -> Line:
     lines = _write(bench.folder / f"refused-{percent}-{group}.singer", bad)
     rejects = bench.folder / f"refused-{percent}-{group}-{names}.rejects"
     crm_path = bench.folder / f"refused-{percent}-{group}-{names}.db"
+    for left in (rejects, *bench.folder.glob(f"{crm_path.name}*")):
+        left.unlink(missing_ok=True)  # of an earlier run in the same folder
     options = {"plan": "unlimited", "refuse_email": "bad", "refusal_names": names}
     with sandbox.start(crm_path, **options) as crm:
         own = {"access_token": crm.token, "rejects_path": str(rejects)}
