@@ -159,6 +159,9 @@ def _file_of(url: sa.URL, *, must_exist: bool) -> Path:
     if must_exist and not path.exists():
         message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
         raise NoLedgerError(message)
+    if path.exists() and not path.is_file():
+        message = f"Setting 'ledger_uri' names '{path}', which is no regular file."
+        raise LedgerError(message)
     try:
         # SQLite gives its companions (-wal, -shm) the mode of the file itself.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

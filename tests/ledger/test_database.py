@@ -130,6 +130,8 @@ def test_a_file_that_is_no_database_ends_with_a_sentence(tmp_path: Path) -> None
     [
         ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
         ("sqlite://", "names no file"),
+        ("/dev/full", "which is no regular file"),
+        ("/", "which is no regular file"),
         ("sqlite:///:memory:", "names no file"),
         ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
         ("://", "neither a path nor a URI"),
