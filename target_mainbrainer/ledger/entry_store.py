@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import typing as t
 
 import sqlalchemy as sa
 
 from target_mainbrainer.ledger.comparison import Entry
+from target_mainbrainer.ledger.for_rows import ForRows
 from target_mainbrainer.ledger.tables import entries
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from target_mainbrainer.ledger.marking import Left, Mark
 
@@ -20,56 +20,32 @@ _IS_ID = entries.c.identity_hash < 0
 _PENDING_IS_ID = entries.c.pending_hash < 0
 
 
-_BY_KEY = sa.select(*_COLUMNS).where(
-    entries.c.stream == sa.bindparam("stream"),
-    entries.c.key.in_(sa.bindparam("keys", expanding=True)),
-)
-_BY_HASH = [
-    sa.select(*_COLUMNS).where(column.in_(sa.bindparam("hashes", expanding=True)))
-    for column in (entries.c.identity_hash, entries.c.pending_hash)
-]
+def _is_any_of(dialect: str, column: sa.Column[t.Any], values: str) -> sa.ColumnElement[bool]:
+    """Return whether a column is one of many values, which PostgreSQL takes as one array."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(values, type_=sa.ARRAY(column.type)))
+    return column.in_(sa.bindparam(values, expanding=True))
 
 
-class _ForRows:
-    """A statement that is executed for many rows at once.
-
-    It is compiled once and given plain tuples: what SQLAlchemy does with each row otherwise takes
-    as long as the row does in the database.
-    """
-
-    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete) -> None:
-        self._statement = statement
-        self._compiled: dict[str, tuple[str, list[str]]] = {}
-
-    def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> int:
-        """Execute it for rows, of which there may be none; return how many it has met."""
-        return self._execute(connection, rows, lambda names: operator.itemgetter(*names))
-
-    def execute_for(self, connection: sa.Connection, objects: Sequence[object]) -> int:
-        """Likewise, with the attributes of objects in place of rows."""
-        return self._execute(connection, objects, lambda names: operator.attrgetter(*names))
-
-    def _execute(
-        self,
-        connection: sa.Connection,
-        rows: Sequence[t.Any],
-        getter: Callable[[list[str]], Callable[[t.Any], t.Any]],
-    ) -> int:
-        if not rows:
-            return 0
-        dialect = connection.dialect
-        if dialect.name not in self._compiled:
-            compiled = self._statement.compile(dialect=dialect)
-            self._compiled[dialect.name] = str(compiled), compiled.positiontup or []
-        text, names = self._compiled[dialect.name]
-        found = map(getter(names), rows)
-        tuples = [(one,) for one in found] if len(names) == 1 else list(found)
-        return connection.exec_driver_sql(text, tuples).rowcount
-
-
+_DIALECTS = ("sqlite", "postgresql")
+_BY_KEY = {
+    dialect: sa.select(*_COLUMNS).where(
+        entries.c.stream == sa.bindparam("stream"), _is_any_of(dialect, entries.c.key, "keys")
+    )
+    for dialect in _DIALECTS
+}
+_BY_HASH = {
+    dialect: [
+        sa.select(*_COLUMNS).where(_is_any_of(dialect, column, "hashes"))
+        for column in (entries.c.identity_hash, entries.c.pending_hash)
+    ]
+    for dialect in _DIALECTS
+}
 _WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
-_INSERT = _ForRows(entries.insert().values({name: sa.bindparam(name) for name in _WITHOUT_ID}))
-_MARK = _ForRows(
+_INSERT = ForRows(
+    entries.insert().inline().values({name: sa.bindparam(name) for name in _WITHOUT_ID})
+)
+_MARK = ForRows(
     entries.update()
     .where(entries.c.id == sa.bindparam("_id"))
     .values(
@@ -88,7 +64,7 @@ _MARK = _ForRows(
         | {"content": sa.null(), "fields": sa.null()}
     )
 )
-_SHARE = _ForRows(
+_SHARE = ForRows(
     entries.update().where(entries.c.id == sa.bindparam("_id")).values(shared=sa.true())
 )
 
@@ -97,7 +73,7 @@ def _kept_if_equal(column: sa.Column[bool]) -> sa.Case[bool | None]:
     return sa.case((column == sa.bindparam(f"_{column.name}", type_=sa.Boolean), column))
 
 
-_LEAVE = _ForRows(
+_LEAVE = ForRows(
     entries.update()
     .where(entries.c.id == sa.bindparam("_id"))
     .values(
@@ -106,7 +82,8 @@ _LEAVE = _ForRows(
         doubt=sa.or_(entries.c.doubt, entries.c.token.is_not(None)),
         mobile_opt_in=_kept_if_equal(entries.c.mobile_opt_in),
         email_opt_in=_kept_if_equal(entries.c.email_opt_in),
-    )
+    ),
+    each=True,
 )
 
 _OF_TRY = sa.and_(
@@ -140,14 +117,14 @@ _DELIVERY = (
         delivered_at=sa.bindparam("_now"),
     )
 )
-_DELIVERED = _ForRows(_DELIVERY)
-_DELIVERED_MOVE = _ForRows(
+_DELIVERED = ForRows(_DELIVERY)
+_DELIVERED_MOVE = ForRows(
     _DELIVERY.values(
         identity=sa.bindparam("_identity"), identity_hash=sa.bindparam("_identity_hash")
     )
 )
 # A later try of the same run was under way already; this one was accepted all the same.
-_DELIVERED_BEFORE = _ForRows(
+_DELIVERED_BEFORE = ForRows(
     entries.update()
     .where(
         entries.c.stream == sa.bindparam("_stream"),
@@ -157,16 +134,16 @@ _DELIVERED_BEFORE = _ForRows(
     )
     .values(delivered_at=sa.bindparam("_now"))
 )
-_REFUSED_FIRST = _ForRows(
+_REFUSED_FIRST = ForRows(
     entries.delete().where(_OF_TRY, entries.c.delivered_at.is_(None), entries.c.pending.is_(None))
 )
-_REFUSED = _ForRows(
+_REFUSED = ForRows(
     entries.update()
     .where(_OF_TRY)
     .values(token=sa.null(), pending=sa.null(), pending_hash=sa.null())
 )
-_NOTE_ID = _ForRows(entries.update().where(_OF_TRY).values(moving_id=sa.bindparam("_moving_id")))
-_DELETED = _ForRows(entries.delete().where(entries.c.id == sa.bindparam("_id")))
+_NOTE_ID = ForRows(entries.update().where(_OF_TRY).values(moving_id=sa.bindparam("_moving_id")))
+_DELETED = ForRows(entries.delete().where(entries.c.id == sa.bindparam("_id")))
 _BATCH_FAILED = (
     entries.update()
     .where(entries.c.batch == sa.bindparam("_batch"), entries.c.stream == sa.bindparam("_stream"))
@@ -177,14 +154,19 @@ _BATCH_FAILED = (
 def entries_of(connection: sa.Connection, stream: int, keys: Iterable[str]) -> list[Entry]:
     """Return the entries of source keys."""
     parameters = {"stream": stream, "keys": list(keys)}
-    return [Entry(*row) for row in connection.execute(_BY_KEY, parameters).all()]
+    return [
+        Entry(*row)
+        for row in connection.execute(_BY_KEY[connection.dialect.name], parameters).all()
+    ]
 
 
 def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
     """Return the entries that hold any of these identities, some of them twice."""
     parameters = {"hashes": list(hashes)}
     return [
-        Entry(*row) for query in _BY_HASH for row in connection.execute(query, parameters).all()
+        Entry(*row)
+        for query in _BY_HASH[connection.dialect.name]
+        for row in connection.execute(query, parameters).all()
     ]
 
 

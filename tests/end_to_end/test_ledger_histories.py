@@ -113,21 +113,28 @@ def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
     for one in (crm, plain):
         one.reset()
 
-    def deliver(night: Night) -> None:
-        run_target(*lines_of(night), ledger_uri=uri, identity_changes="create", **common, **full)
+    patient = common | {"retry_max_seconds": 600, "confirm_timeout_seconds": 60}
+    account = {"api_url": plain.url, "access_token": plain.token}
+
+    def deliver(night: Night, *, is_clean: bool) -> None:
+        own = patient if is_clean else common
+        ended = run_target(
+            *lines_of(night), ledger_uri=uri, identity_changes="create", **(own | full)
+        )
+        assert ended.code == 0 or not is_clean, ended.errors
         crm.set_faults()
         crm.settle()
-        run_target(*lines_of(night), api_url=plain.url, access_token=plain.token, **common)
+        assert run_target(*lines_of(night), **(patient | account)).code == 0
         plain.settle()
 
     for number, (night, faults) in enumerate(history):
         crm.set_faults(*faults, seed=number)
-        deliver(night)
+        deliver(night, is_clean=not faults)
         if not any(faults for _, faults in history[: number + 1]):
             assert held(crm) == held(plain)
     last = history[-1][0]
     for _ in range(2):
-        deliver(last)
+        deliver(last, is_clean=True)
     assert held(crm, last) == held(plain, last)
 
 
