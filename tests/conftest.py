@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli
@@ -22,6 +23,13 @@ if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
+
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture
