@@ -9,8 +9,8 @@ import threading
 import typing as t
 from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli
@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("any machine")
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture
