@@ -272,8 +272,8 @@ def test_the_others_wait_while_a_trial_runs_and_go_on_after_it() -> None:
     assert len(doubt.server.asked) == 1
 
 
-def test_until_a_request_has_passed_one_batch_at_a_time_is_sent() -> None:
-    doubt = Doubt(lambda _: None, row=0)
+def test_after_a_refusal_one_batch_at_a_time_is_sent_until_a_request_has_passed() -> None:
+    doubt = Doubt(lambda _: None, row=1)
     doubt.breaker.wait_for_leave(doubt.batch)
     other = batch_of([100])
     gone = threading.Event()

@@ -165,7 +165,7 @@ def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(
         *people(300), api_url=crm.url, access_token=crm.token, confirm_batches="report"
     )
     assert ended.code == 1
-    assert re.search(r"1 batch of 100 contacts \([0-9a-f-]{36}\) failed after", ended.error)
+    assert re.search(r"1 batch of 100 contacts \([0-9a-f]{8}\) failed after", ended.error)
     assert "STATE has gone on" in ended.error
     assert ended.states[-1] == {"bookmark": 300}
     add_up(ended)

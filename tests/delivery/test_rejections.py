@@ -46,9 +46,10 @@ def test_rejections_can_be_corrected_and_loaded(
     again = tmp_path / "again.singer"
     once_more = run_target(*path.read_text().splitlines(), rejects_path=str(again), **reach)
     assert once_more.code == 0, once_more.errors
-    assert [line["record"] for line in rejected(again)] == [
-        line["record"] for line in rejected(path)
-    ]
+    # Batches run side by side, so those that the API refuses come in any order.
+    assert sorted((line["record"] for line in rejected(again)), key=str) == sorted(
+        (line["record"] for line in rejected(path)), key=str
+    )
     assert all(line.count('"rejection"') <= 1 for line in again.read_text().splitlines())
     corrected = again.read_text().replace("bad", "good").replace("nonsense", "ola@example.org")
     corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
