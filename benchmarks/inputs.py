@@ -1,6 +1,6 @@
 """Contacts to load: made from their numbers alone, so they are the same every time.
 
-Nobody is in them. E-mail addresses are under domains reserved for examples. Mobile numbers have
+No real person is in them. E-mail addresses are under domains reserved for examples. Mobile numbers have
 the length that numbers of their country have, and begin as no subscriber's number there does.
 """
 

@@ -46,7 +46,7 @@ def run(command: Sequence[str], *, stdin: Path, log: Path, certificate: str = ""
         command: What to run.
         stdin: What it reads.
         log: Where its errors go.
-        certificate: Whom it trusts, for a server that speaks TLS.
+        certificate: The authority it trusts, for a server that speaks TLS.
 
     Raises:
         RuntimeError: It failed.

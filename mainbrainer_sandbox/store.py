@@ -129,7 +129,7 @@ class Store:
         self._load()
 
     def _load(self) -> None:
-        # Whoever remembers what it has sent here can tell a new or reset file from this one.
+        # A client that remembers what it has sent here can tell a new or reset file from this one.
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('file_id', ?)", (uuid.uuid4().hex,))
         known = {name: name for name in rules.DEFAULT_PROPERTIES}
         known |= dict(self._db.execute("SELECT given, shown FROM properties").fetchall())

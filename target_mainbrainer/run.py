@@ -43,9 +43,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.singer.source_record import State
 
-STATUS_ASKERS = 24
-"""Most questions for a status under way at once."""
-
 logger = logging.getLogger("target-mainbrainer")
 
 

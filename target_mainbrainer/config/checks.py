@@ -103,7 +103,7 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
     elif (
         not given.keys() & {"access_token", "sandbox_path"}
         and len(some) < len(trio)
-        and not given.get("dry_run")  # which asks nobody for anything
+        and not given.get("dry_run")  # which sends no request
     ):
         only = f"only {_listed(some)} {'is' if len(some) == 1 else 'are'} set" if some else ""
         yield (

@@ -65,5 +65,5 @@ def _copy(original: Database, copy: Database) -> None:
             rows = source.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table))
             for part in rows.mappings().partitions(ROWS_AT_ONCE):
                 target.execute(table.insert(), [dict(row) for row in part])
-        # A run that goes on at this moment keeps nobody from asking what another would do.
+        # A run that goes on at this moment does not prevent a dry run.
         target.execute(streams.update().values(run=None, lease_until=None))
