@@ -1,7 +1,7 @@
 """Contacts to load: made from their numbers alone, so they are the same every time.
 
-No real person is in them. E-mail addresses are under domains reserved for examples. Mobile numbers have
-the length that numbers of their country have, and begin as no subscriber's number there does.
+No real person is in them. E-mail addresses are under domains reserved for examples. Mobile numbers
+have the length that numbers of their country have, and begin as no subscriber's number there does.
 """
 
 from __future__ import annotations
