@@ -155,8 +155,11 @@ class _ReadyFirst(HTTPConnection):
 
         With TLS there may be something to read on a live one: tickets to resume it later with.
         """
-        if self.is_connected or self.sock is None:
-            return self.is_connected
+        if self.sock is None:
+            return False
+        # Asked once: what arrives between two looks would make a live one seem closed.
+        if self.is_connected:
+            return True
         try:
             self.sock.settimeout(0)
             self.sock.recv(1)
