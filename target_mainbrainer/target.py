@@ -40,7 +40,7 @@ from singer_sdk.target_base import Target
 from typing_extensions import override
 
 from target_mainbrainer.config.checks import check_config
-from target_mainbrainer.config.environment import check_environment, not_read
+from target_mainbrainer.config.environment import misread, misspelt, not_read
 from target_mainbrainer.config.files import FILE_SETTINGS
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
@@ -281,10 +281,8 @@ class TargetMainBrainer(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        problems = list(check_config(self._config, schema=schema))
-        if self._reads_environment:
-            problems = [*self._environment_problems(), *problems]
-        elif problems:
+        problems = [*self._environment_problems(), *check_config(self._config, schema=schema)]
+        if problems and not self._reads_environment:
             problems += not_read(os.environ, self._config, schema=schema)
         if problems and raise_errors:
             raise SettingsError(problems)
@@ -295,7 +293,9 @@ class TargetMainBrainer(Target):
         return problems
 
     def _environment_problems(self) -> Iterator[str]:
-        return check_environment(os.environ, schema=self.config_jsonschema)
+        yield from misspelt(os.environ, schema=self.config_jsonschema)
+        if self._reads_environment:
+            yield from misread(os.environ, schema=self.config_jsonschema)
 
 
 def _not_announced(message: Message) -> Exception:

@@ -20,29 +20,41 @@ _BOOLEANS = {"true", "1", "yes", "on", "false", "0", "no", "off"}
 _KINDS_READ = {"integer", "boolean", "object", "array"}
 
 
-def check_environment(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
-    """Say which variables are misspelt, or cannot be read as the kind that their setting is.
+def misspelt(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Say which variables belong to no setting, whether the environment is read or not.
+
+    Meltano reads variables itself and hands settings over in a file: it passes by what it does not
+    know.
 
     >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
-    >>> list(check_environment({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
-    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
-    >>> list(check_environment({"TARGET_MAINBRAINER_BATCHSIZE_ROWS": "7"}, schema=schema))
+    >>> list(misspelt({"TARGET_MAINBRAINER_BATCHSIZE_ROWS": "7"}, schema=schema))
     ["There is no setting 'TARGET_MAINBRAINER_BATCHSIZE_ROWS'. Did you mean \
 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS'?"]
     """
-    settings = {
-        f"{PREFIX}{name.upper()}": setting for name, setting in schema["properties"].items()
-    }
+    settings = _settings_by_variable(schema)
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX):
-            continue
-        setting = settings.get(variable)
-        if setting is not None:
-            yield from _misread(variable, environ[variable], setting)
-        elif not _is_no_setting(variable, settings):
+        if variable.startswith(PREFIX) and not (
+            variable in settings or _is_no_setting(variable, settings)
+        ):
             near = difflib.get_close_matches(variable, settings, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             yield f"There is no setting '{variable}'.{hint}"
+
+
+def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Say which variables cannot be read as the kind of value that their setting is.
+
+    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
+    >>> list(misread({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
+    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
+    """
+    settings = _settings_by_variable(schema)
+    for variable in sorted(environ.keys() & settings.keys()):
+        yield from _misread(variable, environ[variable], settings[variable])
+
+
+def _settings_by_variable(schema: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:
+    return {f"{PREFIX}{name.upper()}": setting for name, setting in schema["properties"].items()}
 
 
 def _is_no_setting(variable: str, settings: Mapping[str, t.Any]) -> bool:

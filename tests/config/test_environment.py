@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
-from target_mainbrainer.config.environment import check_environment, not_read
+from target_mainbrainer.config.environment import misread, misspelt, not_read
 from target_mainbrainer.config.schema import SETTINGS
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
 
 
 def problems(**environ: str) -> list[str]:
     variables = {f"TARGET_MAINBRAINER_{name}": value for name, value in environ.items()}
-    return list(check_environment(variables, schema=SETTINGS))
+    return [*misspelt(variables, schema=SETTINGS), *misread(variables, schema=SETTINGS)]
 
 
 def test_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
@@ -67,10 +72,19 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
     assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
 
 
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
 def test_a_misspelt_variable_ends_the_command(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    *,
+    reads: bool,
 ) -> None:
+    """Also where settings come in a file only, as from Meltano."""
     monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKN", "made-up-token")
-    assert CliRunner().invoke(cli.command(), ["--config", "ENV"]).exit_code == 1
+    config = tmp_path / "config.json"
+    config.write_text('{"access_token": "another-token"}')
+    arguments = ["--config", str(config), *(["--config", "ENV"] if reads else [])]
+    assert CliRunner().invoke(cli.command(), arguments).exit_code == 1
     assert "There is no setting 'TARGET_MAINBRAINER_ACCESS_TOKN'." in caplog.text
     assert "made-up-token" not in caplog.text

@@ -272,6 +272,14 @@ for number in range(2, 40_000):
 """Writes about 5 MB, which is 80 times what a pipe holds."""
 
 
+def test_a_misspelt_variable_fails_a_run_of_meltanos(project: Project) -> None:
+    """Meltano passes by what it does not know, so that the token would be missed in silence."""
+    ran = project.run("contacts", TARGET_MAINBRAINER_ACCES_TOKEN="made-up")
+    assert ran.code != 0
+    assert "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean" in ran.log
+    assert "made-up" not in ran.log
+
+
 def test_the_reason_for_a_failure_in_mid_stream_is_not_buried(
     project: Project, crm: RunningSandbox
 ) -> None:
