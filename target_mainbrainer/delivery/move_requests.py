@@ -1,6 +1,8 @@
 """Requests whose effect is awaited: batches go out side by side, then their statuses are asked for.
 
-A move needs that twice: what the first request has found decides what the second one sends.
+A move needs that twice: what the first request has found decides what the second one sends. A
+status costs as much of the plan as a request that sends contacts, so a few batches are asked for
+first, and the others once most of these have ended.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.sender import Sender
 
-ASKED_AFTER_SECONDS = (1.0, 10.0)
-"""When statuses are asked for; once more at the end of `confirm_timeout_seconds`."""
+FIRST_PAUSE_SECONDS = 0.25
+PAUSE_GROWTH = 3
+"""Each pause before statuses are asked for is so many times the one before."""
+
+SAMPLE_SIZE = 10
+"""So many statuses show whether it is time to ask for the others."""
 
 _TICK_SECONDS = 0.2
 
@@ -107,24 +113,42 @@ class MoveRequests:
             TargetMainBrainerError: The run cannot go on.
         """
         replies = self._at_once(self._send, requests)
-        sent_at = time.monotonic()
-        moments = {min(moment, self._timeout_seconds) for moment in ASKED_AFTER_SECONDS}
-        for moment in sorted({*moments, self._timeout_seconds}):
-            open_ones = [one for one in replies if one.batch_id and one.end is BatchEnd.OPEN]
-            if not open_ones:
-                break
-            while (left := sent_at + moment - time.monotonic()) > 0:
-                self._tick()
-                time.sleep(min(left, _TICK_SECONDS))
-            self._at_once(self._follow, open_ones)
+        self._await_ends([reply for reply in replies if reply.batch_id is not None])
         return replies
+
+    def _await_ends(self, replies: Sequence[Reply]) -> None:
+        """Ask for statuses until all batches have ended, and all at the end of the time-out."""
+        deadline = time.monotonic() + self._timeout_seconds
+        pause = FIRST_PAUSE_SECONDS
+        is_over = False
+        while replies and not is_over:
+            next_round = min(time.monotonic() + pause, deadline)
+            pause *= PAUSE_GROWTH
+            self._wait_until(next_round)
+            is_over = next_round >= deadline
+            sample, others = replies[:SAMPLE_SIZE], replies[SAMPLE_SIZE:]
+            still_open = self._ask_for(sample)
+            if is_over or len(still_open) <= len(sample) / 2:
+                others = self._ask_for(others)
+            # The next sample is of others, so that batches that never end hold up nothing.
+            replies = [*others, *still_open]
+
+    def _wait_until(self, moment: float) -> None:
+        while (left := moment - time.monotonic()) > 0:
+            self._tick()
+            time.sleep(min(left, _TICK_SECONDS))
+
+    def _ask_for(self, replies: Sequence[Reply]) -> list[Reply]:
+        """Ask for the status of batches once; return those that have not ended."""
+        self._at_once(self._update_status, replies)
+        return [reply for reply in replies if reply.end is BatchEnd.OPEN]
 
     def _send(self, request: Request) -> Reply:
         answer = self._sender.send(request.destination, request.contacts, alone=False)
         accepted = answer if isinstance(answer, Accepted) else None
         return Reply(len(request.contacts), accepted)
 
-    def _follow(self, reply: Reply) -> None:
+    def _update_status(self, reply: Reply) -> None:
         reply.status = self._ask(t.cast("str", reply.batch_id)) or reply.status
 
     def _at_once(self, work: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
