@@ -16,8 +16,10 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
+from target_mainbrainer.delivery.held_back import HeldBack
 from target_mainbrainer.delivery.ledger_intake import LedgerIntake
 from target_mainbrainer.delivery.move_requests import MoveRequests
+from target_mainbrainer.delivery.move_steps import MoveSteps
 from target_mainbrainer.delivery.moves import Moves
 from target_mainbrainer.delivery.sender import Sender
 from target_mainbrainer.delivery.spool import Spool
@@ -148,15 +150,17 @@ class Run:
             tick=self.delivery.tick,
             timeout_seconds=0 if self.settings.dry_run else self.settings.confirm_timeout_seconds,
         )
-        return Moves(
+        held_back = HeldBack(
+            self._ledgers, self.buffers, max_drift_percent=self.settings.max_drift_percent
+        )
+        steps = MoveSteps(
             self._ledgers,
-            self.buffers,
+            held_back,
             requests,
             self.delivery.outcomes,
-            set_aside=partial(self.rejects.add, is_ours=True),
-            drain=self.delivery.drain,
-            max_drift_percent=self.settings.max_drift_percent,
+            partial(self.rejects.add, is_ours=True),
         )
+        return Moves(self._ledgers, self.buffers, held_back, steps, drain=self.delivery.drain)
 
     def source(
         self,
@@ -246,7 +250,7 @@ class Run:
         yield from self.delivery.problems()
         if self.intake is not None:
             yield from self.intake.problems()
-        if self.intake is not None and self.intake.is_anybody_waiting:
+        if self.intake is not None and self.intake.is_any_waiting:
             return  # the input was not read to its end, so not everybody could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:

@@ -14,7 +14,7 @@ import typing as t
 import msgspec
 
 from target_mainbrainer.contacts.identity import identifiers_of
-from target_mainbrainer.delivery.moves import Arrival, Part, with_identity
+from target_mainbrainer.delivery.waiting_contact import Arrival, Part, with_identity
 from target_mainbrainer.ledger.comparison import Comparison, identity_text
 
 if t.TYPE_CHECKING:
@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.buffer import OpenBuffers
-    from target_mainbrainer.delivery.moves import Moves
+    from target_mainbrainer.delivery.held_back import HeldBack
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.marking import Decision
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
@@ -55,7 +55,7 @@ class Comparer:
         buffers: Take the contacts that are to be sent.
         state_tracker: Told of records that need not be sent.
         ledgers: The ledgers of the streams, by name.
-        moves: Holds back who has moved; None if nobody is followed.
+        held_back: Takes contacts whose identity has changed; None if they are not followed.
         omits_unchanged_opt_in: Whether an opt-in is left out that is known to be delivered.
         clock: Seconds, monotonic.
     """
@@ -66,14 +66,14 @@ class Comparer:
         state_tracker: StateTracker,
         ledgers: dict[str, StreamLedger],
         *,
-        moves: Moves | None = None,
+        held_back: HeldBack | None = None,
         omits_unchanged_opt_in: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffers = buffers
         self._state_tracker = state_tracker
         self._ledgers = ledgers
-        self._moves = moves
+        self._held_back = held_back
         self._omits_unchanged_opt_in = omits_unchanged_opt_in
         self._clock = clock
         self._blocks: dict[str, _Block] = {}
@@ -151,7 +151,7 @@ class Comparer:
         ledger = self._ledgers[name]
         compared = ledger.compare(
             [(one.candidate, one.destination.list_id) for one in block.contacts],
-            follows=self._moves is not None,
+            follows=self._held_back is not None,
         )
         if ledger.is_mixed and not self._is_mixed:
             self._is_mixed = True
@@ -186,7 +186,7 @@ class Comparer:
             report.opt_ins_withdrawn += value is False and known is True
         if self._omits_unchanged_opt_in:
             contact = _without_known_opt_in(contact, decision)
-        if self._moves is not None and self._moves.take(
+        if self._held_back is not None and self._held_back.take(
             Part(contact, arrival.source_record, decision.mark), arrival, decision
         ):
             return

@@ -15,7 +15,7 @@ from collections import defaultdict
 import msgspec
 
 from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.delivery.moves import DRIFT_COUNTS_FROM
+from target_mainbrainer.delivery.drift import drift_limit
 from target_mainbrainer.ledger.comparison import identity_from
 from target_mainbrainer.singer.source_record import SourceRecord
 
@@ -133,9 +133,8 @@ class FullReads:
     def _is_within_limit(self, name: str, ledger: StreamLedger) -> bool:
         missing = sum(len(page) for page in ledger.missing())
         known = ledger.count_known()
-        limit = max(DRIFT_COUNTS_FROM, known * self._max_drift_percent / 100)
         moving = self._moving(name)
-        if missing + moving <= limit:
+        if missing + moving <= drift_limit(known, self._max_drift_percent):
             return True
         moved = f" and {moving:,} have moved" if moving else ""
         self._problems.append(

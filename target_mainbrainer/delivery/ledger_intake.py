@@ -38,7 +38,7 @@ class LedgerIntake:
         buffers: Take the contacts that are to be sent.
         state_tracker: Told of records that need not be sent.
         ask: Returns the status of a batch, None if it cannot be told.
-        moves: Lets contacts follow people who have moved; None if nobody is followed.
+        moves: Lets contacts follow people who have moved; None if they are not followed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LedgerIntake:
             buffers,
             state_tracker,
             ledgers,
-            moves=moves,
+            held_back=None if moves is None else moves.held_back,
             omits_unchanged_opt_in=self._omits_unchanged_opt_in,
         )
         self.full_reads = FullReads(
@@ -71,7 +71,7 @@ class LedgerIntake:
             state_tracker,
             missing_records=settings.missing_records,
             max_drift_percent=settings.max_drift_percent,
-            moving=lambda name: 0 if moves is None else moves.moving(name),
+            moving=lambda name: 0 if moves is None else moves.held_back.moving(name),
         )
         for note in ledger.notes:
             logger.warning("%s", note)
@@ -118,27 +118,27 @@ class LedgerIntake:
     def end_input(self) -> None:
         """Deal with what is missing; the input has ended whole, and all of it was compared."""
         self.full_reads.end()
-        if self._moves is None or self._moves.is_empty:
+        if self._moves is None or self._moves.held_back.is_empty:
             return
         if problems := [*self.full_reads.problems()]:
-            raise DeliveryError(" ".join([*problems, "Nobody was moved either."]))
+            raise DeliveryError(" ".join([*problems, "None was moved either."]))
         self._moves.finish()
 
     @property
-    def is_anybody_waiting(self) -> bool:
+    def is_any_waiting(self) -> bool:
         """Whether contacts are left that could not move, because the input did not end whole."""
-        return self._moves is not None and not self._moves.is_empty
+        return self._moves is not None and not self._moves.held_back.is_empty
 
     def problems(self) -> Iterator[str]:
         """Say why the run has failed."""
         yield from self.full_reads.problems()
         if self._moves is not None:
-            yield from self._moves.problems()
+            yield from self._moves.steps.problems()
 
     def warnings(self) -> Iterator[str]:
         """Say what became of contacts that did not move."""
         if self._moves is not None:
-            yield from self._moves.warnings()
+            yield from self._moves.steps.warnings()
 
     def close(self) -> None:
         """Write what is known, and let other runs have the streams.

@@ -211,6 +211,14 @@ def test_who_moves_several_times_in_one_load_is_one_contact(
     assert ended.states
 
 
+def test_who_moves_back_without_a_part_in_one_load_is_one_contact(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a", M1)))
+    run_target(*night(one(1, "b", M2), one(1, "a")))
+    assert [contact[:2] for contact in held(crm)] == [(M1, "a")]
+
+
 def test_a_new_person_who_moves_in_the_first_load_is_one_contact(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:
@@ -241,6 +249,16 @@ def test_twins_in_the_source_move_together(run_target: RunTarget, crm: RunningSa
     ended = run_target(*night(one(1, "b"), one(2, "b")))
     assert counts(ended)["moved"] == 2
     assert crm_people(crm) == {"b": "First2"}
+
+
+def test_twins_whose_addresses_differ_in_case_have_two_contacts_and_one_is_named(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, "a"), one(2, "A")))
+    ended = run_target(*night(one(1, "b"), one(2, "b")))
+    assert counts(ended)["moves_not_followed"] == 1
+    assert "(id=2)" in ended.log
+    assert crm_people(crm) == {"b": "First2", "A": "First2"}
 
 
 def test_who_leaves_an_identity_that_another_keeps_gets_a_contact_of_their_own(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 import typing as t
 
 import pytest
 
-from tests.end_to_end.moving import held, night, one
+from tests.end_to_end.moving import held, night, one, run_killed
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -41,20 +38,6 @@ def settings(settings: Record, tmp_path: Path) -> Record:
     return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
 
 
-def run_killed(settings: Record, lines: list[str], folder: Path, *kill: str) -> None:
-    path = folder / "settings.json"
-    path.write_text(json.dumps(settings))
-    ended = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-m", "tests.killing", str(path), *kill],
-        input="".join(f"{line}\n" for line in lines),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-
-
 @pytest.mark.parametrize(("step", "when", "number", "later"), MOMENTS)
 def test_a_kill_at_any_step_makes_no_second_contact(  # noqa: PLR0917 - a table of cases
     run_target: RunTarget,
@@ -67,6 +50,9 @@ def test_a_kill_at_any_step_makes_no_second_contact(  # noqa: PLR0917 - a table 
     later: str,
 ) -> None:
     run_target(*night(one(1, "a", consent=True)))
-    run_killed(settings, night(one(1, "b", consent=True)), tmp_path, step, when, str(number))
+    ended = run_killed(
+        settings, night(one(1, "b", consent=True)), tmp_path, step, when, str(number)
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert run_target(*night(one(1, later, consent=False))).code == 0
     assert held(crm) == [(None, later, False, "First1")]
