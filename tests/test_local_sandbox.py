@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import requests
 from mainbrainer_sandbox.views import View
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.errors import SettingsError
+from tests.waiting import wait_until
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
 # Starts a sandbox, says where it is and waits.
@@ -39,13 +38,6 @@ def post(url: str, token: str) -> None:
 def count(path: Path) -> int:
     with View(path) as view:
         return view.count("contacts")
-
-
-def wait_until(is_so: t.Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert is_so()
 
 
 def test_what_it_has_accepted_is_in_the_file_when_it_is_closed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from target_mainbrainer.api.rate_limit import Permit, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import LEAVE_SECONDS, Taken, Wait
+from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,10 +437,7 @@ def test_first_come_first_served() -> None:
     threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
     for place, thread in enumerate(threads, start=1):
         thread.start()
-        deadline = time.monotonic() + 10
-        while limiter.waiting < place:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        wait_until(lambda place=place: limiter.waiting >= place)  # type: ignore[misc]
     assert limiter.try_acquire("GET") is None, "threads wait"
     held.set()
     for thread in threads:

@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 import socket
 import threading
-import time
 import typing as t
 
 import pytest
@@ -31,6 +30,7 @@ from tests.api.helpers import (
     issue_tokens,
 )
 from tests.broken_server import OK, Reply, Request, reply, script
+from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,8 +88,7 @@ def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect, fake: FakeT
     client = connect(crm, stop=stop)
 
     def stop_soon() -> None:
-        while client.stats.retries < 1:
-            time.sleep(0.01)
+        wait_until(lambda: client.stats.retries)
         stop.set()
 
     threading.Thread(target=stop_soon).start()

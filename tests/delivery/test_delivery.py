@@ -7,7 +7,6 @@ import itertools
 import json
 import re
 import threading
-import time
 import typing as t
 from collections import Counter
 
@@ -22,6 +21,7 @@ from tests import broken_server
 from tests.broken_server import BrokenServer
 from tests.loads import add_up, emails, people
 from tests.messages import person, record, schema
+from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -256,10 +256,13 @@ def test_the_first_error_is_the_one_that_is_told(
 
     monkeypatch.setattr(delivery.Delivery, "tick", tick_when_both_have_failed)
 
+    def is_one_sender_left() -> bool:
+        return [thread.name for thread in threading.enumerate()].count("sender") == 1
+
     def answer(request: broken_server.Request) -> broken_server.Reply:
         if request.number == 1:
             assert is_refused.wait(10)
-            time.sleep(0.3)  # the other answer has to arrive
+            wait_until(is_one_sender_left, "the other answer has not arrived")
             return broken_server.reply(404)
         if request.number == 2:
             is_refused.set()

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 import typing as t
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.messages import person, schema, state
+from tests.waiting import PATIENCE, wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +44,6 @@ cli.main()
 """
 """The target with short intervals, so that nobody has to wait for what is due every 2 or 10 s."""
 
-PATIENCE = 60
 ROUNDS = 1
 """How often each kind of end is tried; a campaign may set it higher."""
 
@@ -112,13 +111,6 @@ class Process:
         lines = self.rejects.read_text().splitlines(keepends=True)
         messages = [json.loads(line) for line in lines if line.endswith("\n")]
         return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
-
-
-def wait_until(is_so: Callable[[], bool], problem: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, problem
-        time.sleep(0.02)
 
 
 Start: t.TypeAlias = "Callable[..., Process]"

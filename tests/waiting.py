@@ -1,0 +1,19 @@
+"""Waiting for what happens in another thread or process."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 60.0
+
+
+def wait_until(is_so: Callable[[], object], problem: str = "it never happened") -> None:
+    """Return as soon as a condition holds; fail if it does not hold in a minute."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.005)
