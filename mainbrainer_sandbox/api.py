@@ -20,19 +20,19 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from mainbrainer_sandbox import responses
-from mainbrainer_sandbox.engine import Credentials
-from mainbrainer_sandbox.queue import Waiting
+from mainbrainer_sandbox.engine import Credentials, Waiting
 from mainbrainer_sandbox.reading import Problem, Reading, RefusedError, TokenRequest, decode, read
-from mainbrainer_sandbox.responses import ApiError
+from mainbrainer_sandbox.responses import ApiError, fail
+from mainbrainer_sandbox.serving import reset
 from mainbrainer_sandbox.store import Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from mainbrainer_sandbox.engine import Engine
-    from mainbrainer_sandbox.faults import TriggeredFault
+    from mainbrainer_sandbox.faults import Fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ _PATHS = {
     ("contacts", "batch"): "batch",
     ("contacts", "insertupdate"): "insertupdate",
 }
+_BEARER = {"WWW-Authenticate": "Bearer"}
 _METHODS = {"token": "POST", "batch": "POST", "insertupdate": "POST", "status": "GET"}
 
 
@@ -55,10 +56,10 @@ class Call:
         engine.store.last_request += 1
         self.number = engine.store.last_request
         self.endpoint, self.id = route(scope["path"])
-        self.faults: list[TriggeredFault] = engine.faults.triggered(self.endpoint)
+        self.faults: list[Fault] = engine.faults.triggered(self.endpoint)
         self.contacts = 0
 
-    def fault(self, *kinds: str) -> TriggeredFault | None:
+    def fault(self, *kinds: str) -> Fault | None:
         """Return the first fault of one of these kinds that meets this request."""
         return next((one for one in self.faults if one.kind in kinds), None)
 
@@ -84,12 +85,10 @@ class Api:
 
     Args:
         engine: The state it works on.
-        reset: Resets the connection of a request.
     """
 
-    def __init__(self, engine: Engine, reset: Callable[[Scope], None]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._reset = reset
         self._endpoints: dict[str, Callable[[Call], Awaitable[Response]]] = {
             "token": self._token,
             "batch": self._batch,
@@ -101,27 +100,23 @@ class Api:
         """Answer a request and put it on record."""
         engine = self._engine
         call = Call(engine, scope, receive)
-        status = 0
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        response = None
         try:
             response = await self._respond(call)
             if response is None:
-                await self._drop(scope, receive)
+                reset(scope)
+                # Until the server has noticed, or it would answer 500 itself.
+                while (await receive())["type"] != "http.disconnect":
+                    pass
             else:
-                await response(scope, receive, watch)
+                await response(scope, receive, send)
         except ClientDisconnect:
             pass
         except Exception:  # noqa: BLE001 - answered, and logged with its traceback
             # A mistake of the sandbox's own; where it is, but not with which contact.
             _LOG.exception("The sandbox failed on request %d.", call.number)
-            error = ApiError(500, "The sandbox itself has failed; see its log.")
-            await self._error(error)(scope, receive, watch)
+            response = self._error(ApiError(500, "The sandbox itself has failed; see its log."))
+            await response(scope, receive, send)
         finally:
             engine.store.record(
                 Request(
@@ -132,17 +127,11 @@ class Api:
                     call.http.method,
                     # A path that is not the API's may hold anything, so it is not kept.
                     scope["path"] if call.endpoint else "(other)",
-                    status,
+                    response.status_code if response else 0,
                     call.contacts,
-                    ", ".join(one.fault.text for one in call.faults) or None,
+                    ", ".join(one.text for one in call.faults) or None,
                 )
             )
-
-    async def _drop(self, scope: Scope, receive: Receive) -> None:
-        """Reset the connection and wait until the server has noticed."""
-        self._reset(scope)
-        while (await receive())["type"] != "http.disconnect":
-            pass
 
     async def _respond(self, call: Call) -> Response | None:
         """Return the answer, or None if the connection is to be dropped instead."""
@@ -176,8 +165,8 @@ class Api:
     def _error(self, error: ApiError) -> Response:
         return responses.error_response(error, self._engine.switches.error_body)
 
-    def _told(self, told: TriggeredFault) -> ApiError:
-        status = told.fault.status
+    def _told(self, told: Fault) -> ApiError:
+        status = told.status
         headers = {}
         if status == HTTPStatus.TOO_MANY_REQUESTS or told.value:
             headers = self._retry_after(told.value or 1)
@@ -185,11 +174,9 @@ class Api:
 
     async def _answer(self, call: Call) -> Response:
         if call.endpoint is None:
-            text = "There is nothing here."
-            raise ApiError(404, text)
+            fail(404, "There is nothing here.")
         if call.http.method != _METHODS[call.endpoint]:
-            text = "This method is not allowed here."
-            raise ApiError(405, text, headers={"Allow": _METHODS[call.endpoint]})
+            fail(405, "This method is not allowed here.", {"Allow": _METHODS[call.endpoint]})
         if call.endpoint != "token":
             self._admit(call)
         return await self._endpoints[call.endpoint](call)
@@ -199,12 +186,11 @@ class Api:
         engine = self._engine
         token = engine.token_of(call.http.headers.get("authorization", ""))
         if token is None:
-            text = "The request needs a valid access token."
-            raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
+            fail(401, "The request needs a valid access token.", _BEARER)
         exceeded = engine.limiter.take(token, *engine.switches.limits())
         if exceeded is not None:
-            text = f"The {exceeded.limit} limit of requests is reached."
-            raise ApiError(429, text, headers=self._retry_after(exceeded.retry_after))
+            headers = self._retry_after(exceeded.retry_after)
+            fail(429, f"The {exceeded.limit} limit of requests is reached.", headers)
 
     def _retry_after(self, seconds: float) -> dict[str, str]:
         form = self._engine.switches.retry_after
@@ -220,14 +206,12 @@ class Api:
         """Return the body of a request."""
         kind = call.http.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            text = "The body must be application/json."
-            raise ApiError(415, text)
+            fail(415, "The body must be application/json.")
         chunks, size = [], 0
         async for chunk in call.http.stream():
             size += len(chunk)
             if size > MAX_BODY_BYTES:
-                text = "The body is too large."
-                raise ApiError(413, text)
+                fail(413, "The body is too large.")
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -240,11 +224,10 @@ class Api:
             given = decode(await self._body(call), TokenRequest)
         except RefusedError as refused:
             problem = refused.problem
-            raise ApiError(problem.status, problem.text, problems=[problem]) from None
+            raise ApiError(problem.status, problem.text, [problem]) from None
         credentials = (given.user_name, given.password, given.private_token)
         if credentials != msgspec.structs.astuple(Credentials()):
-            text = "The credentials are wrong."
-            raise ApiError(401, text, headers={"WWW-Authenticate": "Bearer"})
+            fail(401, "The credentials are wrong.", _BEARER)
         token, issued, expires = engine.issue(given.validity or "Default")
         return responses.json_response(
             200,
@@ -282,8 +265,7 @@ class Api:
         """`GET /contacts/{id}/Status` (section 6)."""
         batch = self._engine.store.batch(call.id)
         if batch is None:
-            text = "There is no batch with this id."
-            raise ApiError(404, text)
+            fail(404, "There is no batch with this id.")
         return responses.batch_status(batch, is_odd=call.fault("odd") is not None)
 
     # -- accepting and refusing ----------------------------------------------------------
@@ -304,9 +286,6 @@ class Api:
             "sent": reading.sent,
         }
         problems = reading.problems or self._look_ahead(reading, kind)
-        if engine.switches.account_status:
-            text = "This account cannot do this."
-            problems = [Problem("", text, engine.switches.account_status)]
         if problems:
             # A wrong JSON type is found before anything is looked at closely, so it comes first.
             status = min(one.status for one in problems)
@@ -315,10 +294,15 @@ class Api:
         number, batch_id = engine.store.accept(reading, **columns)
         if not call.fault("stuck"):
             late, skip = call.fault("late"), call.fault("skip")
-            waiting = Waiting(number, reading.contacts, engine.now() + (late.value if late else 0))
-            waiting.fails = call.fault("fail") is not None
-            waiting.skip_first = int(skip.value) or 1 if skip else 0
-            engine.queue.add(waiting)
+            engine.add(
+                Waiting(
+                    number,
+                    reading.contacts,
+                    due=engine.now() + (late.value if late else 0),
+                    fails=call.fault("fail") is not None,
+                    skip_first=int(skip.value) or 1 if skip else 0,
+                )
+            )
         return batch_id, reading
 
     def _look_ahead(self, reading: Reading, kind: str) -> list[Problem]:
@@ -327,11 +311,10 @@ class Api:
         Needed by two switches alone.
         """
         engine = self._engine
-        refuses_clash = engine.switches.clash == "conflict"
-        unknown = engine.switches.unknown_contact_id
-        if not refuses_clash and unknown not in {"report", "refuse"}:
+        switches = engine.switches
+        if switches.clash == "allow" and switches.unknown_contact_id.startswith("create"):
             return []
-        ahead = engine.store.rehearse(reading.contacts, engine.switches)
+        ahead = engine.store.rehearse(reading.contacts, switches)
         place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
 
         def problems(places: list[int], text: str, status: int) -> list[Problem]:
@@ -341,13 +324,9 @@ class Api:
                 for at in places
             ]
 
-        found = []
-        if refuses_clash:
-            text = "Another contact has this mobile and e-mail."
-            found += problems(ahead.clashes, text, 409)
-        text = "No contact has this contact id."
-        if unknown == "refuse":
-            found += problems(ahead.unknown_ids, text, 422)
-        elif unknown == "report":
-            reading.reported += problems(ahead.unknown_ids, text, 422)
-        return found
+        clashes = problems(ahead.clashes, "Another contact has this mobile and e-mail.", 409)
+        unknown = problems(ahead.unknown_ids, "No contact has this contact id.", 422)
+        if switches.unknown_contact_id == "report":
+            reading.reported += unknown
+        found = clashes if switches.clash == "conflict" else []
+        return found + (unknown if switches.unknown_contact_id == "refuse" else [])

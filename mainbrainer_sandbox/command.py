@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add(_contacts, "print the contacts in a sandbox file", path, form)
     add(_batches, "print the batches, the refused ones too", path, form)
     reset = add(_reset, "forget everything in a sandbox file", path)
-    reset.add_argument("--yes", action="store_true", help="do it without asking")
+    reset.add_argument("--yes", action="store_true", help="needed to do it")
     text = "Contacts are matched by mobile and e-mail. Exits 0 if the files are the same, 1 if not."
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
@@ -121,13 +121,13 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--fault", action="append", default=[], metavar="FAULT", help=text)
     serve.add_argument("--seed", type=int, default=0, help="of faults by probability")
     groups = {key: serve.add_argument_group(title) for key, title in GROUPS.items()}
-    for declared in DECLARED.values():
-        choices = "|".join(str(choice) for choice in declared.choices)
-        groups[declared.group].add_argument(
-            f"--{declared.name.replace('_', '-')}",
+    for name, declared in DECLARED.items():
+        choices = "|".join(declared.metadata["choices"])
+        groups[declared.metadata["group"]].add_argument(
+            f"--{name.replace('_', '-')}",
             default=declared.default,
-            metavar=f"{{{choices}}}" if choices else declared.kind.__name__.upper(),
-            help=declared.help.replace("%", "%%"),
+            metavar=f"{{{choices}}}" if choices else declared.metadata["kind"].__name__.upper(),
+            help=declared.metadata["help"],
         )
 
 
@@ -181,34 +181,34 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _page(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox.pages import pages_app  # noqa: PLC0415
-    from mainbrainer_sandbox.serving import listen, server  # noqa: PLC0415
+    from mainbrainer_sandbox.serving import Server, listen  # noqa: PLC0415
     from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     with View(options.path), _listening(options):
         listening, url = listen(options.port)
     _say(f"The sandbox file {options.path} is shown at {url}/; stop it with Ctrl-C.")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(server(pages_app(options.path)).serve(sockets=[listening]))
+        asyncio.run(Server(pages_app(options.path), asyncio.Event()).serve([listening]))
     return 0
 
 
 def _contacts(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.rules import mobile_text  # noqa: PLC0415
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
-
-    def consent(value: bool | None) -> str:  # noqa: FBT001
-        return "no consent" if value is None else str(value).lower()
+    from mainbrainer_sandbox.views import View, consent_text  # noqa: PLC0415
 
     def flat(contact: dict[str, Any]) -> dict[str, Any]:
-        return {
+        fields = {
             "id": contact["id"],
-            "mobile": mobile_text(contact["mobile_country_code"], contact["mobile_number"]),
+            "mobile": contact["mobile"],
             "email": contact["email"],
-            "mobile_opt_in": consent(contact["mobile_opt_in"]),
-            "email_opt_in": consent(contact["email_opt_in"]),
+            "mobile_opt_in": consent_text(contact["mobile_opt_in"]),
+            "email_opt_in": consent_text(contact["email_opt_in"]),
             "lists": " ".join(contact["lists"]),
-            **{name: contact["properties"].get(name) for name in names},
         }
+        for name in names:
+            # A property may have the name of a field, such as "id".
+            shown = f"property {name}" if name in fields else name
+            fields[shown] = contact["properties"].get(name)
+        return fields
 
     with View(options.path) as view:
         # Those of the contacts, because the account's own are known without being sent.
@@ -221,11 +221,8 @@ def _batches(options: argparse.Namespace) -> int:
     from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     def flat(batch: dict[str, Any]) -> dict[str, Any]:
-        shown = ("number", "id", "kind", "state", "status", "sent", "inserted", "updated")
-        row = {name: batch[name] for name in (*shown, "skipped")}
-        problems = batch["details"].get("problems", [])
-        why = batch["failed_reason"] or " ".join(batch["details"].get("skip_reasons", {}))
-        return row | {"why": problems[0]["text"] if problems else why}
+        shown = ("number", "id", "kind", "state", "status", "sent")
+        return {name: batch[name] for name in (*shown, "inserted", "updated", "skipped", "why")}
 
     with View(options.path) as view:
         print_rows(view.batches(), options.format, flat)
@@ -239,14 +236,8 @@ def _reset(options: argparse.Namespace) -> int:
     with View(options.path):
         """Only to say at once what is wrong with the file."""
     if not options.yes:
-        if not sys.stdin.isatty():
-            message = "Say --yes to forget everything in the file."
-            raise CommandError(message)
-        sys.stderr.write(f"Forget everything in {options.path}? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            message = "Nothing was changed."
-            raise CommandError(message)
+        message = "Say --yes to forget everything in the file."
+        raise CommandError(message)
     store = Store(options.path)
     store.reset()
     store.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from mainbrainer_sandbox.rules import mobile_text
+from mainbrainer_sandbox.views import consent_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +107,7 @@ def compare(first: View, second: View) -> Iterator[Difference]:
         one = before or after or {}
         yield Difference(
             "added" if before is None else "removed" if after is None else "changed",
-            mobile_text(one["mobile_country_code"], one["mobile_number"]),
+            one["mobile"],
             one["email"],
             (before["id"] if before else None, after["id"] if after else None),
             fields,
@@ -152,4 +152,4 @@ def _text(contact: Row | None, field: str) -> str | None:
         return None
     if field == "lists":
         return " ".join(sorted(contact[field])) or "All contacts"
-    return "no consent" if contact[field] is None else str(contact[field]).lower()
+    return consent_text(contact[field])

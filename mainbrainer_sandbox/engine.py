@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mainbrainer_sandbox.limits import Limiter
-from mainbrainer_sandbox.queue import Queue
 from mainbrainer_sandbox.store import Store
 
 if TYPE_CHECKING:
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mainbrainer_sandbox.faults import Faults
+    from mainbrainer_sandbox.rules import Sent
     from mainbrainer_sandbox.switches import Switches
 
+_LOG = logging.getLogger(__name__)
 _LIFETIMES = {"Default": 7200.0, "ShortLive": 600.0, "LongLive": 30 * 86400.0}
+_BROKEN = "The sandbox itself has failed; see its log."
+# The clock may be a test's, which the event loop does not know: look often.
+_LOOK_SECONDS = 0.02
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -31,8 +37,24 @@ class Credentials(msgspec.Struct, frozen=True):
     private_token: str = "5a4d0b0c-5a4d-4b0c-8a4d-5a4d0b0c5a4d"  # noqa: S105
 
 
+class Waiting(msgspec.Struct):
+    """A batch that was accepted and is not processed yet.
+
+    Attributes:
+        due: When it may be processed (wall clock).
+        fails: Whether a fault makes it fail as a whole.
+        skip_first: How many of its contacts a fault skips.
+    """
+
+    number: int
+    contacts: list[Sent]
+    due: float
+    fails: bool
+    skip_first: int
+
+
 class Engine:
-    """The store, the queue, the limits, the faults, the tokens and the switches.
+    """The store, the waiting batches, the limits, the faults, the tokens and the switches.
 
     Args:
         path: The sandbox file.
@@ -61,10 +83,10 @@ class Engine:
         self.now = now
         self.store = Store(path)
         self.limiter = Limiter(clock, now)
-        self.queue = Queue(self.store, now, lambda: self.switches)
         self.closing = asyncio.Event()
         self.keep_bodies = keep_bodies
         self.bodies: dict[int, Any] = {}
+        self._waiting: deque[Waiting] = deque()
         self._run_token = token
         self._tokens: dict[str, float] = {}
         self.set()
@@ -81,16 +103,23 @@ class Engine:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""
         self.store.reset()
         self.limiter.reset()
-        self.queue.clear()
+        self._waiting.clear()
         self.bodies.clear()
         self._tokens.clear()
+
+    def close(self) -> None:
+        """Process every batch, due or not, and close the file."""
+        while self._waiting:
+            self._process(self._waiting.popleft())
+        self.store.close()
+
+    # -- tokens ----------------------------------------------------------------------------
 
     def issue(self, validity: str) -> tuple[str, float, float]:
         """Return a new token and the times, since the epoch, between which it is valid."""
         issued = self.now()
         expires = issued + (self.switches.token_lifetime_seconds or _LIFETIMES[validity])
-        # The parts of a JWT in number and look, without anything in them.
-        token = ".".join(f"eyJ{secrets.token_urlsafe(size)}" for size in (18, 24, 32))
+        token = secrets.token_urlsafe(48)
         self._tokens[token] = expires
         return token, issued, expires
 
@@ -100,6 +129,43 @@ class Engine:
         token = token.strip()
         is_valid = token == self._run_token or self.now() < self._tokens.get(token, 0)
         return token if is_valid and scheme.lower() == "bearer" else None
+
+    # -- what happens after a 202 ----------------------------------------------------------
+
+    def add(self, waiting: Waiting) -> None:
+        """Add a batch that was accepted, and process what is due."""
+        self._waiting.append(waiting)
+        self.process_due()
+
+    def process_due(self) -> None:
+        """Process all batches that are due; one that is not holds up those behind it."""
+        while self._waiting and self._waiting[0].due <= self.now():
+            self._process(self._waiting.popleft())
+
+    async def settle(self) -> None:
+        """Wait until every batch is processed."""
+        self.process_due()
+        while self._waiting:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.process_due()
+
+    def _process(self, waiting: Waiting) -> None:
+        number = waiting.number
+        if waiting.fails:
+            self.store.fail(number, "The sandbox was told to fail this batch.", self.now())
+            return
+        try:
+            self.store.process(
+                number,
+                waiting.contacts,
+                self.switches,
+                self.now(),
+                skip_first=waiting.skip_first,
+            )
+        except Exception:  # noqa: BLE001 - logged, and told by the batch's status
+            # A mistake of the sandbox's own must not hold up what comes after it.
+            _LOG.exception("The sandbox failed to process batch %d.", number)
+            self.store.fail(number, _BROKEN, self.now())
 
     async def pause(self, seconds: float | None) -> None:
         """Wait, but not beyond the end of the sandbox; None is until then."""

@@ -28,7 +28,7 @@ faults are written KIND[=VALUE][@WHEN][:ENDPOINT], and --fault may be given more
   fail                     the batch is accepted, and fails as a whole when it is processed
   late=S, stuck            the batch is accepted, and processed late, or never
   skip[=N]                 the batch is accepted, and its first N contacts (1) are skipped
-WHEN is request numbers (3,7-9), p0.05 (probability), every5, or nothing (always).
+WHEN is request numbers (3,7-9), p0.05 (probability), or nothing (always).
 ENDPOINT is token, batch, insertupdate or status; then only its requests are met and counted.
 Counting starts when faults are set; the same seed and faults meet the same requests.
 examples: --fault 503@3,7-9  --fault latency=0.1-0.5@p0.3:batch  --fault lost@p0.01
@@ -57,11 +57,11 @@ class Fault(msgspec.Struct, frozen=True):
     Attributes:
         text: The fault as it was written.
         kind: What happens; `status` for an answer with a status of its own.
-        low, high: The value, as a range; both 0 if none was given.
+        low, high: The range that the value is drawn from; both 0 if none was given.
         status: The answer's status, if that is the kind.
         numbers: The ranges of request numbers it meets, if it is by numbers.
-        every: It meets every so many requests, if it is by this.
         probability: The share of requests it meets, if it is by this.
+        value: What was drawn for the request that it meets.
     """
 
     text: str
@@ -71,28 +71,14 @@ class Fault(msgspec.Struct, frozen=True):
     status: int
     endpoint: str | None
     numbers: tuple[tuple[int, int], ...] = ()
-    every: int = 0
     probability: float = 1
+    value: float = 0
 
     def applies_to(self, number: int, draw: float) -> bool:
         """Return whether the request of this number, counted from 1, is met."""
         if self.numbers:
             return any(first <= number <= last for first, last in self.numbers)
-        if self.every:
-            return number % self.every == 0
         return draw < self.probability
-
-
-class TriggeredFault(msgspec.Struct, frozen=True):
-    """A fault that meets a request, with its value drawn."""
-
-    fault: Fault
-    value: float
-
-    @property
-    def kind(self) -> str:
-        """What happens."""
-        return self.fault.kind
 
 
 class Faults:
@@ -103,7 +89,7 @@ class Faults:
         self.seed = seed
         self._counts: dict[str | None, int] = {}
 
-    def triggered(self, endpoint: str | None) -> list[TriggeredFault]:
+    def triggered(self, endpoint: str | None) -> list[Fault]:
         """Count a request and return the faults that meet it."""
         for scope in {None, endpoint}:
             self._counts[scope] = self._counts.get(scope, 0) + 1
@@ -116,7 +102,8 @@ class Faults:
             # even if its requests come in another order.
             dice = random.Random(f"{self.seed} {place} {number}")  # noqa: S311 - no secret
             if fault.applies_to(number, dice.random()):
-                met.append(TriggeredFault(fault, dice.uniform(fault.low, fault.high)))
+                value = dice.uniform(fault.low, fault.high)
+                met.append(msgspec.structs.replace(fault, value=value))
         return met
 
 
@@ -167,8 +154,6 @@ def _when(when: str | None) -> dict[str, Any] | None:
     """Return the parts of a fault that say which requests it meets; None if they cannot be read."""
     if when is None:
         return {}
-    if (match := re.fullmatch(r"every(\d+)", when)) and int(match[1]):
-        return {"every": int(match[1])}
     if (match := re.fullmatch(r"p(\d*\.?\d+)", when)) and float(match[1]) <= 1:
         return {"probability": float(match[1])}
     if all(parts := [_RANGE.fullmatch(part) for part in when.split(",")]):

@@ -20,7 +20,6 @@ from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.plot import plot
-from mainbrainer_sandbox.rules import mobile_text
 from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 
@@ -33,7 +32,8 @@ _FOLDER = Path(__file__).parent / "page"
 _HOSTS = ("127.0.0.1", "localhost")
 _ROWS = 50
 _SUMMARY = 110
-_MAX_DIGITS = 9
+# Ids and pages of more digits are none here; SQLite could not count them.
+_MOST_DIGITS = 16
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -64,7 +64,6 @@ def pages_app(path: Path) -> Starlette:
             Route("/_sandbox/id", pages.endpoint(_file_id)),
             Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
             Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
-            Route("/favicon.ico", functools.partial(_file, "icon.svg", "image/svg+xml")),
         ],
         exception_handlers={404: lambda *_: pages.problem("There is no such page.")},
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)],
@@ -87,7 +86,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"when": _when, "why": _why, "mobile": _mobile, "brief": _brief}
+        self._templates.filters |= {"when": _when, "brief": _brief}
 
     def endpoint(self, show: Callable[[Request, View], Response]) -> Callable[[Request], Response]:
         """Return the endpoint of a page.
@@ -168,20 +167,15 @@ def _file(name: str, media_type: str, request: Request) -> Response:  # noqa: AR
 
 def _number(text: str) -> int:
     """Return a number, or 0 for anything else."""
-    return int(text) if text.isdecimal() and len(text) <= len(str(2**62)) - 1 else 0
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def _page(request: Request) -> int:
-    text = request.query_params.get("page", "")
-    return _number(text) if len(text) <= _MAX_DIGITS else 0
+    return _number(request.query_params.get("page", ""))
 
 
 def _rows(found: list[dict[str, Any]], page: int) -> dict[str, Any]:
     return {"rows": found[:_ROWS], "page": page, "more": len(found) > _ROWS}
-
-
-def _mobile(contact: dict[str, Any]) -> str | None:
-    return mobile_text(contact["mobile_country_code"], contact["mobile_number"])
 
 
 def _brief(properties: dict[str, str]) -> str:
@@ -191,12 +185,3 @@ def _brief(properties: dict[str, str]) -> str:
 
 def _when(seconds: float) -> str:
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _why(batch: dict[str, Any]) -> str:
-    """Return in one line why a batch was not taken, or not all of it."""
-    problems = batch["details"].get("problems", [])
-    if problems:
-        more = len(problems) - 1
-        return f"{problems[0]['text']}{f' And {more} more.' if more else ''}"
-    return batch["failed_reason"] or next(iter(batch["details"].get("skip_reasons", {})), "")

@@ -8,12 +8,12 @@ applied. No server, no file, no clock.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from collections import ChainMap
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
-from mainbrainer_sandbox.rules import INT64, Properties, Sent
-from mainbrainer_sandbox.switches import words
+from mainbrainer_sandbox.rules import INT64, Sent
 
 if TYPE_CHECKING:
     from mainbrainer_sandbox.switches import Switches
@@ -121,18 +121,22 @@ class Reading(msgspec.Struct):
 
 
 class RefusedError(Exception):
-    """Ends the reading of a request or of one contact; takes what a `Problem` takes."""
+    """Ends the reading of a request or of one contact."""
 
-    def __init__(
-        self,
-        where: str,
-        text: str,
-        status: int = 422,
-        property_id: str | None = None,
-        property_name: str | None = None,
-    ) -> None:
-        super().__init__(text)
-        self.problem = Problem(where, text, status, property_id, property_name)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+
+
+def _refuse(
+    where: str,
+    text: str,
+    status: int = 422,
+    property_id: str | None = None,
+    name: str | None = None,
+) -> NoReturn:
+    """End the reading; takes what a `Problem` takes."""
+    raise RefusedError(Problem(where, text, status, property_id, name))
 
 
 def decode(raw: bytes, kind: type[T]) -> T:
@@ -149,10 +153,9 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         text, _, place = str(error).partition(" - at ")
         where = place.strip("`").removeprefix("$").removeprefix(".")
-        raise RefusedError(where, f"{text}.", 400) from None
+        raise RefusedError(Problem(where, f"{text}.", 400)) from None
     except (msgspec.MsgspecError, RecursionError, ValueError):
-        where, text = "", "The body is not JSON."
-        raise RefusedError(where, text, 400) from None
+        raise RefusedError(Problem("", "The body is not JSON.", 400)) from None
 
 
 def _respelt(value: Any) -> Any:  # noqa: ANN401 - whatever was sent
@@ -165,7 +168,7 @@ def _respelt(value: Any) -> Any:  # noqa: ANN401 - whatever was sent
     return value
 
 
-def read(raw: bytes, kind: str, switches: Switches, properties: Properties) -> Reading:
+def read(raw: bytes, kind: str, switches: Switches, properties: dict[str, str]) -> Reading:
     """Read the body of `POST /contacts/batch`, or of `/contacts/insertupdate` for `single`."""
     reading = Reading()
     reader = _ContactReader(switches, properties, reading)
@@ -178,8 +181,7 @@ def read(raw: bytes, kind: str, switches: Switches, properties: Properties) -> R
             reading.list_id = reader.list_id(batch.list_id)
             reading.webhook_url = _webhook(batch.web_hook_url)
             if not 0 < reading.sent <= MAX_CONTACTS:
-                where, text = "createUpdateContacts", f"A request holds 1 to {MAX_CONTACTS}."
-                raise RefusedError(where, text, 400)  # noqa: TRY301 - the way out of all
+                _refuse("createUpdateContacts", f"A request holds 1 to {MAX_CONTACTS}.", 400)
         else:
             contacts, reading.sent = [decode(raw, _Contact)], 1
     except RefusedError as refused:
@@ -194,23 +196,30 @@ def read(raw: bytes, kind: str, switches: Switches, properties: Properties) -> R
             reading.problems.append(
                 msgspec.structs.replace(problem, where=where, contact_id=contact.contact_id)
             )
-    reading.properties = reader.created.known
+    reading.properties = reader.created
     return reading
 
 
 class _ContactReader:
     """Reads the contacts of one request.
 
+    Args:
+        switches: Decide where the pages leave a choice.
+        properties: Names and ids of the account's properties to what each is shown as.
+        reading: Takes what is reported.
+
     Attributes:
-        created: The properties that come with the request.
+        created: The properties that come with the request. They stay out of the account's, so
+            that a request that is refused in the end has created nothing.
     """
 
-    def __init__(self, switches: Switches, properties: Properties, reading: Reading) -> None:
-        self.created = Properties(parent=properties)
+    def __init__(self, switches: Switches, properties: dict[str, str], reading: Reading) -> None:
+        self.created: dict[str, str] = {}
+        self._known = ChainMap(self.created, properties)
         self._switches = switches
         self._reading = reading
         self._refuses = bool(switches.refuse_property or switches.refuse_email)
-        self._lists = {word.lower() for word in words(switches.known_lists)}
+        self._lists = set(switches.known_lists.lower().replace(",", " ").split())
         # Property ids and names repeat from contact to contact: each pair is looked up once.
         self._found: dict[tuple[str | None, str | None], str | None] = {}
 
@@ -220,11 +229,9 @@ class _ContactReader:
             return None
         where, value = "listId", value.lower()
         if not _UUID.fullmatch(value):
-            text = "The list id is not a uuid."
-            raise RefusedError(where, text, 400)
+            _refuse(where, "The list id is not a uuid.", 400)
         if self._lists and value not in self._lists:
-            text = "The account has no such list."
-            raise RefusedError(where, text)
+            _refuse(where, "The account has no such list.")
         return value
 
     def contact(self, given: _Contact) -> Sent:
@@ -232,15 +239,12 @@ class _ContactReader:
         # The batch page's own sample sends an empty e-mail address for none.
         email = given.email or None
         if email is not None and (len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email)):
-            where, text = "email", "It is not an e-mail address."
-            raise RefusedError(where, text)
+            _refuse("email", "It is not an e-mail address.")
         if given.contact_id is not None and given.contact_id <= 0:
-            where, text = "contactId", "It must be above zero."
-            raise RefusedError(where, text)
+            _refuse("contactId", "It must be above zero.")
         _check_mobile(given.mobile_country_code, given.mobile_number)
         if given.contact_id is None and given.mobile_number is None and email is None:
-            where, text = "", "A contact needs a contact id, a mobile number or an e-mail address."
-            raise RefusedError(where, text)
+            _refuse("", "A contact needs a contact id, a mobile number or an e-mail address.")
         sent = Sent(
             given.contact_id,
             given.mobile_country_code,
@@ -252,7 +256,7 @@ class _ContactReader:
             self.list_id(given.list_id) or self._reading.list_id,
         )
         if self._refuses:
-            self._refuse(sent)
+            self._simulate_refusal(sent)
         return sent
 
     def _properties(self, given: list[_Property]) -> dict[str, str | None]:
@@ -269,8 +273,9 @@ class _ContactReader:
             if value or self._switches.empty_values == "clear":
                 values[shown] = value or None
             elif self._switches.empty_values == "refuse":
-                where, text = f"propertyFields[{place}].propertyValue", "It must not be empty."
-                raise RefusedError(where, text, 422, *pair)
+                _refuse(
+                    f"propertyFields[{place}].propertyValue", "It must not be empty.", 422, *pair
+                )
         return values
 
     def _find(self, property_id: str | None, name: str | None, where: str) -> str | None:
@@ -278,34 +283,34 @@ class _ContactReader:
         property_id = (property_id or "").strip().lower() or None
         name = name if name and name.strip() else None
         if property_id is None and name is None:
-            text = "A property needs an id or a name."
-            raise RefusedError(where, text)
+            _refuse(where, "A property needs an id or a name.")
         if name and len(name) > MAX_NAME:
-            text = f"A property name has at most {MAX_NAME} characters."
-            raise RefusedError(where, text, 422, property_id, name)
+            _refuse(
+                where, f"A property name has at most {MAX_NAME} characters.", 422, property_id, name
+            )
         # An id that is given decides, whatever the name says (section 4.1).
-        found = self.created.find(property_id or name)
+        found = self._known.get(property_id or name or "")
         policy = self._switches.unknown_property
         if found is None and policy == "create":
-            return self.created.create(property_id, name)
+            # A known name that comes with an id keeps its property.
+            shown = self._known.get(name or "") or name or property_id or ""
+            self.created.update({given: shown for given in (property_id, name) if given})
+            return shown
         if found is None and policy == "refuse":
-            text = "The account has no such property."
-            raise RefusedError(where, text, 422, property_id, name)
+            _refuse(where, "The account has no such property.", 422, property_id, name)
         if found is None and policy == "report":
             text = "The account has no such property; it was left out."
             self._reading.reported.append(Problem(where, text, 422, property_id, name))
         return found
 
-    def _refuse(self, sent: Sent) -> None:
+    def _simulate_refusal(self, sent: Sent) -> None:
         """Refuse a contact that the switches say to refuse."""
         switches, text = self._switches, "The contact is refused."
         name, value = switches.refuse_property, switches.refuse_value
         if name in sent.properties and value in {"", sent.properties[name]}:
-            where = "propertyFields"
-            raise RefusedError(where, text, switches.refuse_status, None, name)
+            _refuse("propertyFields", text, 422, None, name)
         if switches.refuse_email and (sent.email or "").startswith(switches.refuse_email):
-            where = "email"
-            raise RefusedError(where, text, switches.refuse_status)
+            _refuse("email", text)
 
 
 def _check_mobile(country: int | None, number: int | None) -> None:
@@ -319,11 +324,10 @@ def _check_mobile(country: int | None, number: int | None) -> None:
         if number <= 0 or digits < SHORTEST_NATIONAL or digits + len(str(country)) > E164_DIGITS:
             text = "A mobile number has 3 to 14 digits, and 15 at most with its country code."
     if text:
-        raise RefusedError(where, text)
+        _refuse(where, text)
 
 
 def _webhook(url: str | None) -> str | None:
     if url and not _URL.fullmatch(url):
-        where, text = "webHookUrl", "The webhook URL is not a URL."
-        raise RefusedError(where, text)
+        _refuse("webHookUrl", "The webhook URL is not a URL.")
     return url or None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from starlette.responses import HTMLResponse, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mainbrainer_sandbox.reading import Problem
 
@@ -35,15 +35,19 @@ class ApiError(Exception):
         self,
         status: int,
         text: str,
-        *,
-        problems: list[Problem] | None = None,
+        problems: Sequence[Problem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
-        self.problems = problems or []
-        self.headers = dict(headers or {})
+        self.problems = problems
+        self.headers = headers or {}
+
+
+def fail(status: int, text: str, headers: Mapping[str, str] | None = None) -> NoReturn:
+    """End a request with an error answer."""
+    raise ApiError(status, text, headers=headers)
 
 
 def json_response(
@@ -106,7 +110,7 @@ def refusal(status: int, problems: list[Problem], names: str) -> ApiError:
     named = {"all": problems, "first": problems[:1], "none": []}[names]
     sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in named]
     text = " ".join(["No contact of the request was created or updated.", *sentences])
-    return ApiError(status, text, problems=named)
+    return ApiError(status, text, named)
 
 
 def error_response(error: ApiError, form: str) -> Response:
@@ -135,7 +139,7 @@ def error_response(error: ApiError, form: str) -> Response:
     return json_response(error.status, body, error.headers)
 
 
-def _invalid(problems: list[Problem]) -> tuple[list[dict[str, str | None]], list[str]]:
+def _invalid(problems: Sequence[Problem]) -> tuple[list[dict[str, str | None]], list[str]]:
     """Return the invalid properties, without values, and the invalid contact ids."""
     properties = [
         {"propertyId": one.property_id, "propertyName": one.property_name, "propertyValue": None}

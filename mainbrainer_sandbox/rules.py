@@ -6,12 +6,12 @@ note; where the pages leave a choice, a switch decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mainbrainer_sandbox.switches import Switches
 
@@ -29,8 +29,8 @@ class Sent(msgspec.Struct, array_like=True, gc=False):
     """
 
     contact_id: int | None = None
-    country: int | None = None
-    number: int | None = None
+    mobile_country_code: int | None = None
+    mobile_number: int | None = None
     email: str | None = None
     mobile_opt_in: bool | None = None
     email_opt_in: bool | None = None
@@ -42,8 +42,8 @@ class Contact(msgspec.Struct, gc=False):
     """A contact as the CRM has it; an opt-in of None is "no consent"."""
 
     id: int
-    country: int | None = None
-    number: int | None = None
+    mobile_country_code: int | None = None
+    mobile_number: int | None = None
     email: str | None = None
     mobile_opt_in: bool | None = None
     email_opt_in: bool | None = None
@@ -51,36 +51,7 @@ class Contact(msgspec.Struct, gc=False):
     lists: list[str] = []
 
 
-class Properties:
-    """The properties of an account: what a request calls them, and what they are shown as.
-
-    Args:
-        known: Names and ids to the name that the property is shown as, or else its id.
-        parent: Properties to look in as well; what is added stays out of them, so
-            that a request that is refused in the end has created nothing.
-    """
-
-    def __init__(
-        self, known: Mapping[str, str] | None = None, parent: Properties | None = None
-    ) -> None:
-        self.known = dict(known or {})
-        self._parent = parent
-
-    def find(self, given: str | None) -> str | None:
-        """Return what the property with a name or an id is shown as, or None."""
-        if given is None:
-            return None
-        found = self.known.get(given)
-        return self._parent.find(given) if found is None and self._parent else found
-
-    def create(self, property_id: str | None, name: str | None) -> str:
-        """Add a property; a known name that comes with an id keeps its property."""
-        shown = self.find(name) or name or property_id or ""
-        self.known |= {given: shown for given in (property_id, name) if given is not None}
-        return shown
-
-
-def identity_key(country: int | None, number: int | None, email: str | None) -> str:
+def identity_of(one: Sent | Contact) -> str:
     """Return what the CRM matches contacts on.
 
     The three documented rules (mobile and e-mail: their combination; mobile
@@ -88,10 +59,10 @@ def identity_key(country: int | None, number: int | None, email: str | None) -> 
     mobile) are one: two contacts are the same if both fields are, null included.
     Whether casing matters is unknown; here it does, which shows the duplicates.
 
-    >>> identity_key(44, 7700900001, None) == identity_key(44, 7700900001, "a@example.com")
+    >>> identity_of(Sent(email="a@example.com")) == identity_of(Contact(7, email="A@example.com"))
     False
     """
-    return f"{country or ''}|{number or ''}|{email or ''}"
+    return f"{one.mobile_country_code or ''}|{one.mobile_number or ''}|{one.email or ''}"
 
 
 class Applied(msgspec.Struct):
@@ -102,7 +73,7 @@ class Applied(msgspec.Struct):
         skipped: The ids of skipped contacts that were sent with one.
         skip_reasons: Why contacts were skipped, one for each.
         touched: Contacts that were created or changed, as they are in the end.
-        history: For each such change the contact's id and `changes_between`.
+        history: For each such change the contact's id, and the contact before it; None if new.
         clashes: Places in the batch whose change gave a contact another one's identity.
         unknown_ids: Places in the batch that were sent with an id that no contact has.
     """
@@ -112,7 +83,7 @@ class Applied(msgspec.Struct):
     skipped: list[int] = []
     skip_reasons: list[str] = []
     touched: dict[int, Contact] = {}
-    history: list[tuple[int, dict[str, Any]]] = []
+    history: list[tuple[int, Contact | None]] = []
     clashes: list[int] = []
     unknown_ids: list[int] = []
 
@@ -130,36 +101,32 @@ class Known:
         """Make a contact known, in place of the one with its id."""
         before = self.by_id.get(contact.id)
         if before is not None:
-            self._ids[_key(before)].remove(contact.id)
+            self._ids[identity_of(before)].remove(contact.id)
         self.by_id[contact.id] = contact
-        self._ids.setdefault(_key(contact), set()).add(contact.id)
+        self._ids.setdefault(identity_of(contact), set()).add(contact.id)
 
     def with_identity(self, one: Sent | Contact) -> int | None:
         """Return the oldest contact with an identity; which one the CRM takes is unknown."""
-        return min(self._ids.get(_key(one), ()), default=None)
+        return min(self._ids.get(identity_of(one), ()), default=None)
 
 
-def _key(one: Sent | Contact) -> str:
-    return identity_key(one.country, one.number, one.email)
-
-
-def keys_to_look_up(batch: Sequence[Sent], found: Iterable[Contact]) -> set[str]:
+def identities_to_look_up(batch: Sequence[Sent], found: Iterable[Contact]) -> set[str]:
     """Return the identities whose contacts `apply` must know.
 
     Args:
         batch: The contacts sent.
         found: The contacts that have an id that the batch sends.
     """
-    keys = set()
+    identities = set()
     contacts = {one.id: one for one in found}
     for sent in batch:
         if sent.contact_id is None:
-            keys.add(_key(sent))
+            identities.add(identity_of(sent))
         else:
             before = contacts.get(sent.contact_id, Contact(sent.contact_id))
             contacts[sent.contact_id] = after = upserted(before, sent)
-            keys.add(_key(after))
-    return keys
+            identities.add(identity_of(after))
+    return identities
 
 
 def apply(
@@ -221,11 +188,14 @@ class _Run:
         consent = True if self._switches.opt_in_on_insert == "true" else None
         empty = Contact(contact_id, mobile_opt_in=consent, email_opt_in=consent)
         self.done.inserted.append(contact_id)
-        self._put(empty, upserted(empty, sent), is_new=True)
+        self._put(None, upserted(empty, sent))
 
     def update(self, place: int, sent: Sent, contact: Contact) -> None:
         after = upserted(contact, sent, resets=self._switches.opt_in_on_update == "reset")
-        if _key(after) != _key(contact) and self._known.with_identity(after) is not None:
+        if (
+            identity_of(after) != identity_of(contact)
+            and self._known.with_identity(after) is not None
+        ):
             self.done.clashes.append(place)
             if self._switches.clash == "conflict":
                 self.skip(sent, "Another contact has this mobile and e-mail.")
@@ -234,10 +204,10 @@ class _Run:
         if after != contact:
             self._put(contact, after)
 
-    def _put(self, before: Contact, after: Contact, *, is_new: bool = False) -> None:
+    def _put(self, before: Contact | None, after: Contact) -> None:
         self._known.put(after)
         self.done.touched[after.id] = after
-        self.done.history.append((after.id, changes_between(before, after, is_new=is_new)))
+        self.done.history.append((after.id, before))
 
 
 def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
@@ -254,15 +224,15 @@ def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
         properties = {key: value for key, value in merged.items() if value is not None}
     if sent.list_id is not None and sent.list_id not in lists:
         lists = [*lists, sent.list_id]
-    has_mobile = sent.number is not None
+    number = contact if sent.mobile_number is None else sent
 
     def consent(had: bool | None, has: bool | None) -> bool | None:  # noqa: FBT001
         return had if has is None and not resets else has
 
     return Contact(
         contact.id,
-        sent.country if has_mobile else contact.country,
-        sent.number if has_mobile else contact.number,
+        number.mobile_country_code,
+        number.mobile_number,
         contact.email if sent.email is None else sent.email,
         consent(contact.mobile_opt_in, sent.mobile_opt_in),
         consent(contact.email_opt_in, sent.email_opt_in),
@@ -271,30 +241,12 @@ def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
     )
 
 
-def changes_between(before: Contact, after: Contact, *, is_new: bool = False) -> dict[str, Any]:
-    """Return what differs as `{field: [from, to]}`; of a new contact, without its properties."""
-    changes: dict[str, Any] = {"id": [None, after.id]} if is_new else {}
-    was, is_now = (mobile_text(one.country, one.number) for one in (before, after))
-    if was != is_now:
-        changes["mobile"] = [was, is_now]
-    for field in ("email", "mobile_opt_in", "email_opt_in", "lists"):
-        had, has = getattr(before, field), getattr(after, field)
-        if had != has:
-            changes[field] = [had, has]
-    if not is_new and before.properties != after.properties:
-        had, has = before.properties, after.properties
-        changes["properties"] = {
-            name: [had.get(name), has.get(name)]
-            for name in {**had, **has}
-            if had.get(name) != has.get(name)
-        }
-    return changes
+def mobile_text(contact: Contact) -> str | None:
+    """Return a contact's mobile number as people write it.
 
-
-def mobile_text(country: int | None, number: int | None) -> str | None:
-    """Return a mobile number as people write it.
-
-    >>> mobile_text(44, 7700900001)
+    >>> mobile_text(Contact(1, 44, 7700900001))
     '+44 7700900001'
     """
-    return None if number is None else f"+{country} {number}"
+    if contact.mobile_number is None:
+        return None
+    return f"+{contact.mobile_country_code} {contact.mobile_number}"

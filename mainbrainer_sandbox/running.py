@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import secrets
 import threading
 import time
@@ -16,8 +15,9 @@ from typing_extensions import override
 from mainbrainer_sandbox.api import Api
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
+from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.pages import pages_app
-from mainbrainer_sandbox.serving import Connections, listen, server
+from mainbrainer_sandbox.serving import Server, listen
 from mainbrainer_sandbox.store import Request
 from mainbrainer_sandbox.switches import Switches
 from mainbrainer_sandbox.views import View
@@ -25,12 +25,10 @@ from mainbrainer_sandbox.views import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import uvicorn
     from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
-_START_SECONDS = 30.0
 # Closing waits for this much work at most; a million contacts that wait are no more than that.
 _SETTLE_SECONDS = 300.0
 
@@ -61,31 +59,26 @@ class RunningSandbox:
         self.path = Path(path)
         self.token = token or secrets.token_urlsafe(24)
         self.credentials = Credentials()
-        # Before the thread, so that a mistake in them is the caller's error.
         initial = Switches().changed(**switches), Faults(faults, seed)
         self._socket, self.url = listen(port)
-        self._make_engine = functools.partial(
-            Engine,
-            self.path,
-            *initial,
-            token=self.token,
-            keep_bodies=keep_bodies,
-            clock=clock,
-            now=now,
-        )
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self._engine: Engine
-        self._server: uvicorn.Server
-        self._loop: asyncio.AbstractEventLoop
-        self._closed = False
+        try:
+            self._engine = Engine(
+                self.path,
+                *initial,
+                token=self.token,
+                keep_bodies=keep_bodies,
+                clock=clock,
+                now=now,
+            )
+        except StoreError:
+            self._socket.close()
+            raise
+        self._server = Server(self._app, self._engine.closing)
+        self._api, self._pages = Api(self._engine), pages_app(self.path)
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, name="mainbrainer-sandbox", daemon=True)
         self._thread.start()
-        if not self._ready.wait(_START_SECONDS) and self._failure is None:
-            self._failure = TimeoutError("The sandbox did not start in time.")
-        if self._failure is not None:
-            self._socket.close()
-            raise self._failure
 
     def __enter__(self) -> Self:
         return self
@@ -100,35 +93,14 @@ class RunningSandbox:
     # -- the thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for us
-            self._failure = error
-            self._ready.set()
+        with self._runner:
+            self._runner.run(self._server.serve([self._socket]))
 
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        connections = Connections()
-        self._engine = engine = self._make_engine()
-        api, pages = Api(engine, connections.reset), pages_app(self.path)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            engine.queue.process_due()
-            path = scope["path"]
-            is_page = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
-            await (pages if is_page else api)(scope, receive, send)
-
-        self._server = server(app, connections.protocol())
-        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        try:
-            # uvicorn has no event for it.
-            while not self._server.started and not serving.done():  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-            self._ready.set()
-            await serving
-            engine.queue.finish()
-        finally:
-            engine.store.close()
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._engine.process_due()
+        path = scope["path"]
+        is_page = path == "/" or path.startswith("/_sandbox/")
+        await (self._pages if is_page else self._api)(scope, receive, send)
 
     def _call(self, work: Callable[[], T]) -> T:
         """Do something on the server's thread, and return what it returned."""
@@ -142,20 +114,12 @@ class RunningSandbox:
 
     def close(self) -> None:
         """Stop answering, process everything accepted, and close the file."""
-        if self._closed:
-            return
-        self._closed = True
-
-        def stop() -> None:
-            self._engine.closing.set()
-            self._server.should_exit = True
-
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(stop)
-        self._thread.join(_SETTLE_SECONDS)
-        self._socket.close()
-        if self._failure is not None:
-            raise self._failure
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # it has failed meanwhile
+                self._loop.call_soon_threadsafe(self._engine.closing.set)
+            self._thread.join(_SETTLE_SECONDS)
+            self._socket.close()
+            self._engine.close()
 
     def set_faults(self, *faults: str, seed: int = 0) -> None:
         """Replace the faults in force; request numbers start again at 1."""
@@ -176,7 +140,7 @@ class RunningSandbox:
 
     def settle(self, timeout: float = _SETTLE_SECONDS) -> None:
         """Wait until everything accepted is processed, except what is stuck."""
-        settling = self._engine.queue.settle()
+        settling = self._engine.settle()
         asyncio.run_coroutine_threadsafe(settling, self._loop).result(timeout)
 
     def contacts(self, *, settle: bool = True) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""How the sandbox listens, what it tells uvicorn, and how it resets connections."""
+"""How the sandbox listens, what it tells uvicorn, and how it resets a connection."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -12,13 +13,13 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    import asyncio
-
     from starlette.types import ASGIApp, Scope
 
 HOST = "127.0.0.1"
 # Longer than clients keep an idle connection, so that none is closed under a request.
 _KEEP_ALIVE_SECONDS = 120
+_TICK_SECONDS = 0.5
+_FINISH_SECONDS = 5.0
 
 
 def listen(port: int) -> tuple[socket.socket, str]:
@@ -30,62 +31,66 @@ def listen(port: int) -> tuple[socket.socket, str]:
     return listening, f"http://{HOST}:{listening.getsockname()[1]}"
 
 
-def server(app: ASGIApp, protocol: type[asyncio.Protocol] = H11Protocol) -> uvicorn.Server:
-    """Return a server that logs nothing: paths can hold ids, and stdout can be a pipe."""
-    config = uvicorn.Config(
-        app,
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)
+class Server(uvicorn.Server):
+    """A server that ends as soon as `closing` is set; what it is answering is finished first.
 
-
-class Connections:
-    """The open connections by the client's address, which both sides know.
-
-    ASGI gives an application no way to reset one.
+    It logs nothing, because paths can hold ids and stdout can be a pipe.
     """
 
-    def __init__(self) -> None:
-        self._transports: dict[tuple[str, int], asyncio.Transport] = {}
+    def __init__(self, app: ASGIApp, closing: asyncio.Event) -> None:
+        config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        super().__init__(config)
+        self._closing = closing
 
-    def protocol(self) -> type[asyncio.Protocol]:
-        """Return the server's protocol class, which registers its connections here."""
-        transports = self._transports
+    # uvicorn's own would look every 0.1 s whether they may end.
 
-        class Connection(H11Protocol):
-            @override
-            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-                super().connection_made(transport)
-                # asyncio sets it only where a socket names its protocol, and accepted ones do not;
-                # without it, every answer waits 40 ms for the client's delayed ACK.
-                sock = transport.get_extra_info("socket")
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._peer = transport.get_extra_info("peername")[:2]
-                transports[self._peer] = transport
+    @override
+    async def main_loop(self) -> None:
+        while not (self._closing.is_set() or await self.on_tick(0)):  # sets the Date header
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _TICK_SECONDS)
 
-            @override
-            def connection_lost(self, exc: Exception | None) -> None:
-                transports.pop(self._peer, None)
-                super().connection_lost(exc)
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for one in self.servers:
+            one.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_FINISH_SECONDS)
 
-        return Connection
 
-    def reset(self, scope: Scope) -> None:
-        """Reset the connection of a request: RST, not FIN, and nothing more is sent."""
-        transport = self._transports.get(tuple(scope["client"]))
-        if transport is None:
-            return
+class _Connection(H11Protocol):
+    """A connection that requests can reset; ASGI gives an application no way to do it."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # asyncio sets it only where a socket names its protocol, and accepted ones do not;
+        # without it, every answer waits 40 ms for the client's delayed ACK.
         sock = transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            # Linger for no time: closing throws away what is unsent and sends RST.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What is here is in the `scope["state"]` of each of its requests.
+        self.app_state = {"transport": transport}
+
+
+def reset(scope: Scope) -> None:
+    """Reset the connection of a request: RST, not FIN, and nothing more is sent."""
+    transport: asyncio.Transport = scope["state"]["transport"]
+    sock = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        # Linger for no time: closing throws away what is unsent and sends RST.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -13,7 +13,7 @@ import msgspec
 
 from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.file import FORMAT, Lock, StoreError, connect
-from mainbrainer_sandbox.rules import Contact, Properties, Sent
+from mainbrainer_sandbox.rules import Contact, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,9 +29,9 @@ KEPT_PROBLEMS = 50
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE contacts (
-  id INTEGER PRIMARY KEY, identity TEXT NOT NULL,
-  country INTEGER, number INTEGER, email TEXT, mobile_opt_in INTEGER, email_opt_in INTEGER,
-  properties TEXT NOT NULL, lists TEXT NOT NULL
+  id INTEGER PRIMARY KEY, mobile_country_code INTEGER, mobile_number INTEGER, email TEXT,
+  mobile_opt_in INTEGER, email_opt_in INTEGER, properties TEXT NOT NULL, lists TEXT NOT NULL,
+  identity TEXT NOT NULL
 );
 CREATE INDEX contacts_identity ON contacts (identity);
 CREATE TABLE properties (given TEXT PRIMARY KEY, shown TEXT NOT NULL) WITHOUT ROWID;
@@ -42,7 +42,7 @@ CREATE TABLE batches (
   skipped INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL, list_id TEXT, webhook_url TEXT,
   failed_reason TEXT, details TEXT NOT NULL
 );
-CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER NOT NULL, changes TEXT NOT NULL);
+CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER NOT NULL, before TEXT);
 CREATE INDEX history_contact ON history (contact);
 CREATE TABLE requests (
   number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL,
@@ -131,9 +131,8 @@ class Store:
     def _load(self) -> None:
         # A client that remembers what it has sent here can tell a new or reset file from this one.
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('file_id', ?)", (uuid.uuid4().hex,))
-        known = {name: name for name in rules.DEFAULT_PROPERTIES}
-        known |= dict(self._db.execute("SELECT given, shown FROM properties").fetchall())
-        self.properties = Properties(known)
+        self.properties = {name: name for name in rules.DEFAULT_PROPERTIES}
+        self.properties |= dict(self._db.execute("SELECT * FROM properties").fetchall())
         self._next_id = self._number("value FROM meta WHERE key = 'next_id'") or FIRST_ID
         self._next_batch = self._number("max(number) FROM batches") + 1
         self.last_request = self._number("max(number) FROM requests")
@@ -178,7 +177,7 @@ class Store:
             self._db.executemany(
                 "INSERT OR REPLACE INTO properties VALUES (?,?)", reading.properties.items()
             )
-        self.properties.known |= reading.properties
+        self.properties |= reading.properties
         return number, batch_id
 
     def refuse(self, problems: list[Problem], **columns: object) -> None:
@@ -248,8 +247,8 @@ class Store:
     def _known(self, contacts: list[Sent]) -> rules.Known:
         ids = {sent.contact_id for sent in contacts if sent.contact_id is not None}
         found = {contact.id: contact for contact in self._fetch("id", ids)}
-        keys = rules.keys_to_look_up(contacts, found.values())
-        for contact in self._fetch("identity", keys):
+        identities = rules.identities_to_look_up(contacts, found.values())
+        for contact in self._fetch("identity", identities):
             found.setdefault(contact.id, contact)
         return rules.Known(found.values())
 
@@ -277,22 +276,20 @@ class Store:
             "INSERT OR REPLACE INTO contacts VALUES (?,?,?,?,?,?,?,?,?)",
             [
                 (
-                    one.id,
-                    rules.identity_key(one.country, one.number, one.email),
-                    one.country,
-                    one.number,
-                    one.email,
-                    one.mobile_opt_in,
-                    one.email_opt_in,
+                    *msgspec.structs.astuple(one)[:6],
                     _text(one.properties),
                     _text(one.lists),
+                    rules.identity_of(one),
                 )
                 for one in applied.touched.values()
             ],
         )
         self._db.executemany(
             "INSERT INTO history VALUES (?,?,?)",
-            [(contact, batch, _text(changes)) for contact, changes in applied.history],
+            [
+                (contact, batch, None if before is None else _text(before))
+                for contact, before in applied.history
+            ],
         )
 
     def delete(self, contact_id: int) -> None:
@@ -309,8 +306,8 @@ def as_contact(row: sqlite3.Row) -> Contact:
     """Return a contact's row as the rules know it."""
     return Contact(
         row["id"],
-        row["country"],
-        row["number"],
+        row["mobile_country_code"],
+        row["mobile_number"],
         row["email"],
         _boolean(row["mobile_opt_in"]),
         _boolean(row["email_opt_in"]),
@@ -325,8 +322,13 @@ def _boolean(value: int | None) -> bool | None:
 
 
 def as_batch(row: sqlite3.Row) -> dict[str, Any]:
-    """Return a batch's row with its details parsed."""
-    return {**dict(row), "details": msgspec.json.decode(row["details"])}
+    """Return a batch's row with its details parsed, and why it was not taken, or not all of it."""
+    details = msgspec.json.decode(row["details"])
+    why = row["failed_reason"] or " ".join(details.get("skip_reasons", {}))
+    if problems := details.get("problems"):
+        more = len(problems) + details["more"] - 1
+        why = f"{problems[0]['text']}{f' And {more} more.' if more else ''}"
+    return {**dict(row), "why": why, "details": details}
 
 
 def _text(value: object) -> str:

@@ -8,12 +8,7 @@ The default is the reading under which a rehearsal warns rather than reassures.
 from __future__ import annotations
 
 import dataclasses
-import re
-import typing
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, Literal
 
 UNKNOWN = "What the real API does is unknown."
 
@@ -31,7 +26,6 @@ PLANS: dict[str, tuple[int, int] | None] = {
     "pro": (200, 1_000_000),
     "unlimited": None,
 }
-_COMMA = re.compile(r"\s*,\s*")
 
 
 class SwitchError(ValueError):
@@ -39,17 +33,23 @@ class SwitchError(ValueError):
 
 
 def _switch(default: Any, group: Group, text: str) -> Any:  # noqa: ANN401 - dataclasses.field
+    """Declare a switch by its default, or by all it can be, beginning with the default."""
+    choices = default if isinstance(default, tuple) else ()
     if group == "unknown":
         text = f"{text} {UNKNOWN}"
-    return dataclasses.field(default=default, metadata={"help": text, "group": group})
+    default = choices[0] if choices else default
+    metadata = {"group": group, "help": text, "choices": choices, "kind": type(default)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
     """All switches; each field is one, named as on the command line."""
 
-    plan: Literal["freemium", "starter", "pro", "unlimited"] = _switch(
-        "freemium", "limits", "Plan whose documented rate limits apply, per access token."
+    plan: str = _switch(
+        ("freemium", "starter", "pro", "unlimited"),
+        "limits",
+        "Plan whose documented rate limits apply, per access token.",
     )
     burst: int = _switch(
         0, "limits", "Requests allowed in 10 seconds, instead of the plan's; 0 takes the plan's."
@@ -57,54 +57,60 @@ class Switches:
     daily: int = _switch(
         0, "limits", "Requests allowed in a day (UTC), instead of the plan's; 0 takes the plan's."
     )
-    retry_after: Literal["seconds", "date", "none"] = _switch(
-        "seconds", "unknown", "Form of the Retry-After header of a 429, if there is one."
+    retry_after: str = _switch(
+        ("seconds", "date", "none"),
+        "unknown",
+        "Form of the Retry-After header of a 429, if there is one.",
     )
     token_lifetime_seconds: float = _switch(
-        0,
+        0.0,
         "unknown",
         "Lifetime of tokens; 0 takes it from their validity: two hours for Default, ten minutes "
         "for ShortLive, thirty days for LongLive.",
     )
-    opt_in_on_insert: Literal["none", "true"] = _switch(
-        "none",
+    opt_in_on_insert: str = _switch(
+        ("none", "true"),
         "unknown",
         "Consent of a new contact that was sent without: 'no consent' (nothing is sent to it), "
         "or true, as 'default = true' on the same page could mean.",
     )
-    opt_in_on_update: Literal["keep", "reset"] = _switch(
-        "keep",
+    opt_in_on_update: str = _switch(
+        ("keep", "reset"),
         "unknown",
         "Consent of a known contact that is sent without: kept, because three pages say that "
         "omitted fields remain as they were, or reset to 'no consent', because one says so.",
     )
-    empty_values: Literal["clear", "ignore", "refuse"] = _switch(
-        "clear", "unknown", "What an empty property value does to the property."
+    empty_values: str = _switch(
+        ("clear", "ignore", "refuse"),
+        "unknown",
+        "What an empty property value does to the property.",
     )
-    unknown_contact_id: Literal["create", "create_new_id", "report", "refuse"] = _switch(
-        "create",
+    unknown_contact_id: str = _switch(
+        ("create", "create_new_id", "report", "refuse"),
         "unknown",
         "What an unused contact id does: it creates a contact that keeps the id, or one with a "
         "new id (so every further load creates another), or it is listed as invalid and "
         "skipped, or refused.",
     )
-    unknown_property: Literal["create", "ignore", "report", "refuse"] = _switch(
-        "create",
+    unknown_property: str = _switch(
+        ("create", "ignore", "report", "refuse"),
         "unknown",
         "What an unknown property does: it is created, ignored, ignored and listed as invalid, "
         "or refused.",
     )
-    clash: Literal["allow", "conflict"] = _switch(
-        "allow",
+    clash: str = _switch(
+        ("allow", "conflict"),
         "unknown",
         "Whether an update by contact id that takes another contact's mobile and e-mail is "
         "answered 409.",
     )
-    refusal_names: Literal["all", "first", "none"] = _switch(
-        "all", "unknown", "Which contacts a refusal names in its message and its invalid lists."
+    refusal_names: str = _switch(
+        ("all", "first", "none"),
+        "unknown",
+        "Which contacts a refusal names in its message and its invalid lists.",
     )
-    error_body: Literal["envelope", "problem", "html", "empty"] = _switch(
-        "envelope",
+    error_body: str = _switch(
+        ("envelope", "problem", "html", "empty"),
         "unknown",
         "Body of an error: the API's envelope, RFC 7807 problem details, a web page, nothing.",
     )
@@ -117,16 +123,10 @@ class Switches:
     refuse_value: str = _switch(
         "", "simulated", "With refuse_property: only if the property has this value."
     )
-    refuse_status: Literal[422, 400, 409] = _switch(
-        422, "simulated", "Status of a refusal by refuse_property or refuse_email."
-    )
     known_lists: str = _switch(
         "",
         "simulated",
         "Ids of the account's lists, with commas between: any other is refused. Empty takes all.",
-    )
-    account_status: Literal[0, 402, 403, 406, 409, 422] = _switch(
-        0, "simulated", "Answer every batch and contact so, as to an account without rights; 0: no."
     )
 
     def __post_init__(self) -> None:
@@ -150,39 +150,14 @@ class Switches:
         Raises:
             SwitchError: There is no such switch, or it cannot have this value.
 
-        >>> Switches().changed(clash="conflict", refuse_status="409").refuse_status
-        409
+        >>> Switches().changed(clash="conflict", burst="20").burst
+        20
         """
         converted: dict[str, Any] = {name: convert(name, value) for name, value in changes.items()}
         return dataclasses.replace(self, **converted)
 
 
-class Declared(typing.NamedTuple):
-    """What is known of one switch without its value.
-
-    Attributes:
-        choices: The values it can have, or () for free text or numbers.
-        kind: The type of its values.
-    """
-
-    name: str
-    default: Any
-    help: str
-    group: Group
-    choices: tuple[Any, ...]
-    kind: type
-
-
-def _declared() -> Iterator[Declared]:
-    hints = typing.get_type_hints(Switches)
-    for field in dataclasses.fields(Switches):
-        hint, text = hints[field.name], field.metadata
-        choices = typing.get_args(hint)
-        kind = type(choices[0]) if choices else hint
-        yield Declared(field.name, field.default, text["help"], text["group"], choices, kind)
-
-
-DECLARED = {one.name: one for one in _declared()}
+DECLARED = {field.name: field for field in dataclasses.fields(Switches)}
 
 
 def convert(name: str, value: object) -> object:
@@ -199,21 +174,12 @@ def convert(name: str, value: object) -> object:
         message = f"The switch '{name}' takes text or a number."
         raise SwitchError(message)
     try:
-        converted = declared.kind(value)
+        converted: object = declared.metadata["kind"](value)
     except ValueError:
         message = f"The switch '{name}' takes a number."
         raise SwitchError(message) from None
-    if declared.choices and converted not in declared.choices:
-        allowed = ", ".join(str(choice) for choice in declared.choices)
-        message = f"The switch '{name}' takes one of: {allowed}."
+    choices = declared.metadata["choices"]
+    if choices and converted not in choices:
+        message = f"The switch '{name}' takes one of: {', '.join(choices)}."
         raise SwitchError(message)
     return converted
-
-
-def words(text: str) -> list[str]:
-    """Return the parts of a list written with commas.
-
-    >>> words("a, b,,c")
-    ['a', 'b', 'c']
-    """
-    return [word for word in _COMMA.split(text.strip()) if word]

@@ -9,6 +9,7 @@ import msgspec
 
 from mainbrainer_sandbox.file import connect
 from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
+from mainbrainer_sandbox.rules import Contact, mobile_text
 from mainbrainer_sandbox.store import as_batch, as_contact
 from mainbrainer_sandbox.switches import Switches
 
@@ -18,15 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_CONSENT = "no consent"
-_CONSENTS = ("mobile_opt_in", "email_opt_in")
-_FIELDS = {
-    "id": "created",
-    "mobile": "mobile",
-    "email": "e-mail",
-    "mobile_opt_in": "SMS opt-in",
-    "email_opt_in": "e-mail opt-in",
-    "lists": "lists",
-}
+_CONSENTS = ("SMS opt-in", "e-mail opt-in")
 _LIKE_SPECIAL = re.compile(r"[!%_]")
 
 
@@ -59,27 +52,23 @@ class View:
 
     def contacts(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by id, one at a time."""
-        for row in self._db.execute("SELECT * FROM contacts ORDER BY id"):
-            yield _contact(row)
+        return map(_contact, self._db.execute("SELECT * FROM contacts ORDER BY id"))
 
     def by_identity(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by country code, number and e-mail; among equals by id."""
         query = (
-            "SELECT * FROM contacts"
-            " ORDER BY coalesce(country, 0), coalesce(number, 0), coalesce(email, ''), id"
+            "SELECT * FROM contacts ORDER BY coalesce(mobile_country_code, 0),"
+            " coalesce(mobile_number, 0), coalesce(email, ''), id"
         )
-        for row in self._db.execute(query):
-            yield _contact(row)
+        return map(_contact, self._db.execute(query))
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """Return all batches, accepted and refused, in the order they came."""
-        for row in self._db.execute("SELECT * FROM batches ORDER BY number"):
-            yield as_batch(row)
+        return map(as_batch, self._db.execute("SELECT * FROM batches ORDER BY number"))
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """Return the requests on record, in the order they came."""
-        for row in self._db.execute("SELECT * FROM requests ORDER BY number"):
-            yield dict(row)
+        return map(dict, self._db.execute("SELECT * FROM requests ORDER BY number"))
 
     def count(self, table: Literal["contacts", "batches", "requests"]) -> int:
         """Return how many rows a table has."""
@@ -97,7 +86,8 @@ class View:
         query = (
             "SELECT * FROM contacts WHERE :text = '' OR email LIKE :like ESCAPE '!'"
             " OR properties LIKE :like ESCAPE '!' OR (:digits <> '' AND (id = :digits"
-            " OR number || '' LIKE :digits || '%' OR country || number LIKE :digits || '%'))"
+            " OR mobile_number || '' LIKE :digits || '%'"
+            " OR mobile_country_code || mobile_number LIKE :digits || '%'))"
             " ORDER BY id LIMIT :limit OFFSET :offset"
         )
         values = {"text": text, "like": like, "digits": digits, "limit": limit, "offset": offset}
@@ -114,15 +104,20 @@ class View:
 
         Each entry has `batch`, `when` and `changes`, and each change `what`, `before`, `after`.
         """
+        row = self._db.execute("SELECT * FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+        after = Contact(contact_id) if row is None else as_contact(row)
         query = (
-            "SELECT history.batch, processed AS 'when', changes FROM history"
+            "SELECT history.batch, processed AS 'when', before FROM history"
             " JOIN batches ON batches.number = history.batch"
             " WHERE contact = ? ORDER BY history.rowid DESC"
         )
-        return [
-            {**dict(row), "changes": list(_changes(msgspec.json.decode(row["changes"])))}
-            for row in self._db.execute(query, (contact_id,))
-        ]
+        entries = []
+        for batch, when, text in self._db.execute(query, (contact_id,)):
+            before = msgspec.json.decode(text, type=Contact) if text else None
+            changes = list(_changes(before, after))
+            entries.append({"batch": batch, "when": when, "changes": changes})
+            after = before or after
+        return entries
 
     def latest(
         self, table: Literal["batches", "requests"], *, offset: int, limit: int
@@ -147,28 +142,44 @@ class View:
         return [Bucket(*row) for row in self._db.execute(query)]
 
 
-def _changes(changes: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the changes of one batch as people read them."""
-    for key, label in _FIELDS.items():
-        if key in changes:
-            before, after = changes[key]
-            if key in _CONSENTS and "id" not in changes:
-                before, after = (NO_CONSENT if one is None else one for one in (before, after))
-            yield {"what": label, "before": before, "after": after}
-    for name, (before, after) in changes.get("properties", {}).items():
-        yield {"what": f"property {name}", "before": before, "after": after}
-
-
 def _contact(row: sqlite3.Row) -> dict[str, Any]:
     """Return a contact's row as people read it."""
-    one = as_contact(row)
+    contact = as_contact(row)
+    return {**msgspec.structs.asdict(contact), "mobile": mobile_text(contact)}
+
+
+def _changes(before: Contact | None, after: Contact) -> Iterator[dict[str, Any]]:
+    """Return what a change was in; of a new contact, without its properties."""
+    had: dict[str, Any] = {"lists": []}
+    has = {"created": after.id, **_fields(after)}
+    if before is not None:
+        had, has = ({**_fields(one), **_properties(one)} for one in (before, after))
+    for what in {**had, **has}:
+        was, is_now = had.get(what), has.get(what)
+        if was != is_now:
+            if what in _CONSENTS and before is not None:
+                was, is_now = (NO_CONSENT if one is None else one for one in (was, is_now))
+            yield {"what": what, "before": was, "after": is_now}
+
+
+def _fields(contact: Contact) -> dict[str, Any]:
     return {
-        "id": one.id,
-        "mobile_country_code": one.country,
-        "mobile_number": one.number,
-        "email": one.email,
-        "mobile_opt_in": one.mobile_opt_in,
-        "email_opt_in": one.email_opt_in,
-        "properties": one.properties,
-        "lists": one.lists,
+        "mobile": mobile_text(contact),
+        "e-mail": contact.email,
+        "SMS opt-in": contact.mobile_opt_in,
+        "e-mail opt-in": contact.email_opt_in,
+        "lists": contact.lists,
     }
+
+
+def _properties(contact: Contact) -> dict[str, str]:
+    return {f"property {name}": value for name, value in contact.properties.items()}
+
+
+def consent_text(value: bool | None) -> str:  # noqa: FBT001
+    """Return an opt-in as people read it.
+
+    >>> consent_text(None)
+    'no consent'
+    """
+    return NO_CONSENT if value is None else str(value).lower()

@@ -58,10 +58,10 @@ def test_exactly_the_bad_ones_are_set_aside(
 
 FAULTS_OF_THE_REQUEST = [
     pytest.param({"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}, id="wrong list"),
-    pytest.param({"account_status": 422}, id="account 422"),
-    pytest.param({"account_status": 409, "error_body": "empty"}, id="account 409, no words"),
-    pytest.param({"account_status": 403}, id="account 403"),
-    pytest.param({"account_status": 402, "error_body": "html"}, id="account 402, html"),
+    pytest.param({"faults": ["422"]}, id="account 422"),
+    pytest.param({"faults": ["409"], "error_body": "empty"}, id="account 409, no words"),
+    pytest.param({"faults": ["403"]}, id="account 403"),
+    pytest.param({"faults": ["402"], "error_body": "html"}, id="account 402, html"),
 ]
 
 
@@ -96,7 +96,7 @@ def test_a_request_at_fault_blames_nobody(
 def test_batches_too_small_for_ten_witnesses_blame_nobody_either(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path, size: int
 ) -> None:
-    crm = start_crm(plan="unlimited", account_status=422)
+    crm = start_crm(plan="unlimited", faults=["422"])
     path = tmp_path / "rejects.singer"
     ended = run_target(
         *people(500),

@@ -100,7 +100,7 @@ FAULTS = [
     pytest.param(["skip=3", "fail@2:batch"], {}, id="skips and failures"),
     pytest.param([], {"error_body": "html"}, id="html refusals"),
     pytest.param([], {"error_body": "problem"}, id="problem details"),
-    pytest.param([], {"account_status": 422}, id="wrong account"),
+    pytest.param(["422:batch", "422:insertupdate"], {}, id="wrong account"),
 ]
 
 

@@ -99,6 +99,16 @@ def test_contacts_as_json_and_csv(filled: Callable[..., Path], run: Run) -> None
     assert first["email_opt_in"] == "true"
 
 
+def test_a_property_called_as_a_field_does_not_take_its_column(
+    filled: Callable[..., Path], run: Run
+) -> None:
+    properties = [{"propertyName": name, "propertyValue": f"own {name}"} for name in ("id", "city")]
+    path = filled("a.db", {"email": "ada@example.com", "propertyFields": properties})
+    _, out, _ = run("contacts", "--path", path, "--format", "csv")
+    (ada,) = csv.DictReader(io.StringIO(out))
+    assert (ada["id"], ada["property id"], ada["city"]) == ("1000001", "own id", "own city")
+
+
 @pytest.mark.parametrize(("form", "expected"), [("table", ""), ("json", "[]\n"), ("csv", "")])
 def test_no_contacts(filled: Callable[..., Path], run: Run, form: str, expected: str) -> None:
     assert run("contacts", "--path", filled("a.db"), "--format", form) == (0, expected, "")

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def emails(crm: Client) -> list[str]:
         "reset=3",
         "503@",
         "503@p2",
-        "503@every0",
+        "503@every3",
         "503@x",
         "latency=2-1",
         "latency=1.2.3",
@@ -56,7 +57,6 @@ def test_a_fault_that_is_misspelt_is_an_error(wrong: str) -> None:
         ("503", [1, 2, 3, 4, 5, 6]),
         ("503@2", [2]),
         ("503@2,4-5", [2, 4, 5]),
-        ("503@every3", [3, 6]),
         ("503@p0", []),
         ("503@p1", [1, 2, 3, 4, 5, 6]),
     ],
@@ -135,8 +135,15 @@ def test_a_hanging_answer_hangs(crm: Client) -> None:
     assert crm.contacts() == []
 
 
+def is_a_request_under_way(crm: Client) -> bool:
+    """Return whether a request is under way: it has a number and is not on record yet."""
+    crm.get("/contacts/x/Status")
+    numbers = [one.number for one in crm.sandbox.requests()]
+    return numbers[-1] > len(numbers)
+
+
 def test_closing_does_not_wait_for_what_hangs(make: Callable[..., Client]) -> None:
-    crm = make(faults=["hang"])
+    crm = make(faults=["hang:insertupdate"])
     failures: list[Exception] = []
 
     def post() -> None:
@@ -147,7 +154,7 @@ def test_closing_does_not_wait_for_what_hangs(make: Callable[..., Client]) -> No
 
     thread = threading.Thread(target=post)
     thread.start()
-    time.sleep(0.2)
+    wait_until(lambda: is_a_request_under_way(crm), "the first request did not come")
     started = time.monotonic()
     crm.sandbox.close()
     thread.join()
@@ -226,6 +233,6 @@ def test_nothing_that_is_sent_to_it_changes_the_sandbox_itself(crm: Client, path
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         url = f"{crm.sandbox.url}/_sandbox/{path}"
         answer = crm.session.request(method, url, json={"faults": ["503"]}, timeout=9)
-        assert answer.status_code in {404, 405}
+        assert answer.status_code == 404
     assert emails(crm) == ["a@example.com"]
     assert {one.path for one in crm.sandbox.requests()} == {"/contacts/batch"}

@@ -74,7 +74,6 @@ ODD_ID = {**A, "propertyFields": [{"propertyId": "3fa85f64-x", "propertyValue": 
             202,
             id="known list",
         ),
-        pytest.param({"account_status": 403}, [A], {}, 403, id="account"),
         pytest.param(
             {"refuse_property": "poison"}, [B, POISON], {}, 422, id="poison"
         ),
@@ -86,10 +85,10 @@ ODD_ID = {**A, "propertyFields": [{"propertyId": "3fa85f64-x", "propertyValue": 
             id="not so much poison",
         ),
         pytest.param(
-            {"refuse_property": "poison", "refuse_value": "much", "refuse_status": 400},
+            {"refuse_property": "poison", "refuse_value": "much"},
             [{**A, "propertyFields": prop("poison", "much")}],
             {},
-            400,
+            422,
             id="too much poison",
         ),
         pytest.param({"refuse_email": "refused"}, [REFUSED], {}, 422, id="e-mail"),
@@ -168,10 +167,17 @@ def test_a_body_that_is_no_batch_is_refused(crm: Client, body: bytes, status: in
 
 
 @pytest.mark.parametrize(
-    "webhook", ["nowhere", "ftp://example.com", "http://[::1", "http://[c1e0:]/x", 7]
+    ("webhook", "status"),
+    [
+        ("nowhere", 422),
+        ("ftp://example.com", 422),
+        ("http://[::1", 422),
+        ("http://[c1e0:]/x", 422),
+        (7, 400),
+    ],
 )
-def test_a_webhook_must_be_a_url(crm: Client, webhook: Any) -> None:
-    assert crm.batch(A, webhookUrl=webhook).status_code in {400, 422}
+def test_a_webhook_must_be_a_url(crm: Client, webhook: Any, status: int) -> None:
+    assert crm.batch(A, webhookUrl=webhook).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,8 @@ from mainbrainer_sandbox.rules import (
     Known,
     Sent,
     apply,
-    identity_key,
-    keys_to_look_up,
+    identities_to_look_up,
+    identity_of,
 )
 from mainbrainer_sandbox.switches import Switches
 
@@ -38,22 +39,35 @@ def run(
 @pytest.mark.parametrize(
     ("sent", "found"),
     [
-        pytest.param(Sent(country=44, number=7700900001, email="a@example.com"), 1, id="both"),
-        pytest.param(Sent(country=44, number=7700900001), 2, id="mobile and a null e-mail"),
+        pytest.param(
+            Sent(mobile_country_code=44, mobile_number=7700900001, email="a@example.com"),
+            1,
+            id="both",
+        ),
+        pytest.param(
+            Sent(mobile_country_code=44, mobile_number=7700900001), 2, id="mobile and a null e-mail"
+        ),
         pytest.param(Sent(email="a@example.com"), 3, id="e-mail and a null mobile"),
         pytest.param(Sent(contact_id=1, email="b@example.com"), 1, id="the id before all else"),
-        pytest.param(Sent(country=44, number=7700900002), None, id="another mobile"),
         pytest.param(
-            Sent(country=44, number=7700900001, email="b@example.com"), None, id="one of two"
+            Sent(mobile_country_code=44, mobile_number=7700900002), None, id="another mobile"
         ),
-        pytest.param(Sent(country=1, number=7700900001), None, id="another country"),
+        pytest.param(
+            Sent(mobile_country_code=44, mobile_number=7700900001, email="b@example.com"),
+            None,
+            id="one of two",
+        ),
+        pytest.param(
+            Sent(mobile_country_code=1, mobile_number=7700900001), None, id="another country"
+        ),
         pytest.param(Sent(email="A@example.com"), None, id="another casing"),
     ],
 )
 def test_contacts_are_found_by_the_documented_rules(sent: Sent, found: int | None) -> None:
     """Section 8.1: an e-mail alone never finds a contact that has a mobile too."""
     contacts = [
-        Contact(one.id, one.country, one.number, one.email) for one in (BOTH, MOBILE, EMAIL)
+        Contact(one.id, one.mobile_country_code, one.mobile_number, one.email)
+        for one in (BOTH, MOBILE, EMAIL)
     ]
     done, _ = run([sent], contacts)
     assert (done.updated or None) == ([found] if found else None)
@@ -64,7 +78,7 @@ def test_adding_a_mobile_without_the_id_makes_a_second_contact() -> None:
     """Section 8.1, first consequence."""
     batch = [
         Sent(email="a@example.com"),
-        Sent(country=44, number=7700900001, email="a@example.com"),
+        Sent(mobile_country_code=44, mobile_number=7700900001, email="a@example.com"),
     ]
     done, _ = run(batch, [])
     assert len(done.inserted) == 2
@@ -77,35 +91,36 @@ def test_adding_a_mobile_without_the_id_makes_a_second_contact() -> None:
         pytest.param(Sent(contact_id=1, email="a@example.com"), {}, id="the same again"),
         pytest.param(
             Sent(contact_id=1, email="b@example.com"),
-            {"email": ["a@example.com", "b@example.com"]},
+            {"email": "b@example.com"},
             id="e-mail",
         ),
         pytest.param(
-            Sent(contact_id=1, country=44, number=7700900009),
-            {"mobile": ["+44 7700900001", "+44 7700900009"]},
+            Sent(contact_id=1, mobile_country_code=44, mobile_number=7700900009),
+            {"mobile_number": 7700900009},
             id="mobile",
         ),
         pytest.param(
             Sent(contact_id=1, properties={"city": "Oslo", "state": None, "new": "x"}),
-            {"properties": {"state": ["S", None], "new": [None, "x"]}},
+            {"properties": {"city": "Oslo", "new": "x"}},
             id="properties",
         ),
         pytest.param(
             Sent(contact_id=1, properties={"none": None}), {}, id="clear what is not there"
         ),
         pytest.param(
-            Sent(contact_id=1, mobile_opt_in=False), {"mobile_opt_in": [True, False]}, id="opt-out"
+            Sent(contact_id=1, mobile_opt_in=False), {"mobile_opt_in": False}, id="opt-out"
         ),
-        pytest.param(Sent(contact_id=1, list_id="x"), {"lists": [["l"], ["l", "x"]]}, id="join"),
+        pytest.param(Sent(contact_id=1, list_id="x"), {"lists": ["l", "x"]}, id="join"),
         pytest.param(Sent(contact_id=1, list_id="l"), {}, id="join again"),
     ],
 )
 def test_only_what_is_sent_changes(sent: Sent, changes: dict[str, Any]) -> None:
     before = {"city": "Oslo", "state": "S"}
     contact = Contact(1, 44, 7700900001, "a@example.com", True, None, before, ["l"])
-    done, _ = run([sent], [contact])
+    done, contacts = run([sent], [contact])
     assert done.updated == [1]
-    assert done.history == ([(1, changes)] if changes else [])
+    assert contacts[1] == msgspec.structs.replace(contact, **changes)
+    assert done.history == ([(1, contact)] if changes else []), "what it was before"
 
 
 @pytest.mark.parametrize("value", [None, True, False])
@@ -149,7 +164,8 @@ class Model:
         self.next_id = 100
 
     def upsert(self, sent: Sent) -> None:
-        mobile = None if sent.number is None else (sent.country, sent.number)
+        number = sent.mobile_number
+        mobile = None if number is None else (sent.mobile_country_code, number)
         if sent.contact_id is not None:
             found = sent.contact_id
         else:
@@ -182,7 +198,9 @@ class Model:
 
 def as_model(contact: Contact) -> dict[str, Any]:
     return {
-        "mobile": None if contact.number is None else (contact.country, contact.number),
+        "mobile": None
+        if contact.mobile_number is None
+        else (contact.mobile_country_code, contact.mobile_number),
         "email": contact.email,
         "sms": contact.mobile_opt_in,
         "mail": contact.email_opt_in,
@@ -195,7 +213,7 @@ def as_model(contact: Contact) -> dict[str, Any]:
 def test_batches_do_what_the_model_does(batches: list[list[Sent]]) -> None:
     """However requests are cut, the outcome is that of one contact after the other.
 
-    Each batch sees only the contacts that `keys_to_look_up` asks for, as in the store.
+    Each batch sees only the contacts that `identities_to_look_up` asks for, as in the store.
     """
     switches = Switches()
     contacts: dict[int, Contact] = {}
@@ -208,13 +226,9 @@ def test_batches_do_what_the_model_does(batches: list[list[Sent]]) -> None:
     for batch in batches:
         ids = {sent.contact_id for sent in batch}
         found = [one for one in contacts.values() if one.id in ids]
-        keys = keys_to_look_up(batch, found)
+        keys = identities_to_look_up(batch, found)
         known = Known(
-            [
-                one
-                for one in contacts.values()
-                if one.id in ids or identity_key(one.country, one.number, one.email) in keys
-            ]
+            [one for one in contacts.values() if one.id in ids or identity_of(one) in keys]
         )
         fresh = known.by_id
         done = apply(batch, known, switches, new_id)

@@ -16,6 +16,7 @@ import requests
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.faults import FaultError
 from mainbrainer_sandbox.file import StoreError
+from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import SwitchError
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def test_a_batch_it_cannot_process_fails_alone(
         raise RuntimeError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(crm.sandbox._engine.store, "process", broken)
+        patch.setattr(Store, "process", broken)
         assert crm.single(email="a@example.com").json()["data"]["contactId"] is None
         status = crm.status(crm.batch({"email": "a@example.com"}))
     assert status["statusText"] == "Failed"
@@ -216,7 +217,7 @@ def test_a_fault_of_its_own_is_answered_500_and_logged(
         message = "broken"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(crm.sandbox._engine.store, "accept", broken)
+    monkeypatch.setattr(Store, "accept", broken)
     response = crm.single(email="a@example.com")
     assert response.status_code == 500
     assert response.json()["status"] == "Failed"

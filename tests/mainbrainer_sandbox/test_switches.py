@@ -146,9 +146,10 @@ def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, Any]) -> None
 
 
 def test_every_switch_says_what_is_not_known() -> None:
-    for declared in DECLARED.values():
-        assert declared.help.endswith(".")
-        assert (UNKNOWN in declared.help) == (declared.group == "unknown"), declared.name
+    for name, declared in DECLARED.items():
+        text = declared.metadata["help"]
+        assert text.endswith(".")
+        assert (UNKNOWN in text) == (declared.metadata["group"] == "unknown"), name
 
 
 def test_every_switch_is_tested() -> None:
