@@ -126,7 +126,9 @@ def invoke(
 ) -> None:
     """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
     if about:
-        TargetMainBrainer.print_about(about_format)
+        from target_mainbrainer.about import about as describe  # noqa: PLC0415 - a run has no use
+
+        click.echo(describe(about_format))
         return
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=logger.info)

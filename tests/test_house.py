@@ -28,6 +28,7 @@ FLOORS = [
     {"checking", "run"},
     {"sinks"},
     {"target"},
+    {"about"},
     {"cli"},
     {"__main__"},
 ]

@@ -6,8 +6,6 @@ and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import json
 import re
 import sys
@@ -16,12 +14,12 @@ import tomllib
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.about import Setting, groups, settings, tables, written
 from target_mainbrainer.reporting.counts import COUNTS, DETAILS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parent.parent
 MELTANO_YML = REPOSITORY / "meltano.yml"
@@ -29,103 +27,10 @@ PLUGIN_YML = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
 SETTINGS_MD = REPOSITORY / "docs" / "settings.md"
 REPORT_MD = REPOSITORY / "docs" / "report.md"
 
-FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
-"""What everybody sets first."""
-
-SDK_GROUP = "Every target of the Singer SDK has"
-
 _GENERATED = "<!-- From here on `make format` writes this page, from the settings' schema. -->"
 _COUNTS = "<!-- `make format` writes this table, from the counts' own words. -->"
 _END = "<!-- End of the table. -->"
 _WIDTH = 98
-_KINDS = {
-    "string": "text",
-    "integer": "whole number",
-    "boolean": "true or false",
-    "object": "object",
-    "array": "list",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One setting as its reader meets it.
-
-    Attributes:
-        name: As it is set; members of an object are joined to it with a dot.
-        schema: Its JSON schema.
-        group: The group it is shown in.
-    """
-
-    name: str
-    schema: Mapping[str, t.Any]
-    group: str
-
-    @property
-    def kind(self) -> str:
-        """What Meltano calls it. There is no `number`, which Meltano does not know."""
-        if self.choices:
-            return "options"
-        types = self.schema.get("type", "string")  # left out where it is one of several
-        named = [types] if isinstance(types, str) else types
-        return next(kind for kind in named if kind in _KINDS)
-
-    @property
-    def choices(self) -> list[str]:
-        """The values it can have, if they are few."""
-        return list(self.schema.get("enum", []))
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether it is a credential."""
-        return bool(self.schema.get("secret"))
-
-    @property
-    def default(self) -> t.Any:
-        """Its default, or None."""
-        return self.schema.get("default")
-
-    @property
-    def label(self) -> str:
-        """What it is called."""
-        return str(self.schema["title"])
-
-    @property
-    def description(self) -> str:
-        """What it does."""
-        return str(self.schema["description"])
-
-
-def settings() -> list[Setting]:
-    """Return every setting; an object whose members are known is given by its members."""
-    schema = copy.deepcopy(TargetMainBrainer.config_jsonschema)
-    TargetMainBrainer.append_builtin_config(schema)
-    starts = {first: group for group, first in GROUPS.items()}
-    found = []
-    group = ""
-    for name, member in _members(schema["properties"]):
-        group = starts.get(name, group) if name in SETTINGS["properties"] else SDK_GROUP
-        found.append(Setting(name, member, group))
-    return found
-
-
-def _members(
-    properties: Mapping[str, t.Any], prefix: str = ""
-) -> Iterator[tuple[str, Mapping[str, t.Any]]]:
-    for name, schema in properties.items():
-        inner = schema.get("properties") or {}
-        if inner and all("title" in member for member in inner.values()):
-            yield from _members(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", schema
-
-
-def groups() -> dict[str, list[Setting]]:
-    """Return the settings by group, in the schema's order and the SDK's own last."""
-    found: dict[str, list[Setting]] = {}
-    for setting in settings():
-        found.setdefault(setting.group, []).append(setting)
-    return found
 
 
 # For Meltano
@@ -190,7 +95,7 @@ def _declaration(setting: Setting) -> Iterator[str]:
     # A default address would contradict 'sandbox_path' if it were ever another than ours.
     is_default_written = setting.default not in (None, {}, []) and setting.name != "api_url"
     if is_default_written:
-        yield f"  value: {_as_written(setting.default)}"
+        yield f"  value: {written(setting.default)}"
     yield f"  label: {setting.label}"
     yield "  description: >-"
     yield textwrap.fill(
@@ -217,13 +122,8 @@ def _declaration(setting: Setting) -> Iterator[str]:
 
 def settings_md(text: str) -> str:
     """Return `docs/settings.md` with its tables as the settings are now."""
-    written, _ = text.split(_GENERATED, maxsplit=1)
-    by_name = {setting.name: setting for setting in settings()}
-    parts = [f"{written}{_GENERATED}", "## The five that everybody sets first"]
-    parts.append(_table(by_name[name] for name in FIRST if name in by_name))
-    for group, members in groups().items():
-        parts += [f"## {group}", _table(members)]
-    return "\n\n".join(parts) + "\n"
+    before, _ = text.split(_GENERATED, maxsplit=1)
+    return f"{before}{_GENERATED}\n\n{tables('##')}\n"
 
 
 def report_md(text: str) -> str:
@@ -234,21 +134,6 @@ def report_md(text: str) -> str:
     rows += [f"| `{count.name}` | {count.meaning} |" for count in COUNTS]
     rows += [f"| `{name}` | {meaning} |" for name, meaning in DETAILS.items()]
     return f"{before}{_COUNTS}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
-
-
-def _table(members: Iterable[Setting]) -> str:
-    rows = ["| Setting | Kind | Default | What it does, and when to set it |", "|---|---|---|---|"]
-    for setting in members:
-        kind = " or ".join(f"`{choice}`" for choice in setting.choices) or _KINDS[setting.kind]
-        secret = "secret " if setting.is_secret else ""
-        default = "" if setting.default is None else f"`{_as_written(setting.default)}`"
-        cells = (f"`{setting.name}`", f"{secret}{kind}", default, setting.description)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def _as_written(default: object) -> str:
-    return default if isinstance(default, str) else json.dumps(default)
 
 
 def main() -> int:
