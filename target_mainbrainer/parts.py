@@ -9,6 +9,7 @@ from pathlib import Path
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.errors import SettingsError
 from target_mainbrainer.mapping.suppressions import parse_suppressions
+from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
     import threading
@@ -56,5 +57,5 @@ def read_suppressions(settings: Settings) -> Suppressions | None:
     except ValueError as error:
         reason = str(error)
     except OSError as error:
-        reason = f"it cannot be read ({error.strerror})"
+        reason = f"'{shown(str(settings.suppression_path))}' cannot be read ({error.strerror})"
     raise SettingsError([f"Setting 'suppression_path': {reason}."])

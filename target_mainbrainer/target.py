@@ -293,7 +293,7 @@ class TargetMainBrainer(Target):
         return problems
 
     def _environment_problems(self) -> Iterator[str]:
-        yield from misspelt(os.environ, schema=self.config_jsonschema)
+        yield from misspelt(os.environ, schema=self.config_jsonschema, given=self._config)
         if self._reads_environment:
             yield from misread(os.environ, schema=self.config_jsonschema)
 

@@ -301,7 +301,7 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(
     [
         (b"p1@example.com\n90812501\n", "line 2 holds neither an e-mail address nor"),
         (b"\xff\xfe", "it is not written in UTF-8"),
-        (None, "it cannot be read (No such file or directory)"),
+        (None, "'{path}' cannot be read (No such file or directory)."),
     ],
 )
 def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
@@ -316,7 +316,7 @@ def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
         path.write_bytes(content)
     ended = run_target(schema(), person(1), suppression_path=str(path))
     assert ended.code == 1
-    assert ended.error.startswith(f"Setting 'suppression_path': {problem}")
+    assert ended.error.startswith(f"Setting 'suppression_path': {problem.format(path=path)}")
     assert "9081" not in ended.log
     assert crm.requests() == []
 

@@ -151,7 +151,7 @@ def _refused(endpoint: Endpoint, response: Response, sent: bytes = b"") -> Reque
 
 def _said(response: Response, sent: bytes) -> str:
     said = redact(human_message(response.body, response.content_type), values_sent(sent))
-    return f", saying: {said}" if said else ""
+    return f", saying: {said.rstrip('.')}" if said else ""
 
 
 def _raise_for_status(endpoint: Endpoint, response: Response) -> None:

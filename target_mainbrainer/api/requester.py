@@ -48,7 +48,7 @@ class ClientStats:
 
     Attributes:
         requests: All that left, those for tokens and statuses too.
-        retries: Those that repeated what had failed.
+        retries: Tries that repeated what had failed, also those that found no connection.
         paused_seconds: Pauses before retries, of all threads together.
         by_endpoint: Requests of each kind, such as `POST /contacts/batch`.
     """
@@ -139,13 +139,16 @@ class Requester:
         tries, renewals, spent, lost = 0, 0, 0.0, False
         while True:
             tries += 1
+            if tries > 1:
+                with self._lock:
+                    self.stats.retries += 1
             attempt = _Attempt(
                 self._rate_limiter,
                 self._tokens if needs_token else None,
                 endpoint,
                 is_urgent=is_urgent,
                 clock=self._clock,
-                count=partial(self._count, endpoint, is_retry=tries > 1),
+                count=partial(self._count, endpoint),
             )
             try:
                 try:
@@ -225,11 +228,10 @@ class Requester:
                 self._told, level = now, logging.WARNING
         logger.log(level, "%s Trying again in %.1f s.", error, pause)
 
-    def _count(self, endpoint: Endpoint, *, is_retry: bool) -> None:
+    def _count(self, endpoint: Endpoint) -> None:
         name = str(endpoint)
         with self._lock:
             self.stats.requests += 1
-            self.stats.retries += is_retry
             self.stats.by_endpoint[name] += 1
             if name not in self._meters:
                 self._meters[name] = metrics.Counter(

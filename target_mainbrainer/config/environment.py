@@ -9,7 +9,7 @@ import typing as t
 from target_mainbrainer.config.kinds import KINDS
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 PREFIX = "TARGET_MAINBRAINER_"
 
@@ -20,11 +20,14 @@ _BOOLEANS = {"true", "1", "yes", "on", "false", "0", "no", "off"}
 _KINDS_READ = {"integer", "boolean", "object", "array"}
 
 
-def misspelt(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+def misspelt(
+    environ: Mapping[str, str], *, schema: Mapping[str, t.Any], given: Container[str] = ()
+) -> Iterator[str]:
     """Say which variables belong to no setting, whether the environment is read or not.
 
     Meltano reads variables itself and hands settings over in a file: it passes by what it does not
-    know.
+    know. It also makes a variable of every setting in `meltano.yml`; those are in `given`, and are
+    not told twice when they are misspelt.
 
     >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
     >>> list(misspelt({"TARGET_MAINBRAINER_BATCHSIZE_ROWS": "7"}, schema=schema))
@@ -34,7 +37,9 @@ def misspelt(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iter
     settings = _settings_by_variable(schema)
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and not (
-            variable in settings or _is_no_setting(variable, settings)
+            variable in settings
+            or variable.removeprefix(PREFIX).lower() in given
+            or _is_no_setting(variable, settings)
         ):
             near = difflib.get_close_matches(variable, settings, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -31,6 +31,8 @@ def describe_end(report: RunReport, *, is_whole: bool, has_state: bool, state_re
     '1,900 contacts are in, 2,900 were not sent, later records were not read; STATE is at the \
 1,500th record'
     """
+    if not is_whole and not report.total("read"):
+        return NOTHING_READ
     parts = ", ".join(_parts(report, is_whole=is_whole))
     if is_whole and not has_state:
         return f"{parts}; the tap sent no STATE"
@@ -74,7 +76,7 @@ _MORE = {
 
 def _state(report: RunReport, state_records: int) -> str:
     if state_records < 0:
-        return "no STATE was written"
+        return "STATE is as it was"
     if state_records >= report.total("read"):
         return "STATE is at the end"
     return f"STATE is at the {ordinal(state_records)} record"

@@ -59,18 +59,16 @@ class Summary:
     def log_progress(self) -> None:
         """Say how far the run is, or why it gets no further."""
         accepted, retries = self._report.total("accepted"), self._effort.retries
-        is_further = accepted > self._accepted_before
-        failed = retries - self._retries_before
-        self._accepted_before, self._retries_before = accepted, retries
-        if is_further:
+        if accepted > self._accepted_before:
+            self._accepted_before, self._retries_before = accepted, retries
             self._stands_still_since = time.monotonic()
             self._log_speed(accepted)
-        elif failed:
+        elif failed := retries - self._retries_before:
             logger.warning(
-                "MainBrainer has taken nothing for %.0f s: %s failed in the last 10 s. %s accepted "
-                "so far; each request is tried again for up to %s s ('retry_max_seconds').",
+                "MainBrainer has taken nothing for %.0f s, in which %s failed. %s accepted so "
+                "far; each request is tried again for up to %s s ('retry_max_seconds').",
                 time.monotonic() - self._stands_still_since,
-                counted(failed, "request"),
+                counted(failed, "try", "tries"),
                 f"{accepted:,}",
                 self._settings.retry_max_seconds,
             )

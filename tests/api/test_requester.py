@@ -82,6 +82,18 @@ def test_a_server_that_is_not_there(serve: Serve, connect: Connect) -> None:
     assert message.startswith("POST /contacts/batch was given up after 1 try in 0 s.")
 
 
+def test_a_try_that_finds_no_server_counts_as_a_retry(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    """So that progress can say that there is an outage."""
+    crm = serve(OK)
+    client = connect(crm, retry_max_seconds=30)
+    crm.__exit__()
+    failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    assert (client.stats.requests, client.stats.retries) == (0, len(fake.waits))
+    assert client.stats.retries > 1
+
+
 def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect, fake: FakeTime) -> None:
     crm = serve(reply(500))
     stop = threading.Event()

@@ -280,6 +280,16 @@ def test_a_misspelt_variable_fails_a_run_of_meltanos(project: Project) -> None:
     assert "made-up" not in ran.log
 
 
+def test_a_misspelt_setting_of_meltano_yml_is_told_once(project: Project) -> None:
+    """Meltano makes a variable of it, too, which the project's owner has never written."""
+    project.config["default_contry_code"] = 47
+    ran = project.run("contacts")
+    assert ran.code != 0
+    told = ran.lines("There is no setting")
+    assert len(told) == 1
+    assert "'default_contry_code'. Did you mean 'default_country_code'?" in told[0]
+
+
 def test_the_reason_for_a_failure_in_mid_stream_is_not_buried(
     project: Project, crm: RunningSandbox
 ) -> None:

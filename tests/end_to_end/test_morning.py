@@ -87,7 +87,7 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
         pytest.param(
             {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1},
             PEOPLE,
-            "FAILED: 0 contacts are in, 5 were not sent; no STATE was written; run again to go on.",
+            "FAILED: 0 contacts are in, 5 were not sent; STATE is as it was; run again to go on.",
             id="nobody there",
         ),
         pytest.param(
@@ -96,6 +96,13 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
             "FAILED: nothing was read and nothing was sent; STATE is as it was; correct the cause "
             "and run again to go on.",
             id="settings",
+        ),
+        pytest.param(
+            {"field_map": {"firstname": "email"}},
+            PEOPLE,
+            "FAILED: nothing was read and nothing was sent; STATE is as it was; correct the cause "
+            "and run again to go on.",
+            id="two columns for one field",
         ),
     ],
 )
