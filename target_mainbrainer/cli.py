@@ -161,6 +161,8 @@ def _ending(target: TargetMainBrainer | None, error: Exception) -> str:
     if target.settings.dry_run:
         is_whole = not isinstance(error, InterruptedRunError)
         return f"{target.ending}; {'a run would fail' if is_whole else 'not all was read'}"
+    if target.has_lost_records:
+        return f"{target.ending}; load the records of the failed batches once more"
     advice = "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
     return f"{target.ending}; {advice} to go on"
 

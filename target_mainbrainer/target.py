@@ -217,6 +217,11 @@ class TargetMainBrainer(Target):
         """What the run has come to, for the last line of the log."""
         return self.current_run.ending if "current_run" in self.__dict__ else NOTHING_READ
 
+    @property
+    def has_lost_records(self) -> bool:
+        """Whether records stand before STATE that are not in and on no file."""
+        return "current_run" in self.__dict__ and self.current_run.delivery.has_lost_records
+
     def _refuse_own_files(self, file_input: t.IO[str]) -> None:
         """Make sure that the input is no file that the run writes.
 

@@ -198,6 +198,11 @@ class Delivery:
         self._queue.wait_until_done(GRACE_SECONDS)
         self._end()
 
+    @property
+    def has_lost_records(self) -> bool:
+        """Whether records stand before STATE that are not in and on no file."""
+        return self._status_poller is not None and self._status_poller.has_lost_records
+
     def problems(self) -> Iterator[str]:
         """Say why a run that came to its end has failed, because of accepted contacts."""
         if self._status_poller is not None:

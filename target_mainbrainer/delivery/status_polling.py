@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
 from target_mainbrainer.privacy.redaction import redact_id
+from target_mainbrainer.reporting.wording import counted
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ if t.TYPE_CHECKING:
 FIRST_LOOK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
 BUDGET_PAUSE_SECONDS = 0.25
-IDS_SHOWN = 5
 ID_CHARACTERS = 8
 """Of a batch id: enough to find it by, in a line that a person reads."""
 
@@ -61,25 +61,26 @@ class PendingBatch:
 
 
 class BatchSummary:
-    """Batches that ended alike: how many, how many contacts, and the first few ids."""
+    """Batches that ended alike: how many, how many contacts, and the first one's id."""
 
     def __init__(self) -> None:
         self.batches = 0
         self.contacts = 0
-        self.ids: list[str] = []
+        self._first = ""
 
     def add(self, accepted: AcceptedBatch) -> None:
         """Count a batch."""
         self.batches += 1
         self.contacts += accepted.contacts
-        if len(self.ids) < IDS_SHOWN:
-            self.ids.append(redact_id(accepted.batch_id or "")[:ID_CHARACTERS])
+        self._first = self._first or redact_id(accepted.batch_id or "")[:ID_CHARACTERS]
 
     @override
     def __str__(self) -> str:
-        more = ", ..." if self.batches > len(self.ids) else ""
-        batches = "1 batch" if self.batches == 1 else f"{self.batches:,} batches"
-        return f"{batches} of {self.contacts:,} contacts ({', '.join(self.ids)}{more})"
+        first = self._first if self.batches == 1 else f"the first is {self._first}"
+        return (
+            f"{counted(self.batches, 'batch', 'batches')} of {counted(self.contacts, 'contact')} "
+            f"({first})"
+        )
 
 
 class StatusPoller:
@@ -230,6 +231,11 @@ class StatusPoller:
             self._pending, self._being_asked = [], []
             self._changed.notify_all()
 
+    @property
+    def has_lost_records(self) -> bool:
+        """Whether records stand before STATE that are not in and on no file."""
+        return bool(self.failed_unkept.batches) and not self.is_required
+
     def problems(self) -> Iterator[str]:
         """Say why the run has failed, because batches have not ended well."""
         if self.is_required:
@@ -241,7 +247,7 @@ class StatusPoller:
                     f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
                     "that they cannot be confirmed, as 'confirm_batches: require' asks. " + held
                 )
-        elif self.failed_unkept.batches:
+        elif self.has_lost_records:
             yield (
                 f"MainBrainer says that {self.failed_unkept} failed after it had accepted them. "
                 "STATE has gone on, so the next run does not read these records again: load them "

@@ -17,6 +17,10 @@ OTHER_SIZES = (100, 1000)
 """What the API advises, and what it allows."""
 
 
+_LEAST_SHARE = 0.001
+"""A part of a day below which its number says nothing more."""
+
+
 class Cost(t.NamedTuple):
     """The requests of a load.
 
@@ -67,12 +71,15 @@ class Cost(t.NamedTuple):
         if self.follows:
             parts[0] += f" ({self.follows:,} of them to find people who have moved)"
         if self.statuses:
-            parts.append(counted(self.statuses, "question for a status", "questions for statuses"))
+            asked = counted(self.statuses, "question for a status", "questions for statuses")
+            parts.append(f"at least {asked}")
         line = " and ".join(parts)
         if plan is not None:
+            share = self.requests / plan.daily
             line += (
-                f": at least {self.minutes(plan):,} minutes with {plan.burst} requests in 10 s, "
-                f"and {self.share_of_day(plan):.1%} of the day's {plan.daily:,}"
+                f": {_duration(self.minutes(plan))} with {plan.burst} requests in 10 s, and "
+                f"{'less than 0.1%' if share < _LEAST_SHARE else f'{share:.1%}'} of the day's "
+                f"{plan.daily:,}"
             )
         yield f"Cost: {line}."
 
@@ -91,8 +98,17 @@ class Cost(t.NamedTuple):
                 continue
             statuses = max(self.statuses + change, 0) if self.statuses else 0
             cost = self._replace(sends=max(self.sends + change, 0), statuses=statuses)
-            minutes = "" if plan is None else f", {cost.minutes(plan):,} minutes"
+            minutes = "" if plan is None else f", {_duration(cost.minutes(plan))}"
             yield (
                 f"With 'batch_size_rows' {other} it would be about "
                 f"{counted(cost.requests, 'request')}{minutes}."
             )
+
+
+def _duration(minutes: float | None) -> str:
+    """Say how long something takes at the least.
+
+    >>> _duration(0.1), _duration(1_250.25)
+    ('less than a minute', 'at least 1,250.2 minutes')
+    """
+    return f"at least {minutes:,.1f} minutes" if minutes and minutes >= 1 else "less than a minute"

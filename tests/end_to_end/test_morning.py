@@ -119,7 +119,10 @@ def test_a_batch_that_fails_after_it_was_accepted_fails_the_run_if_it_is_kept_no
     crm = start_crm(faults=["fail"], plan="unlimited")
     ended = run_target(*PEOPLE, **account(crm, confirm_batches="report"))
     assert ended.code == 1
-    assert "0 contacts are in, 5 were rejected; STATE is at the end" in ended.last
+    assert ended.last == (
+        "FAILED: 0 contacts are in, 5 were rejected; STATE is at the end; load the records of the "
+        "failed batches once more."
+    )
     crm = start_crm(faults=["fail"], plan="unlimited")
     path = tmp_path / "rejects.singer"
     ended = run_target(*PEOPLE, **account(crm, confirm_batches="report", rejects_path=str(path)))

@@ -106,9 +106,14 @@ def test_the_cost_of_a_load() -> None:
     assert (cost.minutes(None), cost.share_of_day(None)) == (None, None)
     (line,) = cost.describe(PLANS["freemium"])
     assert line == (
-        "Cost: 1,300 requests with contacts (300 of them to find people who have moved) and 1,300 "
-        "questions for statuses: at least 4.3 minutes with 100 requests in 10 s, and 1.0% of the "
-        "day's 250,000."
+        "Cost: 1,300 requests with contacts (300 of them to find people who have moved) and at "
+        "least 1,300 questions for statuses: at least 4.3 minutes with 100 requests in 10 s, and "
+        "1.0% of the day's 250,000."
+    )
+    (line,) = Cost(1).describe(PLANS["freemium"])
+    assert line == (
+        "Cost: 1 request with contacts: less than a minute with 100 requests in 10 s, and less "
+        "than 0.1% of the day's 250,000."
     )
     (line,) = cost.describe_other_sizes(100_000, 100, PLANS["freemium"])
     assert "'batch_size_rows' 1000" in line
