@@ -68,6 +68,7 @@ class Run:
             allowed=settings.rejects_allowed,
             allowed_percent=settings.max_rejects_percent,
             settle=self.state_tracker.settle_counted,
+            advises_file=settings.rejects_path is None,
         )
         self._sandbox = (
             local_sandbox.start(settings.sandbox_path)
@@ -151,7 +152,10 @@ class Run:
             timeout_seconds=0 if self.settings.dry_run else self.settings.confirm_timeout_seconds,
         )
         held_back = HeldBack(
-            self._ledgers, self.buffers, max_drift_percent=self.settings.max_drift_percent
+            self._ledgers,
+            self.buffers,
+            max_drift_percent=self.settings.max_drift_percent,
+            reads_on=self.settings.dry_run,
         )
         steps = MoveSteps(
             self._ledgers,

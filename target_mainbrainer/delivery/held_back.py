@@ -40,6 +40,7 @@ class HeldBack:
         ledgers: The ledgers of the streams, by name.
         buffers: Take what need not wait any more.
         max_drift_percent: How large a share of a stream may move.
+        reads_on: Fail for too many moves only at the end of the input, as a dry run does.
     """
 
     def __init__(
@@ -48,10 +49,13 @@ class HeldBack:
         buffers: OpenBuffers,
         *,
         max_drift_percent: int,
+        reads_on: bool = False,
     ) -> None:
         self._ledgers = ledgers
         self._buffers = buffers
         self._max_drift_percent = max_drift_percent
+        self._reads_on = reads_on
+        self._too_many: dict[str, str] = {}
         self._waiting: dict[Place, WaitingContact] = {}
         self._newcomers: defaultdict[int, list[Place]] = defaultdict(list)
         self._newcomers_waiting = 0
@@ -80,6 +84,8 @@ class HeldBack:
         if decision.wait is None:
             self._release_others(place, part, decision)
             return False
+        if place[0] in self._too_many:
+            return True  # none is moved any more, so none is kept
         waiting = self._waiting.get(place)
         if waiting is None:
             waiting = self._waiting[place] = WaitingContact(decision.wait)
@@ -103,7 +109,13 @@ class HeldBack:
         return True
 
     def end(self) -> list[WaitingContact]:
-        """Return all contacts that wait, in the order of the input; none waits afterwards."""
+        """Return all contacts that wait, in the order of the input; none waits afterwards.
+
+        Raises:
+            DeliveryError: More have moved than `max_drift_percent` allows.
+        """
+        if self._too_many:
+            raise DeliveryError(" ".join(self._too_many.values()))
         waiting, self._waiting = list(self._waiting.values()), {}
         return waiting
 
@@ -133,7 +145,9 @@ class HeldBack:
                 "Check 'field_map' and 'default_country_code'; if they have really changed, raise "
                 "the setting for one run."
             )
-            raise DeliveryError(message)
+            if not self._reads_on:
+                raise DeliveryError(message)
+            self._too_many[name] = message
 
     def _release_others(self, place: Place, part: Part, decision: Decision) -> None:
         """Send what need not wait because this contact does not."""

@@ -48,6 +48,7 @@ class Rejections:
         allowed: How many there may be; None for any number.
         allowed_percent: How large a share of a stream's records may be rejected before sending.
         settle: Told how many records of which interval are settled.
+        advises_file: Advise to set 'rejects_path'. It may be set without a file, in a dry run.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Rejections:
         allowed: int | None,
         allowed_percent: int,
         settle: Settle,
+        advises_file: bool = True,
     ) -> None:
         self._file = file
         self._allowed = allowed
         self._allowed_percent = allowed_percent
         self._settle = settle
+        self._advises_file = advises_file
         self._lock = threading.Lock()
         self._unsettled: dict[str, Counter[StateInterval]] = {}
         self._reports: dict[str, StreamReport] = {}
@@ -171,10 +174,9 @@ class Rejections:
             allowed = f"{self._allowed:,}" if self._allowed else "none"
             records = "record was" if self.count == 1 else "records were"
             advice = (
-                ""
-                if self._file
-                else " Correct them at the source, or set 'rejects_path' to set them aside and go "
-                "on."
+                " Correct them at the source, or set 'rejects_path' to set them aside and go on."
+                if self._advises_file
+                else ""
             )
             yield (
                 f"{self.count:,} {records} rejected, and the settings allow {allowed} "

@@ -174,8 +174,23 @@ def test_a_guard_that_would_stop_the_run_is_said_and_all_is_read(
     ended = run_target(*lines, dry_run=True, **({"rejects_path": path} | settings))
     assert ended.code == 1
     assert guard in ended.error
+    assert "set 'rejects_path'" not in ended.error, "it is set"
     assert ended.last.endswith("nothing was sent; a run would fail.")
     assert ended.report["streams"]["people"]["read"] == len(lines) - 2
+
+
+def test_too_many_moved_people_are_said_and_all_is_read(
+    run_target: RunTarget, tmp_path: Path
+) -> None:
+    ledger = {"ledger_uri": str(tmp_path / "ledger.db")}
+    assert run_target(*night(), **ledger).code == 0
+    moved = [schema(), *(person(n, email=f"new{n}@example.com") for n in range(300))]
+    ended = run_target(*moved, person(300), dry_run=True, **ledger)
+    assert ended.code == 1
+    assert "'max_drift_percent' (5)" in ended.error
+    people = ended.report["streams"]["people"]
+    assert (people["read"], people["accepted"], people["undelivered"]) == (301, 1, 300)
+    assert ended.last.endswith("nothing was sent; a run would fail.")
 
 
 def test_the_cost_is_told(run_target: RunTarget) -> None:
