@@ -59,7 +59,7 @@ from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from types import FrameType
 
     from singer_sdk.mapper import StreamMap
@@ -88,7 +88,7 @@ class TargetMainBrainer(Target):
             super().__init__(**kwargs)
         except ValueError:
             # The SDK reads the environment and a .env file, and raises at what it cannot read.
-            problems = list(self._environment_problems())
+            problems = list(self._environment_problems({}))
             if not problems:
                 raise
             raise SettingsError(problems) from None
@@ -286,7 +286,10 @@ class TargetMainBrainer(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        problems = [*self._environment_problems(), *check_config(self._config, schema=schema)]
+        problems = [
+            *self._environment_problems(self._config),
+            *check_config(self._config, schema=schema),
+        ]
         if problems and not self._reads_environment:
             problems += not_read(os.environ, self._config, schema=schema)
         if problems and raise_errors:
@@ -297,8 +300,8 @@ class TargetMainBrainer(Target):
             super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
 
-    def _environment_problems(self) -> Iterator[str]:
-        yield from misspelt(os.environ, schema=self.config_jsonschema, given=self._config)
+    def _environment_problems(self, given: Container[str]) -> Iterator[str]:
+        yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
         if self._reads_environment:
             yield from misread(os.environ, schema=self.config_jsonschema)
 
