@@ -29,10 +29,10 @@ help: ## Say what there is
 
 $(UV):
 	$(PYTHON) -m venv $(TOOLS)/uv
-	$(TOOLS)/uv/bin/python -m pip install --quiet --upgrade pip uv
+	$(TOOLS)/uv/bin/python -m pip install --quiet uv
 
 $(READY): pyproject.toml | $(UV)
-	$(PYTHON) -m venv $(VENV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python --editable '.[sandbox,postgres]' --group dev
 	@touch $@
 
@@ -82,7 +82,7 @@ system: ## Chromium and PostgreSQL, for the tests that need them
 	@.ci/system
 
 lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
-	$(PYTHON) -m venv $(LOWEST)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox,postgres]' --group test
 	$(LOWEST)/bin/pytest -n auto --dist worksteal --ignore tests/end_to_end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import threading
 import typing as t
 from pathlib import Path
@@ -30,6 +31,16 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that none is under way when all others are done."""
+
+    def place(item: pytest.Item) -> tuple[float, bool]:
+        limit = item.get_closest_marker("timeout")
+        return -(limit.args[0] if limit else 0.0), "end_to_end" not in item.path.parts
+
+    items.sort(key=place)
 
 
 @pytest.fixture
@@ -69,9 +80,19 @@ def postgresql_server() -> Iterator[PostgreSQL]:
     """Start a PostgreSQL server for the whole session."""
     programs = postgresql.programs()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed; .ci/system installs it.")
+        reason = "PostgreSQL is not installed; .ci/system installs it."
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
     with postgresql.running(programs) as server:
         yield server
+
+
+@pytest.fixture
+def empty_postgresql(postgresql_server: PostgreSQL) -> PostgreSQL:
+    """Return the server with an empty database."""
+    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return postgresql_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -79,8 +100,7 @@ def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URI of an empty database of each kind."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
-    server: PostgreSQL = request.getfixturevalue("postgresql_server")
-    server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    server: PostgreSQL = request.getfixturevalue("empty_postgresql")
     return server.url
 
 

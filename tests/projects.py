@@ -43,6 +43,13 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return given | {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"} | more
 
 
+def package_caches() -> dict[str, str]:
+    """Return where pip and uv keep what they have downloaded: an empty home need not be slow."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    given = {f"{name.upper()}_CACHE_DIR": str(folder / name) for name in ("pip", "uv")}
+    return {name: os.environ.get(name, path) for name, path in given.items()}
+
+
 @dataclass
 class Ran:
     """What a command of Meltano's left behind."""

@@ -10,7 +10,14 @@ import typing as t
 import pytest
 
 from tests.pages import Page, page, pages, pattern
-from tests.projects import BIN, REPOSITORY, TOOLS, clean_environment, needs_tools
+from tests.projects import (
+    BIN,
+    REPOSITORY,
+    TOOLS,
+    clean_environment,
+    needs_tools,
+    package_caches,
+)
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +142,7 @@ def test_every_command_works_for_a_new_user(
     environment = clean_environment(
         tmp_path / "home",
         ACCOUNT=crm.url,
+        **package_caches(),
         # git takes the copy for the address.
         GIT_CONFIG_COUNT="1",
         GIT_CONFIG_KEY_0=f"url.{clone.as_uri()}.insteadOf",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 import typing as t
@@ -11,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgresql
 from tests.projects import BIN, LOADER, REPOSITORY, TOOLS, Project, clean_environment, needs_tools
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.postgresql import PostgreSQL
@@ -211,15 +209,10 @@ def test_a_dbase_table_arrives(pipe: Pipe) -> None:
 
 
 @pytest.fixture
-def database() -> Iterator[PostgreSQL]:
+def database(empty_postgresql: PostgreSQL) -> PostgreSQL:
     """A PostgreSQL with the table of `customers.sql`."""
-    programs = postgresql.programs()
-    if programs is None and os.environ.get("CI") != "true":
-        pytest.skip("PostgreSQL is not installed; `make system` says how")
-    assert programs is not None
-    with postgresql.running(programs) as server:
-        server.execute(Path(__file__).with_name("customers.sql").read_text())
-        yield server
+    empty_postgresql.execute(Path(__file__).with_name("customers.sql").read_text())
+    return empty_postgresql
 
 
 ROWS = 10_000
