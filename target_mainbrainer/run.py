@@ -162,7 +162,8 @@ class Run:
             held_back,
             requests,
             self.delivery.outcomes,
-            partial(self.rejects.add, is_ours=True),
+            reject=partial(self.rejects.add, is_ours=True),
+            forget_witnesses=self.delivery.forget_witnesses,
         )
         return Moves(self._ledgers, self.buffers, held_back, steps, drain=self.delivery.drain)
 

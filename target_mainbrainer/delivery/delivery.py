@@ -23,7 +23,7 @@ from target_mainbrainer.errors import InterruptedRunError
 
 if t.TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.api.responses import BatchStatus
@@ -167,6 +167,10 @@ class Delivery:
             self.tick()
         self.tick()
         self._make_durable()
+
+    def forget_witnesses(self, identifiers: Collection[Hashable]) -> None:
+        """Never send contacts once more that have one of these; they are about to change."""
+        self._queue.forget_witnesses(identifiers)
 
     def finish(self) -> None:
         """Deliver what is queued, wait for confirmations, and write the last STATE.

@@ -16,7 +16,7 @@ from target_mainbrainer.delivery.outcomes import BATCH_FAILED
 from target_mainbrainer.ledger.comparison import identity_text
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.held_back import HeldBack
@@ -51,6 +51,7 @@ class MoveSteps:
         requests: Sends what is awaited.
         outcomes: Books what has moved.
         reject: Sets records aside.
+        forget_witnesses: Makes sure that nothing with such an identifier is sent once more.
     """
 
     def __init__(
@@ -59,13 +60,16 @@ class MoveSteps:
         held_back: HeldBack,
         requests: MoveRequests,
         outcomes: Outcomes,
+        *,
         reject: Callable[[SourceStream, Sequence[SourceRecord], Rejection], None],
+        forget_witnesses: Callable[[Collection[Hashable]], None],
     ) -> None:
         self._ledgers = ledgers
         self._held_back = held_back
         self._requests = requests
         self._outcomes = outcomes
         self._reject = reject
+        self._forget_witnesses = forget_witnesses
         self._left_identities: set[str] = set()
         self._not_followed: defaultdict[str, list[WaitingContact]] = defaultdict(list)
         self._without_status = 0
@@ -84,6 +88,7 @@ class MoveSteps:
     def move(self, movers: Sequence[WaitingContact]) -> MoveResults:
         """Give contacts their new identities, side by side."""
         results = MoveResults()
+        self._forget_witnesses({held for mover in movers for held in mover.identifiers})
         self._find([mover for mover in movers if mover.contact_id is None], results)
         by_place: defaultdict[tuple[Destination, int], list[WaitingContact]] = defaultdict(list)
         for mover in movers:

@@ -11,7 +11,6 @@ import typing as t
 from collections import defaultdict
 
 from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identifiers_of
 from target_mainbrainer.delivery.move_steps import IDENTITY_TAKEN, MOVE_FAILED
 from target_mainbrainer.ledger.moves_plan import Key, Mover, Step, Wait, next_steps
 
@@ -162,7 +161,7 @@ class Moves:
             key,
             digests.identity(previous),
             digests.identity(following.contact),
-            frozenset([*identifiers_of(previous), *identifiers_of(following.contact)]),
+            one.identifiers,
             has_id=one.contact_id is not None,
         )
 

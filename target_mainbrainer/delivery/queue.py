@@ -15,7 +15,7 @@ from collections import deque
 from target_mainbrainer.delivery.witnesses import Witnesses
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Collection, Hashable
 
     from target_mainbrainer.delivery.batch import Batch, Destination
     from target_mainbrainer.delivery.witnesses import Witness
@@ -170,6 +170,11 @@ class BatchQueue:
         """Return the contacts that passed lately, the newest first."""
         with self._has_batch:
             return self._witnesses.of(destination)
+
+    def forget_witnesses(self, keys: Collection[Hashable]) -> None:
+        """Never send contacts once more that have one of these keys; something else does."""
+        with self._has_batch:
+            self._witnesses.forget(keys)
 
     def wait_until_filled(self, silence_seconds: float, longest_seconds: float) -> None:
         """Wait until the queue is full, the input has ended, or nothing has come for so long.

@@ -11,6 +11,8 @@ from target_mainbrainer.contacts.identity import identifiers_of, merge
 from target_mainbrainer.delivery.pending_contact import ContactPart, PendingContact
 
 if t.TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.ledger.comparison import Candidate
     from target_mainbrainer.ledger.marking import Mark
@@ -96,6 +98,14 @@ class WaitingContact:
     def mark(self) -> Mark:
         """The mark of its last record."""
         return self.parts[-1].mark
+
+    @property
+    def identifiers(self) -> frozenset[Hashable]:
+        """Every identifier that its contact has or gets; only once it is about to move."""
+        previous = Contact(
+            mobile=self.following.previous.mobile, email=self.following.previous.email
+        )
+        return frozenset([*identifiers_of(previous), *identifiers_of(self.following.contact)])
 
     def first_request(self) -> PendingContact:
         """Return what finds its contact: the old identity, with the opt-ins of the new data."""

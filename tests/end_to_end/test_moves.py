@@ -90,6 +90,17 @@ def test_a_refused_first_delivery_is_corrected_in_the_same_run(
     assert [contact[1] for contact in held(crm)] == ["x", "good"]
 
 
+def test_a_contact_that_has_moved_is_not_sent_once_more_to_prove_a_refusal(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    crm.set_switches(refuse_email="bad")
+    run_target(*night(one(1, "a", consent=True)))
+    moving = [one(1, "a", consent=True, firstname="New"), one(1, "b", consent=False)]
+    ended = run_target(*night(*moving, one(9, "bad")), batch_size_rows=1, max_rejects=1)
+    assert counts(ended)["rejected"] == 1
+    assert held(crm) == [(None, "b", False, "First1")]
+
+
 def test_a_chain_resolves_whatever_the_order(run_target: RunTarget, crm: RunningSandbox) -> None:
     run_target(*night(one(0, "d"), one(1, "c")))
     ended = run_target(*night(one(2, "d"), one(0, "c"), one(1, "e")))

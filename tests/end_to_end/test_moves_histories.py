@@ -352,16 +352,18 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
         event(f"not followed: {len(load.not_followed)}, set aside: {len(load.set_aside)}")
         contacts = held(crm)
         assert Counter(expected.contacts) == Counter(one.identity for one in contacts)
-        check_consents(contacts, load, expected)
+        check_consents(contacts, load, expected, night)
 
 
-def check_consents(contacts: Iterable[Held], load: Load, expected: Expected) -> None:
-    """Nobody has consented of whom the source never said so, and every no is in."""
+def check_consents(
+    contacts: Iterable[Held], load: Load, expected: Expected, night: Night
+) -> None:
+    """Nobody has consented of whom the source never said so, and every no of a night is in."""
+    tonight = {said.key: said.consent for said in night.said if said.key not in load.set_aside}
     for one in contacts:
         theirs = [key for key in load.said if expected.identity_of(key) == one.identity]
         if one.consent:
             (said,) = [said for key, said in load.said.items() if one.name == name_of(key)]
             assert any(each.consent for each in said)
-        lasts = [load.said[key][-1] for key in theirs if key not in load.set_aside]
-        if lasts and all(last.consent is False for last in lasts):
+        if theirs and all(tonight.get(key) is False for key in theirs):
             assert one.consent is False
