@@ -165,17 +165,17 @@ class MoveSteps:
         """
         if identity_text(mover.following.previous) not in self._left_identities:
             return False
-        mover.stream.report.moved += 1
-        self._send_plain(mover)
+        report = mover.stream.report
+        report.moved += 1
+        report.old_parts_kept += mover.following.keeps_part
+        self.compare([mover], follows=True)
+        self._held_back.send(mover, mover.following.contact)
         return True
 
     def not_follow(self, mover: WaitingContact) -> None:
         """Send it as any contact, which makes it a second one."""
         mover.stream.report.moves_not_followed += 1
         self._not_followed[mover.name].append(mover)
-        self._send_plain(mover)
-
-    def _send_plain(self, mover: WaitingContact) -> None:
         self.compare([mover], follows=False)
         self._held_back.send(mover, mover.newest)
 

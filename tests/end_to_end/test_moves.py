@@ -262,6 +262,17 @@ def test_twins_in_the_source_move_together(run_target: RunTarget, crm: RunningSa
     assert crm_people(crm) == {"b": "First2"}
 
 
+def test_twins_of_whom_one_has_lost_a_part_move_together(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    run_target(*night(one(1, mobile=M1), one(2, mobile=M1)))
+    ended = run_target(*night(one(1, "a", M1), one(2, "a")))
+    assert counts(ended)["moved"] == 2
+    assert held(crm) == [(M1, "a", None, "First2")]
+    assert counts(run_target(*night(one(1, "a", M1), one(2, "a"))))["read"] == 2
+    assert held(crm) == [(M1, "a", None, "First2")]
+
+
 def test_twins_whose_addresses_differ_in_case_have_two_contacts_and_one_is_named(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:
