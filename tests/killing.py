@@ -15,10 +15,11 @@ import typing as t
 
 from target_mainbrainer import cli
 from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.ledger import entry_store
 from target_mainbrainer.ledger.stream_ledger import StreamLedger
 from target_mainbrainer.run import Run
 
-STEPS: dict[str, tuple[type, str]] = {
+STEPS: dict[str, tuple[object, str]] = {
     "compare and mark": (StreamLedger, "compare"),
     "send": (MainBrainerClient, "post_batch"),
     "take the outcome": (StreamLedger, "delivered"),
@@ -29,12 +30,12 @@ STEPS: dict[str, tuple[type, str]] = {
 }
 """The safe order, and what comes after it."""
 
-MOVE_STEPS: dict[str, tuple[type, str]] = {
+MOVE_STEPS: dict[str, tuple[object, str]] = {
     "send": (MainBrainerClient, "post_batch"),
     "ask for the id": (MainBrainerClient, "batch_status"),
     "keep the id": (StreamLedger, "note_ids"),
     "take the outcome": (StreamLedger, "delivered"),
-    "write the outcome": (StreamLedger, "flush"),
+    "write the rename": (entry_store, "write_delivered"),
     "write STATE": (Run, "_write_state"),
 }
 """What lets a contact follow its person."""

@@ -355,9 +355,7 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
         check_consents(contacts, load, expected, night)
 
 
-def check_consents(
-    contacts: Iterable[Held], load: Load, expected: Expected, night: Night
-) -> None:
+def check_consents(contacts: Iterable[Held], load: Load, expected: Expected, night: Night) -> None:
     """Nobody has consented of whom the source never said so, and every no of a night is in."""
     tonight = {said.key: said.consent for said in night.said if said.key not in load.set_aside}
     for one in contacts:

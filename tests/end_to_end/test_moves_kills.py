@@ -8,6 +8,7 @@ import typing as t
 import pytest
 
 from tests.end_to_end.moving import held, night, one, run_killed
+from tests.ledgers import empty_ledger
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,8 @@ MOMENTS = [
     ("send", "after", 2, "b"),
     ("send", "after", 2, "c"),
     ("send", "after", 2, "a"),
+    ("write the rename", "before", 1, "a"),
+    ("write the rename", "after", 1, "b"),
     ("take the outcome", "before", 1, "c"),
     ("take the outcome", "after", 1, "a"),
     ("write STATE", "before", 1, "a"),
@@ -34,11 +37,28 @@ MOMENTS = [
 
 
 @pytest.fixture
-def settings(settings: Record, tmp_path: Path) -> Record:
-    return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_ledger(request, tmp_path)
 
 
-@pytest.mark.parametrize(("step", "when", "number", "later"), MOMENTS)
+@pytest.fixture
+def settings(settings: Record, ledger_uri: str) -> Record:
+    return {**settings, "ledger_uri": ledger_uri}
+
+
+ON_POSTGRESQL = [
+    ("keep the id", "before", 1, "b"),
+    ("keep the id", "after", 1, "c"),
+    ("write the rename", "before", 1, "a"),
+]
+
+
+@pytest.mark.parametrize(
+    ("ledger_uri", "step", "when", "number", "later"),
+    [("sqlite", *moment) for moment in MOMENTS]
+    + [("postgresql", *moment) for moment in ON_POSTGRESQL],
+    indirect=["ledger_uri"],
+)
 def test_a_kill_at_any_step_makes_no_second_contact(  # noqa: PLR0917 - a table of cases
     run_target: RunTarget,
     crm: RunningSandbox,
