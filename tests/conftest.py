@@ -48,8 +48,8 @@ def start_crm(tmp_path: Path) -> Iterator[Callable[..., RunningSandbox]]:
     """Start a MainBrainer with switches of its own."""
     running: list[RunningSandbox] = []
 
-    def start(**options: t.Any) -> RunningSandbox:
-        path = tmp_path / f"crm{len(running)}.db"
+    def start(name: str = "", **options: t.Any) -> RunningSandbox:
+        path = tmp_path / (name or f"crm{len(running)}.db")
         running.append(sandbox.start(path, **({"keep_bodies": True} | options)))
         return running[-1]
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.command import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+
+    Run = Callable[..., tuple[int, str, str]]
 
 
 class Client:
@@ -24,10 +26,6 @@ class Client:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {running.token}"
-
-    def close(self) -> None:
-        self.session.close()
-        self.sandbox.close()
 
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
         return self.session.post(self.sandbox.url + path, json=body, timeout=20, **options)
@@ -53,20 +51,59 @@ class Client:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Client]]:
+def make(start_crm: Callable[..., RunningSandbox]) -> Iterator[Callable[..., Client]]:
     """Start sandboxes with options; without limits, unless a test is about them."""
     clients: list[Client] = []
 
     def start(name: str = "sandbox.db", **options: Any) -> Client:
-        client = Client(sandbox.start(tmp_path / name, **{"plan": "unlimited", **options}))
+        client = Client(start_crm(name, **{"plan": "unlimited", **options}))
         clients.append(client)
         return client
 
     yield start
     for client in clients:
-        client.close()
+        client.session.close()
 
 
 @pytest.fixture
 def crm(make: Callable[..., Client]) -> Client:
     return make()
+
+
+@pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(one) for one in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+@pytest.fixture
+def filled(make: Callable[..., Client]) -> Callable[..., Path]:
+    """Return the path of a sandbox file with these contacts in it."""
+
+    def fill(name: str, *contacts: dict[str, Any]) -> Path:
+        crm = make(name)
+        for contact in contacts:
+            crm.single(**contact)
+        crm.sandbox.close()
+        return crm.sandbox.path
+
+    return fill
+
+
+class Clock:
+    """Both clocks: seconds since some time, and since the epoch."""
+
+    def __init__(self, start: float = 1_795_000_000.0) -> None:
+        self.time = start
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

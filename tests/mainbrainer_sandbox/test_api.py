@@ -223,33 +223,3 @@ def test_omitted_fields_remain_as_they_were(crm: Client) -> None:
     (contact,) = crm.contacts()
     assert contact["properties"] == {"city": "Bergen", "state": "Oslo"}
     assert contact["email_opt_in"] is True
-
-
-def test_generated_ids_skip_those_that_contacts_brought(crm: Client) -> None:
-    crm.batch({"contactId": 1000001}, {"contactId": 1000003})
-    crm.batch(*({"email": f"{name}@example.com"} for name in "abc"))
-    ids = [one["id"] for one in crm.contacts() if one["email"]]
-    assert ids == [1000002, 1000004, 1000005]
-
-
-def test_a_contact_deleted_by_hand_is_gone_and_its_id_is_not_used_again(crm: Client) -> None:
-    crm.single(email="a@example.com")
-    crm.sandbox.delete_contact(1000001)
-    assert crm.contacts() == []
-    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000002"
-
-
-def test_one_person_that_moves_stays_one_contact_with_a_history(crm: Client) -> None:
-    crm.single(email="a@example.com", emailOptIn=True)
-    crm.single(contactId=1000001, email="b@example.com", emailOptIn=False)
-    assert [one["email"] for one in crm.contacts()] == ["b@example.com"]
-    moved, created = crm.sandbox.history(1000001)
-    assert [(one["what"], one["before"], one["after"]) for one in moved["changes"]] == [
-        ("e-mail", "a@example.com", "b@example.com"),
-        ("e-mail opt-in", True, False),
-    ]
-    assert [(one["what"], one["after"]) for one in created["changes"]] == [
-        ("created", 1000001),
-        ("e-mail", "a@example.com"),
-        ("e-mail opt-in", True),
-    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -12,11 +10,8 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
-from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.mainbrainer_sandbox.conftest import Client
 
 A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
@@ -103,29 +98,6 @@ def test_a_planned_429_has_the_retry_after_of_choice(crm: Client, form: str) -> 
         assert header == ("30" if form == "seconds" else None)
 
 
-def raw(crm: Client, body: bytes) -> bytes:
-    """Send a contact over a bare socket, and return what comes back until the end."""
-    host, port = crm.sandbox.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(
-            b"POST /contacts/insertupdate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            + f"Authorization: Bearer {crm.sandbox.token}\r\n".encode()
-            + f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        return connection.recv(65536)
-
-
-@pytest.mark.parametrize(("fault", "applied"), [("reset", []), ("lost", ["a@example.com"])])
-def test_a_connection_is_reset_before_or_after(crm: Client, fault: str, applied: list[str]) -> None:
-    """A true reset, not the polite end of a connection."""
-    crm.sandbox.set_faults(fault)
-    with pytest.raises(ConnectionResetError):
-        raw(crm, b'{"email": "a@example.com"}')
-    assert emails(crm) == applied
-    assert [(one.status, one.fault) for one in crm.sandbox.requests()] == [(0, fault)]
-
-
 def test_a_hanging_answer_hangs(crm: Client) -> None:
     crm.sandbox.set_faults("hang=20@1", "hang=0.2@2")
     with pytest.raises(requests.ReadTimeout):
@@ -133,33 +105,6 @@ def test_a_hanging_answer_hangs(crm: Client) -> None:
     with pytest.raises(requests.ConnectionError):
         crm.single(**A)
     assert crm.contacts() == []
-
-
-def is_a_request_under_way(crm: Client) -> bool:
-    """Return whether a request is under way: it has a number and is not on record yet."""
-    crm.get("/contacts/x/Status")
-    numbers = [one.number for one in crm.sandbox.requests()]
-    return numbers[-1] > len(numbers)
-
-
-def test_closing_does_not_wait_for_what_hangs(make: Callable[..., Client]) -> None:
-    crm = make(faults=["hang:insertupdate"])
-    failures: list[Exception] = []
-
-    def post() -> None:
-        try:
-            crm.single(**A)
-        except requests.ConnectionError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=post)
-    thread.start()
-    wait_until(lambda: is_a_request_under_way(crm), "the first request did not come")
-    started = time.monotonic()
-    crm.sandbox.close()
-    thread.join()
-    assert time.monotonic() - started < 3
-    assert len(failures) == 1
 
 
 def test_latency_is_added(crm: Client) -> None:
@@ -194,27 +139,6 @@ def test_a_batch_can_be_skipped_in_part(crm: Client) -> None:
     done = crm.status(crm.batch({"contactId": 5}, A, B))["processedObj"]
     assert done["skipped"] == {"count": 2, "contactIds": [5]}
     assert emails(crm) == ["b@example.com"]
-
-
-def test_a_late_batch_holds_up_those_behind_it(crm: Client) -> None:
-    """Batches are processed in the order accepted, or a later one would be undone."""
-    crm.sandbox.set_faults("late=0.3@1")
-    late = crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "1"}]})
-    crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "2"}]})
-    assert crm.sandbox.contacts(settle=False) == []
-    assert crm.status(late)["statusText"] == "Completed"
-    assert crm.contacts()[0]["properties"] == {"n": "2"}
-
-
-def test_a_stuck_batch_is_passed_by_and_stays(make: Callable[..., Client]) -> None:
-    crm = make(faults=["stuck@1"])
-    stuck = crm.batch(A)
-    crm.batch(B)
-    assert emails(crm) == ["b@example.com"]
-    assert crm.status(stuck)["statusText"] == "Queued"
-    crm.sandbox.close()
-    again = make()
-    assert emails(again) == ["b@example.com"]
 
 
 def test_a_status_can_be_odd(crm: Client) -> None:

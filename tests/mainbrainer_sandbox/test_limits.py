@@ -14,22 +14,7 @@ from mainbrainer_sandbox.switches import Switches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.mainbrainer_sandbox.conftest import Client
-
-
-class Clock:
-    """Both clocks: seconds since some time, and since the epoch."""
-
-    def __init__(self, start: float = 1_795_000_000.0) -> None:
-        self.time = start
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+    from tests.mainbrainer_sandbox.conftest import Client, Clock
 
 
 @pytest.mark.parametrize(
@@ -114,44 +99,3 @@ def test_status_polls_count_and_the_page_does_not(
     assert crm.get("/").status_code == 200
     assert crm.status(accepted)["statusText"] == "Completed"
     assert crm.single(email="b@example.com").status_code == 429
-
-
-def test_tokens_expire(make: Callable[..., Client], clock: Clock) -> None:
-    crm = make(clock=clock, now=clock)
-    known = crm.sandbox.credentials
-    body = {
-        "userName": known.username,
-        "password": known.password,
-        "privateToken": known.private_token,
-    }
-    lifetimes = {}
-    for validity in ("Default", "ShortLive", "LongLive", None):
-        answer = crm.post("/token", {**body, "validity": validity}).json()
-        lifetimes[validity] = answer["expires_in"]
-    assert lifetimes == {"Default": 120, "ShortLive": 10, "LongLive": 43_200, None: 120}
-    bearer = {"Authorization": f"Bearer {crm.post('/token', body).json()['access_token']}"}
-    clock.time += 7199
-    assert crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer).ok
-    clock.time += 1
-    late = crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer)
-    assert late.status_code == 401
-
-
-def test_tokens_live_as_long_as_told_and_end_with_a_reset(crm: Client) -> None:
-    crm.sandbox.set_switches(token_lifetime_seconds=60)
-    known = crm.sandbox.credentials
-    answer = crm.post(
-        "/token",
-        {
-            "username": known.username,
-            "password": known.password,
-            "privatetoken": known.private_token,
-        },
-    ).json()
-    assert answer["expires_in"] == 1
-    bearer = {"Authorization": f"Bearer {answer['access_token']}"}
-    assert crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer).ok
-    crm.sandbox.reset()
-    again = crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer)
-    assert again.status_code == 401
-    assert crm.single(email="a@example.com").ok, "the run's own token stays"

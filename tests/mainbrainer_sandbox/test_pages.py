@@ -15,8 +15,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from mainbrainer_sandbox.plot import Bucket, plot
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -290,22 +288,6 @@ def test_another_sites_name_is_not_answered(filled: Client) -> None:
         headers = {"Host": "rebound.example.com"}
         assert requests.get(url + path, headers=headers, timeout=9).status_code == 400
         assert requests.get(url + path, headers={"Host": "localhost"}, timeout=9).status_code == 200
-
-
-def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
-    buckets = [Bucket(n * 10, 5) for n in range(1000)]
-    buckets[500] = Bucket(5000, 90, limited=10)
-    found = plot(buckets, 100)
-    assert found is not None
-    assert 100 <= len(found["bars"]) <= 122
-    assert found["caption"] == "Each bar is the busiest 10 of 90 seconds, in UTC."
-    tallest = max(found["bars"], key=lambda bar: bar["height"])
-    assert tallest["kind"] == "ok"
-    assert found["limit"]["y"] < tallest["y"]
-    assert plot([], 100) is None
-    without = plot(buckets, None)
-    assert without is not None
-    assert without["limit"] is None
 
 
 def test_the_icon_is_well_formed(crm: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 import subprocess
 import sys
 import threading
@@ -15,7 +14,6 @@ import requests
 
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.faults import FaultError
-from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import SwitchError
 
@@ -67,23 +65,6 @@ def test_a_wrong_option_starts_nothing(
     assert not (tmp_path / "x.db").exists()
 
 
-def test_a_file_that_is_not_a_sandboxs_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("not a database, but long enough to look like something " * 40)
-    before = path.read_bytes()
-    with pytest.raises(StoreError):
-        sandbox.start(path)
-    assert path.read_bytes() == before
-
-
-def test_a_file_has_one_sandbox_at_a_time(make: Callable[..., Client]) -> None:
-    crm = make()
-    with pytest.raises(StoreError, match="in use"):
-        make()
-    crm.sandbox.close()
-    make()
-
-
 def test_everything_accepted_is_in_the_file_after_closing(make: Callable[..., Client]) -> None:
     crm = make(faults=["late=60"])
     for one in PEOPLE:
@@ -91,39 +72,6 @@ def test_everything_accepted_is_in_the_file_after_closing(make: Callable[..., Cl
     crm.sandbox.close()
     assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["sandbox.db"]
     assert [one["email"] for one in make().contacts()] == [one["email"] for one in PEOPLE]
-
-
-def test_contacts_survive_a_restart_and_ids_go_on(make: Callable[..., Client]) -> None:
-    crm = make()
-    crm.single(email="a@example.com", propertyFields=[{"propertyName": "n", "propertyValue": "1"}])
-    numbers = [one.number for one in crm.sandbox.requests()]
-    crm.sandbox.close()
-    crm = make()
-    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"
-    assert crm.single(email="b@example.com").json()["data"]["contactId"] == "1000002"
-    assert [one.number for one in crm.sandbox.requests()] == [*numbers, 2, 3]
-
-
-def test_the_file_is_its_owners_alone(crm: Client) -> None:
-    crm.single(email="a@example.com")
-    for path in crm.sandbox.path.parent.iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
-
-
-def test_no_token_is_in_the_file(make: Callable[..., Client]) -> None:
-    crm = make()
-    known = crm.sandbox.credentials
-    token = crm.post(
-        "/token",
-        {
-            "userName": known.username,
-            "password": known.password,
-            "privateToken": known.private_token,
-        },
-    ).json()["access_token"]
-    crm.sandbox.close()
-    assert token.encode() not in crm.sandbox.path.read_bytes()
-    assert crm.sandbox.token.encode() not in crm.sandbox.path.read_bytes()
 
 
 def test_many_connections_at_once_lose_nothing(make: Callable[..., Client]) -> None:
@@ -192,22 +140,6 @@ def test_nothing_is_said_of_contacts(
     assert not any("secret" in one.getMessage() for one in mine)
     out, err = capfd.readouterr()
     assert (out, "secret" in err) == ("", False)
-
-
-def test_a_batch_it_cannot_process_fails_alone(
-    crm: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        message = "broken"
-        raise RuntimeError(message)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "process", broken)
-        assert crm.single(email="a@example.com").json()["data"]["contactId"] is None
-        status = crm.status(crm.batch({"email": "a@example.com"}))
-    assert status["statusText"] == "Failed"
-    assert "failed to process batch 1" in caplog.text
-    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"
 
 
 def test_a_fault_of_its_own_is_answered_500_and_logged(

@@ -1,0 +1,71 @@
+"""Which files are a sandbox's, and who may use them."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.file import FORMAT, StoreError
+from tests.mainbrainer_sandbox.people import ADA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.mainbrainer_sandbox.conftest import Client, Run
+
+
+def test_a_file_that_is_not_a_sandboxs_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look like something " * 40)
+    before = path.read_bytes()
+    with pytest.raises(StoreError):
+        sandbox.start(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_has_one_sandbox_at_a_time(make: Callable[..., Client]) -> None:
+    crm = make()
+    with pytest.raises(StoreError, match="in use"):
+        make()
+    crm.sandbox.close()
+    make()
+
+
+def test_the_file_is_its_owners_alone(crm: Client) -> None:
+    crm.single(email="a@example.com")
+    for path in crm.sandbox.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+@pytest.mark.parametrize("command", ["contacts", "batches", "reset"])
+def test_a_file_that_is_none_is_an_error(run_command: Run, tmp_path: Path, command: str) -> None:
+    code, out, err = run_command(command, "--path", tmp_path / "none.db")
+    assert (code, out) == (2, "")
+    assert err.startswith("mainbrainer-sandbox: There is no sandbox file at ")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "text.db").write_text("text")
+    code, _, err = run_command(
+        command, "--path", tmp_path / "text.db", *["--yes"][: command == "reset"]
+    )
+    assert (code, "is not a sandbox file" in err) == (2, True)
+
+
+def test_a_file_of_another_version_is_an_error(
+    filled: Callable[..., Path], run_command: Run
+) -> None:
+    path = filled("a.db", ADA)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+    code, _, err = run_command("contacts", "--path", path)
+    assert (code, "another version" in err) == (2, True)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (FORMAT,))
+        connection.execute("DROP TABLE contacts")
+    code, _, err = run_command("contacts", "--path", path)
+    assert (code, "cannot be used" in err) == (2, True)
