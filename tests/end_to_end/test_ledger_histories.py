@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 import pytest
@@ -20,6 +21,7 @@ if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
 
+EXAMPLES = int(os.environ.get("LEDGER_HISTORIES", "8"))
 REFUSED = "bad@example.com"
 PEOPLE: Record = {name: {} for name in ("id", "email", "mobile", "email_opt_in", "firstname")}
 IDENTITIES: list[Record] = [
@@ -139,7 +141,7 @@ def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
 
 
 SLOW = settings(
-    max_examples=8,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
