@@ -106,13 +106,12 @@ class Comparer:
             mapped: As it was mapped, before anything was left out of it; this is compared.
         """
         name = stream.stream
-        places = self._places
         identifiers = identifiers_of(contact)
         for identifier in identifiers:
-            if (other := places.get(identifier, name)) != name:
-                self._compare(other)
+            if (other := self._places.get(identifier, name)) != name:
+                self._compare(other)  # which makes `_places` anew
         for identifier in identifiers:
-            places[identifier] = name
+            self._places[identifier] = name
         key = source_record.source_key or identity_text(contact)
         block = self._blocks.get(name)
         if block is None:

@@ -10,7 +10,7 @@ import pytest
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
 from tests.loads import add_up
-from tests.messages import person, schema, state
+from tests.messages import person, record, schema, state
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +127,25 @@ def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> N
     lines = [schema(key=()), person(1), person(2)]
     assert "a changed one makes another contact" in run_target(*lines).log
     assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
+
+
+def test_streams_that_share_people_are_sent_in_the_order_of_the_input(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Else an older consent would come after a newer refusal."""
+    columns = {"id": {}, "email": {}, "email_opt_in": {}}
+    streams = ("people", "others")
+    told = [(streams[n % 2], n, n % 4 < 2) for n in range(7)]
+    for length in range(2, 8):
+        ended = run_target(
+            *(schema(columns, stream=stream) for stream in streams),
+            *(
+                record(stream, id=n, email="p@example.com", email_opt_in=opt_in)
+                for stream, n, opt_in in told[:length]
+            ),
+        )
+        assert ended.code == 0
+        assert held(crm)["p@example.com"][0] is told[length - 1][2]
 
 
 # What goes wrong

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from target_mainbrainer.delivery import status_polling
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import metadata, schema_version
 from tests.messages import record, schema, state
@@ -159,6 +160,13 @@ def crm(both: tuple[RunningSandbox, RunningSandbox]) -> RunningSandbox:
     return both[0]
 
 
+@pytest.fixture
+def quick_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look soon how a batch has ended; waiting a second for it takes most of a night."""
+    monkeypatch.setattr(status_polling, "FIRST_LOOK_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("quick_polling")
 @SLOW
 @given(history=histories())
 def test_any_nights_end_as_if_everything_had_been_sent(
