@@ -134,7 +134,12 @@ class Run:
         ask = partial(self._client.batch_status, wait=True)
         return LedgerIntake(
             self.settings,
-            open_ledger(self.settings, uri, sandbox_id=sandbox_id),
+            open_ledger(
+                self.settings,
+                uri,
+                sandbox_id=sandbox_id,
+                is_ending=lambda: self.delivery.is_ending,
+            ),
             self._ledgers,
             self.buffers,
             self.state_tracker,

@@ -196,6 +196,11 @@ class Delivery:
         """
         self._failures.append(error)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the run has to end before its input has."""
+        return bool(self._failures) or self._stop.is_set()
+
     def abort(self) -> None:
         """End a run that cannot go on: what is in flight finishes, nothing new begins."""
         self._close()

@@ -148,7 +148,7 @@ class FullReads:
     def _opt_out(self, plan: StreamPlan, ledger: StreamLedger) -> None:
         for page in ledger.missing():
             gone = []
-            for entry, is_shared in zip(page, ledger.is_shared(page), strict=True):
+            for entry, is_shared in zip(page, ledger.are_shared(page), strict=True):
                 candidate = ledger.digests.candidate(
                     entry.key, _opted_out(entry), plan.destination.list_id
                 )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import typing as t
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION, metadata, schema_version
@@ -40,6 +41,10 @@ class NoLedgerError(LedgerError):
     """There is no such file."""
 
 
+class DatabaseAwayError(LedgerError):
+    """The database does not answer, or is locked; later it may be there again."""
+
+
 class Database:
     """An open database.
 
@@ -62,7 +67,8 @@ class Database:
         each other; one that `reads_only` hinders no other.
 
         Raises:
-            LedgerError: The database does not do what it is asked.
+            DatabaseAwayError: The database does not answer.
+            LedgerError: It does not do what it is asked.
         """
         try:
             with self.engine.connect() as connection:
@@ -108,15 +114,18 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
 
     That text may repeat values of a statement, or the URI.
     """
+    is_sqlite = isinstance(error.orig, sqlite3.Error)
     text = str(error.orig).lower()
     kind = type(error.orig).__name__
+    error_class = LedgerError
     if "not a database" in text or "malformed" in text:
         reason = "The file is damaged or no SQLite database"
-    elif "locked" in text:
+    elif is_sqlite and "locked" in text:
         reason = f"Another process has kept it locked for {BUSY_TIMEOUT_SECONDS:.0f} s"
+        error_class = DatabaseAwayError
     elif "readonly" in text or "unable to open" in text:
         reason = "The file cannot be written"
-    elif "full" in text or "no space" in text:
+    elif "is full" in text or "no space left" in text:
         reason = "The disk is full"
     elif "password" in text or "authentication" in text:
         reason = "The server refuses the user name or the password"
@@ -124,11 +133,12 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
         reason = "The role in 'ledger_uri' lacks a right there"
     elif "does not exist" in text:
         reason = "The server has no such database, schema or table"
-    elif kind == "OperationalError":
+    elif not is_sqlite and (isinstance(error, OperationalError) or error.connection_invalidated):
         reason = "The server does not answer"
+        error_class = DatabaseAwayError
     else:
         reason = f"It reports an unexpected {kind}"
-    return LedgerError(f"The ledger {name} cannot be used. {reason}. Check 'ledger_uri'.")
+    return error_class(f"The ledger {name} cannot be used. {reason}. Check 'ledger_uri'.")
 
 
 def _parse(uri: str) -> sa.URL:

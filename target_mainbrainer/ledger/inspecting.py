@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from target_mainbrainer.ledger import entry_store, store
 from target_mainbrainer.ledger.comparison import Digests
-from target_mainbrainer.ledger.ledger import refuse_if_held
-from target_mainbrainer.ledger.stream_ledger import remove_entries
+from target_mainbrainer.ledger.lease import refuse_if_held
+from target_mainbrainer.ledger.removal import remove_entries
 from target_mainbrainer.ledger.tables import batches, entries, streams
 
 if t.TYPE_CHECKING:

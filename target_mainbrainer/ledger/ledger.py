@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import typing as t
 
-from target_mainbrainer.errors import LedgerError
+import sqlalchemy as sa
+
 from target_mainbrainer.ledger import entry_store, store
 from target_mainbrainer.ledger.comparison import Digests
+from target_mainbrainer.ledger.lease import refuse_if_held, take_stream
 from target_mainbrainer.ledger.machine import Process, this_process
 from target_mainbrainer.ledger.marking import TOKEN_BITS
-from target_mainbrainer.ledger.seen import Seen
-from target_mainbrainer.ledger.stream_ledger import LEASE_SECONDS, Run, StreamLedger
+from target_mainbrainer.ledger.run_context import RunContext
+from target_mainbrainer.ledger.stream_ledger import StreamLedger
+from target_mainbrainer.ledger.tables import streams
+from target_mainbrainer.ledger.transactions import Transactions
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
-
-    import sqlalchemy as sa
 
     from target_mainbrainer.ledger.database import Database
 
@@ -43,9 +44,14 @@ class Ledger:
         account: What it is filled from now; another one starts it anew.
         clock: Seconds that only ever grow.
         process: Which process this is.
+        retry_max_seconds: How long to wait for a database that goes away in mid-run.
+        is_ending: Returns whether the run is to end, so that nothing is waited for any more.
 
     Attributes:
         notes: Sentences for the log about how it was found.
+
+    Raises:
+        LedgerError: A run that still goes on fills it from another account.
     """
 
     def __init__(
@@ -55,27 +61,14 @@ class Ledger:
         *,
         clock: Callable[[], float],
         process: Process | None = None,
+        retry_max_seconds: float = 0.0,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self.notes: list[str] = []
         self._process = process or this_process()
         self._next_token = 0
         with database.transaction() as connection:
-            header = store.read_header(connection, lock=True)
-            if header is None:
-                store.create_header(connection)
-                header = t.cast("store.Header", store.read_header(connection))
-            if header.account not in {None, account.fingerprint}:
-                store.delete_everything(connection)
-                self.notes.append(
-                    f"The ledger {database.name} was filled from another account or sandbox, so "
-                    "it starts anew: every contact is sent."
-                )
-            elif header.access_token != account.access_token and header.account is not None:
-                self.notes.append(
-                    "The access token is not the one that the ledger was filled with. If it "
-                    "belongs to another account, run 'mainbrainer-ledger forget' first: contacts "
-                    "that have not changed are not sent."
-                )
+            header = self._take_over(connection, account, database.name)
             number = header.last_run + 1
             store.update_header(
                 connection,
@@ -86,18 +79,41 @@ class Ledger:
             doubtful = entry_store.unresolved_hashes(connection)
             doubtful |= store.take_doubts(connection, number)
             newest_id = entry_store.newest_id(connection)
-        self._run = Run(
-            number,
-            database,
-            Digests(header.digest_key),
-            self._token,
-            clock,
-            threading.Lock(),
-            doubtful,
-            Seen(),
-            newest_id,
-            set(),
+        self._run = RunContext(
+            number=number,
+            account=account.fingerprint,
+            transactions=Transactions(
+                database, retry_max_seconds=retry_max_seconds, is_ending=is_ending
+            ),
+            digests=Digests(header.digest_key),
+            next_token=self._token,
+            clock=clock,
+            doubtful=doubtful,
+            newest_id=newest_id,
         )
+
+    def _take_over(self, connection: sa.Connection, account: Account, name: str) -> store.Header:
+        """Return what the ledger says of itself, emptied if it is another account's."""
+        header = store.read_header(connection, lock=True)
+        if header is None:
+            store.create_header(connection)
+            header = t.cast("store.Header", store.read_header(connection))
+        if header.account not in {None, account.fingerprint}:
+            now = store.now_of(connection)
+            for stream in connection.execute(sa.select(streams)).all():
+                refuse_if_held(stream, now)
+            store.delete_everything(connection)
+            self.notes.append(
+                f"The ledger {name} was filled from another account or sandbox, so it starts "
+                "anew: every contact is sent."
+            )
+        elif header.access_token != account.access_token and header.account is not None:
+            self.notes.append(
+                "The access token is not the one that the ledger was filled with. If it "
+                "belongs to another account, run 'mainbrainer-ledger forget' first: contacts "
+                "that have not changed are not sent."
+            )
+        return header
 
     def _token(self) -> int:
         self._next_token += 1
@@ -105,7 +121,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database."""
-        self._run.database.close()
+        self._run.transactions.close()
 
     def open_stream(self, name: str, *, sends_all: bool = False) -> StreamLedger:
         """Take a stream for this run.
@@ -113,44 +129,21 @@ class Ledger:
         Raises:
             LedgerError: Another run delivers it.
         """
-        with self._run.lock, self._run.database.transaction() as connection:
-            row = store.lock_stream(connection, name)
-            now = store.now_of(connection)
-            if row.run != self._run.number:
-                refuse_if_held(row, now)
-            store.update_stream(
-                connection,
-                row.number,
-                run=self._run.number,
-                machine=self._process.machine,
-                process=self._process.process,
-                lease_until=now + LEASE_SECONDS,
-            )
-            store.delete_closed_batches(connection, int(now) - BATCHES_KEPT_SECONDS)
-            return StreamLedger(
-                self._run,
-                name,
-                row.number,
-                newest_id=entry_store.newest_id(connection),
-                open_batches=store.open_batches(connection, row.number),
-                sends_all=sends_all,
-            )
+        run = self._run
 
+        def take(connection: sa.Connection) -> tuple[int, int, list[tuple[int, str, int]]]:
+            stream = take_stream(connection, name, run=run.number, process=self._process)
+            before = int(store.now_of(connection)) - BATCHES_KEPT_SECONDS
+            store.delete_closed_batches(connection, before)
+            open_batches = store.open_batches(connection, stream)
+            return stream, entry_store.newest_id(connection), open_batches
 
-def refuse_if_held(stream: sa.Row[t.Any], now: float) -> None:
-    """Do nothing if no run delivers a stream, given its row and the time.
-
-    Raises:
-        LedgerError: A run delivers it that may still go on.
-    """
-    if stream.run is None:
-        return
-    gone = Process(stream.machine, stream.process).is_gone
-    if stream.lease_until <= now if gone is None else gone:
-        return
-    host, process = stream.machine.partition(" ")[0], stream.process.partition(" ")[0]
-    message = (
-        f"Another run delivers stream '{stream.name}' with this ledger: process {process} on "
-        f"{host}. Wait until it has ended."
-    )
-    raise LedgerError(message)
+        stream, newest_id, open_batches = run.write(take)
+        return StreamLedger(
+            run,
+            name,
+            stream,
+            newest_id=newest_id,
+            open_batches=open_batches,
+            sends_all=sends_all,
+        )

@@ -10,23 +10,34 @@ from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_mainbrainer.config.settings import Settings
 
 
-def open_ledger(settings: Settings, uri: str, *, sandbox_id: str | None) -> Ledger:
+def open_ledger(
+    settings: Settings, uri: str, *, sandbox_id: str | None, is_ending: Callable[[], bool]
+) -> Ledger:
     """Open a ledger for the account, or the sandbox, that the settings name.
 
     Args:
         settings: The run's settings.
         uri: `ledger_uri`.
         sandbox_id: What the sandbox's file calls itself, None for the real MainBrainer.
+        is_ending: Returns whether the run is to end, so that nothing is waited for any more.
 
     Raises:
         LedgerError: It cannot be used.
     """
     database = open_database(uri)
     try:
-        return Ledger(database, _account(settings, sandbox_id), clock=time.monotonic)
+        return Ledger(
+            database,
+            _account(settings, sandbox_id),
+            clock=time.monotonic,
+            retry_max_seconds=settings.retry_max_seconds,
+            is_ending=is_ending,
+        )
     except BaseException:
         database.close()
         raise

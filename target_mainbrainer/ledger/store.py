@@ -7,6 +7,7 @@ import time
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from target_mainbrainer.ledger.comparison import KEY_BYTES
 from target_mainbrainer.ledger.tables import batches, doubts, entries, ledger, streams
@@ -49,9 +50,11 @@ def update_header(connection: sa.Connection, **values: object) -> None:
 
 
 def add_batches(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    """Note batches whose outcome is not known yet."""
+    """Note batches whose outcome is not known yet, unless they are noted already."""
     if rows:
-        connection.execute(batches.insert(), [dict(row) for row in rows])
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        statement = dialect.insert(batches).on_conflict_do_nothing()
+        connection.execute(statement, [dict(row) for row in rows])
 
 
 def open_batches(connection: sa.Connection, stream: int) -> list[tuple[int, str, int]]:
