@@ -9,10 +9,11 @@ import socket
 import subprocess
 import tempfile
 import typing as t
+from functools import partial
 from pathlib import Path
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _ROOT = 0
 
@@ -32,9 +33,18 @@ class PostgreSQL:
         url: Where it answers, for SQLAlchemy.
     """
 
-    def __init__(self, bin_dir: Path, port: int) -> None:
+    def __init__(self, bin_dir: Path, port: int, control: Callable[..., None]) -> None:
+        self._control = control
         self._psql = [str(bin_dir / "psql"), *("-h", "127.0.0.1", "-p", str(port), "-U", "tests")]
         self.url = f"postgresql://tests:any@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        """Start it again, and wait until it answers."""
+        self._control("start")
+
+    def stop(self) -> None:
+        """Cut all connections and stop it; what was committed is kept."""
+        self._control("-m", "fast", "stop")
 
     def execute(self, sql: str) -> str:
         """Run SQL and return what it prints."""
@@ -67,8 +77,9 @@ def running(bin_dir: Path) -> Iterator[PostgreSQL]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         options = f"-p {port} -h 127.0.0.1 -k {folder} -F -c timezone=UTC"
-        run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", options, "start")
+        control = partial(run, "pg_ctl", "-w", "-l", f"{folder}/log", "-o", options)
+        control("start")
         try:
-            yield PostgreSQL(bin_dir, port)
+            yield PostgreSQL(bin_dir, port, control)
         finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+            control("-m", "immediate", "stop")

@@ -87,15 +87,14 @@ class Transactions:
                 return result
 
     def _wait_or_raise(self, error: DatabaseAwayError, spent: float) -> None:
-        if spent == 0:
+        if spent == 0 and not self._is_ending():
             longest = self._retry_max_seconds
             logger.warning("%s The run waits for it, for up to %.0f s.", error, longest)
         end = time.monotonic() + PAUSE_SECONDS
-        while not self._is_ending():
-            if spent >= self._retry_max_seconds:
-                message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
-                raise LedgerError(message)
+        while spent < self._retry_max_seconds and not self._is_ending():
             if time.monotonic() >= end:
                 return
             time.sleep(_LOOK_SECONDS)
-        raise LedgerError(str(error))
+        tried = f" It was tried for {spent:.0f} s ('retry_max_seconds')." if spent else ""
+        message = f"{error}{tried}"
+        raise LedgerError(message)
