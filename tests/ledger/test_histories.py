@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 import typing as t
@@ -31,6 +32,9 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.ledger.database import Database
     from tests.postgresql import PostgreSQL
+
+
+EXAMPLES = int(os.environ.get("MODEL_HISTORIES", "60"))
 
 
 def no_faults(seed: int = 0) -> Faults:
@@ -234,14 +238,23 @@ def check(database: Database, nights: list[list[Record]], rate: float, seed: int
     for _ in range(3):
         assert target.run(last, no_faults(seed))
         send_everything(plain, last)
-    # A contact that is refused now shows what some other night has left.
-    refused = {id_ for record in last if record.content == BAD for id_ in crm.matches(record)}
-    told = [one for one in last if not refused.intersection(crm.matches(one))]
+    # A contact that is refused now shows what some other night has left, in one of the two or in
+    # both: with faults, that night may never have come to its end.
+    told = [
+        one
+        for one in last
+        if not any(one_crm.matches(one) & refused(one_crm, last) for one_crm in (crm, plain))
+    ]
     assert crm.view(told) == plain.view(told)
 
 
+def refused(crm: ModelCRM, night: list[Record]) -> set[int]:
+    """Return the ids of the contacts that a night names and is refused."""
+    return {id_ for record in night if record.content == BAD for id_ in crm.matches(record)}
+
+
 @settings(
-    max_examples=60,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -254,7 +267,7 @@ def test_any_history_ends_as_if_everything_had_been_sent(
 
 
 @settings(
-    max_examples=30,
+    max_examples=EXAMPLES // 2,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
