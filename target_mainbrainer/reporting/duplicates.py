@@ -2,8 +2,8 @@
 
 What is kept of a contact is five 64-bit numbers, hashes of its identifiers among them, in a file
 that has no name, so that no other process can open it, and that goes with the run: 40 MB on the
-disk for a million contacts, and 64 MB more for seconds at the end. Two different identifiers get
-the same hash once in some millions of loads of that size.
+disk for a million contacts. Two different identifiers get the same hash once in some millions of
+loads of that size.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import struct
 import tempfile
 import typing as t
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cached_property
+from itertools import chain, pairwise
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +26,14 @@ MOST_CONTACTS = 10_000_000
 
 _ENTRY = struct.Struct("5q")
 _pack = _ENTRY.pack
-_ENTRY_BYTES = _ENTRY.size
-_pack_part = struct.Struct("4q").pack
-PART_BYTES = 256 * 32
-CHUNK_BYTES = 400 * _ENTRY_BYTES
-_PARTS = 64
-"""Identifiers are sorted into so many parts, each of which alone fits in little memory."""
+_NUMBERS = 5
+_EMAIL, _MOBILE = 0, 2
+"""Where an entry has the hash of its e-mail address without case, and of its mobile number."""
+
+CHUNK_BYTES = 400 * _ENTRY.size
+_READ_BYTES = 64 * CHUNK_BYTES
+PART_CONTACTS = 200_000
+"""So many contacts are looked at together, so that little memory is enough for any number."""
 
 _KEY_BITS = 38
 _IS_KEY = 1 << _KEY_BITS
@@ -38,7 +41,8 @@ _STREAM_SHIFT = _KEY_BITS + 1
 _MOST_KEY = 1_000_000
 """A key with more than six digits may be a telephone number, or a number of the person."""
 
-_Place: t.TypeAlias = "tuple[int, int, int]"
+_Place: t.TypeAlias = "tuple[int, int]"
+"""An identity in which the case of the e-mail address does not count, and a record's place."""
 
 
 class Shared(t.NamedTuple):
@@ -57,35 +61,6 @@ class Shared(t.NamedTuple):
     case: int
     examples: list[str]
     is_complete: bool
-
-
-class _Parts:
-    """Quadruples of an identifier, two identities and a place, sorted by the identifier's end."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
-        self._buffers = [bytearray() for _ in range(_PARTS)]
-        self._starts: list[list[int]] = [[] for _ in range(_PARTS)]
-
-    def add(self, identifier: int, exactly: int, roughly: int, place: int) -> None:
-        """Sort one in."""
-        part = identifier % _PARTS
-        buffer = self._buffers[part]
-        buffer += _pack_part(identifier, exactly, roughly, place)
-        if len(buffer) >= PART_BYTES:
-            self._starts[part].append(self._file.tell())
-            self._file.write(buffer)
-            buffer.clear()
-
-    def read(self) -> Iterator[memoryview[int]]:
-        """Yield the numbers of one part after the other, and forget them."""
-        with self._file:
-            for buffer, starts in zip(self._buffers, self._starts, strict=True):
-                whole = bytearray()
-                for start in starts:
-                    self._file.seek(start)
-                    whole += self._file.read(PART_BYTES)
-                yield memoryview(whole + buffer).cast("q")
 
 
 class Duplicates:
@@ -112,7 +87,7 @@ class Duplicates:
         if type(key) is int and 0 <= key < _MOST_KEY:
             place = _IS_KEY | key
         else:
-            place = min(number, _IS_KEY - 1)
+            place = number
         if (stream_number := self._streams.get(stream)) is None:
             stream_number = self._streams[stream] = len(self._streams)
         email = contact.email
@@ -128,34 +103,52 @@ class Duplicates:
 
     def _write(self) -> None:
         """Bring what has come to the disk. The load goes on if that fails."""
-        self._count += len(self._buffer) // _ENTRY_BYTES
+        written = 0
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
-            self._file.write(self._buffer)
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed when read
+            written = self._file.write(self._buffer)
         except OSError:
-            self._is_complete = False
-        self._is_complete = self._is_complete and self._count < MOST_CONTACTS
+            pass
+        self._count += written // _ENTRY.size
+        self._is_complete = written == len(self._buffer) and self._count < MOST_CONTACTS
         self._buffer.clear()
 
-    def _sorted(self) -> tuple[_Parts, _Parts]:
-        """Return the e-mail addresses and the mobile numbers of all contacts, in parts."""
-        emails, mobiles = _Parts(), _Parts()
-        for email, exact, mobile, contact_id, place in self._entries():
-            exactly = contact_id or hash((mobile, exact))
-            roughly = contact_id or hash((mobile, email))
-            if email:
-                emails.add(email, exactly, roughly, place)
-            if mobile:
-                mobiles.add(mobile, exactly, roughly, place)
-        return emails, mobiles
-
-    def _entries(self) -> Iterator[tuple[int, ...]]:
+    def _chunks(self) -> Iterator[bytes | bytearray]:
+        """Yield all entries; a disk that was full may have part of one more."""
+        left = self._count * _ENTRY.size
         if self._file is not None:
             self._file.seek(0)
-            while chunk := self._file.read(CHUNK_BYTES):
-                yield from _ENTRY.iter_unpack(chunk)
-        yield from _ENTRY.iter_unpack(bytes(self._buffer))
+            while left and (chunk := self._file.read(min(left, _READ_BYTES))):
+                yield chunk
+                left -= len(chunk)
+        yield self._buffer
+
+    def _groups(self, column: int) -> Iterator[list[_Place]]:
+        """Yield the contacts of every identifier that several have: one record of each contact."""
+        parts = 1 + self._count // PART_CONTACTS
+        for part in range(parts):
+            numbers: list[int] = []
+            for chunk in self._chunks():
+                column_of_chunk = memoryview(chunk).cast("q")[column::_NUMBERS]
+                numbers += [n for n in column_of_chunk if n and n % parts == part]
+            numbers.sort()
+            repeated = {one for one, after in pairwise(numbers) if one == after}
+            if repeated:
+                yield from self._contacts_with(column, repeated)
+
+    def _contacts_with(self, column: int, identifiers: set[int]) -> Iterator[list[_Place]]:
+        found: defaultdict[int, dict[int, _Place]] = defaultdict(dict)
+        for entry in chain.from_iterable(map(_ENTRY.iter_unpack, self._chunks())):
+            if (identifier := entry[column]) in identifiers:
+                email, exact, mobile, contact_id, place = entry
+                found[identifier].setdefault(
+                    contact_id or hash((mobile, exact)),
+                    (contact_id or hash((mobile, email)), place),
+                )
+        for contacts in found.values():
+            if len(contacts) > 1:  # else one contact has come several times
+                yield list(contacts.values())
 
     @cached_property
     def found(self) -> Shared:
@@ -163,16 +156,13 @@ class Duplicates:
         examples: dict[str, None] = {}
         emails = mobiles = cases = 0
         try:
-            all_emails, all_mobiles = self._sorted()
-            for part in all_emails.read():
-                for places in _groups(part):
-                    cases += sum(len(same) for same in _by_spelling(places) if len(same) > 1)
-                    emails += len(places)
-                    self._show(examples, places, "the same e-mail address")
-            for part in all_mobiles.read():
-                for places in _groups(part):
-                    mobiles += len(places)
-                    self._show(examples, places, "the same mobile number")
+            for places in self._groups(_EMAIL):
+                cases += sum(count for count in _spellings(places).values() if count > 1)
+                emails += len(places)
+                self._show(examples, places, "the same e-mail address")
+            for places in self._groups(_MOBILE):
+                mobiles += len(places)
+                self._show(examples, places, "the same mobile number")
         except (OSError, ValueError):
             self._is_complete = False
         if self._file is not None:
@@ -202,31 +192,12 @@ class Duplicates:
     def _show(self, examples: dict[str, None], places: list[_Place], what: str) -> None:
         if len(examples) < MOST_EXAMPLES:
             names = list(self._streams)
-            one, other = sorted(place for _, _, place in places[:2])
+            one, other = sorted(place for _, place in places[:2])
             examples[f"{_label(names, one)} and {_label(names, other)} have {what}"] = None
 
 
-def _groups(part: memoryview[int]) -> Iterator[list[_Place]]:
-    """Yield the contacts of every identifier that several have: one record of each contact."""
-    first: dict[int, int] = {}
-    shared: defaultdict[int, dict[int, _Place]] = defaultdict(dict)
-    for start in range(0, len(part), 4):
-        identifier = part[start]
-        before = first.setdefault(identifier, start)
-        if part[before + 1] != part[start + 1]:
-            for at in (before, start):
-                shared[identifier].setdefault(
-                    part[at + 1], (part[at + 1], part[at + 2], part[at + 3])
-                )
-    for contacts in shared.values():
-        yield list(contacts.values())
-
-
-def _by_spelling(places: list[_Place]) -> list[list[_Place]]:
-    groups: defaultdict[int, list[_Place]] = defaultdict(list)
-    for place in places:
-        groups[place[1]].append(place)
-    return list(groups.values())
+def _spellings(places: list[_Place]) -> Counter[int]:
+    return Counter(identity for identity, _ in places)
 
 
 def _label(streams: list[str], place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tracemalloc
 import typing as t
 from collections import defaultdict
@@ -116,3 +117,26 @@ def test_only_so_many_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
     assert (found.found.email, found.found.is_complete) == (400, False)
     assert "Only the first 400 contacts" in list(found.describe())[-1]
+
+
+def test_a_full_disk_ends_the_looking_and_nothing_else() -> None:
+    """What fits is looked at, though the last entry on the disk is cut off."""
+    found = Duplicates()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900 * 40 + 7, hard))
+    try:
+        for number in range(2000):
+            found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (found.found.email, found.found.is_complete) == (900, False)
+    assert "Only the first 900 contacts" in list(found.describe())[-1]
+
+
+def test_contacts_that_come_in_many_parts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "PART_CONTACTS", 500)
+    found = Duplicates()
+    for number in range(3000):
+        person = number // 2 if number < 1000 else number
+        found.add(Contact(email=f"p{person}@example.com", mobile=Mobile(47, number)), "p", number)
+    assert (found.found.email, found.found.mobile) == (1000, 0)
