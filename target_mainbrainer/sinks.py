@@ -28,14 +28,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.singer.reader import MessageReader
 
 
-class _Place(t.TypedDict):
-    """Where contacts of a sink go."""
-
-    stream: SourceStream
-    destination: Destination
-    batch_size: int
-
-
 class ContactsSink(BatchSink):
     """Maps the records of one stream to contacts; the run buffers them until a batch is full."""
 
@@ -91,6 +83,8 @@ class ContactsSink(BatchSink):
             self._validate = compile_validator(schema, key, stream=stream_name)
         self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
         self._report = report
+        self._duplicates = run.duplicates
+        self._state_tracker = run.state_tracker
         self._columns = run.columns_of(stream_name)
         self._shown_key = None
         if len(key) == 1 and key[0] not in self._mapping.sensitive_columns:
@@ -123,18 +117,19 @@ class ContactsSink(BatchSink):
         for line in self._mapping.warnings:
             self.logger.warning("%s", line)
 
-    def process_message(self, record: dict[str, t.Any], message: dict[str, t.Any]) -> None:
-        """Process a record, with the SDK's metadata columns if they are asked for."""
-        if self._intake is not None and type(version := message.get("version")) is int:
+    @override
+    def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
+        """Count a record, and buffer it as a contact, set it aside, or leave it out.
+
+        Args:
+            record: Its columns; the SDK's metadata columns are added if they are asked for.
+            context: The RECORD message.
+        """
+        if self._intake is not None and type(version := context.get("version")) is int:
             self._intake.full_reads.note_version(self.stream_name, version)
         if self._adds_metadata:
             record = dict(record)
-            self._add_sdc_metadata_to_record(record, message, {})
-        self.process_record(record, {})
-
-    @override
-    def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
-        """Count a record, and buffer it as a contact, set it aside, or leave it out."""
+            self._add_sdc_metadata_to_record(record, context, {})
         source_record = self._count(self._key_of(record))
         if self._columns is not None:
             self._columns.add(record)
@@ -149,7 +144,7 @@ class ContactsSink(BatchSink):
             case Omitted.DELETED:
                 self._note_unsent(source_record.source_key)
                 self._report.omitted += 1
-                self._run.state_tracker.settle([source_record])
+                self._state_tracker.settle([source_record])
 
     def reject(self, rejection: Rejection) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
@@ -163,7 +158,7 @@ class ContactsSink(BatchSink):
 
     def _count(self, source_key: str | None = None) -> SourceRecord:
         self._report.read += 1
-        interval = self._run.state_tracker.interval
+        interval = self._state_tracker.interval
         interval.read += 1
         return SourceRecord(interval, self._report.read, self._reader.line, source_key)
 
@@ -172,25 +167,41 @@ class ContactsSink(BatchSink):
     ) -> None:
         """Look at a contact as it was mapped, and buffer it as it may be sent."""
         key = None if self._shown_key is None else record.get(self._shown_key)
-        self._run.duplicates.add(contact, self.stream_name, source_record.number, key)
+        self._duplicates.add(contact, self.stream_name, source_record.number, key)
         mapped = contact
         if self._run.suppressions is not None:
             contact, held_back = self._run.suppressions.withhold(contact)
             self._report.opt_ins_held_back += held_back
-        self._buffer(contact, source_record, mapped)
-
-    def _buffer(self, contact: Contact, source_record: SourceRecord, mapped: Contact) -> None:
         destination = self._destination
         if contact.list_id is not None:
             destination = destination._replace(list_id=contact.list_id)
-        place = _Place(stream=self._source, destination=destination, batch_size=self._most)
-        if self._intake is None:
-            for opt_in in (contact.mobile_opt_in, contact.email_opt_in):
-                self._report.opt_ins_given += opt_in is True
-                self._report.opt_ins_withdrawn += opt_in is False
-            self._run.buffers.add(contact, source_record, **place)
+        if self._intake is not None:
+            self._intake.comparer.add(
+                contact,
+                source_record,
+                stream=self._source,
+                destination=destination,
+                batch_size=self._most,
+                mapped=mapped,
+            )
+            return
+        if contact.mobile_opt_in is not None:
+            self._count_opt_in(is_given=contact.mobile_opt_in)
+        if contact.email_opt_in is not None:
+            self._count_opt_in(is_given=contact.email_opt_in)
+        self._run.buffers.add(
+            contact,
+            source_record,
+            stream=self._source,
+            destination=destination,
+            batch_size=self._most,
+        )
+
+    def _count_opt_in(self, *, is_given: bool) -> None:
+        if is_given:
+            self._report.opt_ins_given += 1
         else:
-            self._intake.comparer.add(contact, source_record, mapped=mapped, **place)
+            self._report.opt_ins_withdrawn += 1
 
     @override
     def activate_version(self, new_version: int) -> None:

@@ -161,15 +161,16 @@ class TargetMainBrainer(Target):
             raise _not_announced(message_dict) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
-        if self.current_run.rejects.comes_back(self.reader.line):
+        run = self.current_run
+        if run.rejects.comes_back(self.reader.line):
             raise SettingsError([_OWN_REJECTS])
         for stream_map, sink in stream_targets:
             changed = record if stream_map is None else mapped(stream_map, record)
             if isinstance(changed, Rejection):
                 sink.reject(changed)
             elif changed is not None:
-                sink.process_message(changed, message_dict)
-        if self.current_run.is_to_end_early:
+                sink.process_record(changed, message_dict)
+        if run.is_to_end_early:
             self.reader.is_done = True
 
     @override

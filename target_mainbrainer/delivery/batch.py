@@ -49,7 +49,7 @@ class Batch:
 
     def close(self, contacts: Sequence[PendingContact]) -> None:
         """Note that the outcome of these contacts is known."""
-        closed = {id(contact) for contact in contacts}
+        closed = set(map(id, contacts))
         self.open = [contact for contact in self.open if id(contact) not in closed]
 
     def sendable(self) -> list[PendingContact]:

@@ -7,12 +7,12 @@ import typing as t
 from collections import Counter
 
 from target_mainbrainer.api.requests import encode_contact
-from target_mainbrainer.contacts.identity import identifiers_of, identity_of, merge
+from target_mainbrainer.contacts.identity import identifiers_of, identity_of
 from target_mainbrainer.delivery.batch import Batch
 from target_mainbrainer.delivery.pending_contact import ContactPart, PendingContact
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from target_mainbrainer.contacts.contact import Contact
     from target_mainbrainer.contacts.identity import Identity
@@ -33,7 +33,7 @@ class ContactBuffer:
 
     Within one request the API documents neither an order nor what happens to two contacts that
     turn out to be one (API note, section 8.1). So whatever may be a contact that is in here
-    already, under another identity, has to wait for the next batch; `fits` says so.
+    already, under another identity, has to wait for the next batch.
 
     Attributes:
         since: When the first contact came.
@@ -47,8 +47,7 @@ class ContactBuffer:
         self.keys: set[Hashable] = set()
         self._contacts: dict[Identity, PendingContact] = {}
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
-        self._keys_of_plain: set[Hashable] = set()
-        self._keys_of_known: dict[Hashable, Identity] = {}
+        self._identities_of_known: dict[Hashable, Identity] = {}
         self._newest_plain = self._newest_known = -1
 
     def __len__(self) -> int:
@@ -59,7 +58,60 @@ class ContactBuffer:
         """The contacts in the order in which their identities first came."""
         return list(self._contacts.values())
 
-    def fits(self, contact: Contact, identity: Identity, identifiers: tuple[Hashable, ...]) -> bool:
+    def add(
+        self,
+        contact: Contact,
+        source_record: SourceRecord,
+        mark: Mark | None = None,
+        *,
+        identifiers: tuple[Hashable, ...],
+        keys: Iterable[Hashable],
+    ) -> bool:
+        """Put a contact in, merged with the one of the same identity if there is one.
+
+        It is encoded here and not when it is sent, because by then it would have to be fetched
+        back from memory piece by piece, which takes several times as long.
+
+        Args:
+            contact: It has an identity.
+            source_record: The record that it was made of.
+            mark: What the ledger is told once its outcome counts.
+            identifiers: Its identifiers.
+            keys: Whatever orders it: the same, and its source key.
+
+        Returns:
+            False if it cannot go into the same request as those that are here; nothing was put in
+            then, and nothing can be any more.
+        """
+        identity = t.cast("Identity", identity_of(contact))
+        pending = self._contacts.get(identity)
+        if not self._fits(contact, identity, identifiers, pending):
+            return False
+        part = ContactPart(contact, source_record, mark)
+        place = len(self._contacts)
+        if pending is None:
+            self._contacts[identity] = PendingContact(
+                contact, identifiers, [part], place, encode_contact(contact)
+            )
+        else:
+            pending.merge(part, identifiers)
+        if contact.contact_id is not None:
+            self._identities_of_known.update(dict.fromkeys(identifiers, identity))
+            if pending is None:
+                self._newest_known = place
+        elif pending is None:
+            self._newest_plain = place
+        self.size_bytes += len(source_record.line)
+        self.keys.update(keys)
+        return True
+
+    def _fits(
+        self,
+        contact: Contact,
+        identity: Identity,
+        identifiers: tuple[Hashable, ...],
+        pending: PendingContact | None,
+    ) -> bool:
         """Return whether a contact can go into the same request as those that are here.
 
         Contacts that share a mobile number or an e-mail address, but not an identity, are
@@ -68,57 +120,18 @@ class ContactBuffer:
         with an id may be one without even if they share nothing that can be seen here, so neither
         is merged past the other.
         """
-        pending = self._contacts.get(identity)
+        known = self._identities_of_known
         if contact.contact_id is None:
-            if self._spellings.get(identifiers, identity) != identity:
+            if self._spellings.setdefault(identifiers, identity) != identity:
                 return False
             if pending is not None and pending.place < self._newest_known:
                 return False
-            known = self._keys_of_known
-            return not (known and any(key in known for key in identifiers))
+            return not known or known.keys().isdisjoint(identifiers)
         if pending is not None and pending.place < self._newest_plain:
             return False
-        return not any(
-            key in self._keys_of_plain or self._keys_of_known.get(key, identity) != identity
-            for key in identifiers
+        return all(
+            known[key] == identity if key in known else key not in self.keys for key in identifiers
         )
-
-    def add(
-        self,
-        contact: Contact,
-        identity: Identity,
-        identifiers: tuple[Hashable, ...],
-        source_record: SourceRecord,
-        mark: Mark | None = None,
-    ) -> None:
-        """Put a contact in, merged with the one of the same identity if there is one.
-
-        It is encoded here and not when it is sent, because by then it would have to be fetched
-        back from memory piece by piece, which takes several times as long.
-        """
-        self.size_bytes += len(source_record.line)
-        part = ContactPart(contact, source_record, mark)
-        pending = self._contacts.get(identity)
-        if pending is None:
-            place = len(self._contacts)
-            self._contacts[identity] = PendingContact(
-                contact, identifiers, [part], place, encode_contact(contact)
-            )
-            if contact.contact_id is None:
-                self._newest_plain = place
-            else:
-                self._newest_known = place
-        else:
-            pending.contact = merge(pending.contact, contact)
-            pending.encoded = None
-            pending.parts.append(part)
-            if identifiers != pending.identifiers:
-                pending.identifiers = tuple({*pending.identifiers, *identifiers})
-        if contact.contact_id is None:
-            self._keys_of_plain.update(identifiers)
-            self._spellings[identifiers] = identity
-        else:
-            self._keys_of_known.update(dict.fromkeys(identifiers, identity))
 
 
 class OpenBuffers:
@@ -126,7 +139,8 @@ class OpenBuffers:
 
     A contact that shares an identifier or a source key with one that waits in another buffer
     sends that buffer off first, so that batches are submitted in the order in which the input
-    has each identity.
+    has each identity. To find it all buffers are looked at: a load that sends to so many lists
+    that this takes long takes longer for its requests.
 
     Args:
         submit: Takes a batch that is ready to be sent.
@@ -142,7 +156,6 @@ class OpenBuffers:
         self._submit = submit
         self._clock = clock
         self._buffers: dict[tuple[SourceStream, Destination], ContactBuffer] = {}
-        self._places: dict[Hashable, tuple[SourceStream, Destination]] = {}
         self.submitted: Counter[SourceStream] = Counter()
 
     def add(
@@ -156,26 +169,20 @@ class OpenBuffers:
         mark: Mark | None = None,
     ) -> None:
         """Buffer a contact that has an identity, and submit what is ready because of it."""
-        identity = t.cast("Identity", identity_of(contact))
-        identifiers = identifiers_of(contact)
-        place = stream, destination
-        keys = identifiers
+        keys = identifiers = identifiers_of(contact)
         if source_record.source_key is not None:
             keys = (*identifiers, (stream.stream, source_record.source_key))
-        for key in keys:
-            other = self._places.get(key)
-            if other is not None and other != place:
-                self._send(other)
+        place = stream, destination
         buffer = self._buffers.get(place)
-        if buffer is not None and not buffer.fits(contact, identity, identifiers):
-            self._send(place)
-            buffer = None
-        if buffer is None:
+        if buffer is None or len(self._buffers) > 1:
+            self._send_others_with(keys, place)
+        if buffer is None or not buffer.add(
+            contact, source_record, mark, identifiers=identifiers, keys=keys
+        ):
+            if buffer is not None:
+                self._send(place)
             buffer = self._buffers[place] = ContactBuffer(since=self._clock())
-        buffer.add(contact, identity, identifiers, source_record, mark)
-        buffer.keys.update(keys)
-        for key in keys:
-            self._places[key] = place
+            buffer.add(contact, source_record, mark, identifiers=identifiers, keys=keys)
         if len(buffer) >= batch_size or buffer.size_bytes >= MAX_BUFFER_BYTES:
             self._send(place)
 
@@ -199,10 +206,15 @@ class OpenBuffers:
         for place in [place for place, buffer in self._buffers.items() if buffer.since <= limit]:
             self._send(place)
 
+    def _send_others_with(
+        self, keys: tuple[Hashable, ...], place: tuple[SourceStream, Destination]
+    ) -> None:
+        for other, buffer in list(self._buffers.items()):
+            if other != place and not buffer.keys.isdisjoint(keys):
+                self._send(other)
+
     def _send(self, place: tuple[SourceStream, Destination]) -> None:
         buffer = self._buffers.pop(place)
-        for key in buffer.keys:
-            del self._places[key]
         stream, destination = place
         self.submitted[stream] += 1
         self._submit(Batch(buffer.contacts, buffer.keys, destination, stream, buffer.size_bytes))

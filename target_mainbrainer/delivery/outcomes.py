@@ -110,24 +110,26 @@ class Outcomes:
         Returns:
             What is to be followed, and the contacts that were taken.
         """
-        sent = frozenset(c.contact.contact_id for c in send.contacts if c.contact.contact_id)
-        named = response.invalid_contacts.ids & sent
-        unmatched = response.invalid_contacts.unreadable + len(response.invalid_contacts.ids - sent)
+        named: frozenset[int] = frozenset()
+        unmatched = response.invalid_contacts.unreadable
         taken = send.contacts
-        if named:
+        if ids := response.invalid_contacts.ids:
+            named = ids & {contact.contact.contact_id for contact in send.contacts}
+            unmatched += len(ids) - len(named)
             taken = [c for c in send.contacts if c.contact.contact_id not in named]
             for contact in send.contacts:
                 if contact.contact.contact_id in named:
                     self._refuse(batch.stream, contact.marks)
                     self._rejects.add(batch.stream, contact.source_records, UNKNOWN_CONTACT_ID)
-        source_records = [part.source_record for contact in taken for part in contact.parts]
+        parts = [part for contact in taken for part in contact.parts]
+        source_records = [part.source_record for part in parts]
         report = batch.stream.report
         with self._lock:
             report.accepted += len(taken)
             report.merged += len(source_records) - len(taken)
             report.ignored_properties.update(_properties(send, response))
             self._unmatched[batch.stream.stream] += unmatched
-        marks = [mark for contact in taken for mark in contact.marks]
+        marks = [part.mark for part in parts if part.mark is not None]
         intervals: Counter[StateInterval] = Counter()
         if self._is_confirmation_required and (unmatched or not send.alone):
             if not unmatched:  # else nothing can confirm them

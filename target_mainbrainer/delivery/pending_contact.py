@@ -73,6 +73,14 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
         """Whether it was made of several records."""
         return len(self.parts) > 1
 
+    def merge(self, later: ContactPart, identifiers: tuple[Hashable, ...]) -> None:
+        """Add a later record of the same identity."""
+        self.contact = merge(self.contact, later.contact)
+        self.encoded = None
+        self.parts.append(later)
+        if identifiers != self.identifiers:
+            self.identifiers = tuple({*self.identifiers, *identifiers})
+
     def halves(self) -> tuple[PendingContact, PendingContact]:
         """Return a merged contact as two: the earlier records and the later ones.
 

@@ -150,7 +150,7 @@ class Workers:
                 accepted_batch, taken = self._outcomes.accepted(batch, send, response)
                 if self._status_poller is not None:
                     self._status_poller.follow(accepted_batch)
-                accepted.update((id(contact), send.alone) for contact in taken)
+                accepted.update(dict.fromkeys(map(id, taken), send.alone))
                 batch.close(send.contacts)
                 return bisect.SendResult(passed=True)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.api.requests import encode_batch, encode_contact
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import Identity, identifiers_of, identity_of
+from target_mainbrainer.contacts.identity import identifiers_of, identity_of
 from target_mainbrainer.delivery.buffer import ContactBuffer
 from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
 
@@ -46,12 +46,12 @@ def batches_of(sequence: list[Contact], size: int = 100) -> list[list[PendingCon
     batches: list[list[PendingContact]] = []
     buffer = ContactBuffer()
     for number, contact in enumerate(sequence):
-        identity, identifiers = identity_of(contact), identifiers_of(contact)
-        assert identity is not None
-        if len(buffer) and not buffer.fits(contact, identity, identifiers):
+        record = SourceRecord(INTERVAL, number, b"")
+        identifiers = identifiers_of(contact)
+        if not buffer.add(contact, record, identifiers=identifiers, keys=identifiers):
             batches.append(buffer.contacts)
             buffer = ContactBuffer()
-        buffer.add(contact, identity, identifiers, SourceRecord(INTERVAL, number, b""))
+            assert buffer.add(contact, record, identifiers=identifiers, keys=identifiers)
         if len(buffer) >= size:
             batches.append(buffer.contacts)
             buffer = ContactBuffer()
@@ -134,6 +134,7 @@ def test_what_waits_shows_no_data() -> None:
     source_record = SourceRecord(INTERVAL, 7, b'{"email": "ola@example.com"}')
     contact = Contact(email="ola@example.com")
     buffer = ContactBuffer()
-    buffer.add(contact, Identity(email="ola@example.com"), identifiers_of(contact), source_record)
+    identifiers = identifiers_of(contact)
+    assert buffer.add(contact, source_record, identifiers=identifiers, keys=identifiers)
     shown = f"{source_record!r} {buffer.contacts[0]!r} {list(source_record.__rich_repr__())}"
     assert "ola" not in shown
