@@ -52,6 +52,8 @@ def run(command: Sequence[str], *, stdin: Path, log: Path, certificate: str = ""
         RuntimeError: It failed.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TARGET_")}
+    # Installed packages are compiled once; where that is off, each run would begin with it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if certificate:
         environment["REQUESTS_CA_BUNDLE"] = certificate
     with stdin.open("rb") as lines, log.open("wb") as errors:

@@ -23,7 +23,6 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.target_base import Target
 
-    from target_mainbrainer.reporting.source_stream import SourceStream
     from target_mainbrainer.run import Run
     from target_mainbrainer.singer.reader import MessageReader
 
