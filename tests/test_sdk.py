@@ -196,8 +196,18 @@ def test_the_sdks_decoder_keeps_the_digits() -> None:
     assert type(decoder.decode(b"1.0")) is Decimal
 
 
-def test_what_the_sink_asks_for_once_does_not_change_during_a_run() -> None:
+def test_what_the_sink_asks_for_once_does_not_change_during_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`max_size` and `include_sdc_metadata_properties` depend on nothing but the settings."""
+    sinks: list[ContactsSink] = []
+    setup = ContactsSink.setup
+
+    def keep(sink: ContactsSink) -> None:
+        sinks.append(sink)
+        setup(sink)
+
+    monkeypatch.setattr(ContactsSink, "setup", keep)
     config = {
         "api_url": "http://127.0.0.1:1",
         "access_token": "made-up",
@@ -207,9 +217,7 @@ def test_what_the_sink_asks_for_once_does_not_change_during_a_run() -> None:
     target = TargetMainBrainer(config=config)
     target.reader.line = json.dumps(SCHEMA).encode()
     target._process_schema_message(SCHEMA)
-    ((_, sink),) = target._stream_targets["people"]
-    assert isinstance(sink, ContactsSink)
-    assert (sink._most, sink._adds_metadata) == (7, True)
+    (sink,) = sinks
     assert (sink.max_size, sink.include_sdc_metadata_properties) == (7, True)
     sink.tally_record_read()
     assert sink.max_size == 7

@@ -1,0 +1,62 @@
+"""A rate limiter on a clock of its own."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import typing as t
+
+from target_mainbrainer.api.rate_limit import Permit, RateLimiter
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_mainbrainer.config.limits import Plan
+
+
+class World:
+    """A clock that moves only while somebody waits, and what happens meanwhile."""
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self.now = start
+        self.start = start
+        self.stopped = False
+        self._ahead: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def clock(self) -> float:
+        return self.now
+
+    def is_set(self) -> bool:
+        return self.stopped
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.run_until(self.now + timeout)
+        return self.stopped
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._ahead, (when, next(self._order), action))
+
+    def run_until(self, end: float) -> None:
+        while self._ahead and self._ahead[0][0] <= end:
+            when, _, action = heapq.heappop(self._ahead)
+            self.now = max(self.now, when)
+            action()
+        self.now = max(self.now, end)
+
+    def pass_by(self, seconds: float) -> None:
+        self.run_until(self.now + seconds)
+
+    def next_event(self) -> None:
+        self.run_until(max(self.now, self._ahead[0][0]))
+
+    def limiter(self, plan: Plan | None) -> RateLimiter:
+        return RateLimiter(plan, clock=self.clock, stop=self)
+
+
+def take(limiter: RateLimiter, kind: str = "POST") -> Permit:
+    """Wait for a permit."""
+    permit = limiter.acquire(kind)
+    assert permit is not None
+    return permit

@@ -1,0 +1,68 @@
+"""Questions about batches take from the plan only what sending leaves."""
+
+from __future__ import annotations
+
+from target_mainbrainer.config.limits import PLANS, Plan
+from tests.api.simulated_clock import World, take
+
+
+def test_polls_have_only_what_sending_leaves() -> None:
+    world = World()
+    limiter = world.limiter(Plan(burst=20, daily=1000))
+    for _ in range(17):
+        take(limiter).answered(202)
+    assert limiter.try_acquire("GET") is None, "more may be sent at once"
+    world.pass_by(1)
+    assert limiter.share_used == 0.85
+    assert limiter.try_acquire("GET") is not None
+    assert limiter.try_acquire("GET") is None, "two are kept for sending"
+    assert limiter.free == 2
+    take(limiter)
+    take(limiter)
+    assert limiter.waited_seconds == 0
+    assert limiter.share_used == 1.0
+    assert limiter.free == 0
+    world.pass_by(11)
+    assert limiter.share_used == 0.0
+    assert limiter.try_acquire("GET") is not None
+
+
+def test_polls_wait_while_sending_goes_as_fast_as_the_plan_allows() -> None:
+    """With slow answers the plan seems free at first; what polls take then is missing later."""
+    world = World()
+    limiter = world.limiter(PLANS["pro"])
+    permits = [take(limiter) for _ in range(20)]
+    world.pass_by(1)
+    assert limiter.share_used == 0.1
+    assert limiter.try_acquire("GET") is None
+    for permit in permits:
+        permit.answered(202)
+    assert limiter.can_spare, "nothing has been sent for a second"
+    take(limiter).give_back()
+    assert limiter.try_acquire("GET") is not None
+
+
+def test_slow_sending_leaves_something_for_polls_also_after_answers() -> None:
+    world = World()
+    limiter = world.limiter(PLANS["pro"])
+    polls = 0
+    for _ in range(300):
+        permit = take(limiter)
+        world.pass_by(1 / 15)
+        if (poll := limiter.try_acquire("GET")) is not None:
+            polls += 1
+            poll.answered(200)
+        permit.answered(202)
+    assert polls >= 60
+    assert limiter.waited_seconds == 0
+
+
+def test_polls_leave_the_days_last_requests_to_sending() -> None:
+    limiter = World().limiter(Plan(burst=200, daily=100))
+    for _ in range(99):
+        take(limiter)
+    assert limiter.try_acquire("GET") is None
+
+
+def test_a_plan_of_one_request_still_lets_polls_through() -> None:
+    assert World().limiter(Plan(burst=1, daily=1000)).try_acquire("GET") is not None
