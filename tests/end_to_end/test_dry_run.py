@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -112,7 +113,7 @@ def test_a_dry_run_may_go_beside_a_run(run_target: RunTarget, tmp_path: Path) ->
     """The ledger's stream is taken by another run, which a dry run does not disturb."""
     path = tmp_path / "ledger.db"
     assert run_target(*night(), ledger_uri=str(path)).code == 0
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(
             "UPDATE mainbrainer_streams SET run = 7, machine = 'elsewhere', process = '1', "
             "lease_until = 9e9"

@@ -131,9 +131,13 @@ def test_a_record_that_is_nested_too_deeply_costs_one_record(
         schema(), person(1), line % deep, person(3), state(done=3), rejects_path=str(path)
     )
     assert ended.code == 0, ended.errors
-    assert depth < 3000 or "nested too deeply" in ended.log
     assert ended.states == [{"done": 3}]
-    assert ended.report["streams"]["people"]["read"] == 3
+    people = ended.report["streams"]["people"]
+    assert people["accepted"] + people["rejected"] == people["read"] == 3
+    # How deep Python's JSON can go depends on its version; 100,000 is too deep for all of them.
+    assert people["rejected"] <= 1
+    assert people["rejected"] or depth < 100_000
+    assert ("nested too deeply" in ended.log) == bool(people["rejected"])
     assert {c["email"] for c in crm.contacts()} >= {"p1@example.com", "p3@example.com"}
 
 
