@@ -1,6 +1,6 @@
 """The four endpoints of the API over HTTP, as documented (sections 2 to 9).
 
-A request meets, in this order: a fault, if one is set; the path and the method;
+A request is checked in this order: a fault, if one is set; the path and the method;
 the token (401); the rate limit (429); the content type; the account's rights;
 what is in the body. Which order the real API has is unknown.
 """
@@ -60,7 +60,7 @@ class Call:
         self.contacts = 0
 
     def fault(self, *kinds: str) -> Fault | None:
-        """Return the first fault of one of these kinds that meets this request."""
+        """Return the first fault of one of these kinds that applies to this request."""
         return next((one for one in self.faults if one.kind in kinds), None)
 
 
@@ -145,9 +145,9 @@ class Api:
             await self._engine.pause(hang.value or None)
             return None
         try:
-            told = call.fault("status")
-            if told:
-                raise self._told(told)
+            fault = call.fault("status")
+            if fault:
+                raise self._error_of(fault)
             response = await self._answer(call)
         except ApiError as error:
             response = self._error(error)
@@ -165,12 +165,11 @@ class Api:
     def _error(self, error: ApiError) -> Response:
         return responses.error_response(error, self._engine.switches.error_body)
 
-    def _told(self, told: Fault) -> ApiError:
-        status = told.status
+    def _error_of(self, fault: Fault) -> ApiError:
         headers = {}
-        if status == HTTPStatus.TOO_MANY_REQUESTS or told.value:
-            headers = self._retry_after(told.value or 1)
-        return ApiError(status, "The sandbox was told to answer so.", headers=headers)
+        if fault.status == HTTPStatus.TOO_MANY_REQUESTS or fault.value:
+            headers = self._retry_after(fault.value or 1)
+        return ApiError(fault.status, "A fault set in the sandbox.", headers=headers)
 
     async def _answer(self, call: Call) -> Response:
         if call.endpoint is None:

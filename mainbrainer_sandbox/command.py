@@ -17,9 +17,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mainbrainer_sandbox import faults
+import msgspec
+
+from mainbrainer_sandbox import faults, start
+from mainbrainer_sandbox.compare import Difference, Summary, compare
+from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.printing import print_rows
+from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
+from mainbrainer_sandbox.views import View, consent_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,15 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        from mainbrainer_sandbox.file import StoreError  # noqa: PLC0415 - the extra may be missing
-
-        try:
-            return run(options)
-        except StoreError as error:
-            reason = str(error)
+        return run(options)
     except ModuleNotFoundError as error:
         reason = f"'{error.name}' is not installed. Install 'target-mainbrainer[sandbox]'."
-    except (CommandError, SwitchError, faults.FaultError) as error:
+    except (CommandError, SwitchError, StoreError, faults.FaultError) as error:
         reason = str(error)
     except sqlite3.Error as error:
         reason = f"A sandbox file cannot be used: {error}."
@@ -117,7 +118,7 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--token", help=text)
     text = "run until standard input ends, for a program that starts it; print the address alone"
     serve.add_argument("--until-eof", action="store_true", help=text)
-    text = "trouble to make; see below"
+    text = "what goes wrong; see below"
     serve.add_argument("--fault", action="append", default=[], metavar="FAULT", help=text)
     serve.add_argument("--seed", type=int, default=0, help="of faults by probability")
     groups = {key: serve.add_argument_group(title) for key, title in GROUPS.items()}
@@ -145,8 +146,6 @@ def _listening(options: argparse.Namespace) -> Iterator[None]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox import start  # noqa: PLC0415
-
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         # With --until-eof it stays as long as its parent, which may have been signalled too and
@@ -180,9 +179,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _page(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.pages import pages_app  # noqa: PLC0415
+    from mainbrainer_sandbox.pages import pages_app  # noqa: PLC0415 - the extra may be missing
     from mainbrainer_sandbox.serving import Server, listen  # noqa: PLC0415
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
 
     with View(options.path), _listening(options):
         listening, url = listen(options.port)
@@ -193,8 +191,6 @@ def _page(options: argparse.Namespace) -> int:
 
 
 def _contacts(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.views import View, consent_text  # noqa: PLC0415
-
     def flat(contact: dict[str, Any]) -> dict[str, Any]:
         fields = {
             "id": contact["id"],
@@ -218,8 +214,6 @@ def _contacts(options: argparse.Namespace) -> int:
 
 
 def _batches(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
-
     def flat(batch: dict[str, Any]) -> dict[str, Any]:
         shown = ("number", "id", "kind", "state", "status", "sent")
         return {name: batch[name] for name in (*shown, "inserted", "updated", "skipped", "why")}
@@ -230,9 +224,6 @@ def _batches(options: argparse.Namespace) -> int:
 
 
 def _reset(options: argparse.Namespace) -> int:
-    from mainbrainer_sandbox.store import Store  # noqa: PLC0415
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
-
     with View(options.path):
         """Only to say at once what is wrong with the file."""
     if not options.yes:
@@ -245,11 +236,6 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    import msgspec  # noqa: PLC0415
-
-    from mainbrainer_sandbox.compare import Difference, Summary, compare  # noqa: PLC0415
-    from mainbrainer_sandbox.views import View  # noqa: PLC0415
-
     def rows(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
         for one in differences:
             if options.format == "json":

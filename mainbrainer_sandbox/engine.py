@@ -152,7 +152,7 @@ class Engine:
     def _process(self, waiting: Waiting) -> None:
         number = waiting.number
         if waiting.fails:
-            self.store.fail(number, "The sandbox was told to fail this batch.", self.now())
+            self.store.fail(number, "A fault set in the sandbox.", self.now())
             return
         try:
             self.store.process(

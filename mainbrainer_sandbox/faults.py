@@ -1,4 +1,4 @@
-"""Trouble on demand: what goes wrong, and with which requests.
+"""Faults on demand: what goes wrong, and with which requests.
 
 A fault is written `KIND[=VALUE][@WHEN][:ENDPOINT]`; `HELP` says what each part can be.
 """
@@ -29,8 +29,8 @@ faults are written KIND[=VALUE][@WHEN][:ENDPOINT], and --fault may be given more
   late=S, stuck            the batch is accepted, and processed late, or never
   skip[=N]                 the batch is accepted, and its first N contacts (1) are skipped
 WHEN is request numbers (3,7-9), p0.05 (probability), or nothing (always).
-ENDPOINT is token, batch, insertupdate or status; then only its requests are met and counted.
-Counting starts when faults are set; the same seed and faults meet the same requests.
+ENDPOINT is token, batch, insertupdate or status; then only its requests are affected and counted.
+Counting starts when faults are set; the same seed and faults affect the same requests.
 examples: --fault 503@3,7-9  --fault latency=0.1-0.5@p0.3:batch  --fault lost@p0.01
 """
 
@@ -52,16 +52,16 @@ class FaultError(ValueError):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One kind of trouble and the requests it meets.
+    """One kind of fault and the requests it applies to.
 
     Attributes:
         text: The fault as it was written.
         kind: What happens; `status` for an answer with a status of its own.
         low, high: The range that the value is drawn from; both 0 if none was given.
         status: The answer's status, if that is the kind.
-        numbers: The ranges of request numbers it meets, if it is by numbers.
-        probability: The share of requests it meets, if it is by this.
-        value: What was drawn for the request that it meets.
+        numbers: The ranges of request numbers it applies to, if it is by numbers.
+        probability: The share of requests it applies to, if it is by this.
+        value: What was drawn for the request that it applies to.
     """
 
     text: str
@@ -75,7 +75,7 @@ class Fault(msgspec.Struct, frozen=True):
     value: float = 0
 
     def applies_to(self, number: int, draw: float) -> bool:
-        """Return whether the request of this number, counted from 1, is met."""
+        """Return whether the fault applies to the request of this number, counted from 1."""
         if self.numbers:
             return any(first <= number <= last for first, last in self.numbers)
         return draw < self.probability
@@ -90,21 +90,21 @@ class Faults:
         self._counts: dict[str | None, int] = {}
 
     def triggered(self, endpoint: str | None) -> list[Fault]:
-        """Count a request and return the faults that meet it."""
+        """Count a request and return the faults that apply to it."""
         for scope in {None, endpoint}:
             self._counts[scope] = self._counts.get(scope, 0) + 1
-        met = []
+        found = []
         for place, fault in enumerate(self.faults):
             if fault.endpoint is not None and fault.endpoint != endpoint:
                 continue
             number = self._counts[fault.endpoint]
-            # Drawn from seed, fault and number alone, not in turn: a rerun meets the same faults
+            # Drawn from seed, fault and number alone, not in turn: a rerun has the same faults
             # even if its requests come in another order.
-            dice = random.Random(f"{self.seed} {place} {number}")  # noqa: S311 - no secret
-            if fault.applies_to(number, dice.random()):
-                value = dice.uniform(fault.low, fault.high)
-                met.append(msgspec.structs.replace(fault, value=value))
-        return met
+            draws = random.Random(f"{self.seed} {place} {number}")  # noqa: S311 - no secret
+            if fault.applies_to(number, draws.random()):
+                value = draws.uniform(fault.low, fault.high)
+                found.append(msgspec.structs.replace(fault, value=value))
+        return found
 
 
 def parse(text: str) -> Fault:
@@ -140,7 +140,7 @@ def _problem_with(shape: re.Match[str]) -> str | None:
     if kind.isdecimal() and (int(kind) not in set(HTTPStatus) or int(kind) < HTTPStatus.OK):
         return "names a status that does not exist"
     if not kind.isdecimal() and kind not in _KINDS:
-        return f"is of no kind that there is: 503 etc., {', '.join(_KINDS)}"
+        return f"is of an unknown kind; there are: 503 etc., {', '.join(_KINDS)}"
     if low is None and kind in _NEEDS_VALUE:
         return f"needs a value, such as '{kind}=0.5'"
     if low is not None and not kind.isdecimal() and kind not in _TAKES_VALUE:
@@ -151,7 +151,7 @@ def _problem_with(shape: re.Match[str]) -> str | None:
 
 
 def _when(when: str | None) -> dict[str, Any] | None:
-    """Return the parts of a fault that say which requests it meets; None if they cannot be read."""
+    """Return the parts of a fault that say which requests it applies to; None if unreadable."""
     if when is None:
         return {}
     if (match := re.fullmatch(r"p(\d*\.?\d+)", when)) and float(match[1]) <= 1:

@@ -7,6 +7,8 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -32,8 +34,6 @@ def print_rows(
 
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
-    import msgspec  # noqa: PLC0415 - the extra may be missing
-
     separator = "["
     for row in rows:
         sys.stdout.write(f"{separator}\n{msgspec.json.encode(row).decode()}")

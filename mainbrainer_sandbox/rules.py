@@ -150,7 +150,7 @@ def apply(
     for place, sent in enumerate(batch):
         contact_id = known.with_identity(sent) if sent.contact_id is None else sent.contact_id
         if place < skip_first:
-            run.skip(sent, "The sandbox was told to skip it.")
+            run.skip(sent, "A fault set in the sandbox skips it.")
         elif contact_id is None:
             run.create(sent, new_ids())
         elif contact_id in known.by_id:

@@ -64,7 +64,7 @@ class Request(msgspec.Struct):
         received: Wall clock at its arrival.
         status: What it was answered; 0 if it was not.
         contacts: How many contacts it sent.
-        fault: The fault that met it.
+        fault: The faults that applied to it.
         body: What it sent, as parsed; only if the sandbox was told to keep it.
     """
 
