@@ -54,6 +54,8 @@ def describe_dry_end(report: RunReport) -> str:
         parts.append(f"{unchanged:,} {'is' if unchanged == 1 else 'are'} unchanged")
     if rejected := report.total("rejected"):
         parts.append(f"{rejected:,} would be rejected")
+    if undelivered := report.total("undelivered"):
+        parts.append(f"{undelivered:,} would not be sent")
     return f"this was a dry run: {', '.join(parts)}; nothing was sent"
 
 
