@@ -55,7 +55,7 @@ class BatchQueue:
         self._idle = 0
         self._ready: deque[Batch] = deque()
         self._last_with: dict[Hashable, Batch] = {}
-        self._inside = self._contacts = self._bytes = 0
+        self._inside = self._contacts = self._bytes = self._newest_bytes = 0
         self._in_hand = 0
         self._put = 0
         self._has_input_ended = False
@@ -197,6 +197,7 @@ class BatchQueue:
         self._inside += 1
         self._contacts += len(batch.contacts)
         self._bytes += batch.size_bytes
+        self._newest_bytes = batch.size_bytes
 
     def _leave(self, batch: Batch) -> None:
         for key in batch.keys:
@@ -217,7 +218,8 @@ class BatchQueue:
     def _is_full(self) -> bool:
         if not self._inside:
             return False
-        if self._contacts >= MAX_CONTACTS or self._bytes >= MAX_BYTES:
+        # The next batch is likely to be as large as the newest one.
+        if self._contacts >= MAX_CONTACTS or self._bytes + self._newest_bytes > MAX_BYTES:
             return True
         places = self._max_in_flight() + READY_BATCHES
         return self._inside >= places and self._contacts >= MIN_CONTACTS

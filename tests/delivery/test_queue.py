@@ -155,7 +155,7 @@ def test_memory_is_bounded_whatever_the_number_of_batches(
 ) -> None:
     monkeypatch.setattr(queue, bound, 10)
     line = BatchQueue(lambda: 1000)
-    size = {"MAX_CONTACTS": 0, "MAX_BYTES": 6}[bound]
+    size = {"MAX_CONTACTS": 0, "MAX_BYTES": 4}[bound]
 
     def large(key: int) -> Batch:
         contacts = t.cast("t.Any", [None] * 6)
@@ -168,6 +168,24 @@ def test_memory_is_bounded_whatever_the_number_of_batches(
     assert first is not None
     line.done(first)
     assert line.put(large(3), wait_seconds=0)
+
+
+def test_the_bytes_in_the_queue_never_pass_their_bound_but_for_one_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue, "MAX_BYTES", 10)
+    line = BatchQueue(lambda: 1000)
+
+    def of_bytes(key: int, size: int) -> Batch:
+        contacts = [t.cast("t.Any", None)]
+        return Batch(contacts, {key}, Destination(None, None), t.cast("t.Any", None), size)
+
+    assert line.put(of_bytes(1, 6), wait_seconds=0)
+    assert not line.put(of_bytes(2, 6), wait_seconds=0)
+    first = line.take()
+    assert first is not None
+    line.done(first)
+    assert line.put(of_bytes(2, 11), wait_seconds=0)
 
 
 def test_small_batches_leave_room_for_enough_contacts_to_choose_witnesses_from() -> None:
