@@ -45,9 +45,9 @@ class ContactBuffer:
         self.since = since
         self.size_bytes = 0
         self.keys: set[Hashable] = set()
-        self._contacts: dict[Identity, PendingContact] = {}
-        self._spellings: dict[tuple[Hashable, ...], Identity] = {}
-        self._identities_of_known: dict[Hashable, Identity] = {}
+        self._contacts: dict[Identity | None, PendingContact] = {}
+        self._spellings: dict[tuple[Hashable, ...], Identity | None] = {}
+        self._identities_of_known: dict[Hashable, Identity | None] = {}
         self._newest_plain = self._newest_known = -1
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class ContactBuffer:
             False if it cannot go into the same request as those that are here; nothing was put in
             then, and nothing can be any more.
         """
-        identity = t.cast("Identity", identity_of(contact))
+        identity = identity_of(contact)
         pending = self._contacts.get(identity)
         if not self._fits(contact, identity, identifiers, pending):
             return False
@@ -108,7 +108,7 @@ class ContactBuffer:
     def _fits(
         self,
         contact: Contact,
-        identity: Identity,
+        identity: Identity | None,
         identifiers: tuple[Hashable, ...],
         pending: PendingContact | None,
     ) -> bool:

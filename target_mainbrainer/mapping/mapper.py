@@ -162,14 +162,14 @@ class StreamMapping:
             if record.get(DELETED_AT) is not None and is_deleted(record):
                 return self._deleted(record)
             contact_id, mobile, email, dropped = self._identify(record)
-            mobile_opt_in = self._mobile_opt_in(record)
-            email_opt_in = self._email_opt_in(record)
+            mobile_opt_in = self._mobile_opt_in and self._mobile_opt_in(record)
+            email_opt_in = self._email_opt_in and self._email_opt_in(record)
             if dropped:
                 # The CRM may hold another number or address there; this consent is not for it.
                 mobile_opt_in = mobile_opt_in and (None if "mobile" in dropped else True)
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)
-            list_id = self._list_id(record)
+            list_id = self._list_id and self._list_id(record)
         except RefusedError as refused:
             return refused.rejection
         return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
@@ -185,9 +185,9 @@ class StreamMapping:
     ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
         """Return what identifies the contact, and the names of what had to be dropped."""
         try:
-            contact_id = self._contact_id(record)
-            mobile = self._mobile(record)
-            email = self._email(record)
+            contact_id = self._contact_id and self._contact_id(record)
+            mobile = self._mobile and self._mobile(record)
+            email = self._email and self._email(record)
         except RefusedError:
             if self._settings.invalid_identifiers == "reject":
                 raise
@@ -199,15 +199,15 @@ class StreamMapping:
     def _identify_by_the_rest(
         self, record: Record
     ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
-        contact_id = self._contact_id(record)
+        contact_id = self._contact_id and self._contact_id(record)
         mobile = email = None
         dropped: dict[str, Rejection] = {}
         try:
-            mobile = self._mobile(record)
+            mobile = self._mobile and self._mobile(record)
         except RefusedError as refused:
             dropped["mobile"] = refused.rejection
         try:
-            email = self._email(record)
+            email = self._email and self._email(record)
         except RefusedError as refused:
             dropped["email"] = refused.rejection
         if contact_id is None and mobile is None and email is None:

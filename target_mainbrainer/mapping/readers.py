@@ -47,10 +47,10 @@ def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
     return RefusedError(Rejection(invalid.code, reason))
 
 
-def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T]:
-    """Return a function that reads one field of a contact from its column, if it has one."""
+def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T] | None:
+    """Return a function that reads one field of a contact from its column; None if it has none."""
     if column is None:
-        return _absent
+        return None
 
     def read(record: Record) -> _T | None:
         value = record.get(column)
@@ -64,26 +64,22 @@ def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_
     return read
 
 
-def _absent(_record: Record) -> None:
-    return None
-
-
 def mobile_reader(
     column_of: Mapping[ContactField, str], default_country_code: int | None
-) -> Reader[Mobile]:
-    """Return a function that reads the mobile number from one column or two, if there are any."""
+) -> Reader[Mobile] | None:
+    """Return a function that reads the mobile number from one column or two; None without any."""
     if (whole := column_of.get(ContactField.MOBILE)) is not None:
         return reader(whole, partial(parse_mobile, default_country_code=default_country_code))
     number_column = column_of.get(ContactField.MOBILE_NUMBER)
     read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code)
     if number_column is None:
-        return _absent
+        return None
 
     def read(record: Record) -> Mobile | None:
         value = record.get(number_column)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        code = read_code(record) or default_country_code
+        code = (read_code and read_code(record)) or default_country_code
         return of_column(number_column, partial(parse_national_number, country_code=code), value)
 
     return read

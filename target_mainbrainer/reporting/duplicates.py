@@ -84,8 +84,9 @@ class Duplicates:
         """
         if not self._is_complete:
             return
-        is_shown = type(key) is int and 0 <= key < _MOST_KEY
-        place = _IS_KEY | t.cast("int", key) if is_shown else number
+        place = number
+        if type(key) is int and 0 <= key < _MOST_KEY:
+            place = _IS_KEY | key
         if (stream_number := self._streams.get(stream)) is None:
             stream_number = self._streams[stream] = len(self._streams)
         email = contact.email
