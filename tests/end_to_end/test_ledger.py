@@ -133,7 +133,7 @@ def test_streams_that_share_people_are_sent_in_the_order_of_the_input(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:
     """Else an older consent would come after a newer refusal."""
-    columns = {"id": {}, "email": {}, "email_opt_in": {}}
+    columns: Record = {"id": {}, "email": {}, "email_opt_in": {}}
     streams = ("people", "others")
     told = [(streams[n % 2], n, n % 4 < 2) for n in range(7)]
     for length in range(2, 8):
