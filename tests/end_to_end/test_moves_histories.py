@@ -361,7 +361,7 @@ def check_consents(contacts: Iterable[Held], load: Load, expected: Expected, nig
     for one in contacts:
         theirs = [key for key in load.said if expected.identity_of(key) == one.identity]
         if one.consent:
-            (said,) = [said for key, said in load.said.items() if one.name == name_of(key)]
-            assert any(each.consent for each in said)
+            its = [key for key in load.said if key in theirs or one.name == name_of(key)]
+            assert any(said.consent for key in its for said in load.said[key])
         if theirs and all(tonight.get(key) is False for key in theirs):
             assert one.consent is False
