@@ -61,10 +61,12 @@ class StreamReport:
     new: int = _count("of the records sent, those whose source key was never in (with a ledger)")
     changed: int = _count("of the records sent, those that differ from what was delivered")
     opt_ins_given: int = _count(
-        "opt-ins sent as true that were not known to be true; without a ledger, all sent as true"
+        "opt-ins given as true that were not known to be true; without a ledger, all given as "
+        "true; counted before sending, so with those of records 'undelivered'"
     )
     opt_ins_withdrawn: int = _count(
-        "opt-ins sent as false that were known to be true; without a ledger, all sent as false"
+        "opt-ins given as false that were known to be true; without a ledger, all given as false; "
+        "counted before sending, too"
     )
     moved: int = _count(
         "of the accepted, those whose e-mail address or mobile number had changed, and whose "
