@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.ledger import entry_store
+from target_mainbrainer.ledger import entry_queries, entry_store
 from target_mainbrainer.ledger.comparison import is_unchanged
 from target_mainbrainer.ledger.marking import UNCHANGED, Block, Decision
 from target_mainbrainer.ledger.moves_plan import follow
@@ -78,7 +78,7 @@ class BlockComparer:
 
     def _entries(self, connection: sa.Connection, block: Contacts) -> dict[str, Entry]:
         keys = {candidate.key for candidate, _ in block}
-        found = {one.key: one for one in entry_store.entries_of(connection, self._stream, keys)}
+        found = {one.key: one for one in entry_queries.entries_of(connection, self._stream, keys)}
         for entry in found.values():
             self._run.seen.add(t.cast("int", entry.id))
         return found
@@ -119,7 +119,7 @@ class BlockComparer:
 
     @staticmethod
     def _is_mixed_with(connection: sa.Connection, block: Contacts) -> bool:
-        by_id, plain = entry_store.has_kinds(connection)
+        by_id, plain = entry_queries.has_kinds(connection)
         ids = [candidate.contact.contact_id is not None for candidate, _ in block]
         return (by_id or any(ids)) and (plain or not all(ids))
 
@@ -130,7 +130,7 @@ class BlockComparer:
             self._run.digests,
             self._stream,
             self._run.next_token,
-            each_once(known.values(), entry_store.holders_of(connection, hashes)),
+            each_once(known.values(), entry_queries.holders_of(connection, hashes)),
             sends_all=self._sends_all,
             follows=follows,
             undecided=(candidate.key for candidate, _ in block),

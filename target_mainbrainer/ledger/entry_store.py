@@ -1,4 +1,4 @@
-"""Statements about entries: what is read and written, without a rule of its own."""
+"""Statements that change entries, without a rule of their own; `entry_queries.py` reads them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,6 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.ledger.marking import Left, Mark
 
-_COLUMNS = [getattr(entries.c, name) for name in Entry.__struct_fields__]
-_IS_ID = entries.c.identity_hash < 0
-_PENDING_IS_ID = entries.c.pending_hash < 0
-
-
-def _is_any_of(dialect: str, column: sa.Column[t.Any], values: str) -> sa.ColumnElement[bool]:
-    """Return whether a column is one of many values, which PostgreSQL takes as one array."""
-    if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam(values, type_=sa.ARRAY(column.type)))
-    return column.in_(sa.bindparam(values, expanding=True))
-
-
-_DIALECTS = ("sqlite", "postgresql")
-_BY_KEY = {
-    dialect: sa.select(*_COLUMNS).where(
-        entries.c.stream == sa.bindparam("stream"), _is_any_of(dialect, entries.c.key, "keys")
-    )
-    for dialect in _DIALECTS
-}
-_BY_HASH = {
-    dialect: [
-        sa.select(*_COLUMNS).where(_is_any_of(dialect, column, "hashes"))
-        for column in (entries.c.identity_hash, entries.c.pending_hash)
-    ]
-    for dialect in _DIALECTS
-}
 _WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
 _INSERT = ForRows(
     entries.insert().inline().values({name: sa.bindparam(name) for name in _WITHOUT_ID})
@@ -151,33 +125,6 @@ _BATCH_FAILED = (
 )
 
 
-def entries_of(connection: sa.Connection, stream: int, keys: Iterable[str]) -> list[Entry]:
-    """Return the entries of source keys."""
-    parameters = {"stream": stream, "keys": list(keys)}
-    return [
-        Entry(*row)
-        for row in connection.execute(_BY_KEY[connection.dialect.name], parameters).all()
-    ]
-
-
-def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
-    """Return the entries that hold any of these identities, some of them twice."""
-    parameters = {"hashes": list(hashes)}
-    return [
-        Entry(*row)
-        for query in _BY_HASH[connection.dialect.name]
-        for row in connection.execute(query, parameters).all()
-    ]
-
-
-def has_kinds(connection: sa.Connection) -> tuple[bool, bool]:
-    """Return whether any entry names its contact by id, and whether any does not."""
-    by_id = sa.exists().where(_IS_ID) | sa.exists().where(_PENDING_IS_ID)
-    plain = sa.exists().where(sa.not_(_IS_ID)) | sa.exists().where(sa.not_(_PENDING_IS_ID))
-    row = connection.execute(sa.select(by_id, plain)).one()
-    return bool(row[0]), bool(row[1])
-
-
 def forget_contents(connection: sa.Connection) -> None:
     """Make every entry unknown."""
     connection.execute(
@@ -191,15 +138,6 @@ def forget_contents(connection: sa.Connection) -> None:
             doubt=sa.or_(entries.c.doubt, entries.c.token.is_not(None)),
         )
     )
-
-
-def unresolved_hashes(connection: sa.Connection) -> set[int]:
-    """Return the identities under which a try is going on, or was and its outcome is not known."""
-    is_tried = entries.c.token.is_not(None)
-    found = connection.execute(
-        sa.select(entries.c.identity_hash, entries.c.pending_hash).where(is_tried)
-    )
-    return {held for row in found for held in row if held is not None}
 
 
 def write_marks(
@@ -317,30 +255,6 @@ def _rows_of(stream: int, marks: Sequence[Mark]) -> list[dict[str, t.Any]]:
 def delete_entries(connection: sa.Connection, gone: Iterable[Entry]) -> None:
     """Delete entries."""
     _DELETED.execute(connection, [{"_id": entry.id} for entry in gone])
-
-
-def newest_id(connection: sa.Connection) -> int:
-    """Return the highest id of any entry, 0 if there is none."""
-    return connection.scalar(sa.select(sa.func.max(entries.c.id))) or 0
-
-
-def count_entries(connection: sa.Connection, stream: int, *, up_to: int) -> int:
-    """Return how many entries of a stream have an id up to this one."""
-    query = sa.select(sa.func.count()).where(entries.c.stream == stream, entries.c.id <= up_to)
-    return connection.scalar(query) or 0
-
-
-def page_of(
-    connection: sa.Connection, stream: int, *, after: int, up_to: int, size: int
-) -> list[Entry]:
-    """Return the next entries of a stream in the order of their ids."""
-    query = (
-        sa.select(*_COLUMNS)
-        .where(entries.c.stream == stream, entries.c.id > after, entries.c.id <= up_to)
-        .order_by(entries.c.id)
-        .limit(size)
-    )
-    return [Entry(*row) for row in connection.execute(query).all()]
 
 
 def fail_batch(connection: sa.Connection, stream: int, number: int) -> int:

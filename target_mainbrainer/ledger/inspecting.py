@@ -7,7 +7,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from target_mainbrainer.ledger import entry_store, store
+from target_mainbrainer.ledger import entry_queries, store
 from target_mainbrainer.ledger.comparison import Digests
 from target_mainbrainer.ledger.lease import refuse_if_held
 from target_mainbrainer.ledger.removal import remove_entries
@@ -109,7 +109,7 @@ def forget(database: Database, *, stream: str | None = None, key: str | None = N
             return sum(remove_entries(connection, digests, row.number, [key]) for row in rows)
         if stream is None:
             forgotten = sum(
-                entry_store.count_entries(connection, row.number, up_to=_HIGHEST) for row in rows
+                entry_queries.count_entries(connection, row.number, up_to=_HIGHEST) for row in rows
             )
             store.delete_everything(connection)
             return forgotten
@@ -121,7 +121,7 @@ _HIGHEST = 2**62
 
 def _forget_stream(connection: sa.Connection, digests: Digests, number: int) -> int:
     forgotten = 0
-    while page := entry_store.page_of(connection, number, after=0, up_to=_HIGHEST, size=_PAGE):
+    while page := entry_queries.page_of(connection, number, after=0, up_to=_HIGHEST, size=_PAGE):
         forgotten += remove_entries(connection, digests, number, [entry.key for entry in page])
     connection.execute(batches.delete().where(batches.c.stream == number))
     connection.execute(streams.delete().where(streams.c.number == number))

@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from target_mainbrainer.ledger import entry_store, store
+from target_mainbrainer.ledger import entry_queries, store
 from target_mainbrainer.ledger.comparison import Digests
 from target_mainbrainer.ledger.lease import refuse_if_held, take_stream
 from target_mainbrainer.ledger.machine import Process, this_process
@@ -76,9 +76,9 @@ class Ledger:
                 access_token=account.access_token,
                 last_run=number,
             )
-            doubtful = entry_store.unresolved_hashes(connection)
+            doubtful = entry_queries.unresolved_hashes(connection)
             doubtful |= store.take_doubts(connection, number)
-            newest_id = entry_store.newest_id(connection)
+            newest_id = entry_queries.newest_id(connection)
         self._run = RunContext(
             number=number,
             account=account.fingerprint,
@@ -136,7 +136,7 @@ class Ledger:
             before = int(store.now_of(connection)) - BATCHES_KEPT_SECONDS
             store.delete_closed_batches(connection, before)
             open_batches = store.open_batches(connection, stream)
-            return stream, entry_store.newest_id(connection), open_batches
+            return stream, entry_queries.newest_id(connection), open_batches
 
         stream, newest_id, open_batches = run.write(take)
         return StreamLedger(

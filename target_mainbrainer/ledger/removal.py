@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.ledger import entry_store
+from target_mainbrainer.ledger import entry_queries, entry_store
 from target_mainbrainer.ledger.marking import Block
 
 if t.TYPE_CHECKING:
@@ -19,7 +19,7 @@ def remove_entries(
     connection: sa.Connection, digests: Digests, stream: int, keys: Sequence[str]
 ) -> int:
     """Delete entries, and make unknown what else holds their identities; return how many."""
-    gone = entry_store.entries_of(connection, stream, keys)
+    gone = entry_queries.entries_of(connection, stream, keys)
     block = _block_of(connection, digests, stream, gone)
     for entry in gone:
         block.remove(entry)
@@ -50,5 +50,5 @@ def _block_of(
     connection: sa.Connection, digests: Digests, stream: int, some: Sequence[Entry]
 ) -> Block:
     hashes = {held for entry in some for held in entry.hashes}
-    entries = each_once(some, entry_store.holders_of(connection, hashes))
+    entries = each_once(some, entry_queries.holders_of(connection, hashes))
     return Block(digests, stream, lambda: 0, entries)

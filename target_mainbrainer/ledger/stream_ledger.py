@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
-from target_mainbrainer.ledger import entry_store, store
+from target_mainbrainer.ledger import entry_queries, entry_store, store
 from target_mainbrainer.ledger.block_comparison import BlockComparer
 from target_mainbrainer.ledger.comparison import key_text
 from target_mainbrainer.ledger.lease import Lease
@@ -109,7 +109,7 @@ class StreamLedger:
         """Take note that source keys came whose records are not sent, so that none is missing."""
         texts = [key_text(key) for key in keys]
         for entry in self._run.read(
-            lambda connection: entry_store.entries_of(connection, self.number, texts)
+            lambda connection: entry_queries.entries_of(connection, self.number, texts)
         ):
             self._run.seen.add(t.cast("int", entry.id))
 
@@ -117,7 +117,7 @@ class StreamLedger:
         """Return the entries, of any stream, that hold any of these identities."""
         held = list(hashes)
         return each_once(
-            self._run.read(lambda connection: entry_store.holders_of(connection, held))
+            self._run.read(lambda connection: entry_queries.holders_of(connection, held))
         )
 
     def are_shared(self, entries: Sequence[Entry]) -> list[bool]:
@@ -157,7 +157,7 @@ class StreamLedger:
 
     def _page(self, *, after: int) -> list[Entry]:
         return self._run.read(
-            lambda connection: entry_store.page_of(
+            lambda connection: entry_queries.page_of(
                 connection, self.number, after=after, up_to=self._newest_id, size=_PAGE
             )
         )
@@ -165,7 +165,7 @@ class StreamLedger:
     def count_known(self) -> int:
         """Return how many source keys were known when the run began."""
         return self._run.read(
-            lambda connection: entry_store.count_entries(
+            lambda connection: entry_queries.count_entries(
                 connection, self.number, up_to=self._newest_id
             )
         )
