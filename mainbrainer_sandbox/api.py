@@ -21,7 +21,15 @@ from starlette.responses import HTMLResponse, Response
 
 from mainbrainer_sandbox import responses
 from mainbrainer_sandbox.engine import Credentials, Waiting
-from mainbrainer_sandbox.reading import Problem, Reading, RefusedError, TokenRequest, decode, read
+from mainbrainer_sandbox.reading import (
+    UNREADABLE,
+    Problem,
+    Reading,
+    RefusedError,
+    TokenRequest,
+    decode,
+    read,
+)
 from mainbrainer_sandbox.responses import ApiError, fail
 from mainbrainer_sandbox.serving import reset
 from mainbrainer_sandbox.store import Request
@@ -274,7 +282,7 @@ class Api:
         engine = self._engine
         body = await self._body(call)
         if engine.keep_bodies:
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(*UNREADABLE):
                 engine.bodies[call.number] = msgspec.json.decode(body)
         reading = read(body, kind, engine.switches, engine.store.properties)
         call.contacts = reading.sent

@@ -32,6 +32,9 @@ _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@(?:[^@.,;\s\x00-\x1f]+\.)+[^@.,;\s\x
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[::1\])(?::[0-9]{1,5})?(?:[/?#][!-~]*)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+"""What reading a body as JSON may raise: it is none, it is nested too deep, or it is not UTF-8."""
+
 _Int32 = Annotated[int, msgspec.Meta(le=2**31 - 1)]
 _Int64 = Annotated[int, msgspec.Meta(le=INT64)]
 # "In case no Opt-in Status send Blank" (the batch page): blank is as good as nothing.
@@ -154,7 +157,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
         text, _, place = str(error).partition(" - at ")
         where = place.strip("`").removeprefix("$").removeprefix(".")
         raise RefusedError(Problem(where, f"{text}.", 400)) from None
-    except (msgspec.MsgspecError, RecursionError, ValueError):
+    except UNREADABLE:
         raise RefusedError(Problem("", "The body is not JSON.", 400)) from None
 
 
