@@ -179,6 +179,16 @@ class MoveSteps:
         self.compare([mover], follows=False)
         self._held_back.send(mover, mover.newest)
 
+    def withdraw_opt_ins(self, movers: Sequence[WaitingContact]) -> None:
+        """Tell the contacts of people who are set aside that they have said no."""
+        self._requests.deliver(
+            [
+                Request(mover.last.destination._replace(webhook_url=None), [withdrawal])
+                for mover in movers
+                if (withdrawal := mover.withdrawal()) is not None
+            ]
+        )
+
     def set_aside(self, waiting: WaitingContact, rejection: Rejection) -> None:
         """Reject the records of a contact; the CRM goes on holding what it held."""
         self._ledgers[waiting.name].refused([part.mark for part in waiting.parts])

@@ -134,9 +134,11 @@ class Moves:
                 steps[key] is Step.JOIN and not self.steps.join(one)
             ):
                 self._not_follow(one)
-            elif steps[key] is Step.TAKEN:
-                self.steps.set_aside(one, IDENTITY_TAKEN)
-                self._stuck.add(key)
+        taken = {key: one for key, one in movers.items() if steps[key] is Step.TAKEN}
+        self.steps.withdraw_opt_ins(list(taken.values()))
+        for key, one in taken.items():
+            self.steps.set_aside(one, IDENTITY_TAKEN)
+            self._stuck.add(key)
 
     def _not_follow(self, one: WaitingContact) -> None:
         self._abandoned.add(self._mover(self._key(one), one).before)

@@ -119,6 +119,18 @@ class WaitingContact:
             )
         )
 
+    def withdrawal(self) -> PendingContact | None:
+        """Return what tells its contact of a "no" and nothing else, None if there is none."""
+        found = self.first_request().contact
+        if found.mobile_opt_in is not False and found.email_opt_in is not False:
+            return None
+        contact = msgspec.structs.replace(
+            found,
+            mobile_opt_in=False if found.mobile_opt_in is False else None,
+            email_opt_in=False if found.email_opt_in is False else None,
+        )
+        return PendingContact(contact, identifiers_of(contact), [])
+
     def second_request(self) -> PendingContact:
         """Return what gives its contact the new identity: the new data, with its id."""
         contact = with_identity(self._merged(), self.following.contact)

@@ -269,6 +269,20 @@ def test_people_who_swap_are_set_aside(
     assert crm_people(crm) == {"a": "First1", "b": "First2", "d": "First3"}
 
 
+@on_both_databases
+def test_a_no_of_people_who_swap_is_delivered(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: t.Any
+) -> None:
+    """And nothing else of them: neither a yes, nor a name."""
+    run_target(*night(one(1, "a", consent=True), one(2, "b", consent=False)))
+    ended = run_target(
+        *night(one(1, "b", consent=False), one(2, "a", consent=True)),
+        rejects_path=str(tmp_path / "rejects"),
+    )
+    assert ended.report["streams"]["people"]["rejected_by_code"] == {"identity_taken": 2}
+    assert held(crm) == [(None, "a", False, "First1"), (None, "b", False, "First2")]
+
+
 def test_twins_in_the_source_move_together(run_target: RunTarget, crm: RunningSandbox) -> None:
     run_target(*night(one(1, "a"), one(2, "a")))
     ended = run_target(*night(one(1, "b"), one(2, "b")))

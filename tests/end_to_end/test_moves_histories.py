@@ -361,8 +361,11 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
 
 
 def check_consents(contacts: Iterable[Held], load: Load, expected: Expected, night: Night) -> None:
-    """Nobody has consented of whom the source never said so, and every no of a night is in."""
-    tonight = {said.key: said.consent for said in night.said if said.key not in load.set_aside}
+    """Nobody has consented of whom the source never said so, and every no of a night is in.
+
+    That of people who are set aside, too.
+    """
+    tonight = {said.key: said.consent for said in night.said}
     everything_said = [said for of_key in load.said.values() for said in of_key]
     for one in contacts:
         theirs = [key for key in load.said if expected.identity_of(key) == one.identity]
