@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import typing as t
 
@@ -146,8 +147,7 @@ class LedgerIntake:
         Raises:
             LedgerError: It cannot be written.
         """
-        try:
+        with contextlib.ExitStack() as closing:  # goes on when one of them fails
+            closing.callback(self._ledger.close)
             for ledger in self._ledgers.values():
-                ledger.release()
-        finally:
-            self._ledger.close()
+                closing.callback(ledger.release)
