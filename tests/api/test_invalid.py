@@ -99,3 +99,7 @@ def test_properties_are_named_in_any_form() -> None:
         InvalidProperty(None, None),
         InvalidProperty(None, "7"),
     )
+    with_value = {"PropertyId": ZIP_ID, "propertyName": "zip", "property_value": "0236"}
+    assert invalid_properties({"InvalidProperties": [with_value]}) == (
+        InvalidProperty(ZIP_ID, "zip", "0236"),
+    )

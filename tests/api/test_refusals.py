@@ -139,6 +139,15 @@ def test_html_may_name_a_suspect_too() -> None:
     assert find_suspects(decode_refusal(400, page, "text/html"), people(5)) == [3]
 
 
+@pytest.mark.parametrize(
+    "field", ["traceId", "requestId", "instance", "type", "status", "timestamp", "listId"]
+)
+def test_digits_of_what_is_not_about_contacts_name_none(field: str) -> None:
+    """Ids of the request and the server's own addresses have digits as telephone numbers have."""
+    body = json.dumps({"message": "No", field: "7700900004"}).encode()
+    assert find_suspects(decode_refusal(422, body, "application/json"), people(10)) == []
+
+
 def test_whoever_is_all_there_is_is_no_suspect() -> None:
     refusal = decode_refusal(422, b'{"message": "person0@example.com is not valid"}')
     assert find_suspects(refusal, people(1)) == []

@@ -10,7 +10,7 @@ import pytest
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
 from tests.loads import add_up
-from tests.messages import person, record, schema, state
+from tests.messages import PEOPLE, person, record, schema, state
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -163,16 +163,18 @@ def test_a_lost_answer_is_never_taken_for_unchanged(
     assert held(crm)["p1@example.com"][1] == "A"
 
 
+@pytest.mark.parametrize("confirm", ["none", "report"])
 def test_an_answer_that_was_lost_once_makes_no_contact_known(
-    run_target: RunTarget, crm: RunningSandbox
+    run_target: RunTarget, crm: RunningSandbox, confirm: str
 ) -> None:
     """The first of the two requests may be applied once more, and after a later one."""
     crm.set_faults("lost@1:batch")
-    assert run_target(*night(person(1))).code == 0
+    assert run_target(*night(person(1)), confirm_batches=confirm).code == 0
     crm.set_faults()
     for _ in range(2):  # it may land during the first of these
-        assert counts(run_target(*night(person(1))))["accepted"] == 1
-    assert counts(run_target(*night(person(1)))) == {"read": 1, "unchanged": 1}
+        assert counts(run_target(*night(person(1)), confirm_batches=confirm))["accepted"] == 1
+    ended = run_target(*night(person(1)), confirm_batches=confirm)
+    assert counts(ended) == {"read": 1, "unchanged": 1}
 
 
 def test_a_refused_contact_is_sent_again_and_again(
@@ -293,6 +295,33 @@ def test_a_missing_record_is_opted_out_once_and_returns(
     assert counts(run_target(*night(*consenting(1)), **OPT_OUT)) == {"read": 1, "unchanged": 1}
     run_target(*night(*consenting(1, 2)), **OPT_OUT)
     assert opted_out(crm) == set()
+
+
+def test_a_missing_record_is_opted_out_on_both_channels(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    columns = schema(PEOPLE | {"mobile_opt_in": {"type": "boolean"}})
+    both = {"mobile": "+4799999901", "mobile_opt_in": True, "email_opt_in": True}
+    run_target(columns, person(1), person(2, **both), **OPT_OUT)
+    run_target(columns, person(1), **OPT_OUT)
+    (gone,) = (one for one in crm.contacts() if one["email"] == "p2@example.com")
+    assert (gone["email_opt_in"], gone["mobile_opt_in"]) == (False, False)
+
+
+def test_a_refused_opt_out_is_kept_as_the_deletion_of_its_key(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    kept = tmp_path / "rejects.singer"
+    rejects = {"rejects_path": str(kept), "max_rejects_percent": 100}
+    run_target(*night(*consenting(1, 2)), **OPT_OUT, **rejects)
+    crm.set_switches(refuse_email="p2@")
+    ended = run_target(*night(*consenting(1)), **OPT_OUT, **rejects)
+    assert counts(ended)["rejected"] == 1
+    announced, refused = map(json.loads, kept.read_text().splitlines())
+    assert announced["type"] == "SCHEMA"
+    assert (refused["type"], refused["stream"]) == ("RECORD", "people")
+    assert refused["record"]["id"] == 2
+    assert refused["record"]["_sdc_deleted_at"]
 
 
 def test_a_contact_that_another_record_holds_is_not_opted_out(

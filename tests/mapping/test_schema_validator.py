@@ -113,6 +113,23 @@ def test_what_does_not_fit_is_told_without_the_value(record: dict[str, t.Any], r
     assert validate(record) == Rejection(code, reason)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("string", "a text"),
+        ("integer", "an integer"),
+        ("number", "a number"),
+        ("boolean", "true or false"),
+        ("object", "an object"),
+        ("array", "an array"),
+    ],
+)
+def test_the_kind_that_a_schema_wants_is_said_in_words(kind: str, words: str) -> None:
+    rejection = compile_validator({"properties": {"it": {"type": kind}}}, [])({"it": None})
+    assert rejection is not None
+    assert rejection.reason == f"Column 'it' {FITS}: it should be {words}."
+
+
 def test_a_closed_schema_lets_metadata_pass() -> None:
     closed = compile_validator({"properties": {"id": {}}, "additionalProperties": False}, [])
     assert closed({"id": 1, "_sdc_extracted_at": "now"}) is None
