@@ -169,6 +169,11 @@ def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
     assert status.processed == 9
 
 
+def test_what_is_no_status_is_said_to_be_none() -> None:
+    with pytest.raises(UnreadableResponseError, match="none of the fields of a batch status"):
+        decode_status(b'{"hello": "world"}')
+
+
 def test_a_failed_batch_says_why() -> None:
     body = b'{"status": 9, "statusFailedReason": "Out of contacts", "processedObj": null}'
     assert decode_status(body).failed_reason == "Out of contacts"

@@ -234,6 +234,13 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             "with 'propertyname' or 'propertyid', and 'propertyvalue'.",
             id="property array",
         ),
+        pytest.param(
+            EMAIL | {"propertyfields": [{"propertyname": "zip", "propertyvalue": float("nan")}]},
+            "not_a_number",
+            "Column 'propertyfields' holds NaN or an infinity, which is no number and cannot be "
+            "written in JSON; let the tap send null instead.",
+            id="a value inside the array",
+        ),
     ],
 )
 def test_a_rejection_says_what_is_wrong_and_no_value(

@@ -12,6 +12,7 @@ from target_mainbrainer.config.limits import PLANS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.reporting.cost import Cost
 from target_mainbrainer.reporting.counts import COUNTS, DETAILS, RunReport, StreamReport
+from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
 from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.summary import Summary
 
@@ -75,6 +76,32 @@ def test_one_of_anything_is_said_in_the_singular(
     morning.effort.requests = morning.effort.retries = 1
     morning.summary.log([])
     assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "end", "dry"),
+    [
+        (1, "1 contact is in, 1 was unchanged, 1 was rejected, 1 was not sent", "1 is unchanged"),
+        (
+            2,
+            "2 contacts are in, 2 were unchanged, 2 were rejected, 2 were not sent",
+            "2 are unchanged",
+        ),
+    ],
+)
+def test_the_last_line_counts_in_the_singular_and_in_the_plural(
+    morning: Morning, number: int, end: str, dry: str
+) -> None:
+    people = morning.people
+    people.read, people.accepted, people.unchanged = 4 * number, number, number
+    people.rejected_by_code["no_identity"] = number
+    said = describe_end(morning.report, is_whole=True, has_state=True, state_records=4 * number)
+    assert said == f"{end}; STATE is at the end"
+    contacts = "contact" if number == 1 else "contacts"
+    assert describe_dry_end(morning.report) == (
+        f"this was a dry run: {number} {contacts} would be sent, {dry}, {number} would be "
+        f"rejected, {number} would not be sent; nothing was sent"
+    )
 
 
 def test_progress_in_an_outage_says_what_is_happening(
