@@ -242,3 +242,13 @@ def test_a_reference_to_a_server_is_never_fetched() -> None:
         with pytest.raises(MappingError):
             compile_validator(schema, [], stream="people")
         assert server.requests == []
+
+
+def test_a_reference_that_only_a_newer_draft_knows_is_not_fetched_either() -> None:
+    """Draft 7 reads over it; the SDK's validator, asked about what does not fit, does not."""
+    with BrokenServer(lambda _: broken_server.reply(200, {})) as server:
+        dynamic = {"$dynamicRef": f"{server.url}/schema.json", "type": "string"}
+        validate = compile_validator({"properties": {"x": dynamic}}, [], stream="people")
+        assert validate({"x": "fits"}) is None
+        assert validate({"x": 5}) is not None
+        assert server.requests == []

@@ -119,8 +119,9 @@ def test_half_a_line_is_found_wherever_the_whole_one_before_it_ends(path: Path) 
 
 def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> None:
     path.write_bytes(SCHEMA_LINE.rstrip())
-    open_file(path).close()
+    file = open_file(path)
     assert path.read_bytes() == SCHEMA_LINE
+    assert file.append(stream(), [record(1)], NOTE) == 3, "it is counted as a line"
 
 
 def test_a_file_that_cannot_be_opened_is_a_settings_error(tmp_path: Path) -> None:
