@@ -235,7 +235,10 @@ def _test(fault: Fault) -> int:
         # What Hypothesis learns of a fault must not reach the project's own examples.
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch
         sys.meta_path.insert(0, _FaultyFinder(fault))
-        hypothesis.settings.register_profile("quick", max_examples=30, derandomize=True)
+        without_shrinking = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+        hypothesis.settings.register_profile(
+            "quick", max_examples=30, derandomize=True, phases=without_shrinking
+        )
         hypothesis.settings.load_profile("quick")
         # What rewrites assertions would read the module from its file, without the fault.
         options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
