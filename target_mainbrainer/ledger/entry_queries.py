@@ -88,13 +88,17 @@ def count_entries(connection: sa.Connection, stream: int, *, up_to: int) -> int:
 
 
 def page_of(
-    connection: sa.Connection, stream: int, *, after: int, up_to: int, size: int
+    connection: sa.Connection, stream: int, *, after: str, up_to: int, size: int
 ) -> list[Entry]:
-    """Return the next entries of a stream in the order of their ids."""
+    """Return the next entries of a stream with an id up to this one, in the order of their keys.
+
+    There is an index in that order. In the order of the ids, the whole stream would be read and
+    sorted for every page.
+    """
     query = (
         sa.select(*_COLUMNS)
-        .where(entries.c.stream == stream, entries.c.id > after, entries.c.id <= up_to)
-        .order_by(entries.c.id)
+        .where(entries.c.stream == stream, entries.c.key > after, entries.c.id <= up_to)
+        .order_by(entries.c.key)
         .limit(size)
     )
     return [Entry(*row) for row in connection.execute(query).all()]

@@ -118,9 +118,13 @@ _REFUSED = ForRows(
 )
 _NOTE_ID = ForRows(entries.update().where(_OF_TRY).values(moving_id=sa.bindparam("_moving_id")))
 _DELETED = ForRows(entries.delete().where(entries.c.id == sa.bindparam("_id")))
-_BATCH_FAILED = (
+_BATCHES_AT_ONCE = 1_000
+_BATCHES_FAILED = (
     entries.update()
-    .where(entries.c.batch == sa.bindparam("_batch"), entries.c.stream == sa.bindparam("_stream"))
+    .where(
+        entries.c.batch.in_(sa.bindparam("_batches", expanding=True)),
+        entries.c.stream == sa.bindparam("_stream"),
+    )
     .values(content=None, fields=None, mobile_opt_in=None, email_opt_in=None)
 )
 
@@ -257,7 +261,11 @@ def delete_entries(connection: sa.Connection, gone: Iterable[Entry]) -> None:
     _DELETED.execute(connection, [{"_id": entry.id} for entry in gone])
 
 
-def fail_batch(connection: sa.Connection, stream: int, number: int) -> int:
-    """Make unknown what was last delivered in a batch; return how many entries that are."""
-    result = connection.execute(_BATCH_FAILED, {"_batch": number, "_stream": stream})
-    return int(result.rowcount)
+def fail_batches(connection: sa.Connection, stream: int, numbers: Sequence[int]) -> None:
+    """Make unknown what was last delivered in these batches.
+
+    All of the stream is read for that, so many batches are taken at once.
+    """
+    for start in range(0, len(numbers), _BATCHES_AT_ONCE):
+        some = numbers[start : start + _BATCHES_AT_ONCE]
+        connection.execute(_BATCHES_FAILED, {"_batches": some, "_stream": stream})

@@ -121,7 +121,7 @@ _HIGHEST = 2**62
 
 def _forget_stream(connection: sa.Connection, digests: Digests, number: int) -> int:
     forgotten = 0
-    while page := entry_queries.page_of(connection, number, after=0, up_to=_HIGHEST, size=_PAGE):
+    while page := entry_queries.page_of(connection, number, after="", up_to=_HIGHEST, size=_PAGE):
         forgotten += remove_entries(connection, digests, number, [entry.key for entry in page])
     connection.execute(batches.delete().where(batches.c.stream == number))
     connection.execute(streams.delete().where(streams.c.number == number))

@@ -69,7 +69,10 @@ def open_batches(connection: sa.Connection, stream: int) -> list[tuple[int, str,
 
 def close_batches(connection: sa.Connection, numbers: Sequence[int]) -> None:
     """Note that nothing more is awaited of batches."""
-    connection.execute(batches.update().where(batches.c.number.in_(numbers)).values(is_open=False))
+    statement = batches.update().where(batches.c.number == sa.bindparam("_number"))
+    if numbers:
+        rows = [{"_number": number} for number in numbers]
+        connection.execute(statement.values(is_open=False), rows)
 
 
 def delete_closed_batches(connection: sa.Connection, before: int) -> None:

@@ -150,12 +150,12 @@ class StreamLedger:
 
     def missing(self) -> Iterator[list[Entry]]:
         """Yield, page by page, the entries whose source key has not come in this run."""
-        page = self._page(after=0)
+        page = self._page(after="")
         while page:
             yield [entry for entry in page if (entry.id or 0) not in self._run.seen]
-            page = self._page(after=page[-1].id or 0)
+            page = self._page(after=page[-1].key)
 
-    def _page(self, *, after: int) -> list[Entry]:
+    def _page(self, *, after: str) -> list[Entry]:
         return self._run.read(
             lambda connection: entry_queries.page_of(
                 connection, self.number, after=after, up_to=self._newest_id, size=_PAGE
@@ -279,11 +279,10 @@ class StreamLedger:
         entry_store.write_delivered(connection, self.number, numbered, now=now, unknown=unknown)
         if outcomes.refused:
             entry_store.write_refused(connection, self.number, outcomes.refused, unknown)
-        for batch_id in outcomes.failed:
-            if (number := numbers.get(batch_id)) is not None:
-                entry_store.fail_batch(connection, self.number, number)
-        over = [numbers[one] for one in (*outcomes.ended, *outcomes.failed) if one in numbers]
-        store.close_batches(connection, over)
+        failed = [numbers[one] for one in outcomes.failed if one in numbers]
+        entry_store.fail_batches(connection, self.number, failed)
+        ended = [numbers[one] for one in outcomes.ended if one in numbers]
+        store.close_batches(connection, [*ended, *failed])
 
 
 class _Everything:
