@@ -131,6 +131,7 @@ def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(
     lines = rejected(path)
     assert len(lines) == counts["rejected"] >= 100
     assert {line["rejection"]["code"] for line in lines} == {"batch_failed"}
+    assert all("MainBrainer said: " in line["rejection"]["reason"] for line in lines)
     failed = {line["record"]["id"] for line in lines}
     assert emails(crm) == {f"p{n}@example.com" for n in range(1, 301) if n not in failed}
     assert [file.name for file in folder.iterdir()] == [path.name]

@@ -120,13 +120,17 @@ def consent_of(crm: RunningSandbox, email: str) -> list[bool | None]:
     return [c["email_opt_in"] for c in crm.contacts() if c["email"] == email]
 
 
+@pytest.mark.parametrize(
+    "before", [[], [record("b", id=9, email="p9@example.com")]], ids=["one waits", "both wait"]
+)
 def test_an_opt_out_on_another_stream_is_never_overtaken(
-    run_target: RunTarget, crm: RunningSandbox
+    run_target: RunTarget, crm: RunningSandbox, before: list[str]
 ) -> None:
     """The opt-in waits for its batch to fill up while that of the opt-out goes off full."""
     ended = run_target(
         schema(CONSENT, stream="a"),
         schema(CONSENT, stream="b"),
+        *before,
         record("a", id=1, email="Ola@example.com", email_opt_in=True),
         record("b", id=1, email="ola@example.com", email_opt_in=False),
         record("b", id=2, email="p2@example.com"),

@@ -163,7 +163,7 @@ def test_a_lost_answer_is_never_taken_for_unchanged(
     assert held(crm)["p1@example.com"][1] == "A"
 
 
-@pytest.mark.parametrize("confirm", ["none", "report"])
+@pytest.mark.parametrize("confirm", ["none", "report", "require"])
 def test_an_answer_that_was_lost_once_makes_no_contact_known(
     run_target: RunTarget, crm: RunningSandbox, confirm: str
 ) -> None:
