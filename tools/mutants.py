@@ -73,7 +73,7 @@ TESTS: dict[str, str] = {
     "api/retry": "api/test_retry.py",
     "ledger/block_comparison": "ledger/test_histories.py end_to_end/test_ledger.py",
     "ledger/comparison": "ledger/test_comparison.py ledger/test_histories.py",
-    "ledger/marking": "ledger/test_histories.py end_to_end/test_moves.py",
+    "ledger/marking": "ledger/test_histories.py end_to_end/test_ledger.py end_to_end/test_moves.py",
     "ledger/moves_plan": "ledger/test_moves_plan.py end_to_end/test_moves.py",
     "ledger/pending_outcomes": "ledger/test_histories.py end_to_end/test_ledger.py",
     "ledger/quota": "ledger/test_quota.py",
