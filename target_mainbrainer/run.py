@@ -261,7 +261,7 @@ class Run:
         if self.intake is not None:
             yield from self.intake.problems()
         if self.intake is not None and self.intake.is_any_waiting:
-            return  # the input was not read to its end, so not everybody could move
+            return  # the input was not read to its end, so not every contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import signal
+import subprocess
 import sys
 import typing as t
 
@@ -19,6 +21,11 @@ from target_mainbrainer.ledger import entry_store
 from target_mainbrainer.ledger.stream_ledger import StreamLedger
 from target_mainbrainer.run import Run
 
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.messages import Record
+
 STEPS: dict[str, tuple[object, str]] = {
     "compare and mark": (StreamLedger, "compare"),
     "send": (MainBrainerClient, "post_batch"),
@@ -26,7 +33,7 @@ STEPS: dict[str, tuple[object, str]] = {
     "write the outcome": (StreamLedger, "flush"),
     "write STATE": (Run, "_write_state"),
     "forget what is missing": (StreamLedger, "expire"),
-    "let go of the stream": (StreamLedger, "release"),
+    "release the stream": (StreamLedger, "release"),
 }
 """The safe order, and what comes after it."""
 
@@ -39,6 +46,22 @@ MOVE_STEPS: dict[str, tuple[object, str]] = {
     "write STATE": (Run, "_write_state"),
 }
 """What lets a contact follow its person."""
+
+
+def run_killed(
+    settings: Record, lines: list[str], folder: Path, *kill: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the target in a process that is killed at a step, if it gets there."""
+    path = folder / "settings.json"
+    path.write_text(json.dumps(settings))
+    return subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-m", "tests.killing", str(path), *kill],
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def kill_at(step: str, when: str, number: int) -> None:

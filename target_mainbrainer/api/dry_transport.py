@@ -20,7 +20,7 @@ _JSON = "application/json"
 
 
 class DryTransport(Transport):
-    """Answers as MainBrainer would if it refused nothing and knew everybody.
+    """Answers as MainBrainer would if it refused nothing and knew every contact.
 
     A contact that is looked for is found, so that a person who has moved is counted as followed.
     """

@@ -92,7 +92,7 @@ def _misread(variable: str, value: str, setting: Mapping[str, t.Any]) -> Iterato
 def not_read(
     environ: Mapping[str, str], config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]
 ) -> Iterator[str]:
-    """Say that there are variables for settings that nobody gave, if the environment is not read.
+    """Say that there are variables for settings that are not given, if the environment is not read.
 
     Meltano sets variables, too, but of settings that it gives in a file as well.
     """

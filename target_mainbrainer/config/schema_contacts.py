@@ -292,7 +292,7 @@ CONTACT_SETTINGS: t.Final = (
         title="Most drift",
         description=(
             "With a ledger: if more than so many percent of a stream's known contacts (and more "
-            "than 10) changed their identity or are missing, nobody is moved or opted out and the "
+            "than 10) changed their identity or are missing, none is moved or opted out and the "
             "run fails. Raise it for one run when that many are meant to."
         ),
     ),

@@ -8,8 +8,8 @@ may be busy. So a permit is occupied longer than 10 seconds:
     10 s, and 0.2 s within which the request must leave, and 0.25 s that it may be under way
     longer than others.
 
-Of a request that is answered later than the fastest of its kind nobody knows on which part of its
-way it was late. So `correct` extends its permit by all of that.
+Of a request that is answered later than the fastest of its kind it is not known on which part of
+its way it was late. So `correct` extends its permit by all of that.
 
 The same record serves the threads of one process and, kept in the ledger's database, all runs
 that share a token. A permit needs no holder: that of a process that was killed ends by itself.

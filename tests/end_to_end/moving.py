@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import typing as t
 
 from tests.loads import add_up
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Ended, Record
+    from tests.messages import Ended
 
 Held: t.TypeAlias = "tuple[str | None, str | None, bool | None, str | None]"
 
@@ -54,19 +49,3 @@ def held(crm: RunningSandbox) -> list[Held]:
         )
         for c in crm.contacts()
     ]
-
-
-def run_killed(
-    settings: Record, lines: list[str], folder: Path, *kill: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the target in a process that is killed at a step of `tests.killing`, if it gets there."""
-    path = folder / "settings.json"
-    path.write_text(json.dumps(settings))
-    return subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-m", "tests.killing", str(path), *kill],
-        input="".join(f"{line}\n" for line in lines),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import typing as t
 
 import pytest
 
-from tests.killing import STEPS
+from tests.killing import STEPS, run_killed
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -38,21 +36,6 @@ def night(names: dict[int, str]) -> list[str]:
         if number % 4 == 0:
             lines.append(state(bookmark=number))
     return lines
-
-
-def run_killed(
-    settings: Record, lines: list[str], folder: Path, *kill: str
-) -> subprocess.CompletedProcess[str]:
-    path = folder / "settings.json"
-    path.write_text(json.dumps(settings))
-    return subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-m", "tests.killing", str(path), *kill],
-        input="".join(f"{line}\n" for line in lines),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

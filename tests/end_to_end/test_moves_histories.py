@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from tests.end_to_end.moving import run_killed
+from tests.killing import run_killed
 from tests.ledgers import forget_everything
 from tests.loads import add_up, rejected
 from tests.messages import record, schema, state

@@ -7,7 +7,8 @@ import typing as t
 
 import pytest
 
-from tests.end_to_end.moving import held, night, one, run_killed
+from tests.end_to_end.moving import held, night, one
+from tests.killing import run_killed
 from tests.ledgers import empty_ledger
 
 if t.TYPE_CHECKING:
