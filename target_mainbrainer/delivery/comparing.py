@@ -42,10 +42,12 @@ logger = logging.getLogger("target-mainbrainer")
 class _Block:
     """Contacts of one stream that wait to be compared."""
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, name: str, since: float) -> None:
+        self.name = name
         self.since = since
         self.size_bytes = 0
         self.contacts: list[Arrival] = []
+        self.identifiers: set[Hashable] = set()
 
 
 class Comparer:
@@ -77,7 +79,6 @@ class Comparer:
         self._omits_unchanged_opt_in = omits_unchanged_opt_in
         self._clock = clock
         self._blocks: dict[str, _Block] = {}
-        self._places: dict[Hashable, str] = {}
         self._is_mixed = False
 
     @property
@@ -107,15 +108,14 @@ class Comparer:
         """
         name = stream.stream
         identifiers = identifiers_of(contact)
-        for identifier in identifiers:
-            if (other := self._places.get(identifier, name)) != name:
-                self._compare(other)  # which makes `_places` anew
-        for identifier in identifiers:
-            self._places[identifier] = name
-        key = source_record.source_key or identity_text(contact)
         block = self._blocks.get(name)
         if block is None:
-            block = self._blocks[name] = _Block(self._clock())
+            block = self._blocks[name] = _Block(name, self._clock())
+        for other in list(self._blocks.values()):
+            if other is not block and not other.identifiers.isdisjoint(identifiers):
+                self._compare(other.name)
+        block.identifiers.update(identifiers)
+        key = source_record.source_key or identity_text(contact)
         candidate = self._ledgers[name].digests.candidate(
             key, mapped, destination.list_id, sent=contact
         )
@@ -146,9 +146,8 @@ class Comparer:
         block = self._blocks.pop(name, None)
         if block is None:
             return
-        self._places = {held: place for held, place in self._places.items() if place != name}
         ledger = self._ledgers[name]
-        compared = ledger.compare(
+        decisions = ledger.compare(
             [(one.candidate, one.destination.list_id) for one in block.contacts],
             follows=self._held_back is not None,
         )
@@ -158,7 +157,7 @@ class Comparer:
                 "Some records name contacts by 'contact_id' and others do not, so that the ledger "
                 "cannot tell which are the same person. Until that ends, every contact is sent."
             )
-        for arrival, decision in zip(block.contacts, compared, strict=True):
+        for arrival, decision in zip(block.contacts, decisions, strict=True):
             self._take(arrival, decision)
 
     def _take(self, arrival: Arrival, decision: Decision) -> None:

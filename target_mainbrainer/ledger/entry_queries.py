@@ -13,15 +13,24 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable
 
 _COLUMNS = [getattr(entries.c, name) for name in Entry.__struct_fields__]
-_IS_ID = entries.c.identity_hash < 0
-_PENDING_IS_ID = entries.c.pending_hash < 0
+# One query for each, since SQLite looks into an index for one of them and reads it all for two.
+_EXTREMES = sa.select(
+    *(
+        sa.select(extreme(column)).where(column.is_not(None)).scalar_subquery()
+        for column in (entries.c.identity_hash, entries.c.pending_hash)
+        for extreme in (sa.func.min, sa.func.max)
+    )
+)
 
 
 def _is_any_of(dialect: str, column: sa.Column[t.Any], values: str) -> sa.ColumnElement[bool]:
-    """Return whether a column is one of many values, which PostgreSQL takes as one array."""
+    """Return whether a column is one of many values, which are given as one: an array or JSON."""
     if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam(values, type_=sa.ARRAY(column.type)))
-    return column.in_(sa.bindparam(values, expanding=True))
+        # As a sub-select: of `= ANY (...)` with many values it rather reads the whole table.
+        array = sa.bindparam(values, type_=sa.ARRAY(column.type))
+        return column.in_(sa.select(sa.func.unnest(array)))
+    given = sa.func.json_each(sa.bindparam(values, type_=sa.JSON)).table_valued("value")
+    return column.in_(sa.select(given.c.value))
 
 
 _DIALECTS = ("sqlite", "postgresql")
@@ -61,10 +70,10 @@ def holders_of(connection: sa.Connection, hashes: Iterable[int]) -> list[Entry]:
 
 def has_kinds(connection: sa.Connection) -> tuple[bool, bool]:
     """Return whether any entry names its contact by id, and whether any does not."""
-    by_id = sa.exists().where(_IS_ID) | sa.exists().where(_PENDING_IS_ID)
-    plain = sa.exists().where(sa.not_(_IS_ID)) | sa.exists().where(sa.not_(_PENDING_IS_ID))
-    row = connection.execute(sa.select(by_id, plain)).one()
-    return bool(row[0]), bool(row[1])
+    least, most, least_pending, most_pending = connection.execute(_EXTREMES).one()
+    by_id = any(value is not None and value < 0 for value in (least, least_pending))
+    plain = any(value is not None and value >= 0 for value in (most, most_pending))
+    return by_id, plain
 
 
 def unresolved_hashes(connection: sa.Connection) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 import sqlalchemy as sa
@@ -66,7 +67,7 @@ class Ledger:
     ) -> None:
         self.notes: list[str] = []
         self._process = process or this_process()
-        self._next_token = 0
+        self._numbers = itertools.count(1)
         with database.transaction() as connection:
             header = self._take_over(connection, account, database.name)
             number = header.last_run + 1
@@ -116,8 +117,7 @@ class Ledger:
         return header
 
     def _token(self) -> int:
-        self._next_token += 1
-        return self._run.number << TOKEN_BITS | self._next_token
+        return self._run.number << TOKEN_BITS | next(self._numbers)
 
     def close(self) -> None:
         """Close the database."""

@@ -157,10 +157,11 @@ class Block:
             identity, new_hash = candidate.identity, self._digests.hash_of(candidate)
         else:
             identity, new_hash = following.identity, self._digests.identity(following.contact)
-        wait = self._wait(entry, following, contact, new_hash)
+        others = self._others(entry, new_hash)
+        wait = self._wait(entry, following, contact, new_hash, others)
         comparison = compare(entry, candidate)
         fields = None if entry is None else entry.fields
-        known = self._known(entry, new_hash)
+        known = _known(entry, new_hash, others)
         known_mobile = known_email = None
         if known:
             known_mobile = known_opt_in(one.mobile_opt_in for one in known)
@@ -177,7 +178,7 @@ class Block:
             email_opt_in=contact.email_opt_in,
             is_move=entry is not None and entry.identity != identity,
         )
-        self._apply(entry, mark)
+        self._apply(entry, mark, others)
         return Decision(
             comparison=comparison,
             mark=mark,
@@ -189,7 +190,12 @@ class Block:
         )
 
     def _wait(
-        self, entry: Entry | None, following: Following | None, contact: Contact, new_hash: int
+        self,
+        entry: Entry | None,
+        following: Following | None,
+        contact: Contact,
+        new_hash: int,
+        others: list[Entry],
     ) -> Wait | None:
         if following is not None and following.is_move:
             return Wait.MOVE
@@ -197,8 +203,7 @@ class Block:
             return None
         if entry is not None and entry.delivered_at is not None:
             return None
-        others = self._holders.get(new_hash, {}).values()
-        if any(self._may_leave(other, new_hash) for other in others if other is not entry):
+        if any(self._may_leave(other, new_hash) for other in others):
             return Wait.NEWCOMER
         return None
 
@@ -211,20 +216,6 @@ class Block:
         is_undecided = other.stream == self._stream and other.key in self._undecided
         return is_undecided or not self._is_seen(other)
 
-    def _known(self, entry: Entry | None, held: int) -> list[Entry]:
-        """Return the entries that tell what was delivered for a source key and an identity.
-
-        One that was only tried under this identity tells nothing about it.
-        """
-        known = [
-            other if other.identity_hash == held else _UNTOLD
-            for other in self._holders.get(held, {}).values()
-            if other is not entry
-        ]
-        if entry is not None and entry.delivered_at is not None:
-            known.append(entry)
-        return known
-
     def remove(self, entry: Entry) -> None:
         """Let an entry leave all its identities, because it is to be deleted."""
         for held in entry.hashes:
@@ -235,13 +226,16 @@ class Block:
         """Return whether another source key holds an identity of this one."""
         return any(self._others(entry, held) for held in entry.hashes)
 
-    def _apply(self, entry: Entry | None, mark: Mark) -> None:
+    def _apply(self, entry: Entry | None, mark: Mark, others: list[Entry]) -> None:
+        is_shared = bool(others)
         if entry is None:
             entry = Entry(
-                stream=self._stream,
-                key=mark.key,
-                identity=mark.identity,
-                identity_hash=mark.identity_hash,
+                self._stream,
+                mark.key,
+                mark.identity,
+                mark.identity_hash,
+                shared=is_shared,
+                token=mark.token,
             )
             self._entries[mark.key] = entry
         else:
@@ -251,13 +245,12 @@ class Block:
                 self._holders[held].pop(id(entry), None)
             entry.pending = mark.identity if mark.is_move else None
             entry.pending_hash = mark.identity_hash if mark.is_move else None
-        entry.doubt = False
-        entry.content = entry.fields = None
-        entry.mobile_opt_in = _after_try(entry.mobile_opt_in, mark.mobile_opt_in)
-        entry.email_opt_in = _after_try(entry.email_opt_in, mark.email_opt_in)
-        entry.token = mark.token
-        others = self._others(entry, mark.identity_hash)
-        entry.shared = bool(others)
+            entry.doubt = False
+            entry.content = entry.fields = None
+            entry.mobile_opt_in = _after_try(entry.mobile_opt_in, mark.mobile_opt_in)
+            entry.email_opt_in = _after_try(entry.email_opt_in, mark.email_opt_in)
+            entry.token = mark.token
+            entry.shared = is_shared
         for other in others:
             if not other.shared:
                 other.shared = True
@@ -283,8 +276,19 @@ class Block:
         for held in entry.hashes:
             self._holders.setdefault(held, {})[id(entry)] = entry
 
-    def _others(self, entry: Entry, held: int) -> list[Entry]:
+    def _others(self, entry: Entry | None, held: int) -> list[Entry]:
         return [other for other in self._holders.get(held, {}).values() if other is not entry]
+
+
+def _known(entry: Entry | None, held: int, others: list[Entry]) -> list[Entry]:
+    """Return the entries that tell what was delivered for a source key and an identity.
+
+    One that was only tried under this identity tells nothing about it.
+    """
+    known = [other if other.identity_hash == held else _UNTOLD for other in others]
+    if entry is not None and entry.delivered_at is not None:
+        known.append(entry)
+    return known
 
 
 def _after_try(known: bool | None, tried: bool | None) -> bool | None:  # noqa: FBT001

@@ -54,6 +54,17 @@ def test_a_page_takes_no_longer_where_there_are_more(tmp_path: Path) -> None:
     assert 0 < many == pytest.approx(few, rel=0.1)
 
 
+@pytest.mark.parametrize("is_by_id", [False, True])
+def test_which_kinds_of_contacts_there_are(database: Database, *, is_by_id: bool) -> None:
+    with database.transaction() as connection:
+        assert entry_queries.has_kinds(connection) == (False, False)
+        fill(connection, stream=1, count=3)
+        assert entry_queries.has_kinds(connection) == (False, True)
+        held = -1 if is_by_id else 9
+        connection.execute(entries.update().values(identity_hash=-2, pending_hash=held))
+        assert entry_queries.has_kinds(connection) == (True, not is_by_id)
+
+
 def steps_of_a_page(connection: sa.Connection, stream: int) -> int:
     """Return how many steps SQLite takes for one page."""
     steps = 0
