@@ -42,8 +42,7 @@ logger = logging.getLogger("target-mainbrainer")
 class _Block:
     """Contacts of one stream that wait to be compared."""
 
-    def __init__(self, name: str, since: float) -> None:
-        self.name = name
+    def __init__(self, since: float) -> None:
         self.since = since
         self.size_bytes = 0
         self.contacts: list[Arrival] = []
@@ -110,10 +109,10 @@ class Comparer:
         identifiers = identifiers_of(contact)
         block = self._blocks.get(name)
         if block is None:
-            block = self._blocks[name] = _Block(name, self._clock())
-        for other in list(self._blocks.values()):
-            if other is not block and not other.identifiers.isdisjoint(identifiers):
-                self._compare(other.name)
+            block = self._blocks[name] = _Block(self._clock())
+        for other, waiting in list(self._blocks.items()):
+            if other != name and not waiting.identifiers.isdisjoint(identifiers):
+                self._compare(other)
         block.identifiers.update(identifiers)
         key = source_record.source_key or identity_text(contact)
         candidate = self._ledgers[name].digests.candidate(

@@ -79,7 +79,8 @@ class BlockComparer:
     def _entries(self, connection: sa.Connection, block: Contacts) -> dict[str, Entry]:
         keys = {candidate.key for candidate, _ in block}
         found = {one.key: one for one in entry_queries.entries_of(connection, self._stream, keys)}
-        self._run.seen.update(t.cast("int", entry.id) for entry in found.values())
+        for entry in found.values():
+            self._run.seen.add(t.cast("int", entry.id))
         return found
 
     def _concerned(self, block: Contacts, known: dict[str, Entry]) -> list[bool]:

@@ -34,9 +34,6 @@ _CREATING = 0x6D627231
 
 _POSTGRESQL = "postgresql+psycopg"
 _POSTGRESQL_NAMES = frozenset(["postgres", "postgresql", _POSTGRESQL])
-_OLDEST_SQLITE = (3, 33)
-"""The first one that updates many rows from a list of values."""
-
 _SQLITE_NAMES = frozenset(["sqlite", "sqlite+pysqlite"])
 
 
@@ -194,13 +191,6 @@ def _place_of(url: sa.URL) -> str:
 
 
 def _sqlite_engine(path: Path, synchronous: str) -> sa.Engine:
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        oldest = ".".join(map(str, _OLDEST_SQLITE))
-        message = (
-            f"A ledger in a file needs SQLite {oldest} or newer, and this Python has "
-            f"{sqlite3.sqlite_version}. Use a Python with a newer one, or PostgreSQL."
-        )
-        raise LedgerError(message)
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS},

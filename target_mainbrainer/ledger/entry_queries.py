@@ -13,7 +13,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable
 
 _COLUMNS = [getattr(entries.c, name) for name in Entry.__struct_fields__]
-# One query for each, since SQLite looks into an index for one of them and reads it all for two.
+# From the ends of the indexes: where a database has no statistics yet, it looks for a value below
+# zero in the whole table. One query for each, as SQLite reads the whole index for two.
 _EXTREMES = sa.select(
     *(
         sa.select(extreme(column)).where(column.is_not(None)).scalar_subquery()
@@ -24,13 +25,10 @@ _EXTREMES = sa.select(
 
 
 def _is_any_of(dialect: str, column: sa.Column[t.Any], values: str) -> sa.ColumnElement[bool]:
-    """Return whether a column is one of many values, which are given as one: an array or JSON."""
+    """Return whether a column is one of many values, which PostgreSQL takes as one array."""
     if dialect == "postgresql":
-        # As a sub-select: of `= ANY (...)` with many values it rather reads the whole table.
-        array = sa.bindparam(values, type_=sa.ARRAY(column.type))
-        return column.in_(sa.select(sa.func.unnest(array)))
-    given = sa.func.json_each(sa.bindparam(values, type_=sa.JSON)).table_valued("value")
-    return column.in_(sa.select(given.c.value))
+        return column == sa.any_(sa.bindparam(values, type_=sa.ARRAY(column.type)))
+    return column.in_(sa.bindparam(values, expanding=True))
 
 
 _DIALECTS = ("sqlite", "postgresql")

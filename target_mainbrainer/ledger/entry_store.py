@@ -6,29 +6,19 @@ import typing as t
 
 import sqlalchemy as sa
 
+from target_mainbrainer.ledger.comparison import Entry
 from target_mainbrainer.ledger.for_rows import ForRows
 from target_mainbrainer.ledger.tables import entries
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from target_mainbrainer.ledger.comparison import Entry
     from target_mainbrainer.ledger.marking import Left, Mark
 
-_OF_NEW = (
-    "stream",
-    "key",
-    "identity",
-    "identity_hash",
-    "pending",
-    "pending_hash",
-    "shared",
-    "doubt",
-    "token",
+_WITHOUT_ID = [name for name in Entry.__struct_fields__ if name != "id"]
+_INSERT = ForRows(
+    entries.insert().inline().values({name: sa.bindparam(name) for name in _WITHOUT_ID})
 )
-"""What an entry may say before its first outcome counts; all else is unknown until then."""
-
-_INSERT = ForRows(entries.insert().inline().values({name: sa.bindparam(name) for name in _OF_NEW}))
 _MARK = ForRows(
     entries.update()
     .where(entries.c.id == sa.bindparam("_id"))

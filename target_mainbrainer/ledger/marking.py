@@ -227,15 +227,12 @@ class Block:
         return any(self._others(entry, held) for held in entry.hashes)
 
     def _apply(self, entry: Entry | None, mark: Mark, others: list[Entry]) -> None:
-        is_shared = bool(others)
         if entry is None:
             entry = Entry(
-                self._stream,
-                mark.key,
-                mark.identity,
-                mark.identity_hash,
-                shared=is_shared,
-                token=mark.token,
+                stream=self._stream,
+                key=mark.key,
+                identity=mark.identity,
+                identity_hash=mark.identity_hash,
             )
             self._entries[mark.key] = entry
         else:
@@ -245,12 +242,12 @@ class Block:
                 self._holders[held].pop(id(entry), None)
             entry.pending = mark.identity if mark.is_move else None
             entry.pending_hash = mark.identity_hash if mark.is_move else None
-            entry.doubt = False
-            entry.content = entry.fields = None
-            entry.mobile_opt_in = _after_try(entry.mobile_opt_in, mark.mobile_opt_in)
-            entry.email_opt_in = _after_try(entry.email_opt_in, mark.email_opt_in)
-            entry.token = mark.token
-            entry.shared = is_shared
+        entry.doubt = False
+        entry.content = entry.fields = None
+        entry.mobile_opt_in = _after_try(entry.mobile_opt_in, mark.mobile_opt_in)
+        entry.email_opt_in = _after_try(entry.email_opt_in, mark.email_opt_in)
+        entry.token = mark.token
+        entry.shared = bool(others)
         for other in others:
             if not other.shared:
                 other.shared = True

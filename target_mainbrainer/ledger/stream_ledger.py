@@ -108,10 +108,10 @@ class StreamLedger:
     def saw(self, keys: Iterable[str]) -> None:
         """Take note that source keys came whose records are not sent, so that none is missing."""
         texts = [key_text(key) for key in keys]
-        found = self._run.read(
+        for entry in self._run.read(
             lambda connection: entry_queries.entries_of(connection, self.number, texts)
-        )
-        self._run.seen.update(t.cast("int", entry.id) for entry in found)
+        ):
+            self._run.seen.add(t.cast("int", entry.id))
 
     def holders(self, hashes: Iterable[int]) -> list[Entry]:
         """Return the entries, of any stream, that hold any of these identities."""

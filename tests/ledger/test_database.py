@@ -49,13 +49,6 @@ def test_a_newer_version_ends_with_a_sentence(ledger_uri: str) -> None:
         open_database(ledger_uri)
 
 
-def test_a_sqlite_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
-    monkeypatch.setattr(sqlite3, "sqlite_version", "3.31.1")
-    with pytest.raises(LedgerError, match=r"needs SQLite 3\.33 or newer.*has 3\.31\.1"):
-        open_database(str(tmp_path / "ledger.db"))
-
-
 def test_an_error_rolls_back_and_hides_what_the_statement_carried(ledger_uri: str) -> None:
     database = open_database(ledger_uri)
 

@@ -14,7 +14,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.database import Database
 
 COUNTS = (0, 1, 9, 10, 11, 1_234)
-"""SQLite takes rows by thousands, hundreds, tens and one by one."""
 
 _COLUMNS = ("number", "batch_id", "stream", "contacts", "accepted_at", "is_open")
 INSERT = ForRows(batches.insert().inline().values({name: sa.bindparam(name) for name in _COLUMNS}))
