@@ -34,10 +34,6 @@ WINDOWS = (2, 3, 10)
 CONTACTS = 10
 """In a batch of the grid: what it looks at is the waiting, not the work."""
 
-AT_ONCE = 2
-"""Cells measured at the same time. They wait most of it, but with ten of them the bursts of some
-fall together, and the machine holds up what the target would not."""
-
 WORST = 1.1
 
 SHARING_RUNS = 4
@@ -73,7 +69,6 @@ def measure_grid(bench: Bench) -> Iterator[Line]:
     for burst, windows in itertools.product(BURSTS.values(), bench.windows):
         bench.input("narrow", windows * burst * CONTACTS)  # before anything is timed
     cells = [Cell(*cell) for cell in itertools.product(BURSTS, SETUPS, ANSWERS, bench.windows)]
-    cells.sort(key=lambda cell: -cell.windows)
     done = itertools.count(1)
 
     def load(cell: Cell) -> Found:
@@ -81,8 +76,12 @@ def measure_grid(bench: Bench) -> Iterator[Line]:
         bench.say(f"grid, {next(done)} of {len(cells)}: {cell} {found.ratio:.3f}x, {found.most}")
         return found
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(load, cells))
+    found: list[Found] = []
+    for windows in bench.windows:
+        # They wait most of the time, but bursts that fall together hold each other up, which
+        # counts the more the shorter a load is. So there are as many at once as it has windows.
+        with ThreadPoolExecutor(windows) as pool:
+            found += pool.map(load, (cell for cell in cells if cell.windows == windows))
     for plan, windows in itertools.product(BURSTS, bench.windows):
         of_plan = [one for one in found if one.cell.plan == plan and one.cell.windows == windows]
         worst = max(of_plan, key=lambda one: one.ratio)
