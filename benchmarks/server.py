@@ -166,7 +166,7 @@ def _content_length(head: bytes) -> int:
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on all that comes, until one side has had enough."""
+    """Pass on all that comes, until one side closes."""
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
             writer.write(data)

@@ -45,7 +45,7 @@ def state(**value: t.Any) -> str:
 
 
 def person(number: int, **more: t.Any) -> str:
-    """A RECORD message of a person that nobody is."""
+    """A RECORD message of a made-up person."""
     columns: Record = {
         "id": number,
         "email": f"p{number}@example.com",

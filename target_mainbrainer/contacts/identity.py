@@ -62,7 +62,7 @@ def identifiers_of(contact: Contact) -> tuple[Hashable, ...]:
 
     Two contacts that share one of these may be the same record to the CRM, so they must never
     be in flight together. E-mail addresses lose their case and the mobile number its country
-    code, because it is unknown whether the CRM minds them (API note, section 8.1).
+    code, because it is unknown whether they count for the CRM (API note, section 8.1).
 
     An address is a text and a number an integer, which keeps the two apart and is quick to look
     up; a contact id, which would be an integer too, says what it is.

@@ -45,7 +45,7 @@ WITNESSES = 10
 
 SILENCE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
-"""How long the input may be silent, or slow, before a trial makes do with what is there."""
+"""How long the input may be silent, or slow, before a trial uses what is there."""
 
 
 class Held(t.NamedTuple):

@@ -137,7 +137,7 @@ def test_a_fault_that_begins_in_the_middle_blames_nobody_either(  # noqa: PLR091
     in_flight: int,
     most: int,
 ) -> None:
-    """Whatever passed before it, and whoever was just being searched for, proves nothing."""
+    """What passed before it proves nothing, nor does a contact that was being searched for."""
     crm = start_crm(
         plan="unlimited", refuse_email="bad", faults=[f"422@{first}-99999", "latency=0.01-0.03"]
     )

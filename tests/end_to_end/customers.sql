@@ -21,7 +21,7 @@ create table customers (
 insert into customers select
   n,
   timestamptz '2026-01-01 00:00+00' + n * interval '1 second',
-  case when n % 100 = 7 then 'nobody@' else 'customer' || n || '@example.com' end,
+  case when n % 100 = 7 then 'cut-off@' else 'customer' || n || '@example.com' end,
   case
     when n % 100 = 53 then '12'
     when n % 3 > 0 then '+44 7700 9' || lpad(n::text, 5, '0')

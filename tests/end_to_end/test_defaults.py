@@ -111,7 +111,7 @@ def test_half_of_a_stream_may_be_rejected_and_no_more(
     """`max_rejects_percent: 50`; no `max_rejects` with a rejects file."""
     lines = [
         schema(),
-        *(person(n, email="nobody@" if n < bad else "a@example.com") for n in range(40)),
+        *(person(n, email="cut-off@" if n < bad else "a@example.com") for n in range(40)),
     ]
     ended = run_target(*lines, rejects_path=str(tmp_path / "rejects.singer"))
     assert ended.code == code

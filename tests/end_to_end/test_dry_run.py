@@ -44,7 +44,7 @@ def mixed() -> list[str]:
         if n % 10 == 0:
             lines.append(person(n, firstname="Newer"))
         if n % 50 == 0:
-            lines.append(person(n, email="nobody@"))
+            lines.append(person(n, email="cut-off@"))
         if n % 60 == 0:
             lines.append(person(n, _sdc_deleted_at="2026-01-01"))
     return [*lines, state(bookmark=1)]

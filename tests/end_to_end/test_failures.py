@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 PAGE = page("docs/failures.md")
 
 GOOD = [schema(), *(person(number) for number in range(1, 6))]
-BAD = person(6, email="nobody@")
+BAD = person(6, email="cut-off@")
 STATE = state(bookmark=1)
 MOVED = [{"bookmark": 1}]
 A_LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -169,7 +169,7 @@ def everybody(name: str) -> set[str]:
 def test_a_database_that_comes_back_in_time_costs_nothing(
     run_target: RunTarget, crm: RunningSandbox, outage: Outage, plan: int
 ) -> None:
-    """While it is away nothing is sent, and nobody takes that for "no limit"."""
+    """While it is away nothing is sent: that is not taken for "no limit"."""
     assert run_target(*lines("A"), rate_limit_requests=plan).code == 0
     crm.set_faults("latency=0.05:batch")
     sent_meanwhile = []

@@ -27,7 +27,7 @@ def account(crm: RunningSandbox, **more: t.Any) -> dict[str, t.Any]:
 def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(
     run_target: RunTarget,
 ) -> None:
-    ended = run_target(*PEOPLE[:-1], person(9, email="nobody@"))
+    ended = run_target(*PEOPLE[:-1], person(9, email="cut-off@"))
     assert ended.code == 1
     assert ended.log.count("Rejected 1 of stream") == 1
     assert ended.log.count("s waited for the limits") == 1
@@ -37,7 +37,7 @@ def test_a_full_disk_does_not_cost_the_summary(
     run_target: RunTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_disk(monkeypatch)
-    bad = [person(number, email="nobody@") for number in range(300)]
+    bad = [person(number, email="cut-off@") for number in range(300)]
     path = tmp_path / "rejects.singer"
     ended = run_target(schema(), *bad, state(bookmark=1), rejects_path=str(path))
     assert "cannot be written (No space left on device)" in ended.error
@@ -75,7 +75,7 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
             {},
             [
                 *PEOPLE,
-                person(5, email="nobody@"),
+                person(5, email="cut-off@"),
                 person(6),
                 state(bookmark=2),
                 *[person(7)] * 2000,
@@ -88,7 +88,7 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
             {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1},
             PEOPLE,
             "FAILED: 0 contacts are in, 5 were not sent; STATE is as it was; run again to go on.",
-            id="nobody there",
+            id="no connection",
         ),
         pytest.param(
             {"list_id": "x"},
@@ -164,7 +164,7 @@ def test_an_empty_input_leaves_a_report_too(run_target: RunTarget, tmp_path: Pat
 def test_a_property_that_the_account_lacks_is_called_by_its_name(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:
-    """MainBrainer names it by its place in the request, which tells nobody anything."""
+    """MainBrainer names it by its place in the request, which does not tell which one it is."""
     assert run_target(*PEOPLE).code == 0  # makes the properties 'id' and 'firstname' known
     crm.set_switches(unknown_property="refuse")
     odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]

@@ -361,7 +361,7 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
 
 
 def check_consents(contacts: Iterable[Held], load: Load, expected: Expected, night: Night) -> None:
-    """Nobody has consented of whom the source never said so, and every no of a night is in.
+    """No contact has a consent that the source never gave, and every no of a night is in.
 
     That of people who are set aside, too.
     """

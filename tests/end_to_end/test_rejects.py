@@ -23,7 +23,7 @@ PATIENCE = 200
 
 
 def bad(*numbers: int) -> list[str]:
-    return [person(number, email="nobody@") for number in numbers]
+    return [person(number, email="cut-off@") for number in numbers]
 
 
 def ids_in(path: Path) -> list[int]:
@@ -91,7 +91,7 @@ def test_a_rejects_file_that_is_read_while_it_is_written_ends_the_run(
 def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(
     run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
 ) -> None:
-    """Rename, correct, load, delete: nobody is lost, because each run has a file of its own."""
+    """Rename, correct, load, delete: no record is lost, because each run has a file of its own."""
     path = str(tmp_path / "rejects-{started_at}.singer")
     good = [person(number) for number in range(50)]
     assert run_target(schema(), *good, *bad(61, 62, 63), rejects_path=path).code == 0
@@ -100,7 +100,7 @@ def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(
     text = renamed.read_text()
     for number in (61, 62):
         line = next(line for line in text.splitlines() if f'"id": {number},' in line)
-        text = text.replace(line, line.replace("nobody@", f"p{number}@example.com"))
+        text = text.replace(line, line.replace("cut-off@", f"p{number}@example.com"))
     ended = run_target(*text.splitlines(), rejects_path=path)
     assert ended.code == 0, ended.errors
     renamed.unlink()

@@ -42,7 +42,7 @@ buffer.MAX_WAIT_SECONDS = 0.2
 status_polling.FIRST_LOOK_SECONDS = 0.02
 cli.main()
 """
-"""The target with short intervals, so that nobody has to wait for what is due every 2 or 10 s."""
+"""The target with short intervals, so that a test need not wait for what is due every 2 or 10 s."""
 
 ROUNDS = 1
 """How often each kind of end is tried; a campaign may set it higher."""
@@ -192,7 +192,7 @@ TROUBLE = ["latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03"]
 def test_state_is_never_ahead_whenever_the_process_ends(
     start: Start, crm: RunningSandbox, how: str, mode: str
 ) -> None:
-    """At moments nobody has chosen, again and again, from the first request on."""
+    """At random moments, again and again, from the first request on."""
     crm.set_switches(refuse_email="bad")
     dice = random.Random(f"{how} {mode}")  # noqa: S311 - no secret
     written = 0
@@ -250,7 +250,7 @@ def test_what_a_killed_run_left_is_taken_up_by_the_next(
 def test_state_and_contacts_follow_while_the_tap_is_silent(
     start: Start, crm: RunningSandbox
 ) -> None:
-    """Part of a batch is sent after a while; nobody has to close the input for that."""
+    """Part of a batch is sent after a while, while the input is still open."""
     process = start()
     process.feed([schema(), *(person(n) for n in range(1, 8)), state(bookmark=7)])
     assert process.next_state() == {"bookmark": 7}

@@ -1,4 +1,4 @@
-"""Taps that nobody here wrote, as they are: what they write ends as the right contacts."""
+"""Published taps as they are: what they write ends as the right contacts."""
 
 from __future__ import annotations
 

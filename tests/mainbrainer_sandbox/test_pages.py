@@ -106,7 +106,7 @@ def complaints(browser: webdriver.Chrome) -> list[dict[str, Any]]:
 PAGES = [
     "/",
     "/?q=ada",
-    "/?q=nobody",
+    "/?q=unknown",
     "/_sandbox/contacts/1000001",
     "/_sandbox/contacts/1000061",
     "/_sandbox/batches",

@@ -274,7 +274,7 @@ def test_a_bad_contact_id_is_never_dropped() -> None:
 
 @pytest.mark.parametrize(("said", "sent"), [("yes", None), ("no", False), (None, None)])
 def test_consent_to_a_dropped_number_is_not_sent(said: str | None, sent: bool | None) -> None:
-    """The CRM may have another number, to which nobody consented; a refusal does no harm."""
+    """The CRM may have another number, without a consent; a refusal does no harm."""
     record = EMAIL | {"mobile": "1", "mobile_opt_in": said, "email_opt_in": "yes"}
     contact = mapped(record, invalid_identifiers="drop")
     assert contact == ola(mobile_opt_in=sent, email_opt_in=True)
