@@ -48,6 +48,7 @@ class BlockComparer:
         self._sends_all = sends_all
         # A first look that writes nothing is worth it only where most is unchanged.
         self._expects_change = sends_all
+        self._is_first = not run.newest_id  # the first block of a new ledger
 
     def compare(self, block: Contacts, *, follows: bool) -> list[Decision]:
         """Return what is to be done with each contact; what is to be sent is marked."""
@@ -68,6 +69,7 @@ class BlockComparer:
             return becomes_mixed, self._mark(connection, marked, follows=follows)
 
         becomes_mixed, decisions = self._run.write(mark)
+        self._is_first = False
         if becomes_mixed:
             self.is_mixed = True
             concerned = [True] * len(block)
@@ -138,4 +140,6 @@ class BlockComparer:
         )
         decisions = [decider.decide(candidate, list_id) for candidate, list_id in block]
         entry_store.write_marks(connection, decider.marked.values(), decider.left, decider.shared)
+        if self._is_first:
+            entry_store.gather_statistics(connection)
         return decisions

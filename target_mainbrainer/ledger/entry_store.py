@@ -129,6 +129,15 @@ _BATCHES_FAILED = (
 )
 
 
+def gather_statistics(connection: sa.Connection) -> None:
+    """Let PostgreSQL look at the entries, so that it finds them by their indexes from now on.
+
+    It does so by itself about a minute later; until then it reads the whole table for each block.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ANALYZE {entries.name}")
+
+
 def forget_contents(connection: sa.Connection) -> None:
     """Make every entry unknown."""
     connection.execute(

@@ -17,6 +17,7 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Ended, Record, RunTarget
+    from tests.postgresql import PostgreSQL
 
 FULL = {"streams": {"people": {"full_table": True}}}
 OPT_OUT = {"missing_records": "opt_out", "max_drift_percent": 100, **FULL}
@@ -58,6 +59,16 @@ def test_what_has_not_changed_is_not_sent(run_target: RunTarget, crm: RunningSan
     assert counts(second) == {"read": 30, "unchanged": 30}
     assert second.states == [{"bookmark": 30}]
     assert posts(crm) == sent
+
+
+@pytest.mark.parametrize("ledger_uri", ["postgresql"], indirect=True)
+def test_postgresql_can_plan_from_the_first_block_on(
+    run_target: RunTarget, empty_postgresql: PostgreSQL
+) -> None:
+    """Else it reads the whole table for every block until it has counted by itself."""
+    run_target(*night(person(1), person(2)))
+    columns = "SELECT attname FROM pg_stats WHERE tablename = 'mainbrainer_entries'"
+    assert {"key", "identity_hash"} <= set(empty_postgresql.execute(columns).splitlines())
 
 
 def test_what_has_changed_is_sent_and_counted(run_target: RunTarget, crm: RunningSandbox) -> None:
