@@ -139,12 +139,11 @@ class _ReadyFirst(HTTPConnection):
         **options: t.Any,
     ) -> None:
         sending = CURRENT.get()
-        while True:
+        if self.sock is None:
+            self._connect_again()
+        while (added := sending.authorize(self._is_alive)) is None:
             if not self._is_alive():
                 self._connect_again()
-            added = sending.authorize(self._is_alive)
-            if added is not None:
-                break
         sending.deadline = time.monotonic() + sending.timeout
         if self.sock is not None:
             self.sock.settimeout(sending.timeout)

@@ -45,7 +45,9 @@ _LOG_AGAIN_SECONDS = 60.0
 _RETRY_SECONDS = 600.0
 _SHORTEST_LOOK_SECONDS = 1.0
 
-UNPACED_IN_FLIGHT = 24
+_UNPACED_PER_SECOND = 500
+"""So many requests are aimed at where no plan bounds them; more than one process sends."""
+
 _MIN_IN_FLIGHT = 4
 _BURST_SECONDS = 0.4
 """In how short a time the permits that become free together should be used."""
@@ -205,14 +207,15 @@ class RateLimiter:
         quick answers need few requests in flight for that, answers of 0.4 s and more one for each
         permit. Longer answers than a permit is occupied need more.
         """
+        seconds = self._answer_seconds
         if self._plan is None:
-            return UNPACED_IN_FLIGHT
-        share, seconds = 1.0, self._answer_seconds
-        if seconds is not None:
+            wanted = _UNPACED_PER_SECOND * (seconds or 0.0)
+        elif seconds is None:
+            wanted = self._plan.burst
+        else:
             share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
-        return min(
-            max(math.ceil(share * self._plan.burst), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS
-        )
+            wanted = share * self._plan.burst
+        return min(max(math.ceil(wanted), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS)
 
     def hold(self, seconds: float, reason: str) -> None:
         """Give out no permit for `seconds`. An earlier, longer wait stays in force."""

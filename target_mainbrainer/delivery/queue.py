@@ -71,9 +71,9 @@ class BatchQueue:
             self._put += 1
             batch.number = self._put
             self._enter(batch)
-            batch.follow({self._last_with[key] for key in batch.keys if key in self._last_with})
-            for key in batch.keys:
-                self._last_with[key] = batch
+            shared = self._last_with.keys() & batch.keys
+            batch.follow({self._last_with[key] for key in shared})
+            self._last_with.update(dict.fromkeys(batch.keys, batch))
             self._witnesses.forget(batch.keys)
             if batch.is_free:
                 self._ready.append(batch)
@@ -154,11 +154,10 @@ class BatchQueue:
             Whether that was possible: none that does was queued or in flight.
         """
         with self._has_place:
-            if self._closed or any(key in self._last_with for key in batch.keys):
+            if self._closed or not self._last_with.keys().isdisjoint(batch.keys):
                 return False
             self._enter(batch)
-            for key in batch.keys:
-                self._last_with[key] = batch
+            self._last_with.update(dict.fromkeys(batch.keys, batch))
             return True
 
     def release(self, batch: Batch) -> None:

@@ -13,7 +13,7 @@ import tempfile
 import typing as t
 from collections import Counter, defaultdict
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +131,7 @@ class Duplicates:
             for chunk in self._chunks():
                 column_of_chunk = memoryview(chunk).cast("q")[column::_NUMBERS]
                 numbers += [n for n in column_of_chunk if n and n % parts == part]
-            numbers.sort()
-            repeated = {one for one, after in pairwise(numbers) if one == after}
+            repeated = {number for number, count in Counter(numbers).items() if count > 1}
             if repeated:
                 yield from self._contacts_with(column, repeated)
 

@@ -143,8 +143,18 @@ def test_without_a_plan_nothing_waits() -> None:
     assert world.now == world.start
     assert limiter.share_used == 0.0
     assert limiter.free > 256
-    assert limiter.wanted_in_flight == 24
+    assert limiter.wanted_in_flight == 4
     assert limiter.try_acquire("GET") is not None
+
+
+def test_without_a_plan_longer_answers_want_more_in_flight() -> None:
+    world = World()
+    limiter = world.limiter(None)
+    assert limiter.wanted_in_flight == 4, "before anything is known"
+    permit = take(limiter)
+    world.pass_by(0.1)
+    permit.answered(202)
+    assert limiter.wanted_in_flight == 50
 
 
 def test_a_stop_ends_every_wait_at_once() -> None:
