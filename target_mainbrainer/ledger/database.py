@@ -25,7 +25,7 @@ APPLICATION_ID = 0x6D627231
 
 BUSY_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
-_CACHE_KIB = 65_536
+_CACHE_KIB = 32_768
 _CHECKPOINT_PAGES = 10_000
 """A page that many blocks change is then written to the file once, not once a block."""
 
