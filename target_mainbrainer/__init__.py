@@ -1,6 +1,7 @@
 """A Singer target that upserts the records of any tap as contacts into the MainBrainer CRM.
 
 ```
+__main__.py     starts the command
 cli.py          the command: options, exit codes, ends in sentences
 target.py       Singer messages, STATE, signals
 sinks.py        ContactsSink: map the records of one stream
