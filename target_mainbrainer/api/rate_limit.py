@@ -287,7 +287,7 @@ class RateLimiter:
             permit = Permit(self, kind, taken, leave_by, is_urgent=is_urgent)
             self._in_flight.add(permit)
             self._taken.append((taken.at, is_urgent))
-            while self._taken[0][0] <= taken.at - OCCUPIED_SECONDS:
+            while self._taken[0][0] <= taken.at - OCCUPIED_SECONDS - _SHORTEST_LOOK_SECONDS:
                 self._taken.popleft()
         return permit
 
@@ -298,13 +298,17 @@ class RateLimiter:
         """
         with self._lock:
             now = self._clock()
-            recent = [taken for taken in self._taken if taken[0] > now - OCCUPIED_SECONDS]
-            urgent = [at for at, is_urgent in recent if is_urgent]
-            needed = float(len(urgent))
+            since = now - OCCUPIED_SECONDS - _SHORTEST_LOOK_SECONDS
+            urgent = [at for at, is_urgent in self._taken if is_urgent and at > since]
+            occupied = [one for one in self._taken if one[0] > now - OCCUPIED_SECONDS]
+            others = sum(not is_urgent for _, is_urgent in occupied)
+            needed = float(len(occupied) - others)
             is_sending = any(permit.is_urgent for permit in self._in_flight)
             if urgent and (is_sending or now - urgent[-1] < _SHORTEST_LOOK_SECONDS):
-                needed *= OCCUPIED_SECONDS / max(now - urgent[0], _SHORTEST_LOOK_SECONDS)
-            return needed + len(recent) - len(urgent) < plan.burst
+                # What became free a moment ago counts, as it is about to be used again.
+                seconds = max(now - urgent[0], _SHORTEST_LOOK_SECONDS)
+                needed = len(urgent) * OCCUPIED_SECONDS / seconds
+            return needed + others < plan.burst
 
     def _answered(self, permit: Permit, status: int | None) -> None:
         """Correct when a permit is free again, now that more is known of when the server saw it.

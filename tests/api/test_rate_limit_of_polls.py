@@ -42,6 +42,20 @@ def test_polls_wait_while_sending_goes_as_fast_as_the_plan_allows() -> None:
     assert limiter.try_acquire("GET") is not None
 
 
+def test_polls_take_nothing_that_the_next_burst_is_about_to_need() -> None:
+    """Permits used together become free together, and no thread need wait for one just then."""
+    world = World()
+    limiter = world.limiter(PLANS["freemium"])
+    for _ in range(100):
+        take(limiter).answered(202)
+        world.pass_by(0.002)
+    for _ in range(75):  # as many as may be in flight with answers of 0.3 s
+        take(limiter)
+    world.pass_by(0.24)
+    assert limiter.free == 25
+    assert limiter.try_acquire("GET") is None
+
+
 def test_slow_sending_leaves_something_for_polls_also_after_answers() -> None:
     world = World()
     limiter = world.limiter(PLANS["pro"])
