@@ -67,6 +67,8 @@ TESTS: dict[str, str] = {
     "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
     "api/requests": "api/test_requests.py",
     "api/responses": "api/test_responses.py",
+    "api/rate_limit": "api/test_rate_limit.py api/test_rate_limit_of_polls.py "
+    "api/test_rate_limit_as_counted.py",
     "api/refusals": "api/test_refusals.py",
     "api/invalid": "api/test_invalid.py",
     "api/lenient_json": "api/test_responses.py",
@@ -90,7 +92,7 @@ TESTS: dict[str, str] = {
     "delivery/move_steps": "end_to_end/test_moves.py",
     "delivery/moves": "end_to_end/test_moves.py",
     "delivery/outcomes": "delivery/test_confirmation.py end_to_end/test_ledger.py",
-    "delivery/queue": "delivery/test_queue.py",
+    "delivery/queue": "delivery/test_queue.py delivery/test_circuit_breaker.py",
     "delivery/sender": "delivery/test_circuit_breaker.py delivery/test_rejections.py",
     "delivery/spool": "delivery/test_spool.py delivery/test_confirmation.py",
     "delivery/state_tracker": "delivery/test_state_tracker.py",
@@ -255,7 +257,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=150, help="how many faults; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not any(arguments.only in module for module in TESTS):
+        parser.error(f"--only: there are no tests for '{arguments.only}'")
+    return arguments
 
 
 def main() -> None:

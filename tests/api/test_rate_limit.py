@@ -27,13 +27,20 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
     assert take(limiter).taken_at == pytest.approx(world.start + 4 + 10.25)
 
 
-def test_a_quick_refusal_does_not_make_every_success_look_late() -> None:
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        pytest.param("POST", 400, id="a quick refusal"),
+        pytest.param("GET", 200, id="a quick answer to something else"),
+    ],
+)
+def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
     world = World()
     limiter = world.limiter(Plan(burst=2, daily=1000))
-    for status, seconds in ((400, 0.01), (202, 1.0)):
-        permit = take(limiter)
+    for one, its_status, seconds in ((kind, status, 0.01), ("POST", 202, 1.0)):
+        permit = take(limiter, one)
         world.pass_by(seconds)
-        permit.answered(status)
+        permit.answered(its_status)
     world.pass_by(20)
     began = world.now
     for _ in range(2):
