@@ -69,7 +69,7 @@ class FakeTime:
     """A clock that moves only while somebody waits."""
 
     def __init__(self) -> None:
-        self.now = 1_000_000.0
+        self.now = 1_000.0
         self.waits: list[float] = []
         self.stopped = False
         self._lock = threading.Lock()
