@@ -139,7 +139,7 @@ class _ReadyFirst(HTTPConnection):
         **options: t.Any,
     ) -> None:
         sending = CURRENT.get()
-        if self.sock is None:
+        if self.sock is None:  # else `urllib3` has just looked whether it is alive
             self._connect_again()
         while (added := sending.authorize(self._is_alive)) is None:
             if not self._is_alive():

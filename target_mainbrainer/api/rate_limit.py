@@ -44,9 +44,11 @@ LONG_WAIT_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 60.0
 _RETRY_SECONDS = 600.0
 _SHORTEST_LOOK_SECONDS = 1.0
+_LOOK_BACK_SECONDS = OCCUPIED_SECONDS + _SHORTEST_LOOK_SECONDS
+"""What became free a moment ago still counts, as sending is about to use it again."""
 
 _UNPACED_PER_SECOND = 500
-"""So many requests are aimed at where no plan bounds them; more than one process sends."""
+"""What is aimed at where no plan bounds it: the pace of a burst of the largest plan."""
 
 _MIN_IN_FLIGHT = 4
 _BURST_SECONDS = 0.4
@@ -287,7 +289,7 @@ class RateLimiter:
             permit = Permit(self, kind, taken, leave_by, is_urgent=is_urgent)
             self._in_flight.add(permit)
             self._taken.append((taken.at, is_urgent))
-            while self._taken[0][0] <= taken.at - OCCUPIED_SECONDS - _SHORTEST_LOOK_SECONDS:
+            while self._taken[0][0] <= taken.at - _LOOK_BACK_SECONDS:
                 self._taken.popleft()
         return permit
 
@@ -298,17 +300,15 @@ class RateLimiter:
         """
         with self._lock:
             now = self._clock()
-            since = now - OCCUPIED_SECONDS - _SHORTEST_LOOK_SECONDS
+            since = now - _LOOK_BACK_SECONDS
             urgent = [at for at, is_urgent in self._taken if is_urgent and at > since]
-            occupied = [one for one in self._taken if one[0] > now - OCCUPIED_SECONDS]
-            others = sum(not is_urgent for _, is_urgent in occupied)
-            needed = float(len(occupied) - others)
+            occupied = [is_urgent for at, is_urgent in self._taken if at > now - OCCUPIED_SECONDS]
+            needed = float(occupied.count(True))
             is_sending = any(permit.is_urgent for permit in self._in_flight)
             if urgent and (is_sending or now - urgent[-1] < _SHORTEST_LOOK_SECONDS):
-                # What became free a moment ago counts, as it is about to be used again.
                 seconds = max(now - urgent[0], _SHORTEST_LOOK_SECONDS)
                 needed = len(urgent) * OCCUPIED_SECONDS / seconds
-            return needed + others < plan.burst
+            return needed + occupied.count(False) < plan.burst
 
     def _answered(self, permit: Permit, status: int | None) -> None:
         """Correct when a permit is free again, now that more is known of when the server saw it.

@@ -70,10 +70,9 @@ class BatchQueue:
                 return False
             self._put += 1
             batch.number = self._put
-            self._enter(batch)
             shared = self._last_with.keys() & batch.keys
             batch.follow({self._last_with[key] for key in shared})
-            self._last_with.update(dict.fromkeys(batch.keys, batch))
+            self._enter(batch)
             self._witnesses.forget(batch.keys)
             if batch.is_free:
                 self._ready.append(batch)
@@ -157,7 +156,6 @@ class BatchQueue:
             if self._closed or not self._last_with.keys().isdisjoint(batch.keys):
                 return False
             self._enter(batch)
-            self._last_with.update(dict.fromkeys(batch.keys, batch))
             return True
 
     def release(self, batch: Batch) -> None:
@@ -193,6 +191,7 @@ class BatchQueue:
     # Under the lock
 
     def _enter(self, batch: Batch) -> None:
+        self._last_with.update(dict.fromkeys(batch.keys, batch))
         self._inside += 1
         self._contacts += len(batch.contacts)
         self._bytes += batch.size_bytes

@@ -41,7 +41,7 @@ class ForRows:
         return self._execute(connection, rows, operator.itemgetter)
 
     def execute_for(self, connection: sa.Connection, objects: Sequence[object]) -> int:
-        """Likewise, with the attributes of objects in place of rows."""
+        """Likewise, with the attributes of structs in place of rows."""
         return self._execute(connection, objects, operator.attrgetter)
 
     def _execute(self, connection: sa.Connection, rows: Sequence[t.Any], getter: _Getter) -> int:
@@ -67,7 +67,7 @@ def _at_once(compiled: SQLCompiler, names: list[str], dialect: sa.Dialect) -> st
     columns, values = [], []
     for name in names:
         kind = compiled.binds[name].type
-        is_binary = isinstance(kind, sa.LargeBinary)  # JSON has no such thing
+        is_binary = isinstance(kind, sa.LargeBinary)  # which is base64 in JSON
         values.append(f"decode(r.{name}, 'base64')" if is_binary else f"r.{name}")
         columns.append(f"{name} {'text' if is_binary else kind.compile(dialect=dialect)}")
     first, *rest = str(compiled).split("%s")

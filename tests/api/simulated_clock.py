@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 class World:
     """A clock that moves only while somebody waits, and what happens meanwhile.
 
-    It starts low, because `pytest.approx` allows a millionth: of a day's seconds that is too much.
+    It starts low, because `pytest.approx` allows a millionth, which at 1,000,000 is a second.
     """
 
     def __init__(self, start: float = 1_000.0) -> None:
