@@ -7,7 +7,6 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api.rate_limit import RateLimiter
 from tests import broken_server
 from tests.broken_server import BrokenServer
 from tests.loads import add_up, emails, people, rejected
@@ -36,7 +35,7 @@ if t.TYPE_CHECKING:
         pytest.param({"faults": ["404:status"]}, 1, 0, "not confirmed", id="no status"),
     ],
 )
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_required_confirmation_holds_state(  # noqa: PLR0917 - a table of cases
     run_target: RunTarget,
     start_crm: Callable[..., RunningSandbox],
@@ -69,7 +68,7 @@ def test_required_confirmation_holds_state(  # noqa: PLR0917 - a table of cases
         pytest.param(["404:status"], {"unreadable": 300}, id="no status"),
     ],
 )
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_reported_confirmation_counts_and_fails_nothing(
     run_target: RunTarget,
     start_crm: Callable[..., RunningSandbox],
@@ -91,7 +90,7 @@ def test_reported_confirmation_counts_and_fails_nothing(
     assert {name: found[name] for name in counts} == counts
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_contacts_sent_one_by_one_are_taken_but_untracked(run_target: RunTarget) -> None:
     """There is no batch whose status could be asked for."""
     ended = run_target(*people(50), write_mode="single", confirm_batches="require")
@@ -103,7 +102,7 @@ def test_contacts_sent_one_by_one_are_taken_but_untracked(run_target: RunTarget)
 # --- A batch that fails after it was accepted
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
 ) -> None:
@@ -140,7 +139,7 @@ def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(
     assert emails(crm) == {f"p{n}@example.com" for n in range(1, 301)}
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_failed_batches_count_towards_the_rejects_allowed(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
 ) -> None:
@@ -157,7 +156,7 @@ def test_failed_batches_count_towards_the_rejects_allowed(
     assert "'max_rejects'" in ended.error
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
 ) -> None:
@@ -177,17 +176,39 @@ def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(
 # --- Polling and the budget
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(("mode", "unconfirmed"), [("report", 300), ("require", 0)])
-def test_only_required_questions_take_permits_that_sending_needs(
-    run_target: RunTarget, monkeypatch: pytest.MonkeyPatch, mode: str, unconfirmed: int
+@pytest.mark.usefixtures("hasty")
+def test_questions_that_are_not_required_wait_for_no_permit(
+    run_target: RunTarget, crm: RunningSandbox
 ) -> None:
-    monkeypatch.setattr(RateLimiter, "can_spare", property(lambda _: False))
-    monkeypatch.setattr(RateLimiter, "try_acquire", lambda *_: None)
-    ended = run_target(*people(300), confirm_batches=mode, confirm_timeout_seconds=1)
+    """Sending has used all of them; what could not be asked for in time is unconfirmed."""
+    ended = run_target(
+        *people(500),
+        confirm_batches="report",
+        confirm_timeout_seconds=1,
+        rate_limit_requests=5,
+    )
     assert ended.code == 0, ended.errors
-    assert ended.states[-1] == {"bookmark": 300}
-    assert ended.report["streams"]["people"]["unconfirmed"] == unconfirmed
+    assert ended.states[-1] == {"bookmark": 500}
+    counts = ended.report["streams"]["people"]
+    assert counts["accepted"] == 500
+    assert counts["unconfirmed"] + counts["inserted"] == 500
+    assert len(crm.contacts()) == 500
+
+
+@pytest.mark.usefixtures("hasty")
+def test_required_questions_wait_for_permits(run_target: RunTarget, crm: RunningSandbox) -> None:
+    ended = run_target(
+        *people(30, every=10),
+        batch_size_rows=10,
+        confirm_batches="require",
+        confirm_timeout_seconds=60,
+        rate_limit_requests=3,
+    )
+    assert ended.code == 0, ended.errors
+    assert ended.states[-1] == {"bookmark": 30}
+    assert ended.report["streams"]["people"]["inserted"] == 30
+    times = sorted(request.started for request in crm.requests())
+    assert all(later - early >= 10 for early, later in zip(times, times[3:], strict=False))
 
 
 # --- Contacts that a 202 names as invalid
@@ -223,7 +244,7 @@ NAMED = [
 ]
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("named", "found", "unmatched"), NAMED)
 @pytest.mark.parametrize("mode", ["report", "require"])
 def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(  # noqa: PLR0917
@@ -254,7 +275,7 @@ def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(  # noqa: PLR091
     assert ended.states == ([] if fails else [{"bookmark": 10}])
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     "reason", [{"code": 7}, ["Out of contacts"], "Out of contacts", {"errors": [{"text": "x"}]}]
 )

@@ -16,8 +16,6 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.api import requester
-from target_mainbrainer.api.retry import pause_before_retry
 from tests.loads import add_up, rejected
 from tests.messages import record, schema, state
 
@@ -165,22 +163,11 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
     return sorted(sorted((key, str(value)) for key, value in c.items()) for c in found)
 
 
-@pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pause before retries in thousandths of seconds."""
-
-    def pause(error: Exception, **so_far: t.Any) -> float | None:
-        seconds = pause_before_retry(error, **so_far)
-        return None if seconds is None else seconds / 1000
-
-    monkeypatch.setattr(requester, "pause_before_retry", pause)
-
-
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(case=cases())
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.usefixtures("hasty")
 def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
     run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, case: Case
 ) -> None:
