@@ -7,8 +7,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.ledger import Account, Ledger
+from tests.end_to_end.unfinished import Unfinished
 from tests.loads import add_up
 from tests.messages import PEOPLE, person, record, schema, state
 
@@ -232,25 +231,17 @@ def test_a_batch_left_open_is_asked_for_when_the_next_run_starts(
 
 
 def test_only_one_run_at_a_time_delivers_a_stream(
-    run_target: RunTarget, crm: RunningSandbox, ledger_uri: str
+    run_target: RunTarget, crm: RunningSandbox, settings: Record, tmp_path: Path
 ) -> None:
     run_target(*night(person(1)))
-    database = open_database(ledger_uri)
-    other = Ledger(database, Account(_account_of(database)), clock=lambda: 0.0)
-    stream = other.open_stream("people")
-    sent = posts(crm)
-    ended = run_target(*night(person(1, firstname="other")))
-    assert ended.code == 1
-    assert "Another run delivers stream 'people'" in ended.error
-    assert posts(crm) == sent
-    stream.release()
-    database.close()
+    with Unfinished(settings, tmp_path, [schema(), person(2), state(bookmark=2)]) as other:
+        other.wait_for_state()
+        sent = posts(crm)
+        ended = run_target(*night(person(1, firstname="other")))
+        assert ended.code == 1
+        assert "Another run delivers stream 'people'" in ended.error
+        assert posts(crm) == sent
     assert run_target(*night(person(1, firstname="other"))).code == 0
-
-
-def _account_of(database: t.Any) -> str:
-    with database.transaction() as connection:
-        return str(connection.exec_driver_sql("SELECT account FROM mainbrainer_ledger").scalar())
 
 
 def test_another_account_starts_anew(run_target: RunTarget, crm: RunningSandbox) -> None:
