@@ -9,8 +9,8 @@ import typing as t
 from urllib.parse import quote
 
 import pytest
+import requests
 
-from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.privacy.explaining import explain
 from tests import broken_server
 from tests.broken_server import BrokenServer, Reply
@@ -295,7 +295,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(MainBrainerClient, "post_batch", fail)
+    monkeypatch.setattr(requests.Session, "send", fail)
     ended = run_target(*lines(), access_token=TOKEN, max_rejects=50)
     assert ended.code == 1
     assert "Unexpected RuntimeError" in ended.error

@@ -53,7 +53,9 @@ class Unfinished:
         """Wait until it has delivered what it was fed, and return the STATE."""
         stdout = t.cast("t.IO[str]", self._popen.stdout)
         assert select.select([stdout], [], [], PATIENCE)[0], "no STATE came"
-        return t.cast("Record", json.loads(stdout.readline()))
+        line = stdout.readline()
+        assert line, self.log.read_text()
+        return t.cast("Record", json.loads(line))
 
     def end(self) -> int:
         """End its input, wait for its end, and return the exit code."""
