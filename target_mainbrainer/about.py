@@ -10,7 +10,7 @@ import typing as t
 
 from singer_sdk.about import AboutFormatter
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:

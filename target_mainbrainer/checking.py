@@ -14,7 +14,7 @@ from target_mainbrainer.errors import SettingsError
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.settings.declared import Settings
 
 
 def check(settings: Settings) -> list[str]:

@@ -14,8 +14,8 @@ from target_mainbrainer.wording import shown
 if t.TYPE_CHECKING:
     import threading
 
-    from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.mapping.suppressions import Suppressions
+    from target_mainbrainer.settings.declared import Settings
 
 
 def make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:

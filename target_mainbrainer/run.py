@@ -41,8 +41,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_mainbrainer.api.responses import BatchStatus
-    from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
+    from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.source_record import State
 
 logger = logging.getLogger("target-mainbrainer")

@@ -39,17 +39,20 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.config.checks import check_config
-from target_mainbrainer.config.environment import misread, misspelt, not_read
-from target_mainbrainer.config.files import FILE_SETTINGS
-from target_mainbrainer.config.schema import SETTINGS
-from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
 from target_mainbrainer.privacy.log_filters import quiet_loggers
 from target_mainbrainer.reporting.ending import NOTHING_READ
 from target_mainbrainer.run import Run
+from target_mainbrainer.settings.checks import (
+    FILE_SETTINGS,
+    check_config,
+    misread,
+    misspelt,
+    not_read,
+)
+from target_mainbrainer.settings.declared import SETTINGS, Settings
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.messages import batch_message, require, schema_message
 from target_mainbrainer.singer.reader import MessageReader

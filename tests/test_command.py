@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
-from target_mainbrainer.config.schema import GROUPS
+from target_mainbrainer.settings.declared import GROUPS
 from tests.messages import schema
 
 if t.TYPE_CHECKING:
@@ -184,9 +184,3 @@ def test_a_sandbox_in_no_folder_is_said_in_a_sentence(
     assert (
         ended.error == f"Setting 'sandbox_path': {path} cannot be made (No such file or directory)."
     )
-
-
-def test_a_stream_map_that_cannot_be_read_is_said_in_a_sentence(run_target: RunTarget) -> None:
-    ended = run_target(schema(), stream_maps={"people": {"email": "foo("}})
-    assert ended.code == 1
-    assert ended.error.startswith("Setting 'stream_maps.people.email' is no expression")

@@ -18,7 +18,7 @@ SANDBOX = HOUSE.parent / "mainbrainer_sandbox"
 FLOORS = [
     {"errors", "wording"},
     {"contacts"},
-    {"config"},
+    {"settings"},
     {"privacy"},
     {"mapping", "singer", "ledger"},
     {"api"},

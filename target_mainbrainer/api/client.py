@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.rate_limit import Event, RateLimiter
     from target_mainbrainer.api.requester import ClientStats
     from target_mainbrainer.api.responses import BatchStatus, Token
-    from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.settings.declared import Settings
 
 _CHECK_SECONDS = 30
 

@@ -25,9 +25,9 @@ from typing_extensions import override
 from target_mainbrainer.api.connections import CURRENT, ReadyFirstAdapter, Sending
 from target_mainbrainer.api.exchange import Endpoint, Response
 from target_mainbrainer.api.retry import seconds_asked
-from target_mainbrainer.config.addresses import is_loopback
-from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
+from target_mainbrainer.settings.checks import is_loopback
+from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.api.connections import Authorize

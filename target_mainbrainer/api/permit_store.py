@@ -10,7 +10,7 @@ from target_mainbrainer.ledger.quota import Quota, Taken, Wait
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 
 class PermitStore(t.Protocol):

@@ -20,7 +20,6 @@ from collections import deque
 
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.retry import pause_before_retry
-from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.ledger.quota import (
     DAY_LIMIT,
@@ -31,12 +30,13 @@ from target_mainbrainer.ledger.quota import (
     Taken,
     Wait,
 )
+from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from target_mainbrainer.api.permit_store import PermitStore
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 logger = logging.getLogger(__name__)
 

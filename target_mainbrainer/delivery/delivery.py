@@ -27,12 +27,12 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.api.responses import BatchStatus
-    from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.spool import Spool
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.rejections import Rejections
+    from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.source_record import State
 
 GRACE_SECONDS = 30.0

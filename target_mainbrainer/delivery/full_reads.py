@@ -22,13 +22,13 @@ from target_mainbrainer.singer.source_record import SourceRecord
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.config.limits import MissingRecords
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.comparing import Comparer
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.comparison import Entry
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.settings.declared import MissingRecords
 
 _NOTED_AT_ONCE = 1_000
 

@@ -12,7 +12,7 @@ from target_mainbrainer.ledger.ledger import Account, Ledger
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.settings.declared import Settings
 
 
 def open_ledger(

@@ -22,7 +22,7 @@ from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 WINDOW_SECONDS = 10.0
 LEAVE_SECONDS = 0.2

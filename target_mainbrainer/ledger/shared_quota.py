@@ -34,8 +34,8 @@ from target_mainbrainer.ledger.tables import quota as table
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.config.limits import Plan
     from target_mainbrainer.ledger.database import Database
+    from target_mainbrainer.settings.declared import Plan
 
 _T = t.TypeVar("_T")
 

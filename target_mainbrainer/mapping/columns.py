@@ -16,7 +16,7 @@ from target_mainbrainer.wording import is_utf8, listed, shown
 if t.TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
 
-    from target_mainbrainer.config.limits import FieldMap, UnmappedColumns
+    from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
 
 
 class ContactField(enum.StrEnum):

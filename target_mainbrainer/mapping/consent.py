@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.config.consent_words import BUILT_IN_WORDS, plain_word
 from target_mainbrainer.contacts.rejection import RejectionCode
 from target_mainbrainer.mapping.numbers import integral
 from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping

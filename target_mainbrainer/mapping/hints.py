@@ -23,7 +23,7 @@ from target_mainbrainer.wording import listed, shown
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from target_mainbrainer.config.limits import FieldMap
+    from target_mainbrainer.settings.declared import FieldMap
 
 _WIDTH = 100
 

@@ -10,7 +10,6 @@ import enum
 import typing as t
 from functools import partial
 
-from target_mainbrainer.config.consent_words import all_words
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
@@ -40,13 +39,14 @@ from target_mainbrainer.mapping.values import (
     parse_property_fields,
     property_text,
 )
+from target_mainbrainer.settings.declared import all_words
 from target_mainbrainer.wording import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_mainbrainer.config.settings import StreamSettings
     from target_mainbrainer.mapping.columns import ColumnRole
+    from target_mainbrainer.settings.declared import StreamSettings
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 

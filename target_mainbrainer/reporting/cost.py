@@ -10,7 +10,7 @@ from target_mainbrainer.reporting.wording import counted
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 BURST_SECONDS = 10
 OTHER_SIZES = (100, 1000)
@@ -42,7 +42,7 @@ class Cost(t.NamedTuple):
     def minutes(self, plan: Plan | None) -> float | None:
         """Return how long the plan makes it take at the least; None without pacing.
 
-        >>> from target_mainbrainer.config.limits import PLANS
+        >>> from target_mainbrainer.settings.declared import PLANS
         >>> Cost(10_000).minutes(PLANS["freemium"])
         16.7
         """

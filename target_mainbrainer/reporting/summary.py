@@ -14,10 +14,10 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.api.rate_limit import RateLimiter
     from target_mainbrainer.api.requester import ClientStats
-    from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.reporting.column_shares import ColumnShares
     from target_mainbrainer.reporting.counts import RunReport
     from target_mainbrainer.reporting.rejections import Rejections
+    from target_mainbrainer.settings.declared import Settings
 
 logger = logging.getLogger("target-mainbrainer")
 

@@ -11,14 +11,14 @@ import pytest
 
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.config.settings import Settings
+from target_mainbrainer.settings.declared import Settings
 from tests.api.helpers import NEVER_LOGGED, TOKEN, Certificate, Connect, FakeTime, Listener, Serve
 from tests.broken_server import BrokenServer, Reply, Request, script
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from target_mainbrainer.api.rate_limit import Permit, RateLimiter
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 
 class World:

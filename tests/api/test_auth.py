@@ -9,7 +9,7 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.responses import Accepted
-from target_mainbrainer.config.limits import Plan
+from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import (
     BODY,

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from target_mainbrainer.api.permit_store import MemoryStore
 from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.errors import LedgerError, TransientError
+from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
 
 if t.TYPE_CHECKING:

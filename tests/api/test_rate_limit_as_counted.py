@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.config.limits import PLANS, Plan
+from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
 
 if t.TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_mainbrainer.config.limits import PLANS, Plan
+from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
 
 

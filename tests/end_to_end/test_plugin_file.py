@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 from tests.projects import REPOSITORY
 
 PLUGIN_FILE = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"

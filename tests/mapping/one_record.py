@@ -5,9 +5,9 @@ from __future__ import annotations
 import decimal
 import typing as t
 
-from target_mainbrainer.config.settings import StreamSettings
 from target_mainbrainer.contacts.contact import Contact, PropertyRef
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.rejection import Rejection

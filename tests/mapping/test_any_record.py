@@ -8,12 +8,12 @@ import typing as t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.config.settings import StreamSettings
 from target_mainbrainer.contacts.contact import Contact
 from target_mainbrainer.contacts.identity import identity_of
 from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 from tests.strategies import COLUMNS, LIKELY_RECORDS, RECORDS, TARGETS, VALUES
 
 SETTINGS = st.builds(

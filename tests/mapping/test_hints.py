@@ -6,7 +6,6 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.settings import StreamSettings
 from target_mainbrainer.contacts.contact import PropertyRef
 from target_mainbrainer.mapping.lookalikes import (
     consent_lookalikes,
@@ -14,6 +13,7 @@ from target_mainbrainer.mapping.lookalikes import (
     sensitive_columns_of,
 )
 from target_mainbrainer.mapping.mapper import StreamMapping, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2

@@ -6,8 +6,8 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.settings import StreamSettings
 from target_mainbrainer.mapping.mapper import compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 from tests.mapping.one_record import UUID, mapping
 
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
-from target_mainbrainer.config.environment import misread, misspelt, not_read
-from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.settings.checks import misread, misspelt, not_read
+from target_mainbrainer.settings.declared import SETTINGS
 
 if t.TYPE_CHECKING:
     from pathlib import Path

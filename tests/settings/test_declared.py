@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 
 NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)

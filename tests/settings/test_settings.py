@@ -6,11 +6,9 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.checks import check_config
-from target_mainbrainer.config.limits import PLANS, Plan
-from target_mainbrainer.config.schema import SETTINGS
-from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.errors import SettingsError
+from target_mainbrainer.settings.checks import check_config
+from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings
 from target_mainbrainer.target import TargetMainBrainer
 
 TOKEN = {"access_token": "made-up-token"}
@@ -58,11 +56,8 @@ def test_what_opens_a_door_is_secret() -> None:
 
 
 def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
-    """But for `load_method`, which has one value only."""
     fields = vars(Settings.from_config({}))
-    assert sorted([*fields, "load_method"]) == sorted(SETTINGS["properties"])
-    defaults = {name: s.get("default") for name, s in SETTINGS["properties"].items()}
-    assert {name: defaults[name] for name in fields} == fields
+    assert {name: s.get("default") for name, s in SETTINGS["properties"].items()} == fields
 
 
 @pytest.mark.parametrize(
@@ -200,6 +195,13 @@ def test_empty_texts_count_as_absent() -> None:
     settings = Settings.from_config(TOKEN | {"username": "", "list_id": ""})
     assert settings.username is None
     assert settings.list_id is None
+
+
+@pytest.mark.parametrize("stream_maps", [{"__else__": 5}, {"people": {"__else__": "x"}}])
+def test_what_the_sdks_schema_cannot_be_asked_about_is_an_error(stream_maps: t.Any) -> None:
+    (problem,) = problems(**TOKEN, stream_maps=stream_maps)
+    assert problem.startswith("Setting 'stream_maps.")
+    assert problem.endswith("__else__' must be null ('__NULL__'), or be left out.")
 
 
 def test_wrong_settings_do_not_become_settings() -> None:

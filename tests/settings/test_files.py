@@ -7,8 +7,8 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.checks import check_config
-from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.settings.checks import check_config
+from target_mainbrainer.settings.declared import SETTINGS
 
 if t.TYPE_CHECKING:
     from pathlib import Path
