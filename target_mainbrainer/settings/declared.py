@@ -43,7 +43,7 @@ IdentityChanges = t.Literal["follow", "create"]
 UnchangedOptIn = t.Literal["send", "omit"]
 MissingRecords = t.Literal["ignore", "opt_out"]
 ConfirmBatches = t.Literal["none", "report", "require"]
-FieldMap: t.TypeAlias = Mapping[str, str | Mapping[str, str] | None]
+FieldMap: t.TypeAlias = Mapping[str, str | Mapping[str, t.Any] | None]
 ConsentWords: t.TypeAlias = Mapping[str, Sequence[str]]
 
 
@@ -66,17 +66,27 @@ PLANS: Mapping[str, Plan] = {
     "pro": Plan(burst=200, daily=1_000_000),
 }
 
+CONTACT_FIELDS: t.Final = (
+    *("contact_id", "mobile", "mobile_country", "mobile_country_code", "mobile_number", "email"),
+    *("mobile_opt_in", "email_opt_in", "list_id"),
+)
+"""What a column can be in `field_map`, beside a property."""
+
 _FIELD_MAP: dict[str, t.Any] = {
     "properties": {},
     "additionalProperties": {
         "type": ["string", "object", "null"],
-        "properties": {"property_id": {"type": "string"}, "property_name": {"type": "string"}},
+        "properties": {
+            "field": {"type": "string", "enum": [*CONTACT_FIELDS]},
+            "property_name": {"type": "string"},
+            "property_id": {"type": "string"},
+            "send": {"type": "string", "enum": ["once"]},
+            "optional": {"type": "boolean"},
+        },
         "additionalProperties": False,
-        "minProperties": 1,
-        "maxProperties": 1,
     },
 }
-_WORDS = {"type": ["array", "null"], "items": {"type": ["string"]}}
+_WORDS = {"type": "array", "items": {"type": "string"}}
 _CONSENT_WORDS: dict[str, t.Any] = {
     "properties": {"yes": _WORDS, "no": _WORDS},
     "additionalProperties": False,
@@ -194,17 +204,21 @@ class Settings:
 
     # Mapping
     field_map: FieldMap = _setting("Field map", begins="Mapping", default={}, **_FIELD_MAP)
-    """What each column is: a contact field (`contact_id`, `mobile`, `mobile_country_code`,
-    `mobile_number`, `email`, `mobile_opt_in`, `email_opt_in`, `list_id`), any other text as the
-    name of a property, `{"property_name": "..."}`, `{"property_id": "<uuid>"}`, or null for a
-    column that is never sent (`__NULL__` in `meltano.yml`, because Meltano loses a null). Set it
-    for every column that is not named like the field it is.
+    """What each column is: a contact field (`contact_id`, `mobile`, `mobile_country`,
+    `mobile_country_code`, `mobile_number`, `email`, `mobile_opt_in`, `email_opt_in`, `list_id`),
+    any other text as the name of a property, or null for a column that is never sent (`__NULL__` in
+    `meltano.yml`, because Meltano loses a null). An object says more: `{"property_name": "..."}` or
+    `{"property_id": "<uuid>"}`; with `"send": "once"` beside it, the property is sent when the
+    contact is created and never again. `{"field": "email", "optional": true}` lets a stream come
+    without the column; without it, a missing identifier or opt-in is an error. Set it for every
+    column that is not named like the field it is.
     """
 
     streams: Mapping[str, Mapping[str, t.Any]] = _setting("Streams", default={})
-    """Stream name -> its own `list_id`, `webhook_url`, `field_map` and `unmapped_columns`; each
-    takes the place of the setting of the same name. `full_table` says that every run reads the
-    stream in full. Set it when a tap has several streams.
+    """Stream name -> settings of its own, in the place of the shared ones: `list_id`,
+    `webhook_url`, `field_map`, `unmapped_columns`, `default_country_code`, `consent_words`,
+    `invalid_identifiers`, `null_values`, `deleted_records`. `full_table` says that every run reads
+    the stream in full. Set it when a tap has several streams.
     """
 
     list_id: str | None = _setting("List ID")
@@ -281,15 +295,22 @@ class Settings:
     """
 
     missing_records: MissingRecords = _setting("Missing records", default="ignore")
-    """With a ledger: a contact whose record is gone from a stream that was read in full: `ignore`
-    that, or `opt_out`, which sends both opt-ins as false. Choose `opt_out` when people who are gone
-    from the source must not be written to.
+    """With a ledger: a person who is missing from a stream with `full_table`, twice in a row:
+    `ignore` that, or `opt_out`, which sends both opt-ins as false. Choose `opt_out` when people who
+    are gone from the source must not be written to.
     """
 
     max_drift_percent: int = _setting("Most drift", default=5, minimum=0, maximum=100)
-    """With a ledger: if more than so many percent of a stream's known contacts (and more than 10)
-    changed their identity or are missing, none is moved or opted out and the run fails. Raise it
-    for one run when that many are meant to.
+    """With a ledger: if more than so many percent of a stream's known people (and more than 10)
+    changed their identity, nobody is moved and the run fails. If so many are missing, or more than
+    half, nobody is marked as gone or opted out, and with `missing_records: opt_out` the run fails.
+    Raise it for one run when that many are meant to.
+    """
+
+    max_new_contacts: int | None = _setting("Most new contacts", minimum=0)
+    """With a ledger: the run fails before it creates more than so many contacts, so that a wrong
+    join or key costs no invoice. Default: no limit. Set it after the first load; a dry run says how
+    many would be created.
     """
 
     # Delivery

@@ -8,7 +8,14 @@ import pytest
 
 from target_mainbrainer.errors import SettingsError
 from target_mainbrainer.settings.checks import check_config
-from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings
+from target_mainbrainer.settings.declared import (
+    CONTACT_FIELDS,
+    PLANS,
+    SETTINGS,
+    Plan,
+    Settings,
+    StreamSettings,
+)
 from target_mainbrainer.target import TargetMainBrainer
 
 TOKEN = {"access_token": "made-up-token"}
@@ -38,7 +45,7 @@ def test_every_setting_is_titled_and_described() -> None:
 )
 def test_half_a_character_is_a_mistake_in_the_settings(config: t.Any, where: str) -> None:
     """JSON can hold one, and no request can."""
-    expected = f"Setting '{where}' holds half a character, which cannot be sent."
+    expected = f"Setting '{where}' contains an unpaired surrogate, which cannot be sent."
     assert problems(**TOKEN | config) == [expected]
 
 
@@ -124,12 +131,67 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
         ),
         pytest.param(
             TOKEN | {"field_map": {"zip": {"property_id": "12", "property_name": "zip"}}},
-            "Setting 'field_map.zip' must name a 'property_name' or a 'property_id', not both.",
+            "Setting 'field_map.zip' must name one of 'field', 'property_name' and 'property_id'.",
             id="id and name",
         ),
         pytest.param(
+            TOKEN | {"field_map": {"zip": {"optional": True}}},
+            "Setting 'field_map.zip' must name one of 'field', 'property_name' and 'property_id'.",
+            id="neither a field nor a property",
+        ),
+        pytest.param(
+            TOKEN | {"field_map": {"mail": {"field": "e_mail"}}},
+            "Setting 'field_map.mail.field' must be 'contact_id' or 'mobile' or 'mobile_country' "
+            "or 'mobile_country_code' or 'mobile_number' or 'email' or 'mobile_opt_in' or "
+            "'email_opt_in' or 'list_id'.",
+            id="no such field",
+        ),
+        pytest.param(
+            TOKEN | {"ledger_uri": "l.db", "field_map": {"m": {"field": "email", "send": "once"}}},
+            "Setting 'field_map.m.send' is for properties only; a contact field is always sent.",
+            id="a field sent once",
+        ),
+        pytest.param(
+            TOKEN
+            | {"streams": {"a": {"field_map": {"m": {"property_name": "m", "send": "once"}}}}},
+            "Setting 'streams.a.field_map.m.send' needs a ledger, and there is none. Set "
+            "'ledger_uri', or remove 'streams.a.field_map.m.send'.",
+            id="sent once, without a ledger to remember it",
+        ),
+        pytest.param(
+            TOKEN | {"field_map": {"m": {"property_name": "m", "send": "never"}}},
+            "Setting 'field_map.m.send' must be 'once'.",
+            id="sent in no known way",
+        ),
+        pytest.param(
+            TOKEN | {"max_new_contacts": 10},
+            "Setting 'max_new_contacts' needs a ledger, and there is none. Set 'ledger_uri', or "
+            "remove 'max_new_contacts'.",
+            id="new contacts that nothing could count",
+        ),
+        pytest.param(
+            TOKEN | {"ledger_uri": "l.db", "max_new_contacts": -1},
+            "Setting 'max_new_contacts' must be at least 0.",
+            id="fewer than no new contacts",
+        ),
+        pytest.param(
+            TOKEN | {"streams": {"people": {"default_country_code": 999}}},
+            "Setting 'streams.people.default_country_code' is 999, which no country has.",
+            id="impossible country code of a stream",
+        ),
+        pytest.param(
+            TOKEN | {"streams": {"people": {"consent_words": {"yes": ["no"]}}}},
+            "Setting 'streams.people.consent_words': 'no' always means the opposite of yes.",
+            id="a stream's own words",
+        ),
+        pytest.param(
+            TOKEN | {"consent_words": {"yes": None}},
+            "Setting 'consent_words.yes' must be a list.",
+            id="no list of words",
+        ),
+        pytest.param(
             TOKEN | {"default_country_code": 999},
-            "Setting 'default_country_code' is 999, which is no country's calling code.",
+            "Setting 'default_country_code' is 999, which no country has.",
             id="impossible country code",
         ),
         pytest.param(
@@ -156,8 +218,8 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
         *(
             pytest.param(
                 TOKEN | {name: f"https://crm.example.com/{rest}"},
-                f"Setting '{name}' has a '?' or '#' in it, and what is asked would be put behind "
-                "it. Give the address alone.",
+                f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put "
+                "behind it. Give the address alone.",
                 id=f"{name} with {rest}",
             )
             for name in ("api_url", "auth_url")
@@ -201,7 +263,7 @@ def test_empty_texts_count_as_absent() -> None:
 def test_what_the_sdks_schema_cannot_be_asked_about_is_an_error(stream_maps: t.Any) -> None:
     (problem,) = problems(**TOKEN, stream_maps=stream_maps)
     assert problem.startswith("Setting 'stream_maps.")
-    assert problem.endswith("__else__' must be null ('__NULL__'), or be left out.")
+    assert problem.endswith("__else__' must be null ('__NULL__').")
 
 
 def test_wrong_settings_do_not_become_settings() -> None:
@@ -225,6 +287,79 @@ def test_a_streams_own_settings_take_the_place_of_the_shared_ones() -> None:
     assert settings.for_stream("people").field_map == {"phone": "mobile"}
     assert settings.for_stream("people").unmapped_columns == "ignore"
     assert settings.for_stream("others").field_map == {"mail": "email"}
+
+
+def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
+    own: dict[str, t.Any] = {
+        "list_id": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+        "webhook_url": "https://example.com",
+        "field_map": {"m": "email"},
+        "unmapped_columns": "ignore",
+        "default_country_code": 46,
+        "consent_words": {"yes": ["ja"]},
+        "invalid_identifiers": "drop",
+        "null_values": "clear",
+        "deleted_records": "opt_out",
+        "full_table": True,
+    }
+    config = TOKEN | {"streams": {"people": own}}
+    assert problems(**config) == []
+    settings = Settings.from_config(config)
+    assert vars(settings.for_stream("people")) == own
+    assert vars(settings.for_stream("others")) == vars(StreamSettings())
+    described = SETTINGS["properties"]["streams"]["description"]
+    assert [name for name in own if f"`{name}`" not in described] == []
+
+
+def test_a_null_takes_a_shared_setting_away_if_it_has_no_default() -> None:
+    """Not every stream belongs in a list, and not all numbers are of one country."""
+    shared = {"list_id": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "default_country_code": 47}
+    own = dict.fromkeys([*shared, "field_map"])
+    config = TOKEN | shared | {"field_map": {"m": "email"}, "streams": {"people": own}}
+    assert problems(**config) == []
+    people = Settings.from_config(config).for_stream("people")
+    assert (people.list_id, people.default_country_code) == (None, None)
+    assert people.field_map == {"m": "email"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        {"property_name": "title", "send": "once"},
+        {"property_id": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "optional": True},
+        {"field": "email", "optional": True},
+        {"field": "mobile_country"},
+        "mobile_country",
+    ],
+    ids=str,
+)
+def test_a_column_may_say_more_than_its_name(use: t.Any) -> None:
+    config = TOKEN | {"ledger_uri": "ledger.db", "field_map": {"column": use}}
+    assert problems(**config) == []
+    assert Settings.from_config(config).for_stream("people").field_map == {"column": use}
+
+
+def test_every_contact_field_is_in_the_words_of_the_field_map() -> None:
+    described = SETTINGS["properties"]["field_map"]["description"]
+    assert [name for name in CONTACT_FIELDS if f"`{name}`" not in described] == []
+
+
+def test_no_new_contact_at_all_can_be_asked_for() -> None:
+    config = TOKEN | {"ledger_uri": "ledger.db", "max_new_contacts": 0}
+    assert problems(**config) == []
+    assert Settings.from_config(config).max_new_contacts == 0
+    assert Settings.from_config(TOKEN).max_new_contacts is None
+
+
+def test_faker_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def problem_if_installed(spec: object) -> list[str]:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
+        return list(check_config(TOKEN | {"faker_config": {"seed": 7}}, schema={}))
+
+    assert problem_if_installed(object()) == []
+    assert problem_if_installed(None) == [
+        "Setting 'faker_config' needs the extra 'faker': 'target-mainbrainer[faker]'."
+    ]
 
 
 def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
