@@ -37,12 +37,7 @@ UnmappedColumns = t.Literal["property", "ignore"]
 InvalidIdentifiers = t.Literal["reject", "drop"]
 NullValues = t.Literal["omit", "clear"]
 DeletedRecords = t.Literal["skip", "opt_out"]
-WriteMode = t.Literal["batch", "single"]
-UnchangedContacts = t.Literal["skip", "send"]
-IdentityChanges = t.Literal["follow", "create"]
-UnchangedOptIn = t.Literal["send", "omit"]
 MissingRecords = t.Literal["ignore", "opt_out"]
-ConfirmBatches = t.Literal["none", "report", "require"]
 FieldMap: t.TypeAlias = Mapping[str, str | Mapping[str, t.Any] | None]
 ConsentWords: t.TypeAlias = Mapping[str, Sequence[str]]
 
@@ -73,7 +68,6 @@ CONTACT_FIELDS: t.Final = (
 """What a column can be in `field_map`, beside a property."""
 
 _FIELD_MAP: dict[str, t.Any] = {
-    "properties": {},
     "additionalProperties": {
         "type": ["string", "object", "null"],
         "properties": {
@@ -91,7 +85,6 @@ _CONSENT_WORDS: dict[str, t.Any] = {
     "properties": {"yes": _WORDS, "no": _WORDS},
     "additionalProperties": False,
 }
-
 
 BUILT_IN_WORDS: t.Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "yes", "y", "1"), True),
@@ -133,7 +126,7 @@ def _setting(
 
     Args:
         title: Its name for people.
-        begins: The group of settings that begins with it; every group goes on to the next one.
+        begins: The group whose first setting it is; a group extends to the next one's first.
         default: Its value when nothing is set.
         secret: Whether it is a credential, or may contain one; it stays out of `repr` then.
         schema: More of its JSON schema, beside what its type says.
@@ -277,18 +270,18 @@ class Settings:
     address stays one contact. It holds personal data.
     """
 
-    unchanged_contacts: UnchangedContacts = _setting("Unchanged contacts", default="skip")
+    unchanged_contacts: t.Literal["skip", "send"] = _setting("Unchanged contacts", default="skip")
     """With a ledger: a contact that is as it was delivered: `skip` it, or `send` it again. Choose
     `send` once, when the CRM has lost or changed what it should have.
     """
 
-    identity_changes: IdentityChanges = _setting("Identity changes", default="follow")
+    identity_changes: t.Literal["follow", "create"] = _setting("Identity changes", default="follow")
     """With a ledger: a person whose e-mail address or mobile number changed: `follow` them to the
     contact they have, or `create` a second one, as the API does by itself. Choose `create` when a
     key of the source may pass to another person.
     """
 
-    unchanged_opt_in: UnchangedOptIn = _setting("Unchanged opt-ins", default="send")
+    unchanged_opt_in: t.Literal["send", "omit"] = _setting("Unchanged opt-ins", default="send")
     """With a ledger: an opt-in that has not changed of a contact that has: `send` it along, or
     `omit` it. Choose `omit` when people unsubscribe in MainBrainer and the source does not hear of
     it.
@@ -314,7 +307,9 @@ class Settings:
     """
 
     # Delivery
-    write_mode: WriteMode = _setting("Write mode", begins="Delivery", default="batch")
+    write_mode: t.Literal["batch", "single"] = _setting(
+        "Write mode", begins="Delivery", default="batch"
+    )
     """`batch`, or `single`: each contact goes alone to `/contacts/insertupdate`; slow, but the
     answer is about that one contact. Choose `single` to find out what the API says about a few.
     """
@@ -356,7 +351,9 @@ class Settings:
     should be known sooner than after ten minutes.
     """
 
-    confirm_batches: ConfirmBatches = _setting("Confirm batches", default="report")
+    confirm_batches: t.Literal["none", "report", "require"] = _setting(
+        "Confirm batches", default="report"
+    )
     """An accepted batch is only queued. `report`: what became of it is asked for and counted in the
     summary; `require`: STATE waits for it; `none`: it is not asked for. Choose `require` when a
     batch that fails afterwards must be sent again by itself.
