@@ -17,10 +17,9 @@ import click
 from target_mainbrainer import checking
 from target_mainbrainer.config.files import check_configuration_files
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
-from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.privacy.log_filters import quiet_threads
+from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.reporting.ending import NOTHING_READ
-from target_mainbrainer.singer.leftover import drop_leftover
+from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer
 
 ENVIRONMENT = "ENV"

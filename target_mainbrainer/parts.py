@@ -9,7 +9,7 @@ from pathlib import Path
 from target_mainbrainer.api.rate_limit import RateLimiter
 from target_mainbrainer.errors import SettingsError
 from target_mainbrainer.mapping.suppressions import parse_suppressions
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     import threading

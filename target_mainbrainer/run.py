@@ -23,10 +23,9 @@ from target_mainbrainer.delivery.move_steps import MoveSteps
 from target_mainbrainer.delivery.moves import Moves
 from target_mainbrainer.delivery.sender import Sender
 from target_mainbrainer.delivery.spool import Spool
-from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
-from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.privacy import explain
 from target_mainbrainer.reporting.counts import RunReport
 from target_mainbrainer.reporting.dry_run import DrySummary
 from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
@@ -36,6 +35,7 @@ from target_mainbrainer.reporting.rejects_file import RejectsFile
 from target_mainbrainer.reporting.report_file import write_report
 from target_mainbrainer.reporting.source_stream import SourceStream
 from target_mainbrainer.reporting.summary import Summary
+from target_mainbrainer.singer.state import StateTracker
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -43,7 +43,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.responses import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.singer.source_record import State
+    from target_mainbrainer.singer.records import State
 
 logger = logging.getLogger("target-mainbrainer")
 

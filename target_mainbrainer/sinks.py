@@ -9,14 +9,12 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer.config.limits import ADVISED_BATCH_SIZE
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.delivery.batch import Destination
 from target_mainbrainer.delivery.full_reads import StreamPlan
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.mapping.schema_validator import compile_validator
-from target_mainbrainer.singer.source_key import source_key_reader
-from target_mainbrainer.singer.source_record import SourceRecord
+from target_mainbrainer.mapping.validator import compile_validator
+from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -44,19 +44,18 @@ from target_mainbrainer.config.environment import misread, misspelt, not_read
 from target_mainbrainer.config.files import FILE_SETTINGS
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
-from target_mainbrainer.privacy.log_filters import quiet_loggers
+from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.reporting.ending import NOTHING_READ
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.messages import batch_message, require, schema_message
-from target_mainbrainer.singer.reader import MessageReader
-from target_mainbrainer.singer.state_writer import StateWriter
+from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
+from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import changes_records, mapped, stream_maps_of
 from target_mainbrainer.sinks import ContactsSink
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -64,8 +63,8 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from target_mainbrainer.singer.messages import Message
-    from target_mainbrainer.singer.source_record import State
+    from target_mainbrainer.singer.reader import Message
+    from target_mainbrainer.singer.records import State
 
 _OWN_REJECTS = (
     "The input is the rejects file itself ('rejects_path'), so what is rejected again would come "

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMainBrainerError
-from target_mainbrainer.privacy.redaction import keep_secret
+from target_mainbrainer.privacy import keep_secret
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from target_mainbrainer.api.requester import NoPermitError, Requester
 from target_mainbrainer.api.requests import encode_credentials
 from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
-from target_mainbrainer.privacy.redaction import set_secrets
+from target_mainbrainer.privacy import set_secrets
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable

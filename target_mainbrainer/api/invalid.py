@@ -15,7 +15,7 @@ from target_mainbrainer.api.lenient_json import all_named, folded, integer_of, i
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from target_mainbrainer.contacts.contact import PropertyRef
+    from target_mainbrainer.contacts import PropertyRef
 
 _CONTACTS = ("invalidcontactids", "invalidcontactidlist")
 _PROPERTIES = ("invalidproperties", "invalidpropertieslist")
@@ -114,7 +114,7 @@ def properties_sent(
     What a response calls a property may be anything, a person's data too. Only what was in the
     request may be shown; everything else is a number.
 
-    >>> from target_mainbrainer.contacts.contact import PropertyRef
+    >>> from target_mainbrainer.contacts import PropertyRef
     >>> named = [InvalidProperty(None, "ZIP"), InvalidProperty(None, "Kari Nordmann")]
     >>> properties_sent(named, [PropertyRef(None, "zip")])
     (frozenset({'zip'}), 1)

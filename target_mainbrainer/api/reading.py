@@ -26,7 +26,7 @@ from target_mainbrainer.errors import (
     TooManyRequestsError,
     TransientError,
 )
-from target_mainbrainer.privacy.redaction import redact, redact_host
+from target_mainbrainer.privacy import redact, redact_host
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable

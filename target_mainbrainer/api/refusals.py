@@ -29,7 +29,7 @@ from target_mainbrainer.api.lenient_json import (
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
 
 _MESSAGE_LENGTH = 4000
 """More than `redact` reads, so that no value is cut in half before it is taken out."""
@@ -111,7 +111,7 @@ def find_suspects(refusal: Refusal, contacts: Sequence[Contact]) -> list[int]:
     Empty if it names none, or all of them, which tells nothing. To be named is no proof: a suspect
     is blamed only after it was sent alone and refused again.
 
-    >>> from target_mainbrainer.contacts.contact import Contact
+    >>> from target_mainbrainer.contacts import Contact
     >>> refusal = decode_refusal(422, b'{"message": "b@example.com is not valid"}')
     >>> find_suspects(refusal, [Contact(email="a@example.com"), Contact(email="b@example.com")])
     [1]

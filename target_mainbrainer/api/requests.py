@@ -15,7 +15,7 @@ from target_mainbrainer.api.lenient_json import leaves
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
 
 _PERSONAL = frozenset(
     ["contactid", "mobilenumber", "email", "propertyvalue", "username", "password", "privatetoken"]
@@ -74,7 +74,7 @@ def encode_contact(contact: Contact) -> bytes:
     What is absent is left out, because an omitted field "will remain as it was" (API note,
     section 8.2), and a null or empty one may mean anything. The list is the batch's (C19).
 
-    >>> from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+    >>> from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
     >>> lastname = {PropertyRef(None, "lastname"): "merg"}
     >>> print(encode_contact(Contact(mobile=Mobile(47, 90812501), properties=lastname)).decode())
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -116,7 +116,7 @@ def encode_batch(
 def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
     """Return the body for `/contacts/insertupdate`, spelt as on its own page.
 
-    >>> from target_mainbrainer.contacts.contact import Contact
+    >>> from target_mainbrainer.contacts import Contact
     >>> encode_single(Contact(email="apitest@example.com", email_opt_in=False))
     b'{"email":"apitest@example.com","emailOptIn":false}'
     """

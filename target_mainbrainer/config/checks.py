@@ -17,7 +17,7 @@ from target_mainbrainer.config.kinds import KINDS
 from target_mainbrainer.config.limits import DEFAULT_API_URL
 from target_mainbrainer.config.schema import SETTINGS
 from target_mainbrainer.config.stream_maps import stream_map_problems
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

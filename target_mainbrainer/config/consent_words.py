@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,19 +7,18 @@ import typing as t
 from collections import Counter
 
 from target_mainbrainer.api.requests import encode_contact
-from target_mainbrainer.contacts.identity import identifiers_of, identity_of
+from target_mainbrainer.contacts import identifiers_of, identity_of
 from target_mainbrainer.delivery.batch import Batch
 from target_mainbrainer.delivery.pending_contact import ContactPart, PendingContact
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from target_mainbrainer.contacts.contact import Contact
-    from target_mainbrainer.contacts.identity import Identity
+    from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord
+    from target_mainbrainer.singer.records import SourceRecord
 
 MAX_BUFFER_BYTES = 4 * 1024 * 1024
 """Records of one batch, so that long ones, or many of one contact, do not fill the memory."""

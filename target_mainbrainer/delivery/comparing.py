@@ -13,7 +13,7 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.contacts.identity import identifiers_of
+from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.delivery.waiting_contact import Arrival, Part, with_identity
 from target_mainbrainer.ledger.comparison import Comparison, identity_text
 
@@ -21,15 +21,15 @@ if t.TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Hashable
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.buffer import OpenBuffers
     from target_mainbrainer.delivery.held_back import HeldBack
-    from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.marking import Decision
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord
+    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import StateTracker
 
 BLOCK_SIZE = 1_000
 MAX_BLOCK_BYTES = 4 * 1024 * 1024

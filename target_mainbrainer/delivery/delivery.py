@@ -30,10 +30,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.spool import Spool
-    from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.rejections import Rejections
-    from target_mainbrainer.singer.source_record import State
+    from target_mainbrainer.singer.records import State
+    from target_mainbrainer.singer.state import StateTracker
 
 GRACE_SECONDS = 30.0
 """How long a run that has to end waits for what is in flight."""

@@ -14,10 +14,10 @@ from collections import defaultdict
 
 import msgspec
 
-from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.delivery.drift import drift_limit
 from target_mainbrainer.ledger.comparison import identity_from
-from target_mainbrainer.singer.source_record import SourceRecord
+from target_mainbrainer.singer.records import SourceRecord
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +25,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.config.limits import MissingRecords
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.comparing import Comparer
-    from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.comparison import Entry
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.singer.state import StateTracker
 
 _NOTED_AT_ONCE = 1_000
 

@@ -17,7 +17,7 @@ from target_mainbrainer.ledger.moves_plan import Wait
 if t.TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.delivery.buffer import OpenBuffers
     from target_mainbrainer.delivery.waiting_contact import Arrival, Part
     from target_mainbrainer.ledger.marking import Decision

@@ -19,9 +19,9 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.buffer import OpenBuffers
     from target_mainbrainer.delivery.full_reads import StreamPlan
     from target_mainbrainer.delivery.moves import Moves
-    from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.ledger.stream_ledger import OpenBatch, StreamLedger
+    from target_mainbrainer.singer.state import StateTracker
 
 MOST_ASKED_FOR = 50
 """Batches of earlier runs that are asked for at the start; contacts of others are sent again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.delivery.confirmation import BatchEnd
 from target_mainbrainer.delivery.move_requests import Request
 from target_mainbrainer.delivery.outcomes import BATCH_FAILED
@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.marking import Decision, Mark
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord
+    from target_mainbrainer.singer.records import SourceRecord
 
 MOST_NAMED = 5
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.delivery.move_steps import IDENTITY_TAKEN, MOVE_FAILED
 from target_mainbrainer.ledger.moves_plan import Key, Mover, Step, Wait, next_steps
 

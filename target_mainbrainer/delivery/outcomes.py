@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from target_mainbrainer.api.invalid import properties_sent
 from target_mainbrainer.api.lenient_json import decode, leaves
-from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.privacy.redaction import redact
+from target_mainbrainer.contacts import Rejection
+from target_mainbrainer.privacy import redact
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.circuit_breaker import Held
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.spool import Spool, Spooled
-    from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.reporting.rejections import Rejections
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+    from target_mainbrainer.singer.records import SourceRecord, StateInterval
+    from target_mainbrainer.singer.state import StateTracker
 
 UNKNOWN_CONTACT_ID = Rejection(
     "unknown_contact_id",

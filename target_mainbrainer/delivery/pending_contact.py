@@ -7,14 +7,14 @@ import typing as t
 import msgspec
 from typing_extensions import override
 
-from target_mainbrainer.contacts.identity import merge
+from target_mainbrainer.contacts import merge
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.marking import Mark
-    from target_mainbrainer.singer.source_record import SourceRecord
+    from target_mainbrainer.singer.records import SourceRecord
 
 # gc=False, here as in `contact`: tens of thousands of these wait at any time, and the garbage
 # collector's looking them through took a third of a run. Nothing in them can point back at them.

@@ -17,7 +17,7 @@ import typing as t
 import msgspec
 
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,7 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identifiers_of, merge
+from target_mainbrainer.contacts import Contact, identifiers_of, merge
 from target_mainbrainer.delivery.pending_contact import ContactPart, PendingContact
 
 if t.TYPE_CHECKING:
@@ -18,7 +17,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.ledger.moves_plan import Following, Wait
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord
+    from target_mainbrainer.singer.records import SourceRecord
 
 
 class Arrival(t.NamedTuple):

@@ -17,8 +17,7 @@ from zlib import crc32
 import msgspec
 from typing_extensions import override
 
-from target_mainbrainer.contacts.contact import HIDDEN, Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import Identity
+from target_mainbrainer.contacts import HIDDEN, Contact, Identity, Mobile, PropertyRef
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable

@@ -32,7 +32,7 @@ from target_mainbrainer.ledger.moves_plan import Following, Wait, follow
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.comparison import Digests
 
 TOKEN_BITS = 32

@@ -8,14 +8,13 @@ from __future__ import annotations
 import enum
 import typing as t
 
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import merge
+from target_mainbrainer.contacts import Contact, merge
 from target_mainbrainer.ledger.comparison import identity_from, identity_text
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping, Sequence
 
-    from target_mainbrainer.contacts.identity import Identity
+    from target_mainbrainer.contacts import Identity
     from target_mainbrainer.ledger.comparison import Entry
 
 

@@ -1,7 +1,7 @@
 """From record to contact: compiled once per stream, then one pass over each record.
 
 Nothing is lost and nothing is made up on the way: a record becomes a contact, or a rejection
-that says why not, or is left out because it was deleted in the source.
+that gives the reason, or is left out because it is empty or was deleted in the source.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import typing as t
 from functools import partial
 
 from target_mainbrainer.config.consent_words import all_words
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping import hints
+from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
@@ -23,24 +22,22 @@ from target_mainbrainer.mapping.columns import (
     is_deleted,
     roles_of,
 )
-from target_mainbrainer.mapping.consent import parse_consent
-from target_mainbrainer.mapping.email import parse_email
-from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
-from target_mainbrainer.mapping.lookalikes import sensitive_columns_of
-from target_mainbrainer.mapping.readers import (
-    RefusedError,
-    mobile_reader,
-    of_column,
-    reader,
-    refusal,
+from target_mainbrainer.mapping.identifiers import (
+    parse_contact_id,
+    parse_country_code,
+    parse_email,
+    parse_list_id,
+    parse_mobile,
+    parse_national_number,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
+    parse_consent,
     parse_property_fields,
     property_text,
 )
-from target_mainbrainer.wording import listed, shown
+from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +46,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.mapping.columns import ColumnRole
 
 Record: t.TypeAlias = "dict[str, t.Any]"
+_T = t.TypeVar("_T")
+Reader: t.TypeAlias = "Callable[[Record], _T | None]"
 
 
 class Omitted(enum.Enum):
@@ -83,13 +82,13 @@ def compile_mapping(
     roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
     mapping = StreamMapping(stream, roles, settings, on_drop)
     is_open = schema.get("additionalProperties", True) is not False
-    mapping.summary = hints.summary_of(roles)
+    mapping.summary = _columns.summary_of(roles)
     if key_properties:
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
-    mapping.warnings = hints.warnings_of(stream, roles, settings.field_map, is_open=is_open)
+    mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = hints.hints_of(stream, roles, settings.field_map, booleans)
-    mapping.sensitive_columns = sensitive_columns_of(roles)
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 
 
@@ -289,3 +288,66 @@ class StreamMapping:
 
 _MOST_WIDER = 100
 """Remember so many sets of unannounced columns; a stream rarely has more than two."""
+
+
+# One field of a contact, read from its column ----------------------------------------------------
+
+
+class RefusedError(Exception):
+    """Carries a rejection out of the pass over a record."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.code)
+        self.rejection = rejection
+
+
+def of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
+    """Return what a column's value means; name the column if it means nothing."""
+    try:
+        return parse(value)
+    except InvalidValueError as invalid:
+        raise refusal(column, invalid) from None
+
+
+def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
+    """Return what to raise about a column's value."""
+    reason = f"Column '{shown(column)}' {invalid.what}."
+    return RefusedError(Rejection(invalid.code, reason))
+
+
+def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T] | None:
+    """Return a function that reads one field of a contact from its column; None if it has none."""
+    if column is None:
+        return None
+
+    def read(record: Record) -> _T | None:
+        value = record.get(column)
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except InvalidValueError as invalid:
+            raise refusal(column, invalid) from None
+
+    return read
+
+
+def mobile_reader(
+    column_of: Mapping[ContactField, str], default_country_code: int | None
+) -> Reader[Mobile] | None:
+    """Return a function that reads the mobile number from one column or two; None without any."""
+    if (whole := column_of.get(ContactField.MOBILE)) is not None:
+        return reader(whole, partial(parse_mobile, default_country_code=default_country_code))
+    number_column = column_of.get(ContactField.MOBILE_NUMBER)
+    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code)
+    if number_column is None:
+        return None
+
+    def read(record: Record) -> Mobile | None:
+        value = record.get(number_column)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        code = (read_code and read_code(record)) or default_country_code
+        return of_column(number_column, partial(parse_national_number, country_code=code), value)
+
+    return read

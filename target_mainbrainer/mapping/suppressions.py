@@ -7,14 +7,13 @@ import unicodedata
 
 import msgspec
 
-from target_mainbrainer.mapping.email import parse_email
-from target_mainbrainer.mapping.phone import parse_mobile
+from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_mainbrainer.contacts.contact import Contact, Mobile
+    from target_mainbrainer.contacts import Contact, Mobile
 
 _MOST_LINES_NAMED = 5
 
@@ -37,7 +36,7 @@ class Suppressions:
         A contact is recognised by the address and the number that it carries itself: with a
         contact id alone it is not.
 
-        >>> from target_mainbrainer.contacts.contact import Contact
+        >>> from target_mainbrainer.contacts import Contact
         >>> suppressions = Suppressions(emails=["Kari@example.com"])
         >>> held, count = suppressions.withhold(
         ...     Contact(email="kari@example.com", email_opt_in=True, mobile_opt_in=True)
@@ -70,7 +69,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
 
     Blank lines and those that start with `#` are left out.
 
-    >>> from target_mainbrainer.contacts.contact import Contact, Mobile
+    >>> from target_mainbrainer.contacts import Contact, Mobile
     >>> found = parse_suppressions(["# unsubscribed", "kari@example.com", "+44 7700 900123"])
     >>> found.withhold(Contact(mobile=Mobile(44, 7700900123), mobile_opt_in=True))[1]
     1

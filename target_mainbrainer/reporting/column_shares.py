@@ -6,7 +6,7 @@ import typing as t
 from collections import Counter
 
 from target_mainbrainer.mapping.columns import METADATA_PREFIX
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import typing as t
 
-from target_mainbrainer.reporting.wording import counted
+from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.contacts.rejection import Rejection
+    from target_mainbrainer.contacts import Rejection
 
 
 class Count(t.NamedTuple):

@@ -9,8 +9,7 @@ from typing_extensions import override
 from target_mainbrainer.reporting.column_shares import ColumnShares
 from target_mainbrainer.reporting.cost import Cost
 from target_mainbrainer.reporting.summary import Summary, logger
-from target_mainbrainer.reporting.wording import counted
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

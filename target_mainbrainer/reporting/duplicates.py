@@ -18,7 +18,7 @@ from itertools import chain
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.contacts.contact import Contact
+    from target_mainbrainer.contacts import Contact
 
 MOST_EXAMPLES = 5
 MOST_CONTACTS = 10_000_000

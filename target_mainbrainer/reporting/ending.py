@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.reporting.wording import counted, ordinal
+from target_mainbrainer.words import counted, ordinal
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator

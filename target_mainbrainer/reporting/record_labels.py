@@ -6,7 +6,7 @@ import typing as t
 
 import phonenumbers
 
-from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.singer.reader import decode_json
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Sequence

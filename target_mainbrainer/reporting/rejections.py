@@ -12,11 +12,11 @@ from collections import Counter
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.contacts.rejection import Rejection
+    from target_mainbrainer.contacts import Rejection
     from target_mainbrainer.reporting.counts import StreamReport
     from target_mainbrainer.reporting.rejects_file import RejectsFile
     from target_mainbrainer.reporting.source_stream import SourceStream
-    from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+    from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
     Settle: t.TypeAlias = "Callable[[Mapping[StateInterval, int]], None]"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from target_mainbrainer.errors import DeliveryError, SettingsError
-from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.singer.reader import decode_json
 
 if t.TYPE_CHECKING:
     import datetime as dt

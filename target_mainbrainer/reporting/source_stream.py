@@ -6,7 +6,7 @@ import typing as t
 from dataclasses import dataclass
 from functools import cached_property
 
-from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.singer.reader import decode_json
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.reporting.counts import StreamReport

@@ -7,7 +7,7 @@ import time
 import typing as t
 
 from target_mainbrainer.reporting.duplicates import Duplicates
-from target_mainbrainer.reporting.wording import counted
+from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,12 +9,12 @@ import typing as t
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.singer.messages import BatchMessage
+    from target_mainbrainer.singer.reader import BatchMessage
 
 
 _COMPRESSIONS = ("none", "gzip", None)

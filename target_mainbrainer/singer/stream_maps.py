@@ -13,16 +13,16 @@ import typing as t
 from singer_sdk.exceptions import MappingError as StreamMapError
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.wording import listed, shown
+from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
     from singer_sdk.mapper import PluginMapper, StreamMap
 
-    from target_mainbrainer.singer.messages import SchemaMessage
+    from target_mainbrainer.singer.reader import SchemaMessage
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 

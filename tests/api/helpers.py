@@ -19,7 +19,7 @@ from target_mainbrainer.api.requests import (
     encode_single,
     values_sent,
 )
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply
 
 if t.TYPE_CHECKING:

@@ -11,7 +11,7 @@ from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
 from target_mainbrainer.api.responses import Accepted
 from target_mainbrainer.config.limits import Plan
 from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.contacts import Contact
 from tests import broken_server as server
 from tests.api.helpers import (
     BODY,

@@ -16,7 +16,7 @@ from target_mainbrainer.api.invalid import (
     properties_sent,
 )
 from target_mainbrainer.api.responses import Accepted, decode_accepted
-from target_mainbrainer.contacts.contact import PropertyRef
+from target_mainbrainer.contacts import PropertyRef
 
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
 

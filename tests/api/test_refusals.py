@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from target_mainbrainer.api.lenient_json import UnreadableResponseError
 from target_mainbrainer.api.refusals import Refusal, decode_refusal, find_suspects
 from target_mainbrainer.api.responses import decode_accepted, decode_status, decode_token
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"

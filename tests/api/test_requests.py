@@ -14,7 +14,7 @@ from target_mainbrainer.api.requests import (
     encode_single,
     values_sent,
 )
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import Identity, identifiers_of, identity_of, merge
+from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
+    Mobile,
+    PropertyRef,
+    identifiers_of,
+    identity_of,
+    merge,
+)
 
 OLA = Contact(
     contact_id=234567,

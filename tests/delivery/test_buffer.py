@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.api.requests import encode_batch, encode_contact
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import identifiers_of, identity_of
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, identifiers_of, identity_of
 from target_mainbrainer.delivery.buffer import ContactBuffer
-from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
 if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox

@@ -10,7 +10,7 @@ import pytest
 
 from target_mainbrainer.api.refusals import Refusal
 from target_mainbrainer.api.responses import Accepted
-from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.delivery import circuit_breaker, queue
 from target_mainbrainer.delivery.batch import Batch, Destination
 from target_mainbrainer.delivery.circuit_breaker import OPENS_AFTER, CircuitBreaker
@@ -19,7 +19,7 @@ from target_mainbrainer.delivery.queue import BatchQueue
 from target_mainbrainer.delivery.sender import Refused
 from target_mainbrainer.delivery.witnesses import Witness
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
-from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -10,7 +10,7 @@ import pytest
 from target_mainbrainer.delivery import spool
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
+from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
 if t.TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.privacy import explain
 from tests import broken_server
 from tests.broken_server import BrokenServer, Reply
 from tests.full_disk import fill_disk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from target_mainbrainer.contacts.rejection import RejectionCode
+from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.delivery.outcomes import BATCH_FAILED
 from target_mainbrainer.reporting.counts import StreamReport
 from tests.messages import person, schema

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import msgspec
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.ledger.ledger import Account, Ledger
 from target_mainbrainer.ledger.machine import this_process
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import identifiers_of
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, identifiers_of
 from target_mainbrainer.ledger.comparison import (
     Digests,
     identity_from,

@@ -7,7 +7,7 @@ import typing as t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile
+from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.ledger.comparison import Entry, identity_text
 from target_mainbrainer.ledger.moves_plan import Key, Mover, Step, follow, next_steps
 

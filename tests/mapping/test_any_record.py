@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.config.settings import StreamSettings
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identity_of
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from tests.strategies import COLUMNS, LIKELY_RECORDS, RECORDS, TARGETS, VALUES

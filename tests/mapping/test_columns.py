@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.errors import MappingError
 from tests.mapping.one_record import EMAIL, UUID, mapped, mapping, named, ola
 

@@ -7,12 +7,8 @@ import typing as t
 import pytest
 
 from target_mainbrainer.config.settings import StreamSettings
-from target_mainbrainer.contacts.contact import PropertyRef
-from target_mainbrainer.mapping.lookalikes import (
-    consent_lookalikes,
-    lookalikes,
-    sensitive_columns_of,
-)
+from target_mainbrainer.contacts import PropertyRef
+from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
 from target_mainbrainer.mapping.mapper import StreamMapping, compile_mapping
 
 EMAIL = """

@@ -6,8 +6,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted
 from tests.mapping.one_record import EMAIL, UUID, D, mapped, mapping, named, ola
 from tests.strategies import DEEP
@@ -173,7 +172,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"contact_id": "A7"},
             "invalid_contact_id",
-            "Column 'contact_id' is no contact id: it should be a positive whole number.",
+            "Column 'contact_id' is not a contact id: it should be a positive whole number.",
             id="contact id",
         ),
         pytest.param(
@@ -192,14 +191,13 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"mobile_number": 7, "mobile_country_code": "NO"},
             "invalid_country_code",
-            "Column 'mobile_country_code' is no country calling code such as 47.",
+            "Column 'mobile_country_code' is not a country calling code such as 47.",
             id="country code",
         ),
         pytest.param(
             EMAIL | {"note": "\ud800"},
             "unsendable_text",
-            "Column 'note' holds half a character (a lone UTF-16 surrogate), which cannot be "
-            "written as UTF-8.",
+            "Column 'note' contains an unpaired surrogate, which cannot be written as UTF-8.",
             id="half a character",
         ),
         pytest.param(
@@ -237,8 +235,8 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"propertyfields": [{"propertyname": "zip", "propertyvalue": float("nan")}]},
             "not_a_number",
-            "Column 'propertyfields' holds NaN or an infinity, which is no number and cannot be "
-            "written in JSON; let the tap send null instead.",
+            "Column 'propertyfields' contains NaN or an infinity, which cannot be written in "
+            "JSON; let the tap send null instead.",
             id="a value inside the array",
         ),
     ],

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Mobile
-from target_mainbrainer.mapping.numbers import INT32_MAX, INT64_MAX
-from target_mainbrainer.mapping.phone import (
+from target_mainbrainer.contacts import Mobile
+from target_mainbrainer.mapping.identifiers import (
+    INT32_MAX,
+    INT64_MAX,
     parse_country_code,
     parse_mobile,
     parse_national_number,
+    quick_mobile,
 )
-from target_mainbrainer.mapping.quick_phone import quick_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.mapping.refusals import code_of
 

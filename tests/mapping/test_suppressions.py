@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile
+from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 
 LINES = [

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.privacy.redaction import (
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
+from target_mainbrainer.privacy import (
     LONGEST,
     MARK,
     MOST_READ,

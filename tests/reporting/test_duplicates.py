@@ -10,7 +10,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile
+from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.reporting import duplicates
 from target_mainbrainer.reporting.duplicates import Duplicates, Shared
 

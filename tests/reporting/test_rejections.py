@@ -10,15 +10,15 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.delivery.state_tracker import StateTracker
+from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.reporting.counts import StreamReport
 from target_mainbrainer.reporting.record_labels import RecordLabels
 from target_mainbrainer.reporting.rejections import Rejections
 from target_mainbrainer.reporting.rejects_file import RejectsFile
 from target_mainbrainer.reporting.source_stream import SourceStream
-from target_mainbrainer.singer.source_record import SourceRecord
+from target_mainbrainer.singer.records import SourceRecord
+from target_mainbrainer.singer.state import StateTracker
 
 if t.TYPE_CHECKING:
     from pathlib import Path

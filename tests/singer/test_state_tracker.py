@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.singer.source_record import SourceRecord
+from target_mainbrainer.singer.records import SourceRecord
+from target_mainbrainer.singer.state import StateTracker
 
 
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))

@@ -1,4 +1,4 @@
-"""Names of streams and columns in sentences for people."""
+"""Names, lists and numbers in sentences for people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import typing as t
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
+
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def shown(text: str) -> str:
@@ -26,7 +28,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    r"""Return whether UTF-8 can carry a text: all but half a character (a lone surrogate).
+    r"""Return whether a text can be written as UTF-8; one with an unpaired surrogate cannot.
 
     >>> is_utf8("zero\u200bwidth"), is_utf8("\ud800")
     (True, False)
@@ -36,3 +38,22 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "request"), counted(2_000, "request"), counted(0, "batch", "batches")
+    ('1 request', '2,000 requests', '0 batches')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def ordinal(number: int) -> str:
+    """Return a position in a sequence as an ordinal.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 112, 1_523)]
+    ['1st', '2nd', '3rd', '4th', '11th', '112th', '1,523rd']
+    """
+    is_teen = number // 10 % 10 == 1
+    return f"{number:,}{'th' if is_teen else _ENDINGS.get(number % 10, 'th')}"

@@ -1,4 +1,4 @@
-"""What tells a source's records apart, as one readable text."""
+"""The record that a contact was made of, as it was read, and the key that identifies it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,47 @@ import typing as t
 
 import msgspec
 
+from target_mainbrainer.contacts import PrivateStruct
+
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+State: t.TypeAlias = "dict[str, t.Any]"
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class StateInterval:
+    """The records between two STATE messages.
+
+    Attributes:
+        read: Records read so far.
+        settled: Records whose outcome is safe: accepted by the CRM, on file, or omitted.
+        state: The STATE message that ended this interval, or None while it is open.
+    """
+
+    __slots__ = ("read", "settled", "state")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.settled = 0
+        self.state: State | None = None
+
+
+class SourceRecord(PrivateStruct, frozen=True, gc=False):
+    """The record that a contact, or a part of one, was made of.
+
+    Attributes:
+        interval: The interval between two STATE messages that it belongs to.
+        number: The record's number in its stream, counted from 1.
+        line: The RECORD message as it was read, for the rejects file.
+        source_key: The values of the stream's `key_properties` as one text; None without a ledger.
+    """
+
+    interval: StateInterval
+    number: int
+    line: bytes
+    source_key: str | None = None
 
 
 def source_key_reader(
