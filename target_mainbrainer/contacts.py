@@ -6,8 +6,10 @@ contact's data, so that no log, traceback or debugger can leak it by accident.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import typing as t
+import unicodedata
 
 import msgspec
 from typing_extensions import override
@@ -132,11 +134,40 @@ def identity_of(contact: Contact) -> Identity | None:
     return Identity(None, contact.mobile, contact.email)
 
 
+def fold_email(email: str) -> str:
+    """Return an e-mail address in the one spelling by which addresses are compared.
+
+    Case, blanks around it, full-width and decomposed letters do not count, and an international
+    domain is the same as its Punycode. It is never sent.
+
+    >>> fold_email(" Ola@Bücher.example"), fold_email("ola@xn--bcher-kva.example")
+    ('ola@bücher.example', 'ola@bücher.example')
+    """
+    folded = email.strip()
+    if folded.isascii() and "xn--" not in (lower := folded.lower()):
+        return lower
+    local, at, domain = _folded(folded).replace("\u3002", ".").rpartition("@")
+    domain = _folded(".".join(map(_without_punycode, domain.split("."))))
+    return f"{local}{at}{domain}"
+
+
+def _folded(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+def _without_punycode(label: str) -> str:
+    if label.startswith("xn--"):
+        with contextlib.suppress(UnicodeError):
+            return label[4:].encode().decode("punycode")
+    return label
+
+
 def identifiers_of(contact: Contact) -> tuple[Hashable, ...]:
     """Return every identifier alone, in a form that errs on the side of "the same".
 
     Two contacts that share one of these may be the same record to the CRM, so they must never
-    be in flight together. E-mail addresses lose their case and the mobile number its country
+    be in flight together. E-mail addresses are folded and the mobile number loses its country
     code, because it is unknown whether they count for the CRM (API note, section 8.1).
 
     An address is a text and a number an integer, which keeps the two apart and is quick to look
@@ -151,7 +182,7 @@ def identifiers_of(contact: Contact) -> tuple[Hashable, ...]:
     if contact.mobile is not None:
         identifiers.append(contact.mobile.number)
     if contact.email is not None:
-        identifiers.append(contact.email.strip().casefold())
+        identifiers.append(fold_email(contact.email))
     return tuple(identifiers)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts import Contact, Mobile
+from target_mainbrainer.contacts import Contact, Identity, Mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 
 LINES = [
@@ -14,6 +14,7 @@ LINES = [
     "",
     "  Kari@Example.com ",
     "åse@example.com",
+    "ola@bücher.example",
     "+44 7700 900123",
     "0044 7700 900456",
 ]
@@ -21,24 +22,33 @@ LISTED = parse_suppressions(LINES)
 
 
 @pytest.mark.parametrize(
-    "email", ["kari@example.com", "KARI@EXAMPLE.COM", "a\u030ase@example.com", "ÅSE@example.com"]
+    "email",
+    [
+        "kari@example.com",
+        "KARI@EXAMPLE.COM",
+        "a\u030ase@example.com",
+        "ÅSE@example.com",
+        "\uff4b\uff41\uff52\uff49@example.com",
+        "ola@xn--bcher-kva.example",
+        "Ola@Bücher.example",
+    ],
 )
-def test_an_address_holds_back_the_opt_in_to_email_alone(email: str) -> None:
+def test_a_listed_address_withholds_both_opt_ins(email: str) -> None:
     contact = Contact(
         email=email, mobile=Mobile(44, 7700900999), email_opt_in=True, mobile_opt_in=True
     )
     held, count = LISTED.withhold(contact)
-    assert (held.email_opt_in, held.mobile_opt_in, count) == (None, True, 1)
+    assert (held.email_opt_in, held.mobile_opt_in, count) == (None, None, 2)
     assert (held.email, held.mobile) == (contact.email, contact.mobile)
 
 
 @pytest.mark.parametrize(
     "mobile", [Mobile(44, 7700900123), Mobile(44, 7700900456), Mobile(None, 7700900123)]
 )
-def test_a_number_holds_back_the_opt_in_to_sms_alone(mobile: Mobile) -> None:
+def test_a_listed_number_withholds_both_opt_ins(mobile: Mobile) -> None:
     contact = Contact(email="ola@example.com", mobile=mobile, email_opt_in=True, mobile_opt_in=True)
     held, count = LISTED.withhold(contact)
-    assert (held.email_opt_in, held.mobile_opt_in, count) == (True, None, 1)
+    assert (held.email_opt_in, held.mobile_opt_in, count) == (None, None, 2)
 
 
 def test_the_same_number_of_another_country_is_another_number() -> None:
@@ -74,10 +84,12 @@ def test_consent_is_only_ever_left_out(
 @pytest.mark.parametrize(
     ("lines", "named"),
     [
-        (["kari@example.com", "90812501"], "line 2 holds neither"),
-        (["email"], "line 1 holds neither"),
-        (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more hold neither"),
-        (["kari@example"], "line 1 holds"),
+        (["kari@example.com", "90812501"], "line 2 contains neither"),
+        (["mail"], "line 1 contains neither"),
+        (["email,name", "kari,x", "", "kari@example.com,y"], "line 2 contains neither"),
+        (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
+        (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
+        (["kari@example"], "line 1 contains"),
     ],
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
@@ -85,3 +97,26 @@ def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], na
         parse_suppressions(lines)
     assert "kari" not in str(caught.value)
     assert "9081" not in str(caught.value)
+
+
+def test_a_further_identity_of_the_same_person_withholds_too() -> None:
+    contact = Contact(email="new@example.com", email_opt_in=True, mobile_opt_in=False)
+    for other in (Identity(email="Kari@example.com"), Contact(mobile=Mobile(44, 7700900123))):
+        left, count = LISTED.withhold(contact, Identity(contact_id=7), other)
+        assert (left.email_opt_in, left.mobile_opt_in, count) == (None, False, 1)
+    assert LISTED.withhold(contact, Identity(email="ola@example.com")) == (contact, 0)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["\ufeffEmail,Name,Mobile", 'kari@example.com,"Nordmann, Kari",', "ola@example.com,Ola,"],
+        ["# exported today", "id;E-mail;mobile", "1;kari@example.com;+44 7700 900123"],
+        ["email", "kari@example.com", ""],
+        ["name\temail", "Kari\tkari@example.com"],
+    ],
+)
+def test_a_csv_file_is_read_by_its_columns(lines: list[str]) -> None:
+    listed = parse_suppressions(f"{line}\n" for line in lines)
+    assert listed.withhold(Contact(email="kari@example.com", email_opt_in=True))[1] == 1
+    assert listed.withhold(Contact(email="else@example.com", email_opt_in=True))[1] == 0
