@@ -257,7 +257,10 @@ class Rejection(t.NamedTuple):
     Attributes:
         code: One of `RejectionCode` if the record was refused before sending.
         reason: A full sentence that names columns, and never repeats a value of the record.
+        withdrawal: The identity that is left of the record with the opt-ins that are False, which
+            can be sent although the record is rejected; None if there is none.
     """
 
     code: str
     reason: str
+    withdrawal: Contact | None = None

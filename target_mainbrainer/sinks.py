@@ -138,7 +138,11 @@ class ContactsSink(BatchSink):
             case Rejection():
                 self._note_unsent(source_record.source_key)
                 self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
-            case Omitted.DELETED:
+            case Omitted.DELETED_WITHOUT_IDENTITY:
+                self._note_unsent(source_record.source_key)
+                rejection = self._mapping.no_identity()
+                self._run.rejects.add(self._source, [source_record], rejection, is_ours=True)
+            case Omitted():
                 self._note_unsent(source_record.source_key)
                 self._report.omitted += 1
                 self._state_tracker.settle([source_record])

@@ -30,7 +30,7 @@ IdentityChanges = t.Literal["follow", "create"]
 UnchangedOptIn = t.Literal["send", "omit"]
 MissingRecords = t.Literal["ignore", "opt_out"]
 ConfirmBatches = t.Literal["none", "report", "require"]
-FieldMap: t.TypeAlias = "Mapping[str, str | Mapping[str, str] | None]"
+FieldMap: t.TypeAlias = "Mapping[str, str | Mapping[str, t.Any] | None]"
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,8 @@ def _why_not_email(text: str) -> str:
 _SPELLING = re.compile(r"\(?\+?[\d\s().\[\]/~\-\u2010-\u2015\u2212\u30fc]+")
 """Digits and the usual marks between them; letters and a second plus are not."""
 
+_LIKE_A_NUMBER = re.compile(r"(?:\D*\d){5}").match
+
 _AS_DECIMAL = re.compile(r"\+?\d{4,}\.\d")
 """A number as spreadsheets write it: `4790812501.0`, whose last zero is not a digit of it."""
 
@@ -262,7 +264,8 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
     if not text:
         return None
     region = phonenumbers.region_code_for_country_code(default_country_code or 0)
-    if not _SPELLING.fullmatch(text) or _AS_DECIMAL.fullmatch(text):
+    is_one = _SPELLING.fullmatch(text) and not _are_several(text, _LIKE_A_NUMBER)
+    if not is_one or _AS_DECIMAL.fullmatch(text):
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, _why_not_mobile(text, region))
     digits = "".join(
         "+" if mark == "+" else str(unicodedata.decimal(mark))
@@ -303,7 +306,7 @@ def _why_not_mobile(text: str, region: str) -> str:
         return f"is in scientific notation, as spreadsheets write it: its digits are lost{_AS_TEXT}"
     if _AS_DECIMAL.fullmatch(text):
         return f"is written as a decimal number, so its digits cannot be relied on{_AS_TEXT}"
-    if _are_several(text, re.compile(r"(?:\D*\d){5}").match):
+    if _are_several(text, _LIKE_A_NUMBER):
         return "contains several numbers; give each a column of its own"
     try:
         # Any country will do to see whether the rest is an extension.
@@ -343,7 +346,9 @@ def parse_country(value: object) -> int | None:
     try:
         return parse_country_code(value)
     except InvalidValueError as invalid:
-        raise InvalidValueError(invalid.code, "is not the ISO code of a country, as NO") from None
+        raise InvalidValueError(
+            invalid.code, "is not the ISO code of a country such as NO"
+        ) from None
 
 
 def parse_national_number(value: object, country_code: int | None) -> Mobile | None:

@@ -17,6 +17,7 @@ from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
+    METADATA_PREFIX,
     UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
@@ -24,6 +25,7 @@ from target_mainbrainer.mapping.columns import (
 )
 from target_mainbrainer.mapping.identifiers import (
     parse_contact_id,
+    parse_country,
     parse_country_code,
     parse_email,
     parse_list_id,
@@ -51,9 +53,11 @@ Reader: t.TypeAlias = "Callable[[Record], _T | None]"
 
 
 class Omitted(enum.Enum):
-    """A record that becomes no contact, as the settings say."""
+    """Why a record becomes neither a contact nor a rejection."""
 
     DELETED = "deleted"
+    DELETED_WITHOUT_IDENTITY = "deleted, and known by its key alone"
+    EMPTY = "empty"
 
 
 def compile_mapping(
@@ -64,14 +68,14 @@ def compile_mapping(
     *,
     on_drop: Callable[[Rejection], None] | None = None,
 ) -> StreamMapping:
-    """Decide what every column of a stream is.
+    """Decide the role of every column of a stream.
 
     Args:
         stream: The stream's name, for messages.
         schema: As announced; only the names of its properties count.
-        key_properties: What the stream's records are told apart by.
+        key_properties: The key of the stream's records.
         settings: Those that hold for this stream.
-        on_drop: Told of each identifier that is dropped from a contact that is kept, which
+        on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
 
     Raises:
@@ -79,10 +83,11 @@ def compile_mapping(
     """
     properties = schema.get("properties")
     columns = tuple(properties) if isinstance(properties, dict) else ()
+    _columns.require_mapped_columns(stream, columns, settings.field_map)
     roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
     mapping = StreamMapping(stream, roles, settings, on_drop)
     is_open = schema.get("additionalProperties", True) is not False
-    mapping.summary = _columns.summary_of(roles)
+    mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
@@ -93,21 +98,23 @@ def compile_mapping(
 
 
 def _is_boolean(schema: object) -> bool:
-    """Return whether a column holds nothing but true, false and null."""
+    """Return whether a column is of nothing but true, false and null."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     return kinds == "boolean" or (isinstance(kinds, list) and set(kinds) == {"boolean", "null"})
 
 
 class StreamMapping:
-    """What the columns of one stream become.
+    """The columns of one stream as fields and properties of contacts.
 
     A column that comes without having been announced is treated as if it had been.
 
     Attributes:
         summary: How every column is used, in lines for the log.
-        warnings: What a person should look at before anything is sent.
-        hints: Columns that may identify contacts, and how to map them.
+        warnings: Doubts that a person should look at before anything is sent.
+        hints: Columns that may identify contacts or state consent, and how to map them.
         sensitive_columns: Columns whose values identify a person; no log shows them.
+        once: Properties that are sent when the contact is created and never again.
+        opt_ins: The opt-ins that a column is mapped to: "mobile_opt_in", "email_opt_in".
     """
 
     def __init__(
@@ -121,6 +128,8 @@ class StreamMapping:
         self.warnings: list[str] = []
         self.hints: list[str] = []
         self.sensitive_columns: frozenset[str] = frozenset()
+        self.once = _columns.sent_once(settings.field_map)
+        self.opt_ins = frozenset(str(role) for role in _columns.OPT_INS if role in roles.values())
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
@@ -150,9 +159,9 @@ class StreamMapping:
         self._list_id = reader(column_of.get(ContactField.LIST_ID), parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
-        """Make a contact of a record, or say why it cannot be one.
+        """Return the contact of a record, or the reason why it cannot be one.
 
-        Never raises, whatever the record holds, and never changes it.
+        Never raises, whatever the record contains, and never changes it.
         """
         if not record.keys() <= self._columns:
             wider = self._with_columns_of(record)
@@ -170,53 +179,49 @@ class StreamMapping:
             properties = self._properties(record)
             list_id = self._list_id and self._list_id(record)
         except RefusedError as refused:
-            return refused.rejection
+            return self._refused(record, refused.rejection)
         return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
 
     def _deleted(self, record: Record) -> Contact | Omitted:
         if self._settings.deleted_records == "skip":
             return Omitted.DELETED
-        contact_id, mobile, email, _ = self._identify(record)
+        try:
+            contact_id, mobile, email, _ = self._identify(record)
+        except RefusedError as refused:
+            if refused.rejection.code == RejectionCode.NO_IDENTITY:
+                return Omitted.DELETED_WITHOUT_IDENTITY
+            raise
         return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
 
     def _identify(
         self, record: Record
-    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
-        """Return what identifies the contact, and the names of what had to be dropped."""
-        try:
-            contact_id = self._contact_id and self._contact_id(record)
-            mobile = self._mobile and self._mobile(record)
-            email = self._email and self._email(record)
-        except RefusedError:
-            if self._settings.invalid_identifiers == "reject":
-                raise
-            return self._identify_by_the_rest(record)
-        if contact_id is None and mobile is None and email is None:
-            raise RefusedError(self._no_identity())
-        return contact_id, mobile, email, ()
-
-    def _identify_by_the_rest(
-        self, record: Record
-    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
+    ) -> tuple[int | None, Mobile | None, str | None, dict[str, Rejection]]:
+        """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
         mobile = email = None
         dropped: dict[str, Rejection] = {}
         try:
             mobile = self._mobile and self._mobile(record)
         except RefusedError as refused:
-            dropped["mobile"] = refused.rejection
+            dropped["mobile"] = self._may_drop(refused)
         try:
             email = self._email and self._email(record)
         except RefusedError as refused:
-            dropped["email"] = refused.rejection
+            dropped["email"] = self._may_drop(refused)
         if contact_id is None and mobile is None and email is None:
-            raise RefusedError(next(iter(dropped.values())))
+            raise RefusedError(next(iter(dropped.values()), None) or self.no_identity())
         if self._on_drop is not None:
             for rejection in dropped.values():
                 self._on_drop(rejection)
-        return contact_id, mobile, email, tuple(dropped)
+        return contact_id, mobile, email, dropped
 
-    def _no_identity(self) -> Rejection:
+    def _may_drop(self, refused: RefusedError) -> Rejection:
+        if self._settings.invalid_identifiers == "reject":
+            raise refused
+        return refused.rejection
+
+    def no_identity(self) -> Rejection:
+        """Return the rejection of a record without any identifier."""
         if not self._identified_by:
             return Rejection(
                 RejectionCode.NO_IDENTITY, "No column of the stream can identify a contact."
@@ -225,6 +230,28 @@ class StreamMapping:
         columns = f"column{'s' if are == 'are' else ''} {listed(self._identified_by)}"
         reason = f"Nothing identifies the contact: {columns} {are} empty."
         return Rejection(RejectionCode.NO_IDENTITY, reason)
+
+    def _refused(self, record: Record, rejection: Rejection) -> Rejection | Omitted:
+        if rejection.code == RejectionCode.NO_IDENTITY:
+            return Omitted.EMPTY if _is_empty(record) else rejection
+        return rejection._replace(withdrawal=self._withdrawal(record))
+
+    def _withdrawal(self, record: Record) -> Contact | None:
+        """Return the identity that is left of a record, with the opt-ins that are false."""
+        try:
+            contact_id = self._contact_id and self._contact_id(record)
+        except RefusedError:
+            return None  # It would be another contact.
+        mobile, email = _left(self._mobile, record), _left(self._email, record)
+        if contact_id is None and mobile is None and email is None:
+            return None
+        if is_deleted(record):
+            return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
+        by_sms = _left(self._mobile_opt_in, record) and None
+        by_email = _left(self._email_opt_in, record) and None
+        if by_sms is None and by_email is None:
+            return None
+        return Contact(contact_id, mobile, email, by_sms, by_email)
 
     def _properties(self, record: Record) -> dict[PropertyRef, str]:
         properties: dict[PropertyRef, str] = {}
@@ -302,7 +329,7 @@ class RefusedError(Exception):
 
 
 def of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
-    """Return what a column's value means; name the column if it means nothing."""
+    """Return the meaning of a column's value; a fault of it names the column."""
     try:
         return parse(value)
     except InvalidValueError as invalid:
@@ -310,7 +337,7 @@ def of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
 
 
 def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
-    """Return what to raise about a column's value."""
+    """Return the exception about a column's value."""
     reason = f"Column '{shown(column)}' {invalid.what}."
     return RefusedError(Rejection(invalid.code, reason))
 
@@ -322,32 +349,57 @@ def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_
 
     def read(record: Record) -> _T | None:
         value = record.get(column)
-        if value is None:
-            return None
-        try:
-            return parse(value)
-        except InvalidValueError as invalid:
-            raise refusal(column, invalid) from None
+        return None if value is None else of_column(column, parse, value)
 
     return read
+
+
+def _left(read: Reader[_T] | None, record: Record) -> _T | None:
+    """Return a field of a contact, or None if it cannot be read."""
+    try:
+        return read and read(record)
+    except RefusedError:
+        return None
+
+
+def _is_empty(record: Record) -> bool:
+    """Return whether a record has columns but no value: an empty row of a file."""
+    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIX)]
+    return bool(values) and not any(
+        value.strip() if isinstance(value, str) else value is not None for value in values
+    )
 
 
 def mobile_reader(
     column_of: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
-    """Return a function that reads the mobile number from one column or two; None without any."""
-    if (whole := column_of.get(ContactField.MOBILE)) is not None:
-        return reader(whole, partial(parse_mobile, default_country_code=default_country_code))
-    number_column = column_of.get(ContactField.MOBILE_NUMBER)
-    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code)
+    """Return a function that reads the mobile number from its columns; None without any."""
+    whole = column_of.get(ContactField.MOBILE)
+    number_column = whole or column_of.get(ContactField.MOBILE_NUMBER)
+    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY), parse_country) or reader(
+        column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code
+    )
     if number_column is None:
         return None
+    if whole is not None and read_code is None:
+        return reader(whole, partial(parse_mobile, default_country_code=default_country_code))
 
     def read(record: Record) -> Mobile | None:
         value = record.get(number_column)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
+        if whole is not None and (mobile := _with_its_own_code(value)):
+            return mobile
         code = (read_code and read_code(record)) or default_country_code
-        return of_column(number_column, partial(parse_national_number, country_code=code), value)
+        parse = parse_national_number if whole is None else parse_mobile
+        return of_column(number_column, lambda number: parse(number, code), value)
 
     return read
+
+
+def _with_its_own_code(value: object) -> Mobile | None:
+    """Return a number that is written with its country code, whatever country stands beside it."""
+    try:
+        return parse_mobile(value)
+    except InvalidValueError:
+        return None

@@ -63,7 +63,7 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
                 texts = {value for value in record.values() if isinstance(value, str)}
                 assert not any(len(text) > 5 and text in reason for text in texts - {*record})
             case Omitted():
-                assert config.deleted_records == "skip"
+                assert config.deleted_records == "skip" or outcome is not Omitted.DELETED
 
 
 @given(

@@ -120,6 +120,26 @@ def test_what_cannot_be_a_mobile_is_refused(
     assert code_of(parse_mobile, written, default) == code
 
 
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("4.79E+10", "is in scientific notation, as spreadsheets write it: its digits are lost"),
+        ("4,79E+10", "is in scientific notation"),
+        ("4.790812501e10", "is in scientific notation"),
+        ("4790812501.0", "is written as a decimal number"),
+        ("+47 908 12 501 ::: +47 934 54 496", "contains several numbers"),
+        ("90812501; 93454496", "contains several numbers"),
+        ("908 12 501 / 934 54 496", "contains several numbers"),
+        ("90812501 ext. 7", "has a number with an extension"),
+        ("call 90812501", "contains more than the digits of one mobile number"),
+    ],
+)
+def test_the_reason_names_what_is_wrong(written: str, what: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        parse_mobile(written, 47)
+    assert caught.value.what.startswith(what)
+
+
 @pytest.mark.parametrize("parse", [parse_mobile, parse_country_code])
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
 def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
