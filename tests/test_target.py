@@ -288,18 +288,18 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(
         for c in bodies(crm)[0]["createUpdateContacts"]
     ]
     assert sent == [
-        ("p1", None, True),
+        ("p1", None, None),
         ("p2", False, None),
-        ("p3", True, None),
+        ("p3", None, None),
         ("p4", True, None),
     ]
-    assert ended.report["streams"]["people"]["opt_ins_held_back"] == 2
+    assert ended.report["streams"]["people"]["opt_ins_held_back"] == 4
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"p1@example.com\n90812501\n", "line 2 holds neither an e-mail address nor"),
+        (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
         (b"\xff\xfe", "it is not written in UTF-8"),
         (None, "'{path}' cannot be read (No such file or directory)."),
     ],
