@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import typing as t
+from pathlib import Path
+from urllib.parse import unquote
 
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
 
@@ -25,7 +28,7 @@ def record_messages(
 ) -> Iterator[bytes]:
     """Yield the records of a BATCH message's files as RECORD messages, one at a time.
 
-    Only JSON lines, plain or with gzip, are read; they are what the SDK's taps write by default.
+    Only JSON lines, plain or with gzip, are read; the SDK's taps write them by default.
 
     Raises:
         InputError: A file cannot be read.
@@ -39,18 +42,49 @@ def record_messages(
     storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
     start = b'{"type":"RECORD","stream":' + json.dumps(message.stream).encode() + b',"record":'
     for path in message.manifest:
+        is_first = True
         try:
-            head, tail = StorageTarget.split_url(path)
+            head, tail = StorageTarget.split_url(_plain_address(path))
             with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
                 for line in gzip.GzipFile(fileobj=file) if message.compression == "gzip" else file:
-                    if not line.isspace():
-                        yield start + line.rstrip() + b"}\n"
+                    content = line.strip()
+                    if is_first:
+                        content = content.removeprefix(codecs.BOM_UTF8)
+                        _refuse_messages(message.stream, content)
+                    is_first = False
+                    if content:
+                        yield start + content + b"}\n"
+        except InputError:
+            raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
             raise InputError(_unreadable(message.stream, path, error)) from None
 
 
+def _plain_address(path: str) -> str:
+    """Return the address of a local file as the SDK reads it: without a host and escapes."""
+    if not path.startswith("file://"):
+        return path
+    plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
+    is_there = Path(plain.removeprefix("file://")).exists()
+    return plain if is_there else unquote(plain)
+
+
+def _refuse_messages(stream: str, line: bytes) -> None:
+    """Refuse a file of Singer messages, which would all be read as one odd record each."""
+    try:
+        first = json.loads(line or b"{}")
+    except ValueError:
+        return
+    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
+        text = (
+            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
+            "should contain records alone, one JSON object a line. Check the output of the tap."
+        )
+        raise InputError(text)
+
+
 def _unreadable(stream: str, path: str, error: Exception) -> str:
-    """Say why a file cannot be read. Its address may hold a password, so only its kind is told."""
+    """Return why a file cannot be read. Its address may contain a password, so it stays out."""
     kind, separator, _ = path.partition("://")
     is_remote = bool(separator) and kind.isalnum() and kind != "file"
     where = f" (kept at '{kind}://')" if is_remote else ""

@@ -336,6 +336,9 @@ def schema_message(message: Message) -> SchemaMessage:
         MalformedMessageError: It announces nothing usable.
     """
     require(message, stream=str, schema=dict)
+    if "\0" in message["stream"]:
+        problem = "is a SCHEMA message whose stream has a name with NUL in it"
+        raise MalformedMessageError(problem)
     schema = message["schema"]
     if not isinstance(properties := schema.get("properties"), dict) or not all(
         isinstance(column, dict | bool) for column in properties.values()

@@ -16,6 +16,7 @@ from tests.messages import PEOPLE, person, record, schema
 if t.TYPE_CHECKING:
     from pathlib import Path
 
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import RunTarget
 
 DEEP = "[" * 3000 + "]" * 3000
@@ -46,6 +47,7 @@ def batch(**members: t.Any) -> str:
         (schema_message(schema={"properties": None}), "no proper 'properties'"),
         (schema_message(schema={"properties": [1]}), "no proper 'properties'"),
         (schema_message(schema={"properties": {"id": 5}}), "no proper 'properties'"),
+        (schema_message(stream="a\0b"), "whose stream has a name with NUL in it"),
         (schema_message(schema={}), "no proper 'properties'"),
         (schema_message(key_properties=[1]), "'key_properties' is not a list of column names"),
         (schema_message(key_properties=[None]), "'key_properties' is not a list of column names"),
@@ -106,6 +108,35 @@ def test_a_line_of_a_batch_file_that_is_no_record_is_not_repeated(
     assert ended.code == 1
     assert "the BATCH message on line 2 of the input contains a line that is not" in ended.error
     assert "kari" not in ended.log
+
+
+def test_a_batch_file_of_messages_is_told_for_what_it_is(
+    run_target: RunTarget, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.jsonl"
+    path.write_text(f"{person(1)}\n{person(2)}\n")
+    ended = run_target(schema(), batch(manifest=[path.as_uri()]))
+    assert ended.code == 1
+    assert ended.error == (
+        "A file of a BATCH message of stream 'people' contains RECORD messages. It should contain "
+        "records alone, one JSON object a line. Check the output of the tap."
+    )
+
+
+@pytest.mark.parametrize("address", ["file://{}", "file://localhost{}", "{}"])
+@pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "people.jsonl"])
+def test_a_batch_file_is_found_however_its_address_is_written(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, address: str, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
+    spellings = [str(path)]
+    if address.startswith("file"):
+        spellings.append(str(path).replace("%", "%25").replace(" ", "%20"))
+    for spelling in spellings:
+        ended = run_target(schema(), batch(manifest=[address.format(spelling)]))
+        assert ended.code == 0, ended.errors
+    assert [contact["email"] for contact in crm.contacts()] == ["p@example.com"]
 
 
 def test_a_batch_file_that_is_cut_off_ends_in_one_sentence(

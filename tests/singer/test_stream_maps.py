@@ -115,7 +115,7 @@ def test_a_map_that_cannot_be_parsed_is_a_settings_error(
             id="no such key",
         ),
         pytest.param(
-            [schema()], {"stream_maps": {"people": {"__alias__": "5"}}}, "is no text", id="alias"
+            [schema()], {"stream_maps": {"people": {"__alias__": "5"}}}, "is not a text", id="alias"
         ),
         pytest.param(
             [
@@ -159,6 +159,7 @@ def test_what_does_not_fit_a_streams_schema_is_told_before_its_records(
         ("firstname.upper()", "expression for column 'x' cannot be applied to it (it uses"),
         ("nosuch.upper()", "expression for column 'x' cannot be applied to it: the record lacks"),
         ("record['firstname'] + 5", "cannot be applied to it (it uses 'firstname'): TypeError."),
+        ("md6(firstname)", "cannot be applied to it: there is no function 'md6'."),
         ("1 / 0", "expression for column 'x' cannot be applied to it: ZeroDivisionError."),
     ],
 )
