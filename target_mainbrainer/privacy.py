@@ -68,22 +68,9 @@ _ID = re.compile(r"(?=[^0-9]*[0-9])(?=[0-9-]*[a-fA-F])[0-9a-fA-F-]{6,40}", re.AS
 
 _ESCAPED = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))""")
 _MEANING = dict.fromkeys("bfnrt", " ")
-_OWN_NAMES = frozenset(
-    [
-        "contactid",
-        "createupdatecontacts",
-        "email",
-        "emailoptin",
-        "listid",
-        "mobilecountrycode",
-        "mobilenumber",
-        "mobileoptin",
-        "propertyfields",
-        "propertyid",
-        "propertyname",
-        "propertyvalue",
-        "webhookurl",
-    ]
+_OWN_NAMES = re.compile(
+    r"(contact|list|property)id|email(optin)?|mobile(countrycode|number|optin)"
+    r"|property(name|value|fields)|createupdatecontacts|webhookurl"
 )
 
 
@@ -246,11 +233,11 @@ def _shortened(text: str) -> str:
 
 def _unquote(match: re.Match[str]) -> str:
     inside = match[2] or ""
-    return match[0] if inside.lower() in _OWN_NAMES else MARK
+    return match[0] if _OWN_NAMES.fullmatch(inside.lower()) else MARK
 
 
 def _without(text: str, value: str) -> str:
-    """Take a casefolded value out of a text, whatever the case it has there.
+    """Return a text without a casefolded value, whatever the case it has there.
 
     >>> _without("Strasse, STRASSE and Straße", "strasse")
     '…, … and …'
@@ -258,24 +245,21 @@ def _without(text: str, value: str) -> str:
     folded = text.casefold()
     if value not in folded:
         return text
-    if len(folded) != len(text):
-        # Some letters fold into two: find what each folded letter was before.
-        source_record = [place for place, char in enumerate(text) for _ in char.casefold()]
-    else:
-        source_record = list(range(len(text)))
+    # Some letters fold into two: the place that each folded letter had before.
+    place_of = [place for place, char in enumerate(text) for _ in char.casefold()]
     parts, done, start = [], 0, folded.find(value)
     while start >= 0:
         end = start + len(value)
-        parts += [text[done : max(done, source_record[start])], MARK]
-        done = source_record[end - 1] + 1
+        parts += [text[done : max(done, place_of[start])], MARK]
+        done = place_of[end - 1] + 1
         start = folded.find(value, end)
     return "".join(parts) + text[done:]
 
 
 def explain(error: BaseException) -> list[str]:
-    """Say how a run ended, without personal data and without a traceback for a user's mistake.
+    """Return why a run ended, without personal data and without a traceback for a user's mistake.
 
-    The text of an unexpected error may hold anything, so only its kind and place are told.
+    The text of an unexpected error may contain anything, so only its kind and place are named.
     """
     if isinstance(error, SettingsError):
         return error.errors
@@ -285,30 +269,25 @@ def explain(error: BaseException) -> list[str]:
         return [str(error)]
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
-    return [
-        (
-            f"Unexpected {type(error).__name__}. This is a fault of target-mainbrainer; please "
-            f"report it with these places: {' > '.join(places)}"
-        )
-    ]
-
-
-_QUIETED = {"singer_sdk.mapper": logging.INFO, "urllib3": logging.CRITICAL}
+    sentence = (
+        f"Unexpected {type(error).__name__}. This is a fault of target-mainbrainer; please "
+        f"report it with these places: {' > '.join(places)}"
+    )
+    return [sentence]
 
 
 def quiet_loggers() -> None:
     """Let no logger show contact data, whatever level the user has set."""
-    for name, level in _QUIETED.items():
+    for name, level in (("singer_sdk.mapper", logging.INFO), ("urllib3", logging.CRITICAL)):
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), level))
 
 
 def quiet_threads() -> None:
     """Let no dying thread of this process show contact data."""
-    threading.excepthook = _tell
+    threading.excepthook = _log_end_of_thread
 
 
-def _tell(died: threading.ExceptHookArgs) -> None:
-    if died.exc_value is not None:
-        for sentence in explain(died.exc_value):
-            logger.error("%s", sentence)
+def _log_end_of_thread(died: threading.ExceptHookArgs) -> None:
+    for sentence in explain(died.exc_value) if died.exc_value is not None else ():
+        logger.error("%s", sentence)

@@ -159,12 +159,7 @@ def roles_of(
         MappingError: Columns get in each other's way, or a property cannot be addressed.
     """
     roles = {column: role_of(column, field_map, unmapped_columns) for column in columns}
-    marked = [
-        _marked(column)
-        for column in roles
-        if column not in field_map and column[:1] == _BYTE_ORDER_MARK
-    ]
-    _refuse(stream, [*marked, *_unaddressable(roles), *_doubles(roles), *_contradictions(roles)])
+    _refuse(stream, [*_unaddressable(roles, field_map), *_doubles(roles), *_clashes(roles)])
     return roles
 
 
@@ -195,24 +190,21 @@ def _refuse(stream: str, problems: Sequence[str]) -> None:
         raise MappingError(message)
 
 
-def _marked(column: str) -> str:
-    return (
-        f"the name of column '{shown(column.removeprefix(_BYTE_ORDER_MARK))}' starts with a byte "
-        "order mark (U+FEFF), as Windows programs write it at the start of a file. Set the tap's "
-        "'encoding' to 'utf-8-sig'."
-    )
-
-
-def _unaddressable(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
     for column, role in roles.items():
-        if not isinstance(role, PropertyRef):
-            continue
-        if not role.property_id and not role.name:
+        name = (role.property_id or role.name) if isinstance(role, PropertyRef) else column
+        if column.startswith(_BYTE_ORDER_MARK) and column not in field_map:
+            yield (
+                f"the name of column '{shown(column.removeprefix(_BYTE_ORDER_MARK))}' starts with "
+                "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
+                "Set the tap's 'encoding' to 'utf-8-sig'."
+            )
+        elif not name and isinstance(role, PropertyRef):
             yield (
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
                 f"'field_map', or set it to null there."
             )
-        elif not is_utf8(role.property_id or role.name or ""):
+        elif isinstance(role, PropertyRef) and not is_utf8(name or ""):
             yield (
                 f"column '{shown(column)}' would be a property whose name cannot be written as "
                 "UTF-8. Give it another in 'field_map', or set it to null there."
@@ -234,29 +226,27 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
             )
 
 
-def _contradictions(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    column_of = {role: column for column, role in roles.items()}
+def _clashes(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    column_of = {role: shown(column) for column, role in roles.items()}
     whole = column_of.get(ContactField.MOBILE)
     number = column_of.get(ContactField.MOBILE_NUMBER)
     code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
     country = column_of.get(ContactField.MOBILE_COUNTRY)
     if code is not None and country is not None:
         yield (
-            f"column '{shown(code)}' is the mobile country code, and column '{shown(country)}' is "
-            "the country that it would follow from. In 'field_map', set one of them to null."
+            f"column '{code}' is the mobile country code, and column '{country}' is the country "
+            "that it would follow from. In 'field_map', set one of them to null."
         )
-    if whole is None:
-        return
-    if number is not None:
+    if whole is not None and number is not None:
         yield (
-            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(number)}' "
-            "is the number without its country code. In 'field_map', set one of them to null."
+            f"column '{whole}' is the whole mobile number, and column '{number}' is the number "
+            "without its country code. In 'field_map', set one of them to null."
         )
-    elif code is not None:
+    elif whole is not None and code is not None:
         yield (
-            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(code)}' is "
-            f"its country code again. In 'field_map', set '{shown(whole)}' to 'mobile_number' if "
-            f"its numbers are national, or '{shown(code)}' to null."
+            f"column '{whole}' is the whole mobile number, and column '{code}' is its country code "
+            f"again. In 'field_map', set '{whole}' to 'mobile_number' if its numbers are national, "
+            f"or '{code}' to null."
         )
 
 
@@ -355,7 +345,7 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
     for column, target in field_map.items():
         if column not in roles or not isinstance(target, str) or target in MAPPABLE_FIELDS:
             continue
-        if (field := FIELDS_BY_NAME.get(plain_name(target))) is not None:
+        if field := FIELDS_BY_NAME.get(plain_name(target)):
             yield (
                 f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
                 f"the contact field is spelt '{field}'."
@@ -364,14 +354,15 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
 
 def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     fields = set(roles.values())
-    has_number = ContactField.MOBILE_NUMBER in fields
     for column, role in roles.items():
-        if role is ContactField.MOBILE_COUNTRY_CODE and not has_number:
+        if ContactField.MOBILE_NUMBER in fields:
+            continue
+        if role is ContactField.MOBILE_COUNTRY_CODE:
             yield (
                 f"column '{shown(column)}' is the mobile country code, but no column is "
                 "'mobile_number', so it is not sent."
             )
-        if role is ContactField.MOBILE_COUNTRY and not has_number | (ContactField.MOBILE in fields):
+        if role is ContactField.MOBILE_COUNTRY and ContactField.MOBILE not in fields:
             yield (
                 f"column '{shown(column)}' is the country of the mobile number, but no column is "
                 "'mobile', so it is not used."

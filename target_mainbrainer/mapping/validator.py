@@ -18,7 +18,7 @@ from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted
 from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 Validate: t.TypeAlias = "Callable[[Record], Rejection | None]"
@@ -84,18 +84,18 @@ def _missing(keys: list[str]) -> Rejection:
 
 def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return a schema that allows any `_sdc_*` columns."""
+
+    def kept(names: Iterable[t.Any]) -> list[t.Any]:
+        return [name for name in names if not str(name).startswith(METADATA_PREFIX)]
+
     changed = dict(schema)
     if isinstance(properties := schema.get("properties"), dict):
-        changed["properties"] = {
-            name: what for name, what in properties.items() if not name.startswith(METADATA_PREFIX)
-        }
+        changed["properties"] = {name: properties[name] for name in kept(properties)}
     if isinstance(required := schema.get("required"), list):
-        changed["required"] = [
-            name for name in required if not str(name).startswith(METADATA_PREFIX)
-        ]
+        changed["required"] = kept(required)
     if schema.get("additionalProperties", True) is not True:
-        patterns = schema.get("patternProperties")
-        changed["patternProperties"] = {f"^{METADATA_PREFIX}": True} | (patterns or {})
+        patterns = schema.get("patternProperties") or {}
+        changed["patternProperties"] = {f"^{METADATA_PREFIX}": True} | patterns
     return changed
 
 
