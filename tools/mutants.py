@@ -46,25 +46,15 @@ PACKAGE = "target_mainbrainer"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
 # ledger_intake, move_requests, delivery, threads' and processes' parts of the ledger, and all glue.
 TESTS: dict[str, str] = {
-    "contacts/contact": "contacts",
-    "contacts/identity": "contacts",
-    "contacts/rejection": "contacts",
-    "contacts/too_deep": "mapping/test_values.py mapping/test_schema_validator.py singer",
+    "contacts": "contacts",
+    "privacy": "privacy",
     "mapping/columns": "mapping",
-    "mapping/consent": "mapping/test_consent.py mapping/test_mapper.py",
-    "mapping/email": "mapping/test_email.py mapping/test_mapper.py",
-    "mapping/hints": "mapping/test_hints.py mapping/test_told_of_columns.py",
-    "mapping/ids": "mapping/test_ids.py mapping/test_mapper.py",
-    "mapping/lookalikes": "mapping",
+    "mapping/identifiers": "mapping",
     "mapping/mapper": "mapping",
-    "mapping/numbers": "mapping",
-    "mapping/phone": "mapping/test_phone.py mapping/test_mapper.py",
-    "mapping/quick_email": "mapping/test_email.py",
-    "mapping/quick_phone": "mapping/test_phone.py",
-    "mapping/readers": "mapping",
-    "mapping/schema_validator": "mapping/test_schema_validator.py",
     "mapping/suppressions": "mapping/test_suppressions.py mapping/test_mapper.py",
-    "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
+    "mapping/validator": "mapping/test_validator.py",
+    "mapping/values": "mapping",
+    "singer/state": "singer/test_state_tracker.py",
     "api/requests": "api/test_requests.py",
     "api/responses": "api/test_responses.py",
     "api/rate_limit": "api/test_rate_limit.py api/test_rate_limit_of_polls.py "
@@ -95,7 +85,6 @@ TESTS: dict[str, str] = {
     "delivery/queue": "delivery/test_queue.py delivery/test_circuit_breaker.py",
     "delivery/sender": "delivery/test_circuit_breaker.py delivery/test_rejections.py",
     "delivery/spool": "delivery/test_spool.py delivery/test_confirmation.py",
-    "delivery/state_tracker": "delivery/test_state_tracker.py",
     "delivery/status_polling": "delivery/test_status_polling.py delivery/test_confirmation.py",
     "delivery/waiting_contact": "end_to_end/test_moves.py",
     "delivery/witnesses": "delivery/test_circuit_breaker.py delivery/test_rejections.py",
@@ -105,8 +94,6 @@ TESTS: dict[str, str] = {
     "reporting/duplicates": "reporting/test_duplicates.py",
     "reporting/ending": "reporting/test_summary.py end_to_end/test_morning.py",
     "reporting/rejects_file": "reporting/test_rejects_file.py",
-    "reporting/wording": "reporting",
-    "privacy/redaction": "privacy",
 }
 
 # Imported once, before the forks.

@@ -31,6 +31,9 @@ _DRAFTS = (
 """The SDK's draft, then those of older taps: `"items": [...]`, `"exclusiveMaximum": true`."""
 
 _DISPUTED = {"$schema", "$dynamicRef", "contentEncoding", "contentMediaType", "dependencies"}
+_REVERSING = {"not", "oneOf", "if"}
+"""Rules that refuse more when a part of them refuses less."""
+
 _OF_NAMES = {"properties", "definitions", "$defs"}
 
 
@@ -110,13 +113,15 @@ def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
         return schema
     pattern = schema.get("pattern", "")
     is_dialect = isinstance(pattern, str) and ("\\" in pattern or "(?" in pattern)
-    return {
-        rule: {name: _lenient(part) for name, part in value.items()}
-        if rule in _OF_NAMES and isinstance(value, dict)
-        else _lenient(value)
-        for rule, value in schema.items()
-        if rule not in _DISPUTED and not (rule == "pattern" and is_dialect)
-    }
+    changed = {}
+    for rule, value in schema.items():
+        if rule in _OF_NAMES and isinstance(value, dict):
+            changed[rule] = {name: _lenient(part) for name, part in value.items()}
+        elif rule not in _DISPUTED and not (rule == "pattern" and is_dialect):
+            changed[rule] = _lenient(value)
+        if rule in _REVERSING and changed.get(rule) != value:
+            del changed[rule]
+    return changed
 
 
 def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:

@@ -10,7 +10,7 @@ import uuid
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Rejection
@@ -254,3 +254,58 @@ def test_a_reference_that_only_a_newer_draft_knows_is_not_fetched_either() -> No
         assert validate({"x": "fits"}) is None
         assert validate({"x": 5}) is not None
         assert server.requests == []
+
+
+TYPES = st.sampled_from(["string", "integer", "number", "boolean", "object", "array", "null"])
+RULES: st.SearchStrategy[dict[str, t.Any]] = st.one_of(
+    st.builds(lambda kind: {"type": kind}, TYPES | st.lists(TYPES, min_size=1, unique=True)),
+    st.builds(lambda values: {"enum": values}, st.lists(PLAIN_JSON, min_size=1, max_size=3)),
+    st.builds(lambda value: {"const": value}, PLAIN_JSON),
+    st.builds(
+        lambda least, most: {"minimum": least, "exclusiveMaximum": most}, *[st.integers()] * 2
+    ),
+    st.builds(lambda length: {"maxLength": length, "minItems": length}, st.integers(0, 3)),
+    st.sampled_from(
+        [
+            {},
+            {"$ref": "#/$defs/text"},
+            {"$ref": "#/definitions/text"},
+            {"multipleOf": D("0.01")},
+            {"pattern": "^[a-z]+$"},
+            {"pattern": r"^\d+$"},
+            {"format": "date-time", "type": ["string", "null"]},
+            {"uniqueItems": True},
+            {"contains": {"type": "integer"}},
+            {"required": ["zip"]},
+            {"dependentRequired": {"zip": ["x"]}},
+            {"dependencies": {"zip": ["x"]}},
+            {"propertyNames": {"maxLength": 3}},
+            {"additionalProperties": False, "properties": {"zip": {"type": "string"}}},
+            {"patternProperties": {"^z": {"type": "integer"}}},
+            {"contentEncoding": "base64", "contentMediaType": "application/json"},
+            {"if": {"type": "string"}, "then": {"minLength": 1}, "else": {"type": "integer"}},
+        ]
+    ),
+)
+SCHEMAS = st.recursive(
+    RULES,
+    lambda inner: st.one_of(
+        st.builds(lambda parts: {"anyOf": parts}, st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda parts: {"oneOf": parts}, st.lists(inner, min_size=1, max_size=2)),
+        st.builds(lambda part: {"not": part}, inner),
+        st.builds(lambda part: {"items": part}, inner),
+        st.builds(lambda part: {"properties": {"zip": part}}, inner),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=400)
+@given(SCHEMAS, PLAIN_JSON.filter(lambda value: type(value) is not float) | st.just(D("1.5")))
+def test_no_schema_is_read_more_strictly_than_the_sdk_reads_it(
+    column: dict[str, t.Any], value: object
+) -> None:
+    schema = {"properties": {"x": column}, "$defs": {"text": {"type": "string"}}}
+    schema["definitions"] = schema["$defs"]
+    if jsonschema.Draft202012Validator(schema).is_valid({"x": value}):
+        assert compile_validator(schema, [])({"x": value}) is None
