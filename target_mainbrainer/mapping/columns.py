@@ -438,11 +438,14 @@ def hints_of(
 
 def _hint_at_no(stream: str, column: str, *, is_bool: bool) -> str:
     """Return the stream map for a column in which a yes means no."""
-    letters = _letters(column)
     value = column if column.isidentifier() else f"_[{column!r}]"
-    if not is_bool and not letters.endswith(("at", "on", "date", "time", "dato", "datum")):
+    if not is_bool and not _DATED.search(column):
         value = f"str({value}).lower() in ('true', 'yes', 'y', 'x', '1', 'ja')"
-    field = ContactField.MOBILE_OPT_IN if _BY_PHONE.search(letters) else ContactField.EMAIL_OPT_IN
+    field = (
+        ContactField.MOBILE_OPT_IN
+        if _BY_PHONE.search(_letters(column))
+        else ContactField.EMAIL_OPT_IN
+    )
     maps = json.dumps({stream: {field: f"'no' if {value} else ''"}}, ensure_ascii=False)
     return (
         f"'{shown(column)}' may say who has opted out, so that a yes there means no. Do not map "
@@ -478,6 +481,7 @@ _NO = re.compile(
     r"|widerr|widerspr|sperr|robinson|kiel[lt]|perunut|peruutet|afskra|bannmerk|eimarkk|eisahk"
     r"|(ingen|keine|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
 )
+_DATED = re.compile(r"[_ -](at|on)$|[a-z]At$|([Dd]ate|[Tt]ime|dato|datum)$")
 _BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
 _CONSENT_NAMES = re.compile(
     r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"

@@ -136,6 +136,8 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
         ("unsubscribed_at", {}, "\"email_opt_in\": \"'no' if unsubscribed_at else ''\""),
         ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
         ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+        ("unsubscribedAt", {}, "'no' if unsubscribedAt else"),
+        ("avmeldt_person", {}, "if str(avmeldt_person).lower() in ("),
         ("optout", {}, "if str(optout).lower() in ('true', 'yes', 'y', 'x', '1', 'ja') else"),
     ],
 )
