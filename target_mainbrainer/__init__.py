@@ -15,7 +15,7 @@ singer/         reader, JSON, BATCH files, the records as read
 api/            MainBrainer's JSON, endpoints, tokens, retries, rate limit
 delivery/       buffer, queue, workers, isolation, confirmation, STATE
 ledger/         what was delivered before, and the quota that runs share
-reporting/      counts, rejects file, summary, dry run
+report/         counts, rejects file, summary, dry run
 privacy/        redaction, log filters, explaining
 ```
 

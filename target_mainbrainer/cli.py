@@ -19,7 +19,7 @@ from target_mainbrainer.config.files import check_configuration_files
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_threads
-from target_mainbrainer.reporting.ending import NOTHING_READ
+from target_mainbrainer.report.summary import NOTHING_READ
 from target_mainbrainer.singer.leftover import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer
 

@@ -27,15 +27,10 @@ from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.reporting.counts import RunReport
-from target_mainbrainer.reporting.dry_run import DrySummary
-from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
-from target_mainbrainer.reporting.record_labels import RecordLabels
-from target_mainbrainer.reporting.rejections import Rejections
-from target_mainbrainer.reporting.rejects_file import RejectsFile
-from target_mainbrainer.reporting.report_file import write_report
-from target_mainbrainer.reporting.source_stream import SourceStream
-from target_mainbrainer.reporting.summary import Summary
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
+from target_mainbrainer.report.report_file import write_report
+from target_mainbrainer.report.summary import DrySummary, Summary, describe_dry_end, describe_end
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

@@ -48,7 +48,7 @@ from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
 from target_mainbrainer.privacy.log_filters import quiet_loggers
-from target_mainbrainer.reporting.ending import NOTHING_READ
+from target_mainbrainer.report.summary import NOTHING_READ
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.messages import batch_message, require, schema_message

@@ -16,13 +16,13 @@ HOUSE = Path(target_mainbrainer.__file__).parent
 SANDBOX = HOUSE.parent / "mainbrainer_sandbox"
 
 FLOORS = [
-    {"errors", "wording"},
+    {"errors", "wording", "words"},
     {"contacts"},
     {"config"},
     {"privacy"},
     {"mapping", "singer", "ledger"},
     {"api"},
-    {"reporting"},
+    {"report"},
     {"delivery"},
     {"local_sandbox", "parts"},
     {"checking", "run"},

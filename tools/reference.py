@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from target_mainbrainer.about import Setting, groups, settings, tables, written
-from target_mainbrainer.reporting.counts import COUNTS, DETAILS
+from target_mainbrainer.report.counts import COUNTS, DETAILS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:

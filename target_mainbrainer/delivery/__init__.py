@@ -1,4 +1,4 @@
 """Contacts on their way: buffer, batches in flight, isolation, confirmation, STATE.
 
-What is said about them afterwards belongs to `reporting`.
+What is said about them afterwards belongs to `report`.
 """

@@ -8,7 +8,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from target_mainbrainer.delivery.pending_contact import PendingContact
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
 
 
 class Destination(t.NamedTuple):

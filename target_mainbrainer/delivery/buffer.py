@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.identity import Identity
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.ledger.marking import Mark
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord
 
 MAX_BUFFER_BYTES = 4 * 1024 * 1024

@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.queue import BatchQueue
     from target_mainbrainer.delivery.sender import Sender
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
 
 OPENS_AFTER = 8
 """Refusals in a row, of all threads, that open the circuit."""

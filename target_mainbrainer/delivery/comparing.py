@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.marking import Decision
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord
 
 BLOCK_SIZE = 1_000

@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.spool import Spool
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.reporting.rejections import Rejections
+    from target_mainbrainer.report.rejects import Rejections
     from target_mainbrainer.singer.source_record import State
 
 GRACE_SECONDS = 30.0

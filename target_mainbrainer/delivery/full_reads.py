@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.state_tracker import StateTracker
     from target_mainbrainer.ledger.comparison import Entry
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
 
 _NOTED_AT_ONCE = 1_000
 

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.delivery.waiting_contact import WaitingContact
     from target_mainbrainer.ledger.marking import Decision, Mark
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord
 
 MOST_NAMED = 5

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
 from target_mainbrainer.privacy.redaction import redact_id
-from target_mainbrainer.reporting.wording import counted
+from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator

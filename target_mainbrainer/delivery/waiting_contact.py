@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.comparison import Candidate
     from target_mainbrainer.ledger.marking import Mark
     from target_mainbrainer.ledger.moves_plan import Following, Wait
-    from target_mainbrainer.reporting.source_stream import SourceStream
+    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.singer.source_record import SourceRecord
 
 

@@ -14,7 +14,7 @@ from target_mainbrainer.delivery import status_polling
 from target_mainbrainer.delivery.outcomes import AcceptedBatch, Outcomes
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.delivery.status_polling import StatusPoller
-from target_mainbrainer.reporting.counts import StreamReport
+from target_mainbrainer.report.counts import StreamReport
 
 
 class Crm:

@@ -7,7 +7,7 @@ import typing as t
 
 from target_mainbrainer.contacts.rejection import RejectionCode
 from target_mainbrainer.delivery.outcomes import BATCH_FAILED
-from target_mainbrainer.reporting.counts import StreamReport
+from target_mainbrainer.report.counts import StreamReport
 from tests.messages import person, schema
 from tests.pages import page
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import typing as t
 
-from target_mainbrainer.reporting import rejects_file
+from target_mainbrainer.report import rejects as rejects_file
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:

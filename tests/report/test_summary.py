@@ -10,11 +10,9 @@ import pytest
 from target_mainbrainer.api.requester import ClientStats
 from target_mainbrainer.config.limits import PLANS
 from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.reporting.cost import Cost
-from target_mainbrainer.reporting.counts import COUNTS, DETAILS, RunReport, StreamReport
-from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
-from target_mainbrainer.reporting.rejections import Rejections
-from target_mainbrainer.reporting.summary import Summary
+from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
+from target_mainbrainer.report.rejects import Rejections
+from target_mainbrainer.report.summary import Cost, Summary, describe_dry_end, describe_end
 
 
 class Morning:

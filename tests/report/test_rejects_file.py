@@ -16,11 +16,9 @@ import typing as t
 import pytest
 
 from target_mainbrainer.errors import DeliveryError, SettingsError
-from target_mainbrainer.reporting import rejects_file
-from target_mainbrainer.reporting.counts import StreamReport
-from target_mainbrainer.reporting.record_labels import RecordLabels
-from target_mainbrainer.reporting.rejects_file import RejectsFile, path_for
-from target_mainbrainer.reporting.source_stream import SourceStream
+from target_mainbrainer.report import rejects as rejects_file
+from target_mainbrainer.report.counts import StreamReport
+from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream, path_for
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -240,7 +238,7 @@ def test_a_second_run_says_that_the_file_is_taken(
 def test_a_run_that_was_killed_does_not_block_the_next(path: Path) -> None:
     code = (
         "import datetime, os, sys\n"
-        "from target_mainbrainer.reporting.rejects_file import RejectsFile\n"
+        "from target_mainbrainer.report.rejects import RejectsFile\n"
         "file = RejectsFile(sys.argv[1], datetime.datetime.now()); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)  # noqa: S603

@@ -13,11 +13,8 @@ import pytest
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.reporting.counts import StreamReport
-from target_mainbrainer.reporting.record_labels import RecordLabels
-from target_mainbrainer.reporting.rejections import Rejections
-from target_mainbrainer.reporting.rejects_file import RejectsFile
-from target_mainbrainer.reporting.source_stream import SourceStream
+from target_mainbrainer.report.counts import StreamReport
+from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
 from target_mainbrainer.singer.source_record import SourceRecord
 
 if t.TYPE_CHECKING:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts.contact import Contact, Mobile
-from target_mainbrainer.reporting import duplicates
-from target_mainbrainer.reporting.duplicates import Duplicates, Shared
+from target_mainbrainer.report import duplicates
+from target_mainbrainer.report.duplicates import Duplicates, Shared
 
 if t.TYPE_CHECKING:
     import pytest
