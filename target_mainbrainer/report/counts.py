@@ -1,10 +1,14 @@
 """What is counted: each count declared once, with the words that the table and the docs use."""
 
+# ruff: noqa: RUF009 - `_count` and `_details` return fields
+
 from __future__ import annotations
 
 import typing as t
 from collections import Counter
 from dataclasses import dataclass, field, fields
+
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,39 +31,73 @@ class Count(t.NamedTuple):
 
 
 def _count(meaning: str, *, is_outcome: bool = False) -> t.Any:  # noqa: ANN401 - a field
-    return field(default=0, metadata={"count": (meaning, is_outcome)})
+    return field(default=0, metadata={"meaning": meaning, "is_outcome": is_outcome})
 
 
 def _outcome(meaning: str) -> t.Any:  # noqa: ANN401 - a field
     return _count(meaning, is_outcome=True)
 
 
+def _details(meaning: str, total: Count | None = None) -> t.Any:  # noqa: ANN401 - a field
+    """Return a field of numbers by name, whose total may be a count of the summary."""
+    return field(default_factory=Counter, metadata={"details": meaning, "total": total})
+
+
+_REJECTED = Count("rejected", "records refused, by the target or by MainBrainer", is_outcome=True)
+_RESENT = Count(
+    "resent",
+    "contacts that had not changed and were sent whole, because it is not certain that MainBrainer "
+    "has them as they are",
+)
+_NOT_FOLLOWED = Count(
+    "not_followed",
+    "people whose e-mail address or mobile number had changed and whose contact has not followed "
+    "them, so that they became a second contact or were rejected",
+)
+UNDELIVERED = Count("undelivered", "records read and not sent, because the run ended before")
+
+
 @dataclass
 class StreamReport:
-    """Counts of one stream. Only the reader adds to `read` and `omitted`, senders to the rest.
+    """Counts of one stream.
 
     Attributes:
-        rejected_by_code: Records refused by us or by the API, by code.
-        changed_columns: Contacts known to the ledger of which a field has changed, by field.
         dropped: Identifiers left out of contacts that were kept (`invalid_identifiers: drop`), by
             what was wrong with them.
-        ignored_properties: Batches in which the CRM named a property as invalid, by property.
     """
 
     read: int = _count("records read")
-    accepted: int = _outcome("records that MainBrainer has taken, each as a contact of its own")
+    accepted: int = _outcome("records that MainBrainer has accepted, each as a contact of its own")
     merged: int = _outcome(
         "records that went into one contact together with a later one, and were accepted"
     )
     unchanged: int = _outcome("records not sent, because the ledger says they are in as they are")
-    omitted: int = _outcome("records deleted in the source and skipped ('deleted_records')")
+    omitted: int = _outcome("records deleted in the source and left out ('deleted_records')")
+    rejected_by_code: Counter[str] = _details("`rejected` by reason", _REJECTED)
     rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
-    opt_ins_held_back: int = _count(
-        "opt-ins that the source gives and that were not sent, because their address or number "
-        "is in 'suppression_path'"
+    created: int = _count("contacts sent that the ledger did not know")
+    updates: int = _count("contacts sent of which only the changed fields were sent")
+    changed_columns: Counter[str] = _details(
+        "contacts that the ledger knows and of which a field has changed, by field"
     )
-    new: int = _count("of the records sent, those whose source key was never in (with a ledger)")
-    changed: int = _count("of the records sent, those that differ from what was delivered")
+    resent_by_reason: Counter[str] = _details("`resent` by reason", _RESENT)
+    moved: int = _count(
+        "of the accepted, those whose e-mail address or mobile number had changed, and whose "
+        "contact has followed them ('identity_changes')"
+    )
+    not_followed_by_reason: Counter[str] = _details("`not_followed` by reason", _NOT_FOLLOWED)
+    old_parts_kept: int = _count(
+        "contacts sent with an e-mail address or mobile number that only MainBrainer still has"
+    )
+    missing: int = _count(
+        "people whom the ledger knows and who did not come, though the stream was read in full; "
+        "they are not among the records read"
+    )
+    gone: int = _count("of the missing, those who were missing in the full read before, too")
+    opted_out: int = _count(
+        "people who are gone and whose opt-ins MainBrainer has accepted as false "
+        "('missing_records'); not among the records read or accepted"
+    )
     opt_ins_given: int = _count(
         "opt-ins given as true that were not known to be true; without a ledger, all given as "
         "true; counted before sending, so with those of records 'undelivered'"
@@ -68,39 +106,48 @@ class StreamReport:
         "opt-ins given as false that were known to be true; without a ledger, all given as false; "
         "counted before sending, too"
     )
-    moved: int = _count(
-        "of the accepted, those whose e-mail address or mobile number had changed, and whose "
-        "contact has followed them ('identity_changes')"
+    opt_ins_withheld: int = _count(
+        "opt-ins that the source gives and that were not sent, because their address or number "
+        "is in 'suppression_path'"
     )
-    moves_not_followed: int = _count(
-        "records whose e-mail address or mobile number had changed, and that became a second "
-        "contact because their first one could not be told"
+    opt_ins_emptied: int = _count(
+        "opt-ins that had a value and are empty now; MainBrainer keeps the old value"
     )
-    old_parts_kept: int = _count(
-        "records sent with an e-mail address or mobile number that only MainBrainer has any more"
+    recreated: int = _count(
+        "contacts that should have been there and that MainBrainer inserted: deleted, or given "
+        "another address or number, by hand"
     )
-    missing: int = _count(
-        "of the records read, those that were not: gone from a stream that was read in full, and "
-        "opted out ('missing_records')"
+    already_there: int = _count(
+        "contacts that the ledger did not know and that MainBrainer says it has updated"
     )
     inserted: int = _count("contacts that MainBrainer says it has inserted")
     updated: int = _count("contacts that MainBrainer says it has updated")
     skipped: int = _count("contacts that MainBrainer says it has skipped")
     failed: int = _count("contacts in batches that MainBrainer says have failed")
     unconfirmed: int = _count(
-        "contacts in batches of which MainBrainer did not say in time what became of them"
+        "contacts in batches of which MainBrainer did not say in time how they ended"
     )
     unreadable: int = _count("contacts in batches whose status could not be read")
     untracked: int = _count("contacts accepted without a batch id: there is nothing to ask for")
-    rejected_by_code: Counter[str] = field(default_factory=Counter)
-    changed_columns: Counter[str] = field(default_factory=Counter)
     dropped: Counter[Rejection] = field(default_factory=Counter)
-    ignored_properties: Counter[str] = field(default_factory=Counter)
+    ignored_properties: Counter[str] = _details(
+        "batches in which MainBrainer named a property as invalid, by property"
+    )
 
     @property
     def rejected(self) -> int:
         """Records refused by us or by the API."""
         return self.rejected_by_code.total()
+
+    @property
+    def resent(self) -> int:
+        """Contacts sent again although they had not changed."""
+        return self.resent_by_reason.total()
+
+    @property
+    def not_followed(self) -> int:
+        """People whose contact has not followed them."""
+        return self.not_followed_by_reason.total()
 
     @property
     def accounted_for(self) -> int:
@@ -129,28 +176,23 @@ class StreamReport:
 
 def _counts() -> Iterator[Count]:
     for one in fields(StreamReport):
-        if "count" in one.metadata:
-            meaning, is_outcome = one.metadata["count"]
-            yield Count(one.name, meaning, is_outcome=is_outcome)
-        if one.name == "rejected_before_sending":
-            yield Count("undelivered", "records read and not sent, because the run ended before")
-        if one.name == "omitted":  # the last outcome that is a field
-            yield Count(
-                "rejected", "records refused, by the target or by MainBrainer", is_outcome=True
-            )
+        if "meaning" in one.metadata:
+            yield Count(one.name, **one.metadata)
+        elif total := one.metadata.get("total"):
+            yield total
+        if one.name == "rejected_by_code":  # the last outcome
+            yield UNDELIVERED
 
 
 COUNTS: t.Final = tuple(_counts())
 """Every number, in the order of the table and the report file: ours, then the CRM's."""
 
 DETAILS: t.Final = {
-    "rejected_by_code": "`rejected` by reason",
-    "changed_columns": "contacts that the ledger knows and of which a field has changed, by field",
+    **{f.name: f.metadata["details"] for f in fields(StreamReport) if "details" in f.metadata},
     "dropped_by_code": "identifiers left out of contacts that were kept "
     "('invalid_identifiers: drop'), by reason",
-    "ignored_properties": "batches in which MainBrainer named a property as invalid, by property",
 }
-"""What the report file alone holds of each stream, with its meaning."""
+"""What the report file alone says of each stream, with its meaning."""
 
 ALWAYS_SHOWN: t.Final = ("read", "accepted", "merged", "rejected", "undelivered")
 
@@ -169,6 +211,22 @@ class RunReport:
         """Add up one count over all streams."""
         return sum(getattr(stream, count) for stream in self.streams.values())
 
+    @property
+    def refused(self) -> int:
+        """Records that were sent and are not in."""
+        return self.total("rejected") - self.total("rejected_before_sending")
+
+    @property
+    def is_all_refused(self) -> bool:
+        """Whether contacts were sent and none of them is in: such a run is never OK.
+
+        >>> report = RunReport()
+        >>> report.stream("people").rejected_by_code["refused_422"] += 8
+        >>> report.is_all_refused
+        True
+        """
+        return self.refused > 0 and not (self.total("accepted") or self.total("opted_out"))
+
     def table(self) -> Iterator[str]:
         """Yield the summary as lines of a table: a row for each stream, a column for each count.
 
@@ -179,7 +237,7 @@ class RunReport:
         ]
         rows = [["stream", *columns]]
         for name, stream in self.streams.items():
-            rows.append([name, *(f"{getattr(stream, column):,}" for column in columns)])
+            rows.append([shown(name), *(f"{getattr(stream, column):,}" for column in columns)])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for row in rows:
             cells = [row[0].ljust(widths[0])]

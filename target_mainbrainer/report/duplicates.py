@@ -1,19 +1,18 @@
-"""Contacts of one load that MainBrainer holds, and bills, separately though they share something.
+"""Contacts of one load that MainBrainer keeps, and bills, separately though they share something.
 
-What is kept of a contact is five 64-bit numbers, hashes of its identifiers among them, in a file
-that has no name, so that no other process can open it, and that goes with the run: 40 MB on the
-disk for a million contacts. Two different identifiers get the same hash once in some millions of
-loads of that size.
+Hashes of their identifiers are collected in a private SQLite database, which has no name, goes to
+the disk where memory does not suffice, and disappears with the run. Two different identifiers get
+the same hash once in some millions of loads of a million contacts.
 """
 
 from __future__ import annotations
 
-import struct
-import tempfile
+import contextlib
+import sqlite3
 import typing as t
-from collections import Counter, defaultdict
 from functools import cached_property
-from itertools import chain
+
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,27 +21,24 @@ if t.TYPE_CHECKING:
 
 MOST_EXAMPLES = 5
 MOST_CONTACTS = 10_000_000
-"""Beyond this number of contacts no more are looked at: 400 MB on the disk."""
+"""Later contacts are not looked at: so many take 500 MB on the disk."""
 
-_ENTRY = struct.Struct("5q")
-_pack = _ENTRY.pack
-_NUMBERS = 5
-_EMAIL, _MOBILE = 0, 2
-"""Where an entry has the hash of its e-mail address without case, and of its mobile number."""
+MOST_DIGITS = 6
+"""A longer key may be a telephone number, or a number of the person."""
 
-CHUNK_BYTES = 400 * _ENTRY.size
-_READ_BYTES = 64 * CHUNK_BYTES
-PART_CONTACTS = 200_000
-"""So many contacts are looked at together, so that little memory is enough for any number."""
-
-_KEY_BITS = 38
-_IS_KEY = 1 << _KEY_BITS
-_STREAM_SHIFT = _KEY_BITS + 1
-_MOST_KEY = 1_000_000
-"""A key with more than six digits may be a telephone number, or a number of the person."""
-
-_Place: t.TypeAlias = "tuple[int, int]"
-"""An identity in which the case of the e-mail address does not count, and a record's place."""
+ROWS_AT_ONCE = 1_000
+_CREATE = "CREATE TABLE contacts (email, spelling, mobile, contact, stream, place)"
+_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?)"
+_LABEL = "SELECT stream, place FROM contacts WHERE rowid = ?"
+_GROUPS = """
+    SELECT count(*), min(first), max(first)
+    FROM (SELECT {0} AS shared, min(rowid) AS first FROM contacts
+    WHERE {0} IS NOT NULL GROUP BY {0}, contact) GROUP BY shared HAVING count(*) > 1 ORDER BY 2
+"""
+_CASES = """
+    SELECT ifnull(sum(contacts), 0) FROM (SELECT count(DISTINCT contact) AS contacts FROM contacts
+    WHERE email IS NOT NULL GROUP BY spelling HAVING contacts > 1)
+"""
 
 
 class Shared(t.NamedTuple):
@@ -53,7 +49,7 @@ class Shared(t.NamedTuple):
         mobile: Contacts that share a mobile number with another contact.
         case: Contacts that differ from another one only in the case of the e-mail address.
         examples: Pairs of records, by key, with what they share.
-        is_complete: Whether every contact was looked at.
+        is_complete: Every contact was looked at.
     """
 
     email: int
@@ -64,14 +60,14 @@ class Shared(t.NamedTuple):
 
 
 class Duplicates:
-    """Remembers the identifiers of every contact, and finds out at the end which are shared."""
+    """Collects the identifiers of every contact, and finds out at the end which are shared."""
 
     def __init__(self) -> None:
         self._streams: dict[str, int] = {}
+        self._rows: list[tuple[int | str | None, ...]] = []
+        self._database: sqlite3.Connection | None = None
         self._count = 0
         self._is_complete = True
-        self._buffer = bytearray()
-        self._file: t.IO[bytes] | None = None
 
     def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
         """Note a contact. Called for every record, so what can wait for the end waits.
@@ -80,106 +76,81 @@ class Duplicates:
             contact: As it would be sent.
             stream: The stream's name.
             number: The record's number in it.
-            key: The record's key, if it is one whole number that the log may show.
+            key: The record's key, if it has one column that the log may show.
         """
         if not self._is_complete:
             return
-        place = number
-        if type(key) is int and 0 <= key < _MOST_KEY:
-            place = _IS_KEY | key
-        if (stream_number := self._streams.get(stream)) is None:
-            stream_number = self._streams[stream] = len(self._streams)
-        email = contact.email
-        self._buffer += _pack(
-            0 if email is None else hash(email.casefold()),
-            hash(email),
-            0 if contact.mobile is None else hash(contact.mobile),
-            contact.contact_id or 0,
-            stream_number << _STREAM_SHIFT | place,
+        email = None if contact.email is None else hash(contact.email.casefold())
+        mobile = None if contact.mobile is None else hash(contact.mobile)
+        self._rows.append(
+            (
+                email,
+                contact.contact_id or hash((mobile, email)),
+                mobile,
+                contact.contact_id or hash((mobile, contact.email)),
+                self._streams.setdefault(stream, len(self._streams)),
+                f"key {key}" if _is_short(key) else number,
+            )
         )
-        if len(self._buffer) >= CHUNK_BYTES:
+        if len(self._rows) >= ROWS_AT_ONCE:
             self._write()
 
     def _write(self) -> None:
-        """Bring what has come to the disk. The load goes on if that fails."""
-        written = 0
+        """Insert what was collected. The load goes on if that fails."""
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed when read
-            written = self._file.write(self._buffer)
-        except OSError:
-            pass
-        self._count += written // _ENTRY.size
-        self._is_complete = written == len(self._buffer) and self._count < MOST_CONTACTS
-        self._buffer.clear()
-
-    def _chunks(self) -> Iterator[bytes | bytearray]:
-        """Yield all entries; a disk that was full may have part of one more."""
-        left = self._count * _ENTRY.size
-        if self._file is not None:
-            self._file.seek(0)
-            while left and (chunk := self._file.read(min(left, _READ_BYTES))):
-                yield chunk
-                left -= len(chunk)
-        yield self._buffer
-
-    def _groups(self, column: int) -> Iterator[list[_Place]]:
-        """Yield the contacts of every identifier that several have: one record of each contact."""
-        parts = 1 + self._count // PART_CONTACTS
-        for part in range(parts):
-            numbers: list[int] = []
-            for chunk in self._chunks():
-                column_of_chunk = memoryview(chunk).cast("q")[column::_NUMBERS]
-                numbers += [n for n in column_of_chunk if n and n % parts == part]
-            repeated = {number for number, count in Counter(numbers).items() if count > 1}
-            if repeated:
-                yield from self._contacts_with(column, repeated)
-
-    def _contacts_with(self, column: int, identifiers: set[int]) -> Iterator[list[_Place]]:
-        found: defaultdict[int, dict[int, _Place]] = defaultdict(dict)
-        for entry in chain.from_iterable(map(_ENTRY.iter_unpack, self._chunks())):
-            if (identifier := entry[column]) in identifiers:
-                email, exact, mobile, contact_id, place = entry
-                found[identifier].setdefault(
-                    contact_id or hash((mobile, exact)),
-                    (contact_id or hash((mobile, email)), place),
-                )
-        for contacts in found.values():
-            if len(contacts) > 1:  # else one contact has come several times
-                yield list(contacts.values())
+            if self._database is None:
+                self._database = sqlite3.connect("", isolation_level=None)
+                self._database.execute(_CREATE)
+            self._database.execute("BEGIN")
+            self._database.executemany(_INSERT, self._rows)
+            self._database.execute("COMMIT")
+            self._count += len(self._rows)
+            self._is_complete = self._count < MOST_CONTACTS
+        except sqlite3.Error:
+            self._is_complete = False
+        self._rows.clear()
 
     @cached_property
     def found(self) -> Shared:
         """How many contacts share something, with some examples. Found out once, at the end."""
-        examples: dict[str, None] = {}
-        emails = mobiles = cases = 0
-        try:
-            for places in self._groups(_EMAIL):
-                cases += sum(count for count in _spellings(places).values() if count > 1)
-                emails += len(places)
-                self._show(examples, places, "the same e-mail address")
-            for places in self._groups(_MOBILE):
-                mobiles += len(places)
-                self._show(examples, places, "the same mobile number")
-        except (OSError, ValueError):
-            self._is_complete = False
-        if self._file is not None:
-            self._file.close()
-        return Shared(emails, mobiles, cases, list(examples), self._is_complete)
+        if self._is_complete:
+            self._write()
+        found = Shared(0, 0, 0, [], is_complete=False)
+        if self._database is not None:
+            with contextlib.closing(self._database), contextlib.suppress(sqlite3.Error):
+                found = self._search(self._database)
+        return found
+
+    def _search(self, database: sqlite3.Connection) -> Shared:
+        counts = {"email": 0, "mobile": 0}
+        examples: list[str] = []
+        for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
+            for count, *rows in database.execute(_GROUPS.format(column)):
+                counts[column] += count
+                if len(examples) < MOST_EXAMPLES:
+                    one, other = (
+                        self._label(*database.execute(_LABEL, [r]).fetchone()) for r in rows
+                    )
+                    examples.append(f"{one} and {other} have the same {what}")
+        (case,) = database.execute(_CASES).fetchone()
+        return Shared(**counts, case=case, examples=examples, is_complete=self._is_complete)
+
+    def _label(self, stream: int, place: int | str) -> str:
+        name = f"record {place:,}" if isinstance(place, int) else place
+        return f"{name} of '{shown(list(self._streams)[stream])}'"
 
     def describe(self) -> Iterator[str]:
-        """Say which contacts MainBrainer holds apart, if there are any."""
+        """Yield a sentence about contacts that MainBrainer keeps apart, if there are any."""
         found = self.found
         counts = {
             "share an e-mail address with another one": found.email,
             "share a mobile number with another one": found.mobile,
             "differ from another one only in the case of the e-mail address": found.case,
         }
-        said = [f"{count:,} {what}" for what, count in counts.items() if count]
-        if said:
+        if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
             yield (
-                f"Of the contacts of this load {'; '.join(said)}. MainBrainer holds, and bills, "
-                f"each of them. For instance {'; '.join(found.examples)}."
+                f"Of the contacts of this load {'; '.join(said)}. MainBrainer keeps, and bills, "
+                f"each of them. For instance {found.examples[0]}."
             )
         if not found.is_complete:
             yield (
@@ -187,19 +158,14 @@ class Duplicates:
                 "an address or a number."
             )
 
-    def _show(self, examples: dict[str, None], places: list[_Place], what: str) -> None:
-        if len(examples) < MOST_EXAMPLES:
-            names = list(self._streams)
-            one, other = sorted(place for _, place in places[:2])
-            examples[f"{_label(names, one)} and {_label(names, other)} have {what}"] = None
 
+def _is_short(key: object) -> bool:
+    """Return whether a key is a whole number of a few digits, perhaps written as a text.
 
-def _spellings(places: list[_Place]) -> Counter[int]:
-    return Counter(identity for identity, _ in places)
-
-
-def _label(streams: list[str], place: int) -> str:
-    stream = streams[place >> _STREAM_SHIFT]
-    value = place & (_IS_KEY - 1)
-    name = f"key {value}" if place & _IS_KEY else f"record {value:,}"
-    return f"{name} of '{stream}'"
+    >>> _is_short(4711), _is_short("4711"), _is_short(True), _is_short("p11"), _is_short(4790123456)
+    (True, True, False, False, False)
+    """
+    if isinstance(key, bool) or not isinstance(key, int | str):
+        return False
+    text = str(key)
+    return len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()

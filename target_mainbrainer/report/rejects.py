@@ -1,4 +1,8 @@
-"""Rejected records: counted, kept on file if there is one, named in the log by groups."""
+"""Rejected records: counted, kept in the rejects file if there is one, named in the log.
+
+The rejects file is a Singer stream that can be corrected and loaded again. It contains personal
+data, so only its owner can read it; the log contains none.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,106 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import stat
-import threading
 import time
 import typing as t
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 import phonenumbers
 
-from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.contacts.rejection import Rejection
-    from target_mainbrainer.report.counts import StreamReport
+    from target_mainbrainer.report.counts import RunReport, StreamReport
     from target_mainbrainer.singer.source_record import SourceRecord, StateInterval
 
-    Settle: t.TypeAlias = "Callable[[Mapping[StateInterval, int]], None]"
+STARTED_AT = "{started_at}"
+"""The placeholder in `rejects_path` for the time at which the run started."""
+
+LOCK_WAIT_SECONDS = 10.0
+"""How long to wait for another run that is about to end; longer would look like a hanging run."""
+
+MOST_DIGITS = 7
+"""Longer keys are not shown: telephone numbers and national ids have more digits."""
+
+KEYS_SHOWN = 5
+GROUPS_KEPT = 100
+"""Different reasons told apart in the log; a server may word each refusal differently."""
+
+SHARE_COUNTS_FROM = 20
+"""Below this number of records the share of a stream that is rejected is not looked at."""
+
+_LOCK_PAUSE_SECONDS = 0.1
+_READ_BYTES = 1 << 16
+_SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+BATCH_FAILED = "batch_failed"
+"""The code of records whose batch was accepted and has failed afterwards."""
+
+_OURS = frozenset(RejectionCode)
+_REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
+
+logger = logging.getLogger("target-mainbrainer")
+
+
+def refusal(status: int, message: str) -> Rejection:
+    """Return the rejection of a contact that MainBrainer refused when it was sent alone.
+
+    >>> refusal(422, "No such list.")
+    Rejection(code='refused_422', reason='Refused alone with status 422. MainBrainer said: \
+No such list.')
+    """
+    said = f"{_SAID}{message}" if message else "MainBrainer gave no reason."
+    return Rejection(f"{_REFUSED}{status}", f"{_ALONE} {status}. {said}")
+
+
+def all_refused(report: RunReport, words: str) -> str:
+    """Return a clause about a run in which contacts were sent and none of them is in.
+
+    Args:
+        report: Its counts.
+        words: The status and words that all refusals share; "" if they differ.
+
+    >>> from target_mainbrainer.report.counts import RunReport
+    >>> report = RunReport()
+    >>> report.stream("people").rejected_by_code["refused_422"] = 8
+    >>> all_refused(report, '422 "No such list."')
+    'nothing was accepted: all 8 contacts sent were refused in the same words (422 "No such list.")'
+    >>> report.stream("people").rejected_by_code["refused_422"] = 1
+    >>> all_refused(report, "422")
+    'nothing was accepted: the only contact sent was refused (422)'
+    """
+    count = report.refused
+    failed = sum(stream.rejected_by_code[BATCH_FAILED] for stream in report.streams.values())
+    who = "the only contact sent was" if count == 1 else f"all {count:,} contacts sent were"
+    if failed == count:
+        return f"nothing is in: {who} in a batch that failed after it had been accepted"
+    if failed:
+        return f"nothing is in: {who} refused, or in a batch that failed after it was accepted"
+    same = " in the same words" if words and count > 1 else ""
+    return f"nothing was accepted: {who} refused{same}{f' ({words})' if words else ''}"
+
+
+def sentence(clause: str) -> str:
+    """Return a clause as a sentence.
+
+    >>> sentence("the tap sent no STATE")
+    'The tap sent no STATE.'
+    """
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+# The stream, and how the log names its records
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +135,12 @@ class SourceStream:
         return str(decode_json(self.schema_line).get("stream", self.stream))
 
 
-MOST_DIGITS = 7
-"""Longer numbers are not shown: telephone numbers and national ids are."""
-
-
 class RecordLabels:
-    """Names the records of one stream.
+    """The names that the log gives to the records of one stream: their keys, if that is harmless.
 
     Args:
         key_properties: The stream's key.
-        sensitive_columns: Columns that hold telephone numbers, or look as if they did.
+        sensitive_columns: Columns with telephone numbers, or with values that look like them.
         country_code: Calling code of numbers that are written without one, if there is one.
     """
 
@@ -79,34 +154,31 @@ class RecordLabels:
         self._country_code = country_code
 
     def key_of(self, line: bytes) -> str | None:
-        """Return the key of a RECORD message, such as `id=4711`, or None if it is not to be shown.
+        """Return the key of a RECORD message, such as `id=4711`, or None if it must not be shown.
 
-        Shown are short whole numbers that are no telephone numbers, and that no other column of
-        the record holds too.
+        Shown are whole numbers of a few digits, also those written as texts, that are not
+        telephone numbers and that no other column of the record contains.
         """
-        if not self._key:
-            return None
         try:
             record = decode_json(line)["record"]
-        except (ValueError, TypeError, LookupError):
+            values = [record[column] for column in self._key]
+            others = {_digits(value) for column, value in record.items() if column not in self._key}
+        except (ValueError, TypeError, LookupError, AttributeError):
             return None
-        if not isinstance(record, dict):
-            return None
-        values = [record.get(column) for column in self._key]
-        others = {_digits(value) for column, value in record.items() if column not in self._key}
-        if all(
-            type(value) is int and str(value) not in others and not self._is_personal(value)
-            for value in values
+        if not values or any(
+            self._is_personal(value) or _digits(value) in others for value in values
         ):
-            return " ".join(f"{k}={v}" for k, v in zip(self._key, values, strict=True))
-        return None
+            return None
+        return " ".join(f"{shown(k)}={v}" for k, v in zip(self._key, values, strict=True))
 
-    def _is_personal(self, number: int) -> bool:
-        digits = str(abs(number))
-        if len(digits) > MOST_DIGITS:
+    def _is_personal(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            return True
+        digits = str(value).removeprefix("-")
+        if len(digits) > MOST_DIGITS or not (digits.isascii() and digits.isdigit()):
             return True
         return self._country_code is not None and phonenumbers.is_valid_number(
-            phonenumbers.PhoneNumber(self._country_code, abs(number))
+            phonenumbers.PhoneNumber(self._country_code, int(digits))
         )
 
 
@@ -120,19 +192,7 @@ def _digits(value: object) -> str:
     return digits if digits.isdecimal() else ""
 
 
-_SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
-
-
-STARTED_AT = "{started_at}"
-"""What stands for the start of the run in `rejects_path`."""
-
-LOCK_WAIT_SECONDS = 10.0
-"""How long to wait for another run that is about to end; longer would look like a hanging run."""
-
-_LOCK_PAUSE_SECONDS = 0.1
-_READ_BYTES = 1 << 16
-
-logger = logging.getLogger("target-mainbrainer")
+# The file
 
 
 def path_for(template: str, started_at: dt.datetime) -> Path:
@@ -149,36 +209,36 @@ def path_for(template: str, started_at: dt.datetime) -> Path:
 class RejectsFile:
     """Appends rejected records to a file, each stream's SCHEMA message before them.
 
-    After a failed write nothing more is written and `sync` fails, too: of what the system has
-    failed to write once, it may later say that it is written.
+    Whole lines are appended in one write each. After a failed write nothing more is written and
+    `sync` fails, too: the system may later report data as written that it once failed to write.
 
     Args:
-        template: Its path; `{started_at}` in it makes it the file of this run alone, which is
+        template: Its path. With `{started_at}` in it, the file belongs to this run alone and is
             removed at the end if nothing was rejected.
         started_at: When the run started.
+        run_id: The run's id, which no other run has; it stands in every line.
 
     Attributes:
         path: Where it is.
-        mark: What every line written by this run holds, and no line of another run.
+        mark: A part of every line that this run writes, and of no line of another run.
 
     Raises:
         SettingsError: The file cannot be used, or another run is using it.
     """
 
-    def __init__(self, template: str, started_at: dt.datetime) -> None:
-        self.path = path = path_for(template, started_at)
+    def __init__(self, template: str, started_at: dt.datetime, run_id: str) -> None:
+        self.path = path_for(template, started_at)
         self._is_of_this_run = STARTED_AT in template
-        run = secrets.token_hex(4)
-        self.mark = b'"run":"%s"' % run.encode()
-        self._run = run
+        self.mark = b'"run":"%s"' % run_id.encode()
+        self._run_id = run_id
         self._schemas: dict[str, bytes] = {}
         self._failure: DeliveryError | None = None
         try:
-            self._descriptor = _open_locked(path)
+            self._descriptor = _open_locked(self.path)
             self._size, self._lines = _repair(self._descriptor)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no path"
-            problem = f"Setting 'rejects_path': {str(path)!r} cannot be written ({reason})."
+            reason = getattr(error, "strerror", None) or "it is not a path"
+            problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
             raise SettingsError([problem]) from None
 
     def append(
@@ -192,65 +252,64 @@ class RejectsFile:
         Raises:
             DeliveryError: The file cannot be written.
         """
-        tail = b',"rejection":' + msgspec.json.encode({"run": self._run, **note}) + b"}\n"
+        tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
         first = self._lines + 1
         if self._schemas.get(source.original_stream) != source.schema_line:
             self._schemas[source.original_stream] = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
             first += 1
-        self._write(b"".join(lines))
+        data = b"".join(lines)
+        with self._failing_for_good(size=self._size):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._size += len(data)
         self._lines += len(lines)
         return first
 
-    def _write(self, data: bytes) -> None:
-        self._raise_failure()
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):  # half a line would be taken for the last one
-                os.ftruncate(self._descriptor, self._size)
-            raise self._failed(error) from None
-        self._size += len(data)
-
     def sync(self) -> None:
-        """Wait until all that was appended is on the disk.
+        """Wait until everything appended is on the disk.
 
         Raises:
             DeliveryError: It is not, or may not be.
         """
-        self._raise_failure()
-        try:
+        with self._failing_for_good():
             os.fsync(self._descriptor)
-        except OSError as error:
-            raise self._failed(error) from None
 
     def close(self) -> None:
-        """Close the file; if it is of this run alone and empty, remove it.
+        """Close the file; if it belongs to this run alone and is empty, remove it.
 
         Raises:
             DeliveryError: The system reports a failure only now.
         """
-        try:
+        self._failure = None
+        with self._failing_for_good():
             if self._is_of_this_run and self._size == 0:
                 self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
-        except OSError as error:
-            raise self._failed(error) from None
 
-    def _raise_failure(self) -> None:
+    @contextlib.contextmanager
+    def _failing_for_good(self, size: int | None = None) -> Iterator[None]:
+        """Turn the system's error into ours, and raise it again at the next use.
+
+        Args:
+            size: Cut the file to this size: half a line would be taken for the last one.
+        """
         if self._failure is not None:
             raise self._failure
-
-    def _failed(self, error: OSError) -> DeliveryError:
-        self._failure = DeliveryError(
-            f"The rejects file '{self.path}' cannot be written ({error.strerror}). STATE stays "
-            "before the records that are not on file; make room or set another 'rejects_path', "
-            "and run again."
-        )
-        return self._failure
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if size is not None:
+                    os.ftruncate(self._descriptor, size)
+            self._failure = DeliveryError(
+                f"The rejects file '{self.path}' cannot be written ({error.strerror}). STATE stays "
+                "before the records that are not on file. Make room or set another "
+                "'rejects_path', and run again."
+            )
+            raise self._failure from None
 
 
 def _open_ended(line: bytes) -> bytes:
@@ -259,36 +318,33 @@ def _open_ended(line: bytes) -> bytes:
     >>> _open_ended(b'{"type": "RECORD"} \n')
     b'{"type": "RECORD"'
 
-    One that was rejected before, and comes back from a rejects file, has that member already.
+    A record that comes back from a rejects file has that member already.
 
     >>> _open_ended(b'{"type":"RECORD","record":{"a":1.50},"rejection":{"code":"x"}}')
     b'{"type":"RECORD","record":{"a":1.50}'
     """
     if b'"rejection"' in line:
-        try:
+        with contextlib.suppress(msgspec.DecodeError):  # not strict JSON: it stays as it is
             members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        except msgspec.DecodeError:  # not strict JSON: it stays as it is
-            return line.rstrip()[:-1]
-        members.pop("rejection", None)
-        line = msgspec.json.encode(members)
+            members.pop("rejection", None)
+            line = msgspec.json.encode(members)
     return line.rstrip()[:-1]
 
 
 def _open_locked(path: Path) -> int:
-    """Open a file for this run alone; closing it, or the end of the process, gives it back.
+    """Open a file for this run alone; closing it, or the end of the process, unlocks it.
 
     Raises:
         OSError: It cannot be opened.
-        SettingsError: Another run is using it.
+        SettingsError: Another run is using it, or it is a device or FIFO, which keeps nothing.
     """
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
-        # O_NONBLOCK: a FIFO would wait for a reader; it is refused below.
+        # O_NONBLOCK: a FIFO would wait for a reader.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            _require_regular(descriptor, path)
-            if _lock(descriptor, path) and _is_at(path, descriptor):
+            if _claim(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -296,38 +352,32 @@ def _open_locked(path: Path) -> int:
         os.close(descriptor)
         if time.monotonic() > deadline:
             problem = (
-                f"Setting 'rejects_path': another run is writing to '{path}'. Give each run a file "
-                f"of its own: another path, or '{STARTED_AT}' in it."
+                f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If "
+                "it should not be, find out why it has not ended, and run again when it has. If "
+                f"runs are meant to overlap, put '{STARTED_AT}' in the path, so that each has a "
+                "file of its own."
             )
             raise SettingsError([problem])
         time.sleep(_LOCK_PAUSE_SECONDS)
 
 
-def _require_regular(descriptor: int, path: Path) -> None:
-    """Refuse devices and FIFOs, which keep nothing."""
+def _claim(descriptor: int, path: Path) -> bool:
+    """Lock a file; return False if another run has it, or if it was renamed meanwhile."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is no regular file."])
-
-
-def _lock(descriptor: int, path: Path) -> bool:
+        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is not a regular file."])
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+        if error.errno not in _NO_LOCKS:
             raise
         logger.warning(
-            "The file system of '%s' knows no locks (%s). See to it that only one run at a time "
-            "uses this 'rejects_path'.",
+            "The file system of '%s' does not support locks (%s). Make sure that only one run at a "
+            "time uses this 'rejects_path'.",
             path,
             error.strerror,
         )
-    return True
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Return whether a file is still what its path leads to: it may have been renamed meanwhile."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -335,10 +385,10 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _repair(descriptor: int) -> tuple[int, int]:
-    """Take away what a killed run has left half written; return the size and number of lines.
+    """Remove a line that a killed run has left half written; return size and number of lines.
 
-    That half line was never flushed, so STATE is still before its record and the next run reads
-    it again. A last line that only lacks its end, as editors leave it, gets one.
+    That line was never flushed, so STATE is still before its record and the next run reads it
+    again. A last line that only lacks its newline, as editors leave it, gets one.
     """
     size = lines = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
@@ -348,49 +398,37 @@ def _repair(descriptor: int) -> tuple[int, int]:
         size += len(chunk)
     if start_of_last == size:
         return size, lines
-    if _is_json(os.pread(descriptor, size - start_of_last, start_of_last)):
-        os.write(descriptor, b"\n")
-        return size + 1, lines + 1
-    os.ftruncate(descriptor, start_of_last)
-    return start_of_last, lines
-
-
-def _is_json(line: bytes) -> bool:
     try:
-        decode_json(line)
+        decode_json(os.pread(descriptor, size - start_of_last, start_of_last))
     except ValueError:
-        return False
-    return True
+        os.ftruncate(descriptor, start_of_last)
+        return start_of_last, lines
+    os.write(descriptor, b"\n")
+    return size + 1, lines + 1
 
 
-KEYS_SHOWN = 5
-GROUPS_KEPT = 100
-"""Different reasons told apart in the log; servers may word each refusal differently."""
-
-SHARE_COUNTS_FROM = 20
-"""Records of a stream from which on the share that is rejected says anything."""
+# Rejections
 
 
-class Group:
+@dataclass
+class _Group:
     """Rejections of one stream with the same code and reason."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.labels: list[str] = []
+    count: int = 0
+    labels: list[str] = field(default_factory=list)
 
 
 class Rejections:
     """Counts rejected records, and keeps them if there is a file to keep them in.
 
     A record on file is settled once `sync` has flushed it to the disk. Without a file it is never
-    settled, so that STATE stays before it. While most of a stream is rejected, nothing of it is:
-    that is a mistake in the mapping, and STATE must not leave those records behind.
+    settled, so that STATE stays before it. While most of a stream is rejected, nothing of it is
+    settled: the cause is a mistake in the mapping, and STATE must not leave those records behind.
 
     Args:
         file: Where to keep them, if anywhere.
         allowed: How many there may be; None for any number.
         allowed_percent: How large a share of a stream's records may be rejected before sending.
-        settle: Told how many records of which interval are settled.
         advises_file: Advise to set 'rejects_path'. It may be set without a file, in a dry run.
     """
 
@@ -400,20 +438,17 @@ class Rejections:
         *,
         allowed: int | None,
         allowed_percent: int,
-        settle: Settle,
         advises_file: bool = True,
     ) -> None:
         self._file = file
         self._allowed = allowed
         self._allowed_percent = allowed_percent
-        self._settle = settle
         self._advises_file = advises_file
-        self._lock = threading.Lock()
-        self._unsettled: dict[str, Counter[StateInterval]] = {}
-        self._reports: dict[str, StreamReport] = {}
+        self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self._is_whole = False
-        self._groups: dict[tuple[str, str, str], Group] = {}
+        self._groups: dict[tuple[str, Rejection], _Group] = {}
+        self._refusals: Counter[Rejection] = Counter()
         self.count = 0
 
     def add(
@@ -423,62 +458,62 @@ class Rejections:
         rejection: Rejection,
         *,
         answer: Mapping[str, t.Any] | None = None,
-        is_ours: bool = False,
+        is_proven: bool = True,
     ) -> None:
         """Note rejected records, all of them parts of one contact.
 
         Args:
             source: Where they come from.
             source_records: The records.
-            rejection: Code and reason, without personal data.
+            rejection: Code and reason, without personal data. Those with a `RejectionCode` were
+                rejected before sending, the others by MainBrainer.
             answer: What the API said, word for word, for the file only.
-            is_ours: Refused by the target before sending, not by the API.
+            is_proven: The records are the cause, not the request. Otherwise they are never
+                settled, so that STATE stays before them and the next run reads them again.
 
         Raises:
             DeliveryError: The file cannot be written.
         """
-        with self._lock:
-            self.count += len(source_records)
-            source.report.rejected_by_code[rejection.code] += len(source_records)
-            if is_ours:
-                source.report.rejected_before_sending += len(source_records)
-            line = None
-            try:
-                if self._file is not None:
-                    note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
-                    lines = [source_record.line for source_record in source_records]
-                    line = self._file.append(source, lines, note)
-                    self._is_synced = False
-                    self._reports[source.stream] = source.report
-                    self._unsettled.setdefault(source.stream, Counter()).update(
-                        source_record.interval for source_record in source_records
+        count = len(source_records)
+        self.count += count
+        source.report.rejected_by_code[rejection.code] += count
+        if rejection.code in _OURS:
+            source.report.rejected_before_sending += count
+        line = None
+        try:
+            if self._file is not None:
+                note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
+                line = self._file.append(source, [record.line for record in source_records], note)
+                self._is_synced = False
+                if is_proven:
+                    _, counts = self._unsettled.setdefault(
+                        source.stream, (source.report, Counter())
                     )
-            finally:
-                self._note(source, source_records, rejection, line)
+                    counts.update(record.interval for record in source_records)
+        finally:
+            self._note(source, source_records, rejection, line)
 
     def end_input(self) -> None:
         """Note that no more records come, so that short streams may be judged, too."""
         self._is_whole = True
 
-    def sync(self) -> None:
-        """Flush the file to the disk, and settle what is on it.
+    def sync(self) -> Counter[StateInterval]:
+        """Flush the file to the disk, and return how many records of which interval are settled.
 
         Raises:
             DeliveryError: The file cannot be written.
         """
-        if self._file is None or not (self._unsettled or not self._is_synced):
-            return
-        with self._lock:
-            if not self._is_synced:
-                self._file.sync()
-                self._is_synced = True
-            settled = {
-                stream: self._unsettled.pop(stream)
-                for stream, report in self._reports.items()
-                if stream in self._unsettled and not self._is_too_large(report)
-            }
-        for counts in settled.values():
-            self._settle(counts)
+        settled: Counter[StateInterval] = Counter()
+        if self._file is None:
+            return settled
+        if not self._is_synced:
+            self._file.sync()
+            self._is_synced = True
+        for stream, (report, counts) in list(self._unsettled.items()):
+            if not self._is_too_large(report):
+                settled += counts
+                del self._unsettled[stream]
+        return settled
 
     def close(self) -> None:
         """Flush and close the file.
@@ -486,12 +521,11 @@ class Rejections:
         Raises:
             DeliveryError: The file cannot be written.
         """
-        if self._file is None:
-            return
-        try:
-            self.sync()
-        finally:
-            self._file.close()
+        if self._file is not None:
+            try:
+                self.sync()
+            finally:
+                self._file.close()
 
     def comes_back(self, line: bytes) -> bool:
         """Return whether a line of the input is one that this run has written to the file."""
@@ -505,35 +539,59 @@ class Rejections:
         return self._allowed is not None and self.count > self._allowed
 
     def _is_too_large(self, report: StreamReport) -> bool:
-        """Return whether too large a share of a stream is rejected, as far as can be told now."""
+        """Return whether too large a share of a stream is rejected, as far as is known now."""
         if self._is_whole and report.read < SHARE_COUNTS_FROM:
             return False
         return 100 * report.rejected_before_sending > self._allowed_percent * report.read
 
-    def problems(self, streams: Mapping[str, StreamReport]) -> Iterator[str]:
-        """Say why a run with too many rejections has failed."""
+    def problems(self, report: RunReport) -> Iterator[Reason]:
+        """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
-            allowed = f"{self._allowed:,}" if self._allowed else "none"
-            records = "record was" if self.count == 1 else "records were"
             advice = (
                 " Correct them at the source, or set 'rejects_path' to set them aside and go on."
                 if self._advises_file
                 else ""
             )
-            yield (
-                f"{self.count:,} {records} rejected, and the settings allow {allowed} "
-                f"('max_rejects').{kept} The reasons stand above.{advice}"
+            yield Reason(
+                "max_rejects",
+                f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
+                f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
+                f"The reasons are above.{advice}",
             )
-        for name, report in streams.items():
-            if report.read >= SHARE_COUNTS_FROM and self._is_too_large(report):
-                yield (
-                    f"{report.rejected_before_sending:,} of {report.read:,} records of stream "
-                    f"'{name}' were rejected before sending, more than the "
+        if report.is_all_refused:
+            yield Reason(
+                "nothing_accepted",
+                f"{sentence(all_refused(report, self.words_of_all))} If that is not a fault of "
+                "theirs, check 'list_id', the property names in 'field_map', and what the account "
+                f"and its token may do.{kept}",
+            )
+        for name, stream in report.streams.items():
+            if stream.read >= SHARE_COUNTS_FROM and self._is_too_large(stream):
+                yield Reason(
+                    "max_rejects_percent",
+                    f"{stream.rejected_before_sending:,} of {stream.read:,} records of stream "
+                    f"'{shown(name)}' were rejected before sending, more than the "
                     f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} This is "
-                    "rather a mistake in the settings than in so many records: the reasons stand "
-                    "above. STATE stays before them."
+                    "more likely a mistake in the settings than in so many records: the reasons "
+                    "are above. STATE stays before them.",
                 )
+
+    @property
+    def words_of_all(self) -> str:
+        """The status and words that all refusals by MainBrainer share; "" if they differ.
+
+        >>> rejections = Rejections(None, allowed=0, allowed_percent=50)
+        >>> rejections._refusals.update([refusal(422, "No such list.")] * 8)
+        >>> rejections.words_of_all
+        '422 "No such list."'
+        """
+        if len(self._refusals) != 1:
+            return ""
+        ((code, reason),) = self._refusals
+        _, _, words = reason.partition(_SAID)
+        status = code.removeprefix(_REFUSED)
+        return f'{status} "{words}"' if words else status
 
     # The log
 
@@ -544,26 +602,30 @@ class Rejections:
         rejection: Rejection,
         line: int | None,
     ) -> None:
-        key = (source.stream, rejection.code, rejection.reason)
+        key = (source.stream, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
-            key = (source.stream, rejection.code, "For various reasons.")
-        group = self._groups.setdefault(key, Group())
-        for place, source_record in enumerate(source_records):
+            key = (source.stream, rejection._replace(reason="For various reasons."))
+        if rejection.code.startswith(_REFUSED):
+            self._refusals[key[1]] += 1
+        group = self._groups.setdefault(key, _Group())
+        for place, record in enumerate(source_records):
             group.count += 1
-            if len(group.labels) < KEYS_SHOWN:
-                label = source.labels.key_of(source_record.line)
-                if label is None:
-                    label = f"record {source_record.number:,} of the stream"
-                    if line is not None and self._file is not None:
-                        label += f" on line {line + place:,} of '{self._file.path.name}'"
+            if group.count > KEYS_SHOWN:
+                continue
+            label = source.labels.key_of(record.line)
+            if label is not None:
                 group.labels.append(label)
+            elif not group.labels:  # these labels are long: one is enough
+                group.labels.append(f"record {record.number:,} of the stream")
+                if line is not None and self._file is not None:
+                    group.labels[0] += f" on line {line + place:,} of '{self._file.path.name}'"
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""
         groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
-        for (stream, code, reason), group in groups:
+        for (stream, (code, reason)), group in groups:
             more = ", ..." if group.count > len(group.labels) else ""
             yield (
-                f"Rejected {group.count:,} of stream '{stream}', {code}: {reason} "
+                f"Rejected {group.count:,} of stream '{shown(stream)}', {code}: {reason} "
                 f"({', '.join(group.labels)}{more})"
             )

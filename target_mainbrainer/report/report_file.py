@@ -1,22 +1,160 @@
-"""The report file: the summary as JSON, for a monitor."""
+"""The report file: what a run has come to, as JSON, for a monitor."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import typing as t
+from importlib import metadata
 from pathlib import Path
+
+from singer_sdk.exceptions import SingerSDKError
+
+from target_mainbrainer.errors import (
+    InterruptedRunError,
+    Reason,
+    SettingsError,
+    TargetMainBrainerError,
+)
+from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.words import shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Outcome: t.TypeAlias = t.Literal["running", "ok", "failed", "interrupted", "dry_run"]
+
+VERSION = 1
+"""Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
+
+HEAD: t.Final = {
+    "report_version": f"{VERSION}; another number says that something below has changed its "
+    "meaning or is gone",
+    "run": "the run's id, which stands in the log, the rejects file and the ledger, too",
+    "version": "the version of target-mainbrainer",
+    "started_at": "when the run started, in UTC",
+    "ended_at": "when it ended; null while it is running",
+    "outcome": "`running`, `ok`, `failed`, `interrupted` (by a signal) or `dry_run`",
+    "exit_code": "0 or 1; null while it is running",
+    "reasons": "why the run did not end well: for each reason a `code`, which stays the same, and "
+    "the `sentence` of the log",
+    "state": "where STATE stands: `last` (at the tap's last), `earlier` (before records that are "
+    "not in), `unchanged` (none was written) or `none` (the tap sent none); null while it is "
+    "running, and of a dry run",
+}
+"""What the report says of every run, also of one that failed before it began."""
 
 logger = logging.getLogger("target-mainbrainer")
 
 
-def write_report(path: str, content: dict[str, t.Any]) -> None:
-    """Write a report whole or not at all; a run does not fail for it."""
-    try:
-        target = Path(path).resolve()
+def outcome_of(error: BaseException | None, *, dry_run: bool = False) -> Outcome:
+    """Return how a run has ended.
+
+    >>> outcome_of(None), outcome_of(InterruptedRunError()), outcome_of(OSError(), dry_run=True)
+    ('ok', 'interrupted', 'dry_run')
+    """
+    if dry_run:
+        return "dry_run"
+    if error is None:
+        return "ok"
+    return "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+
+
+def reasons_of(error: BaseException | None) -> list[Reason]:
+    """Return why a run has failed, without personal data.
+
+    >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
+    [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
+    """
+    if error is None:
+        return []
+    if isinstance(error, TargetMainBrainerError):
+        return error.reasons
+    code = "input" if isinstance(error, SingerSDKError) else "unexpected"
+    return [Reason(code, sentence) for sentence in explain(error)]
+
+
+class ReportFile:
+    """Writes the report at the start of a run and at its end, each time whole or not at all.
+
+    A run that is killed leaves a report that says `running`.
+
+    Args:
+        path: Where it goes; None for nowhere.
+        run_id: The run's id.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+
+    def __init__(self, path: str | None, run_id: str) -> None:
+        self._path = path
+        self._head = {
+            "report_version": VERSION,
+            "run": run_id,
+            "version": metadata.version("target-mainbrainer"),
+            "started_at": _now(),
+        }
+        try:
+            self._write(self._ending(None, "running"))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a path"
+            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            raise SettingsError([problem]) from None
+
+    def write(
+        self,
+        outcome: Outcome,
+        *,
+        exit_code: int,
+        reasons: Iterable[Reason] = (),
+        state: str | None = None,
+        counts: Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Write how the run has ended. It does not fail for that any more; the log says so.
+
+        Args:
+            outcome: How it ended.
+            exit_code: The exit code of the process.
+            reasons: Why it did not end well.
+            state: Where STATE stands, see `HEAD`.
+            counts: The summary's `as_dict`, if the run began.
+        """
+        content = self._ending(_now(), outcome, exit_code, reasons, state) | dict(counts or {})
+        try:
+            self._write(content)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            logger.warning(
+                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
+            )
+
+    def _ending(
+        self,
+        ended_at: str | None,
+        outcome: Outcome,
+        exit_code: int | None = None,
+        reasons: Iterable[Reason] = (),
+        state: str | None = None,
+    ) -> dict[str, t.Any]:
+        return {
+            **self._head,
+            "ended_at": ended_at,
+            "outcome": outcome,
+            "exit_code": exit_code,
+            "reasons": [reason._asdict() for reason in reasons],
+            "state": state,
+        }
+
+    def _write(self, content: Mapping[str, t.Any]) -> None:
+        if self._path is None:
+            return
+        target = Path(self._path).resolve()
         beside = target.with_name(f".{target.name}.part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
+        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         beside.replace(target)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
-        logger.warning("The report %r cannot be written (%s).", path, reason)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import resource
 import tracemalloc
-import typing as t
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts.contact import Contact, Mobile
 from target_mainbrainer.report import duplicates
 from target_mainbrainer.report.duplicates import Duplicates, Shared
-
-if t.TYPE_CHECKING:
-    import pytest
 
 A, B = "a@example.com", "b@example.com"
 M1, M2 = Mobile(44, 7700900001), Mobile(44, 7700900002)
@@ -34,7 +31,7 @@ def test_two_people_with_one_address_are_counted_and_named_by_key() -> None:
     )
     assert (found.email, found.mobile, found.case) == (3, 0, 0)
     assert found.examples == [
-        "key 10 of 'people' and key 30 of 'people' have the same e-mail address"
+        "key 10 of 'people' and key 40 of 'people' have the same e-mail address"
     ]
 
 
@@ -112,6 +109,7 @@ def test_many_contacts_are_found_in_little_memory() -> None:
 
 def test_only_so_many_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MOST_CONTACTS", 400)
+    monkeypatch.setattr(duplicates, "ROWS_AT_ONCE", 100)
     found = Duplicates()
     for number in range(1000):
         found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
@@ -120,23 +118,33 @@ def test_only_so_many_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_disk_ends_the_looking_and_nothing_else() -> None:
-    """What fits is looked at, though the last entry on the disk is cut off."""
     found = Duplicates()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (900 * 40 + 7, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
-        for number in range(2000):
+        for number in range(100_000):
             found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (found.found.email, found.found.is_complete) == (900, False)
-    assert "Only the first 900 contacts" in list(found.describe())[-1]
+    assert not found.found.is_complete
+    assert "contacts were looked at to find those" in list(found.describe())[-1]
 
 
-def test_contacts_that_come_in_many_parts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "PART_CONTACTS", 500)
+def test_one_example_is_in_the_log_and_five_are_in_the_report() -> None:
     found = Duplicates()
-    for number in range(3000):
-        person = number // 2 if number < 1000 else number
-        found.add(Contact(email=f"p{person}@example.com", mobile=Mobile(47, number)), "p", number)
-    assert (found.found.email, found.found.mobile) == (1000, 0)
+    for number in range(20):
+        found.add(Contact(email=f"p{number // 2}@example.com", mobile=Mobile(47, number)), "p", 1)
+    (line,) = found.describe()
+    assert len(found.found.examples) == 5
+    assert line.count("have the same") == 1
+    assert len(line) < 250
+
+
+@pytest.mark.parametrize(
+    ("key", "is_shown"), [("4711", True), ("007", True), ("4790812501", False), ("a1", False)]
+)
+def test_a_key_of_a_few_digits_is_shown_also_if_it_is_a_text(key: str, is_shown: bool) -> None:
+    found = Duplicates()
+    for number in range(2):
+        found.add(Contact(email=A, mobile=Mobile(47, number)), "people", 1, key=key)
+    assert (f"key {key} of 'people'" in found.found.examples[0]) is is_shown

@@ -13,8 +13,15 @@ import pytest
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.delivery.state_tracker import StateTracker
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.report.counts import StreamReport
-from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.rejects import (
+    BATCH_FAILED,
+    RecordLabels,
+    Rejections,
+    RejectsFile,
+    SourceStream,
+    refusal,
+)
 from target_mainbrainer.singer.source_record import SourceRecord
 
 if t.TYPE_CHECKING:
@@ -24,6 +31,7 @@ SCHEMA_LINE = (
     b'{"type":"SCHEMA","stream":"people","schema":{"properties":{}},"key_properties":[]}\n'
 )
 REJECTION = Rejection("invalid_email", "Its 'mail' is no e-mail address.")
+REFUSED = refusal(422, "No such list.")
 
 
 class Desk:
@@ -38,15 +46,18 @@ class Desk:
         labels: RecordLabels | None = None,
     ) -> None:
         self.tracker = StateTracker()
-        self.report = StreamReport()
+        self.reports = RunReport()
+        self.report = self.reports.stream("people")
         self.rejections = Rejections(
-            RejectsFile(str(path), dt.datetime.now(dt.UTC)) if path else None,
+            RejectsFile(str(path), dt.datetime.now(dt.UTC), "this-run") if path else None,
             allowed=allowed,
             allowed_percent=percent,
-            settle=self.tracker.settle_counted,
         )
         labels = labels or RecordLabels(["id"], [])
         self.source = SourceStream("people", SCHEMA_LINE, labels, self.report)
+
+    def sync(self) -> None:
+        self.tracker.settle_counted(self.rejections.sync())
 
     def read(self, record: dict[str, t.Any]) -> SourceRecord:
         self.report.read += 1
@@ -56,9 +67,9 @@ class Desk:
         return SourceRecord(self.tracker.interval, self.report.read, line)
 
     def reject(
-        self, record: dict[str, t.Any], rejection: Rejection = REJECTION, *, is_ours: bool = True
+        self, record: dict[str, t.Any], rejection: Rejection = REJECTION, *, is_proven: bool = True
     ) -> None:
-        self.rejections.add(self.source, [self.read(record)], rejection, is_ours=is_ours)
+        self.rejections.add(self.source, [self.read(record)], rejection, is_proven=is_proven)
 
     def accept(self, count: int) -> None:
         for number in range(count):
@@ -82,7 +93,7 @@ def test_a_rejection_is_settled_once_it_is_on_the_disk(path: Path) -> None:
     desk.reject({"id": 1})
     desk.tracker.close_interval({"bookmark": 1})
     assert desk.tracker.take_due() is None
-    desk.rejections.sync()
+    desk.sync()
     assert desk.tracker.take_due() == {"bookmark": 1}
 
 
@@ -101,9 +112,9 @@ def test_what_may_not_be_on_the_disk_is_never_settled(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
         with pytest.raises(DeliveryError, match="Input/output error"):
-            desk.rejections.sync()
+            desk.sync()
     with pytest.raises(DeliveryError, match="Input/output error"):
-        desk.rejections.sync()
+        desk.sync()
     assert desk.tracker.take_due() is None
 
 
@@ -113,7 +124,7 @@ def test_without_a_file_state_stays_before_a_rejection() -> None:
     desk.reject({"id": 1})
     desk.tracker.close_interval({"bookmark": 1})
     desk.rejections.end_input()
-    desk.rejections.sync()
+    desk.sync()
     assert desk.tracker.take_due() is None
 
 
@@ -126,7 +137,12 @@ def test_without_a_file_state_stays_before_a_rejection() -> None:
         pytest.param(["id"], [], {"id": 4711}, "id=4711", id="a number"),
         pytest.param(["a", "b"], [], {"a": 1, "b": 2}, "a=1 b=2", id="two numbers"),
         pytest.param(["id"], [], {"id": "kari@example.com"}, None, id="an e-mail address"),
-        pytest.param(["id"], [], {"id": "4711"}, None, id="a text"),
+        pytest.param(["id"], [], {"id": "4711"}, "id=4711", id="digits in a text"),
+        pytest.param(["id"], [], {"id": "0047"}, "id=0047", id="digits with leading zeros"),
+        pytest.param(["id"], [], {"id": "4790812501"}, None, id="many digits in a text"),
+        pytest.param(["id"], [], {"id": "298123"}, None, id="a short telephone number in a text"),
+        pytest.param(["id"], [], {"id": "4711", "m": "47 11"}, None, id="a text elsewhere, too"),
+        pytest.param(["id"], [], {"id": "a11"}, None, id="a text"),
         pytest.param(["id"], [], {"id": True}, None, id="no number"),
         pytest.param(["id"], [], {}, None, id="missing"),
         pytest.param(["tel"], ["tel"], {"tel": 4711}, None, id="a column of mobile numbers"),
@@ -157,6 +173,8 @@ def test_a_record_whose_key_is_not_shown_can_be_found_in_the_file(path: Path) ->
     desk.reject({"id": "kari@example.com"})
     assert desk.line.endswith("(record 162 of the stream on line 2 of 'rejects.singer')")
     assert json.loads(path.read_text().splitlines()[1])["record"]["id"] == "kari@example.com"
+    desk.reject({"id": "olav@example.com"})
+    assert desk.line.endswith("(record 162 of the stream on line 2 of 'rejects.singer', ...)")
 
 
 def test_rejections_are_grouped_with_at_most_five_names() -> None:
@@ -188,10 +206,11 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log() -> N
 )
 def test_how_many_are_too_many(allowed: int | None, count: int, *, too_many: bool) -> None:
     desk = Desk(allowed=allowed)
+    desk.accept(1)
     for _ in range(count):
-        desk.reject({"id": 1}, is_ours=False)
+        desk.reject({"id": 1}, REFUSED)
     assert desk.rejections.is_too_many is too_many
-    problems = list(desk.rejections.problems({"people": desk.report}))
+    problems = list(desk.rejections.problems(desk.reports))
     assert bool(problems) is too_many
 
 
@@ -216,12 +235,13 @@ def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
     desk.accept(accepted)
     desk.tracker.close_interval({"bookmark": 1})
     desk.rejections.end_input()
-    desk.rejections.sync()
-    problems = list(desk.rejections.problems({"people": desk.report}))
+    desk.sync()
+    problems = list(desk.rejections.problems(desk.reports))
     assert bool(problems) is fails
     assert (desk.tracker.take_due() is None) is fails
     if fails:
-        assert "'max_rejects_percent'" in problems[0]
+        assert problems[0].code == "max_rejects_percent"
+        assert "'max_rejects_percent'" in problems[0].sentence
 
 
 def test_rejects_at_the_beginning_of_a_stream_hold_state_only_until_good_records_follow(
@@ -231,15 +251,62 @@ def test_rejects_at_the_beginning_of_a_stream_hold_state_only_until_good_records
     for number in range(30):
         desk.reject({"id": number})
     desk.tracker.close_interval({"bookmark": 1})
-    desk.rejections.sync()
+    desk.sync()
     assert desk.tracker.take_due() is None
     desk.accept(30)
-    desk.rejections.sync()
+    desk.sync()
     assert desk.tracker.take_due() == {"bookmark": 1}
 
 
 def test_refusals_by_the_api_do_not_count_for_the_share(path: Path) -> None:
     desk = Desk(path)
+    desk.accept(1)
     for number in range(100):
-        desk.reject({"id": number}, is_ours=False)
-    assert list(desk.rejections.problems({"people": desk.report})) == []
+        desk.reject({"id": number}, REFUSED)
+    assert list(desk.rejections.problems(desk.reports)) == []
+
+
+# A small night
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_run_of_which_everything_sent_was_refused_fails(path: Path, count: int) -> None:
+    desk = Desk(path)
+    for number in range(count):
+        desk.reject({"id": number}, REFUSED)
+    (problem,) = desk.rejections.problems(desk.reports)
+    assert problem.code == "nothing_accepted"
+    assert '(422 "No such list.")' in problem.sentence
+    assert desk.rejections.words_of_all == '422 "No such list."'
+    desk.accept(1)
+    assert list(desk.rejections.problems(desk.reports)) == []
+
+
+def test_refusals_in_different_words_have_none_in_common(path: Path) -> None:
+    desk = Desk(path)
+    desk.reject({"id": 1}, REFUSED)
+    desk.reject({"id": 2}, refusal(422, "Something else."))
+    assert desk.rejections.words_of_all == ""
+    (problem,) = desk.rejections.problems(desk.reports)
+    assert "all 2 contacts sent were refused. " in problem.sentence
+
+
+def test_a_refusal_that_is_not_proven_holds_state(path: Path) -> None:
+    """The request may be the cause, so the next run has to read these records again."""
+    desk = Desk(path)
+    desk.accept(1)
+    desk.reject({"id": 1}, REFUSED, is_proven=False)
+    desk.tracker.close_interval({"bookmark": 1})
+    desk.rejections.end_input()
+    desk.sync()
+    assert desk.tracker.take_due() is None
+    assert b"No such list." in path.read_bytes()
+
+
+def test_a_batch_that_failed_after_it_was_accepted_is_not_our_rejection(path: Path) -> None:
+    desk = Desk(path)
+    desk.reject({"id": 1}, Rejection(BATCH_FAILED, "Its batch failed after it was accepted."))
+    assert desk.report.rejected == 1
+    assert desk.report.rejected_before_sending == 0
+    (problem,) = desk.rejections.problems(desk.reports)
+    assert "in a batch that failed after it had been accepted" in problem.sentence

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -31,7 +32,7 @@ NOTE = {"code": "invalid_email", "reason": "Its 'mail' is no e-mail address."}
 
 
 def open_file(path: Path) -> RejectsFile:
-    return RejectsFile(str(path), dt.datetime.now(dt.UTC))
+    return RejectsFile(str(path), dt.datetime.now(dt.UTC), secrets.token_hex(4))
 
 
 def stream(schema_line: bytes = SCHEMA_LINE) -> SourceStream:
@@ -229,7 +230,7 @@ def test_a_second_run_says_that_the_file_is_taken(
 ) -> None:
     monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.2)
     first = open_file(path)
-    with pytest.raises(SettingsError, match="another run is writing to"):
+    with pytest.raises(SettingsError, match="another run is still going on and writes to"):
         open_file(path)
     first.close()
     open_file(path).close()
@@ -239,7 +240,8 @@ def test_a_run_that_was_killed_does_not_block_the_next(path: Path) -> None:
     code = (
         "import datetime, os, sys\n"
         "from target_mainbrainer.report.rejects import RejectsFile\n"
-        "file = RejectsFile(sys.argv[1], datetime.datetime.now()); os.kill(os.getpid(), 9)"
+        "file = RejectsFile(sys.argv[1], datetime.datetime.now(), 'killed')\n"
+        "os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)  # noqa: S603
     assert killed.returncode == -9
@@ -271,7 +273,7 @@ def test_a_file_system_without_locks_is_a_warning(
 
     monkeypatch.setattr(fcntl, "flock", fail)
     open_file(path).close()
-    assert "knows no locks (No locks available)" in caplog.text
+    assert "does not support locks (No locks available)" in caplog.text
 
 
 def test_each_run_can_have_a_file_of_its_own() -> None:
