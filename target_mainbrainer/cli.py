@@ -19,7 +19,8 @@ from target_mainbrainer.config.files import check_configuration_files
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.privacy.log_filters import quiet_threads
-from target_mainbrainer.report.summary import NOTHING_READ
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, last_line
 from target_mainbrainer.singer.leftover import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer
 
@@ -141,21 +142,18 @@ def invoke(
         for sentence in explain(error):
             logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
         if not check:
-            logger.error("FAILED: %s.", _ending(target, error))  # noqa: TRY400
+            logger.error("%s", _last_line(target, error))  # noqa: TRY400
         sys.exit(1)
-    logger.info("OK: %s.", target.ending)
+    logger.info("%s", target.last_line())
 
 
-def _ending(target: TargetMainBrainer | None, error: Exception) -> str:
+def _last_line(target: TargetMainBrainer | None, error: Exception) -> str:
+    advice = RUN_AGAIN if isinstance(error, _PASSES) else CORRECT
     if target is None:
-        return f"{NOTHING_READ}; correct the cause and run again to go on"
-    if target.settings.dry_run:
-        is_whole = not isinstance(error, InterruptedRunError)
-        return f"{target.ending}; {'a run would fail' if is_whole else 'not all was read'}"
-    if target.has_lost_records:
-        return f"{target.ending}; load the records of the failed batches once more"
-    advice = "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
-    return f"{target.ending}; {advice} to go on"
+        return last_line(RunReport(), End(advice, is_whole=False))
+    is_whole = not isinstance(error, InterruptedRunError)
+    problem = "a run would fail" if is_whole else "not all was read"
+    return target.last_line(LOAD_AGAIN if target.has_lost_records else advice, problem)
 
 
 _PASSES = (TransientError, InterruptedRunError)

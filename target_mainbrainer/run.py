@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import logging
+import secrets
 import threading
 import time
 import typing as t
@@ -24,13 +25,13 @@ from target_mainbrainer.delivery.moves import Moves
 from target_mainbrainer.delivery.sender import Sender
 from target_mainbrainer.delivery.spool import Spool
 from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.parts import make_rate_limiter, read_suppressions
 from target_mainbrainer.privacy.explaining import explain
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
-from target_mainbrainer.report.report_file import write_report
-from target_mainbrainer.report.summary import DrySummary, Summary, describe_dry_end, describe_end
+from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
+from target_mainbrainer.report.summary import DrySummary, End, Summary
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -55,14 +56,15 @@ class Run:
         self._is_whole = False
         self._hand_out_state = write_state
         self._state_records = -1
+        run_id = secrets.token_hex(4)
+        self._report_file = ReportFile(settings.report_path, run_id)
         rejects_file = None
         if settings.rejects_path and not settings.dry_run:
-            rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
+            rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
         self.rejects = Rejections(
             rejects_file,
             allowed=settings.rejects_allowed,
             allowed_percent=settings.max_rejects_percent,
-            settle=self.state_tracker.settle_counted,
             advises_file=settings.rejects_path is None,
         )
         self._sandbox = (
@@ -162,7 +164,7 @@ class Run:
             held_back,
             requests,
             self.delivery.outcomes,
-            reject=partial(self.rejects.add, is_ours=True),
+            reject=self.rejects.add,
             forget_witnesses=self.delivery.forget_witnesses,
         )
         return Moves(self._ledgers, self.buffers, held_back, steps, drain=self.delivery.drain)
@@ -195,7 +197,7 @@ class Run:
 
     def _make_durable(self) -> None:
         """Bring to the disk what STATE relies on, before STATE is written."""
-        self.rejects.sync()
+        self.state_tracker.settle_counted(self.rejects.sync())
         for ledger in self._ledgers.values():
             ledger.flush()
 
@@ -221,7 +223,7 @@ class Run:
             self.intake.end_input()
         self.delivery.finish()
         if problems := [*self._conclude(), *self._problems()]:
-            raise DeliveryError(" ".join(problems))
+            raise DeliveryError(*problems)
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is told."""
@@ -238,20 +240,29 @@ class Run:
                 logger.warning("%s", problem)
 
     @property
-    def ending(self) -> str:
-        """What the run has come to, in half a sentence."""
-        if self.settings.dry_run:
-            return describe_dry_end(self.report)
-        return describe_end(
-            self.report,
+    def end(self) -> End:
+        """Where the run has ended; what to do now depends on why."""
+        return End(
             is_whole=self._is_whole,
             has_state=self.state_tracker.has_state,
+            open_states=self.state_tracker.open_states,
             state_records=self._state_records,
+            words=self.rejects.words_of_all,
         )
 
-    def _problems(self) -> Iterator[str]:
+    def write_report(self, error: BaseException | None) -> None:
+        """Write the report file."""
+        self._report_file.write(
+            outcome_of(error, dry_run=self.settings.dry_run),
+            exit_code=int(error is not None),
+            reasons=reasons_of(error),
+            state=None if self.settings.dry_run else self.end.state,
+            counts=self._summary.as_dict() | {"states_held_back": self.end.open_states},
+        )
+
+    def _problems(self) -> Iterator[Reason | str]:
         """Say why a run that came to its end has failed nevertheless."""
-        yield from self.rejects.problems(self.report.streams)
+        yield from self.rejects.problems(self.report)
         yield from self.delivery.problems()
         if self.intake is not None:
             yield from self.intake.problems()
@@ -288,7 +299,4 @@ class Run:
             except Exception as error:  # noqa: BLE001 - the others are still to be closed
                 problems += explain(error)
         self._summary.log(self._warnings())
-        if self.settings.report_path:
-            open_states = {"states_held_back": self.state_tracker.open_states}
-            write_report(self.settings.report_path, self._summary.as_dict() | open_states)
         return problems

@@ -139,7 +139,7 @@ class ContactsSink(BatchSink):
                 self._take(outcome, source_record, record)
             case Rejection():
                 self._note_unsent(source_record.source_key)
-                self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
+                self._run.rejects.add(self._source, [source_record], outcome)
             case Omitted.DELETED:
                 self._note_unsent(source_record.source_key)
                 self._report.omitted += 1
@@ -148,7 +148,7 @@ class ContactsSink(BatchSink):
     def reject(self, rejection: Rejection) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
         self._note_unsent(None)
-        self._run.rejects.add(self._source, [self._count()], rejection, is_ours=True)
+        self._run.rejects.add(self._source, [self._count()], rejection)
 
     def _note_unsent(self, source_key: str | None) -> None:
         """Tell the ledger that a source key came though its record is not sent."""
@@ -170,7 +170,7 @@ class ContactsSink(BatchSink):
         mapped = contact
         if self._run.suppressions is not None:
             contact, held_back = self._run.suppressions.withhold(contact)
-            self._report.opt_ins_held_back += held_back
+            self._report.opt_ins_withheld += held_back
         destination = self._destination
         if contact.list_id is not None:
             destination = destination._replace(list_id=contact.list_id)

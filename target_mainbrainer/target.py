@@ -48,7 +48,8 @@ from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.values import holds_nan
 from target_mainbrainer.privacy.log_filters import quiet_loggers
-from target_mainbrainer.report.summary import NOTHING_READ
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.summary import End, last_line, last_line_of_dry_run
 from target_mainbrainer.run import Run
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.messages import batch_message, require, schema_message
@@ -211,12 +212,18 @@ class TargetMainBrainer(Target):
         except BaseException as error:
             if "current_run" in self.__dict__:
                 self.current_run.abort(error)
+                self.current_run.write_report(error)
             raise
+        self.current_run.write_report(None)
 
-    @property
-    def ending(self) -> str:
-        """What the run has come to, for the last line of the log."""
-        return self.current_run.ending if "current_run" in self.__dict__ else NOTHING_READ
+    def last_line(self, advice: str = "", problem: str = "") -> str:
+        """Return the last line of the log."""
+        if "current_run" not in self.__dict__:
+            return last_line(RunReport(), End(advice, is_whole=False))
+        run = self.current_run
+        if self.settings.dry_run:
+            return last_line_of_dry_run(run.report, problem)
+        return last_line(run.report, run.end._replace(advice=advice))
 
     @property
     def has_lost_records(self) -> bool:

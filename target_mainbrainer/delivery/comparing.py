@@ -165,8 +165,8 @@ class Comparer:
             report.unchanged += 1
             self._state_tracker.settle([arrival.source_record])
             return
-        report.new += decision.comparison is Comparison.NEW
-        report.changed += decision.comparison is Comparison.CHANGED
+        report.created += decision.comparison is Comparison.NEW
+        report.updates += decision.comparison is Comparison.CHANGED
         if decision.comparison is Comparison.CHANGED and decision.previous_fields is not None:
             digests, list_id = (
                 self._ledgers[arrival.stream.stream].digests,

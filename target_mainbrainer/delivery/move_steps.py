@@ -174,7 +174,7 @@ class MoveSteps:
 
     def not_follow(self, mover: WaitingContact) -> None:
         """Send it as any contact, which makes it a second one."""
-        mover.stream.report.moves_not_followed += 1
+        mover.stream.report.not_followed_by_reason["not found"] += 1
         self._not_followed[mover.name].append(mover)
         self.compare([mover], follows=False)
         self._held_back.send(mover, mover.newest)

@@ -59,7 +59,7 @@ def test_runs_beside_each_other_lose_no_rejection(settings: Record, tmp_path: Pa
             assert rejected <= set(ids_in(rejects))
             on_time += 1
         else:
-            assert "another run is writing to" in stderr
+            assert "another run is still going on and writes to" in stderr
             assert not stdout
     assert on_time
 
@@ -117,9 +117,10 @@ def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
 ) -> None:
     monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.1)
     path = tmp_path / "rejects.singer"
-    other = rejects_file.RejectsFile(str(path), dt.datetime.now(dt.UTC))
+    other = rejects_file.RejectsFile(str(path), dt.datetime.now(dt.UTC), "other")
     ended = run_target(schema(), person(1), rejects_path=str(path))
     other.close()
     assert ended.code == 1
-    assert "Give each run a file of its own: another path, or '{started_at}' in it." in ended.error
+    assert "another run is still going on and writes to" in ended.error
+    assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
     assert crm.requests() == []
