@@ -16,6 +16,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts.rejection import Rejection
 
 
+BATCH_FAILED = "batch_failed"
+"""The code of rejected records whose batch was accepted and failed afterwards."""
+
+
 class Count(t.NamedTuple):
     """One number of the summary.
 
@@ -212,20 +216,29 @@ class RunReport:
         return sum(getattr(stream, count) for stream in self.streams.values())
 
     @property
+    def _batch_failed(self) -> int:
+        return sum(stream.rejected_by_code[BATCH_FAILED] for stream in self.streams.values())
+
+    @property
     def refused(self) -> int:
-        """Records that were sent and are not in."""
-        return self.total("rejected") - self.total("rejected_before_sending")
+        """Records that were sent and not accepted."""
+        return self.total("rejected") - self.total("rejected_before_sending") - self._batch_failed
 
     @property
     def is_all_refused(self) -> bool:
-        """Whether contacts were sent and none of them is in: such a run is never OK.
+        """Whether contacts were sent and none was accepted: such a run is never OK.
 
         >>> report = RunReport()
-        >>> report.stream("people").rejected_by_code["refused_422"] += 8
+        >>> people = report.stream("people")
+        >>> people.rejected_by_code["refused_422"] += 8
         >>> report.is_all_refused
         True
+        >>> people.rejected_by_code[BATCH_FAILED] += 1
+        >>> report.is_all_refused
+        False
         """
-        return self.refused > 0 and not (self.total("accepted") or self.total("opted_out"))
+        accepted = self.total("accepted") + self.total("opted_out") + self._batch_failed
+        return self.refused > 0 and accepted == 0
 
     def table(self) -> Iterator[str]:
         """Yield the summary as lines of a table: a row for each stream, a column for each count.

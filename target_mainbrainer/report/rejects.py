@@ -54,9 +54,6 @@ _LOCK_PAUSE_SECONDS = 0.1
 _READ_BYTES = 1 << 16
 _SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-BATCH_FAILED = "batch_failed"
-"""The code of records whose batch was accepted and has failed afterwards."""
-
 _OURS = frozenset(RejectionCode)
 _REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
 
@@ -75,7 +72,7 @@ No such list.')
 
 
 def all_refused(report: RunReport, words: str) -> str:
-    """Return a clause about a run in which contacts were sent and none of them is in.
+    """Return a clause about a run in which contacts were sent and none was accepted.
 
     Args:
         report: Its counts.
@@ -91,12 +88,7 @@ def all_refused(report: RunReport, words: str) -> str:
     'nothing was accepted: the only contact sent was refused (422)'
     """
     count = report.refused
-    failed = sum(stream.rejected_by_code[BATCH_FAILED] for stream in report.streams.values())
     who = "the only contact sent was" if count == 1 else f"all {count:,} contacts sent were"
-    if failed == count:
-        return f"nothing is in: {who} in a batch that failed after it had been accepted"
-    if failed:
-        return f"nothing is in: {who} refused, or in a batch that failed after it was accepted"
     same = " in the same words" if words and count > 1 else ""
     return f"nothing was accepted: {who} refused{same}{f' ({words})' if words else ''}"
 

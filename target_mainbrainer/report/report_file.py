@@ -28,23 +28,6 @@ Outcome: t.TypeAlias = t.Literal["running", "ok", "failed", "interrupted", "dry_
 VERSION = 1
 """Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
 
-HEAD: t.Final = {
-    "report_version": f"{VERSION}; another number says that something below has changed its "
-    "meaning or is gone",
-    "run": "the run's id, which stands in the log, the rejects file and the ledger, too",
-    "version": "the version of target-mainbrainer",
-    "started_at": "when the run started, in UTC",
-    "ended_at": "when it ended; null while it is running",
-    "outcome": "`running`, `ok`, `failed`, `interrupted` (by a signal) or `dry_run`",
-    "exit_code": "0 or 1; null while it is running",
-    "reasons": "why the run did not end well: for each reason a `code`, which stays the same, and "
-    "the `sentence` of the log",
-    "state": "where STATE stands: `last` (at the tap's last), `earlier` (before records that are "
-    "not in), `unchanged` (none was written) or `none` (the tap sent none); null while it is "
-    "running, and of a dry run",
-}
-"""What the report says of every run, also of one that failed before it began."""
-
 logger = logging.getLogger("target-mainbrainer")
 
 
@@ -118,7 +101,7 @@ class ReportFile:
             outcome: How it ended.
             exit_code: The exit code of the process.
             reasons: Why it did not end well.
-            state: Where STATE stands, see `HEAD`.
+            state: Where STATE stands, see `End.state`; None of a dry run and of a failed start.
             counts: The summary's `as_dict`, if the run began.
         """
         content = self._ending(_now(), outcome, exit_code, reasons, state) | dict(counts or {})

@@ -90,7 +90,7 @@ class End(t.NamedTuple):
 
 
 def last_line(report: RunReport, end: End) -> str:
-    """Return the last line of the log. A run of which nothing that was sent is in is never OK.
+    """Return the last line of the log: never OK if nothing that was sent was accepted.
 
     >>> from target_mainbrainer.report.counts import RunReport
     >>> report = RunReport()
@@ -104,14 +104,13 @@ def last_line(report: RunReport, end: End) -> str:
 records were not read; STATE is at the 1,500th record. Run again to go on.'
     """
     if report.is_all_refused:
-        lines = [f"FAILED: {all_refused(report, end.words)}.", sentence(end.state_in_words)]
-        return " ".join([*lines, end.advice] if end.advice == LOAD_AGAIN else lines)
+        return f"FAILED: {all_refused(report, end.words)}. {sentence(end.state_in_words)}"
     read, opted_out = report.total("read"), report.total("opted_out")
     parts = [_what_was_read(report, end)]
     if opted_out:
         who = counted(opted_out, "person who is gone was", "people who are gone were")
         parts.append(f"{who} opted out")
-    if end.advice or read == 0 or report.total("unchanged") < read:
+    if end.advice or report.total("unchanged") < read or (read == 0 and end.has_state):
         parts.append(end.state_in_words)
     return f"FAILED: {'; '.join(parts)}. {end.advice}" if end.advice else f"OK: {'; '.join(parts)}."
 
