@@ -53,7 +53,7 @@ def posts(crm: RunningSandbox) -> int:
 
 def test_what_has_not_changed_is_not_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
     people = [person(n) for n in range(30)]
-    assert counts(run_target(*night(*people))) == {"read": 30, "accepted": 30, "new": 30}
+    assert counts(run_target(*night(*people))) == {"read": 30, "accepted": 30, "created": 30}
     sent = posts(crm)
     second = run_target(*night(*people))
     assert counts(second) == {"read": 30, "unchanged": 30}
@@ -80,8 +80,8 @@ def test_what_has_changed_is_sent_and_counted(run_target: RunTarget, crm: Runnin
         "read": 4,
         "accepted": 3,
         "unchanged": 1,
-        "new": 1,
-        "changed": 2,
+        "created": 1,
+        "updates": 2,
         "opt_ins_given": 1,
         "opt_ins_withdrawn": 1,
     }
@@ -99,7 +99,7 @@ def test_a_changed_mapping_sends_what_it_changes(run_target: RunTarget) -> None:
     people = [person(1), person(2, firstname=None)]
     run_target(*night(*people))
     ended = run_target(*night(*people), field_map={"firstname": {"property_name": "given"}})
-    assert counts(ended) == {"read": 2, "accepted": 1, "unchanged": 1, "changed": 1}
+    assert counts(ended) == {"read": 2, "accepted": 1, "unchanged": 1, "updates": 1}
 
 
 def test_a_null_that_begins_to_clear_is_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
@@ -198,7 +198,7 @@ def test_a_refused_contact_is_sent_again_and_again(
         found = counts(ended)
         assert found["rejected"] == 1
         assert found.get("unchanged", 0) == unchanged
-    assert counts(run_target(*night(person(1), person(2)), **rejects))["new"] == 1
+    assert counts(run_target(*night(person(1), person(2)), **rejects))["created"] == 1
 
 
 @pytest.mark.parametrize("confirm", ["report", "require"])
@@ -298,7 +298,7 @@ def test_a_missing_record_is_opted_out_once_and_returns(
         "read": 2,
         "accepted": 1,
         "unchanged": 1,
-        "changed": 1,
+        "updates": 1,
         "opt_ins_withdrawn": 1,
         "missing": 1,
     }
@@ -402,4 +402,4 @@ def test_too_many_missing_opt_nobody_out_and_fail_the_run(
 def test_keys_that_a_full_read_does_not_bring_are_forgotten(run_target: RunTarget) -> None:
     run_target(*night(person(1), person(2)), **FULL)
     run_target(*night(person(1)), **FULL)
-    assert counts(run_target(*night(person(1), person(2)), **FULL))["new"] == 1
+    assert counts(run_target(*night(person(1), person(2)), **FULL))["created"] == 1

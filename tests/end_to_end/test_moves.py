@@ -34,7 +34,7 @@ def settings(settings: Record, ledger_uri: str) -> Record:
 def test_a_new_address_leaves_one_contact(run_target: RunTarget, crm: RunningSandbox) -> None:
     run_target(*night(one(1, "a", consent=True)))
     ended = run_target(*night(one(1, "b", consent=True, firstname="New")))
-    assert counts(ended) == {"read": 1, "accepted": 1, "changed": 1, "moved": 1}
+    assert counts(ended) == {"read": 1, "accepted": 1, "updates": 1, "moved": 1}
     assert held(crm) == [(None, "b", True, "New")]
     assert ended.states == [{"bookmark": 1}]
     assert counts(run_target(*night(one(1, "b", consent=True, firstname="New")))) == {
@@ -50,7 +50,7 @@ def test_a_lost_part_stays_in_the_crm_and_needs_no_further_request(
     run_target(*night(one(1, "a", M1)))
     sent = len(crm.requests())
     ended = run_target(*night(one(1, "a", firstname="B")))
-    assert counts(ended) == {"read": 1, "accepted": 1, "changed": 1, "old_parts_kept": 1}
+    assert counts(ended) == {"read": 1, "accepted": 1, "updates": 1, "old_parts_kept": 1}
     assert len(crm.requests()) == sent + 1
     assert held(crm) == [(M1, "a", None, "B")]
     assert counts(run_target(*night(one(1, "a", firstname="B"))))["unchanged"] == 1
@@ -151,7 +151,7 @@ def test_without_a_status_it_becomes_a_second_contact_with_a_warning(
     ended = run_target(*night(one(1, "b")), confirm_timeout_seconds=1)
     crm.set_faults()
     assert ended.code == 0
-    assert counts(ended)["moves_not_followed"] == 1
+    assert counts(ended)["not_followed"] == 1
     assert ended.log.count("were not followed") == 1
     assert "id=1" in ended.log
     assert [contact[1] for contact in held(crm)] == ["a", "b"]
@@ -179,7 +179,7 @@ def test_an_identity_that_the_crm_holds_is_taken_over(
     forget(run_target, 9)
     ended = run_target(*night(one(1, "b", firstname="New")))
     assert 409 in [request.status for request in crm.requests()]
-    assert counts(ended) == {"read": 1, "accepted": 1, "changed": 1, "moves_not_followed": 1}
+    assert counts(ended) == {"read": 1, "accepted": 1, "updates": 1, "not_followed": 1}
     assert "(id=1)" in ended.log
     assert held(crm) == [(None, "a", None, "First1"), (None, "b", None, "New")]
     later = run_target(*night(one(1, "b", firstname="New")))
@@ -307,7 +307,7 @@ def test_twins_whose_addresses_differ_in_case_have_two_contacts_and_one_is_named
 ) -> None:
     run_target(*night(one(1, "a"), one(2, "A")))
     ended = run_target(*night(one(1, "b"), one(2, "b")))
-    assert counts(ended)["moves_not_followed"] == 1
+    assert counts(ended)["not_followed"] == 1
     assert "(id=2)" in ended.log
     assert crm_people(crm) == {"b": "First2", "A": "First2"}
 
@@ -317,7 +317,7 @@ def test_who_leaves_an_identity_that_another_keeps_gets_a_contact_of_their_own(
 ) -> None:
     run_target(*night(one(1, "a"), one(2, "a")))
     ended = run_target(*night(one(1, "b"), one(2, "a")))
-    assert counts(ended)["moves_not_followed"] == 1
+    assert counts(ended)["not_followed"] == 1
     assert crm_people(crm) == {"a": "First2", "b": "First1"}
 
 

@@ -167,7 +167,7 @@ class Load:
         counts = ended.report["streams"]["people"]
         named = re.findall(r"is a second contact now \(([^)]*)\)", ended.log)
         self.not_followed = [int(n) for n in re.findall(r"id=(\d+)", " ".join(named))]
-        assert len(self.not_followed) == counts["moves_not_followed"]
+        assert len(self.not_followed) == counts["not_followed"]
         self.set_aside = []
         file = self._folder / "rejects.singer"
         if file.exists():
