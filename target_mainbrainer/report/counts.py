@@ -48,16 +48,8 @@ def _details(meaning: str, total: Count | None = None) -> t.Any:  # noqa: ANN401
 
 
 _REJECTED = Count("rejected", "records refused, by the target or by MainBrainer", is_outcome=True)
-_RESENT = Count(
-    "resent",
-    "contacts that had not changed and were sent whole, because it is not certain that MainBrainer "
-    "has them as they are",
-)
-_NOT_FOLLOWED = Count(
-    "not_followed",
-    "people whose e-mail address or mobile number had changed and whose contact has not followed "
-    "them, so that they became a second contact or were rejected",
-)
+_RESENT = Count("resent", "contacts sent whole though unchanged, to be sure that they are in")
+_NOT_FOLLOWED = Count("not_followed", "people whose contact has not followed their new identity")
 UNDELIVERED = Count("undelivered", "records read and not sent, because the run ended before")
 
 
@@ -81,45 +73,33 @@ class StreamReport:
     rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
     created: int = _count("contacts sent that the ledger did not know")
     updates: int = _count("contacts sent of which only the changed fields were sent")
-    changed_columns: Counter[str] = _details(
-        "contacts that the ledger knows and of which a field has changed, by field"
-    )
+    changed_columns: Counter[str] = _details("contacts of which a field has changed, by field")
     resent_by_reason: Counter[str] = _details("`resent` by reason", _RESENT)
     moved: int = _count(
-        "of the accepted, those whose e-mail address or mobile number had changed, and whose "
-        "contact has followed them ('identity_changes')"
+        "people with a new e-mail address or mobile number whose contact has followed them"
     )
     not_followed_by_reason: Counter[str] = _details("`not_followed` by reason", _NOT_FOLLOWED)
     old_parts_kept: int = _count(
-        "contacts sent with an e-mail address or mobile number that only MainBrainer still has"
+        "contacts sent with an e-mail address or mobile number that the source no longer has"
     )
-    missing: int = _count(
-        "people whom the ledger knows and who did not come, though the stream was read in full; "
-        "they are not among the records read"
-    )
+    missing: int = _count("people whom the ledger knows and who did not come in a full read")
     gone: int = _count("of the missing, those who were missing in the full read before, too")
-    opted_out: int = _count(
-        "people who are gone and whose opt-ins MainBrainer has accepted as false "
-        "('missing_records'); not among the records read or accepted"
-    )
+    opted_out: int = _count("people who are gone and were opted out; they are no records read")
     opt_ins_given: int = _count(
-        "opt-ins given as true that were not known to be true; without a ledger, all given as "
-        "true; counted before sending, so with those of records 'undelivered'"
+        "opt-ins given as true that were not known to be true (without a ledger: all given as "
+        "true), counted before sending"
     )
     opt_ins_withdrawn: int = _count(
-        "opt-ins given as false that were known to be true; without a ledger, all given as false; "
-        "counted before sending, too"
+        "opt-ins given as false that were known to be true (without a ledger: all given as false), "
+        "counted before sending"
     )
     opt_ins_withheld: int = _count(
-        "opt-ins that the source gives and that were not sent, because their address or number "
-        "is in 'suppression_path'"
+        "opt-ins given as true and not sent, because 'suppression_path' lists the address or number"
     )
-    opt_ins_emptied: int = _count(
-        "opt-ins that had a value and are empty now; MainBrainer keeps the old value"
-    )
+    opt_ins_emptied: int = _count("opt-ins that are empty now; MainBrainer keeps the old value")
     recreated: int = _count(
-        "contacts that should have been there and that MainBrainer inserted: deleted, or given "
-        "another address or number, by hand"
+        "contacts that should have been there and that MainBrainer has inserted again, because "
+        "they had been deleted or given another identity by hand"
     )
     already_there: int = _count(
         "contacts that the ledger did not know and that MainBrainer says it has updated"
@@ -128,9 +108,7 @@ class StreamReport:
     updated: int = _count("contacts that MainBrainer says it has updated")
     skipped: int = _count("contacts that MainBrainer says it has skipped")
     failed: int = _count("contacts in batches that MainBrainer says have failed")
-    unconfirmed: int = _count(
-        "contacts in batches of which MainBrainer did not say in time how they ended"
-    )
+    unconfirmed: int = _count("contacts in batches that MainBrainer did not confirm in time")
     unreadable: int = _count("contacts in batches whose status could not be read")
     untracked: int = _count("contacts accepted without a batch id: there is nothing to ask for")
     dropped: Counter[Rejection] = field(default_factory=Counter)

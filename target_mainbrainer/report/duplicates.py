@@ -8,6 +8,7 @@ the same hash once in some millions of loads of a million contacts.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import typing as t
 from functools import cached_property
@@ -23,7 +24,7 @@ MOST_EXAMPLES = 5
 MOST_CONTACTS = 10_000_000
 """Later contacts are not looked at: so many take 500 MB on the disk."""
 
-MOST_DIGITS = 6
+_SHORT = re.compile("[0-9]{1,6}")
 """A longer key may be a telephone number, or a number of the person."""
 
 ROWS_AT_ONCE = 1_000
@@ -89,7 +90,7 @@ class Duplicates:
                 mobile,
                 contact.contact_id or hash((mobile, contact.email)),
                 self._streams.setdefault(stream, len(self._streams)),
-                f"key {key}" if _is_short(key) else number,
+                f"key {key}" if _SHORT.fullmatch(str(key)) else number,
             )
         )
         if len(self._rows) >= ROWS_AT_ONCE:
@@ -157,15 +158,3 @@ class Duplicates:
                 f"Only the first {self._count:,} contacts were looked at to find those that share "
                 "an address or a number."
             )
-
-
-def _is_short(key: object) -> bool:
-    """Return whether a key is a whole number of a few digits, perhaps written as a text.
-
-    >>> _is_short(4711), _is_short("4711"), _is_short(True), _is_short("p11"), _is_short(4790123456)
-    (True, True, False, False, False)
-    """
-    if isinstance(key, bool) or not isinstance(key, int | str):
-        return False
-    text = str(key)
-    return len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()

@@ -440,7 +440,6 @@ class Rejections:
         self._is_synced = True
         self._is_whole = False
         self._groups: dict[tuple[str, Rejection], _Group] = {}
-        self._refusals: Counter[Rejection] = Counter()
         self.count = 0
 
     def add(
@@ -573,14 +572,12 @@ class Rejections:
     def words_of_all(self) -> str:
         """The status and words that all refusals by MainBrainer share; "" if they differ.
 
-        >>> rejections = Rejections(None, allowed=0, allowed_percent=50)
-        >>> rejections._refusals.update([refusal(422, "No such list.")] * 8)
-        >>> rejections.words_of_all
-        '422 "No such list."'
+        For instance `422 "No such list."`.
         """
-        if len(self._refusals) != 1:
+        refusals = {refusal for _, refusal in self._groups if refusal.code.startswith(_REFUSED)}
+        if len(refusals) != 1:
             return ""
-        ((code, reason),) = self._refusals
+        ((code, reason),) = refusals
         _, _, words = reason.partition(_SAID)
         status = code.removeprefix(_REFUSED)
         return f'{status} "{words}"' if words else status
@@ -597,8 +594,6 @@ class Rejections:
         key = (source.stream, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
             key = (source.stream, rejection._replace(reason="For various reasons."))
-        if rejection.code.startswith(_REFUSED):
-            self._refusals[key[1]] += 1
         group = self._groups.setdefault(key, _Group())
         for place, record in enumerate(source_records):
             group.count += 1

@@ -73,18 +73,20 @@ class ReportFile:
 
     def __init__(self, path: str | None, run_id: str) -> None:
         self._path = path
-        self._head = {
+        self._start = {
             "report_version": VERSION,
             "run": run_id,
             "version": metadata.version("target-mainbrainer"),
             "started_at": _now(),
+            "ended_at": None,
+            "outcome": "running",
+            "exit_code": None,
+            "reasons": [],
+            "state": None,
         }
-        try:
-            self._write(self._ending(None, "running"))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not a path"
+        if reason := self._write(self._start):
             problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
-            raise SettingsError([problem]) from None
+            raise SettingsError([problem])
 
     def write(
         self,
@@ -104,39 +106,30 @@ class ReportFile:
             state: Where STATE stands, see `End.state`; None of a dry run and of a failed start.
             counts: The summary's `as_dict`, if the run began.
         """
-        content = self._ending(_now(), outcome, exit_code, reasons, state) | dict(counts or {})
-        try:
-            self._write(content)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            logger.warning(
-                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
-            )
-
-    def _ending(
-        self,
-        ended_at: str | None,
-        outcome: Outcome,
-        exit_code: int | None = None,
-        reasons: Iterable[Reason] = (),
-        state: str | None = None,
-    ) -> dict[str, t.Any]:
-        return {
-            **self._head,
-            "ended_at": ended_at,
+        end = {
+            "ended_at": _now(),
             "outcome": outcome,
             "exit_code": exit_code,
             "reasons": [reason._asdict() for reason in reasons],
             "state": state,
         }
+        if reason := self._write({**self._start, **end, **(counts or {})}):
+            logger.warning(
+                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
+            )
 
-    def _write(self, content: Mapping[str, t.Any]) -> None:
+    def _write(self, content: Mapping[str, t.Any]) -> str:
+        """Write it, unless there is no path; return why that failed, or ""."""
         if self._path is None:
-            return
-        target = Path(self._path).resolve()
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        beside.replace(target)
+            return ""
+        try:
+            target = Path(self._path).resolve()
+            beside = target.with_name(f".{target.name}.part")
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            beside.replace(target)
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or "it is not a path"
+        return ""
 
 
 def _now() -> str:

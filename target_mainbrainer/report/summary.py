@@ -255,7 +255,7 @@ class Summary:
         self._warn(self._ignored_properties(), findings)
         if self._rejections.count and not self._settings.rejects_path:
             logger.warning(
-                "The rejected records are not kept, so STATE stays before the first of them. "
+                "The rejected records are kept nowhere, so STATE stays before the first of them. "
                 "Set 'rejects_path' to set such records aside and go on."
             )
         for line in self._report.table():
