@@ -6,7 +6,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import SettingsError
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.wording import shown
@@ -26,7 +26,7 @@ def make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
     """
     store = None
     if settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger import shared_quota  # noqa: PLC0415 - only with a ledger
+        from target_mainbrainer.ledger import quota as shared_quota  # noqa: PLC0415 - only with a ledger
 
         server = settings.sandbox_path or settings.api_url
         user = settings.username or settings.access_token or ""

@@ -13,7 +13,7 @@ from functools import partial
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
+from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.delivery.buffer import OpenBuffers
 from target_mainbrainer.delivery.delivery import Delivery
 from target_mainbrainer.delivery.held_back import HeldBack
@@ -40,7 +40,7 @@ from target_mainbrainer.reporting.summary import Summary
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.ledger.stream_ledger import StreamLedger
     from target_mainbrainer.singer.source_record import State

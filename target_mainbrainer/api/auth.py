@@ -13,7 +13,7 @@ from target_mainbrainer.privacy.redaction import keep_secret
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.api.responses import Token
+    from target_mainbrainer.api.answers import Token
 
 FRESH_SECONDS = 1.0
 """A token this young is good, whatever its answer says about its life."""

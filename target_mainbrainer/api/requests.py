@@ -10,19 +10,12 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.api.lenient_json import leaves
-
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from target_mainbrainer.contacts.contact import Contact
 
-_PERSONAL = frozenset(
-    ["contactid", "mobilenumber", "email", "propertyvalue", "username", "password", "privatetoken"]
-)
-
 _encode: t.Final = msgspec.json.Encoder().encode
-_decode: t.Final = msgspec.json.Decoder().decode
 
 # gc=False: these live for the length of one encode call and cannot refer back to themselves.
 # Most properties have a name and no id; a kind of their own spares the check for absent parts.
@@ -151,18 +144,3 @@ def encode_credentials(
             "validity": validity,
         }
     )
-
-
-def values_sent(body: bytes | None) -> Iterator[str]:
-    """Yield every value in a request's body that is personal data or a secret.
-
-    A response may repeat what was sent. These values have to be taken out of it where only the
-    body is left of the contacts.
-
-    >>> sorted(values_sent(b'{"listId": "1", "createUpdateContacts": [{"email": "a@b.example"}]}'))
-    ['a@b.example']
-    """
-    if body:
-        for _, key, value in leaves(_decode(body)):
-            if key in _PERSONAL and value not in (None, ""):
-                yield str(value)

@@ -6,7 +6,7 @@ import enum
 import typing as t
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.api.answers import BatchStatus
 
 
 class BatchEnd(enum.Enum):
@@ -30,7 +30,7 @@ def end_of_batch(
     It has once every contact is counted; whether those are that the answer to the batch named
     as invalid, is not documented. Counts above what was sent belong to something else.
 
-    >>> from target_mainbrainer.api.responses import BatchStatus
+    >>> from target_mainbrainer.api.answers import BatchStatus
     >>> end_of_batch(BatchStatus(inserted=1, updated=1), contacts=3).name
     'OPEN'
     >>> end_of_batch(BatchStatus(inserted=2, skipped=1), contacts=3).name

@@ -25,8 +25,8 @@ if t.TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.api.client import MainBrainerClient
-    from target_mainbrainer.api.responses import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.spool import Spool

@@ -14,7 +14,7 @@ from target_mainbrainer.errors import DeliveryError
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.delivery.buffer import OpenBuffers
     from target_mainbrainer.delivery.full_reads import StreamPlan

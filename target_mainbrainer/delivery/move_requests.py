@@ -11,13 +11,13 @@ import time
 import typing as t
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.pending_contact import PendingContact
     from target_mainbrainer.delivery.sender import Sender

@@ -11,15 +11,14 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
-from target_mainbrainer.api.invalid import properties_sent
-from target_mainbrainer.api.lenient_json import decode, leaves
+from target_mainbrainer.api.answers import decode, leaves, properties_sent
 from target_mainbrainer.contacts.rejection import Rejection
 from target_mainbrainer.privacy.redaction import redact
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.api.responses import Accepted
+    from target_mainbrainer.api.answers import Accepted
     from target_mainbrainer.delivery.batch import Batch
     from target_mainbrainer.delivery.bisect import Send
     from target_mainbrainer.delivery.circuit_breaker import Held

@@ -6,7 +6,7 @@ import re
 import typing as t
 from functools import cached_property
 
-from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
+from target_mainbrainer.api.answers import Refusal, TooLarge, find_suspects
 from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
 from target_mainbrainer.privacy.redaction import redact, values_of
 from target_mainbrainer.wording import shown
@@ -14,8 +14,8 @@ from target_mainbrainer.wording import shown
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_mainbrainer.api.answers import Accepted
     from target_mainbrainer.api.client import MainBrainerClient
-    from target_mainbrainer.api.responses import Accepted
     from target_mainbrainer.contacts.contact import PropertyRef
     from target_mainbrainer.delivery.batch import Destination
     from target_mainbrainer.delivery.pending_contact import PendingContact

@@ -18,7 +18,7 @@ from target_mainbrainer.reporting.wording import counted
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.api.responses import BatchStatus
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.delivery.outcomes import AcceptedBatch, Outcomes
 
 FIRST_LOOK_SECONDS = 1.0

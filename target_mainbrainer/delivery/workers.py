@@ -11,7 +11,7 @@ import http
 import threading
 import typing as t
 
-from target_mainbrainer.api.refusals import TooLarge
+from target_mainbrainer.api.answers import TooLarge
 from target_mainbrainer.delivery import bisect
 from target_mainbrainer.delivery.circuit_breaker import CircuitBreaker
 from target_mainbrainer.delivery.sender import Refused

@@ -1,184 +1,284 @@
-"""Which requests count against the plan's limits now: the rules, without a clock or a database.
+"""The quota that all runs with the same ledger and the same token share.
 
-Two limits hold (API note, section 9): so many requests in any 10 seconds and so many in any
-24 hours, both as the server counts them. The server counts a request some time after it took its
-permit, and that time varies: the thread may be held up, the network may be slow, and the server
-may be busy. So a permit is occupied longer than 10 seconds:
+One row for each account holds the whole `Quota` as JSON. A change reads it, applies the rules of
+`quota.py` to it and writes it back, unless another run has changed it in between (its `version`
+then differs); in that case it reads again. So every change is exact, no lock and no session
+outlives a statement, and a run that dies leaves nothing to clean up. PostgreSQL and SQLite differ
+only in the clock:
 
-    10 s, and 0.2 s within which the request must leave, and 0.25 s that it may be under way
-    longer than others.
-
-Of a request that is answered later than the fastest of its kind it is not known on which part of
-its way it was late. So `correct` extends its permit by all of that.
-
-The same record serves the threads of one process and, kept in the ledger's database, all runs
-that share a token. A permit needs no holder: that of a process that was killed ends by itself.
+- SQLite: the machine's monotonic clock, which is the same for all processes and cannot be set.
+  After a reboot, which another boot id tells, it goes on by what the time of day says has passed.
+- PostgreSQL: the database's clock, which is the same for all machines and can be set. Every run
+  compares it with its own monotonic clock. If it has jumped, the jump is kept in the row and left
+  out from then on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import time
 import typing as t
-from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from target_mainbrainer.api.limits import Quota, Taken, Wait
+from target_mainbrainer.errors import LedgerError, TransientError
+from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.tables import quota as table
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.ledger.database import Database
 
-WINDOW_SECONDS = 10.0
-LEAVE_SECONDS = 0.2
-"""A permit whose request has not left after so long has lapsed: it must not be used any more."""
+_T = t.TypeVar("_T")
 
-LATENESS_SECONDS = 0.25
-OCCUPIED_SECONDS = WINDOW_SECONDS + LEAVE_SECONDS + LATENESS_SECONDS
+JUMP_SECONDS = 0.05
+"""How far two clocks may differ before one is taken to have been set."""
 
-DAY_SECONDS = 24 * 60 * 60
-SLICE_SECONDS = 600
-"""The day is counted in slices, which keeps a million requests in at most 145 numbers."""
+_DRIFT = 0.001
+"""By how much the rates of two clocks may differ; a clock that is being adjusted slowly does."""
 
-BURST_LIMIT = "the plan's limit of requests in 10 seconds"
-DAY_LIMIT = "the plan's limit of requests in a day"
-
-_SPARED = 10
-"""One permit in so many is not given to what can wait, so that sending finds some."""
-
-_SPARED_OF_DAY = 100
-
-
-class Wait(t.NamedTuple):
-    """There is no permit now.
-
-    Attributes:
-        seconds: When to ask again.
-        reason: What holds requests up, to go on after "because of".
-    """
-
-    seconds: float
-    reason: str
-
-
-class Taken(t.NamedTuple):
-    """A permit, as a store hands it out.
-
-    Attributes:
-        at: When it was taken, by this process's clock.
-        until: When it is free again, by the store's clock.
-    """
-
-    at: float
-    until: float
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
 
 
 @dataclass
-class Slice:
-    """Some minutes' requests."""
-
-    began: float
-    requests: int = 0
-
-    @property
-    def ends(self) -> float:
-        """When the last request that may be in it is a day old, as the server counts."""
-        return self.began + SLICE_SECONDS + DAY_SECONDS + LEAVE_SECONDS + LATENESS_SECONDS
-
-
-@dataclass
-class Quota:
-    """The permits in use, the day's requests, and how long the server wants to hear nothing.
+class Record:
+    """What the row holds.
 
     Attributes:
-        occupied: When each permit in use is free again, in ascending order.
-        slices: The last 24 hours' requests, oldest first.
-        held_until: When the wait that a 429 asked for ends.
-        held_seconds: How long that wait is.
-        held_because: Its reason.
+        quota: The requests spent, by the row's own time: seconds since it was created.
+        offset: What to add to the clock for the row's time.
+        last: When it was last changed, by its own time.
+        time_of_day: The same by the time of day, for SQLite after a reboot.
+        boot: Which boot of the machine that was, for SQLite.
     """
 
-    occupied: list[float] = field(default_factory=list)
-    slices: list[Slice] = field(default_factory=list)
-    held_until: float = 0.0
-    held_seconds: float = 0.0
-    held_because: str = ""
+    quota: Quota = field(default_factory=Quota)
+    offset: float = 0.0
+    last: float = 0.0
+    time_of_day: float = 0.0
+    boot: str = ""
 
-    def take(self, plan: Plan | None, now: float, *, is_spare: bool = False) -> float | Wait:
-        """Return until when a permit is occupied that was free until now, or how long to wait.
 
-        Args:
-            plan: The limits; None for no limits but what `hold` asks for.
-            now: The time.
-            is_spare: Take a permit only if enough others are left.
+class Sighting(t.NamedTuple):
+    """When this process last looked at the row: the moment is between `asked` and `got`."""
+
+    asked: float
+    got: float
+    now: float
+    offset: float
+    quota: Quota
+
+
+def fingerprint(*parts: str) -> str:
+    """Return a name for an account that does not tell its token or user name."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
+    """Open the quota of an account, on a connection of its own.
+
+    A take need not survive a power loss, for which SQLite would wait for the disk.
+
+    Raises:
+        LedgerError: The database cannot be used.
+    """
+    return SharedQuota(open_database(ledger_uri, synchronous="NORMAL"), account)
+
+
+class SharedQuota:
+    """A `PermitStore` in the ledger's database.
+
+    Args:
+        database: Where the row is kept. It is closed by `close`.
+        account: Whose requests are counted; see `fingerprint`.
+        clock: This machine's monotonic clock.
+        time_of_day: This machine's time of day.
+        boot_id: Tells one boot of this machine from another.
+        database_clock: The database's time, for PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
+        boot_id: str | None = None,
+        database_clock: sa.ColumnElement[float] = _DATABASE_CLOCK,
+    ) -> None:
+        self._database = database
+        self._account = account
+        self._clock = clock
+        self._time_of_day = time_of_day
+        self._boot = _read_boot_id() if boot_id is None else boot_id
+        columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]
+        if not database.is_sqlite:
+            columns.append(database_clock.label("clock"))
+        self._select_clock = sa.select(database_clock)
+        everything = sa.select(*columns)
+        self._select = everything.where(table.c.account == account)
+        self._lock = threading.Lock()
+        self._postponed: list[Callable[[Quota, float], None]] = []
+        self._sighting: Sighting | None = None
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def take(self, plan: Plan | None, *, is_spare: bool = False) -> Taken | Wait:
+        """Take a permit, or say how long to wait for one.
+
+        Raises:
+            TransientError: The database cannot be used now.
         """
-        self._forget(now)
-        if now < self.held_until:
-            return Wait(self.held_until - now, self.held_because)
-        if plan is None:
-            return now
-        burst, daily = plan.burst, plan.daily
-        if is_spare:
-            burst, daily = burst - burst // _SPARED, daily - daily // _SPARED_OF_DAY
-        if (surplus := len(self.occupied) - burst) >= 0:
-            return Wait(self.occupied[surplus] - now, BURST_LIMIT)
-        if self._used_today() >= daily:
-            return Wait(self.slices[0].ends - now, DAY_LIMIT)
-        if not self.slices or now >= self.slices[-1].began + SLICE_SECONDS:
-            self.slices.append(Slice(now))
-        self.slices[-1].requests += 1
-        insort(self.occupied, now + OCCUPIED_SECONDS)
-        return now + OCCUPIED_SECONDS
+        taken, at = self._change(lambda quota, now: quota.take(plan, now, is_spare=is_spare))
+        return taken if isinstance(taken, Wait) else Taken(at, taken)
 
-    def free(self, plan: Plan | None, now: float) -> int:
-        """Return how many permits `take` would give out now."""
-        if now < self.held_until:
-            return 0
-        if plan is None:
-            return 1_000_000
-        left_today = plan.daily - sum(part.requests for part in self.slices if now < part.ends)
-        return max(0, min(plan.burst - self.in_use(now), left_today))
+    def free(self, plan: Plan | None) -> int:
+        """Return how many permits there are, as far as this process knows."""
+        return self._look(lambda quota, now: quota.free(plan, now))
 
-    def in_use(self, now: float) -> int:
-        """Return how many permits are occupied."""
-        return len(self.occupied) - bisect_right(self.occupied, now)
+    def in_use(self) -> int:
+        """Return how many permits are occupied, as far as this process knows."""
+        return self._look(Quota.in_use)
 
-    def correct(self, until: float, corrected: float) -> None:
-        """Occupy a permit until another moment, unless it is free and perhaps taken again."""
-        if self._remove(until):
-            insort(self.occupied, corrected)
+    def correct(self, until: float, by: float) -> None:
+        """Occupy a permit for so many seconds longer.
+
+        Raises:
+            TransientError: The database cannot be used now; it is done with the next change.
+        """
+        self._change_for_sure(lambda quota, _: quota.correct(until, until + by))
 
     def give_back(self, until: float) -> None:
-        """Free a permit with which nothing was sent."""
-        if self._remove(until) and self.slices:
-            self.slices[-1].requests -= 1
+        """Free a permit with which nothing was sent.
 
-    def hold(self, seconds: float, reason: str, now: float) -> None:
-        """Give out no permit for so long. A longer wait that began earlier stays in force."""
-        if now + seconds > self.held_until:
-            self.held_until, self.held_seconds, self.held_because = now + seconds, seconds, reason
-
-    def begin_anew(self, now: float) -> None:
-        """Occupy all permits that may be in use as if they were taken now."""
-        self.occupied = [now + OCCUPIED_SECONDS] * len(self.occupied)
-
-    def _remove(self, until: float) -> bool:
-        place = bisect_left(self.occupied, until)
-        if place == len(self.occupied) or self.occupied[place] != until:
-            return False
-        del self.occupied[place]
-        return True
-
-    def _used_today(self) -> int:
-        return sum(part.requests for part in self.slices)
-
-    def _forget(self, now: float) -> None:
-        """Drop what no longer counts, and cut what a clock that was set back has stretched.
-
-        No permit is occupied, and no wait lasts, longer than if it began just now.
+        Raises:
+            TransientError: As `correct` does.
         """
-        del self.occupied[: bisect_right(self.occupied, now)]
-        first = bisect_right(self.occupied, now + OCCUPIED_SECONDS)
-        self.occupied[first:] = [now + OCCUPIED_SECONDS] * (len(self.occupied) - first)
-        self.held_until = min(self.held_until, now + self.held_seconds)
-        while self.slices and self.slices[0].ends <= now:
-            del self.slices[0]
-        for part in reversed(self.slices):
-            if part.began <= now:
-                break
-            part.began = now
+        self._change_for_sure(lambda quota, _: quota.give_back(until))
+
+    def hold(self, seconds: float, reason: str) -> None:
+        """Give out no permit for so long, to no run.
+
+        Raises:
+            TransientError: As `correct` does.
+        """
+        end = self._clock() + seconds
+        self._change_for_sure(lambda quota, now: quota.hold(end - self._clock(), reason, now))
+
+    def _look(self, question: Callable[[Quota, float], int]) -> int:
+        seen = self._sighting
+        if seen is None:
+            return question(Quota(), 0.0)
+        return question(seen.quota, seen.now + self._clock() - seen.got)
+
+    def _change_for_sure(self, action: Callable[[Quota, float], None]) -> None:
+        with self._lock:
+            self._postponed.append(action)
+        self._change(lambda _quota, _now: None)
+
+    def _change(self, action: Callable[[Quota, float], _T]) -> tuple[_T, float]:
+        """Apply an action to the quota; return what it returns, and a moment before it."""
+        with self._lock:
+            while True:
+                try:
+                    with self._database.transaction() as connection:
+                        asked = self._clock()
+                        row = connection.execute(self._select).one_or_none()
+                        got = self._clock()
+                        record, now = self._read(connection, row, asked, got)
+                        for postponed in self._postponed:
+                            postponed(record.quota, now)
+                        result = action(record.quota, now)
+                        is_saved = self._save(connection, row, record, now)
+                except LedgerError as error:
+                    raise TransientError(str(error)) from None
+                if is_saved:
+                    self._postponed.clear()
+                    self._sighting = Sighting(asked, got, now, record.offset, record.quota)
+                    return result, asked
+
+    def _read(
+        self, connection: sa.Connection, row: sa.Row[t.Any] | None, asked: float, got: float
+    ) -> tuple[Record, float]:
+        """Return the record, and the time in its own terms."""
+        if row is None:
+            record = Record(boot=self._boot, time_of_day=self._time_of_day())
+            is_sqlite = self._database.is_sqlite
+            clock = got if is_sqlite else connection.scalar(self._select_clock)
+            record.offset = -float(clock or 0)
+            return record, 0.0
+        record = msgspec.json.decode(row.record, type=Record)
+        if self._database.is_sqlite:
+            return record, self._time_by_the_machine(record, got)
+        return record, self._time_by_the_database(record, row.clock, asked, got)
+
+    def _time_by_the_machine(self, record: Record, clock: float) -> float:
+        now = clock + record.offset
+        if record.boot != self._boot or now < record.last:
+            passed = max(0.0, self._time_of_day() - record.time_of_day)
+            record.boot = self._boot
+            record.offset += record.last + passed - now
+            now = record.last + passed
+        return now
+
+    def _time_by_the_database(
+        self, record: Record, clock: float, asked: float, got: float
+    ) -> float:
+        now = clock + record.offset
+        seen = self._sighting
+        if seen is None:
+            return now
+        least, most = asked - seen.got, got - seen.asked
+        passed = now - seen.now
+        tolerance = JUMP_SECONDS + _DRIFT * most
+        jump = passed - min(max(passed, least), most)
+        if abs(jump) <= tolerance:
+            return now
+        if seen.offset == record.offset:
+            record.offset -= jump
+            return now - jump
+        # Another run has left out a jump that is not the whole one. Which of the two is right
+        # cannot be told, and correcting each other would never end.
+        record.quota.begin_anew(now)
+        return now
+
+    def _save(
+        self, connection: sa.Connection, row: sa.Row[t.Any] | None, record: Record, now: float
+    ) -> bool:
+        """Write the record if it has changed; return False if another run was faster."""
+        if row is not None and _encode(record) == row.record:
+            return True
+        record.last, record.time_of_day = now, self._time_of_day()
+        values = {"record": _encode(record)}
+        if row is not None:
+            update = table.update().where(
+                table.c.account == self._account, table.c.version == row.version
+            )
+            return connection.execute(update.values(version=row.version + 1, **values)).rowcount > 0
+        insert = sqlite.insert(table) if self._database.is_sqlite else postgresql.insert(table)
+        new = insert.values(account=self._account, version=1, **values).on_conflict_do_nothing()
+        return connection.execute(new.returning(table.c.version)).first() is not None
+
+
+def _encode(record: Record) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+def _read_boot_id() -> str:
+    """Return which boot of the machine this is, or "" if the system does not say."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.config.settings import Settings
 from tests.api.helpers import NEVER_LOGGED, TOKEN, Certificate, Connect, FakeTime, Listener, Serve
 from tests.broken_server import BrokenServer, Reply, Request, script

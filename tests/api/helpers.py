@@ -12,13 +12,9 @@ from email.utils import format_datetime
 import pytest
 from typing_extensions import override
 
+from target_mainbrainer.api.answers import values_sent
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.requests import (
-    encode_batch,
-    encode_contact,
-    encode_single,
-    values_sent,
-)
+from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import typing as t
 
-from target_mainbrainer.api.rate_limit import Permit, RateLimiter
+from target_mainbrainer.api.limits import Permit, RateLimiter
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable

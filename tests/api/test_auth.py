@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from target_mainbrainer import errors
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.config.limits import Plan
 from tests import broken_server as server
 from tests.api.helpers import (

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from target_mainbrainer import errors
+from target_mainbrainer.api.answers import Accepted, Refusal, TooLarge, find_suspects
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.config.limits import Plan
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.contacts.contact import Contact

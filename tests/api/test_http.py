@@ -15,10 +15,8 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
-from target_mainbrainer.api.exchange import Endpoint
-from target_mainbrainer.api.http import Transport
-from target_mainbrainer.api.refusals import Refusal
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted, Refusal
+from target_mainbrainer.api.http import Endpoint, Transport
 from tests import broken_server as server
 from tests.api.helpers import (
     BODY,

@@ -9,14 +9,13 @@ import typing as t
 import pytest
 from typing_extensions import override
 
-from target_mainbrainer.api.permit_store import MemoryStore
-from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.limits import MemoryStore, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.errors import LedgerError, TransientError
 from tests.api.simulated_clock import World, take
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.ledger.quota import Taken, Wait
+    from target_mainbrainer.api.limits import Taken, Wait
 
 HOUR = 3600.0
 

@@ -8,10 +8,9 @@ import time
 
 import pytest
 
-from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.limits import LEAVE_SECONDS, RateLimiter
 from target_mainbrainer.config.limits import PLANS, Plan
 from target_mainbrainer.errors import InterruptedRunError
-from target_mainbrainer.ledger.quota import LEAVE_SECONDS
 from tests.api.simulated_clock import World, take
 from tests.waiting import wait_until
 

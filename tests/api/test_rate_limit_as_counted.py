@@ -16,7 +16,7 @@ from tests.api.simulated_clock import World, take
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.api.rate_limit import Permit
+    from target_mainbrainer.api.limits import Permit
 
 
 CHANCE = random.Random(4)  # noqa: S311 - nothing secret about it

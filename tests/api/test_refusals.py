@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.api.lenient_json import UnreadableResponseError
-from target_mainbrainer.api.refusals import Refusal, decode_refusal, find_suspects
-from target_mainbrainer.api.responses import decode_accepted, decode_status, decode_token
+from target_mainbrainer.api.answers import (
+    Refusal,
+    UnreadableResponseError,
+    decode_accepted,
+    decode_refusal,
+    decode_status,
+    decode_token,
+    find_suspects,
+)
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -12,8 +12,8 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted
+from target_mainbrainer.api.limits import RateLimiter
 from tests import broken_server as server
 from tests.api.helpers import (
     BODY,

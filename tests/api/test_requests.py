@@ -7,12 +7,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_mainbrainer.api.answers import values_sent
 from target_mainbrainer.api.requests import (
     encode_batch,
     encode_contact,
     encode_credentials,
     encode_single,
-    values_sent,
 )
 from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
 

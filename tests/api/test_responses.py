@@ -7,13 +7,14 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api.invalid import InvalidContacts, InvalidProperty
-from target_mainbrainer.api.lenient_json import UnreadableResponseError
-from target_mainbrainer.api.refusals import Refusal
-from target_mainbrainer.api.responses import (
+from target_mainbrainer.api.answers import (
     Accepted,
     BatchStatus,
+    InvalidContacts,
+    InvalidProperty,
+    Refusal,
     Token,
+    UnreadableResponseError,
     decode_accepted,
     decode_status,
     decode_token,

@@ -6,8 +6,7 @@ import ssl
 import typing as t
 
 from benchmarks.processes import server
-from target_mainbrainer.api.exchange import Endpoint
-from target_mainbrainer.api.http import Transport
+from target_mainbrainer.api.http import Endpoint, Transport
 
 if t.TYPE_CHECKING:
     import pytest

@@ -6,8 +6,8 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api import requester
-from target_mainbrainer.api.retry import pause_before_retry
+from target_mainbrainer.api import client as requester
+from target_mainbrainer.api.limits import pause_before_retry
 from target_mainbrainer.delivery import status_polling
 
 

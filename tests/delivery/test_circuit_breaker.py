@@ -8,8 +8,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api.refusals import Refusal
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted, Refusal
 from target_mainbrainer.contacts.contact import Contact
 from target_mainbrainer.delivery import circuit_breaker, queue
 from target_mainbrainer.delivery.batch import Batch, Destination

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api.rate_limit import RateLimiter
+from target_mainbrainer.api.limits import RateLimiter
 from tests import broken_server
 from tests.broken_server import BrokenServer
 from tests.loads import add_up, emails, people, rejected

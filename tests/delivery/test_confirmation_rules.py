@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_mainbrainer.api.responses import BatchStatus
+from target_mainbrainer.api.answers import BatchStatus
 from target_mainbrainer.delivery.confirmation import BatchEnd, end_of_batch
 
 NAMED = frozenset({7})

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import pytest
 
-from target_mainbrainer.api.responses import BatchStatus
+from target_mainbrainer.api.answers import BatchStatus
 from target_mainbrainer.delivery import status_polling
 from target_mainbrainer.delivery.outcomes import AcceptedBatch, Outcomes
 from target_mainbrainer.delivery.state_tracker import StateTracker

@@ -16,8 +16,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.api import requester
-from target_mainbrainer.api.retry import pause_before_retry
+from target_mainbrainer.api import client as requester
+from target_mainbrainer.api.limits import pause_before_retry
 from tests.loads import add_up, rejected
 from tests.messages import record, schema, state
 

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
 from target_mainbrainer.config.limits import Plan
-from target_mainbrainer.ledger.quota import (
-    OCCUPIED_SECONDS,
-    SLICE_SECONDS,
-    Quota,
-    Wait,
-)
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))

@@ -11,11 +11,11 @@ import typing as t
 import pytest
 import sqlalchemy as sa
 
+from target_mainbrainer.api.limits import OCCUPIED_SECONDS, Taken, Wait
 from target_mainbrainer.config.limits import Plan
 from target_mainbrainer.errors import TransientError
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.quota import OCCUPIED_SECONDS, Taken, Wait
-from target_mainbrainer.ledger.shared_quota import SharedQuota, fingerprint, open_shared_quota
+from target_mainbrainer.ledger.quota import SharedQuota, fingerprint, open_shared_quota
 from tests.loads import people
 
 if t.TYPE_CHECKING:
@@ -257,7 +257,7 @@ PROCESS = """
 import sys, time
 from target_mainbrainer.config.limits import Plan
 from target_mainbrainer.ledger.quota import Taken
-from target_mainbrainer.ledger.shared_quota import open_shared_quota
+from target_mainbrainer.ledger.quota import open_shared_quota
 quota = open_shared_quota(sys.argv[1], "account")
 print("ready", flush=True)
 sys.stdin.readline()

@@ -16,27 +16,254 @@ import logging
 import math
 import threading
 import typing as t
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from target_mainbrainer.api.permit_store import MemoryStore
-from target_mainbrainer.api.retry import pause_before_retry
+import backoff
+
 from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
-from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
-from target_mainbrainer.ledger.quota import (
-    DAY_LIMIT,
-    LATENESS_SECONDS,
-    LEAVE_SECONDS,
-    OCCUPIED_SECONDS,
-    WINDOW_SECONDS,
-    Taken,
-    Wait,
+from target_mainbrainer.errors import (
+    InterruptedRunError,
+    LedgerError,
+    TooManyRequestsError,
+    TransientError,
 )
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.api.permit_store import PermitStore
     from target_mainbrainer.config.limits import Plan
+
+WINDOW_SECONDS = 10.0
+LEAVE_SECONDS = 0.2
+"""A permit whose request has not left after so long has lapsed: it must not be used any more."""
+
+LATENESS_SECONDS = 0.25
+OCCUPIED_SECONDS = WINDOW_SECONDS + LEAVE_SECONDS + LATENESS_SECONDS
+
+DAY_SECONDS = 24 * 60 * 60
+SLICE_SECONDS = 600
+"""The day is counted in slices, which keeps a million requests in at most 145 numbers."""
+
+BURST_LIMIT = "the plan's limit of requests in 10 seconds"
+DAY_LIMIT = "the plan's limit of requests in a day"
+
+_SPARED = 10
+"""One permit in so many is not given to what can wait, so that sending finds some."""
+
+_SPARED_OF_DAY = 100
+
+
+class Wait(t.NamedTuple):
+    """There is no permit now.
+
+    Attributes:
+        seconds: When to ask again.
+        reason: What holds requests up, to go on after "because of".
+    """
+
+    seconds: float
+    reason: str
+
+
+class Taken(t.NamedTuple):
+    """A permit, as a store hands it out.
+
+    Attributes:
+        at: When it was taken, by this process's clock.
+        until: When it is free again, by the store's clock.
+    """
+
+    at: float
+    until: float
+
+
+@dataclass
+class Slice:
+    """Some minutes' requests."""
+
+    began: float
+    requests: int = 0
+
+    @property
+    def ends(self) -> float:
+        """When the last request that may be in it is a day old, as the server counts."""
+        return self.began + SLICE_SECONDS + DAY_SECONDS + LEAVE_SECONDS + LATENESS_SECONDS
+
+
+@dataclass
+class Quota:
+    """The permits in use, the day's requests, and how long the server wants to hear nothing.
+
+    Attributes:
+        occupied: When each permit in use is free again, in ascending order.
+        slices: The last 24 hours' requests, oldest first.
+        held_until: When the wait that a 429 asked for ends.
+        held_seconds: How long that wait is.
+        held_because: Its reason.
+    """
+
+    occupied: list[float] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+    held_until: float = 0.0
+    held_seconds: float = 0.0
+    held_because: str = ""
+
+    def take(self, plan: Plan | None, now: float, *, is_spare: bool = False) -> float | Wait:
+        """Return until when a permit is occupied that was free until now, or how long to wait.
+
+        Args:
+            plan: The limits; None for no limits but what `hold` asks for.
+            now: The time.
+            is_spare: Take a permit only if enough others are left.
+        """
+        self._forget(now)
+        if now < self.held_until:
+            return Wait(self.held_until - now, self.held_because)
+        if plan is None:
+            return now
+        burst, daily = plan.burst, plan.daily
+        if is_spare:
+            burst, daily = burst - burst // _SPARED, daily - daily // _SPARED_OF_DAY
+        if (surplus := len(self.occupied) - burst) >= 0:
+            return Wait(self.occupied[surplus] - now, BURST_LIMIT)
+        if self._used_today() >= daily:
+            return Wait(self.slices[0].ends - now, DAY_LIMIT)
+        if not self.slices or now >= self.slices[-1].began + SLICE_SECONDS:
+            self.slices.append(Slice(now))
+        self.slices[-1].requests += 1
+        insort(self.occupied, now + OCCUPIED_SECONDS)
+        return now + OCCUPIED_SECONDS
+
+    def free(self, plan: Plan | None, now: float) -> int:
+        """Return how many permits `take` would give out now."""
+        if now < self.held_until:
+            return 0
+        if plan is None:
+            return 1_000_000
+        left_today = plan.daily - sum(part.requests for part in self.slices if now < part.ends)
+        return max(0, min(plan.burst - self.in_use(now), left_today))
+
+    def in_use(self, now: float) -> int:
+        """Return how many permits are occupied."""
+        return len(self.occupied) - bisect_right(self.occupied, now)
+
+    def correct(self, until: float, corrected: float) -> None:
+        """Occupy a permit until another moment, unless it is free and perhaps taken again."""
+        if self._remove(until):
+            insort(self.occupied, corrected)
+
+    def give_back(self, until: float) -> None:
+        """Free a permit with which nothing was sent."""
+        if self._remove(until) and self.slices:
+            self.slices[-1].requests -= 1
+
+    def hold(self, seconds: float, reason: str, now: float) -> None:
+        """Give out no permit for so long. A longer wait that began earlier stays in force."""
+        if now + seconds > self.held_until:
+            self.held_until, self.held_seconds, self.held_because = now + seconds, seconds, reason
+
+    def begin_anew(self, now: float) -> None:
+        """Occupy all permits that may be in use as if they were taken now."""
+        self.occupied = [now + OCCUPIED_SECONDS] * len(self.occupied)
+
+    def _remove(self, until: float) -> bool:
+        place = bisect_left(self.occupied, until)
+        if place == len(self.occupied) or self.occupied[place] != until:
+            return False
+        del self.occupied[place]
+        return True
+
+    def _used_today(self) -> int:
+        return sum(part.requests for part in self.slices)
+
+    def _forget(self, now: float) -> None:
+        """Drop what no longer counts, and cut what a clock that was set back has stretched.
+
+        No permit is occupied, and no wait lasts, longer than if it began just now.
+        """
+        del self.occupied[: bisect_right(self.occupied, now)]
+        first = bisect_right(self.occupied, now + OCCUPIED_SECONDS)
+        self.occupied[first:] = [now + OCCUPIED_SECONDS] * (len(self.occupied) - first)
+        self.held_until = min(self.held_until, now + self.held_seconds)
+        while self.slices and self.slices[0].ends <= now:
+            del self.slices[0]
+        for part in reversed(self.slices):
+            if part.began <= now:
+                break
+            part.began = now
+
+
+class PermitStore(t.Protocol):
+    """Where a `Quota` is kept: in this process, or in the ledger's database for all runs."""
+
+    def take(self, plan: Plan | None, *, is_spare: bool = False) -> Taken | Wait:
+        """Take a permit, or say how long to wait for one."""
+
+    def free(self, plan: Plan | None) -> int:
+        """Return how many permits there are, as far as this process knows."""
+
+    def in_use(self) -> int:
+        """Return how many permits are occupied, as far as this process knows."""
+
+    def correct(self, until: float, by: float) -> None:
+        """Occupy a permit for so many seconds longer, or less long."""
+
+    def give_back(self, until: float) -> None:
+        """Free a permit with which nothing was sent."""
+
+    def hold(self, seconds: float, reason: str) -> None:
+        """Give out no permit for so long."""
+
+    def close(self) -> None:
+        """Close what the store has opened."""
+
+
+class MemoryStore:
+    """The permits of this process alone."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quota = Quota()
+        self._lock = threading.Lock()
+
+    def take(self, plan: Plan | None, *, is_spare: bool = False) -> Taken | Wait:
+        """Take a permit, or say how long to wait for one."""
+        with self._lock:
+            now = self._clock()
+            taken = self._quota.take(plan, now, is_spare=is_spare)
+            return taken if isinstance(taken, Wait) else Taken(now, taken)
+
+    def free(self, plan: Plan | None) -> int:
+        """Return how many permits there are."""
+        with self._lock:
+            return self._quota.free(plan, self._clock())
+
+    def in_use(self) -> int:
+        """Return how many permits are occupied."""
+        with self._lock:
+            return self._quota.in_use(self._clock())
+
+    def correct(self, until: float, by: float) -> None:
+        """Occupy a permit for so many seconds longer, or less long."""
+        with self._lock:
+            self._quota.correct(until, until + by)
+
+    def give_back(self, until: float) -> None:
+        """Free a permit with which nothing was sent."""
+        with self._lock:
+            self._quota.give_back(until)
+
+    def hold(self, seconds: float, reason: str) -> None:
+        """Give out no permit for so long."""
+        with self._lock:
+            self._quota.hold(seconds, reason, self._clock())
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -393,3 +620,54 @@ class RateLimiter:
 def _occupied_seconds(late: float) -> float:
     """Return how long a permit is occupied whose request was seen so late, or less so."""
     return WINDOW_SECONDS + LATENESS_SECONDS + max(0.0, late)
+
+
+LONGEST_PAUSE_SECONDS = 60.0
+TOO_MANY_REQUESTS_SECONDS = 10.0
+"""One window of the plan's limit: what a 429 that names no time is worth (API note, section 9)."""
+
+_JITTER_SECONDS = 2.0
+"""Most that is added to the time that a server asks for."""
+
+
+def pause_before_retry(
+    error: Exception,
+    *,
+    tries: int,
+    spent: float,
+    limit: float,
+    jitter: Callable[[float], float] = backoff.full_jitter,
+) -> float | None:
+    """Return how many seconds to wait before the next try, or None to give up.
+
+    Pauses grow with full jitter. What a server asks for is a floor that jitter only adds to, and
+    when it asks for more time than is left there is no use in trying earlier.
+
+    >>> lost = TransientError("No response.")
+    >>> [pause_before_retry(lost, tries=n, spent=0, limit=600, jitter=float) for n in (1, 2, 9)]
+    [1.0, 2.0, 60.0]
+    >>> busy = TransientError("Busy.", retry_after=30)
+    >>> pause_before_retry(busy, tries=1, spent=0, limit=600, jitter=float)
+    31.0
+    >>> pause_before_retry(busy, tries=1, spent=580, limit=600) is None
+    True
+
+    Args:
+        error: What went wrong; only a `TransientError` is worth another try.
+        tries: How many there have been, at least 1.
+        spent: Seconds that trying and pausing have taken so far.
+        limit: Seconds after which to give up.
+        jitter: Picks a number between 0 and the one given.
+    """
+    left = limit - spent
+    if not isinstance(error, TransientError) or left <= 0:
+        return None
+    floor = error.retry_after
+    if floor is None:
+        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, TooManyRequestsError) else 0.0
+    if floor > left:
+        return None
+    spread = min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
+    if floor:
+        spread = min(spread, _JITTER_SECONDS)
+    return min(floor + jitter(spread), left)

@@ -1,0 +1,932 @@
+"""Answers of the API: what they say about contacts, and what follows for the caller."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import json
+import math
+import re
+import typing as t
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import msgspec
+
+from target_mainbrainer.errors import (
+    AuthError,
+    ProtocolError,
+    RequestRefusedError,
+    TooManyRequestsError,
+    TransientError,
+)
+from target_mainbrainer.privacy.redaction import redact, redact_host
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from target_mainbrainer.api.http import Endpoint, Response
+    from target_mainbrainer.contacts.contact import Contact, PropertyRef
+
+_INT64 = 2**63
+_LONGEST_NUMBER = 30
+"""Digits; a longer number can be no value of this API, and converting it may take for ever."""
+
+_DEEPEST_LEAF = 20
+_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
+"""Strings are matched whole, so that a comma inside one stays, and open ones to the very end."""
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}(\.0+)?\s*", re.ASCII)
+
+
+class UnreadableResponseError(Exception):
+    """A response is not what the API sends. The message holds nothing of its body.
+
+    Attributes:
+        cut_off: It begins like a response of the API, but the end of it is missing.
+    """
+
+    def __init__(self, reason: str, *, cut_off: bool = False) -> None:
+        super().__init__(reason)
+        self.cut_off = cut_off
+
+
+def decode(body: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
+    """Decode JSON, even with the trailing comma that the batch page's own sample has.
+
+    Numbers that no field of the API can hold (NaN, 1e400, a thousand digits) become null.
+
+    Raises:
+        UnreadableResponseError: It is not JSON.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    for text in (body, _TRAILING_COMMA.sub(rb"\1", body)):
+        try:
+            return _DECODER.decode(text.decode("utf-8"))
+        except (ValueError, RecursionError):
+            continue
+    reason = "it is not JSON"
+    raise UnreadableResponseError(reason, cut_off=_is_cut_off(body))
+
+
+def decode_object(body: bytes) -> dict[str, t.Any]:
+    """Decode a JSON object.
+
+    Raises:
+        UnreadableResponseError: It is not JSON, or not an object.
+    """
+    value = decode(body)
+    if not isinstance(value, dict):
+        reason = "it is not a JSON object"
+        raise UnreadableResponseError(reason)
+    return value
+
+
+def folded(value: object) -> dict[str, t.Any]:
+    """Return an object with its keys in lower case and without underscores; {} for all else.
+
+    Of keys that become the same, the last one counts that is not empty. Where the difference
+    matters, look at `all_named`.
+
+    >>> folded({"Batch_Id": 1, "batchId": None, "message": ""})
+    {'batchid': 1, 'message': ''}
+    """
+    found: dict[str, t.Any] = {}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            name = _fold(key)
+            if name not in found or item not in _EMPTY:
+                found[name] = item
+    return found
+
+
+def all_named(value: object, *names: str) -> list[t.Any]:
+    """Return the values of all keys that become one of `names` when folded.
+
+    >>> all_named({"status": "Error", "Status": "Success", "data": {}}, "status")
+    ['Error', 'Success']
+    """
+    if not isinstance(value, dict):
+        return []
+    return [item for key, item in value.items() if _fold(key) in names]
+
+
+def text_of(value: object) -> str:
+    """Return a plain value as text; "" for null, objects and lists."""
+    if value is None or isinstance(value, (dict, list)):
+        return ""
+    return str(value).strip()
+
+
+def integer_of(value: object) -> int | None:
+    """Return a 64-bit integer in whatever way it is written (API note, C9), else None.
+
+    >>> [integer_of(value) for value in ("17", 17, "+17", 17.0, "x", True, 17.5, 10**19)]
+    [17, 17, 17, 17, None, None, None, None]
+    """
+    number: int | None = None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        number = int(value.partition(".")[0])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    return number if number is not None and -_INT64 <= number < _INT64 else None
+
+
+def items_of(value: object) -> list[t.Any]:
+    """Return a list as it is, null as an empty one, and anything else as the only element."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def leaves(
+    value: object,
+    path: str = "",
+    key: str = "",
+    *,
+    without: Collection[str] = (),
+    depth: int = 0,
+) -> Iterator[tuple[str, str, object]]:
+    """Yield (path as spelt, nearest key folded, value) of all that is no object or list.
+
+    >>> list(leaves({"Data": {"contact_ids": [5, 6]}}))
+    [('Data.contact_ids', 'contactids', 5), ('Data.contact_ids', 'contactids', 6)]
+
+    Args:
+        value: Any JSON value.
+        path: Where it stands.
+        key: The nearest key above it, folded.
+        without: Folded keys to pass over, with all that is below them.
+        depth: How deep it stands; what is deeper than 20 is passed over.
+    """
+    if depth > _DEEPEST_LEAF:
+        return
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if (inner := _fold(name)) not in without:
+                where = f"{path}.{name}" if path else name
+                yield from leaves(item, where, inner, without=without, depth=depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, path, key, without=without, depth=depth + 1)
+    else:
+        yield path, key, value
+
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
+def _fold(key: str) -> str:
+    return key.replace("_", "").lower()
+
+
+def _keep_all(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Make an object of its pairs. A repeated key is kept beside the first, folded alike."""
+    made: dict[str, t.Any] = {}
+    for key, value in pairs:
+        name = key
+        while name in made:
+            name += "_"
+        made[name] = value
+    return made
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if len(text) <= _LONGEST_NUMBER else None
+
+
+def _float(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _is_cut_off(body: bytes) -> bool:
+    if body.lstrip()[:1] not in (b"", b"{"):
+        return False
+    try:
+        msgspec.json.decode(_TRAILING_COMMA.sub(rb"\1", body))
+    except (ValueError, RecursionError) as error:
+        return "truncated" in str(error)
+    return False
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_keep_all,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=lambda _: None,
+)
+
+
+_CONTACTS = ("invalidcontactids", "invalidcontactidlist")
+_PROPERTIES = ("invalidproperties", "invalidpropertieslist")
+_ID_KEYS = ("contactid", "contactids", "id", "ids")
+_BETWEEN = re.compile(r"[,;\s]+")
+_DEEPEST_ENTRY = 5
+
+
+@dataclass(frozen=True)
+class InvalidContacts:
+    """The contacts that a response names as invalid; none of them is "fine" (API note, C5).
+
+    Attributes:
+        ids: Those named by an integer, in whatever way it is written.
+        unreadable: How many entries name a contact in another way: an e-mail address, a UUID.
+    """
+
+    ids: frozenset[int] = frozenset()
+    unreadable: int = 0
+
+
+class InvalidProperty(t.NamedTuple):
+    """A property that a response complains about, as far as the response names it."""
+
+    property_id: str | None
+    name: str | None
+    value: str | None = None
+
+
+def invalid_contacts(data: Mapping[str, t.Any]) -> InvalidContacts:
+    """Return the contacts that the `data` of a response names as invalid.
+
+    >>> invalid_contacts({"InvalidContactIds": [17, "18,19", {"contactId": "20"}, "a@b.example"]})
+    InvalidContacts(ids=frozenset({17, 18, 19, 20}), unreadable=1)
+    """
+    entries = [
+        entry
+        for value in all_named(data, *_CONTACTS)
+        if value != ""
+        for item in items_of(value)
+        for entry in _entries(item)
+    ]
+    ids = frozenset(entry for entry in entries if entry is not None)
+    return InvalidContacts(ids, sum(entry is None for entry in entries))
+
+
+def _entries(item: object, depth: int = 0) -> Iterator[int | None]:
+    """Yield the ids in one entry of a list, None for each that is no integer."""
+    if depth < _DEEPEST_ENTRY and isinstance(item, list):
+        for inner in item:
+            yield from _entries(inner, depth + 1)
+    elif depth < _DEEPEST_ENTRY and isinstance(item, dict) and item:
+        # Either an object that holds an id, or ids as keys, with what is wrong as values.
+        for inner in all_named(item, *_ID_KEYS) or list(item):
+            yield from _entries(inner, depth + 1)
+    elif isinstance(item, str) and item.strip():
+        yield from map(integer_of, filter(None, _BETWEEN.split(item.strip())))
+    else:
+        yield integer_of(item)
+
+
+def invalid_properties(data: Mapping[str, t.Any]) -> tuple[InvalidProperty, ...]:
+    """Return the properties that the `data` of a response names as invalid.
+
+    >>> invalid_properties({"invalidProperties": ["zip", {"propertyId": "8e8b"}]})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    (InvalidProperty(property_id=None, name='zip', value=None),
+     InvalidProperty(property_id='8e8b', name=None, value=None))
+    """
+    return tuple(
+        found
+        for value in all_named(data, *_PROPERTIES)
+        for item in items_of(value)
+        if (found := _invalid_property(item)) is not None
+    )
+
+
+def _invalid_property(item: object) -> InvalidProperty | None:
+    if isinstance(item, dict):
+        named = folded(item)
+        value = named.get("propertyvalue")
+        return InvalidProperty(
+            text_of(named.get("propertyid")) or None,
+            text_of(named.get("propertyname")) or None,
+            value if isinstance(value, str) else None,
+        )
+    text = text_of(item)
+    return InvalidProperty(None, text) if text else None
+
+
+def properties_sent(
+    named: Iterable[InvalidProperty], sent: Iterable[PropertyRef]
+) -> tuple[frozenset[str], int]:
+    """Return the names or ids of the properties meant, as we sent them, and how many are unknown.
+
+    What a response calls a property may be anything, a person's data too. Only what was in the
+    request may be shown; everything else is a number.
+
+    >>> from target_mainbrainer.contacts.contact import PropertyRef
+    >>> named = [InvalidProperty(None, "ZIP"), InvalidProperty(None, "Kari Nordmann")]
+    >>> properties_sent(named, [PropertyRef(None, "zip")])
+    (frozenset({'zip'}), 1)
+    """
+    refs = set(sent)
+    shown: set[str] = set()
+    unknown = 0
+    for one in set(named):
+        meant = {ref.name or ref.property_id or "" for ref in refs if is_meant(ref, one)}
+        shown |= meant
+        unknown += not meant
+    return frozenset(shown), unknown
+
+
+def is_meant(ref: PropertyRef, named: InvalidProperty) -> bool:
+    """Return whether a response means this property: by id where both have one, else by name.
+
+    Where a response lists bare texts, an id looks like a name.
+    """
+    property_id, name = ((part or "").casefold() for part in ref)
+    if property_id and named.property_id:
+        return property_id == named.property_id.casefold()
+    return bool(named.name) and (named.name or "").casefold() in (property_id, name)
+
+
+_MESSAGE_LENGTH = 4000
+"""More than `redact` reads, so that no value is cut in half before it is taken out."""
+
+_TEXT_LENGTH = 200_000
+_PAGE_LENGTH = 20_000
+"""Of longer texts and pages only the beginning is searched, which a hostile server cannot slow."""
+
+_ERRORS_QUOTED = 3
+_INT64_DIGITS = 19
+_EMAIL = re.compile(r"[^\s\"'<>()\[\],;:@]{1,64}@[^\s\"'<>()\[\],;:@]{1,255}\.[^\W_]{1,63}")
+_NUMBER = re.compile(r"\d{5,}|\+?\d(?:[ ().\-/]{0,2}\d){4,}")
+_POSITION = re.compile(
+    r"contacts(?:\[(\d{1,4})\]|[./](\d{1,4})(?=[./]|$))|(?:^|[\s.])\$?\.?\[(\d{1,4})\]",
+    re.IGNORECASE,
+)
+_CONTACT_ID = re.compile(r"contact[\s_-]?ids?\W{0,4}(\d{1,19})(?!\d)", re.IGNORECASE)
+_NOT_ABOUT_CONTACTS = frozenset(
+    ["traceid", "requestid", "instance", "type", "status", "timestamp", "listid"]
+)
+_MESSAGES = ("message", "title", "detail", "error", "errordescription")
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """What a refusal names, as raw as it names it; `find_suspects` makes contacts of it.
+
+    Attributes:
+        positions: 0-based places in `createUpdateContacts`. Only the spelling of a path counts
+            (`createUpdateContacts[3].email`): "contact 4" may count from 0 or from 1.
+        numbers: Any number long enough to be a mobile number or a contact id.
+    """
+
+    positions: frozenset[int] = frozenset()
+    contact_ids: frozenset[int] = frozenset()
+    emails: frozenset[str] = frozenset()
+    numbers: frozenset[int] = frozenset()
+    properties: tuple[InvalidProperty, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """MainBrainer refuses what was sent: the whole request, for one bad contact or for itself.
+
+    Attributes:
+        status: The HTTP status; a 2xx when only the response's own `status` says that it failed.
+        message: What the response says to people, "" if nothing. It may repeat contact data:
+            `redact` it before it goes anywhere.
+    """
+
+    status: int
+    message: str = field(default="", repr=False)
+    suspects: Suspects = field(default=Suspects(), repr=False)
+
+
+@dataclass(frozen=True)
+class TooLarge:
+    """A batch is refused for its size: fewer contacts at once may pass."""
+
+
+def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refusal:
+    """Return what a refusal says and names, in whatever form it comes.
+
+    >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
+    >>> refusal = decode_refusal(400, body)
+    >>> refusal.message, refusal.suspects.positions
+    ('Bad; createUpdateContacts[3].email: Not valid.', frozenset({3}))
+    """
+    try:
+        response = decode(body)
+    except UnreadableResponseError:
+        return _refusal_in_words(status, body, content_type)
+    return refusal_in_json(status, response)
+
+
+def find_suspects(refusal: Refusal, contacts: Sequence[Contact]) -> list[int]:
+    """Return which of the contacts sent a refusal names, as indices, in order.
+
+    Empty if it names none, or all of them, which tells nothing. To be named is no proof: a suspect
+    is blamed only after it was sent alone and refused again.
+
+    >>> from target_mainbrainer.contacts.contact import Contact
+    >>> refusal = decode_refusal(422, b'{"message": "b@example.com is not valid"}')
+    >>> find_suspects(refusal, [Contact(email="a@example.com"), Contact(email="b@example.com")])
+    [1]
+    """
+    suspects = refusal.suspects
+    found = [
+        index
+        for index, contact in enumerate(contacts)
+        if index in suspects.positions
+        or (contact.email is not None and contact.email.casefold() in suspects.emails)
+        or (contact.contact_id is not None and contact.contact_id in suspects.contact_ids)
+        or not suspects.numbers.isdisjoint(_numbers_of(contact))
+        or any(_carries(contact, named) for named in suspects.properties)
+    ]
+    return found if len(found) < len(contacts) else []
+
+
+def human_message(body: bytes, content_type: str = "") -> str:
+    """Return what a response says to people, "" if nothing; bounded, but not redacted."""
+    return decode_refusal(0, body, content_type).message
+
+
+def refusal_in_json(status: int, response: object) -> Refusal:
+    """Return the refusal that a decoded response is."""
+    envelope = folded(response)
+    data = folded(envelope.get("data"))
+    said = [text for key in _MESSAGES if isinstance(text := envelope.get(key), str)]
+    said += [text for key in _MESSAGES if isinstance(text := data.get(key), str)]
+    said += _errors_in_words(envelope.get("errors") or data.get("errors"))
+    if not isinstance(response, dict):
+        said += _errors_in_words(response)
+    return Refusal(status, _sentence(said), _suspects(response, {**envelope, **data}))
+
+
+def _errors_in_words(errors: object) -> list[str]:
+    """Return the first few of problem details' errors: a map of paths, or a list of objects."""
+    words = []
+    for path, _, value in leaves(errors, without=_NOT_ABOUT_CONTACTS):
+        if isinstance(value, str) and value.strip():
+            where = path.split(".detail")[0].split(".message")[0]
+            named = isinstance(errors, dict) and where
+            words.append(f"{where}: {value}" if named else value)
+        if len(words) == _ERRORS_QUOTED:
+            break
+    return words
+
+
+def _refusal_in_words(status: int, body: bytes, content_type: str) -> Refusal:
+    text = body.decode("utf-8", errors="replace")
+    if "html" in content_type.lower() or text.lstrip()[:1] == "<":
+        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", text[:_PAGE_LENGTH])
+        title = re.search(r"(?is)<(title|h1)[^<>]*>(.*?)</\1>", text)
+        said = title[2] if title else text
+        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
+        said = html.unescape(re.sub(r"<[^<>]*>", " ", said))
+    else:
+        # Cut-off JSON and binary data say nothing to people.
+        said = "" if text.lstrip()[:1] in ("{", "[") or "\ufffd" in text else text
+    return Refusal(status, _sentence([said]), _suspects(text, {}))
+
+
+def _sentence(said: Iterable[str]) -> str:
+    """Join what a response says into one bounded line; what it says twice stands there once."""
+    lines = [" ".join(text.split()) for text in said]
+    text = "; ".join(dict.fromkeys(line for line in lines if line))
+    return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
+
+
+def _suspects(response: object, data: Mapping[str, t.Any]) -> Suspects:
+    positions: set[int] = set()
+    contact_ids: set[int] = set(invalid_contacts(data).ids)
+    emails: set[str] = set()
+    numbers: set[int] = set()
+    for path, key, value in leaves(response, without=_NOT_ABOUT_CONTACTS):
+        number = integer_of(value)
+        if number is not None and key in ("contactid", "contactids"):
+            contact_ids.add(number)
+        elif number is not None and key == "mobilenumber":
+            numbers.add(number)
+        texts = (path, value[:_TEXT_LENGTH]) if isinstance(value, str) else (path,)
+        for text in texts:
+            positions.update(int(next(filter(None, m))) for m in _POSITION.findall(text))
+            contact_ids.update(int(m) for m in _CONTACT_ID.findall(text))
+            emails.update(m.strip(".").casefold() for m in _EMAIL.findall(text))
+            numbers.update(_numbers_in(text))
+    return Suspects(
+        positions=frozenset(positions),
+        contact_ids=frozenset(contact_ids),
+        emails=frozenset(emails),
+        numbers=frozenset(numbers),
+        properties=invalid_properties(data),
+    )
+
+
+def _numbers_in(text: str) -> Iterator[int]:
+    for written in _NUMBER.findall(text):
+        digits = re.sub(r"\D", "", written)
+        if len(digits) <= _INT64_DIGITS:
+            yield int(digits)
+    for digits in re.findall(r"(?<!\d)\d{5,19}(?!\d)", text):
+        yield int(digits)
+
+
+def _numbers_of(contact: Contact) -> Iterator[int]:
+    """Yield the numbers by which a response might mean this contact."""
+    if contact.mobile is not None:
+        country_code, number = contact.mobile.country_code, contact.mobile.number
+        yield number
+        if country_code is not None:
+            yield int(f"{country_code}{number}")
+    if contact.contact_id is not None:
+        yield contact.contact_id
+
+
+def _carries(contact: Contact, named: InvalidProperty) -> bool:
+    """Return whether a contact has the property, with the value if one is named."""
+    return any(
+        is_meant(ref, named) and named.value in (None, value)
+        for ref, value in contact.properties.items()
+    )
+
+
+_ENVELOPE = frozenset(["status", "message", "data", "batchid", "contactid"])
+_STATUS = frozenset(["processedobj", "statustext", "statusfailedreason", "status"])
+_LONGEST_BATCH_ID = 200
+"""The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
+
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """MainBrainer has taken a request, perhaps not all of it (API note, C4).
+
+    Attributes:
+        batch_id: What to ask for the status of a batch with. None if the response has none: the
+            batch is accepted but cannot be tracked, and is never to be sent again.
+        contact_id: The id of a contact that was sent alone, if the response names it (API note,
+            section 5).
+        invalid_contacts: Contacts it says it cannot place.
+        invalid_properties: Properties it says it has not taken.
+        may_come_twice: An answer was lost before this one, so that MainBrainer may have taken the
+            request twice, and may apply it a second time after later ones.
+    """
+
+    batch_id: str | None = None
+    contact_id: int | None = None
+    invalid_contacts: InvalidContacts = field(default=InvalidContacts())
+    invalid_properties: tuple[InvalidProperty, ...] = ()
+    may_come_twice: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """How far a batch is (API note, section 6).
+
+    Attributes:
+        inserted_ids: Contact ids of new contacts, as far as the status names them.
+        updated_ids: Contact ids of known contacts, likewise.
+        skipped_ids: Contact ids of skipped contacts; fewer than `skipped` where a contact has
+            none.
+        failed_reason: Why the batch failed, "" if nothing says that it did. May hold contact
+            data: `redact` it before it goes anywhere.
+        status: A number whose meaning is not documented.
+        status_text: A word whose possible values are not documented.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    skipped: int = 0
+    inserted_ids: frozenset[int] = frozenset()
+    updated_ids: frozenset[int] = frozenset()
+    skipped_ids: frozenset[int] = frozenset()
+    failed_reason: str = field(default="", repr=False)
+    status: int | None = None
+    status_text: str = ""
+
+    @property
+    def processed(self) -> int:
+        """How many contacts of the batch have been dealt with."""
+        return self.inserted + self.updated + self.skipped
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token.
+
+    Attributes:
+        lifetime_seconds: How long it lives from its receipt on, None if the answer does not say.
+    """
+
+    value: str = field(repr=False)
+    lifetime_seconds: float | None = None
+
+
+def decode_accepted(status: int, body: bytes) -> Accepted | Refusal:
+    """Read the 2xx response to a batch or a contact.
+
+    One that says of itself that it failed is a refusal (API note, C22).
+
+    >>> decode_accepted(202, b'{"status": "Success", "data": {"BatchId": "ce2c2e48"}}').batch_id
+    'ce2c2e48'
+    >>> decode_accepted(202, b'{"status": "Success", "data": {"contactId": "17"}}').contact_id
+    17
+    >>> decode_accepted(202, b'{"status": "Failed", "message": "No such list"}').message
+    'No such list'
+
+    Raises:
+        UnreadableResponseError: It is not the API's, or cut off.
+    """
+    response = decode_object(body)
+    envelope = folded(response)
+    if not envelope.keys() & _ENVELOPE:
+        reason = "it has none of the fields of the API's responses"
+        raise UnreadableResponseError(reason)
+    if any(map(_says_failure, all_named(response, "status"))):
+        return refusal_in_json(status, response)
+    # A response without `data` is read as if it were the data.
+    data = folded(envelope["data"]) if "data" in envelope else envelope
+    batch_id = text_of(data.get("batchid"))
+    return Accepted(
+        batch_id=batch_id if 0 < len(batch_id) <= _LONGEST_BATCH_ID else None,
+        contact_id=integer_of(data.get("contactid")),
+        invalid_contacts=invalid_contacts(data),
+        invalid_properties=invalid_properties(data),
+    )
+
+
+def decode_status(body: bytes) -> BatchStatus:
+    """Read the status of a batch, in the CRM's spelling or its siblings' (API note, section 6).
+
+    >>> counts = b'{"inserted": {"count": 2, "contactIds": [5, 6]}, "skipped": {"count": 1}}'
+    >>> status = decode_status(b'{"id": "ce2c2e48", "status": 1, "processedObj": ' + counts + b"}")
+    >>> status.inserted, status.updated, status.skipped
+    (2, 0, 1)
+
+    Raises:
+        UnreadableResponseError: It is not a batch's status.
+    """
+    response: t.Any = decode_object(body)
+    inner = folded(response).get("data")
+    if folded(inner).keys() & {"processedobj", "statustext"}:
+        response = inner
+    status = folded(response)
+    if not status.keys() & _STATUS:
+        reason = "it has none of the fields of a batch status"
+        raise UnreadableResponseError(reason)
+    counts = folded(status.get("processedobj"))
+    inserted, inserted_ids = _count(counts.get("inserted"))
+    updated, updated_ids = _count(counts.get("updated"))
+    skipped, skipped_ids = _count(counts.get("skipped"))
+    return BatchStatus(
+        inserted=inserted,
+        updated=updated,
+        skipped=skipped,
+        inserted_ids=inserted_ids,
+        updated_ids=updated_ids,
+        skipped_ids=skipped_ids,
+        failed_reason=_failed_reason(response),
+        status=integer_of(status.get("status")),
+        status_text=text_of(status.get("statustext")),
+    )
+
+
+def decode_token(body: bytes) -> Token:
+    """Read a new token.
+
+    Its life is `expires` less `issued`, which no wrong clock can spoil. `expires_in` is the
+    fallback, and then in seconds: the sample's figure means minutes, but renewing too early does
+    no harm (API note, section 7).
+
+    >>> decode_token(b'{"access_token": "made-up", "expires_in": 120}').lifetime_seconds
+    120.0
+
+    Raises:
+        UnreadableResponseError: There is no token in it.
+    """
+    response = folded(decode_object(body))
+    inner = folded(response.get("data"))
+    if "accesstoken" in inner:
+        response = inner
+    value = response.get("accesstoken")
+    if not isinstance(value, str) or not value.strip():
+        reason = "it holds no access token"
+        raise UnreadableResponseError(reason)
+    return Token(value.strip(), _lifetime(response))
+
+
+def _says_failure(status: object) -> bool:
+    """Return whether a response's own `status` is an explicit failure; absent and odd ones are not.
+
+    >>> [_says_failure(status) for status in ("success", None, "", 0, "Failed", False, 422)]
+    [False, False, False, False, True, True, True]
+    """
+    match status:
+        case str():
+            return status.strip().lower() not in ("", "success")
+        case bool():
+            return not status
+        case int():
+            return status >= _BAD_REQUEST
+        case _:
+            return False
+
+
+def _failed_reason(response: t.Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return why a batch failed: a text, or all that an object or a list says.
+
+    >>> _failed_reason({"statusFailedReason": {"code": 7, "errors": ["Out of contacts"]}})
+    '7; Out of contacts'
+    """
+    said = [
+        text_of(value)
+        for reason in all_named(response, "statusfailedreason")
+        for _, _, value in leaves(reason)
+        if value is not False
+    ]
+    return "; ".join(dict.fromkeys(text for text in said if text))
+
+
+def _count(value: object) -> tuple[int, frozenset[int]]:
+    """Return a count and its contact ids; the longer of the two is the count."""
+    outcome = folded(value)
+    ids = items_of(outcome.get("contactids"))
+    count = integer_of(outcome.get("count") if outcome else value) or 0
+    known = (number for number in map(integer_of, ids) if number is not None)
+    return max(count, len(ids)), frozenset(known)
+
+
+def _lifetime(response: Mapping[str, t.Any]) -> float | None:
+    try:
+        issued = dt.datetime.fromisoformat(response["issued"])
+        expires = dt.datetime.fromisoformat(response["expires"])
+        seconds = (expires - issued).total_seconds()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        seconds = 0.0
+    if seconds <= 0:
+        seconds = float(integer_of(response.get("expiresin")) or 0)
+    return seconds if seconds > 0 else None
+
+
+_T = t.TypeVar("_T")
+
+_REFUSALS = frozenset({400, 409, 413, 422})
+"""Refusals of what was sent rather than of the request (API note, section 4.3)."""
+
+_ADVICE = {
+    403: "Check that the account and its token are allowed to do this.",
+    404: "Check 'api_url'.",
+    405: "Check 'api_url'.",
+    402: "Check the account's plan and balance.",
+    406: "The account's plan or balance may be at its end; see what its pages say.",
+}
+
+
+def read_accepted(endpoint: Endpoint, response: Response, *, sent: bytes) -> Accepted | Refusal:
+    """Return what became of a batch or a contact.
+
+    Raises:
+        RequestRefusedError: The request is refused, whatever contacts are in it.
+        ProtocolError: The response is not the API's.
+        TransientError: It is cut off.
+    """
+    _raise_for_status(endpoint, response)
+    if response.is_success:
+        if response.is_empty:
+            return Accepted()
+        return _decoded(endpoint, response, lambda body: decode_accepted(response.status, body))
+    if response.status in _REFUSALS:
+        return decode_refusal(response.status, response.body, response.content_type)
+    raise _refused(endpoint, response, sent)
+
+
+def read_status(endpoint: Endpoint, response: Response) -> BatchStatus:
+    """Return how far a batch is.
+
+    Raises:
+        RequestRefusedError: It is not told.
+        ProtocolError: The response is not the API's.
+        TransientError: It is cut off.
+    """
+    _raise_for_status(endpoint, response)
+    if not response.is_success:
+        raise _refused(endpoint, response)
+    return _decoded(endpoint, response, decode_status)
+
+
+def read_check(endpoint: Endpoint, response: Response) -> None:
+    """Accept every response of the API's own, "no such batch" above all.
+
+    Raises:
+        RequestRefusedError: The token may not do this.
+        ProtocolError: The response is not the API's.
+    """
+    _raise_for_status(endpoint, response)
+    if response.status == HTTPStatus.FORBIDDEN:
+        raise _refused(endpoint, response)
+    if response.is_success or "html" in response.content_type.lower():
+        _decoded(endpoint, response, decode_status)
+
+
+def read_token(endpoint: Endpoint, response: Response, *, sent: bytes) -> Token:
+    """Return the new token.
+
+    Raises:
+        AuthError: The credentials are refused.
+        RequestRefusedError: The address is wrong.
+        ProtocolError: The response is not the API's.
+        TransientError: It is cut off.
+    """
+    _raise_for_status(endpoint, response)
+    if response.is_success:
+        return _decoded(endpoint, response, decode_token)
+    if response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        message = (
+            f"{endpoint.host} answered {response.reason} to {endpoint}: no token is created there. "
+            "Set 'auth_url' to the full address, which MainBrainer's public pages do not print."
+        )
+        raise RequestRefusedError(message)
+    message = (
+        f"MainBrainer refused the credentials ({response.reason} on {endpoint}"
+        f"{_said(response, sent)}). Check 'username', 'password' and 'private_token'."
+    )
+    raise AuthError(message)
+
+
+def _decoded(endpoint: Endpoint, response: Response, decode: Callable[[bytes], _T]) -> _T:
+    """Decode a response that should be the API's.
+
+    One that is cut off counts as lost: the request was probably carried out, and sending it again
+    repeats the same upsert. One that is not the API's ends the run.
+    """
+    try:
+        return decode(response.body)
+    except UnreadableResponseError as error:
+        is_cut_off, problem = error.cut_off, str(error)
+    if is_cut_off:
+        message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+        raise TransientError(message)
+    content_type = redact(response.content_type)
+    kind = f" of type '{content_type}'" if content_type else ""
+    message = (
+        f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is not "
+        f"MainBrainer's: {problem}. Check 'api_url' and 'auth_url', and any proxy in between."
+    )
+    raise ProtocolError(message)
+
+
+def _refused(endpoint: Endpoint, response: Response, sent: bytes = b"") -> RequestRefusedError:
+    advice = _ADVICE.get(response.status, "Check the settings and the account.")
+    message = (
+        f"MainBrainer refused {endpoint} with {response.reason}{_said(response, sent)}. "
+        f"No contact is to blame. {advice}"
+    )
+    return RequestRefusedError(message)
+
+
+def _said(response: Response, sent: bytes) -> str:
+    said = redact(human_message(response.body, response.content_type), values_sent(sent))
+    return f", saying: {said.rstrip('.')}" if said else ""
+
+
+def _raise_for_status(endpoint: Endpoint, response: Response) -> None:
+    """Raise if the status alone says that there is nothing to read, whatever was asked.
+
+    Raises:
+        TooManyRequestsError: A 429.
+        TransientError: Another try may help.
+        ProtocolError: A redirect, or no status that an API of this kind sends.
+    """
+    status = response.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        message = f"MainBrainer answered 429 Too Many Requests to {endpoint}."
+        raise TooManyRequestsError(message, retry_after=response.retry_after)
+    if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        message = f"MainBrainer answered {response.reason} to {endpoint}."
+        raise TransientError(message, retry_after=response.retry_after)
+    if not response.is_success and status < HTTPStatus.BAD_REQUEST:
+        host = redact_host(response.redirect_host)
+        leads = f", a redirect to {host}" if host else ""
+        message = (
+            f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are never "
+            "followed, because the token and the contacts would go with them. Check 'api_url' "
+            "and 'auth_url', and any proxy in between."
+        )
+        raise ProtocolError(message)
+
+
+_PERSONAL = frozenset(
+    ["contactid", "mobilenumber", "email", "propertyvalue", "username", "password", "privatetoken"]
+)
+
+
+def values_sent(body: bytes | None) -> Iterator[str]:
+    """Yield every value in a request's body that is personal data or a secret.
+
+    A response may repeat what was sent. These values have to be taken out of it where only the
+    body is left of the contacts.
+
+    >>> sorted(values_sent(b'{"listId": "1", "createUpdateContacts": [{"email": "a@b.example"}]}'))
+    ['a@b.example']
+    """
+    if body:
+        for _, key, value in leaves(msgspec.json.decode(body)):
+            if key in _PERSONAL and value not in (None, ""):
+                yield str(value)
