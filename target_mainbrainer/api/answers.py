@@ -9,6 +9,7 @@ import math
 import re
 import typing as t
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 
 import msgspec
@@ -20,7 +21,8 @@ from target_mainbrainer.errors import (
     TooManyRequestsError,
     TransientError,
 )
-from target_mainbrainer.privacy.redaction import redact, redact_host
+from target_mainbrainer.privacy.redaction import Redactor, values_of
+from target_mainbrainer.wording import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.http import Endpoint, Response
     from target_mainbrainer.contacts.contact import Contact, PropertyRef
 
+_T = t.TypeVar("_T")
 _INT64 = 2**63
 _LONGEST_NUMBER = 30
 """Digits; a longer number can be no value of this API, and converting it may take for ever."""
@@ -362,6 +365,9 @@ _CONTACT_ID = re.compile(r"contact[\s_-]?ids?\W{0,4}(\d{1,19})(?!\d)", re.IGNORE
 _NOT_ABOUT_CONTACTS = frozenset(
     ["traceid", "requestid", "instance", "type", "status", "timestamp", "listid"]
 )
+_PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", re.IGNORECASE)
+"""How the API names a property of a contact: by its place in what was sent."""
+
 _MESSAGES = ("message", "title", "detail", "error", "errordescription")
 
 
@@ -395,6 +401,57 @@ class Refusal:
     status: int
     message: str = field(default="", repr=False)
     suspects: Suspects = field(default=Suspects(), repr=False)
+
+
+class Refused:
+    """A refusal beside the contacts that it is about.
+
+    Attributes:
+        refusal: The refusal, unredacted.
+        contacts: The contacts sent.
+    """
+
+    def __init__(self, refusal: Refusal, contacts: Sequence[Contact], redactor: Redactor) -> None:
+        self.refusal = refusal
+        self.contacts = contacts
+        self._redactor = redactor
+
+    @cached_property
+    def words(self) -> tuple[int, str]:
+        """Status and message; equal for equal reasons, whatever contact they name.
+
+        The message is redacted. A property of a contact that was refused alone has its own name
+        in it, instead of its place.
+        """
+        said = self._redactor.redact(self.refusal.message, values_of(self.contacts))
+        if len(self.contacts) == 1:
+            properties = list(self.contacts[0].properties)
+            said = _PLACE.sub(lambda place: _name_of(place, properties), said)
+        return self.refusal.status, said
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.refusal.status
+
+    @property
+    def message(self) -> str:
+        """What the API said, without anything of the contacts it is about."""
+        return self.words[1]
+
+    @property
+    def suspects(self) -> list[int]:
+        """The places of the contacts that the refusal names; none if it names all."""
+        return find_suspects(self.refusal, self.contacts)
+
+
+def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
+    """Return the name of the property that the API names by its place, if there is one."""
+    number = int(place[1])
+    if number >= len(properties):
+        return place[0]
+    ref = properties[number]
+    return f"property '{shown(ref.name or ref.property_id or '')}'"
 
 
 @dataclass(frozen=True)
@@ -439,11 +496,6 @@ def find_suspects(refusal: Refusal, contacts: Sequence[Contact]) -> list[int]:
         or any(_carries(contact, named) for named in suspects.properties)
     ]
     return found if len(found) < len(contacts) else []
-
-
-def human_message(body: bytes, content_type: str = "") -> str:
-    """Return what a response says to people, "" if nothing; bounded, but not redacted."""
-    return decode_refusal(0, body, content_type).message
 
 
 def refusal_in_json(status: int, response: object) -> Refusal:
@@ -552,6 +604,7 @@ _LONGEST_BATCH_ID = 200
 """The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
 
 _BAD_REQUEST = 400
+_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -565,15 +618,15 @@ class Accepted:
             section 5).
         invalid_contacts: Contacts it says it cannot place.
         invalid_properties: Properties it says it has not taken.
-        may_come_twice: An answer was lost before this one, so that MainBrainer may have taken the
-            request twice, and may apply it a second time after later ones.
+        may_be_applied_twice: An answer was lost before this one, so that MainBrainer may have
+            accepted the request twice, and may apply it a second time after later ones.
     """
 
     batch_id: str | None = None
     contact_id: int | None = None
     invalid_contacts: InvalidContacts = field(default=InvalidContacts())
     invalid_properties: tuple[InvalidProperty, ...] = ()
-    may_come_twice: bool = field(default=False, compare=False)
+    may_be_applied_twice: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -587,8 +640,6 @@ class BatchStatus:
             none.
         failed_reason: Why the batch failed, "" if nothing says that it did. May hold contact
             data: `redact` it before it goes anywhere.
-        status: A number whose meaning is not documented.
-        status_text: A word whose possible values are not documented.
     """
 
     inserted: int = 0
@@ -598,8 +649,6 @@ class BatchStatus:
     updated_ids: frozenset[int] = frozenset()
     skipped_ids: frozenset[int] = frozenset()
     failed_reason: str = field(default="", repr=False)
-    status: int | None = None
-    status_text: str = ""
 
     @property
     def processed(self) -> int:
@@ -683,8 +732,6 @@ def decode_status(body: bytes) -> BatchStatus:
         updated_ids=updated_ids,
         skipped_ids=skipped_ids,
         failed_reason=_failed_reason(response),
-        status=integer_of(status.get("status")),
-        status_text=text_of(status.get("statustext")),
     )
 
 
@@ -765,8 +812,6 @@ def _lifetime(response: Mapping[str, t.Any]) -> float | None:
     return seconds if seconds > 0 else None
 
 
-_T = t.TypeVar("_T")
-
 _REFUSALS = frozenset({400, 409, 413, 422})
 """Refusals of what was sent rather than of the request (API note, section 4.3)."""
 
@@ -779,137 +824,138 @@ _ADVICE = {
 }
 
 
-def read_accepted(endpoint: Endpoint, response: Response, *, sent: bytes) -> Accepted | Refusal:
-    """Return what became of a batch or a contact.
+@dataclass(frozen=True)
+class Answer:
+    """A response to one request, with all that is needed to say what is wrong with it.
 
-    Raises:
-        RequestRefusedError: The request is refused, whatever contacts are in it.
-        ProtocolError: The response is not the API's.
-        TransientError: It is cut off.
+    Every method raises a `TransientError` for a response that is cut off and for one that asks to
+    try again, and a `ProtocolError` for one that is not the API's.
+
+    Attributes:
+        redactor: Removes personal data and secrets from what the server says.
+        sent: The body of the request.
     """
-    _raise_for_status(endpoint, response)
-    if response.is_success:
-        if response.is_empty:
-            return Accepted()
-        return _decoded(endpoint, response, lambda body: decode_accepted(response.status, body))
-    if response.status in _REFUSALS:
-        return decode_refusal(response.status, response.body, response.content_type)
-    raise _refused(endpoint, response, sent)
 
+    endpoint: Endpoint
+    response: Response
+    redactor: Redactor
+    sent: bytes | None = field(default=None, repr=False)
 
-def read_status(endpoint: Endpoint, response: Response) -> BatchStatus:
-    """Return how far a batch is.
+    def accepted(self) -> Accepted | Refusal:
+        """Return the outcome of a batch or a contact.
 
-    Raises:
-        RequestRefusedError: It is not told.
-        ProtocolError: The response is not the API's.
-        TransientError: It is cut off.
-    """
-    _raise_for_status(endpoint, response)
-    if not response.is_success:
-        raise _refused(endpoint, response)
-    return _decoded(endpoint, response, decode_status)
+        Raises:
+            RequestRefusedError: The request is refused, whatever contacts are in it.
+        """
+        self._raise_for_status()
+        response = self.response
+        if response.is_success:
+            if response.is_empty:
+                return Accepted()
+            return self._decoded(lambda body: decode_accepted(response.status, body))
+        if response.status in _REFUSALS:
+            return decode_refusal(response.status, response.body, response.content_type)
+        raise self._refused()
 
+    def batch_status(self) -> BatchStatus:
+        """Return how far a batch is.
 
-def read_check(endpoint: Endpoint, response: Response) -> None:
-    """Accept every response of the API's own, "no such batch" above all.
+        Raises:
+            RequestRefusedError: It is not told.
+        """
+        self._raise_for_status()
+        if not self.response.is_success:
+            raise self._refused()
+        return self._decoded(decode_status)
 
-    Raises:
-        RequestRefusedError: The token may not do this.
-        ProtocolError: The response is not the API's.
-    """
-    _raise_for_status(endpoint, response)
-    if response.status == HTTPStatus.FORBIDDEN:
-        raise _refused(endpoint, response)
-    if response.is_success or "html" in response.content_type.lower():
-        _decoded(endpoint, response, decode_status)
+    def check(self) -> None:
+        """Accept every response of the API's own, "no such batch" above all.
 
+        Raises:
+            RequestRefusedError: The token may not do this.
+        """
+        self._raise_for_status()
+        if self.response.status == HTTPStatus.FORBIDDEN:
+            raise self._refused()
+        if self.response.is_success or "html" in self.response.content_type.lower():
+            self._decoded(decode_status)
 
-def read_token(endpoint: Endpoint, response: Response, *, sent: bytes) -> Token:
-    """Return the new token.
+    def token(self) -> Token:
+        """Return the new token.
 
-    Raises:
-        AuthError: The credentials are refused.
-        RequestRefusedError: The address is wrong.
-        ProtocolError: The response is not the API's.
-        TransientError: It is cut off.
-    """
-    _raise_for_status(endpoint, response)
-    if response.is_success:
-        return _decoded(endpoint, response, decode_token)
-    if response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        Raises:
+            AuthError: The credentials are refused.
+            RequestRefusedError: The address is wrong.
+        """
+        self._raise_for_status()
+        endpoint, reason = self.endpoint, self.response.reason
+        if self.response.is_success:
+            return self._decoded(decode_token)
+        if self.response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+            message = (
+                f"{endpoint.host} answered {reason} to {endpoint}: no token is created there. Set "
+                "'auth_url' to the full address, which MainBrainer's public pages do not print."
+            )
+            raise RequestRefusedError(message)
         message = (
-            f"{endpoint.host} answered {response.reason} to {endpoint}: no token is created there. "
-            "Set 'auth_url' to the full address, which MainBrainer's public pages do not print."
+            f"MainBrainer refused the credentials ({reason} on {endpoint}{self._said()}). Check "
+            "'username', 'password' and 'private_token'."
         )
-        raise RequestRefusedError(message)
-    message = (
-        f"MainBrainer refused the credentials ({response.reason} on {endpoint}"
-        f"{_said(response, sent)}). Check 'username', 'password' and 'private_token'."
-    )
-    raise AuthError(message)
+        raise AuthError(message)
 
+    def _decoded(self, decode: Callable[[bytes], _T]) -> _T:
+        """Decode a response that should be the API's.
 
-def _decoded(endpoint: Endpoint, response: Response, decode: Callable[[bytes], _T]) -> _T:
-    """Decode a response that should be the API's.
-
-    One that is cut off counts as lost: the request was probably carried out, and sending it again
-    repeats the same upsert. One that is not the API's ends the run.
-    """
-    try:
-        return decode(response.body)
-    except UnreadableResponseError as error:
-        is_cut_off, problem = error.cut_off, str(error)
-    if is_cut_off:
-        message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
-        raise TransientError(message)
-    content_type = redact(response.content_type)
-    kind = f" of type '{content_type}'" if content_type else ""
-    message = (
-        f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is not "
-        f"MainBrainer's: {problem}. Check 'api_url' and 'auth_url', and any proxy in between."
-    )
-    raise ProtocolError(message)
-
-
-def _refused(endpoint: Endpoint, response: Response, sent: bytes = b"") -> RequestRefusedError:
-    advice = _ADVICE.get(response.status, "Check the settings and the account.")
-    message = (
-        f"MainBrainer refused {endpoint} with {response.reason}{_said(response, sent)}. "
-        f"No contact is to blame. {advice}"
-    )
-    return RequestRefusedError(message)
-
-
-def _said(response: Response, sent: bytes) -> str:
-    said = redact(human_message(response.body, response.content_type), values_sent(sent))
-    return f", saying: {said.rstrip('.')}" if said else ""
-
-
-def _raise_for_status(endpoint: Endpoint, response: Response) -> None:
-    """Raise if the status alone says that there is nothing to read, whatever was asked.
-
-    Raises:
-        TooManyRequestsError: A 429.
-        TransientError: Another try may help.
-        ProtocolError: A redirect, or no status that an API of this kind sends.
-    """
-    status = response.status
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        message = f"MainBrainer answered 429 Too Many Requests to {endpoint}."
-        raise TooManyRequestsError(message, retry_after=response.retry_after)
-    if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = f"MainBrainer answered {response.reason} to {endpoint}."
-        raise TransientError(message, retry_after=response.retry_after)
-    if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-        host = redact_host(response.redirect_host)
-        leads = f", a redirect to {host}" if host else ""
+        One that is cut off counts as lost: the request was probably carried out, and sending it
+        again repeats the same upsert. One that is not the API's ends the run.
+        """
+        endpoint, response = self.endpoint, self.response
+        try:
+            return decode(response.body)
+        except UnreadableResponseError as error:
+            is_cut_off, problem = error.cut_off, str(error)
+        if is_cut_off:
+            message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+            raise TransientError(message)
+        content_type = self.redactor.redact(response.content_type)
+        kind = f" of type '{content_type}'" if content_type else ""
         message = (
-            f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are never "
-            "followed, because the token and the contacts would go with them. Check 'api_url' "
-            "and 'auth_url', and any proxy in between."
+            f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
+            f"not MainBrainer's: {problem}. Check 'api_url' and 'auth_url', and any proxy in "
+            "between."
         )
         raise ProtocolError(message)
+
+    def _refused(self) -> RequestRefusedError:
+        advice = _ADVICE.get(self.response.status, "Check the settings and the account.")
+        message = (
+            f"MainBrainer refused {self.endpoint} with {self.response.reason}{self._said()}. "
+            f"The contacts are not the cause. {advice}"
+        )
+        return RequestRefusedError(message)
+
+    def _said(self) -> str:
+        said = decode_refusal(0, self.response.body, self.response.content_type).message
+        said = self.redactor.redact(said, values_sent(self.sent)).rstrip(".")
+        return f", saying: {said}" if said else ""
+
+    def _raise_for_status(self) -> None:
+        """Raise if the status alone says that there is nothing to read, whatever was asked."""
+        endpoint, response = self.endpoint, self.response
+        message = f"MainBrainer answered {response.reason} to {endpoint}."
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise TooManyRequestsError(message, retry_after=response.retry_after)
+        if response.status == HTTPStatus.REQUEST_TIMEOUT or response.status >= _SERVER_ERROR:
+            raise TransientError(message, retry_after=response.retry_after)
+        if not response.is_success and response.status < _BAD_REQUEST:
+            host = self.redactor.redact_host(response.redirect_host)
+            leads = f", a redirect to {host}" if host else ""
+            message = (
+                f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are "
+                "never followed, because the token and the contacts would go with them. Check "
+                "'api_url' and 'auth_url', and any proxy in between."
+            )
+            raise ProtocolError(message)
 
 
 _PERSONAL = frozenset(

@@ -102,4 +102,4 @@ quota = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
 )
-"""The requests spent, one row for each access token; `shared_quota.py` says what is in it."""
+"""The requests spent, one row for each access token; `quota.py` says what is in it."""

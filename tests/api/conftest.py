@@ -64,7 +64,7 @@ def connect(fake: FakeTime) -> Iterator[Connect]:
             settings.setdefault("access_token", TOKEN)
         rate_limiter = rate_limiter or RateLimiter(plan, clock=fake.clock, stop=stop)
         made = Settings(**{"api_url": to.url, **settings})
-        client = MainBrainerClient(made, rate_limiter=rate_limiter, stop=stop, clock=fake.clock)
+        client = MainBrainerClient(made, rate_limiter=rate_limiter, stop=stop)
         running.append(client)
         return client
 

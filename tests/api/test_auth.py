@@ -73,7 +73,7 @@ def test_a_ready_token_that_is_refused_ends_it_at_once(serve: Serve, connect: Co
     message = failure(errors.AuthError, lambda: connect(crm).post_batch(BODY, size=1))
     assert message == (
         "MainBrainer refused the access token (401 on POST /contacts/batch). Check that "
-        "'access_token' is complete, belongs to this account and has not ended or been revoked."
+        "'access_token' is complete, belongs to this account and has not expired or been revoked."
     )
     assert len(crm.requests) == 1
 
@@ -236,7 +236,7 @@ def test_a_token_is_renewed_five_times_at_most(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     """Tokens that had to wait for a permit may have ended meanwhile, but not for ever."""
-    crm = serve(issue_tokens(is_good=lambda _: False))
+    crm = serve(issue_tokens(is_good=lambda _: False, lifetime=1))
     client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=2), **CREDENTIALS)
     message = failure(errors.AuthError, lambda: client.post_batch(BODY, size=1))
     assert "after 5 renewals" in message

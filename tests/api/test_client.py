@@ -98,7 +98,7 @@ def test_any_other_4xx_is_about_the_request(status: int, serve: Serve, connect: 
     message = failure(errors.RequestRefusedError, lambda: connect(crm).post_batch(BODY, size=1))
     assert message.startswith(f"MainBrainer refused POST /contacts/batch with {status} ")
     assert "saying: No … with …, …, … in …." in message
-    assert "No contact is to blame. " in message
+    assert "The contacts are not the cause. " in message
     assert len(crm.requests) == 1
 
 
@@ -306,4 +306,4 @@ def test_a_token_that_looks_like_a_word_is_not_repeated(
     client = connect(crm, access_token=token)
     message = failure(errors.RequestRefusedError, lambda: client.post_batch(BODY, size=1))
     assert token not in message.casefold()
-    assert "saying: Not with …, … or x…x. No contact is to blame." in message
+    assert "saying: Not with …, … or x…x. The contacts are not the cause." in message

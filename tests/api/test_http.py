@@ -28,7 +28,6 @@ from tests.api.helpers import (
     FakeTime,
     Listener,
     Serve,
-    at_once,
     failure,
     in_threads,
     issue_tokens,
@@ -36,7 +35,6 @@ from tests.api.helpers import (
 from tests.broken_server import OK, Reply, Request, reply, script
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -108,10 +106,9 @@ def test_a_fault_is_asked_again(
     client = connect(crm)
     accepted = client.post_batch(BODY, size=1)
     assert accepted == Accepted(batch_id="ce2c2e48")
-    assert accepted.may_come_twice
+    assert accepted.may_be_applied_twice
     assert [request.body for request in crm.requests] == [BODY] * 3
     assert client.stats.retries == 2
-    assert client.stats.paused_seconds == sum(fake.waits)
     assert len(fake.waits) == 2
 
 
@@ -129,7 +126,7 @@ def test_an_answer_that_trickles_in_is_a_lost_answer(serve: Serve) -> None:
     slow = Transport(user_agent="x", timeout_seconds=1)
     message = failure(
         errors.TransientError,
-        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x"), None, at_once),
+        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x")),
     )
     slow.close()
     assert message == "The response to GET /x was not complete after 1 s."
@@ -142,7 +139,7 @@ def test_a_packed_answer_is_cut_like_any_other(
     bomb = gzip.compress(b" " * 50_000_000)
     crm = serve(reply(500, bomb, headers={"Content-Encoding": "gzip"}))
     careful = Transport(user_agent="x", timeout_seconds=5)
-    assert len(careful.send(Endpoint("GET", "/x", crm.url), None, at_once).body) == 1_000_000
+    assert len(careful.send(Endpoint("GET", "/x", crm.url)).body) == 1_000_000
     careful.close()
 
 
@@ -195,72 +192,6 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     assert token not in message
 
 
-# --- A connection is ready before a request leaves
-
-
-@pytest.mark.parametrize("through", ["directly", "a proxy"])
-def test_a_request_leaves_at_once_when_it_may(
-    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long the connection took to set up: a permit counts from when it is given."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    crm = serve(OK, tls=certificate.context, setup_seconds=0.6)
-    url = crm.url
-    if through == "a proxy":
-        url = "https://crm.example.com"
-        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-    allowed: list[float] = []
-
-    def authorize(is_ready: Callable[[], bool]) -> dict[str, str]:
-        assert is_ready()
-        time.sleep(0.1)
-        assert is_ready()
-        allowed.append(time.monotonic())
-        return {"Authorization": "Bearer of-now"}
-
-    transport = Transport(user_agent="x", timeout_seconds=5)
-    began = time.monotonic()
-    for _ in range(2):
-        assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
-    transport.close()
-    assert allowed[0] - began >= 0.6
-    assert all(came - left < 0.3 for came, left in zip(crm.arrivals, allowed, strict=True))
-    assert [request.token for request in crm.requests] == ["of-now"] * 2
-    assert crm.connections == 1
-
-
-@pytest.mark.parametrize("through", ["directly", "TLS", "a proxy"])
-def test_a_connection_that_ends_during_the_wait_is_made_again(
-    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    crm = serve(OK, tls=None if through == "directly" else certificate.context)
-    url = crm.url
-    if through == "a proxy":
-        url = "https://crm.example.com"
-        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-    asked: list[bool] = []
-
-    def authorize(is_ready: Callable[[], bool]) -> dict[str, str] | None:
-        if not asked:
-            began = time.monotonic()
-            while is_ready() and time.monotonic() < began + 5:
-                crm.drop_connections()
-                time.sleep(0.01)
-        asked.append(is_ready())
-        return {} if asked[-1] else None
-
-    transport = Transport(user_agent="x", timeout_seconds=5)
-    assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
-    transport.close()
-    assert asked == [False, True]
-    assert (len(crm.requests), crm.connections) == (1, 2)
-
-
 # --- Until when a response is read
 
 
@@ -275,7 +206,7 @@ def test_headers_that_trickle_in_end_at_the_deadline(
     began = time.monotonic()
     message = failure(
         errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
     )
     transport.close()
     assert 1 <= time.monotonic() - began < 2
@@ -307,7 +238,7 @@ def test_interim_responses_without_an_end_stop_at_the_deadline(serve: Serve) -> 
     transport = Transport(user_agent="x", timeout_seconds=1)
     failure(
         errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
     )
     transport.close()
 

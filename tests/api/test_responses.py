@@ -164,8 +164,6 @@ def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
         skipped=1,
         inserted_ids=frozenset({1, 2, 3}),
         skipped_ids=frozenset({9}),
-        status=2,
-        status_text="Done",
     )
     assert status.processed == 9
 
