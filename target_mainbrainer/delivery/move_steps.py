@@ -151,7 +151,7 @@ class MoveSteps:
             mover.stream,
             contact,
             is_confirmed=reply.end is BatchEnd.CONFIRMED,
-            may_come_twice=reply.accepted is not None and reply.accepted.may_come_twice,
+            may_come_twice=reply.accepted is not None and reply.accepted.may_be_applied_twice,
         )
         report = mover.stream.report
         report.moved += 1

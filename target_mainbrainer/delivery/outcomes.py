@@ -149,7 +149,7 @@ class Outcomes:
             intervals=intervals,
             spooled=self._spool.keep(source_records) if self._spool and keeps else None,
             marks=marks,
-            may_come_twice=response.may_come_twice,
+            may_come_twice=response.may_be_applied_twice,
         )
         return accepted, taken
 
@@ -160,7 +160,7 @@ class Outcomes:
                 marks,
                 response.batch_id if self._is_followed and not send.alone else None,
                 contacts=len(send.contacts),
-                in_doubt=response.may_come_twice,
+                in_doubt=response.may_be_applied_twice,
             )
             ledger.flush_if_full()
 

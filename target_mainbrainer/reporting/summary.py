@@ -12,8 +12,7 @@ from target_mainbrainer.reporting.wording import counted
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.api.client import ClientStats
-    from target_mainbrainer.api.limits import RateLimiter
+    from target_mainbrainer.api.limits import ClientStats, RateLimiter
     from target_mainbrainer.config.settings import Settings
     from target_mainbrainer.reporting.column_shares import ColumnShares
     from target_mainbrainer.reporting.counts import RunReport

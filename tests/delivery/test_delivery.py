@@ -210,9 +210,9 @@ def test_tokens_that_end_all_the_time_are_renewed(
         pytest.param(["cut@4-999"], "was given up after", id="cut JSON for good"),
         pytest.param(["429@4-999"], "was given up after", id="429 for good"),
         pytest.param(["401@4-999"], "refused the access token", id="401"),
-        pytest.param(["403@4-999"], "No contact is to blame", id="403"),
+        pytest.param(["403@4-999"], "The contacts are not the cause", id="403"),
         pytest.param(["404@4-999"], "Check 'api_url'", id="404"),
-        pytest.param(["406@4-999"], "No contact is to blame", id="406"),
+        pytest.param(["406@4-999"], "The contacts are not the cause", id="406"),
         pytest.param(["302@4-999"], "Redirects are never", id="a redirect"),
     ],
 )

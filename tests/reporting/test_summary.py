@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.api.client import ClientStats
+from target_mainbrainer.api.limits import ClientStats
 from target_mainbrainer.config.limits import PLANS
 from target_mainbrainer.config.settings import Settings
 from target_mainbrainer.reporting.cost import Cost
