@@ -300,16 +300,13 @@ def invalid_properties(data: Mapping[str, t.Any]) -> tuple[InvalidProperty, ...]
 
 
 def _invalid_property(item: object) -> InvalidProperty | None:
-    if isinstance(item, dict):
-        named = folded(item)
-        value = named.get("propertyvalue")
-        return InvalidProperty(
-            text_of(named.get("propertyid")) or None,
-            text_of(named.get("propertyname")) or None,
-            value if isinstance(value, str) else None,
-        )
-    text = text_of(item)
-    return InvalidProperty(None, text) if text else None
+    if not isinstance(item, dict):
+        text = text_of(item)
+        return InvalidProperty(None, text) if text else None
+    named = folded(item)
+    property_id, name = (text_of(named.get(key)) or None for key in ("propertyid", "propertyname"))
+    value = named.get("propertyvalue")
+    return InvalidProperty(property_id, name, value if isinstance(value, str) else None)
 
 
 def properties_sent(
@@ -371,9 +368,9 @@ _PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", 
 _MESSAGES = ("message", "title", "detail", "error", "errordescription")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Suspects:
-    """What a refusal names, as raw as it names it; `find_suspects` makes contacts of it.
+    """The numbers, addresses and places in a refusal; `find_suspects` finds their contacts.
 
     Attributes:
         positions: 0-based places in `createUpdateContacts`. Only the spelling of a path counts
@@ -381,10 +378,10 @@ class Suspects:
         numbers: Any number long enough to be a mobile number or a contact id.
     """
 
-    positions: frozenset[int] = frozenset()
-    contact_ids: frozenset[int] = frozenset()
-    emails: frozenset[str] = frozenset()
-    numbers: frozenset[int] = frozenset()
+    positions: set[int] = field(default_factory=set)
+    contact_ids: set[int] = field(default_factory=set)
+    emails: set[str] = field(default_factory=set)
+    numbers: set[int] = field(default_factory=set)
     properties: tuple[InvalidProperty, ...] = ()
 
 
@@ -400,7 +397,7 @@ class Refusal:
 
     status: int
     message: str = field(default="", repr=False)
-    suspects: Suspects = field(default=Suspects(), repr=False)
+    suspects: Suspects = field(default_factory=Suspects, repr=False)
 
 
 class Refused:
@@ -465,7 +462,7 @@ def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refusal:
     >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
     >>> refusal = decode_refusal(400, body)
     >>> refusal.message, refusal.suspects.positions
-    ('Bad; createUpdateContacts[3].email: Not valid.', frozenset({3}))
+    ('Bad; createUpdateContacts[3].email: Not valid.', {3})
     """
     try:
         response = decode(body)
@@ -512,14 +509,11 @@ def refusal_in_json(status: int, response: object) -> Refusal:
 
 def _errors_in_words(errors: object) -> list[str]:
     """Return the first few of problem details' errors: a map of paths, or a list of objects."""
-    words = []
+    words: list[str] = []
     for path, _, value in leaves(errors, without=_NOT_ABOUT_CONTACTS):
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and value.strip() and len(words) < _ERRORS_QUOTED:
             where = path.split(".detail")[0].split(".message")[0]
-            named = isinstance(errors, dict) and where
-            words.append(f"{where}: {value}" if named else value)
-        if len(words) == _ERRORS_QUOTED:
-            break
+            words.append(f"{where}: {value}" if isinstance(errors, dict) and where else value)
     return words
 
 
@@ -545,38 +539,26 @@ def _sentence(said: Iterable[str]) -> str:
 
 
 def _suspects(response: object, data: Mapping[str, t.Any]) -> Suspects:
-    positions: set[int] = set()
-    contact_ids: set[int] = set(invalid_contacts(data).ids)
-    emails: set[str] = set()
-    numbers: set[int] = set()
+    found = Suspects(properties=invalid_properties(data))
+    found.contact_ids.update(invalid_contacts(data).ids)
     for path, key, value in leaves(response, without=_NOT_ABOUT_CONTACTS):
         number = integer_of(value)
         if number is not None and key in ("contactid", "contactids"):
-            contact_ids.add(number)
+            found.contact_ids.add(number)
         elif number is not None and key == "mobilenumber":
-            numbers.add(number)
-        texts = (path, value[:_TEXT_LENGTH]) if isinstance(value, str) else (path,)
-        for text in texts:
-            positions.update(int(next(filter(None, m))) for m in _POSITION.findall(text))
-            contact_ids.update(int(m) for m in _CONTACT_ID.findall(text))
-            emails.update(m.strip(".").casefold() for m in _EMAIL.findall(text))
-            numbers.update(_numbers_in(text))
-    return Suspects(
-        positions=frozenset(positions),
-        contact_ids=frozenset(contact_ids),
-        emails=frozenset(emails),
-        numbers=frozenset(numbers),
-        properties=invalid_properties(data),
-    )
+            found.numbers.add(number)
+        for text in (path, value[:_TEXT_LENGTH] if isinstance(value, str) else ""):
+            found.positions.update(int(next(filter(None, m))) for m in _POSITION.findall(text))
+            found.contact_ids.update(map(int, _CONTACT_ID.findall(text)))
+            found.emails.update(m.strip(".").casefold() for m in _EMAIL.findall(text))
+            found.numbers.update(_numbers_in(text))
+    return found
 
 
-def _numbers_in(text: str) -> Iterator[int]:
-    for written in _NUMBER.findall(text):
-        digits = re.sub(r"\D", "", written)
-        if len(digits) <= _INT64_DIGITS:
-            yield int(digits)
-    for digits in re.findall(r"(?<!\d)\d{5,19}(?!\d)", text):
-        yield int(digits)
+def _numbers_in(text: str) -> set[int]:
+    written = [re.sub(r"\D", "", number) for number in _NUMBER.findall(text)]
+    written += re.findall(r"(?<!\d)\d{5,19}(?!\d)", text)
+    return {int(digits) for digits in written if len(digits) <= _INT64_DIGITS}
 
 
 def _numbers_of(contact: Contact) -> Iterator[int]:
@@ -721,18 +703,10 @@ def decode_status(body: bytes) -> BatchStatus:
         reason = "it has none of the fields of a batch status"
         raise UnreadableResponseError(reason)
     counts = folded(status.get("processedobj"))
-    inserted, inserted_ids = _count(counts.get("inserted"))
-    updated, updated_ids = _count(counts.get("updated"))
-    skipped, skipped_ids = _count(counts.get("skipped"))
-    return BatchStatus(
-        inserted=inserted,
-        updated=updated,
-        skipped=skipped,
-        inserted_ids=inserted_ids,
-        updated_ids=updated_ids,
-        skipped_ids=skipped_ids,
-        failed_reason=_failed_reason(response),
-    )
+    found: dict[str, t.Any] = {}
+    for name in ("inserted", "updated", "skipped"):
+        found[name], found[f"{name}_ids"] = _count(counts.get(name))
+    return BatchStatus(**found, failed_reason=_failed_reason(response))
 
 
 def decode_token(body: bytes) -> Token:
@@ -754,7 +728,7 @@ def decode_token(body: bytes) -> Token:
         response = inner
     value = response.get("accesstoken")
     if not isinstance(value, str) or not value.strip():
-        reason = "it holds no access token"
+        reason = "it contains no access token"
         raise UnreadableResponseError(reason)
     return Token(value.strip(), _lifetime(response))
 

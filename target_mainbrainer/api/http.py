@@ -380,18 +380,17 @@ def _in_words(
         )
         return UnreachableError(message)
     if is_late and has_begun:
-        return TransientError(f"The response to {endpoint} was not complete after {timeout:.0f} s.")
-    if is_late:
-        return TransientError(f"No response to {endpoint} within {timeout:.0f} s.")
-    what = _what(chain[-1])
-    return TransientError(f"The connection to {endpoint.host} failed on {endpoint}: {what}.")
+        message = f"The response to {endpoint} was not complete after {timeout:.0f} s."
+    elif is_late:
+        message = f"No response to {endpoint} within {timeout:.0f} s."
+    else:
+        message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
+    return TransientError(message)
 
 
 def _what(error: BaseException) -> str:
-    for kind, words in _WORDS.items():
-        if isinstance(error, kind):
-            return words
-    return type(error).__name__
+    words = (words for kind, words in _WORDS.items() if isinstance(error, kind))
+    return next(words, type(error).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

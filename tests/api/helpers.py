@@ -39,7 +39,8 @@ PERSON = Contact(
     email="kari.nordmann@example.org",
     properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
 )
-BODY = encode_batch([encode_contact(PERSON)])
+BATCH = [PERSON], [encode_contact(PERSON)]
+BODY = encode_batch(BATCH[1])
 SINGLE = encode_single(PERSON)
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_sent(BODY)]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"

@@ -15,10 +15,11 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
-from target_mainbrainer.api.answers import Accepted, Refusal
+from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.http import Endpoint, Transport
 from tests import broken_server as server
 from tests.api.helpers import (
+    BATCH,
     BODY,
     CREDENTIALS,
     ECHO,
@@ -51,10 +52,12 @@ def test_connections_are_kept_and_cookies_are_not(serve: Serve, connect: Connect
         )
     )
     client = connect(crm)
-    answers = [client.post_batch(BODY, size=1) for _ in range(10)]
+    answers = [client.send_batch(*BATCH) for _ in range(10)]
     accepted = Accepted(batch_id="ce2c2e48")
-    refused = Refusal(422, "no")
-    assert answers == [accepted] * 3 + [refused, Accepted()] + [accepted] * 5
+    refused = answers.pop(3)
+    assert isinstance(refused, Refused)
+    assert refused.words == (422, "no")
+    assert answers == [accepted] * 3 + [Accepted()] + [accepted] * 5
     assert crm.connections == 1
     assert not any("cookie" in request.headers for request in crm.requests)
 
@@ -70,7 +73,7 @@ def test_twenty_threads_have_a_connection_each(
 
     crm = serve(answer)
     client = connect(crm)
-    in_threads(20, lambda: [client.post_batch(BODY, size=1) for _ in range(5)])
+    in_threads(20, lambda: [client.send_batch(*BATCH) for _ in range(5)])
     assert len(crm.requests) == 100
     assert crm.connections == 20
     assert not any("pool is full" in line for line in heard.lines)
@@ -104,18 +107,41 @@ def test_a_fault_is_asked_again(
 ) -> None:
     crm = serve(script(fault, fault))
     client = connect(crm)
-    accepted = client.post_batch(BODY, size=1)
+    accepted = client.send_batch(*BATCH)
     assert accepted == Accepted(batch_id="ce2c2e48")
+    assert isinstance(accepted, Accepted)
     assert accepted.may_be_applied_twice
     assert [request.body for request in crm.requests] == [BODY] * 3
     assert client.stats.retries == 2
     assert len(fake.waits) == 2
 
 
+@pytest.mark.parametrize("fault", [reply(429), reply(401)])
+def test_what_was_not_accepted_for_sure_is_not_applied_twice(
+    fault: Reply, serve: Serve, connect: Connect
+) -> None:
+    issue = issue_tokens()
+    crm = serve(lambda request: fault if request.number == 1 else issue(request))
+    accepted = connect(crm, **CREDENTIALS).send_batch(*BATCH)
+    assert isinstance(accepted, Accepted)
+    assert not accepted.may_be_applied_twice
+
+
+def test_a_connection_that_ended_meanwhile_is_made_again(serve: Serve, connect: Connect) -> None:
+    """Servers close idle connections, and a plan's window is longer than many wait."""
+    crm = serve(OK)
+    client = connect(crm)
+    for _ in range(3):
+        assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
+        crm.drop_connections()
+        time.sleep(0.05)
+    assert (crm.connections, client.stats.retries) == (3, 0)
+
+
 def test_a_stall_is_a_lost_answer(serve: Serve, connect: Connect) -> None:
     crm = serve(script(server.STALL, Reply(OK.raw[:-20], then="stall")))
     began = time.monotonic()
-    answer = connect(crm, request_timeout_seconds=1).post_batch(BODY, size=1)
+    answer = connect(crm, request_timeout_seconds=1).send_batch(*BATCH)
     assert answer == Accepted(batch_id="ce2c2e48")
     assert 2 <= time.monotonic() - began < 4
     assert len(crm.requests) == 3
@@ -154,9 +180,9 @@ def test_netrc_does_not_replace_the_token(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(trap))
     crm = serve(issue_tokens())
-    connect(crm).post_batch(BODY, size=1)
+    connect(crm).send_batch(*BATCH)
     assert crm.requests[-1].headers["authorization"] == f"Bearer {TOKEN}"
-    connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
+    connect(crm, **CREDENTIALS).send_batch(*BATCH)
     assert "authorization" not in crm.requests[1].headers
     assert crm.requests[2].headers["authorization"] == "Bearer issued-token-1"
 
@@ -169,13 +195,13 @@ def test_proxies_are_honoured_but_not_for_this_machine(
         monkeypatch.setenv(name, proxy.url)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    connect(crm).post_batch(BODY, size=1)
+    connect(crm).send_batch(*BATCH)
     assert not proxy.requests
-    connect(crm, api_url="http://crm.example.com").post_batch(BODY, size=1)
+    connect(crm, api_url="http://crm.example.com").send_batch(*BATCH)
     assert proxy.requests[0].path == "http://crm.example.com/contacts/batch"
     proxy.__exit__()
     gone = connect(crm, api_url="http://crm.example.com", retry_max_seconds=0)
-    message = failure(errors.TransientError, lambda: gone.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: gone.send_batch(*BATCH))
     assert "The connection to the environment's proxy for crm.example.com failed" in message
 
 
@@ -186,9 +212,7 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     crm = serve(reply(200, {"access_token": token}))
     message = failure(errors.AuthError, lambda: connect(crm, access_token=token))
     assert token not in message
-    message = failure(
-        errors.AuthError, lambda: connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
-    )
+    message = failure(errors.AuthError, lambda: connect(crm, **CREDENTIALS).send_batch(*BATCH))
     assert token not in message
 
 
@@ -228,7 +252,7 @@ EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
     crm = serve(Reply(interim + OK.raw))
     client = connect(crm)
-    answers = [client.post_batch(BODY, size=1) for _ in range(3)]
+    answers = [client.send_batch(*BATCH) for _ in range(3)]
     assert answers == [Accepted(batch_id="ce2c2e48")] * 3
     assert (len(crm.requests), crm.connections) == (3, 1)
 
@@ -250,7 +274,7 @@ def test_a_certificate_that_cannot_be_verified_is_no_passing_trouble(
     serve: Serve, connect: Connect, certificate: Certificate
 ) -> None:
     crm = serve(OK, tls=certificate.context)
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert f"The certificate of {crm.host} cannot be verified, so nothing was sent." in message
     assert not crm.requests
 
@@ -260,7 +284,7 @@ def test_a_private_authority_can_be_named_in_the_environment(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     crm = serve(OK, tls=certificate.context)
-    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert connect(crm).send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
 
 
 # --- What stays behind
@@ -300,7 +324,7 @@ OURS = ("target_mainbrainer", "requests", "urllib3", "http")
 def test_an_error_does_not_remember_the_request(serve: Serve, connect: Connect) -> None:
     client = connect(serve(server.RESET), retry_max_seconds=0)
     with pytest.raises(errors.TransientError) as caught:
-        client.post_batch(BODY, size=1)
+        client.send_batch(*BATCH)
     error: BaseException | None = caught.value
     while error is not None:
         assert type(error).__module__ == "target_mainbrainer.errors"
