@@ -5,6 +5,7 @@ Two limits apply (API note, section 9): so many requests in any 10 seconds and s
 was taken, and that time varies: the thread may be delayed, the network slow, the server busy. So
 a permit is free again 10.25 s after it was taken, plus however much longer its answer took than
 the quickest answer of its kind so far. While nothing is known of a kind, an answer counts whole.
+10 s after the answer are enough in any case: no request is counted later than it is answered.
 
 The rules are in `Quota`, which knows neither a clock nor a lock. It is kept in this process or,
 with a ledger, in a row of its database for all runs with the same account (`ledger.quota`).
@@ -41,8 +42,10 @@ if t.TYPE_CHECKING:
 
 _T = t.TypeVar("_T")
 
-OCCUPIED_SECONDS = 10.25
-"""The plan's 10 seconds, and a quarter of one for requests that travel faster than others."""
+_SLACK_SECONDS = 0.25
+"""By so much a request may reach the server sooner than another, taken at the same moment."""
+
+OCCUPIED_SECONDS = 10 + _SLACK_SECONDS
 
 SLICE_SECONDS = 600
 """The day is counted in slices, which keeps a million requests in at most 145 numbers."""
@@ -487,9 +490,12 @@ class RateLimiter:
             return permit
 
     def _usual(self, permit: Permit, like: tuple[str, int]) -> float:
-        """Return how long an answer takes at least, 0 if that was not known when this left."""
+        """Return how much of an answer's time does not make its request late.
+
+        That is the time of the quickest answer, if it was known when this request left.
+        """
         since, quickest = self._quickest.get(like, (math.inf, 0.0))
-        return quickest if permit.taken_at >= since else 0.0
+        return max(quickest if permit.taken_at >= since else 0.0, _SLACK_SECONDS)
 
     def _extend(self, permit: Permit, late: float) -> None:
         """Occupy a permit for as much longer as it was late, with the next change at the latest."""
