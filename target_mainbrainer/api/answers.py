@@ -43,7 +43,7 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}(\.0+)?\s*", re.ASCII)
 
 
 class UnreadableResponseError(Exception):
-    """A response is not what the API sends. The message holds nothing of its body.
+    """A response is not one of the API's. The message contains nothing of its body.
 
     Attributes:
         cut_off: It begins like a response of the API, but the end of it is missing.
@@ -57,7 +57,7 @@ class UnreadableResponseError(Exception):
 def decode(body: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     """Decode JSON, even with the trailing comma that the batch page's own sample has.
 
-    Numbers that no field of the API can hold (NaN, 1e400, a thousand digits) become null.
+    Numbers that fit no field of the API (NaN, 1e400, a thousand digits) become null.
 
     Raises:
         UnreadableResponseError: It is not JSON.
@@ -274,7 +274,7 @@ def _entries(item: object, depth: int = 0) -> Iterator[int | None]:
         for inner in item:
             yield from _entries(inner, depth + 1)
     elif depth < _DEEPEST_ENTRY and isinstance(item, dict) and item:
-        # Either an object that holds an id, or ids as keys, with what is wrong as values.
+        # Either an object with an id, or ids as keys, with what is wrong as values.
         for inner in all_named(item, *_ID_KEYS) or list(item):
             yield from _entries(inner, depth + 1)
     elif isinstance(item, str) and item.strip():
@@ -457,7 +457,7 @@ class TooLarge:
 
 
 def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refusal:
-    """Return what a refusal says and names, in whatever form it comes.
+    """Return the message of a refusal and the contacts it names, in whatever form it comes.
 
     >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
     >>> refusal = decode_refusal(400, body)
@@ -474,8 +474,8 @@ def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refusal:
 def find_suspects(refusal: Refusal, contacts: Sequence[Contact]) -> list[int]:
     """Return which of the contacts sent a refusal names, as indices, in order.
 
-    Empty if it names none, or all of them, which tells nothing. To be named is no proof: a suspect
-    is blamed only after it was sent alone and refused again.
+    Empty if it names none, or all of them. To be named proves nothing: a suspect is rejected only
+    after it was sent alone and refused again.
 
     >>> from target_mainbrainer.contacts.contact import Contact
     >>> refusal = decode_refusal(422, b'{"message": "b@example.com is not valid"}')
@@ -591,15 +591,15 @@ _SERVER_ERROR = 500
 
 @dataclass(frozen=True)
 class Accepted:
-    """MainBrainer has taken a request, perhaps not all of it (API note, C4).
+    """MainBrainer has accepted a request, perhaps not all of it (API note, C4).
 
     Attributes:
-        batch_id: What to ask for the status of a batch with. None if the response has none: the
-            batch is accepted but cannot be tracked, and is never to be sent again.
+        batch_id: The id under which the status of a batch is asked for. None if the response has
+            none: the batch is accepted but cannot be tracked, and is never to be sent again.
         contact_id: The id of a contact that was sent alone, if the response names it (API note,
             section 5).
         invalid_contacts: Contacts it says it cannot place.
-        invalid_properties: Properties it says it has not taken.
+        invalid_properties: Properties it says it has ignored.
         may_be_applied_twice: An answer was lost before this one, so that MainBrainer may have
             accepted the request twice, and may apply it a second time after later ones.
     """
@@ -617,11 +617,11 @@ class BatchStatus:
 
     Attributes:
         inserted_ids: Contact ids of new contacts, as far as the status names them.
-        updated_ids: Contact ids of known contacts, likewise.
+        updated_ids: Contact ids of known contacts, as far as the status names them.
         skipped_ids: Contact ids of skipped contacts; fewer than `skipped` where a contact has
             none.
-        failed_reason: Why the batch failed, "" if nothing says that it did. May hold contact
-            data: `redact` it before it goes anywhere.
+        failed_reason: Why the batch failed, "" if nothing says that it did. May contain
+            contact data: `redact` it before it goes anywhere.
     """
 
     inserted: int = 0
@@ -835,7 +835,7 @@ class Answer:
         """Return how far a batch is.
 
         Raises:
-            RequestRefusedError: It is not told.
+            RequestRefusedError: The API refuses to say.
         """
         self._raise_for_status()
         if not self.response.is_success:
@@ -940,8 +940,7 @@ _PERSONAL = frozenset(
 def values_sent(body: bytes | None) -> Iterator[str]:
     """Yield every value in a request's body that is personal data or a secret.
 
-    A response may repeat what was sent. These values have to be taken out of it where only the
-    body is left of the contacts.
+    A response may repeat what was sent. These values are removed from it.
 
     >>> sorted(values_sent(b'{"listId": "1", "createUpdateContacts": [{"email": "a@b.example"}]}'))
     ['a@b.example']

@@ -63,7 +63,7 @@ class MainBrainerClient:
 
     Args:
         settings: Credentials, addresses and limits.
-        rate_limiter: Gives a permit for every single request.
+        rate_limiter: Provides a permit for every request.
         stop: Ends every pause at once, with an `InterruptedRunError`.
         base_url: Instead of the settings' addresses, the token's included: a sandbox.
         token: Instead of the settings' credentials.
@@ -193,7 +193,7 @@ class MainBrainerClient:
         return self._request(self._contact, body, Answer.accepted)
 
     def batch_status(self, batch_id: str, *, wait: bool = False) -> BatchStatus | None:
-        """Ask once how far a batch is; None if that cannot be told now.
+        """Ask once how far a batch is; None if that is not known now.
 
         A status that cannot be read fails nothing, whatever the reason: the batch is in, and
         another poll may succeed.

@@ -218,7 +218,7 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """A session that sends what it is told to and nothing else."""
+    """A session that sends what it is given and nothing else."""
 
     def __init__(self, *, user_agent: str) -> None:
         super().__init__()
@@ -341,7 +341,7 @@ def _read(response: requests.Response, endpoint: Endpoint) -> Response:
 
 
 def _host(location: str, endpoint: Endpoint) -> str:
-    """Return where a redirect leads, as far as it can be told: the host, without user or query."""
+    """Return where a redirect leads, as far as readable: the host, without user or query."""
     if not location:
         return ""
     try:

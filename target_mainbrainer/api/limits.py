@@ -43,7 +43,7 @@ if t.TYPE_CHECKING:
 _T = t.TypeVar("_T")
 
 _SLACK_SECONDS = 0.25
-"""By so much a request may reach the server sooner than another, taken at the same moment."""
+"""By so much a request may reach the server sooner than another whose permit is as old."""
 
 OCCUPIED_SECONDS = 10 + _SLACK_SECONDS
 
@@ -289,6 +289,9 @@ class RateLimiter:
         ... send the request ...
         limiter.answered(permit, status)
 
+    Every method may wait for the store, so none is to be called within a transaction of the
+    ledger's database.
+
     Args:
         plan: The limits, or None for no limits; `hold` works all the same.
         clock: Monotonic seconds.
@@ -475,8 +478,12 @@ class RateLimiter:
                 if overdue.taken_at + overdue.seconds <= now:
                     usual = self._usual(overdue, (overdue.kind, _ACCEPTED))
                     self._extend(overdue, now - overdue.taken_at - usual)
-            until = self._change(
-                lambda quota, time: quota.take(self._plan, time, is_spare=not is_urgent)
+            # By the clock when the store is reached: a wait for a busy one makes nothing late.
+            until, now = self._change(
+                lambda quota, time: (
+                    quota.take(self._plan, time, is_spare=not is_urgent),
+                    self.clock(),
+                )
             )
             if isinstance(until, Wait):
                 return until

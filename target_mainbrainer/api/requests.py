@@ -32,33 +32,30 @@ class _KnownProperty(msgspec.Struct, gc=False, omit_defaults=True):
     value: str | None = msgspec.field(name="propertyvalue", default=None)
 
 
-class _BatchContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
-    contact_id: int | None = None
-    mobile_country_code: int | None = None
-    mobile_number: int | None = None
-    mobile_opt_in: bool | None = None
-    email: str | None = None
-    email_opt_in: bool | None = None
-    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
-        name="propertyfields", default=None
-    )
-
-
 class _SingleProperty(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
     property_id: str | None = None
     property_name: str | None = None
     property_value: str | None = None
 
 
-class _SingleContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
-    list_id: str | None = None
+class _Contact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
     contact_id: int | None = None
     mobile_country_code: int | None = None
     mobile_number: int | None = None
     mobile_opt_in: bool | None = None
     email: str | None = None
     email_opt_in: bool | None = None
+
+
+class _BatchContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
+    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
+        name="propertyfields", default=None
+    )
+
+
+class _SingleContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
     property_fields: list[_SingleProperty] | None = None
+    list_id: str | None = None
 
 
 def encode_contact(contact: Contact) -> bytes:
@@ -116,18 +113,14 @@ def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
     country_code, number = contact.mobile or (None, None)
     return _encode(
         _SingleContact(
-            list_id=list_id,
-            contact_id=contact.contact_id,
-            mobile_country_code=country_code,
-            mobile_number=number,
-            mobile_opt_in=contact.mobile_opt_in,
-            email=contact.email,
-            email_opt_in=contact.email_opt_in,
-            property_fields=[
-                _SingleProperty(property_id, name, value)
-                for (property_id, name), value in contact.properties.items()
-            ]
-            or None,
+            contact.contact_id,
+            country_code,
+            number,
+            contact.mobile_opt_in,
+            contact.email,
+            contact.email_opt_in,
+            [_SingleProperty(*ref, value) for ref, value in contact.properties.items()] or None,
+            list_id,
         )
     )
 

@@ -34,14 +34,14 @@ _DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Dou
 
 
 def fingerprint(*parts: str) -> str:
-    """Return a name for an account that does not tell its token or user name."""
+    """Return a name for an account that does not reveal its token or user name."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
     """Open the quota of an account, on a connection of its own.
 
-    A take need not survive a power loss, for which SQLite would wait for the disk.
+    A change need not survive a power loss, for which SQLite would wait for the disk.
 
     Raises:
         LedgerError: The database cannot be used.
