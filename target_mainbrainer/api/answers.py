@@ -14,13 +14,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from target_mainbrainer.errors import (
-    AuthError,
-    ProtocolError,
-    RequestRefusedError,
-    TooManyRequestsError,
-    TransientError,
-)
+from target_mainbrainer import errors
 from target_mainbrainer.privacy.redaction import Redactor, values_of
 from target_mainbrainer.wording import shown
 
@@ -94,13 +88,8 @@ def folded(value: object) -> dict[str, t.Any]:
     >>> folded({"Batch_Id": 1, "batchId": None, "message": ""})
     {'batchid': 1, 'message': ''}
     """
-    found: dict[str, t.Any] = {}
-    if isinstance(value, dict):
-        for key, item in value.items():
-            name = _fold(key)
-            if name not in found or item not in _EMPTY:
-                found[name] = item
-    return found
+    items = value.items() if isinstance(value, dict) else ()
+    return {_fold(key): item for key, item in sorted(items, key=lambda one: one[1] not in _EMPTY)}
 
 
 def all_named(value: object, *names: str) -> list[t.Any]:
@@ -116,9 +105,7 @@ def all_named(value: object, *names: str) -> list[t.Any]:
 
 def text_of(value: object) -> str:
     """Return a plain value as text; "" for null, objects and lists."""
-    if value is None or isinstance(value, (dict, list)):
-        return ""
-    return str(value).strip()
+    return "" if value is None or isinstance(value, (dict, list)) else str(value).strip()
 
 
 def integer_of(value: object) -> int | None:
@@ -196,15 +183,6 @@ def _keep_all(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
     return made
 
 
-def _integer(text: str) -> int | None:
-    return int(text) if len(text) <= _LONGEST_NUMBER else None
-
-
-def _float(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
 def _is_cut_off(body: bytes) -> bool:
     if body.lstrip()[:1] not in (b"", b"{"):
         return False
@@ -217,8 +195,8 @@ def _is_cut_off(body: bytes) -> bool:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_keep_all,
-    parse_int=_integer,
-    parse_float=_float,
+    parse_int=lambda text: int(text) if len(text) <= _LONGEST_NUMBER else None,
+    parse_float=lambda text: number if math.isfinite(number := float(text)) else None,
     parse_constant=lambda _: None,
 )
 
@@ -257,15 +235,10 @@ def invalid_contacts(data: Mapping[str, t.Any]) -> InvalidContacts:
     >>> invalid_contacts({"InvalidContactIds": [17, "18,19", {"contactId": "20"}, "a@b.example"]})
     InvalidContacts(ids=frozenset({17, 18, 19, 20}), unreadable=1)
     """
-    entries = [
-        entry
-        for value in all_named(data, *_CONTACTS)
-        if value != ""
-        for item in items_of(value)
-        for entry in _entries(item)
-    ]
+    values = [value for value in all_named(data, *_CONTACTS) if value != ""]
+    entries = [entry for value in values for item in items_of(value) for entry in _entries(item)]
     ids = frozenset(entry for entry in entries if entry is not None)
-    return InvalidContacts(ids, sum(entry is None for entry in entries))
+    return InvalidContacts(ids, entries.count(None))
 
 
 def _entries(item: object, depth: int = 0) -> Iterator[int | None]:
@@ -291,12 +264,8 @@ def invalid_properties(data: Mapping[str, t.Any]) -> tuple[InvalidProperty, ...]
     (InvalidProperty(property_id=None, name='zip', value=None),
      InvalidProperty(property_id='8e8b', name=None, value=None))
     """
-    return tuple(
-        found
-        for value in all_named(data, *_PROPERTIES)
-        for item in items_of(value)
-        if (found := _invalid_property(item)) is not None
-    )
+    items = [item for value in all_named(data, *_PROPERTIES) for item in items_of(value)]
+    return tuple(found for item in items if (found := _invalid_property(item)) is not None)
 
 
 def _invalid_property(item: object) -> InvalidProperty | None:
@@ -323,13 +292,11 @@ def properties_sent(
     (frozenset({'zip'}), 1)
     """
     refs = set(sent)
-    shown: set[str] = set()
-    unknown = 0
-    for one in set(named):
-        meant = {ref.name or ref.property_id or "" for ref in refs if is_meant(ref, one)}
-        shown |= meant
-        unknown += not meant
-    return frozenset(shown), unknown
+    meant = [
+        {ref.name or ref.property_id or "" for ref in refs if is_meant(ref, one)}
+        for one in set(named)
+    ]
+    return frozenset().union(*meant), meant.count(set())
 
 
 def is_meant(ref: PropertyRef, named: InvalidProperty) -> bool:
@@ -400,18 +367,19 @@ class Refusal:
     suspects: Suspects = field(default_factory=Suspects, repr=False)
 
 
+@dataclass(frozen=True, eq=False)
 class Refused:
     """A refusal beside the contacts that it is about.
 
     Attributes:
         refusal: The refusal, unredacted.
         contacts: The contacts sent.
+        redactor: Removes their data from what is said.
     """
 
-    def __init__(self, refusal: Refusal, contacts: Sequence[Contact], redactor: Redactor) -> None:
-        self.refusal = refusal
-        self.contacts = contacts
-        self._redactor = redactor
+    refusal: Refusal
+    contacts: Sequence[Contact]
+    redactor: Redactor
 
     @cached_property
     def words(self) -> tuple[int, str]:
@@ -420,7 +388,7 @@ class Refused:
         The message is redacted. A property of a contact that was refused alone has its own name
         in it, instead of its place.
         """
-        said = self._redactor.redact(self.refusal.message, values_of(self.contacts))
+        said = self.redactor.redact(self.refusal.message, values_of(self.contacts))
         if len(self.contacts) == 1:
             properties = list(self.contacts[0].properties)
             said = _PLACE.sub(lambda place: _name_of(place, properties), said)
@@ -444,11 +412,9 @@ class Refused:
 
 def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
     """Return the name of the property that the API names by its place, if there is one."""
-    number = int(place[1])
-    if number >= len(properties):
+    if (number := int(place[1])) >= len(properties):
         return place[0]
-    ref = properties[number]
-    return f"property '{shown(ref.name or ref.property_id or '')}'"
+    return f"property '{shown(properties[number].name or properties[number].property_id or '')}'"
 
 
 @dataclass(frozen=True)
@@ -499,8 +465,8 @@ def refusal_in_json(status: int, response: object) -> Refusal:
     """Return the refusal that a decoded response is."""
     envelope = folded(response)
     data = folded(envelope.get("data"))
-    said = [text for key in _MESSAGES if isinstance(text := envelope.get(key), str)]
-    said += [text for key in _MESSAGES if isinstance(text := data.get(key), str)]
+    texts = [part.get(key) for part in (envelope, data) for key in _MESSAGES]
+    said = [text for text in texts if isinstance(text, str)]
     said += _errors_in_words(envelope.get("errors") or data.get("errors"))
     if not isinstance(response, dict):
         said += _errors_in_words(response)
@@ -584,9 +550,6 @@ _ENVELOPE = frozenset(["status", "message", "data", "batchid", "contactid"])
 _STATUS = frozenset(["processedobj", "statustext", "statusfailedreason", "status"])
 _LONGEST_BATCH_ID = 200
 """The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
-
-_BAD_REQUEST = 400
-_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -739,15 +702,9 @@ def _says_failure(status: object) -> bool:
     >>> [_says_failure(status) for status in ("success", None, "", 0, "Failed", False, 422)]
     [False, False, False, False, True, True, True]
     """
-    match status:
-        case str():
-            return status.strip().lower() not in ("", "success")
-        case bool():
-            return not status
-        case int():
-            return status >= _BAD_REQUEST
-        case _:
-            return False
+    if isinstance(status, str):
+        return status.strip().lower() not in ("", "success")
+    return status is False or (isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST)
 
 
 def _failed_reason(response: t.Any) -> str:  # noqa: ANN401 - any JSON value
@@ -776,8 +733,7 @@ def _count(value: object) -> tuple[int, frozenset[int]]:
 
 def _lifetime(response: Mapping[str, t.Any]) -> float | None:
     try:
-        issued = dt.datetime.fromisoformat(response["issued"])
-        expires = dt.datetime.fromisoformat(response["expires"])
+        issued, expires = (dt.datetime.fromisoformat(response[k]) for k in ("issued", "expires"))
         seconds = (expires - issued).total_seconds()
     except (KeyError, TypeError, ValueError, OverflowError):
         seconds = 0.0
@@ -870,12 +826,12 @@ class Answer:
                 f"{endpoint.host} answered {reason} to {endpoint}: no token is created there. Set "
                 "'auth_url' to the full address, which MainBrainer's public pages do not print."
             )
-            raise RequestRefusedError(message)
+            raise errors.RequestRefusedError(message)
         message = (
             f"MainBrainer refused the credentials ({reason} on {endpoint}{self._said()}). Check "
             "'username', 'password' and 'private_token'."
         )
-        raise AuthError(message)
+        raise errors.AuthError(message)
 
     def _decoded(self, decode: Callable[[bytes], _T]) -> _T:
         """Decode a response that should be the API's.
@@ -887,26 +843,26 @@ class Answer:
         try:
             return decode(response.body)
         except UnreadableResponseError as error:
-            is_cut_off, problem = error.cut_off, str(error)
-        if is_cut_off:
+            unreadable = error
+        if unreadable.cut_off:
             message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
-            raise TransientError(message)
+            raise errors.TransientError(message)
         content_type = self.redactor.redact(response.content_type)
         kind = f" of type '{content_type}'" if content_type else ""
         message = (
             f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
-            f"not MainBrainer's: {problem}. Check 'api_url' and 'auth_url', and any proxy in "
+            f"not MainBrainer's: {unreadable}. Check 'api_url' and 'auth_url', and any proxy in "
             "between."
         )
-        raise ProtocolError(message)
+        raise errors.ProtocolError(message)
 
-    def _refused(self) -> RequestRefusedError:
+    def _refused(self) -> errors.RequestRefusedError:
         advice = _ADVICE.get(self.response.status, "Check the settings and the account.")
         message = (
             f"MainBrainer refused {self.endpoint} with {self.response.reason}{self._said()}. "
             f"The contacts are not the cause. {advice}"
         )
-        return RequestRefusedError(message)
+        return errors.RequestRefusedError(message)
 
     def _said(self) -> str:
         said = decode_refusal(0, self.response.body, self.response.content_type).message
@@ -915,13 +871,16 @@ class Answer:
 
     def _raise_for_status(self) -> None:
         """Raise if the status alone says that there is nothing to read, whatever was asked."""
-        endpoint, response = self.endpoint, self.response
+        endpoint, response, status = self.endpoint, self.response, self.response.status
         message = f"MainBrainer answered {response.reason} to {endpoint}."
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise TooManyRequestsError(message, retry_after=response.retry_after)
-        if response.status == HTTPStatus.REQUEST_TIMEOUT or response.status >= _SERVER_ERROR:
-            raise TransientError(message, retry_after=response.retry_after)
-        if not response.is_success and response.status < _BAD_REQUEST:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise errors.TooManyRequestsError(message, retry_after=response.retry_after)
+        if (
+            response.status == HTTPStatus.REQUEST_TIMEOUT
+            or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
+            raise errors.TransientError(message, retry_after=response.retry_after)
+        if not response.is_success and status < HTTPStatus.BAD_REQUEST:
             host = self.redactor.redact_host(response.redirect_host)
             leads = f", a redirect to {host}" if host else ""
             message = (
@@ -929,7 +888,7 @@ class Answer:
                 "never followed, because the token and the contacts would go with them. Check "
                 "'api_url' and 'auth_url', and any proxy in between."
             )
-            raise ProtocolError(message)
+            raise errors.ProtocolError(message)
 
 
 _PERSONAL = frozenset(
