@@ -370,7 +370,8 @@ class RateLimiter:
         """Whether `try_acquire` is likely to return a permit now.
 
         No thread waits for one, and sending, if it goes on as now, will leave some. With slow
-        answers only the end of the 10 seconds would show that sending needs all of them.
+        answers only the end of the 10 seconds would show that sending needs all of them. While
+        nothing is sent, all permits may be used.
         """
         quota, time = self._store.last_seen()
         if self._stop.is_set() or self._queue or time < quota.held_until:
@@ -378,13 +379,12 @@ class RateLimiter:
         if self._plan is None:
             return True
         with self._lock:
-            now, sent = self.clock(), list(self._sent)
-            is_sending = any(permit.is_urgent for permit in self._in_flight)
-        needed: float
-        used = needed = sum(at > now - OCCUPIED_SECONDS for at in sent)
-        if sent and (is_sending or now - sent[-1] < _QUIET_SECONDS):
-            needed = len(sent) * OCCUPIED_SECONDS / max(now - sent[0], _QUIET_SECONDS)
+            now, sent, is_sending = self.clock(), list(self._sent), self._is_sending()
         burst, in_use = self._plan.burst, quota.in_use(time)
+        if not is_sending:
+            return in_use < burst
+        used = sum(at > now - OCCUPIED_SECONDS for at in sent)
+        needed = len(sent) * OCCUPIED_SECONDS / max(now - sent[0], _QUIET_SECONDS)
         return in_use < burst - burst // _SPARED and in_use + needed - used < burst
 
     @property
@@ -478,10 +478,11 @@ class RateLimiter:
                 if overdue.taken_at + overdue.seconds <= now:
                     usual = self._usual(overdue, (overdue.kind, _ACCEPTED))
                     self._extend(overdue, now - overdue.taken_at - usual)
+            is_spare = not is_urgent and self._is_sending()
             # By the clock when the store is reached: a wait for a busy one makes nothing late.
             until, now = self._change(
                 lambda quota, time: (
-                    quota.take(self._plan, time, is_spare=not is_urgent),
+                    quota.take(self._plan, time, is_spare=is_spare),
                     self.clock(),
                 )
             )
@@ -495,6 +496,13 @@ class RateLimiter:
                 while self._sent[0] <= now - OCCUPIED_SECONDS - _QUIET_SECONDS:
                     self._sent.popleft()
             return permit
+
+    def _is_sending(self) -> bool:
+        """Return whether a request that was waited for is in flight or has just left."""
+        if not self._sent:
+            return False
+        is_recent = self.clock() - self._sent[-1] < _QUIET_SECONDS
+        return is_recent or any(permit.is_urgent for permit in self._in_flight)
 
     def _usual(self, permit: Permit, like: tuple[str, int]) -> float:
         """Return how much of an answer's time does not make its request late.

@@ -250,7 +250,7 @@ def test_a_status_takes_only_what_sending_leaves(
     client = connect(crm, plan=Plan(burst=10, daily=1000))
     began = fake.now
     polled = [client.batch_status("ce2c2e48") for _ in range(12)]
-    assert [status is not None for status in polled] == [True] * 9 + [False] * 3
+    assert [status is not None for status in polled] == [True] * 10 + [False] * 2
     assert fake.now == began
     assert client.batch_status("ce2c2e48", wait=True) is not None
     assert client.batch_status("ce2c2e48", wait=True) is not None

@@ -14,15 +14,24 @@ def test_polls_have_only_what_sending_leaves() -> None:
     assert limiter.try_acquire("GET") is None, "more may be sent at once"
     world.pass_by(1)
     assert limiter.share_used == 0.85
-    assert limiter.try_acquire("GET") is not None
-    assert limiter.try_acquire("GET") is None, "two are kept for sending"
-    take(limiter)
-    take(limiter)
-    assert limiter.waited_seconds == 0
+    assert [limiter.try_acquire("GET") is not None for _ in range(4)] == [True] * 3 + [False]
     assert limiter.share_used == 1.0
     world.pass_by(11)
     assert limiter.share_used == 0.0
     assert limiter.try_acquire("GET") is not None
+
+
+def test_polls_keep_a_tenth_of_the_permits_for_sending_while_it_goes_on() -> None:
+    world = World()
+    limiter = world.limiter(Plan(burst=20, daily=1000))
+    in_flight = take(limiter)
+    world.pass_by(10)
+    polls = [limiter.try_acquire("GET") is not None for _ in range(20)]
+    assert polls.count(True) == 17
+    limiter.answered(in_flight, 202)
+    for _ in range(2):
+        take(limiter)
+    assert limiter.waited_seconds == 0
 
 
 def test_polls_wait_while_sending_goes_as_fast_as_the_plan_allows() -> None:
