@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from mainbrainer_sandbox.views import View, consent_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+PATH_VARIABLE = "TARGET_MAINBRAINER_SANDBOX_PATH"
 TOKEN_VARIABLE = "MAINBRAINER_SANDBOX_TOKEN"  # noqa: S105 - its name
 _ERROR = 2
 _SHOWN_DIFFERENCES = 20
@@ -74,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     path, address, form = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    path.add_argument("--path", type=Path, required=True, help="sandbox file")
+    own = os.environ.get(PATH_VARIABLE) or None
+    text = f"sandbox file; if left out, the one in {PATH_VARIABLE}"
+    path.add_argument("--path", type=Path, default=own, required=own is None, help=text)
     address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
     form.add_argument(
         "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
@@ -102,6 +107,16 @@ def _parser() -> argparse.ArgumentParser:
     add(_page, "show a sandbox file in a browser, also during a load", path, address)
     add(_contacts, "print the contacts in a sandbox file", path, form)
     add(_batches, "print the batches, the refused ones too", path, form)
+    edit = add(_edit, "edit a contact by hand, as people can in MainBrainer", path)
+    delete = add(_delete, "delete a contact by hand", path)
+    for command in (edit, delete):
+        text = "its id, e-mail address or mobile number"
+        command.add_argument("contact", metavar="CONTACT", help=text)
+    text = (
+        "a property, email, mobile ('+44 7700900001'), email_opt_in or mobile_opt_in (true or "
+        "false); nothing after the '=' empties it"
+    )
+    edit.add_argument("changes", nargs="+", metavar="FIELD=VALUE", help=text)
     reset = add(_reset, "forget everything in a sandbox file", path)
     reset.add_argument("--yes", action="store_true", help="needed to do it")
     text = "Contacts are matched by mobile and e-mail. Exits 0 if the files are the same, 1 if not."
@@ -186,7 +201,8 @@ def _page(options: argparse.Namespace) -> int:
         listening, url = listen(options.port)
     _say(f"The sandbox file {options.path} is shown at {url}/; stop it with Ctrl-C.")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Server(pages_app(options.path), asyncio.Event()).serve([listening]))
+        app = pages_app(options.path, functools.partial(_by_hand, options.path))
+        asyncio.run(Server(app, asyncio.Event()).serve([listening]))
     return 0
 
 
@@ -223,15 +239,30 @@ def _batches(options: argparse.Namespace) -> int:
     return 0
 
 
+def _edit(options: argparse.Namespace) -> int:
+    changes = dict(change.partition("=")[::2] for change in options.changes)
+    _by_hand(options.path, options.contact, changes)
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    _by_hand(options.path, options.contact, None)
+    return 0
+
+
+def _by_hand(path: Path, selector: int | str, changes: dict[str, Any] | None) -> int:
+    with View(path), contextlib.closing(Store(path)) as store:
+        return store.edit(selector, changes, time.time())
+
+
 def _reset(options: argparse.Namespace) -> int:
     with View(options.path):
         """Only to say at once what is wrong with the file."""
     if not options.yes:
         message = "Say --yes to forget everything in the file."
         raise CommandError(message)
-    store = Store(options.path)
-    store.reset()
-    store.close()
+    with contextlib.closing(Store(options.path)) as store:
+        store.reset()
     return 0
 
 

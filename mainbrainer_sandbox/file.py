@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = "5"
+FORMAT = "6"
 
 
 class StoreError(Exception):

@@ -6,10 +6,12 @@ whatever a contact's data may hold, no browser runs or fetches any of it.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qsl
 
 import jinja2
 from starlette.applications import Starlette
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+Edit: TypeAlias = "Callable[[int | str, dict[str, Any] | None], int]"
+
 _FOLDER = Path(__file__).parent / "page"
 _HOSTS = ("127.0.0.1", "localhost")
 _ROWS = 50
@@ -45,18 +49,23 @@ _HEADERS = {
 }
 
 
-def pages_app(path: Path) -> Starlette:
-    """Return the pages as an application; none of them changes anything.
+def pages_app(path: Path, edit: Edit) -> Starlette:
+    """Return the pages as an application; only the forms of a contact's page change anything.
 
-    Whether a sandbox is using the file or none makes no difference. It answers only to
-    names of this machine: a page of another site could otherwise give its own name to
-    this address and read the contacts.
+    It answers only to names of this machine: a page of another site could otherwise give its
+    own name to this address and read the contacts. Nor may a form of another site change them.
+
+    Args:
+        path: The sandbox file.
+        edit: Changes a contact by hand; with None instead of changes it deletes it.
     """
-    pages = Pages(path)
+    pages = Pages(path, edit)
     return Starlette(
         routes=[
             Route("/", pages.endpoint(pages.contacts)),
             Route("/_sandbox/contacts/{id}", pages.endpoint(pages.contact)),
+            Route("/_sandbox/contacts/{id}", pages.edit, methods=["POST"]),
+            Route("/_sandbox/contacts/{id}/delete", pages.edit, methods=["POST"]),
             Route("/_sandbox/batches", pages.endpoint(pages.batches)),
             Route("/_sandbox/batches/{number}", pages.endpoint(pages.batch)),
             Route("/_sandbox/requests", pages.endpoint(pages.requests)),
@@ -77,8 +86,9 @@ def _file_id(_request: Request, view: View) -> Response:
 class Pages:
     """Shows a sandbox file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, edit: Edit) -> None:
         self._path = path
+        self._edit = edit
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FOLDER),
             autoescape=True,
@@ -106,7 +116,10 @@ class Pages:
 
     def problem(self, text: str) -> Response:
         """Return a page that says why there is nothing to show."""
-        return self._render("problem", "contacts", 404, text=text)
+        return self._problem(404, text)
+
+    def _problem(self, status: int, text: str) -> Response:
+        return self._render("problem", "contacts", status, text=text)
 
     def contacts(self, request: Request, view: View) -> Response:
         """Show the contacts, or those that a text is found in."""
@@ -121,7 +134,28 @@ class Pages:
         one = view.contact(number)
         if one is None:
             return self.problem("No contact has this id.")
-        return self._render("contact", "contacts", one=one, history=view.history(number))
+        return self._render(
+            "contact",
+            "contacts",
+            one=one,
+            history=view.history(number),
+            written=view.written(number),
+        )
+
+    async def edit(self, request: Request) -> Response:
+        """Edit or delete a contact, given by its id, e-mail address or mobile number."""
+        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            return self._problem(403, "Another site must not change contacts.")
+        is_edit = not request.url.path.endswith("/delete")
+        try:
+            changes = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+            number = await asyncio.to_thread(
+                self._edit, request.path_params["id"], changes if is_edit else None
+            )
+        except (StoreError, ValueError) as error:
+            return self._problem(400, str(error))
+        target = f"/_sandbox/contacts/{number}" if is_edit else "/"
+        return Response(status_code=303, headers={**_HEADERS, "Location": target})
 
     def batches(self, request: Request, view: View) -> Response:
         """Show the batches, accepted and refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any
 
 import msgspec
@@ -42,8 +43,10 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
     step = -(-spans // _BARS)
     count = max(-(-spans // step), 12)
     highest = max(bucket.total for bucket in buckets)
-    # With room above, and a whole number for each grid line.
-    top = -(-max(highest, burst or 0) * 11 // (10 * _GRID_LINES)) * _GRID_LINES
+    room = max(highest, burst or 0) * 1.1
+    between = grid_step(room)
+    grid = range(0, math.ceil(room / between) * between + 1, between)
+    top = grid[-1]
     width = (RIGHT - LEFT) / count
     bars: dict[int, Bucket] = {}
     for bucket in buckets:
@@ -69,10 +72,7 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
     busiest = f"the busiest 10 of {step * BUCKET_SECONDS:,}"
     return {
         "bars": rects,
-        "lines": [
-            {"y": y(top * n / _GRID_LINES), "label": f"{top * n // _GRID_LINES:,}"}
-            for n in range(_GRID_LINES + 1)
-        ],
+        "lines": [{"y": y(value), "label": f"{value:,}"} for value in grid],
         "limit": {"y": y(burst), "label": f"limit: {burst:,} in 10 seconds"} if burst else None,
         "ticks": [
             {"x": x, "label": clock(moment), "anchor": anchor}
@@ -84,6 +84,17 @@ def plot(buckets: list[Bucket], burst: int | None) -> dict[str, Any] | None:
             f"At most {highest:,} requests in 10 seconds; the limit is {burst or 'none'}."
         ),
     }
+
+
+def grid_step(highest: float) -> int:
+    """Return a round number of requests between two grid lines.
+
+    >>> [grid_step(highest) for highest in (1, 33, 110, 165, 220, 1_100)]
+    [1, 10, 50, 50, 100, 500]
+    """
+    least = max(highest / _GRID_LINES, 1)
+    power: int = 10 ** int(math.log10(least))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= least)
 
 
 def clock(seconds: float) -> str:

@@ -6,7 +6,8 @@ note; where the pages leave a choice, a switch decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mainbrainer_sandbox.switches import Switches
 
 INT64 = 2**63 - 1
+# What people can edit of a contact besides its properties.
+EDITABLE = {"mobile", "email", "mobile_opt_in", "email_opt_in"}
+_OPT_INS = {"true": True, "false": False, "": None}
 # The names that the samples of the API pages use.
 DEFAULT_PROPERTIES = ("firstname", "lastname", "interest", "company", "Street", "city", "state")
 
@@ -239,6 +243,44 @@ def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
         properties,
         lists,
     )
+
+
+def edited(contact: Contact, changes: dict[str, Any]) -> Contact:
+    """Return a contact as somebody leaves it who edits it by hand; None or "" empties a field.
+
+    Args:
+        contact: The contact before.
+        changes: New values of properties by name, and of the fields in `EDITABLE`. The mobile
+            number is written as `mobile_text` writes it; an opt-in can be "true" or "false".
+
+    Raises:
+        ValueError: A value cannot be one of its field.
+
+    >>> edited(Contact(1, email="a@example.com"), {"mobile": "+44 7700900001"}).mobile_number
+    7700900001
+    """
+    fields: dict[str, Any] = {"properties": dict(contact.properties)}
+    for name, value in changes.items():
+        text = "" if value is None else str(value)
+        if name == "mobile":
+            shape = re.fullmatch(r"(?:\+([1-9]\d{0,2}) (\d{3,14}))?", text)
+            if shape is None:
+                message = "A mobile number is written '+44 7700900001'."
+                raise ValueError(message)
+            country, number = (int(part) if part else None for part in shape.groups())
+            fields |= {"mobile_country_code": country, "mobile_number": number}
+        elif name == "email":
+            fields[name] = text or None
+        elif name in EDITABLE:
+            if text.lower() not in _OPT_INS:
+                message = "An opt-in is true, false, or empty for no consent."
+                raise ValueError(message)
+            fields[name] = _OPT_INS[text.lower()]
+        elif text:
+            fields["properties"][name] = text
+        else:
+            fields["properties"].pop(name, None)
+    return msgspec.structs.replace(contact, **fields)
 
 
 def mobile_text(contact: Contact) -> str | None:

@@ -74,7 +74,7 @@ class RunningSandbox:
             self._socket.close()
             raise
         self._server = Server(self._app, self._engine.closing)
-        self._api, self._pages = Api(self._engine), pages_app(self.path)
+        self._api, self._pages = Api(self._engine), pages_app(self.path, self._edit)
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, name="mainbrainer-sandbox", daemon=True)
@@ -134,9 +134,27 @@ class RunningSandbox:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""
         self._call(self._engine.reset)
 
-    def delete_contact(self, contact_id: int) -> None:
-        """Delete a contact, as a person can in MainBrainer."""
-        self._call(lambda: self._engine.store.delete(contact_id))
+    def edit(self, selector: int | str, **changes: object) -> int:
+        """Edit a contact by hand, as people can in MainBrainer, and return its id.
+
+        Args:
+            selector: Its id, its e-mail address or its mobile number; exactly one must have it.
+            **changes: New values of properties by name, and of `email`, `mobile`
+                ("+44 7700900001"), `email_opt_in` and `mobile_opt_in`; None empties a field.
+
+        Raises:
+            StoreError: There is no such contact or property, or more than one.
+        """
+        return self._edit(selector, changes)
+
+    def delete(self, selector: int | str) -> None:
+        """Delete a contact by hand; the same selectors and errors as `edit`."""
+        self._edit(selector, None)
+
+    def _edit(self, selector: int | str, changes: dict[str, Any] | None) -> int:
+        self.settle()
+        engine = self._engine
+        return self._call(lambda: engine.store.edit(selector, changes, engine.now()))
 
     def settle(self, timeout: float = _SETTLE_SECONDS) -> None:
         """Wait until everything accepted is processed, except what is stuck."""

@@ -42,7 +42,7 @@ CREATE TABLE batches (
   skipped INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL, list_id TEXT, webhook_url TEXT,
   failed_reason TEXT, details TEXT NOT NULL
 );
-CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER NOT NULL, before TEXT);
+CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER, made REAL NOT NULL, before TEXT);
 CREATE INDEX history_contact ON history (contact);
 CREATE TABLE requests (
   number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL,
@@ -208,7 +208,7 @@ class Store:
         known, new_ids = self._known(contacts), self._new_ids(len(contacts))
         applied = rules.apply(contacts, known, switches, new_ids, skip_first=skip_first)
         with self._transaction():
-            self._write(applied, number)
+            self._write(applied, now, number)
             self._put("next_id", str(self._next_id))
             self._finish(
                 number,
@@ -271,7 +271,7 @@ class Store:
 
         return new_id
 
-    def _write(self, applied: rules.Applied, batch: int) -> None:
+    def _write(self, applied: rules.Applied, now: float, batch: int | None = None) -> None:
         self._db.executemany(
             "INSERT OR REPLACE INTO contacts VALUES (?,?,?,?,?,?,?,?,?)",
             [
@@ -285,16 +285,55 @@ class Store:
             ],
         )
         self._db.executemany(
-            "INSERT INTO history VALUES (?,?,?)",
+            "INSERT INTO history VALUES (?,?,?,?)",
             [
-                (contact, batch, None if before is None else _text(before))
+                (contact, batch, now, None if before is None else _text(before))
                 for contact, before in applied.history
             ],
         )
 
-    def delete(self, contact_id: int) -> None:
-        """Delete a contact, as a person can in MainBrainer; its id is not used again."""
-        self._db.execute("DELETE FROM contacts WHERE id = ?", (contact_id,))
+    # -- by hand, as people can in MainBrainer ---------------------------------------------
+
+    def edit(self, selector: int | str, changes: dict[str, Any] | None, now: float) -> int:
+        """Change a contact as `rules.edited` does, and return its id; None deletes it.
+
+        An id is not used again.
+        """
+        before = self._one(selector)
+        if changes is None:
+            self._db.execute("DELETE FROM contacts WHERE id = ?", (before.id,))
+            return before.id
+        named = {self.properties.get(name, name): value for name, value in changes.items()}
+        unknown = named.keys() - rules.EDITABLE - set(self.properties.values())
+        if unknown:
+            message = f"The account has no property '{min(unknown)}'."
+            raise StoreError(message)
+        try:
+            after = rules.edited(before, named)
+        except ValueError as error:
+            raise StoreError(str(error)) from None
+        if after != before:
+            with self._transaction():
+                self._write(
+                    rules.Applied(touched={after.id: after}, history=[(after.id, before)]), now
+                )
+        return after.id
+
+    def _one(self, selector: int | str) -> Contact:
+        """Return the contact with an id, an e-mail address or a mobile number.
+
+        Raises:
+            StoreError: It is not exactly one.
+        """
+        query = (
+            "SELECT * FROM contacts WHERE id = :one OR email = :one"
+            " OR '+' || mobile_country_code || mobile_number = replace(:one, ' ', '')"
+        )
+        found = self._db.execute(query, {"one": selector}).fetchall()
+        if len(found) != 1:
+            message = f"{len(found)} contacts have this id, e-mail address or mobile number."
+            raise StoreError(message)
+        return as_contact(found[0])
 
     def record(self, request: Request) -> None:
         """Put a request on record."""

@@ -102,15 +102,12 @@ class View:
     def history(self, contact_id: int) -> list[dict[str, Any]]:
         """Return what changed a contact, the newest first and its creation last.
 
-        Each entry has `batch`, `when` and `changes`, and each change `what`, `before`, `after`.
+        Each entry has `batch` (None if it was done by hand), `when` and `changes`, and each
+        change `what`, `before`, `after`.
         """
         row = self._db.execute("SELECT * FROM contacts WHERE id = ?", (contact_id,)).fetchone()
         after = Contact(contact_id) if row is None else as_contact(row)
-        query = (
-            "SELECT history.batch, processed AS 'when', before FROM history"
-            " JOIN batches ON batches.number = history.batch"
-            " WHERE contact = ? ORDER BY history.rowid DESC"
-        )
+        query = "SELECT batch, made, before FROM history WHERE contact = ? ORDER BY rowid DESC"
         entries = []
         for batch, when, text in self._db.execute(query, (contact_id,)):
             before = msgspec.json.decode(text, type=Contact) if text else None
@@ -118,6 +115,14 @@ class View:
             entries.append({"batch": batch, "when": when, "changes": changes})
             after = before or after
         return entries
+
+    def written(self, contact_id: int) -> dict[str, int | None]:
+        """Return which batch wrote a contact's fields as they are; None for by hand."""
+        written: dict[str, int | None] = {}
+        for entry in self.history(contact_id):
+            for change in entry["changes"]:
+                written.setdefault(change["what"], entry["batch"])
+        return written
 
     def latest(
         self, table: Literal["batches", "requests"], *, offset: int, limit: int

@@ -1,27 +1,29 @@
-"""What `--about` prints: the settings in their groups, with what each does and when to set it."""
+"""The settings as `--about` and the docs show them: in their groups, with when to set each."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
+import re
 import textwrap
 import typing as t
 
 from singer_sdk.about import AboutFormatter
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
-"""What everybody sets first."""
-
-FIRST_GROUP = "The five that everybody sets first"
 SDK_GROUP = "Every target of the Singer SDK has"
+_REQUIRED = (
+    "Required is one of `access_token`, `sandbox_path`, or `username` with `password` and "
+    "`private_token`."
+)
 
+_SENTENCE = re.compile(r"(?<=\.)\s")
 _WIDTH = 98
 _KINDS = {
     "string": "text",
@@ -32,53 +34,27 @@ _KINDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One setting as its reader meets it.
+class Setting(t.NamedTuple):
+    """One setting, or one member of an object, as people meet it.
 
     Attributes:
-        name: As it is set; members of an object are joined to it with a dot.
-        schema: Its JSON schema.
-        group: The group it is shown in.
+        name: A member of an object is joined to it with a dot.
+        kind: Meltano's name for its type. There is no `number`, which Meltano does not know.
+        choices: The values it can have, if they are few.
     """
 
     name: str
-    schema: Mapping[str, t.Any]
-    group: str
+    label: str
+    description: str
+    kind: str
+    choices: list[str]
+    default: object
+    is_secret: bool
 
     @property
-    def kind(self) -> str:
-        """What Meltano calls it. There is no `number`, which Meltano does not know."""
-        if self.choices:
-            return "options"
-        types = self.schema.get("type", "string")  # left out where it is one of several
-        named = [types] if isinstance(types, str) else types
-        return next(kind for kind in named if kind in _KINDS)
-
-    @property
-    def choices(self) -> list[str]:
-        """The values it can have, if they are few."""
-        return list(self.schema.get("enum", []))
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether it is a credential."""
-        return bool(self.schema.get("secret"))
-
-    @property
-    def default(self) -> object:
-        """Its default, or None."""
-        return self.schema.get("default")
-
-    @property
-    def label(self) -> str:
-        """What it is called."""
-        return str(self.schema["title"])
-
-    @property
-    def description(self) -> str:
-        """What it does."""
-        return str(self.schema["description"])
+    def summary(self) -> str:
+        """The first sentence of the description, without its period."""
+        return _SENTENCE.split(self.description, maxsplit=1)[0].removesuffix(".")
 
     def kind_in_words(self, mark: str = "") -> str:
         """Return what can be set, with a mark around each of a few values."""
@@ -86,15 +62,20 @@ class Setting:
         return f"{'secret ' if self.is_secret else ''}{words or _KINDS[self.kind]}"
 
 
-def settings() -> list[Setting]:
-    """Return every setting; an object whose members are known is given by its members."""
+def groups() -> dict[str, list[Setting]]:
+    """Return all settings by group, in the order of the schema; the SDK's own come last."""
     schema = copy.deepcopy(TargetMainBrainer.config_jsonschema)
     TargetMainBrainer.append_builtin_config(schema)
     group_of = _groups_by_name(schema["properties"])
-    return [
-        Setting(name, member, group_of[name.partition(".")[0]])
-        for name, member in _members(schema["properties"])
-    ]
+    found: dict[str, list[Setting]] = {}
+    for name, setting in schema["properties"].items():
+        found.setdefault(group_of[name], []).extend(_settings(name, setting))
+    return found
+
+
+def settings() -> list[Setting]:
+    """Return all settings, in the order of the schema."""
+    return [setting for members in groups().values() for setting in members]
 
 
 def _groups_by_name(names: Iterable[str]) -> dict[str, str]:
@@ -107,23 +88,25 @@ def _groups_by_name(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _members(
-    properties: Mapping[str, t.Any], prefix: str = ""
-) -> Iterator[tuple[str, Mapping[str, t.Any]]]:
-    for name, schema in properties.items():
-        inner = schema.get("properties") or {}
-        if inner and all("title" in member for member in inner.values()):
-            yield from _members(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", schema
-
-
-def groups() -> dict[str, list[Setting]]:
-    """Return the settings by group, in the schema's order and the SDK's own last."""
-    found: dict[str, list[Setting]] = {}
-    for setting in settings():
-        found.setdefault(setting.group, []).append(setting)
-    return found
+def _settings(name: str, schema: Mapping[str, t.Any]) -> Iterator[Setting]:
+    """Yield a setting, or in its place its members if they have words of their own."""
+    members = schema.get("properties") or {}
+    if members and all("title" in member for member in members.values()):
+        for member, inner in members.items():
+            yield from _settings(f"{name}.{member}", inner)
+        return
+    types = schema.get("type", "string")  # left out where it is one of several
+    kinds = [types] if isinstance(types, str) else types
+    choices = list(schema.get("enum", ()))
+    yield Setting(
+        name,
+        schema["title"],
+        schema["description"],
+        "options" if choices else next(kind for kind in kinds if kind in _KINDS),
+        choices,
+        schema.get("default"),
+        bool(schema.get("secret")),
+    )
 
 
 def written(default: object) -> str:
@@ -132,14 +115,16 @@ def written(default: object) -> str:
 
 
 def tables(heading: str) -> str:
-    """Return all settings in Markdown: a heading and a table for each group.
+    """Return all settings in Markdown: those to set first, then a table for each group.
 
     Args:
-        heading: What a heading begins with, such as `##`.
+        heading: The mark of a heading, such as `##`.
     """
-    by_name = {setting.name: setting for setting in settings()}
-    parts = {FIRST_GROUP: [by_name[name] for name in FIRST]} | groups()
-    return "\n\n".join(f"{heading} {group}\n\n{_table(parts[group])}" for group in parts)
+    first = (
+        f"{_REQUIRED} Most projects set these first: {', '.join(f'`{name}`' for name in FIRST)}."
+    )
+    parts = [f"{heading} {group}\n\n{_table(members)}" for group, members in groups().items()]
+    return "\n\n".join([first, *parts])
 
 
 def _table(members: Iterable[Setting]) -> str:
@@ -160,7 +145,7 @@ def about(output_format: str | None) -> str:
         for name, group in _groups_by_name(properties).items():
             properties[name] = {**properties[name], "group": group}
         return formatter.format_about(info)
-    # The SDK's own list of settings is flat: what stands before it is kept.
+    # The SDK's own list of settings is flat; only what stands before it is used.
     heading = "## Settings\n" if output_format == "markdown" else "Settings:\n"
     before = formatter.format_about(info).split(heading, maxsplit=1)[0]
     if output_format == "markdown":
@@ -169,7 +154,8 @@ def about(output_format: str | None) -> str:
 
 
 def _text(prefix: str) -> Iterator[str]:
-    yield f"  Everybody sets these first: {', '.join(FIRST)}.\n"
+    yield f"  {_REQUIRED.replace('`', '')}\n"
+    yield f"  Most projects set these first: {', '.join(FIRST)}.\n"
     yield f"  Each can be an environment variable: {prefix}FIELD_MAP for field_map.\n"
     for group, members in groups().items():
         yield f"\n{group}\n"

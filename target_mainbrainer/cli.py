@@ -7,21 +7,48 @@ with 2.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import logging
+import os
+import secrets
 import sys
+import threading
 import typing as t
 from pathlib import Path
 
 import click
 
-from target_mainbrainer import checking
-from target_mainbrainer.config.files import check_configuration_files
+from target_mainbrainer import local_sandbox
+from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
-from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.privacy.log_filters import quiet_threads
-from target_mainbrainer.reporting.ending import NOTHING_READ
-from target_mainbrainer.singer.leftover import drop_leftover
+from target_mainbrainer.privacy import explain, quiet_threads
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.report_file import ReportFile
+from target_mainbrainer.report.summary import (
+    CORRECT,
+    LOAD_AGAIN,
+    RUN_AGAIN,
+    End,
+    last_line,
+    last_line_of_dry_run,
+)
+from target_mainbrainer.run import make_rate_limiter, read_suppressions
+from target_mainbrainer.settings.checks import (
+    FILE_SETTINGS,
+    bad_files,
+    check_configuration_files,
+    is_input,
+)
+from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_mainbrainer.run import Run
+    from target_mainbrainer.settings.declared import Settings
 
 ENVIRONMENT = "ENV"
 """What `--config` says instead of a file for the environment's variables."""
@@ -123,49 +150,154 @@ def invoke(
         click.echo(describe(about_format))
         return
     quiet_threads()
-    TargetMainBrainer.print_version(print_fn=logger.info)
-    target = None
+    TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     values = config.values | ({"dry_run": True} if dry_run else {})
+    is_well = _check(values, config) if check else _load(values, config, file_input or sys.stdin)
+    if not is_well:
+        sys.exit(1)
+
+
+def _check(values: dict[str, t.Any], config: Configuration) -> bool:
+    """Print whether a run could begin, and return it."""
     try:
         target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
-        if problems := list(check_configuration_files(target.config, config.files)):
-            raise SettingsError(problems)  # noqa: TRY301 - explained below like any other
-        if check:
-            for sentence in checking.check(target.settings):
-                click.echo(sentence)
-            return
-        target.run(file_input)
+        _spare_configuration(target, config)
+        for sentence in check_settings(target.settings):
+            click.echo(sentence)
     except Exception as error:  # noqa: BLE001 - every end is explained
-        if not check:
-            _let_the_tap_end(target, file_input or sys.stdin)
-        for sentence in explain(error):
-            logger.error("%s", sentence)  # noqa: TRY400 - a traceback may hold data
-        if not check:
-            logger.error("FAILED: %s.", _ending(target, error))  # noqa: TRY400
-        sys.exit(1)
-    logger.info("OK: %s.", target.ending)
+        _log_reasons(error)
+        return False
+    return True
 
 
-def _ending(target: TargetMainBrainer | None, error: Exception) -> str:
-    if target is None:
-        return f"{NOTHING_READ}; correct the cause and run again to go on"
-    if target.settings.dry_run:
-        is_whole = not isinstance(error, InterruptedRunError)
-        return f"{target.ending}; {'a run would fail' if is_whole else 'not all was read'}"
-    if target.has_lost_records:
-        return f"{target.ending}; load the records of the failed batches once more"
-    advice = "run again" if isinstance(error, _PASSES) else "correct the cause and run again"
-    return f"{target.ending}; {advice} to go on"
+def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]) -> bool:
+    """Load the input, and return whether all went well."""
+    target = report_file = error = None
+    try:
+        run_id = secrets.token_hex(4)
+        report_file = ReportFile(_report_path(values, config, file_input), run_id)
+        logger.info("Run %s.", run_id)
+        target = TargetMainBrainer(
+            config=values, parse_env_config=config.reads_environment, run_id=run_id
+        )
+        _spare_configuration(target, config)
+        target.run(file_input)
+    except Exception as caught:  # noqa: BLE001 - every end is explained
+        error = caught
+        # Read on for a while, so that the tap ends by itself and the reason stands last in the log.
+        drop_leftover(file_input, is_over=lambda: target is not None and target.is_interrupted)
+        _log_reasons(error)
+    run = None if target is None else target.begun
+    is_dry = target is not None and target.settings.dry_run
+    if report_file is not None:
+        report_file.write(
+            error,
+            dry_run=is_dry,
+            state=None if run is None or is_dry else run.end.state,
+            counts=None if run is None else run.counts(),
+        )
+    logger.log(logging.ERROR if error else logging.INFO, "%s", _last_line(run, error))
+    return error is None
 
 
-_PASSES = (TransientError, InterruptedRunError)
-"""What is worth another run as things are."""
+def _spare_configuration(target: TargetMainBrainer, config: Configuration) -> None:
+    """Make sure that no setting names a configuration file as one to write.
+
+    Raises:
+        SettingsError: One does.
+    """
+    if problems := list(check_configuration_files(target.config, config.files)):
+        raise SettingsError(problems)
 
 
-def _let_the_tap_end(target: TargetMainBrainer | None, file_input: t.IO[str]) -> None:
-    """Read on for a while, so that the tap ends by itself and the reason stands last in the log."""
+def _log_reasons(error: Exception) -> None:
+    for sentence in explain(error):
+        logger.error("%s", sentence)
 
-    def is_interrupted() -> bool:
-        return target is not None and target.is_interrupted
 
-    drop_leftover(file_input, is_over=is_interrupted)
+def _last_line(run: Run | None, error: Exception | None) -> str:
+    is_interrupted = isinstance(error, InterruptedRunError)
+    if run is not None and run.settings.dry_run:
+        problem = "not all was read" if is_interrupted else "a run would fail"
+        return last_line_of_dry_run(run.report, problem if error else "")
+    advice = CORRECT if error else ""
+    if run is not None and error and run.has_lost_records:
+        advice = LOAD_AGAIN
+    elif is_interrupted or isinstance(error, TransientError):
+        advice = RUN_AGAIN
+    if run is None:
+        return last_line(RunReport(), End(advice, is_whole=False))
+    return last_line(run.report, run.end._replace(advice=advice))
+
+
+def _report_path(
+    values: Mapping[str, t.Any], config: Configuration, file_input: t.IO[str]
+) -> str | None:
+    """Return where the report goes, before the settings are checked: a failed start has one, too.
+
+    It goes nowhere if that would destroy a file of something else, for which the run fails later.
+    """
+    given = {name: values.get(name) for name in FILE_SETTINGS}
+    if config.reads_environment:
+        for name in FILE_SETTINGS:
+            given[name] = given[name] or os.environ.get(f"TARGET_MAINBRAINER_{name.upper()}")
+    given = {name: path for name, path in given.items() if isinstance(path, str)}
+    path: str | None = given.get("report_path")
+    problems = (*bad_files(given), *check_configuration_files(given, config.files))
+    if any("'report_path'" in problem for problem in problems) or is_input(path, file_input):
+        return None
+    return path
+
+
+def check_settings(settings: Settings) -> list[str]:
+    """Return in plain words that a run could begin; no contact is sent.
+
+    Raises:
+        TargetMainBrainerError: It could not, and why.
+    """
+    read_suppressions(settings)
+    problems = [
+        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
+        for name in ("sandbox_path", "rejects_path", "report_path")
+        if (path := getattr(settings, name))
+        and not os.access(Path(path).absolute().parent, os.W_OK)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    found = ["The settings are complete and do not contradict each other."]
+    if settings.ledger_uri:
+        found.append(_check_ledger(settings.ledger_uri))
+    if settings.sandbox_path:
+        with contextlib.closing(local_sandbox.start(settings.sandbox_path)):
+            found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
+        return found
+    if settings.dry_run:  # which needs no account
+        return found
+    stop = threading.Event()
+    without_ledger = dataclasses.replace(settings, ledger_uri=None)
+    with (
+        contextlib.closing(make_rate_limiter(without_ledger, stop)) as rate_limiter,
+        contextlib.closing(
+            MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop)
+        ) as client,
+    ):
+        found.append(client.check())
+    return found
+
+
+def _check_ledger(uri: str) -> str:
+    """Return what is known of a ledger, which is only read.
+
+    Raises:
+        LedgerError: It cannot be used.
+    """
+    from target_mainbrainer.ledger.database import (  # noqa: PLC0415 - only with a ledger
+        NoLedgerError,
+        open_database,
+    )
+
+    try:
+        open_database(uri, reads_only=True).close()
+    except NoLedgerError:
+        return "There is no ledger yet; the first run creates it."
+    return "The ledger can be read."

@@ -21,16 +21,40 @@ No message holds contact data, a token or a response body.
 
 from __future__ import annotations
 
+import typing as t
+
 from singer_sdk.exceptions import (
     ConfigurationError,
     ConfigValidationError,
     FatalAPIError,
     RetriableAPIError,
 )
+from typing_extensions import override
+
+
+class Reason(t.NamedTuple):
+    """One reason why a run did not end well.
+
+    Attributes:
+        code: A word that stays the same, for monitors.
+        sentence: What happened and what to do, for people.
+    """
+
+    code: str
+    sentence: str
 
 
 class TargetMainBrainerError(Exception):
     """Ends the run; its message is a full sentence that says what to do."""
+
+    code: t.ClassVar[str] = "failed"
+    may_be_applied = False
+    """A request with contacts was sent of which it is not known whether it was applied."""
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """The error for the report file."""
+        return [Reason(self.code, str(self))]
 
 
 class SettingsError(TargetMainBrainerError, ConfigValidationError):
@@ -40,28 +64,45 @@ class SettingsError(TargetMainBrainerError, ConfigValidationError):
         errors: One sentence for each thing that is wrong.
     """
 
+    code = "settings"
+
     def __init__(self, problems: list[str]) -> None:
         super().__init__(" ".join(problems), errors=problems)
+
+    @property
+    @override
+    def reasons(self) -> list[Reason]:
+        return [Reason(self.code, problem) for problem in self.errors]
 
 
 class MappingError(TargetMainBrainerError, ConfigurationError):
     """The settings cannot be applied to a stream's schema."""
 
+    code = "mapping"
+
 
 class InputError(TargetMainBrainerError):
     """A line of the input cannot be read as a Singer message."""
+
+    code = "input"
 
 
 class AuthError(TargetMainBrainerError, FatalAPIError):
     """MainBrainer refuses the credentials, or the token after one renewal."""
 
+    code = "auth"
+
 
 class RequestRefusedError(TargetMainBrainerError, FatalAPIError):
     """MainBrainer refuses the request itself; no contact is to blame."""
 
+    code = "request_refused"
+
 
 class ProtocolError(TargetMainBrainerError, FatalAPIError):
     """The answer is not the API's: a redirect, a proxy's page, cut-off JSON."""
+
+    code = "protocol"
 
 
 class TransientError(TargetMainBrainerError, RetriableAPIError):
@@ -71,6 +112,8 @@ class TransientError(TargetMainBrainerError, RetriableAPIError):
         retry_after: Seconds the server asks to wait, or None if it does not say.
     """
 
+    code = "unavailable"
+
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -79,18 +122,40 @@ class TransientError(TargetMainBrainerError, RetriableAPIError):
 class LedgerError(TargetMainBrainerError):
     """The ledger's database cannot be used, or not by this run."""
 
+    code = "ledger"
+
 
 class TooManyRequestsError(TransientError):
     """A 429: not only this request has to wait, but all of them."""
+
+    code = "too_many_requests"
 
 
 class UnreachableError(TransientError):
     """No connection was made: the name cannot be resolved, or the connection is refused."""
 
+    code = "unreachable"
+
 
 class DeliveryError(TargetMainBrainerError):
-    """Contacts were not delivered, or not confirmed."""
+    """Contacts were not delivered, or not confirmed, for one or more reasons."""
+
+    code = "not_delivered"
+
+    def __init__(self, *problems: Reason | str) -> None:
+        self._reasons = [
+            Reason(self.code, problem) if isinstance(problem, str) else problem
+            for problem in problems
+        ]
+        super().__init__(" ".join(reason.sentence for reason in self._reasons))
+
+    @property
+    @override
+    def reasons(self) -> list[Reason]:
+        return self._reasons
 
 
 class InterruptedRunError(TargetMainBrainerError):
     """The run was asked to stop by a signal."""
+
+    code = "interrupted"

@@ -1,4 +1,4 @@
-"""One run, put together: everything between the sinks and MainBrainer, and how the run ends."""
+"""One run: its parts, built in one order, and how it ends."""
 
 from __future__ import annotations
 
@@ -10,205 +10,295 @@ import threading
 import time
 import typing as t
 from functools import partial
+from pathlib import Path
+
+import msgspec
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.dry_transport import DRY_TOKEN, DryTransport
-from target_mainbrainer.delivery.buffer import OpenBuffers
-from target_mainbrainer.delivery.delivery import Delivery
-from target_mainbrainer.delivery.held_back import HeldBack
-from target_mainbrainer.delivery.ledger_intake import LedgerIntake
-from target_mainbrainer.delivery.move_requests import MoveRequests
-from target_mainbrainer.delivery.move_steps import MoveSteps
-from target_mainbrainer.delivery.moves import Moves
-from target_mainbrainer.delivery.sender import Sender
-from target_mainbrainer.delivery.spool import Spool
-from target_mainbrainer.delivery.state_tracker import StateTracker
-from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.parts import make_rate_limiter, read_suppressions
-from target_mainbrainer.privacy.explaining import explain
-from target_mainbrainer.reporting.counts import RunReport
-from target_mainbrainer.reporting.dry_run import DrySummary
-from target_mainbrainer.reporting.ending import describe_dry_end, describe_end
-from target_mainbrainer.reporting.record_labels import RecordLabels
-from target_mainbrainer.reporting.rejections import Rejections
-from target_mainbrainer.reporting.rejects_file import RejectsFile
-from target_mainbrainer.reporting.report_file import write_report
-from target_mainbrainer.reporting.source_stream import SourceStream
-from target_mainbrainer.reporting.summary import Summary
+from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
+from target_mainbrainer.api.limits import RateLimiter
+from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.ledger.content import fingerprint, key_text
+from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
+from target_mainbrainer.privacy import explain
+from target_mainbrainer.report.counts import RunReport
+from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
+from target_mainbrainer.report.summary import DrySummary, End, Summary
+from target_mainbrainer.rounds.accepted import Destination
+from target_mainbrainer.rounds.booking import Booking
+from target_mainbrainer.rounds.load import Load, Parts
+from target_mainbrainer.rounds.recreated import Recreated
+from target_mainbrainer.rounds.round import Stream
+from target_mainbrainer.rounds.sending import Sending
+from target_mainbrainer.rounds.spool import Spool
+from target_mainbrainer.rounds.statuses import Statuses
+from target_mainbrainer.singer.state import StateTracker
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from target_mainbrainer.api.responses import BatchStatus
-    from target_mainbrainer.config.settings import Settings
-    from target_mainbrainer.ledger.stream_ledger import StreamLedger
-    from target_mainbrainer.singer.source_record import State
+    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.errors import Reason
+    from target_mainbrainer.ledger.ledger import Ledger
+    from target_mainbrainer.mapping.mapper import StreamMapping
+    from target_mainbrainer.rounds.comparing import Comparer
+    from target_mainbrainer.rounds.missing import Missing
+    from target_mainbrainer.rounds.moves import Moves
+    from target_mainbrainer.rounds.round import MoveRound
+    from target_mainbrainer.settings.declared import Settings
+    from target_mainbrainer.singer.records import State
+
+STATE_INTERVAL_SECONDS = 1.0
+PROGRESS_INTERVAL_SECONDS = 10.0
 
 logger = logging.getLogger("target-mainbrainer")
 
 
 class Run:
-    """The parts of one run, and what it has come to when it ends."""
+    """The parts of one run.
 
-    def __init__(self, settings: Settings, write_state: Callable[[State], None]) -> None:
+    Args:
+        settings: The run's settings.
+        run_id: The run's id, which stands in the report and in the rejects file.
+        write_state: Writes a STATE message to stdout.
+
+    Attributes:
+        state: Says which STATE may be written.
+        report: The counts.
+        rejects: Sets records aside.
+        load: Delivers contacts.
+        ledger: None without one.
+        missing: Keeps account of full reads; None without a ledger.
+        summary: Puts the counts into words.
+    """
+
+    def __init__(
+        self, settings: Settings, run_id: str, write_state: Callable[[State], None]
+    ) -> None:
         self.settings = settings
-        self.state_tracker = StateTracker()
+        self.state = StateTracker()
         self.report = RunReport()
-        self.suppressions = read_suppressions(settings)
-        self._is_over = False
-        self._is_whole = False
         self._hand_out_state = write_state
         self._state_records = -1
-        rejects_file = None
+        self._is_over = self._is_whole = False
+        self._next_state = self._next_progress = 0.0
+        self._closing = contextlib.ExitStack()
+        self._suppressed = read_suppressions(settings).withheld
+        self._stop = threading.Event()
+        try:
+            self._build(settings, run_id)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _build(self, settings: Settings, run_id: str) -> None:
+        file = None
         if settings.rejects_path and not settings.dry_run:
-            rejects_file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC))
+            file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
         self.rejects = Rejections(
-            rejects_file,
+            file,
             allowed=settings.rejects_allowed,
             allowed_percent=settings.max_rejects_percent,
-            settle=self.state_tracker.settle_counted,
             advises_file=settings.rejects_path is None,
         )
-        self._sandbox = (
-            local_sandbox.start(settings.sandbox_path)
-            if settings.sandbox_path and not settings.dry_run
-            else None
-        )
-        stop = threading.Event()
-        self._rate_limiter = make_rate_limiter(settings, stop)
+        self._closing.callback(self.rejects.close)
+        reached, sandbox = settings, None
+        if settings.dry_run:
+            reached = dataclasses.replace(settings, access_token=DRY_TOKEN)
+        elif settings.sandbox_path:
+            sandbox = local_sandbox.start(settings.sandbox_path)
+            self._closing.callback(sandbox.close)
+            reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
+        self._limiter = make_rate_limiter(settings, self._stop)
+        self._closing.callback(self._limiter.close)
+        self.ledger: Ledger | None = None
         self._client = MainBrainerClient(
-            settings,
-            base_url=self._sandbox.url if self._sandbox else None,
-            token=self._sandbox.token if self._sandbox else DRY_TOKEN if settings.dry_run else None,
+            reached,
             transport=DryTransport() if settings.dry_run else None,
-            rate_limiter=self._rate_limiter,
-            stop=stop,
+            rate_limiter=self._limiter,
+            stop=self._stop,
+            may_send=self._may_send,
         )
-        self._ledgers: dict[str, StreamLedger] = {}
-        self._scratch = contextlib.ExitStack()
-        self._summary = (DrySummary if settings.dry_run else Summary)(
+        self._closing.callback(self._client.close)
+        self.summary = (DrySummary if settings.dry_run else Summary)(
             settings,
             self.report,
             self.rejects,
             effort=self._client.stats,
-            rate_limiter=self._rate_limiter,
+            rate_limiter=self._limiter,
         )
-        spool = None
-        if rejects_file is not None and settings.confirm_batches == "report":
-            spool = Spool(rejects_file.path.parent)
-        self.delivery = Delivery(
-            # In a dry run there is nothing to confirm.
-            dataclasses.replace(settings, confirm_batches="none") if settings.dry_run else settings,
+        self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
+        self._comparer: Comparer | None = None
+        self.missing: Missing | None = None
+        self._moves: Moves | None = None
+        if settings.ledger_uri:
+            self._open_ledger(settings.ledger_uri, None if sandbox is None else sandbox.file_id)
+        self.load = self._make_load(file)
+
+    def _open_ledger(self, uri: str, sandbox_id: str | None) -> None:
+        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.ledger import Ledger, account_of  # noqa: PLC0415
+        from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
+        from target_mainbrainer.rounds.comparing import Comparer  # noqa: PLC0415
+        from target_mainbrainer.rounds.missing import Missing  # noqa: PLC0415
+
+        if self.settings.dry_run:
+            database = self._closing.enter_context(scratch_copy(uri))
+        else:
+            database = open_database(uri)
+        database.retry_max_seconds = self.settings.retry_max_seconds
+        database.is_ending = self._stop.is_set
+        self._closing.callback(database.close)
+        self.ledger = Ledger(database, account_of(self.settings, sandbox_id))
+        self._closing.callback(self.ledger.close)
+        self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
+        self.missing = Missing(self.settings, self.ledger, self._comparer)
+
+    def _make_load(self, file: RejectsFile | None) -> Load:
+        settings = self.settings
+        if settings.dry_run:  # there is nothing to confirm
+            settings = dataclasses.replace(settings, confirm_batches="none")
+        self._sending = Sending(
             self._client,
-            state_tracker=self.state_tracker,
-            rejects=self.rejects,
-            spool=spool,
-            ledgers=self._ledgers,
-            max_in_flight=self._max_in_flight,
-            can_spare_request=lambda: self._rate_limiter.can_spare,
-            stop=stop,
-            make_durable=self._make_durable,
-            write_state=self._write_state,
-            write_progress=self._summary.log_progress,
+            in_flight=self._in_flight,
+            alone=settings.write_mode == "single",
+            stop=self._stop,
+        )
+        self._statuses = Statuses(
+            self._sending,
+            self._client.redactor.redact_id,
+            is_followed=settings.confirm_batches != "none",
+            is_required=settings.confirm_batches == "require" and settings.write_mode == "batch",
             clock=time.monotonic,
         )
-        self.buffers = OpenBuffers(self.delivery.submit)
-        self.intake: LedgerIntake | None = None
-        if settings.ledger_uri:
-            self.intake = self._open_intake(settings.ledger_uri)
-        self.duplicates = self._summary.duplicates
-        self.columns_of = self._summary.columns_of
-
-    def _open_intake(self, uri: str) -> LedgerIntake:
-        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
-        from target_mainbrainer.ledger.opening import open_ledger  # noqa: PLC0415
-        from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
-
-        if self.settings.dry_run:
-            # What the account is, only credentials tell, and a sandbox that was started.
-            is_told = self.settings.access_token or self.settings.username
-            keeps_account = bool(is_told) and not self.settings.sandbox_path
-            uri = self._scratch.enter_context(scratch_copy(uri, keeps_account=keeps_account))
-        sandbox_id = self._sandbox.file_id if self._sandbox else None
-        ask = partial(self._client.batch_status, wait=True)
-        return LedgerIntake(
-            self.settings,
-            open_ledger(
-                self.settings,
-                uri,
-                sandbox_id=sandbox_id,
-                is_ending=lambda: self.delivery.is_ending,
-            ),
-            self._ledgers,
-            self.buffers,
-            self.state_tracker,
-            ask=ask,
-            moves=self._make_moves(ask) if self.settings.identity_changes == "follow" else None,
+        spool = None
+        if file is not None and settings.confirm_batches == "report":
+            spool = Spool(file.path.parent)
+            self._closing.callback(spool.close)
+        self._booking = Booking(
+            self.state,
+            self.rejects,
+            self._statuses,
+            spool=spool,
+            ledger=self.ledger,
+            recreated=Recreated(self._suppressed),
+            redactor=self._client.redactor,
         )
+        if self.ledger is not None:
+            from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
 
-    def _make_moves(self, ask: Callable[[str], BatchStatus | None]) -> Moves:
-        """Return what lets contacts follow people whose identity has changed."""
-        requests = MoveRequests(
-            Sender(self._client),
-            ask=ask,
-            most_at_once=self._max_in_flight,
-            tick=self.delivery.tick,
-            timeout_seconds=0 if self.settings.dry_run else self.settings.confirm_timeout_seconds,
+            self._moves = Moves(self.ledger, self._booking)
+        parts = Parts(
+            self._sending,
+            self._booking,
+            self._statuses,
+            self._comparer,
+            self._suppressed,
+            tick=self.tick,
+            may_ask=lambda: self._limiter.can_spare,
         )
-        held_back = HeldBack(
-            self._ledgers,
-            self.buffers,
-            max_drift_percent=self.settings.max_drift_percent,
-            reads_on=self.settings.dry_run,
-        )
-        steps = MoveSteps(
-            self._ledgers,
-            held_back,
-            requests,
-            self.delivery.outcomes,
-            reject=partial(self.rejects.add, is_ours=True),
-            forget_witnesses=self.delivery.forget_witnesses,
-        )
-        return Moves(self._ledgers, self.buffers, held_back, steps, drain=self.delivery.drain)
+        return Load(settings, parts, clock=time.monotonic)
 
-    def source(
-        self,
-        stream: str,
-        schema_line: bytes,
-        key_properties: Sequence[str],
-        sensitive_columns: Collection[str],
-    ) -> SourceStream:
-        """Return a stream as its last SCHEMA message announces it."""
-        code = self.settings.default_country_code
-        labels = RecordLabels(key_properties, sensitive_columns, code)
-        return SourceStream(stream, schema_line, labels, self.report.stream(stream))
-
-    def _max_in_flight(self) -> int:
+    def _in_flight(self) -> int:
         if self.settings.dry_run:
             return 1  # nothing has to be waited for
-        return self.settings.max_concurrent_requests or self._rate_limiter.wanted_in_flight
+        return self.settings.max_concurrent_requests or self._limiter.wanted_in_flight
+
+    def _may_send(self) -> bool:
+        return self.ledger is None or self.ledger.is_fresh
+
+    # Streams
+
+    def stream(
+        self, name: str, schema_line: bytes, key_properties: Sequence[str], mapping: StreamMapping
+    ) -> Stream:
+        """Return a stream as its last SCHEMA message announces it, leased if there is a ledger.
+
+        Raises:
+            LedgerError: Another run delivers it.
+        """
+        settings = self.settings.for_stream(name)
+        labels = RecordLabels(
+            key_properties, mapping.sensitive_columns, settings.default_country_code
+        )
+        source = SourceStream(name, schema_line, labels, self.report.stream(name))
+        return Stream(
+            source,
+            Destination(settings.list_id, settings.webhook_url),
+            key_properties,
+            number=None if self.ledger is None else self.ledger.open_stream(name),
+            once=mapping.once,
+            opt_ins=mapping.opt_ins,
+        )
+
+    def as_known(self, contact: Contact, stream: Stream, key: str | None) -> Contact | None:
+        """Return a contact under the identity that MainBrainer holds for a source key.
+
+        None if there is no such identity.
+        """
+        if self._comparer is None or stream.number is None or key is None:
+            return None
+        if (known := self._comparer.identity_of(stream.number, key_text(key))) is None:
+            return None
+        return msgspec.structs.replace(
+            contact, contact_id=known.contact_id, mobile=known.mobile, email=known.email
+        )
+
+    def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:
+        """Send the opt-ins that are false of a record that is rejected for its address or number.
+
+        Args:
+            no: The identity that is left of the record, and these opt-ins.
+            stream: Where the record comes from.
+            key: Its source key; the identity that the ledger knows for it goes first.
+        """
+        self.load.withdraw(self.as_known(no, stream, key) or no)
+
+    @property
+    def looks_for_duplicates(self) -> bool:
+        """Whether contacts that share something are looked for: in dry runs and first loads."""
+        return self.settings.dry_run or (
+            self._comparer is not None and not self._comparer.newest_person
+        )
+
+    # Meanwhile
 
     @property
     def is_to_end_early(self) -> bool:
         """Whether so much is rejected that reading on makes no sense; a dry run looks at all."""
         return self.rejects.is_too_many and not self.settings.dry_run
 
-    def send_overdue(self) -> None:
-        """Submit the contacts that have waited long enough for others."""
-        (self.buffers if self.intake is None else self.intake.comparer).send_overdue()
+    def tick(self) -> None:
+        """Do what is due: the lease, STATE, the progress line.
 
-    def _make_durable(self) -> None:
-        """Bring to the disk what STATE relies on, before STATE is written."""
-        self.rejects.sync()
-        for ledger in self._ledgers.values():
-            ledger.flush()
+        Raises:
+            LedgerError: Another run has taken over, or the ledger cannot be used.
+            DeliveryError: STATE or the rejects file cannot be written.
+        """
+        now = time.monotonic()
+        if self.ledger is not None:
+            self.ledger.tick()
+        if now >= self._next_state and self.load.is_settled:
+            written = self._state_records
+            self.write_due_state()
+            if self._state_records != written:  # else a round that ends soon need not wait
+                self._next_state = now + STATE_INTERVAL_SECONDS
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_INTERVAL_SECONDS
+            self.summary.log_progress(self._statuses.open_batches)
 
-    def _write_state(self, state: State) -> None:
-        if self.settings.dry_run:
-            return
-        self._hand_out_state(state)
-        self._state_records = self.state_tracker.records_taken
+    def write_due_state(self) -> None:
+        """Write the newest STATE before which every record is settled, if there is a new one."""
+        self.state.settle_counted(self.rejects.sync())
+        state = self.state.take_due()
+        if state is not None and not self.settings.dry_run:
+            self._hand_out_state(state)
+            self._state_records = self.state.records_taken
+
+    # The end
 
     def finish(self, *, is_whole: bool) -> None:
         """End a run whose input was read to its end, or far enough.
@@ -222,20 +312,29 @@ class Run:
         """
         self._is_whole = is_whole
         self.rejects.end_input()
-        if self.intake is not None and is_whole:
-            self.intake.end_input()
-        self.delivery.finish()
+        self.load.finish(self._later() if is_whole else ())
+        self.write_due_state()
         if problems := [*self._conclude(), *self._problems()]:
-            raise DeliveryError(" ".join(problems))
+            raise DeliveryError(*problems)
+
+    def _later(self) -> Iterator[Callable[[], Iterable[MoveRound]]]:
+        """Yield what only the end of the input allows: who is missing, then who has moved."""
+        if self.missing is not None:
+            yield self.missing.end
+        if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
+            if self.missing is not None and (problems := list(self.missing.problems())):
+                raise DeliveryError(*problems, "No changed address was followed either.")
+            yield partial(self._moves.rounds, self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
-        """End a run that cannot go on, if it has not ended yet; what else goes wrong is told."""
+        """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
         if self._is_over:
             return
-        logger.info("The run is ending: nothing new is sent, and what is in flight may finish.")
-        problems = []
+        logger.info("The run is ending: nothing new is sent, and what is under way may finish.")
+        problems: list[str] = []
         try:
-            self.delivery.abort()
+            self.load.abort()
+            self.write_due_state()
         except Exception as error:  # noqa: BLE001 - `cause` is what ended the run
             problems = explain(error)
         for problem in dict.fromkeys([*problems, *self._conclude()]):
@@ -243,57 +342,117 @@ class Run:
                 logger.warning("%s", problem)
 
     @property
-    def ending(self) -> str:
-        """What the run has come to, in half a sentence."""
-        if self.settings.dry_run:
-            return describe_dry_end(self.report)
-        return describe_end(
-            self.report,
+    def end(self) -> End:
+        """Where the run has ended; what to do now depends on why."""
+        return End(
             is_whole=self._is_whole,
-            has_state=self.state_tracker.has_state,
+            has_state=self.state.has_state,
+            open_states=self.state.open_states,
             state_records=self._state_records,
+            words=self.rejects.words_of_all,
         )
 
-    def _problems(self) -> Iterator[str]:
-        """Say why a run that came to its end has failed nevertheless."""
-        yield from self.rejects.problems(self.report.streams)
-        yield from self.delivery.problems()
-        if self.intake is not None:
-            yield from self.intake.problems()
-        if self.intake is not None and self.intake.is_any_waiting:
-            return  # the input was not read to its end, so not every contact could move
+    @property
+    def has_lost_records(self) -> bool:
+        """Whether records are before STATE that are neither in MainBrainer nor on file."""
+        return self._statuses.has_lost_records
+
+    def counts(self) -> dict[str, t.Any]:
+        """Return the counts for the report file."""
+        return self.summary.as_dict() | {"states_held_back": self.end.open_states}
+
+    def _problems(self) -> Iterator[Reason | str]:
+        """Yield each reason why a run that came to its end has failed nevertheless."""
+        yield from self.rejects.problems(self.report)
+        yield from self._statuses.problems()
+        if self._statuses.is_required:
+            for finding in self._booking.findings():
+                yield f"{finding} STATE stays before them, so the next run sends them again."
+        if self.missing is not None:
+            yield from self.missing.problems()
+        if self._comparer is not None and len(self._comparer.deferred):
+            return  # the input was not read to its end, so that nobody could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
-                    f"The counts of stream '{name}' do not add up: {stream.read:,} records read, "
-                    f"{stream.accounted_for:,} accounted for. This is a fault of this target; "
-                    "please report it, and load the stream in full."
+                    f"The counts of stream '{shown(name)}' do not add up: {stream.read:,} records "
+                    f"read, {stream.accounted_for:,} accounted for. This is a fault of this "
+                    "target; please report it, and load the stream in full."
                 )
 
     def _warnings(self) -> Iterator[str]:
-        yield from self.delivery.warnings()
-        if self.intake is not None:
-            yield from self.intake.warnings()
+        yield from self._statuses.warnings()
+        if not self._statuses.is_required:
+            yield from self._booking.findings()
+        if self.missing is not None:
+            yield from self.missing.warnings()
+        if self._moves is not None:
+            yield from self._moves.warnings()
+        yield from self._booking.recreated.warnings()
+        if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
+            yield (
+                "The access token is not the one that the ledger's contacts were delivered with. "
+                "If it belongs to another account, give that account a ledger of its own: "
+                "contacts that have not changed are not sent."
+            )
+        for name, stream in self.report.streams.items():
+            if stream.opt_ins_emptied:
+                yield (
+                    f"{counted(stream.opt_ins_emptied, 'opt-in')} of stream '{shown(name)}' had a "
+                    "value before and came empty this time. MainBrainer keeps the old value: to "
+                    "withdraw an opt-in, the source has to say false."
+                )
 
     def _conclude(self) -> list[str]:
-        """Close everything, say what became of every record, and return what went wrong."""
+        """Close everything, log how every record has ended, and return what went wrong."""
         self._is_over = True
+        self._stop.set()
         problems = []
-        for part in (
-            self.rejects,
-            self.intake,
-            self._scratch,
-            self._client,
-            self._rate_limiter,
-            self._sandbox,
-        ):
-            try:
-                if part is not None:
-                    part.close()
-            except Exception as error:  # noqa: BLE001 - the others are still to be closed
-                problems += explain(error)
-        self._summary.log(self._warnings())
-        if self.settings.report_path:
-            open_states = {"states_held_back": self.state_tracker.open_states}
-            write_report(self.settings.report_path, self._summary.as_dict() | open_states)
+        try:
+            self._closing.close()
+        except Exception as error:  # noqa: BLE001 - the others are closed all the same
+            problems = explain(error)
+        self.summary.log(self._warnings())
         return problems
+
+
+def make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
+    """Return a limiter for this run alone or, with a ledger, for all runs with the same account.
+
+    Raises:
+        LedgerError: The ledger's database cannot be used.
+    """
+    store = None
+    if settings.ledger_uri and settings.plan and not settings.dry_run:
+        from target_mainbrainer.ledger.quota import open_shared_quota  # noqa: PLC0415
+
+        server = settings.sandbox_path or settings.api_url
+        user = settings.username or settings.access_token or ""
+        store = open_shared_quota(settings.ledger_uri, fingerprint(server, user))
+    return RateLimiter(
+        None if settings.dry_run else settings.plan,
+        clock=time.monotonic,
+        stop=stop,
+        store=store,
+        retry_max_seconds=settings.retry_max_seconds,
+    )
+
+
+def read_suppressions(settings: Settings) -> Suppressions:
+    """Read whose opt-ins are never sent as true; nobody's if no setting names a file of them.
+
+    Raises:
+        SettingsError: The file cannot be read, or a line of it is neither an address nor a number.
+    """
+    if settings.suppression_path is None:
+        return Suppressions()
+    try:
+        with Path(settings.suppression_path).open(encoding="utf-8-sig", newline="") as lines:
+            return parse_suppressions(lines)
+    except UnicodeDecodeError:
+        reason = "it is not written in UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"'{shown(str(settings.suppression_path))}' cannot be read ({error.strerror})"
+    raise SettingsError([f"Setting 'suppression_path': {reason}."])

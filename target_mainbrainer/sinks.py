@@ -8,100 +8,92 @@ from singer_sdk import metrics
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.config.limits import ADVISED_BATCH_SIZE
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.rejection import Rejection
-from target_mainbrainer.delivery.batch import Destination
-from target_mainbrainer.delivery.full_reads import StreamPlan
+from target_mainbrainer.contacts import Contact, Rejection
+from target_mainbrainer.mapping.columns import DELETED_AT, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.mapping.schema_validator import compile_validator
-from target_mainbrainer.singer.source_key import source_key_reader
-from target_mainbrainer.singer.source_record import SourceRecord
+from target_mainbrainer.settings.declared import ADVISED_BATCH_SIZE
+from target_mainbrainer.singer.records import SourceRecord, source_key_reader
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from singer_sdk.target_base import Target
 
     from target_mainbrainer.run import Run
     from target_mainbrainer.singer.reader import MessageReader
 
+    Record: t.TypeAlias = dict[str, t.Any]
+
+
+OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
+
+
+class Announced(t.NamedTuple):
+    """A stream after stream maps, as its SCHEMA message announces it.
+
+    Attributes:
+        stream: Its name.
+        source_stream: Its name in the input.
+        bookmark_properties: What the tap reads changes by, if it says so.
+    """
+
+    stream: str
+    schema: dict[str, t.Any]
+    key_properties: Sequence[str] | None
+    source_stream: str
+    bookmark_properties: object
+
 
 class ContactsSink(BatchSink):
-    """Maps the records of one stream to contacts; the run buffers them until a batch is full."""
+    """Maps the records of one stream to contacts; the load sends them in rounds.
+
+    Args:
+        target: The SDK's part of the target.
+        announced: The stream; its SCHEMA message is the line being read.
+        run: Takes the contacts.
+        reader: Knows the line that is being read.
+
+    Raises:
+        MappingError: The settings do not fit the schema.
+        LedgerError: Another run delivers the stream.
+    """
 
     MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
 
     def __init__(
-        self,
-        target: Target,
-        stream_name: str,
-        schema: dict[str, t.Any],
-        key_properties: Sequence[str] | None,
-        *,
-        run: Run,
-        reader: MessageReader,
-        source_stream: str,
+        self, target: Target, announced: Announced, run: Run, reader: MessageReader
     ) -> None:
-        """Decide what every column is; the SCHEMA message is the line being read.
-
-        Args:
-            target: The SDK's part of the target.
-            stream_name: The stream's name, after stream maps.
-            schema: The stream's schema, after stream maps.
-            key_properties: The stream's key, after stream maps.
-            run: Takes the contacts.
-            reader: Knows the line that is being read.
-            source_stream: The stream's name in the input.
-
-        Raises:
-            MappingError: The settings do not fit the schema.
-        """
-        super().__init__(target, stream_name, schema, key_properties)
+        super().__init__(target, announced.stream, announced.schema, announced.key_properties)
         self._run = run
         self._reader = reader
-        self._intake = run.intake
-        self._buffers = run.buffers if run.intake is None else run.intake.comparer
-        # Asked for once: behind these two the SDK asks the settings again for every record.
+        # Asked for once: behind it the SDK asks the settings again for every record.
         self._adds_metadata = self.include_sdc_metadata_properties
-        self._most = self.max_size
-        settings = run.settings.for_stream(stream_name)
-        self._destination = Destination(settings.list_id, settings.webhook_url)
+        settings = run.settings.for_stream(self.stream_name)
         key = list(self.key_properties)
-        schema = self.schema if self._adds_metadata else self.original_schema
-        report = run.report.stream(stream_name)
+        self._report = run.report.stream(self.stream_name)
         self._mapping = compile_mapping(
-            stream_name,
-            schema,
+            self.stream_name,
+            self.schema if self._adds_metadata else self.original_schema,
             key,
             settings,
-            on_drop=lambda rejection: report.dropped.update([rejection]),
+            on_drop=lambda rejection: self._report.dropped.update([rejection]),
         )
-        self._validate = None
-        if self.validate_schema:
-            self._validate = compile_validator(schema, key, stream=stream_name)
-        self._source = run.source(stream_name, reader.line, key, self._mapping.sensitive_columns)
-        self._report = report
-        self._duplicates = run.duplicates
-        self._state_tracker = run.state_tracker
-        self._columns = run.columns_of(stream_name)
-        self._shown_key = None
-        if len(key) == 1 and key[0] not in self._mapping.sensitive_columns:
-            self._shown_key = key[0]
-        self._key_of: Callable[[dict[str, t.Any]], str | None] = _no_key
-        if run.settings.ledger_uri is not None:
-            alias_of = source_stream if source_stream != stream_name else None
-            self._key_of = source_key_reader(key, alias_of)
-        if self._intake is not None:
-            self._intake.open_stream(
-                StreamPlan(
-                    self._source, key, self._destination, self._most, is_full=settings.full_table
-                )
-            )
+        self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
+        self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
+        if run.missing is not None and settings.full_table:
+            run.missing.expect(self._stream)
+        self._columns = run.summary.columns[self.stream_name] if run.settings.dry_run else None
+        is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
+        self._shown_key = key[0] if is_key_shown else None
+        source = announced.source_stream
+        alias_of = None if source == self.stream_name else source
+        reads_key = run.ledger is not None
+        self._key_of = source_key_reader(key, alias_of) if reads_key else lambda _: None
         self._counted = self._report.read
-        self._counted_batches = 0
+        self._counted_batches = run.load.batches_sent
         self._batches = metrics.Counter(
-            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: stream_name}
+            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: self.stream_name}
         )
 
     @override
@@ -110,109 +102,94 @@ class ContactsSink(BatchSink):
 
     @override
     def setup(self) -> None:
-        """Say once how every column of the stream is used."""
+        """Log once how every column of the stream is used."""
         for line in (*self._mapping.summary, *self._mapping.hints):
             self.logger.info("%s", line)
+        if self._run.ledger is not None and not self.key_properties:
+            self.logger.info(
+                "Stream '%s' has no 'key_properties', so the ledger knows its contacts by their "
+                "e-mail address and mobile number; a changed one makes another contact.",
+                shown(self.stream_name),
+            )
+        if self._may_be_partial:
+            self.logger.warning(
+                "'streams.%s.full_table' is true, but the tap announces 'bookmark_properties': it "
+                "may read only what has changed, and people who have not changed would count as "
+                "missing. Set the stream to a full read in the tap, or 'full_table' to false.",
+                self.stream_name,
+            )
         for line in self._mapping.warnings:
             self.logger.warning("%s", line)
 
     @override
-    def process_record(self, record: dict[str, t.Any], context: dict[str, t.Any]) -> None:
-        """Count a record, and buffer it as a contact, set it aside, or leave it out.
+    def process_record(self, record: Record, context: dict[str, t.Any]) -> None:
+        """Count a record, and hand it over as a contact, set it aside, or leave it out.
 
         Args:
             record: Its columns; the SDK's metadata columns are added if they are asked for.
             context: The RECORD message.
         """
-        if self._intake is not None and type(version := context.get("version")) is int:
-            self._intake.full_reads.note_version(self.stream_name, version)
         if self._adds_metadata:
             record = dict(record)
             self._add_sdc_metadata_to_record(record, context, {})
-        source_record = self._count(self._key_of(record))
+        key = self._key_of(record)
+        source_record = self._count(key)
         if self._columns is not None:
             self._columns.add(record)
-        validation_error = self._validate(record) if self._validate is not None else None
-        outcome = validation_error or self._mapping.map_record(record)
+        outcome = self._mapping.map_record(record)
+        if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
+            outcome = self._run.as_known(OPTED_OUT, self._stream, key) or Omitted.DELETED
         match outcome:
             case Contact():
-                self._take(outcome, source_record, record)
+                self._add(outcome, source_record, record)
             case Rejection():
-                self._note_unsent(source_record.source_key)
-                self._run.rejects.add(self._source, [source_record], outcome, is_ours=True)
-            case Omitted.DELETED:
-                self._note_unsent(source_record.source_key)
+                self._reject(outcome, source_record)
+            case Omitted():
+                self.note_unsent(record)
                 self._report.omitted += 1
-                self._state_tracker.settle([source_record])
+                self._run.state.settle([source_record])
 
-    def reject(self, rejection: Rejection) -> None:
+    def _add(self, contact: Contact, source_record: SourceRecord, record: Record) -> None:
+        if self._run.looks_for_duplicates:
+            key = None if self._shown_key is None else record.get(self._shown_key)
+            duplicates = self._run.summary.duplicates
+            duplicates.add(contact, self.stream_name, source_record.number, key)
+        if source_record.source_key is None:
+            self._note_unsent(None)
+        is_deletion = record.get(DELETED_AT) is not None and is_deleted(record)
+        self._run.load.add(contact, source_record, self._stream, is_deletion=is_deletion)
+
+    def reject(self, rejection: Rejection, record: Record) -> None:
         """Count a record that did not get as far as `process_record`, and set it aside."""
-        self._note_unsent(None)
-        self._run.rejects.add(self._source, [self._count()], rejection, is_ours=True)
+        self._reject(rejection, self._count(self._key_of(record)))
 
-    def _note_unsent(self, source_key: str | None) -> None:
-        """Tell the ledger that a source key came though its record is not sent."""
-        if self._intake is not None:
-            self._intake.full_reads.note_unsent(self.stream_name, source_key)
+    def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
+        self._note_unsent(source_record.source_key)
+        self._run.rejects.add(
+            self._stream.source, [source_record], rejection._replace(withdrawal=None)
+        )
+        if (no := rejection.withdrawal) is not None:
+            self._run.withdraw(no, self._stream, source_record.source_key)
 
-    def _count(self, source_key: str | None = None) -> SourceRecord:
+    def note_unsent(self, record: Record) -> None:
+        """Note that a person has come of whom no record is sent."""
+        self._note_unsent(self._key_of(record))
+
+    def _note_unsent(self, key: str | None) -> None:
+        if self._run.missing is not None and self._stream.number is not None:
+            self._run.missing.note(self._stream.number, key)
+
+    def _count(self, source_key: str | None) -> SourceRecord:
         self._report.read += 1
-        interval = self._state_tracker.interval
+        interval = self._run.state.interval
         interval.read += 1
         return SourceRecord(interval, self._report.read, self._reader.line, source_key)
-
-    def _take(
-        self, contact: Contact, source_record: SourceRecord, record: dict[str, t.Any]
-    ) -> None:
-        """Look at a contact as it was mapped, and buffer it as it may be sent."""
-        key = None if self._shown_key is None else record.get(self._shown_key)
-        self._duplicates.add(contact, self.stream_name, source_record.number, key)
-        mapped = contact
-        if self._run.suppressions is not None:
-            contact, held_back = self._run.suppressions.withhold(contact)
-            self._report.opt_ins_held_back += held_back
-        destination = self._destination
-        if contact.list_id is not None:
-            destination = destination._replace(list_id=contact.list_id)
-        if self._intake is not None:
-            self._intake.comparer.add(
-                contact,
-                source_record,
-                stream=self._source,
-                destination=destination,
-                batch_size=self._most,
-                mapped=mapped,
-            )
-            return
-        if contact.mobile_opt_in is not None:
-            self._count_opt_in(is_given=contact.mobile_opt_in)
-        if contact.email_opt_in is not None:
-            self._count_opt_in(is_given=contact.email_opt_in)
-        self._run.buffers.add(
-            contact,
-            source_record,
-            stream=self._source,
-            destination=destination,
-            batch_size=self._most,
-        )
-
-    def _count_opt_in(self, *, is_given: bool) -> None:
-        if is_given:
-            self._report.opt_ins_given += 1
-        else:
-            self._report.opt_ins_withdrawn += 1
-
-    @override
-    def activate_version(self, new_version: int) -> None:
-        """Take note that the tap has read the stream in full."""
-        if self._intake is not None:
-            self._intake.full_reads.activate(self.stream_name)
 
     def measure(self) -> None:
         """Tell the SDK's metrics about the records and batches since last time."""
         self.record_counter_metric.increment(self._report.read - self._counted)
         self._counted = self._report.read
-        batches = self._buffers.submitted[self._source]
+        batches = self._run.load.batches_sent
         self._batches.increment(batches - self._counted_batches)
         self._counted_batches = batches
 
@@ -225,15 +202,10 @@ class ContactsSink(BatchSink):
 
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:
-        """Submit whatever of this stream waits for its batch to fill up."""
-        self._buffers.send_all_of(self._source)
+        """Rounds are sent by the load, whichever stream they are of."""
 
     @property
     @override
     def current_size(self) -> int:
-        """How many contacts wait for their batch to fill up, after merging."""
-        return self._buffers.count_of(self._source)
-
-
-def _no_key(_record: dict[str, t.Any]) -> None:
-    return None
+        """How many contacts wait for their round to be sent."""
+        return self._run.load.waiting

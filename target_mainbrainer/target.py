@@ -6,7 +6,7 @@ What is overridden of the SDK, and why:
 - `_process_record_message`: the SDK validates slowly, parses every date, strips
   `_sdc_deleted_at` and ends the run at the first record that does not fit.
 - `_process_batch_message`: the SDK's passes stream maps and validation by, and holds whole files.
-- `_process_state_message`, `process_endofpipe`: STATE is written by `Delivery`, as soon as
+- `_process_state_message`, `process_endofpipe`: STATE is written by `Run`, as soon as
   everything before it is delivered, and never before; the SDK writes it when it drains.
 - `_handle_termination`: the SDK's drains inside the signal handler and writes STATE for records
   that were never sent (meltano/sdk#3775).
@@ -23,54 +23,83 @@ reader (`singer/reader.py`) replaces `process_lines`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
+import logging
 import os
+import secrets
 import signal
-import sys
+import threading
+import time
 import typing as t
 from functools import cached_property
 from pathlib import Path
 
+import singer_sdk
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.config.checks import check_config
-from target_mainbrainer.config.environment import misread, misspelt, not_read
-from target_mainbrainer.config.files import FILE_SETTINGS
-from target_mainbrainer.config.schema import SETTINGS
-from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
+from target_mainbrainer.mapping.validator import compile_validator
 from target_mainbrainer.mapping.values import holds_nan
-from target_mainbrainer.privacy.log_filters import quiet_loggers
-from target_mainbrainer.reporting.ending import NOTHING_READ
+from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
+from target_mainbrainer.settings.checks import (
+    FILE_SETTINGS,
+    check_config,
+    is_input,
+    misread,
+    misspelt,
+    not_read,
+)
+from target_mainbrainer.settings.declared import SETTINGS, Settings
 from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.messages import batch_message, require, schema_message
-from target_mainbrainer.singer.reader import MessageReader
-from target_mainbrainer.singer.state_writer import StateWriter
+from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
+from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import changes_records, mapped, stream_maps_of
-from target_mainbrainer.sinks import ContactsSink
-from target_mainbrainer.wording import shown
+from target_mainbrainer.sinks import Announced, ContactsSink
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
     from types import FrameType
 
     from singer_sdk.mapper import StreamMap
 
-    from target_mainbrainer.singer.messages import Message
-    from target_mainbrainer.singer.source_record import State
+    from target_mainbrainer.singer.reader import Message, SchemaMessage
+    from target_mainbrainer.singer.records import State
 
 _OWN_REJECTS = (
     "The input is the rejects file itself ('rejects_path'), so what is rejected again would come "
     "back for ever. Rename the file, then load it."
 )
+
+MOST_SHAPES = 20
+"""SCHEMA messages of a stream that are remembered, for taps that write several in turn."""
+
+MEASURE_SECONDS = 5.0
+SAME_WISH_SECONDS = 2.0
+"""Signals that come so soon after each other are one wish to end."""
+
+_SDK = Path(singer_sdk.__file__).parent
+SPEAKERS = ("target-mainbrainer", "singer_sdk.metrics", "singer_sdk.mapper")
+"""The loggers by which the SDK says at INFO what only its developers need."""
+
+
+class Shape(t.NamedTuple):
+    """What is done with the records of a stream, as a SCHEMA message announces it.
+
+    Attributes:
+        validate: Returns the fault of a record; None if records are not validated.
+        sinks: What the stream becomes after stream maps.
+    """
+
+    validate: Callable[[dict[str, t.Any]], Rejection | None] | None
+    sinks: list[tuple[StreamMap | None, ContactsSink]]
 
 
 class TargetMainBrainer(Target):
@@ -82,8 +111,11 @@ class TargetMainBrainer(Target):
     message_reader_class = MessageReader
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
-    def __init__(self, **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on as they are
+    def __init__(self, *, run_id: str = "", **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on
+        self._run_id = run_id or secrets.token_hex(4)
         self._reads_environment = kwargs.get("parse_env_config", False)
+        for name in SPEAKERS:
+            logging.getLogger(name).addFilter(_is_asked_for)
         try:
             super().__init__(**kwargs)
         except ValueError:
@@ -93,12 +125,15 @@ class TargetMainBrainer(Target):
                 raise
             raise SettingsError(problems) from None
         quiet_loggers()
-        self.max_parallelism = 1  # all the concurrency is Delivery's; lost if set before
+        self.max_parallelism = 1  # all the concurrency is the load's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
-        self._announced: dict[str, bytes] = {}
-        self._stream_targets: dict[str, list[tuple[StreamMap | None, ContactsSink]]] = {}
+        self._shapes: dict[str, dict[bytes, Shape]] = {}
+        self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
+        self._interrupted_at = self._next_measure = 0.0
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, self._handle_termination)
         self._state_writer = StateWriter(lambda: self.is_interrupted)
 
     @property
@@ -109,54 +144,60 @@ class TargetMainBrainer(Target):
     @cached_property
     def current_run(self) -> Run:
         """The run, which begins with the first SCHEMA or STATE message."""
-        return Run(self.settings, self._write_state_message)
+        return Run(self.settings, self._run_id, self._write_state_message)
+
+    @property
+    def begun(self) -> Run | None:
+        """The run, None as long as it has not begun."""
+        return self.__dict__.get("current_run")
 
     # Messages
 
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
         announced = schema_message(message_dict)
-        stream = announced.stream
-        if self._announced.get(stream) == self.reader.line:
-            return
-        for _, sink in self._stream_targets.pop(stream, ()):
-            # The contacts that were mapped by the old schema are delivered first.
-            self._retire(sink)
-        self._announced[stream] = self.reader.line
-        self._stream_targets[stream] = [
-            (stream_map if changes_records(stream_map) else None, self._sink_of(stream_map, stream))
-            for stream_map in stream_maps_of(self.mapper, announced)
-        ]
+        stream, line = announced.stream, self.reader.line
+        shapes = self._shapes.setdefault(stream, {})
+        if line not in shapes:
+            if len(shapes) >= MOST_SHAPES:
+                for _, sink in shapes.pop(next(iter(shapes))).sinks:
+                    sink.clean_up()
+            shapes[line] = self._shape_of(announced)
+        self._streams[stream] = shapes[line]
 
-    def _sink_of(self, stream_map: StreamMap, source_stream: str) -> ContactsSink:
-        """Return a new sink. Streams that share an alias have one each, as their schemas differ."""
-        sink = ContactsSink(
-            self,
-            stream_map.stream_alias,
-            stream_map.transformed_schema,
-            stream_map.transformed_key_properties,
-            run=self.current_run,
-            reader=self.reader,
-            source_stream=source_stream,
-        )
-        sink.setup()
-        return sink
-
-    def _retire(self, sink: ContactsSink) -> None:
-        """Deliver what a sink holds, for the last time."""
-        self.drain_one(sink)
-        sink.clean_up()
+    def _shape_of(self, announced: SchemaMessage) -> Shape:
+        """Return the sinks of a stream as it is announced now."""
+        sinks: list[tuple[StreamMap | None, ContactsSink]] = []
+        for stream_map in stream_maps_of(self.mapper, announced):
+            after_maps = Announced(
+                stream_map.stream_alias,
+                stream_map.transformed_schema,
+                stream_map.transformed_key_properties,
+                announced.stream,
+                announced.bookmark_properties,
+            )
+            sink = ContactsSink(self, after_maps, self.current_run, self.reader)
+            sink.setup()
+            sinks.append((stream_map if changes_records(stream_map) else None, sink))
+        validate = None
+        if self.config.get("validate_records", True):
+            validate = compile_validator(
+                announced.schema, announced.key_properties, stream=announced.stream
+            )
+        return Shape(validate, sinks)
 
     @property
     def _sinks(self) -> Iterator[ContactsSink]:
-        """All sinks that may hold contacts."""
-        return (sink for targets in self._stream_targets.values() for _, sink in targets)
+        """All sinks, of every shape that a stream has had."""
+        for shapes in self._shapes.values():
+            for shape in shapes.values():
+                yield from (sink for _, sink in shape.sinks)
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
         try:
             record = message_dict["record"]
-            stream_targets = self._stream_targets[message_dict["stream"]]
+            shape = self._streams[message_dict["stream"]]
         except (KeyError, TypeError):
             raise _not_announced(message_dict) from None
         if type(record) is not dict:
@@ -164,11 +205,16 @@ class TargetMainBrainer(Target):
         run = self.current_run
         if run.rejects.comes_back(self.reader.line):
             raise SettingsError([_OWN_REJECTS])
-        for stream_map, sink in stream_targets:
-            changed = record if stream_map is None else mapped(stream_map, record)
+        misfit = shape.validate(record) if shape.validate is not None else None
+        for stream_map, sink in shape.sinks:
+            changed: dict[str, t.Any] | Rejection | None = misfit or record
+            if misfit is None and stream_map is not None:
+                changed = mapped(stream_map, record)
             if isinstance(changed, Rejection):
-                sink.reject(changed)
-            elif changed is not None:
+                sink.reject(changed, record)
+            elif changed is None:
+                sink.note_unsent(record)
+            else:
                 sink.process_record(changed, message_dict)
         if run.is_to_end_early:
             self.reader.is_done = True
@@ -185,13 +231,11 @@ class TargetMainBrainer(Target):
     def _process_state_message(self, message_dict: Message) -> None:
         require(message_dict, value=dict)
         if message_dict["value"]:  # an empty STATE would wipe the bookmarks (meltano/sdk#3000)
-            self.current_run.state_tracker.close_interval(message_dict["value"])
+            self.current_run.state.close_interval(message_dict["value"])
 
     @override
     def _process_activate_version_message(self, message_dict: Message) -> None:
-        """Take note that a stream was read in full; contacts have no versions to activate."""
-        for _, sink in self._stream_targets.get(message_dict.get("stream", ""), ()):
-            sink.activate_version(message_dict.get("version", 0))
+        """Do nothing: that a tap activates a version does not say that it has read everything."""
 
     @override
     def _write_state_message(self, state: State) -> None:
@@ -199,29 +243,19 @@ class TargetMainBrainer(Target):
 
     # The run
 
-    def run(self, file_input: t.IO[str] | None = None) -> None:
+    def run(self, file_input: t.IO[str]) -> None:
         """Read the input to its end and deliver it; end in good order if that fails.
 
         Raises:
             TargetMainBrainerError: Not every contact is in, and why.
         """
-        self._refuse_own_files(file_input or sys.stdin)
+        self._refuse_own_files(file_input)
         try:
             self.listen(file_input)
         except BaseException as error:
-            if "current_run" in self.__dict__:
-                self.current_run.abort(error)
+            if self.begun is not None:
+                self.begun.abort(error)
             raise
-
-    @property
-    def ending(self) -> str:
-        """What the run has come to, for the last line of the log."""
-        return self.current_run.ending if "current_run" in self.__dict__ else NOTHING_READ
-
-    @property
-    def has_lost_records(self) -> bool:
-        """Whether records stand before STATE that are not in and on no file."""
-        return "current_run" in self.__dict__ and self.current_run.delivery.has_lost_records
 
     def _refuse_own_files(self, file_input: t.IO[str]) -> None:
         """Make sure that the input is no file that the run writes.
@@ -229,24 +263,18 @@ class TargetMainBrainer(Target):
         Raises:
             SettingsError: It is.
         """
-        try:
-            given = os.fstat(file_input.fileno())
-        except (OSError, ValueError, AttributeError):  # no file, or no input at all
-            return
         for name in FILE_SETTINGS:
-            path = getattr(self.settings, name)
-            with contextlib.suppress(OSError, ValueError):  # no such file yet
-                if path and os.path.samestat(Path(path).stat(), given):
-                    problem = f"The input is the file that setting '{name}' names."
-                    raise SettingsError([_OWN_REJECTS if name == "rejects_path" else problem])
+            if is_input(getattr(self.settings, name), file_input):
+                problem = f"The input is the file that setting '{name}' names."
+                raise SettingsError([_OWN_REJECTS if name == "rejects_path" else problem])
 
     @override
     def process_endofpipe(self) -> None:
         """Deliver what is buffered, and bring the run to its end."""
         self._tick()  # a signal may have closed the input, too
-        for sink in self._sinks:
-            self._retire(sink)
         self.current_run.finish(is_whole=not self.reader.is_done)
+        for sink in self._sinks:
+            sink.clean_up()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
@@ -257,29 +285,34 @@ class TargetMainBrainer(Target):
         """
         if self._interruption is not None:
             raise self._interruption
-        if "current_run" not in self.__dict__:
+        if (run := self.begun) is None:
             return
-        self.current_run.send_overdue()
-        for sink in self._sinks:
-            sink.measure()
-        self.current_run.delivery.tick()
-        if self.current_run.is_to_end_early:
+        run.load.tick()
+        if (now := time.monotonic()) >= self._next_measure:
+            self._next_measure = now + MEASURE_SECONDS
+            for sink in self._sinks:
+                sink.measure()
+        if run.is_to_end_early:
             self.reader.is_done = True
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Note that the run is to end; asked twice, end at once.
+        """Note that the run is to end; asked again, and not at the same time, end at once.
 
-        Nothing is lost either way: what STATE says is delivered.
+        Nothing is lost either way: what is before STATE is delivered. Parents hand a signal on that
+        reaches the whole process group already, so that one wish comes as two signals.
         """
         if self._interruption is not None:
-            os._exit(1)
+            if time.monotonic() > self._interrupted_at + SAME_WISH_SECONDS:
+                os._exit(1)
+            return
+        self._interrupted_at = time.monotonic()
         self._interruption = InterruptedRunError(
-            f"Ended by {signal.Signals(signum).name}: reading has stopped, and STATE stands where "
+            f"Ended by {signal.Signals(signum).name}: reading has stopped, and STATE is where "
             "everything before it is delivered. The next run goes on from there."
         )
-        if "current_run" in self.__dict__:
-            self.current_run.delivery.interrupt(self._interruption)
+        if self.begun is not None:
+            self.begun.load.interrupt(self._interruption)
 
     # Settings
 
@@ -305,6 +338,21 @@ class TargetMainBrainer(Target):
         yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
         if self._reads_environment:
             yield from misread(os.environ, schema=self.config_jsonschema)
+
+
+def _is_asked_for(line: logging.LogRecord) -> bool:
+    """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG.
+
+    A logger that has got a handler of its own is one that somebody wants to hear.
+    """
+    if line.levelno != logging.INFO or Path(line.pathname).parent != _SDK:
+        return True
+    asked = logging.getLogger(line.name)
+    return (
+        bool(asked.handlers)
+        or asked.level == logging.DEBUG
+        or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
+    )
 
 
 def _not_announced(message: Message) -> Exception:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
+import psycopg
 import pytest
 
-from target_mainbrainer.ledger import store
-from target_mainbrainer.ledger.database import open_database
-
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.postgresql import PostgreSQL
 
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
@@ -29,7 +26,10 @@ def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
 
 def forget_everything(uri: str) -> None:
     """Make a ledger as it is before the first run."""
-    database = open_database(uri)
-    with database.transaction() as connection:
-        store.delete_everything(connection)
-    database.close()
+    if uri.startswith("postgresql"):
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{uri}{suffix}").unlink(missing_ok=True)

@@ -42,3 +42,9 @@ def add_up(ended: Ended) -> None:
         outcomes = [counts[name] for name in OUTCOMES]
         assert sum(outcomes) + counts["undelivered"] == counts["read"]
         assert counts["undelivered"] >= 0
+
+
+def is_complete(ended: Ended) -> bool:
+    """Return whether a run came to its end; one in which all was refused fails for that alone."""
+    reasons = [reason["code"] for reason in ended.report["reasons"]]
+    return ended.code == 0 or reasons == ["nothing_accepted"]

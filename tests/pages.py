@@ -93,8 +93,8 @@ def page(name: str) -> Page:
 
 
 def pages() -> list[Page]:
-    """Return README, CONTRIBUTING and the pages of `docs/`."""
-    names = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
+    """Return README, the other pages beside it and those of `docs/`."""
+    names = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md"]
     names += [f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md"))]
     return [page(name) for name in names]
 

@@ -10,12 +10,11 @@ import requests
 
 from benchmarks import inputs
 from benchmarks.processes import server
-from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identifiers_of
+from target_mainbrainer.contacts import Contact, identifiers_of
 from target_mainbrainer.mapping.mapper import compile_mapping
-from target_mainbrainer.mapping.schema_validator import compile_validator
-from target_mainbrainer.singer.decoding import decode_json
+from target_mainbrainer.mapping.validator import compile_validator
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.reader import decode_json
 
 RECORDS = 3000
 

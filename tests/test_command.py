@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
-from target_mainbrainer.config.schema import GROUPS
+from target_mainbrainer.settings.declared import GROUPS
 from tests.messages import schema
 
 if t.TYPE_CHECKING:
@@ -69,6 +69,20 @@ def test_the_configuration_file_is_not_written_over(
     assert invoke(tmp_path, config).exit_code == 1
     assert f"Setting '{name}' names the configuration file itself" in caplog.text
     assert json.loads((tmp_path / "config.json").read_text()) == config
+
+
+@pytest.mark.parametrize("name", ["suppression_path", "rejects_path", "ledger_uri", "the input"])
+def test_the_report_is_not_written_over_another_file(
+    tmp_path: Path, settings: Record, name: str
+) -> None:
+    """Not even the report of a run that fails because of it."""
+    path = tmp_path / "taken"
+    path.write_text("taken")
+    arguments = ["--input", str(path)] if name == "the input" else []
+    other = {} if name == "the input" else {name: str(path)}
+    config = settings | {"report_path": str(tmp_path / "." / "taken")} | other
+    assert invoke(tmp_path, config, *arguments).exit_code == 1
+    assert path.read_text() == "taken"
 
 
 def test_check_of_a_sandbox_needs_no_account(tmp_path: Path) -> None:
@@ -184,9 +198,3 @@ def test_a_sandbox_in_no_folder_is_said_in_a_sentence(
     assert (
         ended.error == f"Setting 'sandbox_path': {path} cannot be made (No such file or directory)."
     )
-
-
-def test_a_stream_map_that_cannot_be_read_is_said_in_a_sentence(run_target: RunTarget) -> None:
-    ended = run_target(schema(), stream_maps={"people": {"email": "foo("}})
-    assert ended.code == 1
-    assert ended.error.startswith("Setting 'stream_maps.people.email' is no expression")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def count(path: Path) -> int:
 
 def test_what_it_has_accepted_is_in_the_file_when_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "crm.db"
-    with local_sandbox.start(str(path)) as started:
+    with closing(local_sandbox.start(str(path))) as started:
         post(started.url, started.token)
     assert count(path) == len(PEOPLE)
     assert list(tmp_path.iterdir()) == [path], "no file is left beside it"
@@ -52,7 +53,7 @@ def test_what_it_has_accepted_is_in_the_file_when_it_is_closed(tmp_path: Path) -
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
     path = tmp_path / "crm.db"
     command = [sys.executable, "-c", PARENT, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         url, token = json.loads(parent.stdout.readline())
         post(url, token)
@@ -64,7 +65,7 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")
 def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
-    with local_sandbox.start(str(tmp_path / "crm.db")) as started:
+    with closing(local_sandbox.start(str(tmp_path / "crm.db"))) as started:
         lines = [
             one.read_bytes()
             for one in Path("/proc").glob("[0-9]*/cmdline")
@@ -95,7 +96,7 @@ def test_a_file_that_cannot_be_used_is_an_error_that_says_so(
 def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     path = str(tmp_path / "crm.db")
     with (
-        local_sandbox.start(path),
+        closing(local_sandbox.start(path)),
         pytest.raises(SettingsError, match=r"in use by another sandbox. Stop that one"),
     ):
         local_sandbox.start(path)
@@ -106,10 +107,10 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
     path = str(tmp_path / "crm.db")
     local_sandbox.start(path).close()
     command = [sys.executable, "-m", "mainbrainer_sandbox", "page", "--path", path, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
         assert page.stdout is not None
         shown = page.stdout.readline().split("shown at ")[1].split(";")[0]
-        with local_sandbox.start(path) as started:
+        with closing(local_sandbox.start(path)) as started:
             post(started.url, started.token)
             assert "person1@example.com" in requests.get(shown, timeout=20).text
         assert "person1@example.com" in requests.get(shown, timeout=20).text

@@ -100,12 +100,11 @@ TESTS: dict[str, str] = {
     "delivery/waiting_contact": "end_to_end/test_moves.py",
     "delivery/witnesses": "delivery/test_circuit_breaker.py delivery/test_rejections.py",
     "delivery/workers": "delivery/test_order.py delivery/test_confirmation.py",
-    "reporting/cost": "reporting/test_summary.py end_to_end/test_dry_run.py",
-    "reporting/counts": "reporting delivery/test_confirmation.py",
-    "reporting/duplicates": "reporting/test_duplicates.py",
-    "reporting/ending": "reporting/test_summary.py end_to_end/test_morning.py",
-    "reporting/rejects_file": "reporting/test_rejects_file.py",
-    "reporting/wording": "reporting",
+    "report/summary": "report/test_summary.py end_to_end/test_morning.py",
+    "report/counts": "report delivery/test_confirmation.py",
+    "report/duplicates": "report/test_duplicates.py",
+    "report/rejects": "report/test_rejects_file.py report/test_rejections.py",
+    "words": "report",
     "privacy/redaction": "privacy",
 }
 

@@ -1,4 +1,4 @@
-"""Writes down for people what the code declares: `make format` writes, `make docs` checks.
+"""Generates documents from what the code declares: `make format` writes, `make docs` checks.
 
 The settings stand in `docs/settings.md`, in the plugin file that `meltano add --from-ref` reads,
 and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`.
@@ -14,8 +14,8 @@ import tomllib
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.about import Setting, groups, settings, tables, written
-from target_mainbrainer.reporting.counts import COUNTS, DETAILS
+from target_mainbrainer.about import Setting, groups, settings, tables
+from target_mainbrainer.report.counts import COUNTS, DETAILS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
@@ -30,7 +30,20 @@ REPORT_MD = REPOSITORY / "docs" / "report.md"
 _GENERATED = "<!-- From here on `make format` writes this page, from the settings' schema. -->"
 _COUNTS = "<!-- `make format` writes this table, from the counts' own words. -->"
 _END = "<!-- End of the table. -->"
-_WIDTH = 98
+
+_COMMANDS = (
+    "  ledger:",
+    "    executable: mainbrainer-ledger",
+    "    description: Show or forget what was delivered",
+    "  sandbox:",
+    "    executable: mainbrainer-sandbox",
+    "    description: Look into a rehearsal",
+)
+"""For `meltano invoke target-mainbrainer:ledger`. They find their database in the environment.
+
+`--check` and `--dry-run` are not among them: Meltano 4.4 gives a command no configuration file, and
+flattens objects in the environment, so that `streams` and `field_map` would be misread.
+"""
 
 
 # For Meltano
@@ -40,12 +53,13 @@ def meltano_yml(text: str) -> str:
     """Return `meltano.yml` with the loader's capabilities and settings as they are now."""
     head, loader = text.split("\n  - name: target-mainbrainer\n", maxsplit=1)
     parts = {
+        "commands": _COMMANDS,
         "capabilities": [f"- {ability.value}" for ability in TargetMainBrainer.capabilities],
         "settings": [line for setting in settings() for line in _declaration(setting)],
     }
     for key, lines in parts.items():
         before, rest = loader.split(f"\n    {key}:", maxsplit=1)
-        after = re.sub(r"\A[^\n]*(\n    [- ][^\n]*)+", "", rest)
+        after = re.sub(r"\A[^\n]*(\n    (- |  )[^\n]*)+", "", rest)
         part = textwrap.indent("\n".join(lines), " " * 4)
         loader = f"{before}\n    {key}:\n{part}{after}"
     return f"{head}\n  - name: target-mainbrainer\n{loader}"
@@ -76,6 +90,8 @@ def plugin_yml() -> str:
         "capabilities:",
         # `structured-logging` is what lets Meltano show a warning as a warning.
         *(f"- {ability.value}" for ability in TargetMainBrainer.capabilities),
+        "commands:",
+        *_COMMANDS,
         "settings_group_validation:",
         "- [access_token]",
         "- [username, password, private_token]",
@@ -89,32 +105,15 @@ def plugin_yml() -> str:
 
 
 def _declaration(setting: Setting) -> Iterator[str]:
-    """Yield a setting as Meltano declares it, its keys in the order Meltano writes them."""
+    """Yield a setting as Meltano declares it: `meltano add` copies it into the user's project.
+
+    Defaults, choices and help are the target's own; docs/settings.md shows them.
+    """
     yield f"- name: {setting.name}"
-    yield f"  kind: {setting.kind}"
-    # A default address would contradict 'sandbox_path' if it were ever another than ours.
-    is_default_written = setting.default not in (None, {}, []) and setting.name != "api_url"
-    if is_default_written:
-        yield f"  value: {written(setting.default)}"
-    yield f"  label: {setting.label}"
-    yield "  description: >-"
-    yield textwrap.fill(
-        setting.description,
-        _WIDTH - 4,
-        initial_indent=" " * 4,
-        subsequent_indent=" " * 4,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    if setting.choices:
-        yield "  options:"
-        for choice in setting.choices:
-            yield f"  - label: {choice}"
-            yield f"    value: {choice}"
-    if setting.default and not is_default_written:
-        yield f"  placeholder: {setting.default}"
+    yield f"  kind: {'string' if setting.choices else setting.kind}"
     if setting.is_secret:
         yield "  sensitive: true"
+    yield f"  description: {json.dumps(setting.summary, ensure_ascii=False)}"
 
 
 # For the docs

@@ -8,15 +8,14 @@ import typing as t
 from dataclasses import dataclass, field
 
 from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMainBrainerError
-from target_mainbrainer.privacy.redaction import keep_secret
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.api.responses import Token
+    from target_mainbrainer.api.answers import Token
 
-FRESH_SECONDS = 1.0
-"""A token this young is good, whatever its answer says about its life."""
+_FRESH_SECONDS = 1.0
+"""A token this young is used, whatever its answer says about its lifetime."""
 
 _MARGIN_SECONDS = 60.0
 _MARGIN_PART = 0.2
@@ -27,25 +26,24 @@ class Bearer:
     """A token in use.
 
     Attributes:
-        received: When it was asked for, by our own clock.
         renew_at: When to get another one.
     """
 
     value: str = field(repr=False)
-    received: float = -math.inf
     renew_at: float = math.inf
 
 
 class TokenSource:
-    """Hands out the token, and gets a new one when it ends or is refused.
+    """Provides the token, and gets a new one when it expires or is refused.
 
-    The end is timed by our own clock from before the token was asked for, so that no clock needs
-    to be right (API note, section 7). It is renewed a minute early, or a fifth of a short life;
-    but never more than once a second.
+    Its end is timed by our own clock from before the token was asked for, so that no clock needs
+    to be right (API note, section 7). It is renewed a minute early, or a fifth of a short
+    lifetime; but never more than once a second.
 
     Args:
-        token: A ready token, which nothing can renew.
+        token: A ready token, which cannot be renewed.
         create: Gets a new token otherwise.
+        keep_secret: Is called with every token, before it is used.
         clock: Seconds that only ever grow.
     """
 
@@ -54,29 +52,23 @@ class TokenSource:
         *,
         token: str | None = None,
         create: Callable[[], Token],
+        keep_secret: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self.is_renewable = token is None
         self._create = create
+        self._keep_secret = keep_secret
         self._clock = clock
         self._lock = threading.Lock()
-        self._bearer = None if token is None else Bearer(_sendable(token))
+        self._bearer = None if token is None else Bearer(self._sendable(token))
         self._failure: TargetMainBrainerError | None = None
 
-    def current(self) -> Bearer | None:
-        """Return the token, or None if it is time to renew it."""
-        bearer = self._bearer
-        return bearer if bearer is not None and self._clock() < bearer.renew_at else None
+    def is_current(self, bearer: Bearer) -> bool:
+        """Return whether this is the latest token, and not yet to be renewed."""
+        return bearer is self._bearer and self._clock() < bearer.renew_at
 
-    @property
-    def latest(self) -> Bearer:
-        """The token, even if it is time to renew it; `renew` or `current` comes first."""
-        if self._bearer is None:
-            raise RuntimeError
-        return self._bearer
-
-    def renew(self, refused: Bearer | None = None) -> Bearer:
-        """Return a token other than the refused one.
+    def get(self, refused: Bearer | None = None) -> Bearer:
+        """Return a token other than the refused one; a new one if it is time to renew it.
 
         However many threads come with the same refused token, one request is made. If it fails
         for good, it fails for all of them, without one request each.
@@ -85,15 +77,15 @@ class TokenSource:
             AuthError: The credentials are refused.
         """
         with self._lock:
-            current = self.current()
-            if current is not None and current is not refused:
-                return current
+            bearer = self._bearer
+            if bearer is not None and bearer is not refused and self.is_current(bearer):
+                return bearer
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure))
             asked = self._clock()
             try:
                 token = self._create()
-                value = _sendable(token.value)
+                value = self._sendable(token.value)
             except InterruptedRunError:
                 raise
             except TargetMainBrainerError as error:
@@ -101,23 +93,21 @@ class TokenSource:
                 raise
             lifetime = math.inf if token.lifetime_seconds is None else token.lifetime_seconds
             margin = min(_MARGIN_SECONDS, lifetime * _MARGIN_PART)
-            received = self._clock()
-            renew_at = max(asked + lifetime - margin, received + FRESH_SECONDS)
-            self._bearer = Bearer(value, received, renew_at)
+            earliest = self._clock() + _FRESH_SECONDS
+            self._bearer = Bearer(value, max(asked + lifetime - margin, earliest))
             return self._bearer
 
+    def _sendable(self, token: str) -> str:
+        """Return a token that a header can carry, and keep it out of all that is logged.
 
-def _sendable(token: str) -> str:
-    """Return a token that a header can carry, and take it out of all that is logged.
-
-    Raises:
-        AuthError: It cannot; an exception further down would quote it.
-    """
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        message = (
-            "The access token holds characters that cannot be sent. Check it for spaces, line "
-            "breaks and quotation marks that came with copying."
-        )
-        raise AuthError(message)
-    keep_secret(token)
-    return token
+        Raises:
+            AuthError: It cannot; an exception further down would quote it.
+        """
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            message = (
+                "The access token contains characters that cannot be sent. Check it for spaces, "
+                "line breaks and quotation marks that came with copying."
+            )
+            raise AuthError(message)
+        self._keep_secret(token)
+        return token

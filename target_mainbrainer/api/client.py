@@ -1,45 +1,62 @@
-"""MainBrainer's endpoints, one method each.
+"""MainBrainer's endpoints, one method each, and what repeats their requests.
 
 A method returns what the API says about contacts, good or bad, and raises what is about anything
-else. How a response is read stands in `reading`, how a request is repeated in `requester`.
+else. Permits, pauses, retries and the token are dealt with in here and nowhere else; how a
+response is read stands in `answers`.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 import typing as t
 import uuid
 from dataclasses import replace
-from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
-from target_mainbrainer.api import reading
+from singer_sdk import metrics
+
+from target_mainbrainer.api.answers import Accepted, Answer
 from target_mainbrainer.api.auth import TokenSource
-from target_mainbrainer.api.exchange import Endpoint
-from target_mainbrainer.api.http import Transport
-from target_mainbrainer.api.refusals import Refusal, TooLarge
-from target_mainbrainer.api.requester import NoPermitError, Requester
-from target_mainbrainer.api.requests import encode_credentials
-from target_mainbrainer.api.responses import Accepted
-from target_mainbrainer.errors import InterruptedRunError, TargetMainBrainerError
-from target_mainbrainer.privacy.redaction import set_secrets
+from target_mainbrainer.api.http import Endpoint, Transport
+from target_mainbrainer.api.limits import (
+    TOO_MANY_REQUESTS_SECONDS,
+    OncePerMinute,
+    pause_before_retry,
+)
+from target_mainbrainer.api.requests import encode_batch, encode_credentials, encode_single
+from target_mainbrainer.errors import (
+    AuthError,
+    InterruptedRunError,
+    ProtocolError,
+    TargetMainBrainerError,
+    TooManyRequestsError,
+    TransientError,
+    UnreachableError,
+)
+from target_mainbrainer.privacy import Redactor
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.exchange import Response
-    from target_mainbrainer.api.rate_limit import Event, RateLimiter
-    from target_mainbrainer.api.requester import ClientStats
-    from target_mainbrainer.api.responses import BatchStatus, Token
-    from target_mainbrainer.config.settings import Settings
+    from target_mainbrainer.api.answers import BatchStatus, Refused
+    from target_mainbrainer.api.auth import Bearer
+    from target_mainbrainer.api.http import Response
+    from target_mainbrainer.api.limits import ClientStats, Event, Permit, RateLimiter
+    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.settings.declared import Settings
 
+_T = t.TypeVar("_T")
 _CHECK_SECONDS = 30
+_MOST_RENEWALS = 5
+_LOOK_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
+
+
+class NoPermitError(TargetMainBrainerError):
+    """Sending leaves nothing of the budget for a request that does not wait."""
 
 
 class MainBrainerClient:
@@ -47,12 +64,13 @@ class MainBrainerClient:
 
     Args:
         settings: Credentials, addresses and limits.
-        rate_limiter: Gives a permit for every single request.
+        rate_limiter: Provides a permit for every request.
         stop: Ends every pause at once, with an `InterruptedRunError`.
-        base_url: Instead of the settings' addresses, the token's included: a sandbox.
-        token: Instead of the settings' credentials.
         transport: Sends the requests, if it is not the network.
-        clock: Monotonic seconds.
+        may_send: Returns whether a request may leave; it waits until it may.
+
+    Attributes:
+        redactor: Removes personal data and this account's secrets from what the server says.
     """
 
     def __init__(
@@ -61,84 +79,86 @@ class MainBrainerClient:
         *,
         rate_limiter: RateLimiter,
         stop: Event,
-        base_url: str | None = None,
-        token: str | None = None,
         transport: Transport | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
-        set_secrets(settings.username, settings.password, settings.private_token)
-        base = (base_url or settings.api_url).rstrip("/")
-        token_url = f"{base}/token" if base_url else settings.token_url
+        self.redactor = Redactor(settings.username, settings.password, settings.private_token)
+        self._base = base = settings.api_url.rstrip("/")
         self._batch = Endpoint("POST", "/contacts/batch", f"{base}/contacts/batch")
         self._contact = Endpoint("POST", "/contacts/insertupdate", f"{base}/contacts/insertupdate")
-        self._status = Endpoint("GET", "/contacts/{id}/Status", f"{base}/contacts/{{id}}/Status")
-        self._token = Endpoint("POST", "/token", token_url)
-        self._settings = settings
+        self._token = Endpoint("POST", "/token", settings.token_url)
         self._transport = transport or Transport(
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
         )
+        self._rate_limiter = rate_limiter
+        self._clock = rate_limiter.clock
+        self._stop = stop
+        self._may_send = may_send
+        credentials = encode_credentials(settings)
         self._tokens = TokenSource(
-            token=token or settings.access_token, create=self._create_token, clock=clock
+            token=settings.access_token,
+            create=lambda: self._request(self._token, credentials, Answer.token),
+            keep_secret=self.redactor.keep_secret,
+            clock=self._clock,
         )
-        self._requester = Requester(
-            self._transport,
-            rate_limiter=rate_limiter,
-            tokens=self._tokens,
-            stop=stop,
-            retry_max_seconds=settings.retry_max_seconds,
-            clock=clock,
-        )
-
-    def __enter__(self) -> t.Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._retry_max_seconds: float = settings.retry_max_seconds
+        self._retries_unreachable = True
+        self._log = OncePerMinute(self._clock)
 
     @property
     def stats(self) -> ClientStats:
-        """What has been asked so far."""
-        return self._requester.stats
+        """The requests so far."""
+        return self._rate_limiter.stats
 
     def close(self) -> None:
-        """Close the connections and write the last numbers to the log."""
+        """Close the connections, and write the number of requests to the log."""
         self._transport.close()
-        self._requester.close()
+        for endpoint, requests in self.stats.by_endpoint.items():
+            tags = {metrics.Tag.ENDPOINT: endpoint}
+            with metrics.Counter(metrics.Metric.HTTP_REQUEST_COUNT, tags) as counter:
+                counter.increment(requests)
 
-    def post_batch(self, body: bytes, *, size: int) -> Accepted | Refusal | TooLarge:
-        """Send a batch of `size` contacts.
+    def send_batch(
+        self,
+        contacts: Sequence[Contact],
+        parts: Sequence[bytes],
+        *,
+        list_id: str | None = None,
+        webhook_url: str | None = None,
+    ) -> Accepted | Refused:
+        """Send a batch.
 
-        A response may get lost after the batch was taken; sending it again is an upsert of the
+        A response may get lost after the batch was accepted; sending it again is an upsert of the
         same data.
+
+        Args:
+            contacts: Its contacts.
+            parts: The same, as `encode_contact` has encoded them.
+            list_id: The list to put them in.
+            webhook_url: The address that MainBrainer is to call.
 
         Raises:
             AuthError: The token is refused.
             RequestRefusedError: The request is refused, whatever contacts are in it.
-            ProtocolError: What answered is not the API.
+            ProtocolError: The response is not the API's.
             TransientError: It did not work for `retry_max_seconds`.
             InterruptedRunError: The run was asked to stop.
         """
-        result = self._post(self._batch, body)
-        if isinstance(result, Refusal) and result.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return TooLarge() if size > 1 else result
-        return result
+        body = encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
+        return self._request(self._batch, body, Answer.accepted, contacts=contacts)
 
-    def post_contact(self, body: bytes) -> Accepted | Refusal:
-        """Send one contact by itself.
+    def send_contact(self, contact: Contact, *, list_id: str | None = None) -> Accepted | Refused:
+        """Send one contact by itself, to the endpoint for single contacts.
 
         Raises:
-            TargetMainBrainerError: As `post_batch` does.
+            TargetMainBrainerError: As `send_batch` does.
         """
-        return self._post(self._contact, body)
+        body = encode_single(contact, list_id=list_id)
+        return self._request(self._contact, body, Answer.accepted, contacts=[contact])
 
     def batch_status(self, batch_id: str, *, wait: bool = False) -> BatchStatus | None:
-        """Ask once how far a batch is; None if that cannot be told now.
+        """Ask once how far a batch is; None if that is not known now.
 
         A status that cannot be read fails nothing, whatever the reason: the batch is in, and
         another poll may succeed.
@@ -150,14 +170,11 @@ class MainBrainerClient:
         Raises:
             InterruptedRunError: The run was asked to stop.
         """
-        endpoint = self._status_of(batch_id)
-        read = partial(reading.read_status, endpoint)
+        endpoint, read = self._status_of(batch_id), Answer.batch_status
         try:
-            return self._requester.request(endpoint, None, read, is_once=True, is_urgent=wait)
+            return self._request(endpoint, None, read, is_once=True, is_urgent=wait)
         except InterruptedRunError:
             raise
-        except NoPermitError:
-            return None
         except TargetMainBrainerError as error:
             logger.debug("The status of a batch could not be read: %s", error)
             return None
@@ -168,38 +185,173 @@ class MainBrainerClient:
         Raises:
             TargetMainBrainerError: It shows that the settings do not work.
         """
-        self._requester.hurry(_CHECK_SECONDS)
+        self._retry_max_seconds = min(self._retry_max_seconds, _CHECK_SECONDS)
+        self._retries_unreachable = False
         found = []
         if self._tokens.is_renewable:
-            self._tokens.renew()
+            self._tokens.get()
             found.append(f"{self._token.host} issued an access token for the credentials.")
-        endpoint = self._status_of(str(uuid.uuid4()))
-        self._requester.request(endpoint, None, partial(reading.read_check, endpoint))
+        self._request(self._status_of(str(uuid.uuid4())), None, Answer.check)
         found.append(
             f"{self._batch.host} answers and does not refuse the access token. Whether it may "
             "write contacts shows only when one is written."
         )
         return " ".join(found)
 
-    def _post(self, endpoint: Endpoint, body: bytes) -> Accepted | Refusal:
-        def read(response: Response) -> Accepted | Refusal:
-            result = reading.read_accepted(endpoint, response, sent=body)
-            if response.may_come_twice and isinstance(result, Accepted):
-                return replace(result, may_come_twice=True)
-            return result
-
-        return self._requester.request(endpoint, body, read)
-
     def _status_of(self, batch_id: str) -> Endpoint:
-        return self._status._replace(url=self._status.url.replace("{id}", quote(batch_id, safe="")))
+        url = f"{self._base}/contacts/{quote(batch_id, safe='')}/Status"
+        return Endpoint("GET", "/contacts/{id}/Status", url)
 
-    def _create_token(self) -> Token:
-        settings = self._settings
-        body = encode_credentials(
-            username=settings.username,
-            password=settings.password,
-            private_token=settings.private_token,
-            validity=settings.token_validity,
+    def _request(
+        self,
+        endpoint: Endpoint,
+        body: bytes | None,
+        read: Callable[[Answer], _T],
+        *,
+        contacts: Sequence[Contact] = (),
+        is_once: bool = False,
+        is_urgent: bool = True,
+    ) -> _T:
+        """Send a request until `read` returns a result.
+
+        Time counts while sending and pausing; waiting for a permit is no failure.
+
+        Args:
+            endpoint: The address.
+            body: The content.
+            read: Makes a result of an answer, or raises.
+            contacts: The contacts in it.
+            is_once: Do not try again.
+            is_urgent: Wait for a permit.
+
+        Raises:
+            NoPermitError: There is none, and it is not urgent.
+            TargetMainBrainerError: As `read` raises it, or there was no response in time.
+        """
+        limit = 0.0 if is_once else self._retry_max_seconds
+        tries, renewals, spent, is_lost = 0, 0, 0.0, False
+        try:
+            while True:
+                tries += 1
+                bearer = None if endpoint is self._token else self._tokens.get()
+                permit = self._permit(endpoint, is_urgent=is_urgent, is_retry=tries > 1)
+                began = self._clock()
+                try:
+                    response = self._send(endpoint, body, bearer, permit)
+                    if response.status != HTTPStatus.UNAUTHORIZED or bearer is None:
+                        answer = Answer(endpoint, response, self.redactor, contacts)
+                        answer.raise_for_status()
+                        result = read(answer)
+                        if is_lost and isinstance(result, Accepted):
+                            return replace(result, may_be_applied_twice=True)
+                        return result
+                except TransientError as error:
+                    is_lost |= not isinstance(error, TooManyRequestsError | UnreachableError)
+                    spent += self._clock() - began
+                    spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
+                else:
+                    spent += self._clock() - began
+                    self._renew_or_raise(endpoint, bearer, renewals)
+                    renewals += 1
+        except TargetMainBrainerError as error:
+            error.may_be_applied = is_lost or isinstance(error, ProtocolError)
+            raise
+
+    def _permit(self, endpoint: Endpoint, *, is_urgent: bool, is_retry: bool) -> Permit:
+        if is_urgent:
+            return self._rate_limiter.acquire(str(endpoint), is_retry=is_retry)
+        if (permit := self._rate_limiter.try_acquire(str(endpoint))) is None:
+            message = "Sending leaves no permit."
+            raise NoPermitError(message)
+        return permit
+
+    def _send(
+        self, endpoint: Endpoint, body: bytes | None, bearer: Bearer | None, permit: Permit
+    ) -> Response:
+        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer.value}"}
+        while not self._may_send():
+            if self._stop.wait(_LOOK_SECONDS):
+                message = f"The run was asked to stop before {endpoint} was sent."
+                raise InterruptedRunError(message)
+        try:
+            response = self._transport.send(endpoint, body, headers)
+        except UnreachableError:
+            self._rate_limiter.unsent(permit)
+            raise
+        except BaseException:
+            self._rate_limiter.answered(permit, None)
+            raise
+        self._rate_limiter.answered(permit, response.status)
+        return response
+
+    def _renew_or_raise(self, endpoint: Endpoint, bearer: Bearer, renewals: int) -> None:
+        """Renew a token that was refused, unless that has been tried.
+
+        A new token that is refused will never do, unless it expired while it waited for a permit.
+        """
+        if not self._tokens.is_renewable:
+            message = (
+                f"MainBrainer refused the access token (401 on {endpoint}). Check that "
+                "'access_token' is complete, belongs to this account and has not expired or been "
+                "revoked."
+            )
+            raise AuthError(message)
+        if renewals >= (1 if self._tokens.is_current(bearer) else _MOST_RENEWALS):
+            times = "one renewal" if renewals == 1 else f"{renewals} renewals"
+            message = (
+                f"MainBrainer refused the access token (401 on {endpoint}) after {times}. "
+                "Check that the credentials belong to this account and have not been revoked."
+            )
+            raise AuthError(message)
+        self._tokens.get(refused=bearer)
+
+    def _pause_or_raise(
+        self, endpoint: Endpoint, error: TransientError, tries: int, spent: float, limit: float
+    ) -> float:
+        """Pause before the next try, or give up.
+
+        Returns:
+            How long the pause was; for a 429 how long it will be, because then all requests wait
+            for their permits.
+        """
+        if isinstance(error, UnreachableError) and not self._retries_unreachable:
+            raise error
+        pause = pause_before_retry(error, tries=tries, spent=spent, limit=limit)
+        if isinstance(error, TooManyRequestsError):
+            asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
+            most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
+            hold = min(asked, most) if pause is None else pause
+            self._rate_limiter.hold(hold, f"MainBrainer answered 429 to {endpoint}")
+        if pause is None:
+            raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
+        if not isinstance(error, TooManyRequestsError):
+            is_outage = tries > 1 and self._log.is_due("an outage")
+            level = logging.WARNING if is_outage else logging.DEBUG
+            logger.log(level, "%s Trying again in %.1f s.", error, pause)
+            if self._stop.wait(pause):
+                message = f"The run was asked to stop before {endpoint} could be tried again."
+                raise InterruptedRunError(message)
+        return pause
+
+
+def _given_up(
+    endpoint: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
+) -> TransientError:
+    asked = error.retry_after or 0.0
+    if asked and asked > limit - spent:
+        why = (
+            f"It asks to wait {asked:.0f} s, which is more than is left of 'retry_max_seconds' "
+            f"({limit:.0f})."
         )
-        read = partial(reading.read_token, self._token, sent=body)
-        return self._requester.request(self._token, body, read, needs_token=False)
+    else:
+        why = f"'retry_max_seconds' is {limit:.0f}."
+    if isinstance(error, TooManyRequestsError):
+        why += (
+            " The day's number of requests may be used up; MainBrainer counts it anew from "
+            "midnight in the account's time zone."
+        )
+    message = (
+        f"{endpoint} was given up after {tries} {'try' if tries == 1 else 'tries'} in "
+        f"{spent:.0f} s. The last one: {error} {why}"
+    )
+    return type(error)(message, retry_after=error.retry_after)

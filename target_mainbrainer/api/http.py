@@ -1,46 +1,61 @@
-"""Bytes there and back: the one seam at which the network could be swapped out.
+"""Bytes there and back: one request, one response, through a `requests.Session`.
 
 Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
 not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and
-`REQUESTS_CA_BUNDLE` count. What goes wrong is told in words of our own and without a cause:
+`REQUESTS_CA_BUNDLE` count. An error is described in words of our own and without a cause:
 exceptions of `requests` carry the request, and with it the token and the contacts.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import http.client
+import io
+import itertools
 import os
+import re
 import socket
 import ssl
+import time
 import typing as t
 import zlib
+from array import array
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from typing_extensions import override
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
-from target_mainbrainer.api.connections import CURRENT, ReadyFirstAdapter, Sending
-from target_mainbrainer.api.exchange import Endpoint, Response
-from target_mainbrainer.api.retry import seconds_asked
-from target_mainbrainer.config.addresses import is_loopback
-from target_mainbrainer.config.limits import MAX_CONCURRENT_REQUESTS
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
+from target_mainbrainer.settings.checks import is_loopback
+from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.api.connections import Authorize
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from _typeshed import WriteableBuffer
+
+DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
 """Longer responses are cut: a thousand contacts with all their complaints take about 2 MB."""
 
 _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 """Two more than a setting may ask for: for statuses and the token."""
 
+_CONNECT_SECONDS = 10.0
+_LONGEST_ASKED_SECONDS = 365 * 86_400.0
 _READ_BYTES = 64 * 1024
-_NO_CONTENT = 204
-_DEEPEST = 10
+_JSON = "application/json"
 _FAILURES = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -49,6 +64,12 @@ _FAILURES = (
     UnicodeError,
 )
 _PROXY_ERRORS = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
+_UNREACHABLE = (
+    *_PROXY_ERRORS,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+_LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _WORDS: dict[type[BaseException], str] = {
     http.client.RemoteDisconnected: "closed without a response",
     ConnectionResetError: "reset",
@@ -61,9 +82,163 @@ _WORDS: dict[type[BaseException], str] = {
     socket.gaierror: "the host's name cannot be resolved",
 }
 
+_CONTACT_ID = re.compile(rb'"contactId":(\d+)')
+
+_STALE_SECONDS = 15.0
+"""A request that has not left after so long does not leave: connecting takes 10 s at most."""
+
+_ASKED_AT: ContextVar[float] = ContextVar("_ASKED_AT", default=0.0)
+"""When this thread's request was asked for; `urllib3` has no place in which to hand it down."""
+
+
+class Endpoint(t.NamedTuple):
+    """An address of the API.
+
+    Attributes:
+        path: For people, without ids.
+        url: For the machine.
+    """
+
+    method: str
+    path: str
+    url: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def host(self) -> str:
+        """The host asked."""
+        return urlsplit(self.url).netloc
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response, read to its end.
+
+    Attributes:
+        retry_after: Seconds that the server asks to wait, None if it does not say.
+        redirect_host: Where a redirect leads, "" if nowhere.
+        is_whole: False if nothing in it says where the body ends, so that it may be cut off.
+    """
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = ""
+    retry_after: float | None = None
+    redirect_host: str = ""
+    is_whole: bool = True
+
+    @property
+    def is_success(self) -> bool:
+        """Any 2xx (API note, C20)."""
+        return self.status // 100 == 2  # noqa: PLR2004 - that is what 2xx means
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no body and says so."""
+        return self.is_whole and not self.body.strip()
+
+    @property
+    def reason(self) -> str:
+        """The status with its usual words, such as `503 Service Unavailable`."""
+        return f"{self.status} {http.client.responses.get(self.status, '')}".rstrip()
+
+
+def seconds_awake_or_asleep() -> float:
+    """Return seconds of a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
+
+
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket within its timeout altogether, which `socket` grants each piece anew."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # It keeps the socket open as long as somebody reads, even if the connection is closed.
+        self._raw = sock.makefile("rb", buffering=0)
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    @override
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _HTTPResponse(http.client.HTTPResponse):
+    """A response that is read until a deadline, and is not an interim one."""
+
+    def __init__(self, sock: socket.socket, *, method: str | None = None) -> None:
+        super().__init__(sock, method=method)
+        self.fp.close()
+        self.fp = io.BufferedReader(_UntilDeadline(sock))
+
+    @override
+    def begin(self) -> None:
+        super().begin()
+        # 100 Continue and 103 Early Hints come before the response; 101 would be one.
+        while self.status // 100 == 1 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
+
+class _Connection(HTTPConnection):
+    """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
+
+    response_class = _HTTPResponse
+
+    @override
+    def send(self, data: t.Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if seconds_awake_or_asleep() > _ASKED_AT.get() + _STALE_SECONDS:
+            raise urllib3.exceptions.ConnectTimeoutError
+        super().send(data)
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    @override
+    def connect(self) -> None:
+        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir):
+            self.ssl_context = _trusting(self.ca_certs, self.ca_cert_dir)
+            self.ca_certs = self.ca_cert_dir = None
+        super().connect()
+
+
+@functools.cache
+def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Return a context that trusts these authorities, read once: the usual ones take 45 ms."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_verify_locations(file, folder)
+    return context
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections of the two kinds above."""
+
+    @override
+    def get_connection_with_tls_context(self, *args: t.Any, **options: t.Any) -> t.Any:
+        pool: t.Any = super().get_connection_with_tls_context(*args, **options)
+        is_tls = isinstance(pool, HTTPSConnectionPool)
+        pool.ConnectionCls = _TLSConnection if is_tls else _Connection
+        return pool
+
 
 class _Session(requests.Session):
-    """A session that sends what it is told to and nothing else."""
+    """A session that sends what it is given and nothing else."""
 
     def __init__(self, *, user_agent: str) -> None:
         super().__init__()
@@ -74,16 +249,10 @@ class _Session(requests.Session):
         )
         self.headers.clear()
         self.headers.update(
-            {
-                "User-Agent": user_agent,
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-            }
+            {"User-Agent": user_agent, "Accept": _JSON, "Accept-Encoding": "gzip, deflate"}
         )
         for scheme in ("http://", "https://"):
-            self.mount(
-                scheme, ReadyFirstAdapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS)
-            )
+            self.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS))
 
     @override
     def get_redirect_target(self, resp: requests.Response) -> None:
@@ -94,62 +263,85 @@ class Transport:
     """Connections with keep-alive for all threads.
 
     Args:
-        user_agent: What the User-Agent header says.
+        user_agent: The User-Agent header.
         timeout_seconds: How long to wait for a whole response.
     """
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
-        self._proxies: dict[str, dict[str, str]] = {}
         self._session = _Session(user_agent=user_agent)
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
 
-    def send(self, endpoint: Endpoint, body: bytes | None, authorize: Authorize) -> Response:
+    def send(
+        self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
+    ) -> Response:
         """Send one request, once.
 
-        Args:
-            endpoint: What is asked.
-            body: What is sent.
-            authorize: Is called with a connection ready: waits for a permit and a token.
-
         Raises:
+            UnreachableError: No connection was made.
             TransientError: There is no response, or not all of it.
             ProtocolError: There is no way to talk to that server.
         """
-        sending = Sending(authorize, self._timeout)
-        before = CURRENT.set(sending)
         response = None
+        _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             response = self._session.request(
                 endpoint.method,
                 endpoint.url,
                 data=body,
-                headers=None if body is None else {"Content-Type": "application/json"},
+                headers=dict(headers) if body is None else {**headers, "Content-Type": _JSON},
                 stream=True,
-                timeout=(sending.connect_timeout, self._timeout),
+                timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
                 allow_redirects=False,
-                proxies=self._proxies_for(endpoint),
+                proxies=_proxies_for(endpoint),
             )
             with response:
                 return _read(response, endpoint)
         except _FAILURES as error:
-            has_begun = response is not None
-            problem = _in_words(error, endpoint, sending, has_begun=has_begun)
-        finally:
-            CURRENT.reset(before)
+            problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
         raise problem
 
-    def _proxies_for(self, endpoint: Endpoint) -> dict[str, str]:
-        """Return the environment's proxies, none for this machine; looked up once per host."""
-        host = endpoint.host
-        if host not in self._proxies:
-            local = is_loopback(urlsplit(endpoint.url).hostname or "")
-            self._proxies[host] = {} if local else requests.utils.get_environ_proxies(endpoint.url)
-        return self._proxies[host]
+
+class DryTransport(Transport):
+    """Stands in for the network in a dry run: accepts every request, and sends none anywhere.
+
+    It answers as MainBrainer would if it refused nothing and knew every contact. A contact that
+    is looked for is found, so that a person who has moved is counted as followed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(user_agent=DRY_TOKEN, timeout_seconds=1)
+        self._numbers = itertools.count(1)
+        self._ids: dict[int, Sequence[int]] = {}
+
+    @override
+    def send(
+        self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
+    ) -> Response:
+        """Return that everything is in."""
+        number = next(self._numbers)
+        if endpoint.method == "GET":
+            sent = int(endpoint.url.rpartition("/dry-")[2].partition("/")[0])
+            # A batch without ids is asked for only if it has one contact, which is looked for.
+            ids = self._ids.get(sent, (number,))
+            named = b",".join(b"%d" % one for one in ids)
+            counts = b'{"updated": {"count": %d, "contactIds": [%s]}}' % (len(ids), named)
+            answer = b'{"status": 1, "statusText": "Done", "processedObj": %s}' % counts
+        else:
+            if found := _CONTACT_ID.findall(body or b""):
+                self._ids[number] = array("q", map(int, found))
+            answer = b'{"status": "Success", "data": {"BatchId": "dry-%d"}}' % number
+        return Response(HTTPStatus.ACCEPTED, answer, _JSON)
+
+
+def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
+    """Return the environment's proxies, none for this machine."""
+    is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
+    return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
 
 
 def _read(response: requests.Response, endpoint: Endpoint) -> Response:
@@ -163,19 +355,17 @@ def _read(response: requests.Response, endpoint: Endpoint) -> Response:
         body=b"".join(parts)[:MOST_BYTES],
         content_type=headers.get("Content-Type", ""),
         retry_after=seconds_asked(
-            headers.get("Retry-After"),
-            date=headers.get("Date"),
-            now=dt.datetime.now(dt.UTC),
+            headers.get("Retry-After"), date=headers.get("Date"), now=dt.datetime.now(dt.UTC)
         ),
         redirect_host=_host(headers.get("Location", ""), endpoint),
-        is_whole=response.status_code == _NO_CONTENT
+        is_whole=response.status_code == HTTPStatus.NO_CONTENT
         or "Content-Length" in headers
         or "chunked" in headers.get("Transfer-Encoding", "").lower(),
     )
 
 
 def _host(location: str, endpoint: Endpoint) -> str:
-    """Return where a redirect leads, as far as it can be told: the host, without user or query."""
+    """Return where a redirect leads, as far as readable: the host, without user or query."""
     if not location:
         return ""
     try:
@@ -186,11 +376,11 @@ def _host(location: str, endpoint: Endpoint) -> str:
 
 
 def _in_words(
-    error: Exception, endpoint: Endpoint, sending: Sending, *, has_begun: bool
+    error: Exception, endpoint: Endpoint, timeout: float, *, has_begun: bool
 ) -> TransientError | ProtocolError:
     """Return what an exception means, without repeating anything it says."""
-    root = _root_of(error)
-    if isinstance(root, ssl.SSLCertVerificationError):
+    chain = list(_chain(error))
+    if isinstance(chain[-1], ssl.SSLCertVerificationError):
         message = (
             f"The certificate of {endpoint.host} cannot be verified, so nothing was sent. Check "
             "'api_url' and 'auth_url', or name your own authority in REQUESTS_CA_BUNDLE."
@@ -203,34 +393,69 @@ def _in_words(
             "'api_url', 'auth_url', 'user_agent' and the proxies in the environment."
         )
         return ProtocolError(message)
-    kind = TransientError if sending.is_connected else UnreachableError
-    is_late = isinstance(root, TimeoutError) or isinstance(
-        error, (requests.Timeout, urllib3.exceptions.TimeoutError)
-    )
+    is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)
+    if any(isinstance(one, _UNREACHABLE) for one in chain):
+        proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
+        seconds = min(timeout, _CONNECT_SECONDS)
+        what = f"not made within {seconds:.0f} s" if is_late else _what(chain[-1])
+        message = (
+            f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
+            "'api_url' and 'auth_url'."
+        )
+        return UnreachableError(message)
     if is_late and has_begun:
-        return kind(f"The response to {endpoint} was not complete after {sending.timeout:.0f} s.")
-    if is_late and sending.is_connected:
-        return kind(f"No response to {endpoint} within {sending.timeout:.0f} s.")
-    proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
-    advice = "" if sending.is_connected else " Check 'api_url' and 'auth_url'."
-    what = f"not made within {sending.connect_timeout:.0f} s" if is_late else _what(root)
-    return kind(f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}.{advice}")
+        message = f"The response to {endpoint} was not complete after {timeout:.0f} s."
+    elif is_late:
+        message = f"No response to {endpoint} within {timeout:.0f} s."
+    else:
+        message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
+    return TransientError(message)
 
 
 def _what(error: BaseException) -> str:
-    for kind, words in _WORDS.items():
-        if isinstance(error, kind):
-            return words
-    return type(error).__name__
+    words = (words for kind, words in _WORDS.items() if isinstance(error, kind))
+    return next(words, type(error).__name__)
 
 
-def _root_of(error: BaseException) -> BaseException:
-    """Return what an exception goes back to; `requests` and `urllib3` wrap in several ways."""
-    for _ in range(_DEEPEST):
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
-            inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and its causes, which `requests` and `urllib3` wrap in several ways."""
+    for _ in range(10):
+        yield error
+        wrapped = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
         if inner is None:
-            break
+            return
         error = inner
-    return error
+
+
+def seconds_asked(retry_after: str | None, *, date: str | None, now: dt.datetime) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for; None if it says nothing usable.
+
+    A date is compared with the server's own `Date`, so that a wrong clock on either side does
+    not matter. More than a year is cut to a year.
+
+    >>> noon = dt.datetime(2026, 5, 1, 12, tzinfo=dt.timezone.utc)
+    >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", date=None, now=noon)
+    30.0
+    >>> seconds_asked("1.5", date=None, now=noon), seconds_asked("soon", date=None, now=noon)
+    (1.5, None)
+    """
+    if retry_after is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", retry_after, re.ASCII):
+        seconds = float(retry_after)
+    else:
+        moment = _moment(retry_after)
+        if moment is None:
+            return None
+        seconds = (moment - (_moment(date) or now)).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_ASKED_SECONDS)
+
+
+def _moment(date: str | None) -> dt.datetime | None:
+    """Return a date of a header in UTC, None if it is absent, unreadable or out of all bounds."""
+    try:
+        moment = parsedate_to_datetime(date or "")
+        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

@@ -10,19 +10,13 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.api.lenient_json import leaves
-
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from target_mainbrainer.contacts.contact import Contact
-
-_PERSONAL = frozenset(
-    ["contactid", "mobilenumber", "email", "propertyvalue", "username", "password", "privatetoken"]
-)
+    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.settings.declared import Settings
 
 _encode: t.Final = msgspec.json.Encoder().encode
-_decode: t.Final = msgspec.json.Decoder().decode
 
 # gc=False: these live for the length of one encode call and cannot refer back to themselves.
 # Most properties have a name and no id; a kind of their own spares the check for absent parts.
@@ -39,33 +33,30 @@ class _KnownProperty(msgspec.Struct, gc=False, omit_defaults=True):
     value: str | None = msgspec.field(name="propertyvalue", default=None)
 
 
-class _BatchContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
-    contact_id: int | None = None
-    mobile_country_code: int | None = None
-    mobile_number: int | None = None
-    mobile_opt_in: bool | None = None
-    email: str | None = None
-    email_opt_in: bool | None = None
-    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
-        name="propertyfields", default=None
-    )
-
-
 class _SingleProperty(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
     property_id: str | None = None
     property_name: str | None = None
     property_value: str | None = None
 
 
-class _SingleContact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
-    list_id: str | None = None
+class _Contact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
     contact_id: int | None = None
     mobile_country_code: int | None = None
     mobile_number: int | None = None
     mobile_opt_in: bool | None = None
     email: str | None = None
     email_opt_in: bool | None = None
+
+
+class _BatchContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
+    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
+        name="propertyfields", default=None
+    )
+
+
+class _SingleContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
     property_fields: list[_SingleProperty] | None = None
+    list_id: str | None = None
 
 
 def encode_contact(contact: Contact) -> bytes:
@@ -74,7 +65,7 @@ def encode_contact(contact: Contact) -> bytes:
     What is absent is left out, because an omitted field "will remain as it was" (API note,
     section 8.2), and a null or empty one may mean anything. The list is the batch's (C19).
 
-    >>> from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+    >>> from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
     >>> lastname = {PropertyRef(None, "lastname"): "merg"}
     >>> print(encode_contact(Contact(mobile=Mobile(47, 90812501), properties=lastname)).decode())
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -116,53 +107,32 @@ def encode_batch(
 def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
     """Return the body for `/contacts/insertupdate`, spelt as on its own page.
 
-    >>> from target_mainbrainer.contacts.contact import Contact
+    >>> from target_mainbrainer.contacts import Contact
     >>> encode_single(Contact(email="apitest@example.com", email_opt_in=False))
     b'{"email":"apitest@example.com","emailOptIn":false}'
     """
     country_code, number = contact.mobile or (None, None)
     return _encode(
         _SingleContact(
-            list_id=list_id,
-            contact_id=contact.contact_id,
-            mobile_country_code=country_code,
-            mobile_number=number,
-            mobile_opt_in=contact.mobile_opt_in,
-            email=contact.email,
-            email_opt_in=contact.email_opt_in,
-            property_fields=[
-                _SingleProperty(property_id, name, value)
-                for (property_id, name), value in contact.properties.items()
-            ]
-            or None,
+            contact.contact_id,
+            country_code,
+            number,
+            contact.mobile_opt_in,
+            contact.email,
+            contact.email_opt_in,
+            [_SingleProperty(*ref, value) for ref, value in contact.properties.items()] or None,
+            list_id,
         )
     )
 
 
-def encode_credentials(
-    *, username: str | None, password: str | None, private_token: str | None, validity: str
-) -> bytes:
+def encode_credentials(settings: Settings) -> bytes:
     """Return the body for `POST /token`, spelt as in its schema (API note, section 7 and C14)."""
     return _encode(
         {
-            "userName": username,
-            "password": password,
-            "privateToken": private_token,
-            "validity": validity,
+            "userName": settings.username,
+            "password": settings.password,
+            "privateToken": settings.private_token,
+            "validity": settings.token_validity,
         }
     )
-
-
-def values_sent(body: bytes | None) -> Iterator[str]:
-    """Yield every value in a request's body that is personal data or a secret.
-
-    A response may repeat what was sent. These values have to be taken out of it where only the
-    body is left of the contacts.
-
-    >>> sorted(values_sent(b'{"listId": "1", "createUpdateContacts": [{"email": "a@b.example"}]}'))
-    ['a@b.example']
-    """
-    if body:
-        for _, key, value in leaves(_decode(body)):
-            if key in _PERSONAL and value not in (None, ""):
-                yield str(value)

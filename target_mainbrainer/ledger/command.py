@@ -1,23 +1,35 @@
-"""`mainbrainer-ledger`: shows what a ledger holds, and makes it forget."""
+"""`mainbrainer-ledger`: shows what a ledger knows, and makes it forget."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import json
 import typing as t
 
 import click
-import msgspec
+import sqlalchemy as sa
 from typing_extensions import override
 
-from target_mainbrainer.errors import TargetMainBrainerError
-from target_mainbrainer.ledger import inspecting
-from target_mainbrainer.ledger.comparison import key_text
+from target_mainbrainer.contacts import Contact, Mobile, identifiers_of
+from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger import lease, people
+from target_mainbrainer.ledger import ledger as memory
+from target_mainbrainer.ledger.content import FIELD_BYTES, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.tables import accounts, batches, contacts
+from target_mainbrainer.privacy import explain
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.ledger.database import Database
+    from collections.abc import Collection, Iterator
 
-_URI_VARIABLE = "TARGET_MAINBRAINER_LEDGER_URI"
+    from target_mainbrainer.ledger.content import Person
+
+    Row: t.TypeAlias = "sa.Row[t.Any]"
+
+_COUNTS = ("known", "gone", "missing", "changing", "unknown", "no_opt_in")
+_LINE = "  {:24}" + " {:>9}" * len(_COUNTS) + "  {:23}  {}"
 
 
 class _Sentences(click.Group):
@@ -27,38 +39,104 @@ class _Sentences(click.Group):
     def invoke(self, ctx: click.Context) -> t.Any:
         try:
             return super().invoke(ctx)
-        except TargetMainBrainerError as error:
-            raise click.ClickException(str(error)) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - every end is explained
+            raise click.ClickException("\n".join(explain(error))) from None
 
 
-def _parse_key(_context: object, _parameter: object, value: str | None) -> str | None:
-    """Return a source key as the ledger holds it."""
+def _keys(_context: object, _option: object, value: str | None) -> set[str] | None:
+    """Return the ways in which the ledger may have written a source key.
+
+    It is JSON or plain text: the value, or a list or an object of several.
+    """
     if value is None:
         return None
     try:
-        decoded = msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        message = "it is no JSON; write a number as 7, a text as '\"seven\"', several as '[7, 1]'"
-        raise click.BadParameter(message) from None
-    if isinstance(decoded, dict):
-        decoded = list(decoded.values())
-    values = decoded if isinstance(decoded, list) else [decoded]
-    return key_text(msgspec.json.encode(values).decode())
+        found = json.loads(value, parse_int=str, parse_float=_number)
+    except ValueError:
+        found = value
+    if isinstance(found, dict):
+        found = list(found.values())
+    spellings = [found] if isinstance(found, list) else [[found], [value]]
+    return {key_text(json.dumps(one)) for one in spellings}
 
 
-_stream = click.option("--stream", metavar="NAME", help="Only this stream.")
-_key = click.option(
-    "--key",
-    metavar="JSON",
-    callback=_parse_key,
-    help="Only this source key: the value of the stream's key property, or a list of several.",
-)
+def _number(text: str) -> str:
+    return str(json.loads(key_text(f"[{text}]"))[0])
+
+
+class Wanted(t.NamedTuple):
+    """What the options ask for; without any of them it is everything.
+
+    Attributes:
+        account: The number of an account.
+        stream: The name of a stream.
+        key: The spellings of a source key.
+        email: Of a contact.
+        mobile: Of a contact, without its country code.
+        last_seen_before: Only people of whom no record has come since.
+    """
+
+    account: int | None = None
+    stream: str | None = None
+    key: Collection[str] | None = None
+    email: str | None = None
+    mobile: int | None = None
+    last_seen_before: dt.datetime | None = None
+
+    @property
+    def names_people(self) -> bool:
+        """Whether people are asked for, and not whole streams."""
+        return self[2:] != Wanted()[2:]
+
+    @property
+    def contact(self) -> Contact:
+        """The address that is asked for, as far as it is given."""
+        mobile = None if self.mobile is None else Mobile(None, self.mobile)
+        return Contact(email=self.email, mobile=mobile)
+
+    def accounts(self, connection: sa.Connection) -> Iterator[tuple[Row, dict[int, str]]]:
+        """Yield the accounts that are asked for, and the names of their streams by number."""
+        for account in connection.execute(sa.select(accounts).order_by(accounts.c.number)).all():
+            found = memory.streams_of(connection, account.number).values()
+            names = {row.number: row.name for row in found if self.stream in {None, row.name}}
+            if self.account in {None, account.number} and (names or self.stream is None):
+                yield account, names
+
+    def people(self, connection: sa.Connection, streams: Collection[int]) -> list[Person]:
+        """Return the people of these streams who are asked for."""
+        date = self.last_seen_before
+        before = None if date is None else int(date.replace(tzinfo=dt.UTC).timestamp())
+        found = people.search(connection, streams, keys=self.key or (), seen_before=before)
+        wanted = set(identifiers_of(self.contact))
+        return [
+            one
+            for one in found
+            if wanted.issubset(identifiers_of(identity_from(one.identity)))
+            or wanted.issubset(identifiers_of(identity_from(one.previous or one.identity)))
+        ]
+
+    def hashes(self, connection: sa.Connection) -> set[int]:
+        """Return the identity that is asked for, by which people without a source key are known."""
+        if self.contact == Contact() or self.key or self.last_seen_before:
+            return set()
+        return {memory.hashes_of(connection).identity(self.contact)}
+
+
+_WHO: list[click.Parameter] = [
+    click.Option(["--account"], type=int, help="Only this account, by its number."),
+    click.Option(["--stream"], help="Only this stream."),
+    click.Option(["--key"], callback=_keys, help="Only this source key, as text or JSON."),
+    click.Option(["--email"], help="Only people with this e-mail address."),
+    click.Option(["--mobile"], type=int, help="Only people with this number, no country code."),
+]
 
 
 @click.group(cls=_Sentences)
 @click.option(
     "--ledger-uri",
-    envvar=_URI_VARIABLE,
+    envvar="TARGET_MAINBRAINER_LEDGER_URI",
     required=True,
     show_envvar=True,
     help="The target's setting of this name: a path, or a URI of SQLite or PostgreSQL.",
@@ -66,65 +144,182 @@ _key = click.option(
 @click.pass_context
 def main(context: click.Context, ledger_uri: str) -> None:
     """Look into the ledger of target-mainbrainer, or make it forget."""
-    database = open_database(ledger_uri, must_exist=True)
-    context.obj = database
-    context.call_on_close(database.close)
+    context.obj = ledger_uri
 
 
-@main.command()
-@_stream
-@_key
+@main.command(params=[*_WHO])
 @click.pass_obj
-def show(database: Database, stream: str | None, key: str | None) -> None:
-    """Show how much is held of each stream, or what is held of a source key."""
-    if key is None:
-        _show_streams(database, stream)
-        return
-    found = inspecting.find(database, key, stream)
-    for entry in found:
-        for name, value in entry.items():
-            shown = _time(value) if name == "delivered_at" else value
-            click.echo(f"{name:16} {'-' if shown is None else shown}")
-        click.echo()
-    if not found:
-        click.echo(f"The ledger {database.name} does not hold the source key {key}.")
+def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
+    """Show how much is known of each stream, or what is known of a person."""
+    wanted = Wanted(**options)
+    describe = _people if wanted.names_people else _table
+    with contextlib.closing(open_database(uri, reads_only=True)) as database:
+        lines = database.read(lambda connection: list(describe(connection, wanted)))
+    if not lines:
+        message = f"The ledger {database.name} knows nothing of that."
+        raise LedgerError(message)
+    for line in lines:
+        click.echo(shown(line))
 
 
-@main.command()
-@_stream
-@_key
+@main.command(params=[*_WHO])
+@click.option(
+    "--last-seen-before",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only people of whom no record has come since this day.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before everything is forgotten.")
 @click.pass_obj
-def forget(database: Database, stream: str | None, key: str | None, *, yes: bool) -> None:
-    """Forget a source key, a stream, or everything, and overwrite what is left in the file."""
-    if stream is None and key is None and not yes:
-        question = f"Forget everything in {database.name}? The next run sends every contact."
-        click.confirm(question, abort=True)
-    forgotten = inspecting.forget(database, stream=stream, key=key)
-    inspecting.erase_traces(database)
-    keys = "1 source key" if forgotten == 1 else f"{forgotten:,} source keys"
-    where = f" of stream '{stream}'" if stream is not None else ""
+def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401 - the same
+    """Forget people, a stream, or everything, and overwrite what is left in the file."""
+    wanted = Wanted(**options)
+    with contextlib.closing(open_database(uri, must_exist=True)) as database:
+        if wanted == Wanted() and not yes:
+            question = f"Forget everything in {database.name}? The next run sends every contact."
+            click.confirm(question, abort=True)
+        persons, identities = database.write(lambda connection: _forget(connection, wanted))
+        is_erased = database.erase_traces()
+    if not persons and not identities:
+        message = f"The ledger {database.name} has forgotten nothing: nothing in it matches."
+        raise LedgerError(message)
     click.echo(
-        f"The ledger {database.name} has forgotten {keys}{where}. Backups of it and the contacts "
-        "in MainBrainer are as they were; what the source still has is sent and remembered again."
+        f"The ledger {database.name} has forgotten {counted(persons, 'source key')} and "
+        f"{counted(identities, 'identity', 'identities')}. Its backups and the contacts in "
+        "MainBrainer are unchanged; what the source still has is sent and remembered again."
     )
-
-
-def _show_streams(database: Database, stream: str | None) -> None:
-    found = inspecting.summarise(database, stream)
-    if not found:
-        what = "anything" if stream is None else f"a stream '{stream}'"
-        click.echo(f"The ledger {database.name} does not hold {what}.")
-        return
-    click.echo(f"{'stream':30} {'keys':>12} {'sent anyway':>12} {'open batches':>13}  delivered")
-    for one in found:
-        click.echo(
-            f"{one.name:30} {one.known:12,} {one.unknown:12,} {one.open_batches:13,}  "
-            f"{_time(one.delivered_at) or '-'}"
+    if not is_erased:
+        message = (
+            "Some of it can still be read in the file, because another process has it open or the "
+            "disk is full. Run the command again later: it then clears the file, even if it finds "
+            "nothing more to forget."
         )
+        raise LedgerError(message)
 
 
-def _time(seconds: int | None) -> str | None:
+def _forget(connection: sa.Connection, wanted: Wanted) -> tuple[int, int]:
+    """Return how many people and identities were forgotten."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    persons = identities = 0
+    for account, names in list(wanted.accounts(connection)):
+        memory.require_nobody_delivers(connection, account.number)
+        found = list(_of_one_key(wanted.people(connection, names), wanted.key or ()))
+        whole = [] if wanted.names_people else names
+        hashes = wanted.hashes(connection)
+        identities += memory.forget(connection, account.number, found, whole=whole, hashes=hashes)
+        persons += len(found)
+    return persons, identities
+
+
+def _of_one_key(found: list[Person], keys: Collection[str]) -> Iterator[Person]:
+    """Yield the people who have exactly one of these keys, or else the one whose key ends with it.
+
+    Raises:
+        LedgerError: Several of a stream end with it.
+    """
+    for stream in sorted({person.stream for person in found}):
+        some = [person for person in found if person.stream == stream]
+        exact = [person for person in some if not keys or person.key in keys]
+        if not exact and len(some) > 1:
+            message = (
+                f"{len(some):,} source keys of one stream end with this one. Give the whole key, "
+                "as 'show' writes it; nothing was forgotten."
+            )
+            raise LedgerError(message)
+        yield from exact or some
+
+
+def _table(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
+    rows = people.summary(connection)
+    live = lease.live_runs(connection)
+    for account, names in wanted.accounts(connection):
+        yield f"Account {account.number}: {account.name}"
+        if account.has_ids and account.has_others:
+            yield "  Some contacts are known by 'contact_id' and others are not: all are sent."
+        titles = (name.replace("_", " ") for name in _COUNTS)
+        yield _LINE.format("stream", *titles, "open since", "delivered")
+        for row in rows:
+            if row.number in names:
+                counts = (f"{getattr(row, name):,}" for name in _COUNTS)
+                last = "now" if row.run in live else _time(row.delivered_at)
+                yield _LINE.format(row.name, *counts, _time(row.open_since), last)
+        unowned = people.unowned(connection, account.number)
+        if unowned.known and wanted.stream is None:
+            more = f"{unowned.unknown:,} unknown, open since {_time(unowned.open_since)}"
+            yield f"  without a source key: {counted(unowned.known, 'contact')}, {more}"
+
+
+def _people(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
+    for account, names in wanted.accounts(connection):
+        found = wanted.people(connection, names)
+        for person in found:
+            missed = counted(person.missed, "full read") + " in a row"
+            yield from _lines(
+                account,
+                ("stream", names[person.stream]),
+                ("source key", person.key),
+                ("identity", person.identity),
+                ("earlier identity", person.previous),
+                ("contact_id", person.moving_id and f"{person.moving_id} gets the new identity"),
+                *_content(connection, account, person.hash),
+                ("last seen", f"{_time(person.seen_at)}, or up to 7 days later"),
+                ("missed", person.missed and missed),
+                ("gone", person.is_gone and "yes, it counts as deleted in the source"),
+            )
+        for unowned in wanted.hashes(connection) - {person.hash for person in found}:
+            if content := list(_content(connection, account, unowned)):
+                yield from _lines(account, ("source key", "none"), *content)
+
+
+def _lines(account: Row, *found: tuple[str, t.Any]) -> Iterator[str]:
+    for name, text in (("account", f"{account.number}: {account.name}"), *found):
+        if text:
+            yield f"{name:16} {text}"
+    yield ""
+
+
+def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple[str, str]]:
+    """Yield what is known of an identity, given its hash."""
+    where = (contacts.c.account == account.number) & (contacts.c.hash == of)
+    row = connection.execute(sa.select(contacts).where(where)).one_or_none()
+    if row is None:
+        return
+    run = row.open_mark and row.open_mark >> memory.ROUND_BITS
+    if run and run in lease.live_runs(connection):
+        content = f"being sent by run {run} since {_time(row.open_at)}"
+    elif run:
+        content = f"unknown, open since {_time(row.open_at)}: run {run} ended before its outcome"
+    elif row.unsure_at is not None:
+        until = _time(row.unsure_at + memory.UNSURE_SECONDS)
+        content = f"unknown: a request whose answer was lost may be applied until {until}"
+    elif row.delivered_at is None:
+        content = "unknown: MainBrainer has never accepted it"
+    elif row.fields is None:
+        content = "unknown: its last batch did not end well, or its address was spelt otherwise"
+    elif account.has_ids and account.has_others:
+        content = "known, but sent each time: only some contacts are known by 'contact_id'"
+    else:
+        content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"
+    yield "content", content
+    if row.delivered_at is not None:
+        yield "delivered", f"{_time(row.delivered_at)} in {_batch(connection, row.batch)}"
+    for name, said, raised in (
+        ("e-mail opt-in", row.email_said, row.email_raised_in),
+        ("mobile opt-in", row.mobile_said, row.mobile_raised_in),
+    ):
+        given = f"yes, given in {_batch(connection, raised)}" if raised else "yes"
+        yield name, "never delivered" if said is None else given if said else "no"
+
+
+def _batch(connection: sa.Connection, number: int | None) -> str:
+    row = connection.execute(sa.select(batches).where(batches.c.number == number)).one_or_none()
+    if row is None:
+        return "a batch of more than 30 days ago"
+    status = ", whose status is not known yet" if row.is_open else ""
+    return f"batch {row.batch_id or 'without an id'} of run {row.run}{status}"
+
+
+def _time(seconds: int | None) -> str:
     if seconds is None:
-        return None
+        return "-"
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,36 +1,53 @@
-"""Opens the ledger's database: SQLite in a file, or PostgreSQL; the same code uses both.
+"""The ledger's database: SQLite in a file, or PostgreSQL; the same statements serve both.
 
-No error text holds the user name, the password or what a statement carried.
+No error text contains the user name, the password or a value of a statement. A database that goes
+away in mid-run is waited for; whether a commit was made whose answer was lost cannot be known, so
+everything done in a transaction may be done twice.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import time
 import typing as t
 from pathlib import Path
+from urllib.parse import quote
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.tables import SCHEMA_VERSION, metadata, schema_version
+from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, schema_version
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from target_mainbrainer.ledger.content import Person, Row
+
+    _Row = t.TypeVar("_Row", Person, Row)
+
+_T = t.TypeVar("_T")
+
+logger = logging.getLogger("target-mainbrainer")
 
 APPLICATION_ID = 0x6D627231
-"""Marks a SQLite file as a ledger, so that no other file is taken for one ("mbr1")."""
+"""Marks a SQLite file as a ledger, so that no other file is mistaken for one ("mbr1")."""
 
 BUSY_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
+PAUSE_SECONDS = 1.0
+_ERASING_MILLISECONDS = 5_000
 _CACHE_KIB = 32_768
 _CHECKPOINT_PAGES = 10_000
-"""A page that many blocks change is then written to the file once, not once a block."""
+"""A page that many rounds change is then written to the file once, not once a round."""
 
 _CREATING = 0x6D627231
-"""Key of the transaction's advisory lock under which a PostgreSQL schema is created."""
+"""Key of the advisory lock under which a PostgreSQL schema is created."""
 
 _POSTGRESQL = "postgresql+psycopg"
 _POSTGRESQL_NAMES = frozenset(["postgres", "postgresql", _POSTGRESQL])
@@ -38,7 +55,7 @@ _SQLITE_NAMES = frozenset(["sqlite", "sqlite+pysqlite"])
 
 
 class NoLedgerError(LedgerError):
-    """There is no such file."""
+    """There is no such file, or no ledger in the database."""
 
 
 class DatabaseAwayError(LedgerError):
@@ -50,25 +67,79 @@ class Database:
 
     Attributes:
         engine: For statements that need more than `transaction`.
-        name: What messages call it: without user name and password.
+        name: For messages: without user name and password.
         is_sqlite: Whether it is a file.
+        retry_max_seconds: How long `read` and `write` wait for a database that is away.
+        is_ending: Returns whether the run is to end, so that nothing is waited for any more.
     """
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
         self.engine = engine
         self.name = name
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self.retry_max_seconds = 0.0
+        self.is_ending: Callable[[], bool] = lambda: False
+
+    def read(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Return the result of `work`, which only reads and hinders nothing else.
+
+        Raises:
+            LedgerError: The database stayed away, or refused a statement.
+        """
+        return self._execute(work, reads_only=True)
+
+    def write(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Return the result of `work` after it was committed.
+
+        Nothing else writes meanwhile, in any run, so that no two transactions wait for each other.
+
+        Raises:
+            LedgerError: As `read` does.
+        """
+
+        def alone(connection: sa.Connection) -> _T:
+            if not self.is_sqlite:
+                connection.execute(sa.select(ledger.c.id).with_for_update())
+            return work(connection)
+
+        return self._execute(alone, reads_only=False)
+
+    def _execute(self, work: Callable[[sa.Connection], _T], *, reads_only: bool) -> _T:
+        away_since: float | None = None
+        while True:
+            try:
+                with self.transaction(reads_only=reads_only) as connection:
+                    result = work(connection)
+            except DatabaseAwayError as error:
+                away_since = away_since or time.monotonic()
+                self._wait_or_raise(error, time.monotonic() - away_since)
+            else:
+                if away_since is not None:
+                    spent = time.monotonic() - away_since
+                    logger.info("The ledger can be used again after %.0f s.", spent)
+                return result
+
+    def _wait_or_raise(self, error: DatabaseAwayError, spent: float) -> None:
+        longest = self.retry_max_seconds
+        is_first = spent < PAUSE_SECONDS
+        if spent >= longest or self.is_ending():
+            tried = "" if is_first else f" It was tried for {spent:.0f} s ('retry_max_seconds')."
+            message = f"{error}{tried}"
+            raise LedgerError(message)
+        if is_first:
+            logger.warning("%s The run waits for it, for up to %.0f s.", error, longest)
+        time.sleep(PAUSE_SECONDS)
 
     @contextlib.contextmanager
     def transaction(self, *, reads_only: bool = False) -> Iterator[sa.Connection]:
         """Yield a connection; commit at the end, or roll back after an error.
 
-        On SQLite a transaction has the right to write from its start, so that no two can wait for
-        each other; one that `reads_only` hinders no other.
+        On SQLite a transaction may write from its start, so that no two can wait for each other;
+        one that `reads_only` hinders no other.
 
         Raises:
             DatabaseAwayError: The database does not answer.
-            LedgerError: It does not do what it is asked.
+            LedgerError: It refused a statement.
         """
         try:
             with self.engine.connect() as connection:
@@ -79,30 +150,65 @@ class Database:
         except DBAPIError as error:
             raise database_error(self.name, error) from None
 
+    def erase_traces(self) -> bool:
+        """Overwrite what deleted rows have left; return False if some of it may still be there.
+
+        With SQLite it stays while another process reads, or if the disk is full. The files of a
+        PostgreSQL server are its own affair: it may use the space again.
+        """
+        try:
+            if not self.is_sqlite:
+                engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+                with engine.connect() as connection:
+                    connection.exec_driver_sql("VACUUM " + ", ".join(metadata.tables))
+                return True
+            with contextlib.closing(self.engine.raw_connection()) as raw:
+                cursor = raw.cursor()
+                cursor.execute(f"PRAGMA busy_timeout = {_ERASING_MILLISECONDS}")
+                cursor.execute("VACUUM")
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return bool(busy == 0)
+        except (sqlite3.Error, DBAPIError):
+            return False
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
 
-def open_database(uri: str, *, must_exist: bool = False, synchronous: str = "FULL") -> Database:
+def open_database(
+    uri: str, *, must_exist: bool = False, reads_only: bool = False, synchronous: str = "FULL"
+) -> Database:
     """Open the database that `ledger_uri` names, and create its tables if they are missing.
 
     Args:
         uri: A path, or a SQLAlchemy URI of SQLite or PostgreSQL.
-        must_exist: Whether a missing file is an error; else it is created.
+        must_exist: Whether a missing ledger is an error; else it is created.
+        reads_only: Change nothing, not even the mode of the file; a missing ledger is an error.
         synchronous: How SQLite commits: `FULL` survives a power loss, `NORMAL` a killed process.
 
     Raises:
-        LedgerError: It cannot be opened, or is not a ledger that this version can read.
+        NoLedgerError: There is none, and it has to exist.
+        LedgerError: It cannot be opened, or is no ledger that this version can read.
     """
+    if not reads_only:
+        try:  # a file of something else stays as it is
+            open_database(uri, reads_only=True).close()
+        except NoLedgerError:
+            if must_exist:
+                raise
     url = _parse(uri)
     if url.drivername in _SQLITE_NAMES:
-        path = _file_of(url, must_exist=must_exist)
-        database = Database(_sqlite_engine(path, synchronous), f"'{path}'")
+        path = _file_of(url, reads_only=reads_only)
+        database = Database(_sqlite_engine(path, synchronous, reads_only=reads_only), f"'{path}'")
     else:
         database = Database(_postgresql_engine(url), f"'{_place_of(url)}'")
     try:
-        _prepare(database)
+        if reads_only:
+            with database.transaction(reads_only=True) as connection:
+                _require_ledger(database, connection)
+        else:
+            _create_or_require(database)
     except BaseException:
         database.close()
         raise
@@ -160,18 +266,20 @@ def _parse(uri: str) -> sa.URL:
     raise LedgerError(message)
 
 
-def _file_of(url: sa.URL, *, must_exist: bool) -> Path:
-    """Return the file, made readable and writable for its owner alone."""
+def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
+    """Return the file; unless it is only read, it is made readable for its owner alone."""
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         message = "Setting 'ledger_uri' names no file: a ledger in memory would remember nothing."
         raise LedgerError(message)
     path = Path(url.database).expanduser().absolute()
-    if must_exist and not path.exists():
+    if reads_only and not path.exists():
         message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
         raise NoLedgerError(message)
     if path.exists() and not path.is_file():
         message = f"Setting 'ledger_uri' names '{path}', which is no regular file."
         raise LedgerError(message)
+    if reads_only:
+        return path
     try:
         # SQLite gives its companions (-wal, -shm) the mode of the file itself.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -190,9 +298,10 @@ def _place_of(url: sa.URL) -> str:
     return f"postgresql://{url.host or ''}{port}/{url.database or ''}"
 
 
-def _sqlite_engine(path: Path, synchronous: str) -> sa.Engine:
+def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engine:
+    query = {"mode": "ro" if reads_only else "rw", "uri": "true"}
     engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
+        sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query),
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
         hide_parameters=True,
     )
@@ -200,6 +309,8 @@ def _sqlite_engine(path: Path, synchronous: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: t.Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         connection.isolation_level = None  # transactions are begun below, not by the driver
+        if reads_only:
+            return
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             message = (
@@ -213,8 +324,8 @@ def _sqlite_engine(path: Path, synchronous: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        only = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if only else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -238,28 +349,151 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         raise LedgerError(message) from None
 
 
-def _prepare(database: Database) -> None:
-    """Create the tables in an empty database; refuse one that is not ours or is newer."""
+def _create_or_require(database: Database) -> None:
+    """Create the tables in an empty database; refuse one that is not ours or of another version."""
     with database.transaction() as connection:
+        if not database.is_sqlite:
+            # Two runs may find an empty database at the same moment.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
         tables = sa.inspect(connection)
         if not tables.has_table(schema_version.name):
             if database.is_sqlite:
                 if tables.get_table_names():
-                    message = (
-                        f"The file {database.name} is a database of something else. Name another "
-                        "file in 'ledger_uri'."
-                    )
-                    raise LedgerError(message)
+                    raise _other_file(database)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            else:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
             metadata.create_all(connection)
-            if connection.scalar(sa.select(schema_version.c.version)) is None:
-                connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-        found = connection.scalar(sa.select(schema_version.c.version))
-    if found != SCHEMA_VERSION:
+            connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+            seed = int.from_bytes(os.urandom(8), "big", signed=True)
+            connection.execute(ledger.insert().values(id=1, seed=seed, last_run=0))
+        _require_ledger(database, connection)
+
+
+def _require_ledger(database: Database, connection: sa.Connection) -> None:
+    """Make sure that a database is a ledger of this version.
+
+    Raises:
+        NoLedgerError: It has no tables.
+        LedgerError: It is something else, or of another version.
+    """
+    tables = sa.inspect(connection)
+    if not tables.has_table(schema_version.name):
+        if database.is_sqlite and tables.get_table_names():
+            raise _other_file(database)
+        message = f"There is no ledger in {database.name}. Check 'ledger_uri'."
+        raise NoLedgerError(message)
+    found = connection.scalar(sa.select(schema_version.c.version))
+    if found == SCHEMA_VERSION:
+        return
+    if found is not None and found < SCHEMA_VERSION:
+        message = (
+            f"The ledger {database.name} was written by an earlier version of target-mainbrainer, "
+            "which this one cannot read. Name another file or database in 'ledger_uri'; every "
+            "contact is sent once more then."
+        )
+    else:
         message = (
             f"The ledger {database.name} was written by a newer target-mainbrainer (its version "
             f"is {found}, this program knows {SCHEMA_VERSION}). Upgrade target-mainbrainer."
         )
-        raise LedgerError(message)
+    raise LedgerError(message)
+
+
+def _other_file(database: Database) -> LedgerError:
+    return LedgerError(
+        f"The file {database.name} is a database of something else. Name another file in "
+        "'ledger_uri'."
+    )
+
+
+# Rows by the thousand
+
+
+class Writer:
+    """A statement that writes many rows of one table, as fast as each database can.
+
+    SQLite executes it row by row. PostgreSQL, where each execution would be parsed and planned
+    again, gets all rows as one JSON text.
+
+    Args:
+        table: The table.
+        columns: The columns that a row has, in order.
+        by: Insert rows if it is None; else update the rows of which so many columns, the first of
+            `columns`, have the values given.
+        clears: Columns that an update sets to null.
+    """
+
+    def __init__(
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        *,
+        by: int | None = None,
+        clears: Sequence[str] = (),
+    ) -> None:
+        self._columns = columns
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+        kinds = {name: table.c[name].type.compile(dialect=dialect) for name in columns}
+        given = {
+            name: f"decode(r.{name}, 'base64')" if kind == "BYTEA" else f"r.{name}"
+            for name, kind in kinds.items()
+        }
+        row = ", ".join(
+            f"{name} {'text' if kind == 'BYTEA' else kind}" for name, kind in kinds.items()
+        )
+
+        def statement(given: dict[str, str], rows: str) -> str:
+            if by is None:
+                return (
+                    f"INSERT INTO {table.name} ({', '.join(given)}) "
+                    f"SELECT {', '.join(given.values())}{rows}"
+                )
+            values = [f"{name} = {given[name]}" for name in columns[by:]]
+            values += [f"{name} = NULL" for name in clears]
+            is_row = [f"{table.name}.{name} = {given[name]}" for name in columns[:by]]
+            return (
+                f"UPDATE {table.name} SET {', '.join(values)}{rows} "  # noqa: S608 - ours
+                f"WHERE {' AND '.join(is_row)}"
+            )
+
+        self._sqlite = statement({name: f"?{at}" for at, name in enumerate(columns, 1)}, "")
+        self._postgresql = statement(given, f" FROM json_to_recordset(%s) AS r({row})")
+
+    def write(self, connection: sa.Connection, rows: Sequence[tuple[t.Any, ...]]) -> None:
+        """Write rows, of which there may be none."""
+        if not rows:
+            return
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(self._sqlite, list(rows))
+            return
+        objects = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        text = msgspec.json.encode(objects).decode()
+        connection.exec_driver_sql(self._postgresql, (text,))
+
+
+def number_new(connection: sa.Connection, table: sa.Table, rows: Iterable[_Row]) -> list[_Row]:
+    """Give a number to the rows that have none, and return these."""
+    new = [row for row in rows if row.id is None]
+    highest = connection.scalar(sa.select(sa.func.max(table.c.id))) if new else None
+    for number, row in enumerate(new, start=(highest or 0) + 1):
+        row.id = number
+    return new
+
+
+def rows_where(
+    connection: sa.Connection, select: str, values: Sequence[int] | Sequence[str], *more: object
+) -> Sequence[t.Any]:
+    """Return the rows for which a column is one of many values.
+
+    Args:
+        connection: In a transaction.
+        select: Ends with the column's name; further conditions, with `?` for `more`, precede it.
+        values: Integers or texts.
+        more: What stands for each `?`.
+    """
+    if connection.dialect.name == "sqlite":
+        text = f"{select} IN (SELECT value FROM json_each(?))"  # noqa: S608 - ours
+        found = connection.exec_driver_sql(text, (*more, msgspec.json.encode(values).decode()))
+    else:
+        text = f"{select.replace('?', '%s')} = ANY(%s)"
+        found = connection.exec_driver_sql(text, (*more, list(values)))
+    return found.all()

@@ -1,97 +1,165 @@
-"""A run's hold on a stream: while it lasts, no other run delivers the stream."""
+"""The lease of a stream: while it lasts, no other run delivers the stream.
+
+A run on this machine that has ended is recognised by its process; a run elsewhere, or one whose
+process cannot be identified, by its lease, which every transaction of a live run renews.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 import typing as t
+from pathlib import Path
+
+import sqlalchemy as sa
 
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger import store
-from target_mainbrainer.ledger.machine import Process
-
-if t.TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from target_mainbrainer.ledger.run_context import RunContext
+from target_mainbrainer.ledger.tables import accounts, streams
 
 LEASE_SECONDS = 180.0
-"""How long a run on another machine keeps a stream after it was last heard of."""
+"""How long a run keeps a stream after its last transaction."""
 
-LEASE_STEP_SECONDS = 30.0
+FRESH_SECONDS = 60.0
+"""No request leaves when the lease was not renewed for so long."""
+
+RENEW_SECONDS = 20.0
 
 
-class Lease:
-    """This run's hold on a stream."""
+class Process(t.NamedTuple):
+    """A process, described so that no later one is mistaken for it.
 
-    def __init__(self, run: RunContext, stream: int, name: str) -> None:
-        self._run = run
-        self._stream = stream
-        self._name = name
-        self._renewed_at = run.clock()
+    Attributes:
+        machine: Host name, boot and, in a container, its own numbering of processes.
+        process: Its number, and when it was started if the system says so.
+    """
+
+    machine: str
+    process: str
 
     @property
-    def is_due(self) -> bool:
-        """Whether it is time to renew it."""
-        return self._run.clock() >= self._renewed_at + LEASE_STEP_SECONDS
-
-    def keep(self, connection: sa.Connection) -> None:
-        """Make sure that the stream is still this run's, and keep it so.
-
-        Raises:
-            LedgerError: It is not.
-        """
-        if self.is_due:
-            self._renewed_at = self._run.clock()
-            until = store.now_of(connection) + LEASE_SECONDS
-            is_ours = store.extend_lease(connection, self._stream, self._run.number, until)
-        else:
-            is_ours = store.run_of(connection, self._stream) == self._run.number
-        if not is_ours:
-            message = (
-                f"Another run has taken over stream '{self._name}', because this one was not "
-                f"heard of for {LEASE_SECONDS:.0f} s. What this run sent since is sent again."
-            )
-            raise LedgerError(message)
-
-    def release(self, connection: sa.Connection) -> None:
-        """Let other runs have the stream."""
-        store.release_stream(connection, self._stream, self._run.number)
+    def is_gone(self) -> bool | None:
+        """Whether it has ended; None if that cannot be seen from here."""
+        if self.machine != _machine():
+            return None
+        number, _, started = self.process.partition(" ")
+        now = _process(int(number))
+        if now and not (started and now.partition(" ")[2]):
+            return None  # a process of this number, which may be another one
+        return now != self.process
 
 
-def take_stream(connection: sa.Connection, name: str, *, run: int, process: Process) -> int:
-    """Take a stream for a run, and return its number.
+def this_process() -> Process:
+    """Return the description of this process."""
+    return Process(_machine(), _process(os.getpid()))
+
+
+def now_of(connection: sa.Connection) -> float:
+    """Return the time by the clock that all users of this database share."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    query = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
+    return float(connection.scalar(query) or 0)
+
+
+def take_stream(
+    connection: sa.Connection, account: int, name: str, *, run: int, process: Process
+) -> int:
+    """Lease a stream to a run, and return the number of the stream.
 
     Raises:
-        LedgerError: Another run delivers it.
+        LedgerError: Another run delivers it, or its account was forgotten a moment ago.
     """
-    row = store.lock_stream(connection, name)
-    now = store.now_of(connection)
-    if row.run != run:
-        refuse_if_held(row, now)
-    store.update_stream(
-        connection,
-        row.number,
-        run=run,
-        machine=process.machine,
-        process=process.process,
-        lease_until=now + LEASE_SECONDS,
+    query = sa.select(streams).where(streams.c.account == account, streams.c.name == name)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        known = sa.select(accounts.c.number).where(accounts.c.number == account)
+        if connection.scalar(known) is None:
+            message = "The account was forgotten while this run began. Run again."
+            raise LedgerError(message)
+        connection.execute(streams.insert().values(account=account, name=name))
+        row = connection.execute(query).one()
+    now = now_of(connection)
+    if row.run != run and is_live(row, now):
+        raise LedgerError(busy(row))
+    lease = {"machine": process.machine, "process": process.process, "run": run}
+    connection.execute(
+        streams.update()
+        .where(streams.c.number == row.number)
+        .values(lease_until=now + LEASE_SECONDS, delivered_at=int(now), **lease)
     )
     return int(row.number)
 
 
-def refuse_if_held(stream: sa.Row[t.Any], now: float) -> None:
-    """Do nothing if no run delivers a stream, given its row and the time.
-
-    Raises:
-        LedgerError: A run delivers it that may still go on.
-    """
+def is_live(stream: sa.Row[t.Any], now: float) -> bool:
+    """Return whether a run that may still go on delivers a stream, given its row."""
     if stream.run is None:
-        return
+        return False
     gone = Process(stream.machine, stream.process).is_gone
-    if stream.lease_until <= now if gone is None else gone:
-        return
+    return bool(stream.lease_until > now) if gone is None else not gone
+
+
+def busy(stream: sa.Row[t.Any]) -> str:
+    """Return the sentence about a stream that another run delivers."""
     host, process = stream.machine.partition(" ")[0], stream.process.partition(" ")[0]
-    message = (
+    return (
         f"Another run delivers stream '{stream.name}' with this ledger: process {process} on "
         f"{host}. Wait until it has ended."
     )
-    raise LedgerError(message)
+
+
+def live_runs(connection: sa.Connection) -> set[int]:
+    """Return the runs that may still go on."""
+    now = now_of(connection)
+    found = connection.execute(sa.select(streams).where(streams.c.run.is_not(None))).all()
+    return {row.run for row in found if is_live(row, now)}
+
+
+def renew(connection: sa.Connection, run: int, count: int) -> None:
+    """Renew the leases of a run.
+
+    Raises:
+        LedgerError: Another run has taken over one of its streams.
+    """
+    until = now_of(connection) + LEASE_SECONDS
+    query = streams.update().where(streams.c.run == run).values(lease_until=until)
+    if connection.execute(query).rowcount != count:
+        message = (
+            "Another run has taken over a stream of this one, because this one was not heard of "
+            f"for {LEASE_SECONDS:.0f} s. Nothing more is sent; the next run sends what is left."
+        )
+        raise LedgerError(message)
+
+
+def release(connection: sa.Connection, run: int) -> None:
+    """End the leases of a run."""
+    connection.execute(streams.update().where(streams.c.run == run).values(run=None))
+
+
+def _machine() -> str:
+    try:
+        numbering = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        numbering = ""
+    boot = _read("/proc/sys/kernel/random/boot_id").strip()
+    return f"{socket.gethostname()} {boot} {numbering}".strip()
+
+
+def _process(number: int) -> str:
+    """Return the process of this number, "" if there is none."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass  # it exists, and belongs to another user
+    # The name before the last bracket may contain blanks and brackets itself.
+    stat = _read(f"/proc/{number}/stat").rpartition(")")[2].split()
+    return f"{number} {stat[19] if stat else ''}".strip()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

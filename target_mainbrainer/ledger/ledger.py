@@ -1,149 +1,446 @@
-"""The ledger of one run: opened for an account, and taken stream by stream."""
+"""The ledger of one run: content and consent by identity, for one account.
+
+The order that keeps it from ever knowing more than the CRM holds:
+
+1. `rows` and `mark` in one transaction: contacts that are about to be sent become unknown.
+2. `settle` in another one, when it is known how their requests ended: they are known again,
+   unless a try of theirs is less than a day old of which the end is unknown.
+3. STATE.
+"""
 
 from __future__ import annotations
 
-import itertools
 import typing as t
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from target_mainbrainer.ledger import entry_queries, store
-from target_mainbrainer.ledger.comparison import Digests
-from target_mainbrainer.ledger.lease import refuse_if_held, take_stream
-from target_mainbrainer.ledger.machine import Process, this_process
-from target_mainbrainer.ledger.marking import TOKEN_BITS
-from target_mainbrainer.ledger.run_context import RunContext
-from target_mainbrainer.ledger.stream_ledger import StreamLedger
-from target_mainbrainer.ledger.tables import streams
-from target_mainbrainer.ledger.transactions import Transactions
+from target_mainbrainer.api.http import seconds_awake_or_asleep
+from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger import lease, people
+from target_mainbrainer.ledger.content import Hashes, Row, fingerprint, identity_from
+from target_mainbrainer.ledger.database import Writer, number_new, rows_where
+from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from target_mainbrainer.ledger.content import Person
     from target_mainbrainer.ledger.database import Database
+    from target_mainbrainer.settings.declared import Settings
+
+    _T = t.TypeVar("_T")
+
+UNSURE_SECONDS = 24 * 60 * 60
+"""How long a try of which the end is unknown may still be applied."""
 
 BATCHES_KEPT_SECONDS = 30 * 24 * 60 * 60
+ROUND_BITS = 24
+"""A mark is the number of a run and, in so many bits, the number of the round in it."""
+
+_PORTS = {"http": 80, "https": 443}
+
+_COLUMNS = Row.__struct_fields__
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM {contacts.name} WHERE account = ? AND hash"  # noqa: S608
+_INSERT = Writer(contacts, ("id", "account", "hash", "spelling", "open_mark", "open_at"))
+_MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clears=("fields",))
+_SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
+_SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
+_BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
+_FORGET_CONTENT = Writer(contacts, ("id", "batch", "unsure_at"), by=2, clears=("fields",))
 
 
 class Account(t.NamedTuple):
-    """What a ledger is filled from.
+    """Whose contacts these are.
 
     Attributes:
-        fingerprint: Of the API's address and the user name, or of the sandbox's file.
+        fingerprint: Of the server's address and the user name, or of the sandbox's file.
+        name: The same for people.
         access_token: Fingerprint of a token that does not say whose it is; None with a user name.
     """
 
     fingerprint: str
+    name: str
     access_token: str | None = None
+
+
+def account_of(settings: Settings, sandbox_id: str | None) -> Account:
+    """Return the account that the settings name.
+
+    Args:
+        settings: The run's settings.
+        sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
+    """
+    if sandbox_id is not None:
+        return Account(fingerprint("sandbox", sandbox_id), "sandbox")
+    address = _address(settings.api_url)
+    if settings.username:
+        name = f"{settings.username.strip()} at {address}"
+        return Account(fingerprint("user", address, settings.username.strip()), name)
+    token = fingerprint("token", settings.access_token or "")
+    return Account(fingerprint("api", address), address, token)
+
+
+def _address(url: str) -> str:
+    """Return a server's address, spelt one way.
+
+    >>> _address("HTTPS://ApiCRM.mainbrainer.com:443/v1/")
+    'https://apicrm.mainbrainer.com/v1'
+    """
+    parts = urlsplit(url.strip())
+    scheme = parts.scheme.lower()
+    host = (parts.hostname or "").rstrip(".")
+    port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(scheme) else ""
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 class Ledger:
     """The ledger of one run.
 
     Args:
-        database: Where it is.
-        account: What it is filled from now; another one starts it anew.
-        clock: Seconds that only ever grow.
-        process: Which process this is.
-        retry_max_seconds: How long to wait for a database that goes away in mid-run.
-        is_ending: Returns whether the run is to end, so that nothing is waited for any more.
+        database: Where it is; closed with this.
+        account: Whose contacts it is asked about; rows of other accounts are not touched.
 
     Attributes:
-        notes: Sentences for the log about how it was found.
-
-    Raises:
-        LedgerError: A run that still goes on fills it from another account.
+        hashes: With the ledger's own seed.
+        run: The number of this run; a higher one is a later run.
+        account: The number of the account.
+        is_mixed: Some contacts of the account are known by `contact_id` and others are not, so
+            that nothing is known to be unchanged.
+        last_time: When a round was last marked, by the database's clock.
+        has_new_token: The access token is not the one that the account was delivered to with.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        account: Account,
-        *,
-        clock: Callable[[], float],
-        process: Process | None = None,
-        retry_max_seconds: float = 0.0,
-        is_ending: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.notes: list[str] = []
-        self._process = process or this_process()
-        self._numbers = itertools.count(1)
-        with database.transaction() as connection:
-            header = self._take_over(connection, account, database.name)
-            number = header.last_run + 1
-            store.update_header(
-                connection,
-                account=account.fingerprint,
-                access_token=account.access_token,
-                last_run=number,
-            )
-            doubtful = entry_queries.unresolved_hashes(connection)
-            doubtful |= store.take_doubts(connection, number)
-            newest_id = entry_queries.newest_id(connection)
-        self._run = RunContext(
-            number=number,
-            account=account.fingerprint,
-            transactions=Transactions(
-                database, retry_max_seconds=retry_max_seconds, is_ending=is_ending
-            ),
-            digests=Digests(header.digest_key),
-            next_token=self._token,
-            clock=clock,
-            doubtful=doubtful,
-            newest_id=newest_id,
-        )
+    def __init__(self, database: Database, account: Account) -> None:
+        self._database = database
+        self._token = account.access_token
+        self._process = lease.this_process()
+        self._streams: dict[str, int] = {}
+        self._renewed_at = seconds_awake_or_asleep()
+        self._next_number = 0
+        self.last_time = 0
 
-    def _take_over(self, connection: sa.Connection, account: Account, name: str) -> store.Header:
-        """Return what the ledger says of itself, emptied if it is another account's."""
-        header = store.read_header(connection, lock=True)
-        if header is None:
-            store.create_header(connection)
-            header = t.cast("store.Header", store.read_header(connection))
-        if header.account not in {None, account.fingerprint}:
-            now = store.now_of(connection)
-            for stream in connection.execute(sa.select(streams)).all():
-                refuse_if_held(stream, now)
-            store.delete_everything(connection)
-            self.notes.append(
-                f"The ledger {name} was filled from another account or sandbox, so it starts "
-                "anew: every contact is sent."
-            )
-        elif header.access_token != account.access_token and header.account is not None:
-            self.notes.append(
-                "The access token is not the one that the ledger was filled with. If it "
-                "belongs to another account, run 'mainbrainer-ledger forget' first: contacts "
-                "that have not changed are not sent."
-            )
-        return header
+        def begin(connection: sa.Connection) -> sa.Row[t.Any]:
+            connection.execute(ledger.update().values(last_run=ledger.c.last_run + 1))
+            query = sa.select(accounts).where(accounts.c.fingerprint == account.fingerprint)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                new = {"fingerprint": account.fingerprint, "name": account.name}
+                connection.execute(accounts.insert().values(has_ids=False, has_others=False, **new))
+                row = connection.execute(query).one()
+            header = connection.execute(sa.select(ledger)).one()
+            self.run, self.hashes = int(header.last_run), Hashes(header.seed)
+            _end_batches_of_dead_runs(connection)
+            return row
 
-    def _token(self) -> int:
-        return self._run.number << TOKEN_BITS | next(self._numbers)
+        row = database.write(begin)
+        self.account = int(row.number)
+        self.is_mixed = bool(row.has_ids and row.has_others)
+        self.has_new_token = row.access_token not in {None, self._token}
 
-    def close(self) -> None:
-        """Close the database."""
-        self._run.transactions.close()
+    # Streams
 
-    def open_stream(self, name: str, *, sends_all: bool = False) -> StreamLedger:
-        """Take a stream for this run.
+    def open_stream(self, name: str) -> int:
+        """Lease a stream to this run, and return its number.
 
         Raises:
             LedgerError: Another run delivers it.
         """
-        run = self._run
+        if name not in self._streams:
+            number = self._database.write(
+                lambda connection: lease.take_stream(
+                    connection, self.account, name, run=self.run, process=self._process
+                )
+            )
+            self._streams[name] = number
+        return self._streams[name]
 
-        def take(connection: sa.Connection) -> tuple[int, int, list[tuple[int, str, int]]]:
-            stream = take_stream(connection, name, run=run.number, process=self._process)
-            before = int(store.now_of(connection)) - BATCHES_KEPT_SECONDS
-            store.delete_closed_batches(connection, before)
-            open_batches = store.open_batches(connection, stream)
-            return stream, entry_queries.newest_id(connection), open_batches
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the leases were renewed lately, so that a request may leave. Any thread asks."""
+        return seconds_awake_or_asleep() < self._renewed_at + lease.FRESH_SECONDS
 
-        stream, newest_id, open_batches = run.write(take)
-        return StreamLedger(
-            run,
-            name,
-            stream,
-            newest_id=newest_id,
-            open_batches=open_batches,
-            sends_all=sends_all,
+    def tick(self) -> None:
+        """Renew the leases if it is time to.
+
+        Raises:
+            LedgerError: Another run has taken over.
+        """
+        if seconds_awake_or_asleep() >= self._renewed_at + lease.RENEW_SECONDS:
+            self.write(lambda _connection: None)
+
+    def write(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Return the result of `work`, committed together with a renewal of the leases.
+
+        Raises:
+            LedgerError: Another run has taken over, or the database cannot be used.
+        """
+
+        def leased(connection: sa.Connection) -> _T:
+            lease.renew(connection, self.run, len(self._streams))
+            return work(connection)
+
+        began = seconds_awake_or_asleep()
+        result = self._database.write(leased)
+        self._renewed_at = began
+        return result
+
+    def read(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Return the result of `work`, which only reads.
+
+        Raises:
+            LedgerError: The database cannot be used.
+        """
+        return self._database.read(work)
+
+    def close(self) -> None:
+        """End the leases, and close the database."""
+        try:
+            self._database.write(lambda connection: lease.release(connection, self.run))
+        finally:
+            self._database.close()
+
+    # Content and consent
+
+    def rows(self, connection: sa.Connection, hashes: Collection[int]) -> dict[int, Row]:
+        """Return what is known of identities, by the hash of each."""
+        found = rows_where(connection, _SELECT, list(hashes), self.account)
+        rows = [Row(*row) for row in found]
+        if connection.dialect.name == "sqlite":
+            for row in rows:
+                row.mobile_said = _boolean(row.mobile_said)
+                row.email_said = _boolean(row.email_said)
+        return {row.hash: row for row in rows}
+
+    def run_of(self, mark: int) -> int:
+        """Return the number of the run that has made a mark."""
+        return mark >> ROUND_BITS
+
+    def note_kinds(self, connection: sa.Connection, kinds: Collection[bool]) -> None:
+        """Note whether contacts are about to be sent that are known by id, and others.
+
+        Args:
+            connection: In the transaction that marks them.
+            kinds: True for contacts with a `contact_id`, False for others.
+        """
+        is_ours = accounts.c.number == self.account
+        row = connection.execute(sa.select(accounts).where(is_ours)).one()
+        has = {
+            "has_ids": row.has_ids or True in kinds,
+            "has_others": row.has_others or False in kinds,
+        }
+        connection.execute(accounts.update().where(is_ours).values(has))
+        self.is_mixed = all(has.values())
+
+    def mark(self, connection: sa.Connection, rows: Sequence[Row], round_number: int) -> None:
+        """Mark rows as being sent, and their content as unknown.
+
+        A try that was going on when a run ended counts as one of which the end is unknown.
+        """
+        mark = self.run << ROUND_BITS | round_number
+        now = self.last_time = self.now(connection)
+        for row in rows:
+            if row.open_mark is not None:
+                row.unsure_at = max(row.open_at or 0, row.unsure_at or 0)
+            row.open_mark, row.open_at = mark, now
+        known = [row for row in rows if row.id is not None]
+        new = number_new(connection, contacts, rows)
+        _INSERT.write(
+            connection, [(r.id, self.account, r.hash, r.spelling, mark, now) for r in new]
         )
+        _MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])
+
+    def settle(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
+        """Write how the tries of rows have ended, unless a later try of the same row has begun.
+
+        A row stays unknown while a try of it is less than a day old of which the end is unknown.
+        """
+        oldest = self.now(connection) - UNSURE_SECONDS
+        values = []
+        for row in rows:
+            if row.unsure_at is not None and row.unsure_at <= oldest:
+                row.unsure_at = None
+            if row.unsure_at is not None or self.is_mixed:
+                row.fields = None
+            values.append((row.id, row.open_mark, *(getattr(row, name) for name in _SETTLED)))
+        _SETTLE.write(connection, values)
+
+    def delete_rows(self, connection: sa.Connection, hashes: Sequence[int]) -> None:
+        """Forget identities that no contact has any more."""
+        connection.execute(
+            contacts.delete().where(contacts.c.account == self.account, contacts.c.hash.in_(hashes))
+        )
+
+    def now(self, connection: sa.Connection) -> int:
+        """Return the time by the database's clock, in seconds since the epoch."""
+        return int(lease.now_of(connection))
+
+    def save_people(self, connection: sa.Connection, some: Sequence[Person]) -> None:
+        """Write people, new ones and those that were read before."""
+        people.save(connection, some)
+
+    # Batches
+
+    def next_batch(self) -> int:
+        """Return a number for a batch that was accepted."""
+        self._next_number += 1
+        return self.run << 40 | self._next_number
+
+    def add_batches(
+        self,
+        connection: sa.Connection,
+        accepted: Sequence[tuple[int, str | None]],
+        *,
+        are_open: bool,
+    ) -> None:
+        """Note accepted batches: their number and MainBrainer's id; open until a status is read."""
+        now = self.now(connection)
+        _BATCH.write(
+            connection,
+            [
+                (number, self.account, self.run, batch_id, now, are_open and batch_id is not None)
+                for number, batch_id in accepted
+            ],
+        )
+        if self._token is not None:
+            connection.execute(
+                accounts.update()
+                .where(accounts.c.number == self.account)
+                .values(access_token=self._token)
+            )
+            self._token = None
+
+    def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
+        """Note that nothing more is awaited of batches."""
+        if not numbers:
+            return
+        connection.execute(
+            batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
+        )
+
+    def doubt(
+        self, connection: sa.Connection, rows: Sequence[tuple[int, int]], *, is_unsure: bool
+    ) -> None:
+        """Make content unknown that was last delivered in a batch that did not end well.
+
+        Args:
+            connection: In a transaction.
+            rows: The number of each row, and of the batch.
+            is_unsure: The end of the batch is not known, so it may still be applied.
+        """
+        at = self.now(connection) if is_unsure else None
+        _FORGET_CONTENT.write(connection, [(row, batch, at) for row, batch in rows])
+
+    def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
+        """Forget the opt-ins that were raised in batches that failed: they were never given."""
+        if not numbers:
+            return
+        for kind in ("mobile", "email"):
+            connection.execute(
+                contacts.update()
+                .where(contacts.c[f"{kind}_raised_in"].in_(numbers))
+                .where(contacts.c.account == self.account)
+                .values({f"{kind}_said": None, f"{kind}_raised_in": None})
+            )
+
+
+def _boolean(value: t.Any) -> bool | None:  # noqa: ANN401 - SQLite has no type for it
+    return None if value is None else bool(value)
+
+
+def _end_batches_of_dead_runs(connection: sa.Connection) -> None:
+    """Make content unknown that was delivered in batches whose run ended before their status."""
+    now = int(lease.now_of(connection))
+    connection.execute(
+        batches.delete().where(
+            ~batches.c.is_open, batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
+        )
+    )
+    is_left = batches.c.is_open & batches.c.run.not_in(lease.live_runs(connection))
+    left = sa.select(batches.c.number).where(is_left)
+    if connection.scalar(left.limit(1)) is None:
+        return
+    began = sa.select(batches.c.accepted_at).where(batches.c.number == contacts.c.batch)
+    connection.execute(
+        contacts.update()
+        .where(contacts.c.batch.in_(left))
+        .values(fields=None, unsure_at=began.scalar_subquery())
+    )
+    connection.execute(batches.update().where(is_left).values(is_open=False))
+
+
+def hashes_of(connection: sa.Connection) -> Hashes:
+    """Return hashes with the ledger's own seed."""
+    return Hashes(connection.execute(sa.select(ledger.c.seed)).scalar_one())
+
+
+def streams_of(connection: sa.Connection, account: int) -> dict[int, sa.Row[t.Any]]:
+    """Return the streams of an account by their number."""
+    found = connection.execute(sa.select(streams).where(streams.c.account == account)).all()
+    return {row.number: row for row in found}
+
+
+def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
+    """Make sure that no run is going on that uses an account.
+
+    Raises:
+        LedgerError: One is.
+    """
+    now = lease.now_of(connection)
+    for row in streams_of(connection, account).values():
+        if lease.is_live(row, now):
+            raise LedgerError(lease.busy(row))
+
+
+def forget(
+    connection: sa.Connection,
+    account: int,
+    some: Sequence[Person],
+    *,
+    whole: Collection[int] = (),
+    hashes: Iterable[int] = (),
+) -> int:
+    """Forget people with their identities; return how many identities were forgotten.
+
+    An identity that another source key of the account has stays. What a stream without
+    `key_properties` has delivered belongs to no source key, so it goes with any such stream.
+
+    Args:
+        connection: In a transaction.
+        account: The account.
+        some: The people.
+        whole: Streams of which these are all people.
+        hashes: Further identities to be forgotten.
+    """
+    identity = hashes_of(connection).identity
+    forgotten = {person.hash for person in some} | set(hashes)
+    forgotten |= {identity(identity_from(one.previous)) for one in some if one.previous is not None}
+    has_unowned = not {person.stream for person in some}.issuperset(whole)
+    people.delete(connection, some)
+    emptied = people.without_people(connection, {*whole, *(person.stream for person in some)})
+    connection.execute(streams.delete().where(streams.c.number.in_(emptied)))
+    is_left = bool(streams_of(connection, account))
+    kept = {identity(identity_from(text)) for text in people.previous_of(connection, account)}
+    where = (contacts.c.account == account) & contacts.c.hash.not_in(kept) & ~people.owns_contact()
+    if has_unowned or not is_left:
+        count = connection.execute(contacts.delete().where(where)).rowcount
+    else:
+        count = 0
+        for page in people.pages(sorted(forgotten)):
+            query = contacts.delete().where(where & contacts.c.hash.in_(page))
+            count += connection.execute(query).rowcount
+    if is_left:
+        _note_what_is_left(connection, account)
+    elif whole or some:
+        connection.execute(batches.delete().where(batches.c.account == account))
+        connection.execute(accounts.delete().where(accounts.c.number == account))
+    return count
+
+
+def _note_what_is_left(connection: sa.Connection, account: int) -> None:
+    def has(where: sa.ColumnElement[bool]) -> bool:
+        query = sa.select(contacts.c.id).where(contacts.c.account == account, where).limit(1)
+        return connection.scalar(query) is not None
+
+    values = {"has_ids": has(contacts.c.hash < 0), "has_others": has(contacts.c.hash >= 0)}
+    connection.execute(accounts.update().where(accounts.c.number == account).values(values))

@@ -1,6 +1,6 @@
 """A copy of a ledger that a dry run may write to, and that is thrown away with it.
 
-So a dry run goes the same way as a run, and the ledger itself is only read. The copy is an SQLite
+So a dry run goes the same way as a run, and the ledger itself is only read. The copy is a SQLite
 file for its owner alone, in the folder for temporary files.
 """
 
@@ -25,12 +25,8 @@ ROWS_AT_ONCE = 5_000
 
 
 @contextlib.contextmanager
-def scratch_copy(uri: str, *, keeps_account: bool) -> Iterator[str]:
-    """Copy a ledger, and yield the path of the copy; an empty one if there is no ledger yet.
-
-    Args:
-        uri: `ledger_uri`.
-        keeps_account: Whether the copy is for the same account only.
+def scratch_copy(uri: str) -> Iterator[Database]:
+    """Yield a copy of a ledger; an empty one if there is no ledger yet.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -38,27 +34,17 @@ def scratch_copy(uri: str, *, keeps_account: bool) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="target-mainbrainer-") as folder:
         path = str(Path(folder) / "ledger.db")
         with contextlib.closing(open_database(path, synchronous="OFF")) as copy:
-            if (original := _open_if_there(uri)) is not None:
-                with contextlib.closing(original):
-                    _copy(original, copy)
-            if not keeps_account:
-                with copy.transaction() as connection:
-                    connection.execute(ledger.update().values(account=None, access_token=None))
-        yield path
-
-
-def _open_if_there(uri: str) -> Database | None:
-    try:
-        return open_database(uri, must_exist=True)
-    except NoLedgerError:
-        return None
+            with (
+                contextlib.suppress(NoLedgerError),
+                contextlib.closing(open_database(uri, reads_only=True)) as original,
+            ):
+                _copy(original, copy)
+            yield copy
 
 
 def _copy(original: Database, copy: Database) -> None:
-    with (
-        original.transaction(reads_only=True) as source,
-        copy.transaction() as target,
-    ):
+    with original.transaction(reads_only=True) as source, copy.transaction() as target:
+        target.execute(ledger.delete())
         for table in metadata.sorted_tables:
             if table in {quota, schema_version}:
                 continue

@@ -1,16 +1,18 @@
-"""The tables of the ledger's database; all of them begin with `mainbrainer_`.
+"""Tables of the ledger's database; the name of each begins with `mainbrainer_`.
 
-A change of any table needs a new `SCHEMA_VERSION`, and a step in `database.py` that brings an
-older database up to it.
+There are no migrations: a database of another `SCHEMA_VERSION` is refused.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
+
+# SQLite takes only an INTEGER primary key for the number of the row itself.
+_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 schema_version = sa.Table(
     "mainbrainer_schema",
@@ -18,82 +20,89 @@ schema_version = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
 )
 
-# SQLite counts up a primary key only if it is an INTEGER.
-_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
 ledger = sa.Table(
     "mainbrainer_ledger",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("digest_key", sa.LargeBinary, nullable=False),
-    sa.Column("account", sa.Text, comment="Fingerprint of what the ledger was filled from."),
-    sa.Column("access_token", sa.Text, comment="Fingerprint of a token without a user name."),
+    sa.Column("seed", sa.BigInteger, nullable=False, comment="Of all hashes in this database."),
     sa.Column("last_run", sa.Integer, nullable=False),
 )
 """One row."""
+
+accounts = sa.Table(
+    "mainbrainer_accounts",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False, comment="For people: address and user name."),
+    sa.Column("access_token", sa.Text, comment="Fingerprint of the last token that delivered."),
+    sa.Column("has_ids", sa.Boolean, nullable=False, comment="Contacts known by contact_id."),
+    sa.Column("has_others", sa.Boolean, nullable=False, comment="Contacts known without one."),
+    sqlite_autoincrement=True,  # a forgotten account's number is not given to another one
+)
 
 streams = sa.Table(
     "mainbrainer_streams",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("account", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
     sa.Column("run", sa.Integer, comment="The run that delivers it now."),
     sa.Column("machine", sa.Text, comment="Where that run is."),
     sa.Column("process", sa.Text, comment="Which process that run is."),
     sa.Column("lease_until", sa.Double, comment="Seconds since the epoch."),
-    sa.Column("version", sa.BigInteger, comment="Of the newest records, as their tap says it."),
+    sa.Column("delivered_at", sa.BigInteger, comment="When a run last read it."),
+    sa.UniqueConstraint("account", "name"),
 )
 
-entries = sa.Table(
-    "mainbrainer_entries",
+contacts = sa.Table(
+    "mainbrainer_contacts",
     metadata,
-    sa.Column("id", _Number, primary_key=True),
+    sa.Column("id", _Number, primary_key=True, autoincrement=False),
+    sa.Column("account", sa.Integer, nullable=False),
+    sa.Column("hash", sa.BigInteger, nullable=False, comment="Of the folded identity."),
+    sa.Column("spelling", sa.BigInteger, nullable=False, comment="Of the identity as delivered."),
+    sa.Column("fields", sa.LargeBinary, comment="12 bytes for each field delivered; null: unknown"),
+    sa.Column("delivered_at", sa.BigInteger, comment="When anything was last accepted."),
+    sa.Column("batch", sa.BigInteger, comment="The batch it last went out in."),
+    sa.Column("open_mark", sa.BigInteger, comment="The run and the round that are sending it."),
+    sa.Column("open_at", sa.BigInteger),
+    sa.Column("unsure_at", sa.BigInteger, comment="The last try of which the end is unknown."),
+    sa.Column("mobile_said", sa.Boolean, comment="The last opt-in delivered."),
+    sa.Column("email_said", sa.Boolean),
+    sa.Column("mobile_raised_in", sa.BigInteger, comment="The batch that last raised it to true."),
+    sa.Column("email_raised_in", sa.BigInteger),
+    sa.UniqueConstraint("account", "hash"),
+)
+"""Content and consent of each identity."""
+
+people = sa.Table(
+    "mainbrainer_people",
+    metadata,
+    sa.Column("id", _Number, primary_key=True, autoincrement=False),
     sa.Column("stream", sa.Integer, nullable=False),
     sa.Column("key", sa.Text, nullable=False, comment="JSON of the key_properties' values."),
-    sa.Column("identity", sa.Text, nullable=False, comment="As the CRM holds it."),
-    sa.Column("identity_hash", sa.BigInteger, nullable=False),
-    sa.Column("source_identity", sa.Text, comment="As the source says it, if that differs."),
-    sa.Column("pending", sa.Text, comment="The identity under which it is tried, if new."),
-    sa.Column("pending_hash", sa.BigInteger),
-    sa.Column("moving_id", sa.BigInteger, comment="Contact id, while its identity is changed."),
-    sa.Column("content", sa.LargeBinary, comment="Digest of what was delivered; null: unknown."),
-    sa.Column("fields", sa.LargeBinary, comment="Four bytes for each field that was delivered."),
-    sa.Column("mobile_opt_in", sa.Boolean, comment="The one delivered; null: unknown or none."),
-    sa.Column("email_opt_in", sa.Boolean),
-    sa.Column("shared", sa.Boolean, nullable=False, comment="Others hold this identity, too."),
-    sa.Column("doubt", sa.Boolean, nullable=False, comment="Unknown whatever the try's outcome."),
-    sa.Column("token", sa.BigInteger, comment="Of the try whose outcome is awaited."),
-    sa.Column("batch", sa.BigInteger, comment="The batch it went out in."),
-    sa.Column("delivered_at", sa.BigInteger, comment="Seconds since the epoch; null: never."),
+    sa.Column("identity", sa.Text, nullable=False, comment="The one that the CRM holds for it."),
+    sa.Column("hash", sa.BigInteger, nullable=False),
+    sa.Column("previous", sa.Text, comment="The one before, while it is not certain which."),
+    sa.Column("moving_id", sa.BigInteger, comment="Its contact_id, while its address is changed."),
+    sa.Column("missed", sa.Integer, nullable=False, comment="Full reads in a row without it."),
+    sa.Column("is_gone", sa.Boolean, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False, comment="To the week."),
     sa.UniqueConstraint("stream", "key"),
-    sqlite_autoincrement=True,
 )
-sa.Index("mainbrainer_entries_identity", entries.c.identity_hash)
-sa.Index(
-    "mainbrainer_entries_pending",
-    entries.c.pending_hash,
-    sqlite_where=entries.c.pending_hash.is_not(None),
-    postgresql_where=entries.c.pending_hash.is_not(None),
-)
+sa.Index("mainbrainer_people_hash", people.c.hash)
 
 batches = sa.Table(
     "mainbrainer_batches",
     metadata,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("batch_id", sa.Text, nullable=False),
-    sa.Column("stream", sa.Integer, nullable=False),
-    sa.Column("contacts", sa.Integer, nullable=False),
+    sa.Column("account", sa.Integer, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("batch_id", sa.Text),
     sa.Column("accepted_at", sa.BigInteger, nullable=False),
-    sa.Column("is_open", sa.Boolean, nullable=False, comment="Its outcome is not known yet."),
+    sa.Column("is_open", sa.Boolean, nullable=False, comment="Its status is not known yet."),
 )
-
-doubts = sa.Table(
-    "mainbrainer_doubts",
-    metadata,
-    sa.Column("identity_hash", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("run", sa.Integer, nullable=False, comment="That lost an answer."),
-)
-"""Identities under which a request may still be applied a second time."""
 
 quota = sa.Table(
     "mainbrainer_quota",
@@ -102,4 +111,4 @@ quota = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
 )
-"""The requests spent, one row for each access token; `shared_quota.py` says what is in it."""
+"""Requests spent, one row for each account; `quota.py` reads and writes it."""

@@ -1,29 +1,37 @@
-"""What each column of a stream is: decided once, from its name and the settings.
+"""The role of each column of a stream, decided once, and the hints about it in the log.
 
-Nothing is guessed from values, and nothing but an exact name makes a column an identifier.
+Nothing is guessed from values, and nothing but an exact name makes a column an identifier. Words
+of the Nordic languages, German and English find columns that look like identifiers or consent:
+the log points at those, and their values stay out of it.
 """
 
 from __future__ import annotations
 
+import difflib
 import enum
+import json
+import re
+import textwrap
 import typing as t
+import unicodedata
 from collections import defaultdict
 
-from target_mainbrainer.contacts.contact import PropertyRef
+from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.wording import is_utf8, listed, shown
+from target_mainbrainer.words import is_utf8, listed, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from target_mainbrainer.config.limits import FieldMap, UnmappedColumns
+    from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
 
 
 class ContactField(enum.StrEnum):
-    """What a column can be besides a property; `PROPERTIES` only by its name."""
+    """The fields of a contact that a column can be; `PROPERTIES` only by its name."""
 
     CONTACT_ID = "contact_id"
     MOBILE = "mobile"
+    MOBILE_COUNTRY = "mobile_country"
     MOBILE_COUNTRY_CODE = "mobile_country_code"
     MOBILE_NUMBER = "mobile_number"
     EMAIL = "email"
@@ -49,6 +57,8 @@ IDENTIFIERS = (
     ContactField.MOBILE_NUMBER,
     ContactField.EMAIL,
 )
+OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
+_NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
 UNANNOUNCED_METADATA = (
@@ -60,23 +70,26 @@ UNANNOUNCED_METADATA = (
     "_sdc_table_version",
     DELETED_AT,
 )
-"""What the SDK takes out of a schema while the records still have it."""
+"""Columns that the SDK removes from a schema while the records still have them."""
+
+_NOT_DELETED = {"", "0", "false", "no", "null", "none"}
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def is_deleted(record: Mapping[str, t.Any]) -> bool:
-    """Tell whether a record was deleted in the source; file taps leave the column blank if not.
+    """Return whether a record was deleted in the source; some taps write that it was not.
 
-    >>> [is_deleted({DELETED_AT: at}) for at in ("2026-01-31T00:00:00Z", " ", None)]
-    [True, False, False]
+    >>> [is_deleted({DELETED_AT: at}) for at in ("2026-01-31T00:00:00Z", " ", "False", 0, None)]
+    [True, False, False, False, False]
     """
     deleted_at = record.get(DELETED_AT)
     if isinstance(deleted_at, str):
-        return bool(deleted_at.strip())
-    return deleted_at is not None and deleted_at is not False
+        return deleted_at.strip().casefold() not in _NOT_DELETED
+    return bool(deleted_at)
 
 
 def plain_name(name: str) -> str:
-    """Return a name without what does not count in it: case, `_` and `-`.
+    """Return a name without case, `_` and `-`, which do not count.
 
     >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
     True
@@ -91,7 +104,7 @@ MAPPABLE_FIELDS = {
 
 
 def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> ColumnRole:
-    """Return what a column is: what `field_map` says, else what its name says.
+    """Return the role of a column: from `field_map`, else from its name.
 
     >>> role_of("e-mail", {"e-mail": "email"}, "property")
     <ContactField.EMAIL: 'email'>
@@ -99,11 +112,13 @@ def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns)
     <ContactField.EMAIL: 'email'>
     >>> role_of("Email", {"Email": {"property_name": "email"}}, "property")
     PropertyRef(property_id=None, name='email')
+    >>> role_of("mail", {"mail": {"field": "email", "optional": True}}, "property")
+    <ContactField.EMAIL: 'email'>
     >>> role_of("mail", {}, "property")
     PropertyRef(property_id=None, name='mail')
     """
     if column in field_map:
-        return _mapped_use(field_map[column])
+        return _mapped_role(field_map[column])
     if (field := FIELDS_BY_NAME.get(plain_name(column))) is not None:
         return field
     if column.startswith(METADATA_PREFIX):
@@ -111,39 +126,84 @@ def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns)
     return NotSent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
 
 
-def _mapped_use(target: str | Mapping[str, str] | None) -> ColumnRole:
+def _mapped_role(target: str | Mapping[str, t.Any] | None) -> ColumnRole:
     if target is None:
         return NotSent.MAPPED_TO_NULL
     if isinstance(target, str):
         return MAPPABLE_FIELDS.get(target) or PropertyRef(None, target)
+    if "field" in target:
+        return MAPPABLE_FIELDS[target["field"]]
     return PropertyRef(target.get("property_id"), target.get("property_name"))
+
+
+def sent_once(field_map: FieldMap) -> frozenset[PropertyRef]:
+    """Return the properties that are sent when a contact is created and never again.
+
+    >>> sent_once({"src": {"property_name": "source", "send": "once"}, "zip": "zip"})
+    frozenset({PropertyRef(property_id=None, name='source')})
+    """
+    roles = [_mapped_role(target) for target in field_map.values() if _has(target, "send", "once")]
+    return frozenset(role for role in roles if isinstance(role, PropertyRef))
+
+
+def _has(target: object, key: str, value: object) -> bool:
+    return isinstance(target, dict) and target.get(key) == value
 
 
 def roles_of(
     stream: str, columns: Iterable[str], field_map: FieldMap, unmapped_columns: UnmappedColumns
 ) -> dict[str, ColumnRole]:
-    """Return what each column of a stream is.
+    """Return the role of each column of a stream.
 
     Raises:
         MappingError: Columns get in each other's way, or a property cannot be addressed.
     """
     roles = {column: role_of(column, field_map, unmapped_columns) for column in columns}
-    if problems := [*_unaddressable(roles), *_doubles(roles), *_contradictions(roles)]:
-        message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
-        raise MappingError(message)
+    _refuse(stream, [*_unaddressable(roles, field_map), *_doubles(roles), *_clashes(roles)])
     return roles
 
 
-def _unaddressable(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+def require_mapped_columns(stream: str, columns: Collection[str], field_map: FieldMap) -> None:
+    """Refuse a stream that has columns of `field_map` but lacks an identifier or opt-in of it.
+
+    Raises:
+        MappingError: It does, and the column is not optional.
+    """
+    known = [column for column in field_map if column in columns]
+    _refuse(
+        stream,
+        [
+            f"'field_map' names column '{shown(column)}' as {described(role)}, and the stream, "
+            f"which has '{shown(known[0])}', does not have it.{_did_you_mean(column, columns)} "
+            "If the column may be missing, map it to "
+            f'{{"field": "{role}", "optional": true}}.'
+            for column, target in field_map.items()
+            if column not in columns and known and not _has(target, "optional", value=True)
+            if (role := _mapped_role(target)) in _NEEDED
+        ],
+    )
+
+
+def _refuse(stream: str, problems: Sequence[str]) -> None:
+    if problems:
+        message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
+        raise MappingError(message)
+
+
+def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
     for column, role in roles.items():
-        if not isinstance(role, PropertyRef):
-            continue
-        if not role.property_id and not role.name:
+        if column.startswith(_BYTE_ORDER_MARK) and column not in field_map:
+            yield (
+                f"the name of column '{shown(column.removeprefix(_BYTE_ORDER_MARK))}' starts with "
+                "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
+                "Set the tap's 'encoding' to 'utf-8-sig'."
+            )
+        elif isinstance(role, PropertyRef) and not (name := role.property_id or role.name or ""):
             yield (
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
-                f"'field_map', or set it to null there."
+                "'field_map', or set it to null there."
             )
-        elif not is_utf8(role.property_id or role.name or ""):
+        elif isinstance(role, PropertyRef) and not is_utf8(name):
             yield (
                 f"column '{shown(column)}' would be a property whose name cannot be written as "
                 "UTF-8. Give it another in 'field_map', or set it to null there."
@@ -165,23 +225,27 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
             )
 
 
-def _contradictions(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    column_of = {role: column for column, role in roles.items()}
+def _clashes(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    column_of = {role: shown(column) for column, role in roles.items()}
     whole = column_of.get(ContactField.MOBILE)
     number = column_of.get(ContactField.MOBILE_NUMBER)
     code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
-    if whole is None:
-        return
-    if number is not None:
+    country = column_of.get(ContactField.MOBILE_COUNTRY)
+    if code is not None and country is not None:
         yield (
-            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(number)}' "
-            "is the number without its country code. In 'field_map', set one of them to null."
+            f"column '{code}' is the mobile country code, and column '{country}' is the country "
+            "that it would follow from. In 'field_map', set one of them to null."
         )
-    elif code is not None:
+    if whole is not None and number is not None:
         yield (
-            f"column '{shown(whole)}' is the whole mobile number, and column '{shown(code)}' is "
-            f"its country code again. In 'field_map', set '{shown(whole)}' to 'mobile_number' if "
-            f"it holds national numbers, or '{shown(code)}' to null."
+            f"column '{whole}' is the whole mobile number, and column '{number}' is the number "
+            "without its country code. In 'field_map', set one of them to null."
+        )
+    elif whole is not None and code is not None:
+        yield (
+            f"column '{whole}' is the whole mobile number, and column '{code}' is its country code "
+            f"again. In 'field_map', set '{whole}' to 'mobile_number' if its numbers are national, "
+            f"or '{code}' to null."
         )
 
 
@@ -189,7 +253,7 @@ def _contradictions(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 
 
 def described(role: ColumnRole) -> str:
-    """Say what a column is, to follow "column x is"."""
+    """Return a role in words, to follow "column x is"."""
     match role:
         case ContactField.PROPERTIES:
             return "properties in the API's own shape"
@@ -201,3 +265,297 @@ def described(role: ColumnRole) -> str:
             return f"property '{shown(name or '')}'"
         case _:
             return f"property {shown(role.property_id or '')}"
+
+
+_WIDTH = 100
+_RENAMED = "properties of another name"
+_OWN_NAME = "properties of the same name"
+_ONCE = "properties sent once, when the contact is created"
+
+
+def summary_of(roles: Mapping[str, ColumnRole], once: Collection[PropertyRef] = ()) -> list[str]:
+    """Return how every column is used: one line for each kind of use, wrapped.
+
+    >>> summary_of({"mail": ContactField.EMAIL, "zip": PropertyRef(None, "zip")})
+    ["email: 'mail'", "properties of the same name: 'zip'"]
+    """
+    groups: dict[str, list[str]] = {_kind(field): [] for field in ContactField}
+    groups |= {_RENAMED: [], _OWN_NAME: [], _ONCE: []}
+    for column, role in roles.items():
+        text = f"'{shown(column)}'"
+        kind = _OWN_NAME
+        if not isinstance(role, PropertyRef):
+            kind = _kind(role)
+        elif role != PropertyRef(None, column):
+            kind = _RENAMED
+            text += f" -> {described(role).removeprefix('property ')}"
+        groups.setdefault(_ONCE if role in once else kind, []).append(text)
+    lines: list[str] = []
+    for name, members in groups.items():
+        if members:
+            text = f"{name}: {', '.join(members)}"
+            lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return lines or ["no columns are announced; each is used by its name when it comes"]
+
+
+def _kind(role: ContactField | NotSent) -> str:
+    return described(role).removeprefix("the contact's ")
+
+
+def warnings_of(
+    stream: str, roles: Mapping[str, ColumnRole], field_map: FieldMap, *, is_open: bool
+) -> list[str]:
+    """Return the doubts that a person should look at before the first contact is sent.
+
+    Args:
+        stream: The stream's name.
+        roles: The roles of its columns.
+        field_map: The setting.
+        is_open: Columns may come that the schema does not announce.
+    """
+    return [
+        f"Stream '{shown(stream)}': {warning}"
+        for warning in [
+            *_unmatched(roles, field_map),
+            *_nearly_fields(roles, field_map),
+            *_useless_country(roles),
+            *_inverted(roles),
+            *_unidentified(roles, is_open=is_open),
+        ]
+    ]
+
+
+def _unmatched(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for name, target in field_map.items():
+        if name not in roles and not _has(target, "optional", value=True):
+            yield (
+                f"'field_map' names column '{shown(name)}', which the stream does not have."
+                f"{_did_you_mean(name, roles)}"
+            )
+
+
+def _did_you_mean(name: str, columns: Iterable[str]) -> str:
+    by_plain_name = {plain_name(column): column for column in columns}
+    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1)
+    return f" Did you mean '{shown(by_plain_name[near[0]])}'?" if near else ""
+
+
+def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for column, target in field_map.items():
+        if column not in roles or not isinstance(target, str) or target in MAPPABLE_FIELDS:
+            continue
+        if field := FIELDS_BY_NAME.get(plain_name(target)):
+            yield (
+                f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
+                f"the contact field is spelt '{field}'."
+            )
+
+
+def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    fields = set(roles.values())
+    if ContactField.MOBILE_NUMBER in fields:
+        return
+    for column, role in roles.items():
+        if role is ContactField.MOBILE_COUNTRY_CODE:
+            yield (
+                f"column '{shown(column)}' is the mobile country code, but no column is "
+                "'mobile_number', so it is not sent."
+            )
+        if role is ContactField.MOBILE_COUNTRY and ContactField.MOBILE not in fields:
+            yield (
+                f"column '{shown(column)}' is the country of the mobile number, but no column is "
+                "'mobile', so it is not used."
+            )
+
+
+def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
+    for column, role in roles.items():
+        if role in OPT_INS and _NO.search(_letters(column)):
+            yield (
+                f"column '{shown(column)}' is mapped to '{role}', but by its name a yes there "
+                "means no: it would sign up everybody who has opted out. Unless a stream map has "
+                "turned it round already, turn it round with one (docs/mapping.md)."
+            )
+
+
+def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator[str]:
+    if any(role in IDENTIFIERS for role in roles.values()) or (is_open and not roles):
+        return
+    looks = {field: column for column, field in lookalikes(roles)}
+    is_mobile = ContactField.MOBILE in looks and ContactField.EMAIL not in looks
+    field = ContactField.MOBILE if is_mobile else ContactField.EMAIL
+    yield (
+        "no column can identify a contact, so its records will be rejected. Map one to 'email', "
+        f"'mobile' or 'contact_id', such as: "
+        f'"field_map": {{"{shown(looks.get(field, "<column>"))}": "{field}"}}.'
+    )
+
+
+def hints_of(
+    stream: str,
+    roles: Mapping[str, ColumnRole],
+    field_map: FieldMap,
+    booleans: Collection[str] = (),
+) -> list[str]:
+    """Return how to map columns that look like identifiers or consent.
+
+    There is no hint about a kind of identifier, or about consent, once a column is mapped to it.
+    """
+    is_there = set(roles.values())
+    missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
+    if ContactField.MOBILE_NUMBER in is_there:
+        missing.discard(ContactField.MOBILE)
+    if not is_there.intersection(IDENTIFIERS):
+        missing.add(ContactField.CONTACT_ID)
+    looks = {
+        column: field
+        for column, field in lookalikes(roles, booleans)
+        if column not in field_map and field in missing
+    }
+    hints = []
+    if looks:
+        are = "is" if len(looks) == 1 else "are"
+        entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks.items())
+        hint = (
+            f"{listed([*looks])} may identify contacts but {are} not "
+            f'mapped. If so, add what fits of: "field_map": {{{entries}}}.'
+        )
+        if ContactField.CONTACT_ID in looks.values():
+            hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
+        hints.append(hint)
+    if not is_there.intersection(OPT_INS):
+        consent = [column for column in consent_lookalikes(roles) if column not in field_map]
+        said_no = [column for column in consent if _NO.search(_letters(column))]
+        if said_yes := [column for column in consent if column not in said_no]:
+            hints.append(
+                f"{listed(said_yes)} may say what people have consented to. If so, map what fits "
+                "to 'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+            )
+        hints += [_hint_at_no(stream, column, is_bool=column in booleans) for column in said_no]
+    return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
+
+
+def _hint_at_no(stream: str, column: str, *, is_bool: bool) -> str:
+    """Return the stream map for a column in which a yes means no."""
+    value = column if column.isidentifier() else f"_[{column!r}]"
+    if not is_bool and not _DATED.search(column):
+        value = f"str({value}).lower() in ('true', 'yes', 'y', 'x', '1', 'ja')"
+    field = "mobile_opt_in" if _BY_PHONE.search(_letters(column)) else "email_opt_in"
+    maps = json.dumps({stream: {field: f"'no' if {value} else ''"}}, ensure_ascii=False)
+    return (
+        f"'{shown(column)}' may say who has opted out, so that a yes there means no. Do not map "
+        f'it to an opt-in as it is. If it does, turn it round: "stream_maps": {shown(maps)}, '
+        f'"field_map": {{"{shown(column)}": null}}.'
+    )
+
+
+# Lookalikes ------------------------------------------------------------------------------------
+
+_NUMBER = r"(number|num|nummer|nr|no|numero|numer)?"
+_LOOKS = {
+    ContactField.EMAIL: re.compile(
+        r"(e?mail(addr(ess)?|adress?e?)?|e?post(adress?e?)?|sahkoposti(osoite)?|netfang)\d?(value)?"
+    ),
+    ContactField.MOBILE: re.compile(
+        rf"((mobile?|cell|tele?)?(phone|fone|telefon|tel|tlf){_NUMBER}"
+        rf"|(mobile?|cell(ular)?|handy|gsm|msisdn){_NUMBER}"
+        rf"|mobil(tlf|telefon|telephone){_NUMBER}|(sms|ruf)(number|nummer|nr)"
+        r"|(matka)?puhelin(numero)?|kannykka|(far|gsm)?sim(i|anumer))\d?(value)?"
+    ),
+    ContactField.CONTACT_ID: re.compile(r"id"),
+}
+_CONSENT = re.compile(
+    r"consent|optin|permission|subscri|newsletter|marketing|gdpr"
+    r"|samtyk|samtyc|samthykk|suostum|einwillig|zustimm|tillatelse|tilladelse"
+    r"|nyhetsbrev|nyhedsbrev|uutiskirje|frettabref|abonn|reklam|werbung|markkinointi|lupa"
+)
+_NO = re.compile(
+    r"unsub|opt(ed|ing)?out|donot(e?mail|sms|call|text|contact|send|market)|dont(e?mail|call|send)"
+    r"|^(dnc|no(e?mails?|sms|marketing|newsletters?))$|blacklist|blocklist|withdr(e|a)w|revoked"
+    r"|[av]vmeld|avmal|avanmal|afmeld|abmeld|abgemeld|abbestell|av?registr|reserver|frabed|framel"
+    r"|widerr|widerspr|sperr|robinson|kiel[lt]|perunut|peruutet|afskra|bannmerk|eimarkk|eisahk"
+    r"|(ingen|keine|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
+)
+_DATED = re.compile(r"[_ -](at|on)$|[a-z]At$|([Dd]ate|[Tt]ime|dato|datum)$")
+_BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
+_CONSENT_NAMES = re.compile(
+    r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"
+    r"|(send|ok|vil|vilha|wants?|allow|receive)?sms"
+)
+_NORDIC = str.maketrans({"ø": "o", "æ": "a", "þ": "th", "ð": "d"})
+_QUALIFIERS = re.compile(
+    r"^(contact|kontakt|billing|shipping|default|primary|other|customer|user|person|private|work|home|personal|business|member|crm"
+    r"|mainbrainer|kunde|kund|asiakas|privat|arbeids|arbets|arbejds|jobb|tyo|medlems)(s)?"
+)
+
+
+def lookalikes(
+    roles: Mapping[str, ColumnRole], booleans: Collection[str] = ()
+) -> list[tuple[str, ContactField]]:
+    """Return columns that are sent as properties but look like identifiers, with their lookalike.
+
+    >>> names = ("work_phone", "e_post", "mailing", "sms", "sähköposti", "Mobil-nr.")
+    >>> for column, field in lookalikes({name: PropertyRef(None, name) for name in names}):
+    ...     print(column, field)
+    work_phone mobile
+    e_post email
+    sähköposti email
+    Mobil-nr. mobile
+
+    Args:
+        roles: The roles of the columns.
+        booleans: Columns of nothing but true and false.
+    """
+    found = []
+    for column in _properties(roles):
+        name = _letters(column)
+        if column in booleans or _is_consent(name):
+            continue
+        short = _QUALIFIERS.sub("", name)
+        found += [
+            (column, field)
+            for field, look in _LOOKS.items()
+            if look.fullmatch(name) or look.fullmatch(short)
+        ]
+    return found
+
+
+def consent_lookalikes(roles: Mapping[str, ColumnRole]) -> list[str]:
+    """Return columns that are sent as properties but may state a consent, or its withdrawal.
+
+    >>> names = ("sms", "nyhetsbrev", "samtykke_epost", "mobil", "city")
+    >>> consent_lookalikes({name: PropertyRef(None, name) for name in names})
+    ['sms', 'nyhetsbrev', 'samtykke_epost']
+    """
+    return [column for column in _properties(roles) if _is_consent(_letters(column))]
+
+
+def _is_consent(name: str) -> bool:
+    return bool(_CONSENT.search(name) or _NO.search(name) or _CONSENT_NAMES.fullmatch(name))
+
+
+def _properties(roles: Mapping[str, ColumnRole]) -> list[str]:
+    """Return the columns that are no field of the contact and not left out on purpose."""
+    return [
+        column
+        for column, role in roles.items()
+        if isinstance(role, PropertyRef | NotSent) and role is not NotSent.MAPPED_TO_NULL
+    ]
+
+
+def _letters(column: str) -> str:
+    """Return a name in plain small letters, without accents and separators."""
+    plain = unicodedata.normalize("NFKD", plain_name(column).translate(_NORDIC))
+    return "".join(mark for mark in plain if mark.isalnum())
+
+
+def sensitive_columns_of(roles: Mapping[str, ColumnRole]) -> frozenset[str]:
+    """Return the columns whose values identify a person, or look as if they did.
+
+    >>> sorted(sensitive_columns_of({"tel": ContactField.MOBILE, "id": PropertyRef(None, "id")}))
+    ['tel']
+    """
+    fields = {ContactField.MOBILE, ContactField.MOBILE_NUMBER, ContactField.EMAIL}
+    mapped = {column for column, role in roles.items() if role in fields}
+    look = {column for column, field in lookalikes(roles) if field in fields}
+    return frozenset(mapped | look)

@@ -1,60 +1,63 @@
 """From record to contact: compiled once per stream, then one pass over each record.
 
 Nothing is lost and nothing is made up on the way: a record becomes a contact, or a rejection
-that says why not, or is left out because it was deleted in the source.
+that gives the reason, or is left out because it is empty or was deleted in the source.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 import typing as t
-from functools import partial
 
-from target_mainbrainer.config.consent_words import all_words
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping import hints
+from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
+    METADATA_PREFIX,
     UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
     roles_of,
 )
-from target_mainbrainer.mapping.consent import parse_consent
-from target_mainbrainer.mapping.email import parse_email
-from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
-from target_mainbrainer.mapping.lookalikes import sensitive_columns_of
-from target_mainbrainer.mapping.readers import (
-    RefusedError,
-    mobile_reader,
-    of_column,
-    reader,
-    refusal,
+from target_mainbrainer.mapping.identifiers import (
+    parse_contact_id,
+    parse_country,
+    parse_country_code,
+    parse_email,
+    parse_list_id,
+    parse_mobile,
+    parse_national_number,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
+    parse_consent,
     parse_property_fields,
     property_text,
 )
-from target_mainbrainer.wording import listed, shown
+from target_mainbrainer.settings.declared import all_words
+from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_mainbrainer.config.settings import StreamSettings
     from target_mainbrainer.mapping.columns import ColumnRole
+    from target_mainbrainer.settings.declared import StreamSettings
 
 Record: t.TypeAlias = "dict[str, t.Any]"
+_T = t.TypeVar("_T")
+Reader: t.TypeAlias = "Callable[[Record], _T | None]"
 
 
 class Omitted(enum.Enum):
-    """A record that becomes no contact, as the settings say."""
+    """Why a record becomes neither a contact nor a rejection."""
 
     DELETED = "deleted"
+    DELETED_WITHOUT_IDENTITY = "deleted, and known by its key alone"
+    EMPTY = "empty"
 
 
 def compile_mapping(
@@ -65,14 +68,14 @@ def compile_mapping(
     *,
     on_drop: Callable[[Rejection], None] | None = None,
 ) -> StreamMapping:
-    """Decide what every column of a stream is.
+    """Decide the role of every column of a stream.
 
     Args:
         stream: The stream's name, for messages.
         schema: As announced; only the names of its properties count.
-        key_properties: What the stream's records are told apart by.
+        key_properties: The key of the stream's records.
         settings: Those that hold for this stream.
-        on_drop: Told of each identifier that is dropped from a contact that is kept, which
+        on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
 
     Raises:
@@ -80,35 +83,38 @@ def compile_mapping(
     """
     properties = schema.get("properties")
     columns = tuple(properties) if isinstance(properties, dict) else ()
+    _columns.require_mapped_columns(stream, columns, settings.field_map)
     roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
     mapping = StreamMapping(stream, roles, settings, on_drop)
     is_open = schema.get("additionalProperties", True) is not False
-    mapping.summary = hints.summary_of(roles)
+    mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
-    mapping.warnings = hints.warnings_of(stream, roles, settings.field_map, is_open=is_open)
+    mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = hints.hints_of(stream, roles, settings.field_map, booleans)
-    mapping.sensitive_columns = sensitive_columns_of(roles)
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 
 
 def _is_boolean(schema: object) -> bool:
-    """Return whether a column holds nothing but true, false and null."""
+    """Return whether a column is of nothing but true, false and null."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     return kinds == "boolean" or (isinstance(kinds, list) and set(kinds) == {"boolean", "null"})
 
 
 class StreamMapping:
-    """What the columns of one stream become.
+    """The columns of one stream as fields and properties of contacts.
 
     A column that comes without having been announced is treated as if it had been.
 
     Attributes:
         summary: How every column is used, in lines for the log.
-        warnings: What a person should look at before anything is sent.
-        hints: Columns that may identify contacts, and how to map them.
+        warnings: Doubts that a person should look at before anything is sent.
+        hints: Columns that may identify contacts or state consent, and how to map them.
         sensitive_columns: Columns whose values identify a person; no log shows them.
+        once: Properties that are sent when the contact is created and never again.
+        opt_ins: The opt-ins that a column is mapped to: "mobile_opt_in", "email_opt_in".
     """
 
     def __init__(
@@ -122,38 +128,36 @@ class StreamMapping:
         self.warnings: list[str] = []
         self.hints: list[str] = []
         self.sensitive_columns: frozenset[str] = frozenset()
+        self.once = _columns.sent_once(settings.field_map)
+        self.opt_ins = frozenset(str(role) for role in _columns.OPT_INS if role in roles.values())
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
         silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - roles.keys()
         self._columns = silent.union(roles)
-        self._wider: dict[frozenset[str], StreamMapping | Rejection] = {}
+        self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
         column_of = {
             role: column for column, role in roles.items() if isinstance(role, ContactField)
         }
         self._array = column_of.get(ContactField.PROPERTIES)
         self._clears = settings.null_values == "clear"
-        self._refs: dict[str, PropertyRef | None] = dict.fromkeys(silent)
-        for column, role in roles.items():
-            self._refs[column] = role if isinstance(role, PropertyRef) else None
-        self._identified_by = [
-            column
-            for column, role in roles.items()
-            if isinstance(role, ContactField) and role in IDENTIFIERS
-        ]
+        self._refs = {
+            column: role for column, role in roles.items() if isinstance(role, PropertyRef)
+        }
+        self._identified_by = [column for column, role in roles.items() if role in IDENTIFIERS]
         self._contact_id = reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
         self._mobile = mobile_reader(column_of, settings.default_country_code)
         self._email = reader(column_of.get(ContactField.EMAIL), parse_email)
-        consent = partial(parse_consent, words=all_words(settings.consent_words))
+        consent = functools.partial(parse_consent, words=all_words(settings.consent_words))
         self._mobile_opt_in = reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
         self._email_opt_in = reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
         self._list_id = reader(column_of.get(ContactField.LIST_ID), parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
-        """Make a contact of a record, or say why it cannot be one.
+        """Return the contact of a record, or the reason why it cannot be one.
 
-        Never raises, whatever the record holds, and never changes it.
+        Never raises, whatever the record contains, and never changes it.
         """
         if not record.keys() <= self._columns:
             wider = self._with_columns_of(record)
@@ -171,7 +175,7 @@ class StreamMapping:
             properties = self._properties(record)
             list_id = self._list_id and self._list_id(record)
         except RefusedError as refused:
-            return refused.rejection
+            return self._refused(record, refused.rejection)
         return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
 
     def _deleted(self, record: Record) -> Contact | Omitted:
@@ -182,50 +186,63 @@ class StreamMapping:
 
     def _identify(
         self, record: Record
-    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
-        """Return what identifies the contact, and the names of what had to be dropped."""
-        try:
-            contact_id = self._contact_id and self._contact_id(record)
-            mobile = self._mobile and self._mobile(record)
-            email = self._email and self._email(record)
-        except RefusedError:
-            if self._settings.invalid_identifiers == "reject":
-                raise
-            return self._identify_by_the_rest(record)
-        if contact_id is None and mobile is None and email is None:
-            raise RefusedError(self._no_identity())
-        return contact_id, mobile, email, ()
-
-    def _identify_by_the_rest(
-        self, record: Record
-    ) -> tuple[int | None, Mobile | None, str | None, tuple[str, ...]]:
+    ) -> tuple[int | None, Mobile | None, str | None, dict[str, Rejection]]:
+        """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
         mobile = email = None
         dropped: dict[str, Rejection] = {}
         try:
             mobile = self._mobile and self._mobile(record)
         except RefusedError as refused:
-            dropped["mobile"] = refused.rejection
+            dropped["mobile"] = self._may_drop(refused)
         try:
             email = self._email and self._email(record)
         except RefusedError as refused:
-            dropped["email"] = refused.rejection
+            dropped["email"] = self._may_drop(refused)
         if contact_id is None and mobile is None and email is None:
-            raise RefusedError(next(iter(dropped.values())))
+            raise RefusedError(next(iter(dropped.values()), None) or self._no_identity())
         if self._on_drop is not None:
             for rejection in dropped.values():
                 self._on_drop(rejection)
-        return contact_id, mobile, email, tuple(dropped)
+        return contact_id, mobile, email, dropped
+
+    def _may_drop(self, refused: RefusedError) -> Rejection:
+        if self._settings.invalid_identifiers == "reject":
+            raise refused
+        return refused.rejection
 
     def _no_identity(self) -> Rejection:
-        if not self._identified_by:
-            return Rejection(
-                RejectionCode.NO_IDENTITY, "No column of the stream can identify a contact."
-            )
-        are = "are" if len(self._identified_by) > 1 else "is"
-        columns = f"column{'s' if are == 'are' else ''} {listed(self._identified_by)}"
-        reason = f"Nothing identifies the contact: {columns} {are} empty."
+        """Return the rejection of a record without any identifier."""
+        reason = "No column of the stream can identify a contact."
+        if self._identified_by:
+            columns, are = ("columns", "are") if len(self._identified_by) > 1 else ("column", "is")
+            names = listed(self._identified_by)
+            reason = f"Nothing identifies the contact: {columns} {names} {are} empty."
         return Rejection(RejectionCode.NO_IDENTITY, reason)
+
+    def _refused(self, record: Record, rejection: Rejection) -> Rejection | Omitted:
+        if rejection.code == RejectionCode.NO_IDENTITY:
+            if is_deleted(record):
+                return Omitted.DELETED_WITHOUT_IDENTITY
+            return Omitted.EMPTY if _is_empty(record) else rejection
+        return rejection._replace(withdrawal=self._withdrawal(record))
+
+    def _withdrawal(self, record: Record) -> Contact | None:
+        """Return the identity that is left of a record, with the opt-ins that are false."""
+        try:
+            contact_id = self._contact_id and self._contact_id(record)
+        except RefusedError:
+            return None  # It would be another contact.
+        mobile, email = _left(self._mobile, record), _left(self._email, record)
+        if contact_id is None and mobile is None and email is None:
+            return None
+        if is_deleted(record):
+            return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
+        by_sms = _left(self._mobile_opt_in, record) and None
+        by_email = _left(self._email_opt_in, record) and None
+        if by_sms is None and by_email is None:
+            return None
+        return Contact(contact_id, mobile, email, by_sms, by_email)
 
     def _properties(self, record: Record) -> dict[PropertyRef, str]:
         properties: dict[PropertyRef, str] = {}
@@ -233,7 +250,7 @@ class StreamMapping:
         column = ""
         try:
             for column, value in record.items():
-                if (ref := refs[column]) is None:
+                if (ref := refs.get(column)) is None:
                     continue
                 if value is None:
                     if self._clears:
@@ -270,16 +287,11 @@ class StreamMapping:
         if not all(isinstance(column, str) for column in unannounced):
             reason = "The record has a column whose name is not a text."
             return Rejection(RejectionCode.UNUSABLE_COLUMNS, reason)
-        key = frozenset(unannounced)
-        if key not in self._wider:
-            if len(self._wider) >= _MOST_WIDER:
-                self._wider.clear()
-            self._wider[key] = self._widened(sorted(unannounced))
-        return self._wider[key]
+        return self._widened(frozenset(unannounced))
 
-    def _widened(self, unannounced: list[str]) -> StreamMapping | Rejection:
+    def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
         settings = self._settings
-        columns = [*self._roles, *unannounced]
+        columns = [*self._roles, *sorted(unannounced)]
         try:
             roles = roles_of(self._stream, columns, settings.field_map, settings.unmapped_columns)
         except MappingError as error:
@@ -289,3 +301,93 @@ class StreamMapping:
 
 _MOST_WIDER = 100
 """Remember so many sets of unannounced columns; a stream rarely has more than two."""
+
+
+# One field of a contact, read from its column ----------------------------------------------------
+
+
+class RefusedError(Exception):
+    """Carries a rejection out of the pass over a record."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.code)
+        self.rejection = rejection
+
+
+def of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
+    """Return the meaning of a column's value; a fault of it names the column."""
+    try:
+        return parse(value)
+    except InvalidValueError as invalid:
+        raise refusal(column, invalid) from None
+
+
+def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
+    """Return the exception about a column's value."""
+    reason = f"Column '{shown(column)}' {invalid.what}."
+    return RefusedError(Rejection(invalid.code, reason))
+
+
+def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T] | None:
+    """Return a function that reads one field of a contact from its column; None if it has none."""
+    if column is None:
+        return None
+
+    def read(record: Record) -> _T | None:
+        value = record.get(column)
+        return None if value is None else of_column(column, parse, value)
+
+    return read
+
+
+def _left(read: Reader[_T] | None, record: Record) -> _T | None:
+    """Return a field of a contact, or None if it cannot be read."""
+    try:
+        return read and read(record)
+    except RefusedError:
+        return None
+
+
+def _is_empty(record: Record) -> bool:
+    """Return whether a record has columns but no value: an empty row of a file."""
+    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIX)]
+    return bool(values) and not any(
+        value.strip() if isinstance(value, str) else value is not None for value in values
+    )
+
+
+def mobile_reader(
+    column_of: Mapping[ContactField, str], default_country_code: int | None
+) -> Reader[Mobile] | None:
+    """Return a function that reads the mobile number from its columns; None without any."""
+    whole = column_of.get(ContactField.MOBILE)
+    number_column = whole or column_of.get(ContactField.MOBILE_NUMBER)
+    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY), parse_country) or reader(
+        column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code
+    )
+    if number_column is None:
+        return None
+    if whole is not None and read_code is None:
+        return reader(
+            whole, functools.partial(parse_mobile, default_country_code=default_country_code)
+        )
+
+    def read(record: Record) -> Mobile | None:
+        value = record.get(number_column)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if whole is not None and (mobile := _with_its_own_code(value)):
+            return mobile
+        code = (read_code and read_code(record)) or default_country_code
+        parse = parse_national_number if whole is None else parse_mobile
+        return of_column(number_column, lambda number: parse(number, code), value)
+
+    return read
+
+
+def _with_its_own_code(value: object) -> Mobile | None:
+    """Return a number that is written with its country code, whatever country stands beside it."""
+    try:
+        return parse_mobile(value)
+    except InvalidValueError:
+        return None

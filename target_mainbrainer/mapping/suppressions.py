@@ -2,103 +2,129 @@
 
 from __future__ import annotations
 
+import csv
 import typing as t
-import unicodedata
 
-import msgspec
-
-from target_mainbrainer.mapping.email import parse_email
-from target_mainbrainer.mapping.phone import parse_mobile
+from target_mainbrainer.contacts import fold_email
+from target_mainbrainer.mapping.columns import plain_name
+from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.contacts.contact import Contact, Mobile
+    from target_mainbrainer.contacts import Contact, Identity, Mobile
 
 _MOST_LINES_NAMED = 5
+_OPT_INS = ("mobile_opt_in", "email_opt_in")
 
 
 class Suppressions:
-    """E-mail addresses and mobile numbers whose opt-in is never sent as true.
+    """E-mail addresses and mobile numbers of people to whom no opt-in is sent as true.
 
-    A line holds back the opt-in of its own kind: an address that of e-mail, a number that of SMS,
-    as people unsubscribe from the one or the other. False is always sent.
+    A listed address or number withholds both opt-ins of its contact. False is always sent.
     """
 
     def __init__(self, emails: Iterable[str] = (), mobiles: Iterable[Mobile] = ()) -> None:
-        self._emails = frozenset(map(_plain, emails))
+        self._emails = frozenset(map(fold_email, emails))
         self._mobiles = frozenset(mobiles)
         self._numbers = frozenset(mobile.number for mobile in self._mobiles)
 
-    def withhold(self, contact: Contact) -> tuple[Contact, int]:
-        """Return a contact without the opt-ins that must not be sent, and how many those were.
+    def withheld(self, contact: Contact, *others: Contact | Identity) -> frozenset[str]:
+        """Return the opt-ins that are true and must not be sent.
 
-        A contact is recognised by the address and the number that it carries itself: with a
-        contact id alone it is not.
+        A contact is recognised by the address and the number that it carries itself, in any
+        spelling, or that `others` carry: with a contact id alone it is not.
 
-        >>> from target_mainbrainer.contacts.contact import Contact
+        >>> from target_mainbrainer.contacts import Contact
         >>> suppressions = Suppressions(emails=["Kari@example.com"])
-        >>> held, count = suppressions.withhold(
-        ...     Contact(email="kari@example.com", email_opt_in=True, mobile_opt_in=True)
+        >>> sorted(
+        ...     suppressions.withheld(
+        ...         Contact(email="kari@example.com", email_opt_in=True, mobile_opt_in=True)
+        ...     )
         ... )
-        >>> held.email_opt_in, held.mobile_opt_in, count
-        (None, True, 1)
+        ['email_opt_in', 'mobile_opt_in']
+
+        Args:
+            contact: As it would be sent.
+            others: Further identities of the same person, such as an old address.
         """
-        withheld: dict[str, None] = {}
-        if contact.email_opt_in and contact.email and _plain(contact.email) in self._emails:
-            withheld["email_opt_in"] = None
-        if contact.mobile_opt_in and contact.mobile and self._has(contact.mobile):
-            withheld["mobile_opt_in"] = None
-        if not withheld:
-            return contact, 0
-        return msgspec.structs.replace(contact, **withheld), len(withheld)
+        given = frozenset(name for name in _OPT_INS if getattr(contact, name) is True)
+        if not given or not (self._emails or self._mobiles):
+            return frozenset()
+        return given if any(map(self._lists, (contact, *others))) else frozenset()
 
-    def _has(self, mobile: Mobile) -> bool:
-        """Return whether a number is listed. Without its country code it may be any country's."""
-        if mobile.country_code is None:
-            return mobile.number in self._numbers
-        return mobile in self._mobiles
-
-
-def _plain(email: str) -> str:
-    return unicodedata.normalize("NFC", email.strip()).casefold()
+    def _lists(self, person: Contact | Identity) -> bool:
+        """Return whether a person is listed. A number without a country may be any country's."""
+        if person.email is not None and fold_email(person.email) in self._emails:
+            return True
+        mobile = person.mobile
+        if mobile is None or mobile.country_code is not None:
+            return mobile in self._mobiles
+        return mobile.number in self._numbers
 
 
 def parse_suppressions(lines: Iterable[str]) -> Suppressions:
-    """Read one e-mail address or international mobile number a line.
+    """Read one e-mail address or international mobile number a line, or a CSV file.
 
-    Blank lines and those that start with `#` are left out.
+    A file whose first line names a column `email` or `mobile` is read by these columns. Blank
+    lines and those that start with `#` are left out.
 
-    >>> from target_mainbrainer.contacts.contact import Contact, Mobile
+    >>> from target_mainbrainer.contacts import Contact, Mobile
     >>> found = parse_suppressions(["# unsubscribed", "kari@example.com", "+44 7700 900123"])
-    >>> found.withhold(Contact(mobile=Mobile(44, 7700900123), mobile_opt_in=True))[1]
-    1
+    >>> found.withheld(Contact(mobile=Mobile(44, 7700900123), mobile_opt_in=True))
+    frozenset({'mobile_opt_in'})
+    >>> found = parse_suppressions(["Name;E-mail", "Nordmann, Kari;kari@example.com"])
+    >>> found.withheld(Contact(email="kari@example.com", email_opt_in=True))
+    frozenset({'email_opt_in'})
 
     Raises:
-        ValueError: Lines are neither; its text names their numbers, and nothing that they hold.
+        ValueError: Lines contain neither; the message names their numbers, and nothing in them.
     """
-    emails: list[str] = []
-    mobiles: list[Mobile] = []
-    bad: list[int] = []
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
+    emails: list[str | None] = []
+    mobiles: list[Mobile | None] = []
+    bad: dict[int, None] = {}
+    for number, value in _values(iter(lines)):
         try:
-            if "@" in text:
-                emails.append(t.cast("str", parse_email(text)))
+            if "@" in value:
+                emails.append(parse_email(value))
             else:
-                mobiles.append(t.cast("Mobile", parse_mobile(text)))
+                mobiles.append(parse_mobile(value))
         except InvalidValueError:
-            bad.append(number)
+            bad[number] = None
     if bad:
-        named = ", ".join(f"{number:,}" for number in bad[:_MOST_LINES_NAMED])
+        named = ", ".join(f"{number:,}" for number in list(bad)[:_MOST_LINES_NAMED])
         more = f" and {len(bad) - _MOST_LINES_NAMED:,} more" if len(bad) > _MOST_LINES_NAMED else ""
         message = (
-            f"line{'s' if len(bad) > 1 else ''} {named}{more} hold{'' if len(bad) > 1 else 's'} "
+            f"line{'s' if len(bad) > 1 else ''} {named}{more} contain{'' if len(bad) > 1 else 's'} "
             "neither an e-mail address nor an international mobile number such as +47 and its "
             "digits"
         )
         raise ValueError(message)
-    return Suppressions(emails, mobiles)
+    return Suppressions(filter(None, emails), filter(None, mobiles))
+
+
+def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    """Yield every address or number with the number of its line."""
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().removeprefix("\ufeff")
+        if not text or text.startswith("#"):
+            continue
+        delimiter = next((mark for mark in ";\t" if mark in text), ",")
+        header = next(csv.reader([text], delimiter=delimiter))
+        places = [at for at, name in enumerate(header) if plain_name(name.strip()) in _COLUMNS]
+        if places:
+            yield from _cells(csv.reader(lines, delimiter=delimiter), places, number)
+            return
+        yield number, text
+
+
+_COLUMNS = {"email", "mobile"}
+
+
+def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401
+    """Yield the cells of the columns at these places."""
+    for row in rows:
+        for place in places:
+            if place < len(row) and (text := row[place].strip()):
+                yield header + rows.line_num, text

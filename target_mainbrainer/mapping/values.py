@@ -1,4 +1,4 @@
-"""What a property's value is sent as: always a text."""
+"""The text that a property's value is sent as, and the consent that a column states."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import uuid
 
 import msgspec
 
-from target_mainbrainer.contacts.contact import PropertyRef
-from target_mainbrainer.contacts.rejection import RejectionCode
-from target_mainbrainer.contacts.too_deep import holds_too_deep
+from target_mainbrainer.contacts import PropertyRef, RejectionCode
+from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
+from target_mainbrainer.words import is_utf8
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 class InvalidValueError(ValueError):
     """A value that cannot be sent.
 
     Attributes:
-        code: What the rejection will be grouped by.
+        code: The code of the rejection.
         what: The rest of a sentence that starts with the column; never repeats the value.
     """
 
@@ -35,45 +35,104 @@ class InvalidValueError(ValueError):
 _MOST_PLAIN_DIGITS = 400
 """Beyond the largest float; an exponent past this is left as it is instead of written out."""
 
+_INT_DIGITS = 20
+"""More digits than any integer of the API has."""
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 _NOT_A_NUMBER = (
-    "holds NaN or an infinity, which is no number and cannot be written in JSON; let the tap "
-    "send null instead"
+    "contains NaN or an infinity, which cannot be written in JSON; let the tap send null instead"
 )
-_UNSENDABLE_TEXT = (
-    "holds half a character (a lone UTF-16 surrogate), which cannot be written as UTF-8"
+_UNSENDABLE_TEXT = "contains an unpaired surrogate, which cannot be written as UTF-8"
+_NO_CONSENT = (
+    "says neither yes nor no; it should be true, yes, y or 1, or false, no, n or 0, or a word of "
+    "'consent_words', or empty if nothing is known"
 )
-_TOO_DEEP = "is nested too deeply"
+
+
+def integral(value: object) -> int | None:
+    """Return a number without a fraction as an integer, None for anything else.
+
+    JSON does not tell `1` from `1.0`, and spreadsheets write every number with a fraction.
+
+    >>> integral(47), integral(decimal.Decimal("47.0")), integral(47.5), integral(True)
+    (47, 47, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    # The exponent is looked at first: int() would write out every digit of 1E+999999.
+    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() < _INT_DIGITS:
+        return int(value) if value == value.to_integral_value() else None
+    return None
+
+
+def parse_consent(value: object, words: Mapping[str, bool] = BUILT_IN_WORDS) -> bool | None:
+    """Return the consent that the source states explicitly, None where it says nothing.
+
+    True comes only from an explicit true: without consent MainBrainer sends nothing, and sending
+    without it is a breach of its terms (API note, section 8.3). So any other word is refused
+    rather than read as one or the other. Numbers count by value (`1`, `1.0`), texts by their
+    letters (`"1"`, not `"1.0"`).
+
+    >>> parse_consent("Yes"), parse_consent(0), parse_consent(" ")
+    (True, False, None)
+    >>> parse_consent("Ja", {"ja": True})
+    True
+    >>> parse_consent("subscribed")
+    Traceback (most recent call last):
+    target_mainbrainer.mapping.values.InvalidValueError: invalid_consent
+
+    Args:
+        value: As it is in the record.
+        words: The meaning of each word, which is without blanks and casefolded.
+
+    Raises:
+        InvalidValueError: The value is none of these words.
+    """
+    if value is True or value is False or value is None:
+        return value
+    if isinstance(value, str):
+        word = plain_word(value)
+        if not word:
+            return None
+        if (consent := words.get(word)) is not None:
+            return consent
+    elif (number := integral(value)) is not None and number in {0, 1}:
+        return number == 1
+    raise InvalidValueError(RejectionCode.INVALID_CONSENT, _NO_CONSENT)
+
+
+# Properties ----------------------------------------------------------------------------------
 
 
 def check_text(text: str) -> str:
     r"""Return a text that can be sent, unchanged.
 
-    Everything that UTF-8 can carry passes, emoji, right-to-left marks and NUL included: what
-    the CRM makes of those is its decision.
+    Everything that UTF-8 can carry passes, emoji, right-to-left marks and NUL included: how to
+    show those is the CRM's decision.
 
     >>> check_text("Åse\0")
     'Åse\x00'
 
     Raises:
-        InvalidValueError: It holds a lone surrogate.
+        InvalidValueError: It contains an unpaired surrogate.
     """
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
+    if not (text.isascii() or is_utf8(text)):
+        raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT)
     return text
 
 
 def property_text(value: object) -> str:
-    """Return a value as the text that a property takes, its meaning unchanged.
+    """Return a property's value as text, its meaning unchanged.
 
     Properties are always texts, and no page says how a number or a choice of several should
     look in one (API note, section 8.5). So: numbers with the digits the record had and never
     with an exponent, dates and times in ISO 8601, arrays of plain values joined with `;` (as
-    JSON if one of them holds a `;` itself, or could not be told from the next), and what is
+    JSON if one of them contains a `;` itself, or could not be told from the next), and anything
     nested deeper as compact JSON.
 
     >>> property_text(decimal.Decimal("12.50")), property_text(True), property_text(["a", 1])
@@ -88,13 +147,9 @@ def property_text(value: object) -> str:
     if text is not None:
         return text
     if isinstance(value, list | tuple):
-        parts = [_scalar_text(item) if item is not None else "" for item in value]
-        if None not in parts and not any(";" in t.cast("str", part) for part in parts):
-            plain = (
-                t.cast("str", part)
-                for part, item in zip(parts, value, strict=True)
-                if item is not None
-            )
+        parts = [_scalar_text(item) for item in value if item is not None]
+        plain = [part for part in parts if part is not None]
+        if len(plain) == len(parts) and not any(";" in part for part in plain):
             return ";".join(plain)
     return _json_text(value)
 
@@ -105,13 +160,6 @@ def _scalar_text(value: object) -> str | None:
     if write is None:  # a subclass, or not plain
         write = next((w for kind, w in PLAIN_WRITERS.items() if isinstance(value, kind)), None)
     return None if write is None else write(value)
-
-
-def _integer_text(value: int) -> str:
-    try:
-        return str(value)
-    except ValueError:  # Python refuses to write out more than 4300 digits; decimal does not.
-        return format(decimal.Decimal(value), "f")
 
 
 def _decimal_text(value: decimal.Decimal) -> str:
@@ -126,14 +174,14 @@ def _decimal_text(value: decimal.Decimal) -> str:
 PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
     str: check_text,
     bool: lambda value: "true" if value else "false",
-    int: _integer_text,
+    int: lambda value: str(decimal.Decimal(value)),  # str(int) refuses more than 4300 digits
     decimal.Decimal: _decimal_text,
     float: lambda value: _decimal_text(decimal.Decimal(repr(float(value)))),
     dt.date: lambda value: value.isoformat(),  # a datetime is a date, too
     dt.time: lambda value: value.isoformat(),
     uuid.UUID: str,
 }
-"""How a plain value becomes text, by its exact type."""
+"""Functions that write a plain value as text, by its exact type."""
 
 
 def _json_text(value: object) -> str:
@@ -143,13 +191,10 @@ def _json_text(value: object) -> str:
         is_number_missing = ("null" in text or "N" in text or "I" in text) and holds_nan(value)
     except UnicodeEncodeError:
         raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
-    except RecursionError:
-        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, _TOO_DEEP) from None
-    except (TypeError, ValueError, OverflowError):
-        kind = type(value).__name__
-        what = f"holds a {kind}, or holds it inside, that JSON cannot carry"
-        if holds_too_deep(value):
-            what = _TOO_DEEP
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        what = f"is or contains a {type(value).__name__} that JSON cannot carry"
+        if isinstance(error, RecursionError):
+            what = "is nested too deeply"
         raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
     if is_number_missing:
         raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
@@ -157,7 +202,7 @@ def _json_text(value: object) -> str:
 
 
 def holds_nan(value: object) -> bool:
-    """Return whether a value is, or holds inside, a number that JSON cannot carry."""
+    """Return whether a value is or contains a number that JSON cannot carry."""
     if isinstance(value, dict):
         return any(map(holds_nan, value.values()))
     if isinstance(value, list | tuple):
@@ -179,8 +224,8 @@ def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
     """Return the properties of an array in the API's own shape, in its order.
 
     Both spellings of the API's pages are understood, `propertyid` and `propertyId` (API note,
-    C1). Ids and names pass unjudged. The array may also come as JSON text, which is what
-    flattening makes of it.
+    C1). Ids and names are not checked. The array may also come as JSON text, as flattening writes
+    it.
 
     >>> parse_property_fields([{"propertyname": "city", "propertyvalue": "Oslo"}])
     [(PropertyRef(property_id=None, name='city'), 'Oslo')]
@@ -194,22 +239,17 @@ def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
         try:
             value = json.loads(value, parse_float=decimal.Decimal)
         except (ValueError, RecursionError, decimal.InvalidOperation):
-            raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE) from None
-    if not isinstance(value, list | tuple):
+            value = None
+    if not isinstance(value, list | tuple) or not all(isinstance(item, dict) for item in value):
         raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
     return [_property_field(item) for item in value]
 
 
-def _property_field(item: object) -> tuple[PropertyRef, object]:
-    if not isinstance(item, dict):
-        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
+def _property_field(item: dict[object, t.Any]) -> tuple[PropertyRef, object]:
     parts = {str(key).lower().replace("_", ""): part for key, part in item.items()}
-    property_id = parts.get("propertyid") or None
-    name = parts.get("propertyname") or None
-    for part in (property_id, name):
-        if part is not None and not isinstance(part, str):
-            raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
-        check_text(part or "")
-    if (property_id is None and name is None) or "propertyvalue" not in parts:
+    property_id, name = parts.get("propertyid") or None, parts.get("propertyname") or None
+    given = [part for part in (property_id, name) if part is not None]
+    is_text = all(isinstance(part, str) and check_text(part) for part in given)
+    if not (given and is_text and "propertyvalue" in parts):
         raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
     return PropertyRef(property_id, name), parts["propertyvalue"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import typing as t
+from pathlib import Path
+from urllib.parse import unquote
 
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.wording import shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.singer.messages import BatchMessage
+    from target_mainbrainer.singer.reader import BatchMessage
 
 
 _COMPRESSIONS = ("none", "gzip", None)
@@ -25,7 +28,7 @@ def record_messages(
 ) -> Iterator[bytes]:
     """Yield the records of a BATCH message's files as RECORD messages, one at a time.
 
-    Only JSON lines, plain or with gzip, are read; they are what the SDK's taps write by default.
+    Only JSON lines, plain or with gzip, are read; the SDK's taps write them by default.
 
     Raises:
         InputError: A file cannot be read.
@@ -40,17 +43,47 @@ def record_messages(
     start = b'{"type":"RECORD","stream":' + json.dumps(message.stream).encode() + b',"record":'
     for path in message.manifest:
         try:
-            head, tail = StorageTarget.split_url(path)
+            head, tail = StorageTarget.split_url(_plain_address(path))
             with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
-                for line in gzip.GzipFile(fileobj=file) if message.compression == "gzip" else file:
-                    if not line.isspace():
-                        yield start + line.rstrip() + b"}\n"
+                lines = gzip.GzipFile(fileobj=file) if message.compression == "gzip" else file
+                for number, line in enumerate(lines):
+                    content = line.strip()
+                    if number == 0:
+                        content = content.removeprefix(codecs.BOM_UTF8)
+                        _refuse_messages(message.stream, content)
+                    if content:
+                        yield start + content + b"}\n"
+        except InputError:
+            raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
             raise InputError(_unreadable(message.stream, path, error)) from None
 
 
+def _plain_address(path: str) -> str:
+    """Return the address of a local file as the SDK reads it: without a host and escapes."""
+    if not path.startswith("file://"):
+        return path
+    plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
+    is_there = Path(plain.removeprefix("file://")).exists()
+    return plain if is_there else unquote(plain)
+
+
+def _refuse_messages(stream: str, line: bytes) -> None:
+    """Refuse a file of Singer messages, which would all be read as one odd record each."""
+    try:
+        first = json.loads(line or b"{}")
+    except ValueError:
+        return
+    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
+        text = (
+            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
+            "should contain records alone, one JSON object a line. Check the output of the tap."
+        )
+        raise InputError(text)
+
+
 def _unreadable(stream: str, path: str, error: Exception) -> str:
-    """Say why a file cannot be read. Its address may hold a password, so only its kind is told."""
+    """Return why a file cannot be read. Its address may contain a password, so it stays out."""
     kind, separator, _ = path.partition("://")
     is_remote = bool(separator) and kind.isalnum() and kind != "file"
     where = f" (kept at '{kind}://')" if is_remote else ""

@@ -1,42 +1,52 @@
-"""Reads Singer messages as bytes, line by line, and never waits longer than a moment.
+"""Singer messages in: read as bytes, line by line, decoded, and checked before they are used.
 
-The SDK's reader blocks in `for line in stdin`, logs a line that it cannot read, and hands over
+The SDK's reader blocks in `for line in stdin`, logs a line that it cannot read, and passes on
 text. Here the target gets to act while the tap is silent, no line ever reaches a log, and each
 message's own bytes are at hand for the rejects file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import select
+import stat
 import sys
 import time
 import typing as t
 from collections import Counter
+from decimal import Decimal
 
-from singer_sdk.contrib.msgspec import MsgSpecReader
+import msgspec
+from singer_sdk.contrib.msgspec import MsgSpecReader, decoder
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.messages import MalformedMessageError, decode_message
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from singer_sdk.singerlib.encoding.base import SingerMessageType
 
-    from target_mainbrainer.singer.messages import Message
+Message: t.TypeAlias = "dict[str, t.Any]"
 
 CHUNK_BYTES = 1 << 18
 TICK_SECONDS = 0.5
+LEFTOVER_SECONDS = 30.0
+MOST_LEVELS = 100
+"""Arrays and objects inside each other, in messages that everything else relies on."""
+
+_TOO_DEEP = "is a message that is nested too deeply to be read"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MessageReader(MsgSpecReader):
     """Reads Singer messages, and calls `tick` at least every half second while it does.
 
     Attributes:
-        tick: Called while reading and while waiting; what it raises ends the reading.
+        tick: Called while reading and while waiting; an exception from it ends the reading.
         is_done: Set to stop reading before the end of the input.
         line: The message being handled, as it was read.
         number: The number of its line, counted from 1.
@@ -80,25 +90,25 @@ class MessageReader(MsgSpecReader):
             (handlers.get(kind, _refuse) if isinstance(kind, str) else _refuse)(message)
         except MalformedMessageError as error:
             text = (
-                f"Line {self.number} of the input {error}. Check what the tap writes; a tap must "
+                f"Line {self.number} of the input {error}. Check the output of the tap: it must "
                 "write nothing but Singer messages to its standard output."
             )
             raise InputError(text) from None
         return kind  # type: ignore[no-any-return] # what has a handler is a text
 
     def handle_again(self, line: bytes, handler: Callable[[Message], None]) -> None:
-        """Handle a message that another one stands for: a record out of a BATCH file.
+        """Handle a message in place of the one that was read: a record from a BATCH file.
 
         Raises:
-            InputError: It is no record.
+            InputError: It is not a record.
         """
         self.line = line
         try:
             handler(decode_message(line))
         except MalformedMessageError:
             text = (
-                f"A file that the BATCH message on line {self.number} of the input names holds a "
-                "line that is no record. Check what the tap writes."
+                f"A file of the BATCH message on line {self.number} of the input contains a line "
+                "that is not a record. Check the output of the tap."
             )
             raise InputError(text) from None
         self._tick_if_due()
@@ -110,7 +120,7 @@ class MessageReader(MsgSpecReader):
 
 
 def _refuse(_message: Message) -> None:
-    problem = "is no Singer message: its 'type' is none that Singer knows"
+    problem = "is not a Singer message: Singer has no messages of its 'type'"
     raise MalformedMessageError(problem)
 
 
@@ -157,3 +167,176 @@ def _lines_of(descriptor: int) -> Iterator[bytes]:
             yield line + b"\n"
     if last := b"".join(rest):
         yield last
+
+
+# Input that a failed run does not need any more ------------------------------------------------
+
+
+def drop_leftover(source: t.IO[str] | None, *, is_over: Callable[[], bool]) -> None:
+    """Read to the end of a pipe and drop everything, for half a minute at most.
+
+    A target that ends while the tap still writes breaks its pipe: the tap fails, too, and the
+    reason for it all is buried under its complaints.
+
+    Args:
+        source: The input; only pipes are read.
+        is_over: Returns whether to stop before.
+    """
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed, or no file
+        descriptor = source.fileno()  # type: ignore[union-attr] # no input at all has none
+        mode = os.fstat(descriptor).st_mode
+        is_open = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        while is_open and not is_over() and time.monotonic() < deadline:
+            if select.select([descriptor], [], [], TICK_SECONDS)[0]:
+                is_open = bool(os.read(descriptor, CHUNK_BYTES))
+
+
+# Decoding ------------------------------------------------------------------------------------
+
+
+class MalformedMessageError(ValueError):
+    """A line is not a Singer message; the text follows "Line 5 of the input"."""
+
+
+def decode_json(line: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
+    r"""Decode a line of JSON, fractions as `Decimal` with the digits they have.
+
+    A line that the quick decoder refuses gets a second try: Python's own encoder writes NaN and
+    unpaired surrogates, so taps do, and one such value should cost one record, not the run.
+
+    >>> decode_json(b'{"price": 12.50, "name": "\\ud800"}')
+    {'price': Decimal('12.50'), 'name': '\ud800'}
+
+    Raises:
+        ValueError: It is not JSON in UTF-8.
+        RecursionError: It is nested more deeply than Python can read.
+    """
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        text = line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+    return json.loads(text, parse_float=_fraction, parse_int=_whole)
+
+
+def _fraction(text: str) -> Decimal | float:
+    """Return a number with a fraction; infinity if it is beyond even `Decimal`."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return float(text)
+
+
+def _whole(text: str) -> int | Decimal:
+    """Return a whole number, even one of more digits than Python reads as an `int`."""
+    try:
+        return int(text)
+    except ValueError:
+        return Decimal(text)
+
+
+def decode_message(line: bytes) -> Message:
+    """Decode one line.
+
+    Raises:
+        MalformedMessageError: The line is not a JSON object, or nested too deeply.
+    """
+    try:
+        message = decode_json(line)
+    except ValueError:
+        ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
+        problem = f"is not valid JSON in UTF-8{ended}"
+        raise MalformedMessageError(problem) from None
+    except RecursionError:
+        raise MalformedMessageError(_TOO_DEEP) from None
+    if not isinstance(message, dict):
+        problem = "is not a Singer message, because it is not a JSON object"
+        raise MalformedMessageError(problem)
+    if message.get("type") != "RECORD" and _is_deeper(message, MOST_LEVELS):
+        raise MalformedMessageError(_TOO_DEEP)
+    return message
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Return whether arrays and objects lie inside each other at more levels than these."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(
+        isinstance(item, dict | list) and (levels == 1 or _is_deeper(item, levels - 1))
+        for item in items
+    )
+
+
+# Messages ------------------------------------------------------------------------------------
+
+
+class SchemaMessage(t.NamedTuple):
+    """The contents of a SCHEMA message."""
+
+    stream: str
+    schema: dict[str, t.Any]
+    key_properties: list[str]
+    bookmark_properties: object = None
+
+
+class BatchMessage(t.NamedTuple):
+    """The contents of a BATCH message: the files with the records of a stream."""
+
+    stream: str
+    format: object
+    compression: object
+    manifest: list[str]
+
+
+def batch_message(message: Message) -> BatchMessage:
+    """Return the contents of a BATCH message.
+
+    Raises:
+        MalformedMessageError: It names no files.
+    """
+    require(message, stream=str, encoding=dict, manifest=list)
+    manifest = message["manifest"]
+    if not all(isinstance(path, str) and path.strip() for path in manifest):
+        problem = "is a BATCH message whose 'manifest' is not a list of files"
+        raise MalformedMessageError(problem)
+    encoding = message["encoding"]
+    return BatchMessage(
+        message["stream"], encoding.get("format"), encoding.get("compression"), manifest
+    )
+
+
+def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
+    """Check that a message has these members, each of its type.
+
+    Raises:
+        MalformedMessageError: One is missing or of another type.
+    """
+    for name, kind in kinds.items():
+        if not isinstance(message.get(name), kind):
+            problem = f"is a {message['type']} message without a proper '{name}'"
+            raise MalformedMessageError(problem)
+
+
+def schema_message(message: Message) -> SchemaMessage:
+    """Return the contents of a SCHEMA message.
+
+    A schema without `properties` announces no columns; without `key_properties`, or with null, the
+    stream's records have no key.
+
+    Raises:
+        MalformedMessageError: It announces nothing usable.
+    """
+    require(message, stream=str, schema=dict)
+    if "\0" in message["stream"]:
+        problem = "is a SCHEMA message whose stream has a name with NUL in it"
+        raise MalformedMessageError(problem)
+    schema = message["schema"]
+    if not isinstance(properties := schema.get("properties"), dict) or not all(
+        isinstance(column, dict | bool) for column in properties.values()
+    ):
+        problem = "is a SCHEMA message whose 'schema' has no proper 'properties'"
+        raise MalformedMessageError(problem)
+    keys = message.get("key_properties") or []
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        problem = "is a SCHEMA message whose 'key_properties' is not a list of column names"
+        raise MalformedMessageError(problem)
+    return SchemaMessage(message["stream"], schema, keys, message.get("bookmark_properties"))

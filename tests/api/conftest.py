@@ -10,15 +10,15 @@ import typing as t
 import pytest
 
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.config.settings import Settings
+from target_mainbrainer.api.limits import RateLimiter
+from target_mainbrainer.settings.declared import Settings
 from tests.api.helpers import NEVER_LOGGED, TOKEN, Certificate, Connect, FakeTime, Listener, Serve
 from tests.broken_server import BrokenServer, Reply, Request, script
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def connect(fake: FakeTime) -> Iterator[Connect]:
             settings.setdefault("access_token", TOKEN)
         rate_limiter = rate_limiter or RateLimiter(plan, clock=fake.clock, stop=stop)
         made = Settings(**{"api_url": to.url, **settings})
-        client = MainBrainerClient(made, rate_limiter=rate_limiter, stop=stop, clock=fake.clock)
+        client = MainBrainerClient(made, rate_limiter=rate_limiter, stop=stop)
         running.append(client)
         return client
 
@@ -97,7 +97,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     names = "subjectAltName=IP:127.0.0.1,DNS:crm.example.com"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     made += ["-subj", "/CN=tests", "-addext", names, "-keyout", str(key), "-out", str(chain)]
-    subprocess.run(made, check=True, capture_output=True)  # noqa: S603 - our own words
+    subprocess.run(made, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, key)
     return Certificate(chain, context)

@@ -13,13 +13,10 @@ import pytest
 from typing_extensions import override
 
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.requests import (
-    encode_batch,
-    encode_contact,
-    encode_single,
-    values_sent,
-)
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.api.limits import Permit, RateLimiter
+from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
+from target_mainbrainer.privacy import values_of
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply
 
 if t.TYPE_CHECKING:
@@ -42,9 +39,10 @@ PERSON = Contact(
     email="kari.nordmann@example.org",
     properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
 )
-BODY = encode_batch([encode_contact(PERSON)])
+BATCH = [PERSON], [encode_contact(PERSON)]
+BODY = encode_batch(BATCH[1])
 SINGLE = encode_single(PERSON)
-NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_sent(BODY)]
+NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_of([PERSON])]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
 
 
@@ -58,11 +56,6 @@ class Certificate(t.NamedTuple):
 
     path: Path
     context: ssl.SSLContext
-
-
-def at_once(_: object) -> dict[str, str]:
-    """Give leave to send, without a permit and a token."""
-    return {}
 
 
 class FakeTime:
@@ -123,7 +116,7 @@ def in_threads(count: int, action: Callable[[], object]) -> list[BaseException]:
     def run() -> None:
         try:
             action()
-        except BaseException as error:  # noqa: BLE001 - handed to the test
+        except BaseException as error:  # noqa: BLE001 - a thread must not hide what it raised
             raised.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(count)]
@@ -175,35 +168,35 @@ def token_requests(crm: BrokenServer) -> list[Request]:
     return [request for request in crm.requests if request.path == "/token"]
 
 
-class SlowLimiter:
-    """A limiter whose permits take their time, and that counts what becomes of them.
+class SlowLimiter(RateLimiter):
+    """A limiter without a plan whose permits take their time, and that keeps their answers.
 
     Attributes:
         taken: How many permits it gave.
-        given_back: How many came back unused.
-        statuses: With what the others were answered.
+        statuses: The answers to them.
+        unused: How many permits found no server.
     """
 
     def __init__(self, fake: FakeTime, *, seconds: float) -> None:
+        super().__init__(None, clock=fake.clock, stop=fake)
         self._fake = fake
         self._seconds = seconds
         self.taken = 0
-        self.given_back = 0
+        self.unused = 0
         self.statuses: list[int | None] = []
 
-    def acquire(self, kind: str, *, is_ready: Callable[[], bool]) -> SlowLimiter | None:
+    @override
+    def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
         self._fake.now += self._seconds
-        return self.try_acquire(kind) if is_ready() else None
-
-    def try_acquire(self, kind: str) -> SlowLimiter:
-        assert kind
         self.taken += 1
-        return self
+        return super().acquire(kind, is_retry=is_retry)
 
-    has_lapsed = False
-
-    def answered(self, status: int | None) -> None:
+    @override
+    def answered(self, permit: Permit, status: int | None) -> None:
         self.statuses.append(status)
+        super().answered(permit, status)
 
-    def give_back(self) -> None:
-        self.given_back += 1
+    @override
+    def unsent(self, permit: Permit) -> None:
+        self.unused += 1
+        super().unsent(permit)

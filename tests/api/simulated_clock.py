@@ -6,12 +6,12 @@ import heapq
 import itertools
 import typing as t
 
-from target_mainbrainer.api.rate_limit import Permit, RateLimiter
+from target_mainbrainer.api.limits import Permit, RateLimiter
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_mainbrainer.config.limits import Plan
+    from target_mainbrainer.settings.declared import Plan
 
 
 class World:
@@ -60,6 +60,14 @@ class World:
 
 def take(limiter: RateLimiter, kind: str = "POST") -> Permit:
     """Wait for a permit."""
-    permit = limiter.acquire(kind)
-    assert permit is not None
-    return permit
+    return limiter.acquire(kind)
+
+
+def most_in(seen: list[float], window: float) -> int:
+    """Return the most requests in any window of that length."""
+    most = first = 0
+    for last, when in enumerate(seen):
+        while seen[first] <= when - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from target_mainbrainer import errors
-from target_mainbrainer.api.responses import Accepted
-from target_mainbrainer.config.limits import Plan
+from target_mainbrainer.api.answers import Accepted
+from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import (
-    BODY,
+    BATCH,
     CREDENTIALS,
     ECHO,
     Connect,
@@ -30,8 +30,8 @@ from tests.broken_server import Reply, Request, reply
 def test_credentials_are_exchanged_for_a_token(serve: Serve, connect: Connect) -> None:
     crm, auth = serve(issue_tokens()), serve(issue_tokens())
     client = connect(crm, auth_url=f"{auth.url}/token", **CREDENTIALS)
-    client.post_batch(BODY, size=1)
-    client.post_batch(BODY, size=1)
+    client.send_batch(*BATCH)
+    client.send_batch(*BATCH)
     assert [request.token for request in crm.requests] == ["issued-token-1"] * 2
     (asked,) = auth.requests
     assert json.loads(asked.body) == {
@@ -47,7 +47,7 @@ def test_a_token_is_renewed_before_it_ends(serve: Serve, connect: Connect, fake:
     client = connect(crm, **CREDENTIALS)
     for later in (0, 7100, 100, 7100):
         fake.now += later
-        client.post_batch(BODY, size=1)
+        client.send_batch(*BATCH)
     used = [request.token[-1] for request in crm.requests if request.path != "/token"]
     assert used == ["1", "1", "2", "2"]
 
@@ -63,26 +63,24 @@ def test_twenty_threads_that_meet_a_401_renew_once(serve: Serve, connect: Connec
 
     crm = serve(answer)
     client = connect(crm, **CREDENTIALS)
-    assert in_threads(20, lambda: client.post_batch(BODY, size=1)) == []
+    assert in_threads(20, lambda: client.send_batch(*BATCH)) == []
     assert len(token_requests(crm)) == 2
     assert len(crm.requests) == 2 + 20 + 20
 
 
 def test_a_ready_token_that_is_refused_ends_it_at_once(serve: Serve, connect: Connect) -> None:
     crm = serve(reply(401, {"message": ECHO}))
-    message = failure(errors.AuthError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.AuthError, lambda: connect(crm).send_batch(*BATCH))
     assert message == (
         "MainBrainer refused the access token (401 on POST /contacts/batch). Check that "
-        "'access_token' is complete, belongs to this account and has not ended or been revoked."
+        "'access_token' is complete, belongs to this account and has not expired or been revoked."
     )
     assert len(crm.requests) == 1
 
 
 def test_a_renewed_token_that_is_refused_ends_it(serve: Serve, connect: Connect) -> None:
     crm = serve(issue_tokens(is_good=lambda _: False))
-    message = failure(
-        errors.AuthError, lambda: connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
-    )
+    message = failure(errors.AuthError, lambda: connect(crm, **CREDENTIALS).send_batch(*BATCH))
     assert message == (
         "MainBrainer refused the access token (401 on POST /contacts/batch) after one renewal. "
         "Check that the credentials belong to this account and have not been revoked."
@@ -109,7 +107,7 @@ def test_tokens_that_end_every_few_seconds_stop_nothing(
     crm = serve(answer)
     client = connect(crm, plan=Plan(burst=4, daily=100_000), **CREDENTIALS)
     for _ in range(40):
-        client.post_batch(BODY, size=1)
+        client.send_batch(*BATCH)
         fake.now += 0.4
     posts = len(crm.requests) - len(token_requests(crm))
     assert len(token_requests(crm)) <= 41
@@ -120,7 +118,7 @@ def test_a_token_endpoint_that_fails_is_asked_again(serve: Serve, connect: Conne
     issue = issue_tokens()
     faults = [reply(500), server.RESET, server.CUT_JSON, reply(429)]
     crm = serve(lambda r: faults[r.number] if r.number < len(faults) else issue(r))
-    answer = connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
+    answer = connect(crm, **CREDENTIALS).send_batch(*BATCH)
     assert answer == Accepted(batch_id="ce2c2e48")
     assert len(token_requests(crm)) == 5
 
@@ -131,10 +129,10 @@ def test_refused_credentials_end_it_for_all_threads(
 ) -> None:
     crm = serve(reply(status, {"message": f"Wrong {CREDENTIALS['password']}"}))
     client = connect(crm, **CREDENTIALS)
-    raised = in_threads(20, lambda: client.post_batch(BODY, size=1))
+    raised = in_threads(20, lambda: client.send_batch(*BATCH))
     assert [type(error) for error in raised] == [errors.AuthError] * 20
     assert len(crm.requests) == 1
-    message = failure(errors.AuthError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.AuthError, lambda: client.send_batch(*BATCH))
     assert message.startswith(f"MainBrainer refused the credentials ({status} ")
     assert "saying: Wrong …). Check 'username', 'password' and 'private_token'." in message
 
@@ -142,19 +140,19 @@ def test_refused_credentials_end_it_for_all_threads(
 def test_a_token_endpoint_that_stays_down_is_given_up_once(serve: Serve, connect: Connect) -> None:
     crm = serve(reply(500))
     client = connect(crm, retry_max_seconds=30, **CREDENTIALS)
-    raised = in_threads(5, lambda: client.post_batch(BODY, size=1))
+    raised = in_threads(5, lambda: client.send_batch(*BATCH))
     assert [type(error) for error in raised] == [errors.TransientError] * 5
     asked = len(crm.requests)
-    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert f"POST /token was given up after {asked} tries in 30 s." in message
 
 
 def test_a_wrong_token_address_is_told(serve: Serve, connect: Connect) -> None:
     missing = connect(serve(reply(404, b"<p>Not found</p>")), **CREDENTIALS)
-    message = failure(errors.RequestRefusedError, lambda: missing.post_batch(BODY, size=1))
+    message = failure(errors.RequestRefusedError, lambda: missing.send_batch(*BATCH))
     assert "Set 'auth_url' to the full address" in message
     page = connect(serve(server.PAGE), **CREDENTIALS)
-    message = failure(errors.ProtocolError, lambda: page.post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: page.send_batch(*BATCH))
     assert "POST /token with 200 OK and a body of type 'text/html'" in message
 
 
@@ -170,7 +168,7 @@ def test_a_token_is_renewed_a_minute_before_it_ends(
     renewed = []
     for moment in (0, 7139, 7141, 7141 + 7139, 7141 + 7141):
         fake.now = asked + moment
-        client.post_batch(BODY, size=1)
+        client.send_batch(*BATCH)
         renewed.append(len(token_requests(crm)))
     assert renewed == [1, 1, 2, 2, 3]
 
@@ -189,9 +187,9 @@ def test_a_tokens_life_begins_when_it_is_asked_for(
     crm = serve(answer)
     client = connect(crm, **CREDENTIALS)
     asked = fake.now
-    client.post_batch(BODY, size=1)
+    client.send_batch(*BATCH)
     fake.now = asked + 7141
-    client.post_batch(BODY, size=1)
+    client.send_batch(*BATCH)
     assert len(token_requests(crm)) == 2
 
 
@@ -210,7 +208,7 @@ def test_a_token_that_has_ended_on_arrival_makes_no_loop(
     crm = serve(answer)
     client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=20), **CREDENTIALS)
     for _ in range(3):
-        assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+        assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
     assert len(token_requests(crm)) <= 3 * 5
 
 
@@ -228,7 +226,7 @@ def test_a_token_that_has_ended_on_arrival_is_used_for_a_second(
     crm = serve(answer)
     client = connect(crm, **CREDENTIALS)
     for _ in range(3):
-        assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+        assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
     assert len(token_requests(crm)) == 1
 
 
@@ -236,8 +234,8 @@ def test_a_token_is_renewed_five_times_at_most(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     """Tokens that had to wait for a permit may have ended meanwhile, but not for ever."""
-    crm = serve(issue_tokens(is_good=lambda _: False))
+    crm = serve(issue_tokens(is_good=lambda _: False, lifetime=1))
     client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=2), **CREDENTIALS)
-    message = failure(errors.AuthError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.AuthError, lambda: client.send_batch(*BATCH))
     assert "after 5 renewals" in message
     assert len(token_requests(crm)) == 6

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from target_mainbrainer import errors
-from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.api.refusals import Refusal, TooLarge, find_suspects
-from target_mainbrainer.api.responses import Accepted
-from target_mainbrainer.config.limits import Plan
-from target_mainbrainer.config.settings import Settings
-from target_mainbrainer.contacts.contact import Contact
+from target_mainbrainer.api.answers import Accepted, Refused
+from target_mainbrainer.api.requests import encode_contact
+from target_mainbrainer.contacts import Contact, PropertyRef
+from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import (
+    BATCH,
     BODY,
     CREDENTIALS,
     ECHO,
@@ -27,12 +27,12 @@ from tests.api.helpers import (
     failure,
     issue_tokens,
 )
-from tests.broken_server import OK, Reply, reply
+from tests.broken_server import OK, Reply, Request, reply
 
 
 def test_a_batch_goes_out_as_documented(serve: Serve, connect: Connect) -> None:
     crm = serve(OK)
-    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert connect(crm).send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
     (request,) = crm.requests
     assert (request.method, request.path) == ("POST", "/contacts/batch")
     assert request.body == BODY
@@ -45,19 +45,14 @@ def test_a_batch_goes_out_as_documented(serve: Serve, connect: Connect) -> None:
 def test_a_single_contact_goes_to_its_own_endpoint(serve: Serve, connect: Connect) -> None:
     crm = serve(reply(202, {"status": "Success", "data": {"contactId": "70001234567"}}))
     client = connect(crm, user_agent="nightly/1")
-    assert client.post_contact(SINGLE) == Accepted(contact_id=70001234567)
+    assert client.send_contact(PERSON) == Accepted()
     assert (crm.requests[0].path, crm.requests[0].body) == ("/contacts/insertupdate", SINGLE)
     assert crm.requests[0].headers["user-agent"] == "nightly/1"
 
 
-def test_a_base_url_and_a_token_go_before_the_settings(serve: Serve, fake: FakeTime) -> None:
+def test_a_ready_token_goes_before_credentials(serve: Serve, connect: Connect) -> None:
     crm = serve(OK)
-    settings = Settings(**CREDENTIALS, auth_url="https://auth.example.com/token")
-    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
-    with MainBrainerClient(
-        settings, rate_limiter=rate_limiter, stop=fake, base_url=f"{crm.url}/", token=TOKEN
-    ) as client:
-        client.post_batch(BODY, size=1)
+    connect(crm, access_token=TOKEN, **CREDENTIALS).send_batch(*BATCH)
     assert (crm.requests[0].path, crm.requests[0].token) == ("/contacts/batch", TOKEN)
 
 
@@ -75,31 +70,82 @@ def test_a_batchs_status_is_asked_under_its_quoted_id(serve: Serve, connect: Con
 def test_a_refusal_is_an_answer(status: int, serve: Serve, connect: Connect) -> None:
     crm = serve(reply(status, {"message": f"{PERSON.email} is not valid"}))
     client = connect(crm)
-    for refusal in (client.post_batch(BODY, size=1), client.post_contact(SINGLE)):
-        assert isinstance(refusal, Refusal)
-        assert refusal.status == status
-        assert find_suspects(refusal, [Contact(), PERSON]) == [1]
+    other = Contact(email="ola.nordmann@example.org")
+    batch = client.send_batch([other, PERSON], [encode_contact(other), *BATCH[1]])
+    assert isinstance(batch, Refused)
+    assert batch.suspects == [1]
+    alone = client.send_contact(PERSON)
+    assert isinstance(alone, Refused)
+    assert alone.suspects == [], "there is nobody else"
+    assert batch.words == alone.words == (status, "… is not valid")
+
+
+def test_equal_reasons_have_equal_words_whatever_contact_they_name(
+    serve: Serve, connect: Connect
+) -> None:
+    def refuse(request: Request) -> Reply:
+        name = json.loads(request.body)["createUpdateContacts"][0]["propertyfields"][0]
+        value = name["propertyvalue"]
+        return reply(422, {"message": f"{value}: propertyfields[0].propertyvalue is '{value}'"})
+
+    client = connect(serve(refuse))
+    words = set()
+    for first_name in ("Ola", "Kari"):
+        person = Contact(properties={PropertyRef(None, "firstname"): first_name})
+        refused = client.send_batch([person], [encode_contact(person)])
+        assert isinstance(refused, Refused)
+        words.add(refused.message)
+    assert words == {"…: property 'firstname' is …"}
+
+
+def test_a_place_that_was_not_sent_stays_a_place(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(reply(400, {"message": "propertyFields[7].propertyName is unknown"})))
+    refused = client.send_batch(*BATCH)
+    assert isinstance(refused, Refused)
+    assert refused.words == (400, "propertyFields[7].propertyName is unknown")
+
+
+def test_a_batch_names_its_list_and_its_webhook(serve: Serve, connect: Connect) -> None:
+    crm = serve(OK)
+    client = connect(crm)
+    client.send_batch(*BATCH, list_id="a-list", webhook_url="https://hook.example.com")
+    client.send_contact(PERSON, list_id="a-list")
+    batch, single = (json.loads(request.body) for request in crm.requests)
+    assert (batch["listId"], batch["webhookUrl"]) == ("a-list", "https://hook.example.com")
+    assert single["listId"] == "a-list"
+
+
+def test_every_client_has_secrets_of_its_own(serve: Serve, connect: Connect) -> None:
+    crm = serve(OK)
+    one, other = (connect(crm, access_token=token) for token in ("firsttoken", "othertoken"))
+    assert one.redactor.redact("firsttoken, othertoken") == "…, othertoken"
+    assert other.redactor.redact("firsttoken, othertoken") == "firsttoken, …"
 
 
 def test_a_413_asks_for_less_until_there_is_no_less(serve: Serve, connect: Connect) -> None:
     client = connect(serve(reply(413, {"message": "too much"})))
-    assert client.post_batch(BODY, size=2) == TooLarge()
-    assert client.post_batch(BODY, size=1) == Refusal(413, "too much")
-    assert client.post_contact(SINGLE) == Refusal(413, "too much")
+    both = client.send_batch([PERSON] * 2, BATCH[1] * 2)
+    assert isinstance(both, Refused)
+    assert both.is_too_large
+    for refused in (client.send_batch(*BATCH), client.send_contact(PERSON)):
+        assert isinstance(refused, Refused)
+        assert (refused.words, refused.is_too_large) == ((413, "too much"), False)
 
 
 def test_a_202_that_says_it_failed_is_a_refusal(serve: Serve, connect: Connect) -> None:
     client = connect(serve(reply(202, {"status": "Error", "message": "No such list"})))
-    assert client.post_batch(BODY, size=5) == Refusal(202, "No such list")
+    refused = client.send_batch(*BATCH)
+    assert isinstance(refused, Refused)
+    assert refused.words == (202, "No such list")
 
 
 @pytest.mark.parametrize("status", [402, 403, 404, 405, 406, 410, 415, 451])
 def test_any_other_4xx_is_about_the_request(status: int, serve: Serve, connect: Connect) -> None:
     crm = serve(reply(status, {"message": ECHO}))
-    message = failure(errors.RequestRefusedError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.RequestRefusedError, lambda: connect(crm).send_batch(*BATCH))
     assert message.startswith(f"MainBrainer refused POST /contacts/batch with {status} ")
     assert "saying: No … with …, …, … in …." in message
-    assert "No contact is to blame. " in message
+    assert "The contacts are not the cause. " in message
     assert len(crm.requests) == 1
 
 
@@ -111,9 +157,9 @@ def test_a_redirect_never_carries_anything_elsewhere(
     location = f"http://user:pw@localhost:{elsewhere.host.split(':')[1]}/x?token={TOKEN}"
     crm = serve(server.redirect(status, location))
     for ask in (
-        lambda: connect(crm).post_batch(BODY, size=1),
-        lambda: connect(crm).post_contact(SINGLE),
-        lambda: connect(crm, **CREDENTIALS).post_contact(SINGLE),
+        lambda: connect(crm).send_batch(*BATCH),
+        lambda: connect(crm).send_contact(PERSON),
+        lambda: connect(crm, **CREDENTIALS).send_contact(PERSON),
     ):
         message = failure(errors.ProtocolError, ask)
         assert "a redirect to localhost. Redirects are never followed" in message
@@ -125,7 +171,7 @@ def test_a_redirect_never_carries_anything_elsewhere(
 @pytest.mark.parametrize("location", ["", "//[broken", "/elsewhere", "http://[::1"])
 def test_an_odd_redirect_is_told_as_well(location: str, serve: Serve, connect: Connect) -> None:
     crm = serve(server.redirect(302, location))
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert f"{crm.host} answered 302 Found to POST /contacts/batch" in message
 
 
@@ -142,8 +188,8 @@ def test_an_odd_redirect_is_told_as_well(location: str, serve: Serve, connect: C
 def test_what_is_not_the_apis_ends_the_run(odd: Reply, serve: Serve, connect: Connect) -> None:
     crm = serve(odd)
     for ask in (
-        lambda: connect(crm).post_batch(BODY, size=1),
-        lambda: connect(crm).post_contact(SINGLE),
+        lambda: connect(crm).send_batch(*BATCH),
+        lambda: connect(crm).send_contact(PERSON),
     ):
         message = failure(errors.ProtocolError, ask)
         assert crm.host in message
@@ -157,8 +203,8 @@ def test_an_empty_answer_is_accepted_but_untrackable(
     empty: Reply, serve: Serve, connect: Connect
 ) -> None:
     crm = serve(empty)
-    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id=None)
-    assert connect(crm).post_contact(SINGLE) == Accepted()
+    assert connect(crm).send_batch(*BATCH) == Accepted(batch_id=None)
+    assert connect(crm).send_contact(PERSON) == Accepted()
     assert len(crm.requests) == 2
 
 
@@ -166,7 +212,7 @@ def test_an_address_that_cannot_be_asked_is_no_passing_trouble(
     serve: Serve, connect: Connect
 ) -> None:
     client = connect(serve(OK), api_url="http://127.0.0.1:99999")
-    message = failure(errors.ProtocolError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: client.send_batch(*BATCH))
     assert "Check 'api_url'" in message
 
 
@@ -198,7 +244,7 @@ def test_a_status_takes_only_what_sending_leaves(
     client = connect(crm, plan=Plan(burst=10, daily=1000))
     began = fake.now
     polled = [client.batch_status("ce2c2e48") for _ in range(12)]
-    assert [status is not None for status in polled] == [True] * 9 + [False] * 3
+    assert [status is not None for status in polled] == [True] * 10 + [False] * 2
     assert fake.now == began
     assert client.batch_status("ce2c2e48", wait=True) is not None
     assert client.batch_status("ce2c2e48", wait=True) is not None
@@ -258,8 +304,8 @@ def test_everything_asked_is_counted(serve: Serve, connect: Connect, heard: List
     issue = issue_tokens()
     crm = serve(lambda request: reply(503) if request.number == 1 else issue(request))
     client = connect(crm, **CREDENTIALS)
-    client.post_batch(BODY, size=1)
-    client.post_contact(SINGLE)
+    client.send_batch(*BATCH)
+    client.send_contact(PERSON)
     client.batch_status("ce2c2e48")
     assert client.stats.requests == len(crm.requests) == 5
     assert client.stats.retries == 1
@@ -282,20 +328,20 @@ def test_an_empty_chunked_response_is_accepted(serve: Serve, connect: Connect) -
     empty = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     crm = serve(Reply(empty))
     client = connect(crm)
-    assert [client.post_batch(BODY, size=1) for _ in range(2)] == [Accepted(), Accepted()]
+    assert [client.send_batch(*BATCH) for _ in range(2)] == [Accepted(), Accepted()]
     assert crm.connections == 1
 
 
 def test_a_content_type_is_redacted(serve: Serve, connect: Connect) -> None:
     kind = f"text/{PERSON.email}; charset={TOKEN}"
     crm = serve(reply(202, b"Accepted", content_type=kind))
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert "and a body of type '…" in message
 
 
 def test_a_redirects_host_is_redacted(serve: Serve, connect: Connect) -> None:
     crm = serve(server.redirect(302, f"https://{TOKEN}.example.com/"))
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert "a redirect to …" in message
 
 
@@ -305,6 +351,6 @@ def test_a_token_that_looks_like_a_word_is_not_repeated(
 ) -> None:
     crm = serve(reply(403, {"message": f"Not with {token}, {token.upper()} or x{token}x"}))
     client = connect(crm, access_token=token)
-    message = failure(errors.RequestRefusedError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.RequestRefusedError, lambda: client.send_batch(*BATCH))
     assert token not in message.casefold()
-    assert "saying: Not with …, … or x…x. No contact is to blame." in message
+    assert "saying: Not with …, … or x…x. The contacts are not the cause." in message

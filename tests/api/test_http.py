@@ -15,12 +15,11 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
-from target_mainbrainer.api.exchange import Endpoint
-from target_mainbrainer.api.http import Transport
-from target_mainbrainer.api.refusals import Refusal
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted, Refused
+from target_mainbrainer.api.http import Endpoint, Transport
 from tests import broken_server as server
 from tests.api.helpers import (
+    BATCH,
     BODY,
     CREDENTIALS,
     ECHO,
@@ -30,7 +29,6 @@ from tests.api.helpers import (
     FakeTime,
     Listener,
     Serve,
-    at_once,
     failure,
     in_threads,
     issue_tokens,
@@ -38,7 +36,6 @@ from tests.api.helpers import (
 from tests.broken_server import OK, Reply, Request, reply, script
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -55,10 +52,12 @@ def test_connections_are_kept_and_cookies_are_not(serve: Serve, connect: Connect
         )
     )
     client = connect(crm)
-    answers = [client.post_batch(BODY, size=1) for _ in range(10)]
+    answers = [client.send_batch(*BATCH) for _ in range(10)]
     accepted = Accepted(batch_id="ce2c2e48")
-    refused = Refusal(422, "no")
-    assert answers == [accepted] * 3 + [refused, Accepted()] + [accepted] * 5
+    refused = answers.pop(3)
+    assert isinstance(refused, Refused)
+    assert refused.words == (422, "no")
+    assert answers == [accepted] * 3 + [Accepted()] + [accepted] * 5
     assert crm.connections == 1
     assert not any("cookie" in request.headers for request in crm.requests)
 
@@ -74,7 +73,7 @@ def test_twenty_threads_have_a_connection_each(
 
     crm = serve(answer)
     client = connect(crm)
-    in_threads(20, lambda: [client.post_batch(BODY, size=1) for _ in range(5)])
+    in_threads(20, lambda: [client.send_batch(*BATCH) for _ in range(5)])
     assert len(crm.requests) == 100
     assert crm.connections == 20
     assert not any("pool is full" in line for line in heard.lines)
@@ -108,19 +107,41 @@ def test_a_fault_is_asked_again(
 ) -> None:
     crm = serve(script(fault, fault))
     client = connect(crm)
-    accepted = client.post_batch(BODY, size=1)
+    accepted = client.send_batch(*BATCH)
     assert accepted == Accepted(batch_id="ce2c2e48")
-    assert accepted.may_come_twice
+    assert isinstance(accepted, Accepted)
+    assert accepted.may_be_applied_twice
     assert [request.body for request in crm.requests] == [BODY] * 3
     assert client.stats.retries == 2
-    assert client.stats.paused_seconds == sum(fake.waits)
     assert len(fake.waits) == 2
+
+
+@pytest.mark.parametrize("fault", [reply(429), reply(401)])
+def test_what_was_not_accepted_for_sure_is_not_applied_twice(
+    fault: Reply, serve: Serve, connect: Connect
+) -> None:
+    issue = issue_tokens()
+    crm = serve(lambda request: fault if request.number == 1 else issue(request))
+    accepted = connect(crm, **CREDENTIALS).send_batch(*BATCH)
+    assert isinstance(accepted, Accepted)
+    assert not accepted.may_be_applied_twice
+
+
+def test_a_connection_that_ended_meanwhile_is_made_again(serve: Serve, connect: Connect) -> None:
+    """Servers close idle connections, and a plan's window is longer than many wait."""
+    crm = serve(OK)
+    client = connect(crm)
+    for _ in range(3):
+        assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
+        crm.drop_connections()
+        time.sleep(0.05)
+    assert (crm.connections, client.stats.retries) == (3, 0)
 
 
 def test_a_stall_is_a_lost_answer(serve: Serve, connect: Connect) -> None:
     crm = serve(script(server.STALL, Reply(OK.raw[:-20], then="stall")))
     began = time.monotonic()
-    answer = connect(crm, request_timeout_seconds=1).post_batch(BODY, size=1)
+    answer = connect(crm, request_timeout_seconds=1).send_batch(*BATCH)
     assert answer == Accepted(batch_id="ce2c2e48")
     assert 2 <= time.monotonic() - began < 4
     assert len(crm.requests) == 3
@@ -131,7 +152,7 @@ def test_an_answer_that_trickles_in_is_a_lost_answer(serve: Serve) -> None:
     slow = Transport(user_agent="x", timeout_seconds=1)
     message = failure(
         errors.TransientError,
-        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x"), None, at_once),
+        lambda: slow.send(Endpoint("GET", "/x", f"{crm.url}/x")),
     )
     slow.close()
     assert message == "The response to GET /x was not complete after 1 s."
@@ -144,7 +165,7 @@ def test_a_packed_answer_is_cut_like_any_other(
     bomb = gzip.compress(b" " * 50_000_000)
     crm = serve(reply(500, bomb, headers={"Content-Encoding": "gzip"}))
     careful = Transport(user_agent="x", timeout_seconds=5)
-    assert len(careful.send(Endpoint("GET", "/x", crm.url), None, at_once).body) == 1_000_000
+    assert len(careful.send(Endpoint("GET", "/x", crm.url)).body) == 1_000_000
     careful.close()
 
 
@@ -159,9 +180,9 @@ def test_netrc_does_not_replace_the_token(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(trap))
     crm = serve(issue_tokens())
-    connect(crm).post_batch(BODY, size=1)
+    connect(crm).send_batch(*BATCH)
     assert crm.requests[-1].headers["authorization"] == f"Bearer {TOKEN}"
-    connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
+    connect(crm, **CREDENTIALS).send_batch(*BATCH)
     assert "authorization" not in crm.requests[1].headers
     assert crm.requests[2].headers["authorization"] == "Bearer issued-token-1"
 
@@ -174,13 +195,13 @@ def test_proxies_are_honoured_but_not_for_this_machine(
         monkeypatch.setenv(name, proxy.url)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    connect(crm).post_batch(BODY, size=1)
+    connect(crm).send_batch(*BATCH)
     assert not proxy.requests
-    connect(crm, api_url="http://crm.example.com").post_batch(BODY, size=1)
+    connect(crm, api_url="http://crm.example.com").send_batch(*BATCH)
     assert proxy.requests[0].path == "http://crm.example.com/contacts/batch"
     proxy.__exit__()
     gone = connect(crm, api_url="http://crm.example.com", retry_max_seconds=0)
-    message = failure(errors.TransientError, lambda: gone.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: gone.send_batch(*BATCH))
     assert "The connection to the environment's proxy for crm.example.com failed" in message
 
 
@@ -191,76 +212,8 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     crm = serve(reply(200, {"access_token": token}))
     message = failure(errors.AuthError, lambda: connect(crm, access_token=token))
     assert token not in message
-    message = failure(
-        errors.AuthError, lambda: connect(crm, **CREDENTIALS).post_batch(BODY, size=1)
-    )
+    message = failure(errors.AuthError, lambda: connect(crm, **CREDENTIALS).send_batch(*BATCH))
     assert token not in message
-
-
-# --- A connection is ready before a request leaves
-
-
-@pytest.mark.parametrize("through", ["directly", "a proxy"])
-def test_a_request_leaves_at_once_when_it_may(
-    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long the connection took to set up: a permit counts from when it is given."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    crm = serve(OK, tls=certificate.context, setup_seconds=0.6)
-    url = crm.url
-    if through == "a proxy":
-        url = "https://crm.example.com"
-        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-    allowed: list[float] = []
-
-    def authorize(is_ready: Callable[[], bool]) -> dict[str, str]:
-        assert is_ready()
-        time.sleep(0.1)
-        assert is_ready()
-        allowed.append(time.monotonic())
-        return {"Authorization": "Bearer of-now"}
-
-    transport = Transport(user_agent="x", timeout_seconds=5)
-    began = time.monotonic()
-    for _ in range(2):
-        assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
-    transport.close()
-    assert allowed[0] - began >= 0.6
-    assert all(came - left < 0.3 for came, left in zip(crm.arrivals, allowed, strict=True))
-    assert [request.token for request in crm.requests] == ["of-now"] * 2
-    assert crm.connections == 1
-
-
-@pytest.mark.parametrize("through", ["directly", "TLS", "a proxy"])
-def test_a_connection_that_ends_during_the_wait_is_made_again(
-    through: str, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    crm = serve(OK, tls=None if through == "directly" else certificate.context)
-    url = crm.url
-    if through == "a proxy":
-        url = "https://crm.example.com"
-        monkeypatch.setenv("https_proxy", f"http://{crm.host}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-    asked: list[bool] = []
-
-    def authorize(is_ready: Callable[[], bool]) -> dict[str, str] | None:
-        if not asked:
-            began = time.monotonic()
-            while is_ready() and time.monotonic() < began + 5:
-                crm.drop_connections()
-                time.sleep(0.01)
-        asked.append(is_ready())
-        return {} if asked[-1] else None
-
-    transport = Transport(user_agent="x", timeout_seconds=5)
-    assert transport.send(Endpoint("POST", "/x", f"{url}/x"), b"{}", authorize).status == 202
-    transport.close()
-    assert asked == [False, True]
-    assert (len(crm.requests), crm.connections) == (1, 2)
 
 
 # --- Until when a response is read
@@ -277,7 +230,7 @@ def test_headers_that_trickle_in_end_at_the_deadline(
     began = time.monotonic()
     message = failure(
         errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
     )
     transport.close()
     assert 1 <= time.monotonic() - began < 2
@@ -299,7 +252,7 @@ EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
     crm = serve(Reply(interim + OK.raw))
     client = connect(crm)
-    answers = [client.post_batch(BODY, size=1) for _ in range(3)]
+    answers = [client.send_batch(*BATCH) for _ in range(3)]
     assert answers == [Accepted(batch_id="ce2c2e48")] * 3
     assert (len(crm.requests), crm.connections) == (3, 1)
 
@@ -309,7 +262,7 @@ def test_interim_responses_without_an_end_stop_at_the_deadline(serve: Serve) -> 
     transport = Transport(user_agent="x", timeout_seconds=1)
     failure(
         errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url), None, at_once),
+        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
     )
     transport.close()
 
@@ -321,7 +274,7 @@ def test_a_certificate_that_cannot_be_verified_is_no_passing_trouble(
     serve: Serve, connect: Connect, certificate: Certificate
 ) -> None:
     crm = serve(OK, tls=certificate.context)
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert f"The certificate of {crm.host} cannot be verified, so nothing was sent." in message
     assert not crm.requests
 
@@ -331,7 +284,7 @@ def test_a_private_authority_can_be_named_in_the_environment(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     crm = serve(OK, tls=certificate.context)
-    assert connect(crm).post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert connect(crm).send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
 
 
 # --- What stays behind
@@ -371,7 +324,7 @@ OURS = ("target_mainbrainer", "requests", "urllib3", "http")
 def test_an_error_does_not_remember_the_request(serve: Serve, connect: Connect) -> None:
     client = connect(serve(server.RESET), retry_max_seconds=0)
     with pytest.raises(errors.TransientError) as caught:
-        client.post_batch(BODY, size=1)
+        client.send_batch(*BATCH)
     error: BaseException | None = caught.value
     while error is not None:
         assert type(error).__module__ == "target_mainbrainer.errors"

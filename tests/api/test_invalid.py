@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.api.invalid import (
+from target_mainbrainer.api.answers import (
+    Accepted,
     InvalidContacts,
     InvalidProperty,
+    decode_accepted,
     invalid_contacts,
     invalid_properties,
     properties_sent,
 )
-from target_mainbrainer.api.responses import Accepted, decode_accepted
-from target_mainbrainer.contacts.contact import PropertyRef
+from target_mainbrainer.contacts import PropertyRef
 
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
 

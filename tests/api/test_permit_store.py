@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import typing as t
 
 import pytest
 from typing_extensions import override
 
-from target_mainbrainer.api.permit_store import MemoryStore
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.config.limits import PLANS, Plan
+from target_mainbrainer.api.limits import MemoryStore, Quota, RateLimiter
 from target_mainbrainer.errors import LedgerError, TransientError
+from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
 
-if t.TYPE_CHECKING:
-    from target_mainbrainer.ledger.quota import Taken, Wait
-
+T = t.TypeVar("T")
 HOUR = 3600.0
 
 
 class Away(MemoryStore):
-    """A store that cannot be reached for some seconds, or answers slowly."""
+    """A store that cannot be reached for some seconds."""
 
-    def __init__(self, world: World, *, until: float = 0.0, takes: t.Iterable[float] = ()) -> None:
+    def __init__(self, world: World, *, until: float = 0.0) -> None:
         super().__init__(world.clock)
         self._world = world
-        self._until = world.start + until
-        self._takes = iter(takes)
+        self.until = world.start + until
 
     @override
-    def take(self, plan: Plan | None, *, is_spare: bool = False) -> Taken | Wait:
-        if self._world.now < self._until:
+    def change(self, action: t.Callable[[Quota, float], T]) -> T:
+        if self._world.now < self.until:
             message = "The ledger cannot be reached."
             raise TransientError(message)
-        taken = super().take(plan, is_spare=is_spare)
-        self._world.pass_by(next(self._takes, 0.0))
-        return taken
+        return super().change(action)
 
 
 def test_a_ledger_that_is_away_for_a_while_holds_sending_up(
@@ -63,19 +56,26 @@ def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> Non
     assert 60 <= world.now - world.start <= 61
 
 
-def test_a_permit_that_came_too_late_is_given_back_and_another_one_taken() -> None:
+def test_an_outage_of_the_ledger_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    store = Away(world, takes=[0.01, 0.5, 0.01])
-    limiter = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
+    store = Away(world, until=170)
+    limiter = RateLimiter(PLANS["pro"], clock=world.clock, stop=world, store=store)
     take(limiter)
-    assert take(limiter).taken_at == pytest.approx(world.start + 0.51)
-    assert limiter.free == 0
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) in (2, 3)
 
 
-def test_a_distant_ledger_that_always_takes_half_a_second_still_lets_requests_leave() -> None:
+def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_is_back() -> None:
     world = World()
-    store = Away(world, takes=itertools.repeat(0.5))
-    limiter = RateLimiter(Plan(burst=5, daily=10), clock=world.clock, stop=world, store=store)
-    for _ in range(5):
-        assert not take(limiter).has_lapsed
-    assert world.now == pytest.approx(world.start + 2.5)
+    store = Away(world)
+    limiter = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
+    permits = [take(limiter) for _ in range(2)]
+    store.until = world.now + 5
+    world.pass_by(1)
+    limiter.answered(permits[0], 202)
+    limiter.answered(permits[1], None)
+    limiter.hold(10.5, "MainBrainer answered 429")
+    world.pass_by(5)
+    assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
+    store.until = 0
+    other = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
+    assert other.share_used == 0.5, "until 11.25, both of them"

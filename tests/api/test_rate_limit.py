@@ -8,10 +8,9 @@ import time
 
 import pytest
 
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.config.limits import PLANS, Plan
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError
-from target_mainbrainer.ledger.quota import LEAVE_SECONDS
+from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
 from tests.waiting import wait_until
 
@@ -23,7 +22,7 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
     limiter = world.limiter(Plan(burst=1, daily=1000))
     permit = take(limiter)
     world.pass_by(4)
-    permit.answered(None)
+    limiter.answered(permit, None)
     assert take(limiter).taken_at == pytest.approx(world.start + 4 + 10.25)
 
 
@@ -40,13 +39,13 @@ def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: in
     for one, its_status, seconds in ((kind, status, 0.01), ("POST", 202, 1.0)):
         permit = take(limiter, one)
         world.pass_by(seconds)
-        permit.answered(its_status)
+        limiter.answered(permit, its_status)
     world.pass_by(20)
     began = world.now
     permits = [take(limiter) for _ in range(2)]
     world.pass_by(1)
     for permit in permits:
-        permit.answered(202)
+        limiter.answered(permit, 202)
     assert take(limiter).taken_at == pytest.approx(began + 10.25)
 
 
@@ -57,10 +56,10 @@ def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
     limiter = world.limiter(Plan(burst=10, daily=2))
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            take(limiter).answered(202)
+            limiter.answered(take(limiter), 202)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("The day's 2 requests are used up. Sending goes on at 2")
+    assert record.getMessage().startswith("The day's 2 requests are used up. Sending resumes at 2")
     assert 24 * HOUR <= world.now - world.start <= 24 * HOUR + 601
 
 
@@ -72,7 +71,7 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
     times = []
     with caplog.at_level(logging.INFO):
         for _ in range(14):
-            take(limiter).answered(202)
+            limiter.answered(take(limiter), 202)
             times.append(len(caplog.records))
     assert {(record.levelno, record.getMessage()) for record in caplog.records} == {
         (
@@ -100,7 +99,6 @@ def test_a_hold_makes_everything_wait(plan: Plan | None, caplog: pytest.LogCaptu
     limiter = world.limiter(plan)
     limiter.hold(12, "MainBrainer answered 429")
     limiter.hold(3, "a shorter one changes nothing")
-    assert limiter.free == 0
     assert limiter.try_acquire("GET") is None
     with caplog.at_level(logging.INFO):
         take(limiter)
@@ -109,48 +107,48 @@ def test_a_hold_makes_everything_wait(plan: Plan | None, caplog: pytest.LogCaptu
     assert limiter.try_acquire("GET") is not None
 
 
-def test_a_permit_given_back_is_free_again_for_the_day_too() -> None:
+def test_what_leaves_while_nothing_is_known_counts_whole() -> None:
+    """The first requests make their connections, too: they may be counted late."""
     world = World()
-    limiter = world.limiter(Plan(burst=1, daily=1))
-    for _ in range(3):
-        take(limiter).give_back()
-    take(limiter)
-    assert world.now == world.start
+    limiter = world.limiter(Plan(burst=2, daily=1000))
+    first, second = take(limiter), take(limiter)
+    world.pass_by(1)
+    limiter.answered(first, 202)
+    world.pass_by(0.5)
+    limiter.answered(second, 202)
+    assert take(limiter).taken_at == pytest.approx(world.start + 11)
+    assert take(limiter).taken_at == pytest.approx(world.start + 11.5)
 
 
-def test_a_permit_lapses_when_the_request_does_not_leave_at_once() -> None:
-    world = World()
-    permit = take(world.limiter(Plan(burst=1, daily=10)))
-    world.pass_by(LEAVE_SECONDS)
-    assert not permit.has_lapsed
-    world.pass_by(0.001)
-    assert permit.has_lapsed
-
-
-def test_no_permit_is_taken_for_a_request_that_could_not_leave() -> None:
-    """Connections may break during a long wait: the plan's permits are not spent on set-ups."""
+def test_a_permit_is_occupied_for_as_much_longer_as_its_answer_took_longer() -> None:
     world = World()
     limiter = world.limiter(Plan(burst=1, daily=1000))
-    take(limiter).answered(202)
-    asked = []
+    for seconds in (0.3, 0.3, 0.8, 0.3):
+        permit = take(limiter)
+        world.pass_by(seconds)
+        limiter.answered(permit, 202)
+    taken = take(limiter).taken_at - world.start
+    assert taken == pytest.approx(10.3 + 10.25 + 10.75 + 10.25)
 
-    def is_ready() -> bool:
-        asked.append(world.now)
-        return len(asked) == 1
 
-    assert limiter.acquire("POST", is_ready=is_ready) is None
-    assert asked == [world.start, pytest.approx(world.start + 10.25)]
-    assert limiter.free == 1
+def test_a_request_that_found_no_server_leaves_its_permit_as_it_is() -> None:
+    world = World()
+    limiter = world.limiter(Plan(burst=1, daily=1000))
+    permit = take(limiter)
+    world.pass_by(5)
+    limiter.unsent(permit)
+    assert take(limiter).taken_at == pytest.approx(world.start + 10.25)
+    assert limiter.stats.requests == 0
 
 
 def test_without_a_plan_nothing_waits() -> None:
     world = World()
     limiter = world.limiter(None)
     for _ in range(1000):
-        take(limiter).answered(202)
+        limiter.answered(take(limiter), 202)
     assert world.now == world.start
     assert limiter.share_used == 0.0
-    assert limiter.free > 256
+    assert limiter.can_spare
     assert limiter.wanted_in_flight == 4
     assert limiter.try_acquire("GET") is not None
 
@@ -161,7 +159,7 @@ def test_without_a_plan_longer_answers_want_more_in_flight() -> None:
     assert limiter.wanted_in_flight == 4, "before anything is known"
     permit = take(limiter)
     world.pass_by(0.099)
-    permit.answered(202)
+    limiter.answered(permit, 202)
     assert limiter.wanted_in_flight == 50
 
 
@@ -189,22 +187,31 @@ def test_a_stop_ends_every_wait_at_once() -> None:
 
 
 def test_first_come_first_served() -> None:
-    limiter = RateLimiter(Plan(burst=1, daily=1000), clock=time.monotonic, stop=threading.Event())
+    first_may_go, stop = threading.Event(), threading.Event()
     served: list[int] = []
-    held = threading.Event()
+
+    class Gate:
+        """Lets no thread wait for the clock before all have come."""
+
+        is_set = stop.is_set
+
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout
+            return not first_may_go.wait(10)
+
+    limiter = RateLimiter(None, clock=time.monotonic, stop=Gate())
+    limiter.hold(0.3, "so that the first one waits")
 
     def send(number: int) -> None:
-        permit = limiter.acquire("POST", is_ready=lambda: held.wait(10))
+        limiter.acquire("POST")
         served.append(number)
-        assert permit is not None
-        permit.give_back()
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
     for place, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(lambda place=place: limiter.waiting >= place)  # type: ignore[misc]
+        wait_until(lambda place=place: len(limiter._queue) >= place)  # type: ignore[misc]
     assert limiter.try_acquire("GET") is None, "threads wait"
-    held.set()
+    first_may_go.set()
     for thread in threads:
         thread.join(timeout=10)
     assert served == list(range(10))
@@ -218,7 +225,7 @@ def test_first_come_first_served() -> None:
         pytest.param("freemium", 0.299, 75, id="75 at 0.3 s"),
         pytest.param("pro", 1.0, 200, id="one for each permit"),
         pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
-        pytest.param("freemium", 20.85, 200, id="answers longer than a permit is occupied"),
+        pytest.param("freemium", 20.5, 200, id="answers longer than a permit is occupied"),
         pytest.param("pro", 60.0, 256, id="never more than 256"),
     ],
 )
@@ -231,5 +238,5 @@ def test_as_many_are_wanted_in_flight_as_use_all_permits(
     for _ in range(3):
         permit = take(limiter)
         world.pass_by(seconds)
-        permit.answered(202)
+        limiter.answered(permit, 202)
     assert limiter.wanted_in_flight == wanted

@@ -12,11 +12,11 @@ import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
-from target_mainbrainer.api.rate_limit import RateLimiter
-from target_mainbrainer.api.responses import Accepted
+from target_mainbrainer.api.answers import Accepted
+from target_mainbrainer.api.limits import RateLimiter
 from tests import broken_server as server
 from tests.api.helpers import (
-    BODY,
+    BATCH,
     CREDENTIALS,
     ECHO,
     NOON,
@@ -41,7 +41,7 @@ def test_an_endless_answer_does_not_eat_the_memory(
 ) -> None:
     monkeypatch.setattr(http, "MOST_BYTES", 1_000_000)
     crm = serve(Reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<", then="repeat"))
-    message = failure(errors.ProtocolError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert "'text/html' that is not MainBrainer's" in message
 
 
@@ -51,7 +51,7 @@ def test_giving_up_says_what_was_asked_and_what_came_back(
     crm = serve(reply(503, {"message": ECHO}))
     message = failure(
         errors.TransientError,
-        lambda: connect(crm, retry_max_seconds=100).post_batch(BODY, size=1),
+        lambda: connect(crm, retry_max_seconds=100).send_batch(*BATCH),
     )
     assert message == (
         f"POST /contacts/batch was given up after {len(crm.requests)} tries in 100 s. The last "
@@ -68,7 +68,7 @@ def test_a_token_that_is_given_up_is_not_waited_for_again(
     crm = serve(reply(503, {"message": ECHO}))
     client = connect(crm, retry_max_seconds=100, **CREDENTIALS)
     began = fake.clock()
-    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert message.startswith("POST /token was given up after ")
     assert fake.clock() - began < 110
 
@@ -77,7 +77,7 @@ def test_a_server_that_is_not_there(serve: Serve, connect: Connect) -> None:
     crm = serve(OK)
     client = connect(crm, retry_max_seconds=0)
     crm.__exit__()
-    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert f"The connection to {crm.host} failed on POST /contacts/batch: refused." in message
     assert message.startswith("POST /contacts/batch was given up after 1 try in 0 s.")
 
@@ -89,7 +89,7 @@ def test_a_try_that_finds_no_server_counts_as_a_retry(
     crm = serve(OK)
     client = connect(crm, retry_max_seconds=30)
     crm.__exit__()
-    failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert (client.stats.requests, client.stats.retries) == (0, len(fake.waits))
     assert client.stats.retries > 1
 
@@ -104,7 +104,7 @@ def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect, fake: FakeT
         stop.set()
 
     threading.Thread(target=stop_soon).start()
-    message = failure(errors.InterruptedRunError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.InterruptedRunError, lambda: client.send_batch(*BATCH))
     assert "asked to stop" in message
     del fake
 
@@ -129,10 +129,9 @@ def test_after_a_429_everything_waits(
     rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
     client = connect(crm, rate_limiter=rate_limiter)
     began = fake.now
-    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
     assert at_least <= fake.now - began <= at_least + 2.001
     assert rate_limiter.waited_seconds == pytest.approx(fake.now - began)
-    assert client.stats.paused_seconds == 0, "the wait is everybody's, not this request's"
 
 
 def test_a_429_to_one_thread_holds_the_others(
@@ -141,7 +140,7 @@ def test_a_429_to_one_thread_holds_the_others(
     crm = serve(reply(429))
     rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
     client = connect(crm, retry_max_seconds=0, rate_limiter=rate_limiter)
-    failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert rate_limiter.try_acquire("GET /contacts/{id}/Status") is None
     assert client.batch_status("ce2c2e48") is None
     assert len(crm.requests) == 1
@@ -151,7 +150,7 @@ def test_a_server_that_asks_for_too_much_time_ends_it_at_once(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     crm = serve(reply(429, headers={"Retry-After": "7200"}))
-    message = failure(errors.TransientError, lambda: connect(crm).post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: connect(crm).send_batch(*BATCH))
     assert "It asks to wait 7200 s, which is more than is left of 'retry_max_seconds' (600)." in (
         message
     )
@@ -163,7 +162,7 @@ def test_a_server_that_asks_for_too_much_time_ends_it_at_once(
 def test_a_503_that_says_when_is_not_asked_earlier(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
-    connect(serve(script(reply(503, headers={"Retry-After": "30"})))).post_batch(BODY, size=1)
+    connect(serve(script(reply(503, headers={"Retry-After": "30"})))).send_batch(*BATCH)
     assert 30 <= sum(fake.waits) <= 32
 
 
@@ -184,7 +183,7 @@ def test_time_spent_in_requests_counts(serve: Serve, connect: Connect, fake: Fak
     """`retry_max_seconds` is a promise about time, not about pauses."""
     crm = serve(slowly(fake, 40, reply(503)))
     client = connect(crm, retry_max_seconds=100)
-    message = failure(errors.TransientError, lambda: client.post_batch(BODY, size=1))
+    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert len(crm.requests) == 3
     assert "was given up after 3 tries in 12" in message
 
@@ -193,22 +192,18 @@ def test_a_wait_for_permits_is_no_failure(serve: Serve, connect: Connect, fake: 
     rate_limiter = SlowLimiter(fake, seconds=500)
     crm = serve(script(reply(503), reply(503)))
     client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=100)
-    assert client.post_batch(BODY, size=1) == Accepted(batch_id="ce2c2e48")
+    assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
     assert len(crm.requests) == 3
 
 
-def test_every_permit_is_answered_or_given_back(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    """A token that has to be renewed first gives the permit back that was waited for."""
+def test_every_permit_is_answered(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+    """Also those with which tokens are created."""
     rate_limiter = SlowLimiter(fake, seconds=40)
     crm = serve(issue_tokens(lifetime=50))
     client = connect(crm, rate_limiter=rate_limiter, **CREDENTIALS)
     for _ in range(5):
-        client.post_batch(BODY, size=1)
-    assert rate_limiter.given_back
-    assert len(crm.requests) == len(rate_limiter.statuses)
-    assert rate_limiter.taken == len(rate_limiter.statuses) + rate_limiter.given_back
+        client.send_batch(*BATCH)
+    assert len(crm.requests) == len(rate_limiter.statuses) == rate_limiter.taken
     assert set(rate_limiter.statuses) == {200, 202}
 
 
@@ -216,8 +211,19 @@ def test_a_permit_whose_connection_fails_is_answered_too(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     rate_limiter = SlowLimiter(fake, seconds=0)
-    connect(serve(script(server.RESET)), rate_limiter=rate_limiter).post_batch(BODY, size=1)
+    connect(serve(script(server.RESET)), rate_limiter=rate_limiter).send_batch(*BATCH)
     assert rate_limiter.statuses == [None, 202]
+
+
+def test_a_server_that_cannot_be_reached_has_counted_nothing(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
+    rate_limiter = SlowLimiter(fake, seconds=0)
+    crm = serve(OK)
+    client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=30)
+    crm.__exit__()
+    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
+    assert (rate_limiter.statuses, rate_limiter.unused) == ([], rate_limiter.taken)
 
 
 def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
@@ -225,14 +231,14 @@ def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     crm = serve(script(*[reply(503)] * 3, after=OK))
-    connect(crm).post_batch(BODY, size=1)
+    connect(crm).send_batch(*BATCH)
     told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
     assert told == [logging.DEBUG, logging.WARNING, logging.DEBUG]
     caplog.clear()
     fake.now += 60
     crm.answer = reply_always(503)
     client = connect(crm, retry_max_seconds=8)
-    in_threads(10, lambda: client.post_batch(BODY, size=1))
+    in_threads(10, lambda: client.send_batch(*BATCH))
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) in range(1, 10)
 

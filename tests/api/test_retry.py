@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer import errors
-from target_mainbrainer.api.retry import pause_before_retry, seconds_asked
+from target_mainbrainer.api.http import seconds_asked
+from target_mainbrainer.api.limits import pause_before_retry
 from tests.api.helpers import (
     NOON,
     in_http,

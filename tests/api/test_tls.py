@@ -6,8 +6,7 @@ import ssl
 import typing as t
 
 from benchmarks.processes import server
-from target_mainbrainer.api.exchange import Endpoint
-from target_mainbrainer.api.http import Transport
+from target_mainbrainer.api.http import Endpoint, Transport
 
 if t.TYPE_CHECKING:
     import pytest
@@ -28,6 +27,6 @@ def test_the_authorities_are_read_once_for_all_connections(monkeypatch: pytest.M
         endpoint = Endpoint("POST", "/contacts/batch", f"{crm.url}/contacts/batch")
         for _ in range(3):
             transport = Transport(user_agent="tests", timeout_seconds=10)
-            assert transport.send(endpoint, b"{}", lambda _: {}).status == 202
+            assert transport.send(endpoint, b"{}").status == 202
             transport.close()
     assert len(loaded) == 1

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.identity import Identity, identifiers_of, identity_of, merge
+from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
+    Mobile,
+    PropertyRef,
+    fold_email,
+    identifiers_of,
+    identity_of,
+    merge,
+)
 
 OLA = Contact(
     contact_id=234567,
@@ -69,6 +77,43 @@ def test_what_may_be_one_person_shares_an_identifier() -> None:
     assert set(identifiers_of(Contact(contact_id=7))).isdisjoint(
         identifiers_of(Contact(mobile=Mobile(None, 7)))
     )
+
+
+@pytest.mark.parametrize(
+    ("email", "other"),
+    [
+        ("ola@example.com", " OLA@Example.COM "),
+        ("ola@bücher.example", "ola@xn--bcher-kva.example"),
+        ("ola@bücher.example", "OLA@XN--BCHER-KVA.EXAMPLE"),
+        ("ola@bu\u0308cher.example", "ola@BÜCHER.example"),
+        ("ola@straße.example", "ola@xn--strae-oqa.example"),
+        ("\uff4f\uff4c\uff41\uff20example\uff0ecom", "ola@example.com"),
+        ("ola@example\u3002com", "ola@example.com"),
+        ("a\u030ase@example.com", "ÅSE@example.com"),
+    ],
+)
+def test_spellings_of_one_address_are_one(email: str, other: str) -> None:
+    assert fold_email(email) == fold_email(other)
+    assert identifiers_of(Contact(email=email)) == identifiers_of(Contact(email=other))
+
+
+@pytest.mark.parametrize(
+    ("email", "other"),
+    [
+        ("ola@example.com", "ola@example.org"),
+        ("xn--bcher-kva@example.com", "bücher@example.com"),
+    ],
+)
+def test_addresses_that_are_two_stay_two(email: str, other: str) -> None:
+    assert fold_email(email) != fold_email(other)
+
+
+@given(st.text() | st.emails() | st.from_regex(r"\A[a-z]@xn--[a-z0-9-]{1,12}\.de\Z"))
+def test_folding_never_fails_and_nothing_is_left_to_fold(email: str) -> None:
+    folded = fold_email(email)
+    assert fold_email(folded.upper().lower()) == fold_email(folded)
+    if "xn--" not in folded:
+        assert fold_email(folded) == folded
 
 
 # Merging -----------------------------------------------------------------------------------

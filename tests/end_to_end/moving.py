@@ -35,7 +35,7 @@ def counts(ended: Ended) -> dict[str, int]:
     """Return the counts of the stream that are not 0, but for new ones."""
     add_up(ended)
     found: dict[str, t.Any] = ended.report["streams"]["people"]
-    return {name: n for name, n in found.items() if n and type(n) is int and name != "new"}
+    return {name: n for name, n in found.items() if n and type(n) is int and name != "created"}
 
 
 def held(crm: RunningSandbox) -> list[Held]:

@@ -25,9 +25,7 @@ def prose(path: Path) -> str:
 
 def tracked(*patterns: str) -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
-    listed = subprocess.run(  # noqa: S603
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     paths = [REPOSITORY / name for name in listed.stdout.splitlines()]
     return [path for path in paths if path.is_file() and path != Path(__file__)]
 

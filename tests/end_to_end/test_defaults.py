@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.schema import SETTINGS
+from target_mainbrainer.settings.declared import SETTINGS
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:

@@ -85,8 +85,8 @@ def copy_of_the_repository(folder: Path) -> Path:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    ran = subprocess.run(  # noqa: S603
-        ["git", *arguments],  # noqa: S607
+    ran = subprocess.run(
+        ["git", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -152,7 +152,7 @@ def test_every_command_works_for_a_new_user(
     found = (TOOLS / "bin", TOOLS / "uv" / "bin", BIN)
     environment["PATH"] = ":".join([*map(str, own + found), environment["PATH"]])
     port = free_port()
-    ran = subprocess.run(  # noqa: S603
+    ran = subprocess.run(
         ["/bin/bash", "-c", script(one, port)],
         cwd=begin,
         env=environment,

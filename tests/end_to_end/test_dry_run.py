@@ -22,9 +22,9 @@ if t.TYPE_CHECKING:
 
 PLANNED = [
     *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),
-    *("rejected_by_code", "dropped_by_code", "rejected_before_sending", "opt_ins_held_back"),
-    *("moved", "moves_not_followed", "old_parts_kept"),
-    *("new", "changed", "opt_ins_given", "opt_ins_withdrawn", "missing", "changed_columns"),
+    *("rejected_by_code", "dropped_by_code", "rejected_before_sending", "opt_ins_withheld"),
+    *("moved", "not_followed_by_reason", "old_parts_kept"),
+    *("created", "updates", "opt_ins_given", "opt_ins_withdrawn", "missing", "changed_columns"),
 ]
 """What a run's report says, too, and has to say the same of."""
 

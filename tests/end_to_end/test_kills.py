@@ -1,17 +1,17 @@
-"""A run that is killed at any step of the safe order costs nothing but what it sends again."""
+"""A run that is killed at any moment costs nothing but what it sends again."""
 
 from __future__ import annotations
 
-import json
 import signal
 import typing as t
 
 import pytest
 
-from tests.killing import STEPS, run_killed
+from tests.killing import Moment, Proxy, run_killed
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
@@ -19,9 +19,16 @@ if t.TYPE_CHECKING:
 
 
 @pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
+def proxy(crm: RunningSandbox) -> Iterator[Proxy]:
+    with Proxy(crm) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def settings(settings: Record, ledger_uri: str, proxy: Proxy) -> Record:
     return {
         **settings,
+        "api_url": proxy.url,
         "ledger_uri": ledger_uri,
         "batch_size_rows": 5,
         "streams": {"people": {"full_table": True}},
@@ -38,30 +45,53 @@ def night(names: dict[int, str]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_costs_nothing(  # noqa: PLR0917 - a table of cases
+MOMENTS = [
+    *(Moment("POST", number, when) for number in (1, 2) for when in ("before", "after")),
+    *(Moment("POST", number, "answered") for number in (1, 2, 3)),
+    *(Moment("GET", 1, when) for when in ("before", "after")),
+    Moment("STATE", 1),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
+def test_a_kill_at_any_moment_costs_nothing(
     run_target: RunTarget,
     crm: RunningSandbox,
     settings: Record,
+    proxy: Proxy,
     tmp_path: Path,
-    step: str,
-    when: str,
+    moment: Moment,
 ) -> None:
     first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
     changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}
     assert run_target(*night(first)).code == 0
-    ended = run_killed(settings, night(changed), tmp_path, step, when, "1")
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    reached = max([json.loads(line)["bookmark"] for line in ended.stdout.splitlines()], default=0)
+    report = {"confirm_batches": "report" if moment.what == "GET" else "none"}
+    killed = run_killed(settings | report, night(changed), tmp_path, proxy, moment)
+    # Soon after an answer it may have ended by itself.
+    assert killed.code == -signal.SIGKILL or moment.when == "answered", killed.log
+    reached = max([written["bookmark"] for written in killed.states], default=0)
     held = {contact["email"] for contact in crm.contacts()}
     assert {f"p{n}@example.com" for n in range(1, reached + 1)} <= held
-    assert run_target(*night(changed)).code == 0
     names = {one["email"]: one["properties"]["firstname"] for one in crm.contacts()}
-    expected = {f"p{n}@example.com": name for n, name in changed.items()}
-    assert names == expected | {"p99@example.com": "Gone"}
-    for _ in range(2):  # what was on its way stays unknown for one more run
+    assert all(names[f"p{n}@example.com"] == changed[n] for n in range(1, reached + 1))
+    for _ in range(3):  # what was on its way may come again for a while
         assert run_target(*night(changed)).code == 0
-    sent = len(crm.requests())
-    assert run_target(*night(changed)).report["streams"]["people"]["unchanged"] == len(changed)
-    assert len(crm.requests()) == sent
+        assert len(crm.contacts()) == len(changed) + 1
+        names = {one["email"]: one["properties"]["firstname"] for one in crm.contacts()}
+        expected = {f"p{n}@example.com": name for n, name in changed.items()}
+        assert names == expected | {"p99@example.com": "Gone"}
+
+
+def test_what_was_not_on_its_way_is_not_sent_again(
+    run_target: RunTarget, settings: Record, proxy: Proxy, tmp_path: Path
+) -> None:
+    """A kill is no reason to send everything."""
+    people = {n: f"First{n}" for n in range(1, 41)}
+    assert run_target(*night(people)).code == 0
+    one_changed = people | {1: "Other"}
+    killed = run_killed(settings, night(one_changed), tmp_path, proxy, Moment("POST", 1, "before"))
+    assert killed.code == -signal.SIGKILL, killed.log
+    ended = run_target(*night(one_changed))
+    assert ended.code == 0, ended.errors
+    assert ended.report["requests"] == 1
+    assert ended.report["streams"]["people"]["unchanged"] == 39

@@ -1,16 +1,13 @@
-"""A ledger belongs to one account, or to one sandbox file; another one starts it anew."""
+"""What a ledger knows, it knows of one account, or of one sandbox file."""
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
 import pytest
 
 from mainbrainer_sandbox import command
-from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.ledger import Account, Ledger
+from tests.end_to_end.unfinished import Unfinished
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -22,13 +19,8 @@ if t.TYPE_CHECKING:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "ledger.db")
-
-
-@pytest.fixture
-def settings(settings: Record, path: str) -> Record:
-    return {**settings, "ledger_uri": path}
+def settings(settings: Record, tmp_path: Path) -> Record:
+    return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
 
 
 NIGHT = [schema(), *(person(n) for n in range(3)), state(bookmark=3)]
@@ -42,7 +34,7 @@ def sent(ended: Ended) -> int:
     return int(counts["accepted"])
 
 
-def test_a_sandbox_that_was_reset_and_another_file_start_the_ledger_anew(
+def test_nothing_is_known_of_a_sandbox_that_was_reset_and_of_another_file(
     run_target: RunTarget, tmp_path: Path
 ) -> None:
     first, other = str(tmp_path / "first.db"), str(tmp_path / "other.db")
@@ -50,47 +42,59 @@ def test_a_sandbox_that_was_reset_and_another_file_start_the_ledger_anew(
     assert sent(run_target(*NIGHT, **local)) == 3
     assert sent(run_target(*NIGHT, **local)) == 0
     assert command.main(["reset", "--path", first, "--yes"]) == 0
-    after_reset = run_target(*NIGHT, **local)
-    assert sent(after_reset) == 3
-    assert "starts anew" in after_reset.log
-    elsewhere = run_target(*NIGHT, **{**local, "sandbox_path": other})
-    assert sent(elsewhere) == 3
-    assert "starts anew" in elsewhere.log
+    assert sent(run_target(*NIGHT, **local)) == 3
+    assert sent(run_target(*NIGHT, **{**local, "sandbox_path": other})) == 3
     assert sent(run_target(*NIGHT, **{**local, "sandbox_path": other})) == 0
 
 
-def test_another_api_url_starts_the_ledger_anew(
+def test_nothing_is_known_of_another_server(
     run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
 ) -> None:
     assert sent(run_target(*NIGHT)) == 3
     other = start_crm(plan="unlimited")
-    elsewhere = run_target(*NIGHT, api_url=other.url, access_token=other.token)
-    assert sent(elsewhere) == 3
-    assert "starts anew" in elsewhere.log
+    assert sent(run_target(*NIGHT, api_url=other.url, access_token=other.token)) == 3
     assert len(other.contacts()) == 3
 
 
-def test_an_account_waits_for_a_run_of_another_one(
-    run_target: RunTarget, crm: RunningSandbox, path: str
+def test_what_is_known_of_one_account_outlives_a_run_with_another(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
 ) -> None:
-    with contextlib.closing(Ledger(open_database(path), Account("other"), clock=float)) as going_on:
-        stream = going_on.open_stream("customers")
-        refused = run_target(*NIGHT)
-        assert refused.code == 1
-        assert "Another run delivers stream 'customers' with this ledger" in refused.error
-        assert crm.requests() == []
-        stream.release()
-    started = run_target(*NIGHT)
-    assert sent(started) == 3
-    assert "starts anew" in started.log
-
-
-def test_a_run_whose_ledger_was_started_anew_for_another_account_says_so(
-    run_target: RunTarget, path: str
-) -> None:
-    """It may be before it has taken its first stream."""
-    with contextlib.closing(Ledger(open_database(path), Account("other"), clock=float)) as going_on:
-        assert sent(run_target(*NIGHT)) == 3
-        with pytest.raises(LedgerError, match="anew for another account or sandbox"):
-            going_on.open_stream("customers")
+    """A rehearsal, too, touches nothing that the ledger knows of the account."""
+    other = start_crm(plan="unlimited")
+    elsewhere: Record = {"api_url": other.url, "access_token": other.token}
+    rehearsal: Record = {
+        "api_url": "",
+        "access_token": "",
+        "sandbox_path": str(tmp_path / "rehearsal.db"),
+    }
+    assert sent(run_target(*NIGHT)) == 3
+    assert sent(run_target(*NIGHT, **elsewhere)) == 3
+    assert sent(run_target(*NIGHT, **rehearsal)) == 3
     assert sent(run_target(*NIGHT)) == 0
+    assert sent(run_target(*NIGHT, **elsewhere)) == 0
+    assert sent(run_target(*NIGHT, **rehearsal)) == 0
+
+
+def test_a_server_is_the_same_however_its_address_is_spelt(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    assert sent(run_target(*NIGHT)) == 3
+    assert sent(run_target(*NIGHT, api_url=f"{crm.url}/")) == 0
+    assert sent(run_target(*NIGHT, api_url=crm.url.replace("http", "HTTP"))) == 0
+
+
+def test_two_accounts_are_delivered_to_side_by_side(
+    run_target: RunTarget,
+    settings: Record,
+    start_crm: Callable[..., RunningSandbox],
+    tmp_path: Path,
+) -> None:
+    """Even of one stream: only within an account one run at a time delivers it."""
+    other = start_crm(plan="unlimited")
+    elsewhere = settings | {"api_url": other.url, "access_token": other.token}
+    with Unfinished(elsewhere, tmp_path, NIGHT) as unfinished:
+        unfinished.wait_for_state()
+        assert sent(run_target(*NIGHT)) == 3
+        unfinished.feed([person(4), state(bookmark=4)])
+        assert unfinished.wait_for_state() == {"bookmark": 4}
+    assert len(other.contacts()) == 4

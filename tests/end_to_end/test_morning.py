@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import typing as t
 
 import pytest
@@ -66,11 +67,19 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
 @pytest.mark.parametrize(
     ("config", "lines", "expected"),
     [
-        pytest.param({}, PEOPLE, "OK: 5 contacts are in; STATE is at the end.", id="all in"),
         pytest.param(
-            {}, PEOPLE[:-1], "OK: 5 contacts are in; the tap sent no STATE.", id="no STATE"
+            {},
+            PEOPLE,
+            "OK: 5 records read: 5 contacts sent; STATE is at the tap's last.",
+            id="all in",
         ),
-        pytest.param({}, [schema()], "OK: 0 contacts are in; the tap sent no STATE.", id="nothing"),
+        pytest.param(
+            {},
+            PEOPLE[:-1],
+            "OK: 5 records read: 5 contacts sent; the tap sent no STATE.",
+            id="no STATE",
+        ),
+        pytest.param({}, [schema()], "OK: the tap sent no records.", id="nothing"),
         pytest.param(
             {},
             [
@@ -80,27 +89,27 @@ def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
                 state(bookmark=2),
                 *[person(7)] * 2000,
             ],
-            "FAILED: 5 contacts are in, 1 was rejected, later records were not read; STATE is at "
-            "the 5th record; correct the cause and run again to go on.",
+            "FAILED: 6 records read: 5 contacts sent, 1 rejected, later records were not read; "
+            "STATE is at the 5th record. Correct the cause and run again to go on.",
             id="a rejection",
         ),
         pytest.param(
             {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1},
             PEOPLE,
-            "FAILED: 0 contacts are in, 5 were not sent; STATE is as it was; run again to go on.",
+            "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again to go on.",
             id="no connection",
         ),
         pytest.param(
             {"list_id": "x"},
             PEOPLE,
-            "FAILED: nothing was read and nothing was sent; STATE is as it was; correct the cause "
+            "FAILED: nothing was read and nothing was sent; STATE is as it was. Correct the cause "
             "and run again to go on.",
             id="settings",
         ),
         pytest.param(
             {"field_map": {"firstname": "email"}},
             PEOPLE,
-            "FAILED: nothing was read and nothing was sent; STATE is as it was; correct the cause "
+            "FAILED: nothing was read and nothing was sent; STATE is as it was. Correct the cause "
             "and run again to go on.",
             id="two columns for one field",
         ),
@@ -120,14 +129,14 @@ def test_a_batch_that_fails_after_it_was_accepted_fails_the_run_if_it_is_kept_no
     ended = run_target(*PEOPLE, **account(crm, confirm_batches="report"))
     assert ended.code == 1
     assert ended.last == (
-        "FAILED: 0 contacts are in, 5 were rejected; STATE is at the end; load the records of the "
+        "FAILED: 5 records read: 5 rejected; STATE is at the tap's last. Load the records of the "
         "failed batches once more."
     )
     crm = start_crm(faults=["fail"], plan="unlimited")
     path = tmp_path / "rejects.singer"
     ended = run_target(*PEOPLE, **account(crm, confirm_batches="report", rejects_path=str(path)))
     assert ended.code == 0
-    assert ended.last == "OK: 0 contacts are in, 5 were rejected; STATE is at the end."
+    assert ended.last == "OK: 5 records read: 5 rejected; STATE is at the tap's last."
 
 
 def test_a_mapping_mistake_does_not_end_green(run_target: RunTarget, tmp_path: Path) -> None:
@@ -143,9 +152,15 @@ def test_a_mapping_mistake_does_not_end_green(run_target: RunTarget, tmp_path: P
     assert (again.code, again.states) == (0, [{"bookmark": 1}])
 
 
-def test_metrics_count_the_records_that_were_read(run_target: RunTarget, tmp_path: Path) -> None:
-    ended = run_target(*PEOPLE, report_path=str(tmp_path / "report.json"))
-    assert '"metric":"record_count","value":5' in ended.log
+@pytest.mark.parametrize("log_level", [logging.INFO, logging.DEBUG])
+def test_what_the_sdk_says_in_passing_is_for_those_who_debug(
+    run_target: RunTarget, log_level: int
+) -> None:
+    ended = run_target(*PEOPLE)
+    assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG
+    for said in ('"metric":"record_count","value":5', "parse of env var", "completed processing"):
+        assert (said in ended.log) == (log_level == logging.DEBUG), said
+    assert "Meltano SDK v" in ended.log
 
 
 def test_a_server_that_is_away_is_not_said_to_ask_for_patience(run_target: RunTarget) -> None:

@@ -22,7 +22,7 @@ UV = TOOLS / "uv" / "bin" / "uv"
 
 
 def run(*command: str | Path, **options: t.Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own commands
+    return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, **options
     )
 

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from target_mainbrainer.config.schema import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 from tests.projects import REPOSITORY
 
 PLUGIN_FILE = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
@@ -68,6 +68,7 @@ LOADER = {
                 ]
             },
         },
+        "commands": {"type": "object"},
         "settings_group_validation": {"items": {"type": "array", "items": TEXT}},
         "settings": {"type": "array", "items": SETTING},
     },
@@ -91,8 +92,18 @@ def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:
 def test_it_declares_the_loader_as_meltano_yml_does() -> None:
     project = yaml.safe_load((REPOSITORY / "meltano.yml").read_text(encoding="utf-8"))
     (loader,) = project["plugins"]["loaders"]
-    for key in ("capabilities", "settings", "settings_group_validation", "executable"):
+    for key in ("capabilities", "commands", "settings", "executable"):
         assert PLUGIN[key] == loader[key], key
+    assert PLUGIN["settings_group_validation"] == loader["settings_group_validation"]
+
+
+def test_a_setting_takes_four_lines_of_a_users_project_at_most() -> None:
+    """`meltano add` copies them, and wraps what is longer than 80 characters."""
+    for setting in PLUGIN["settings"]:
+        assert setting.keys() <= {"name", "kind", "sensitive", "description"}
+        assert ". " not in setting["description"], setting["name"]
+    own = [one for one in PLUGIN["settings"] if one["name"] in SETTINGS["properties"]]
+    assert [one["name"] for one in own if len(one["description"]) > 80] == []
 
 
 def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:

@@ -9,9 +9,9 @@ import typing as t
 from urllib.parse import quote
 
 import pytest
+import requests
 
-from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.privacy.explaining import explain
+from target_mainbrainer.privacy import explain
 from tests import broken_server
 from tests.broken_server import BrokenServer, Reply
 from tests.full_disk import fill_disk
@@ -187,7 +187,9 @@ class Hostile:
         if request.number % 5 == 4:
             head = f"HTTP/1.1 503 {SHORT_TOKEN}\r\n {words[:40]}\r\nPlugh {SHORT_TOKEN}\r\n\r\n"
             return Reply(head.encode(), then="close")
-        batch_id = (words, f"{SHORT_TOKEN}-1", f"c0ffee{request.number:02}")[request.number % 3]
+        batch_id = (words, f"{SHORT_TOKEN}-{request.number}", f"c0ffee{request.number:02}")[
+            request.number % 3
+        ]
         self._sent[quote(batch_id, safe="")] = sent
         emails = [contact.get("email") for contact in sent]
         data = {
@@ -295,7 +297,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(MainBrainerClient, "post_batch", fail)
+    monkeypatch.setattr(requests.Session, "send", fail)
     ended = run_target(*lines(), access_token=TOKEN, max_rejects=50)
     assert ended.code == 1
     assert "Unexpected RuntimeError" in ended.error

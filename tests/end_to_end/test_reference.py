@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from target_mainbrainer.contacts.rejection import RejectionCode
-from target_mainbrainer.delivery.outcomes import BATCH_FAILED
-from target_mainbrainer.reporting.counts import StreamReport
+from target_mainbrainer.contacts import RejectionCode
+from target_mainbrainer.report.counts import StreamReport
 from tests.messages import person, schema
 from tests.pages import page
 
@@ -31,4 +30,4 @@ def test_all_that_the_report_file_holds_is_explained(run_target: RunTarget) -> N
 
 
 def test_every_reason_for_a_rejection_is_explained() -> None:
-    assert {BATCH_FAILED, *(code.value for code in RejectionCode)} - LISTED == set()
+    assert {"batch_failed", *(code.value for code in RejectionCode)} - LISTED == set()

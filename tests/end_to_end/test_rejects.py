@@ -8,7 +8,7 @@ import subprocess
 import sys
 import typing as t
 
-from target_mainbrainer.reporting import rejects_file
+from target_mainbrainer.report import rejects as rejects_file
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_runs_beside_each_other_lose_no_rejection(settings: Record, tmp_path: Pa
         numbers = range(run * 10_000 + 500, run * 10_000 + 700)
         text = "\n".join([schema(), *good, *bad(*numbers), state(bookmark=run), ""])
         lines.write_text(text)
-        popen = subprocess.Popen(  # noqa: S603 - ours
+        popen = subprocess.Popen(
             [*command, "--input", str(lines)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -59,7 +59,7 @@ def test_runs_beside_each_other_lose_no_rejection(settings: Record, tmp_path: Pa
             assert rejected <= set(ids_in(rejects))
             on_time += 1
         else:
-            assert "another run is writing to" in stderr
+            assert "another run is still going on and writes to" in stderr
             assert not stdout
     assert on_time
 
@@ -73,8 +73,8 @@ def test_a_rejects_file_that_is_read_while_it_is_written_ends_the_run(
     size = rejects.stat().st_size
     config = tmp_path / "config.json"
     config.write_text(json.dumps(settings | {"rejects_path": str(rejects)}))
-    with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:  # noqa: S603, S607
-        ended = subprocess.run(  # noqa: S603
+    with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
+        ended = subprocess.run(
             [sys.executable, "-m", "target_mainbrainer", "--config", str(config)],
             stdin=cat.stdout,
             capture_output=True,
@@ -117,9 +117,10 @@ def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
 ) -> None:
     monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.1)
     path = tmp_path / "rejects.singer"
-    other = rejects_file.RejectsFile(str(path), dt.datetime.now(dt.UTC))
+    other = rejects_file.RejectsFile(str(path), dt.datetime.now(dt.UTC), "other")
     ended = run_target(schema(), person(1), rejects_path=str(path))
     other.close()
     assert ended.code == 1
-    assert "Give each run a file of its own: another path, or '{started_at}' in it." in ended.error
+    assert "another run is still going on and writes to" in ended.error
+    assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
     assert crm.requests() == []

@@ -44,7 +44,7 @@ def test_the_tests_run_with_the_pythons_that_the_package_names() -> None:
 def test_no_file_names_the_host_of_a_registry() -> None:
     """Where packages come from is the choice of the machine they are installed on."""
     listed = subprocess.run(
-        ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"],  # noqa: S607
+        ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

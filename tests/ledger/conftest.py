@@ -1,4 +1,4 @@
-"""A database of each kind, open and empty."""
+"""A ledger of a kind that a test may choose, and what stands between the target and the CRM."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import typing as t
 import pytest
 
 from target_mainbrainer.ledger.database import open_database
+from tests.ledger.outside import Between
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from mainbrainer_sandbox.running import RunningSandbox
     from target_mainbrainer.ledger.database import Database
 
 
@@ -20,3 +22,21 @@ def database(ledger_uri: str) -> Iterator[Database]:
     opened = open_database(ledger_uri)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def between(crm: RunningSandbox) -> Iterator[Between]:
+    """Start a server that hands everything on to the CRM, unless a test gives it a rule."""
+    with Between(crm) as server:
+        yield server
+
+
+@pytest.fixture
+def bodies(crm: RunningSandbox) -> Callable[[], list[dict[str, t.Any]]]:
+    """Return every contact of every request so far, as it was sent."""
+    return lambda: [
+        contact
+        for request in crm.requests()
+        if request.body and "createUpdateContacts" in request.body
+        for contact in request.body["createUpdateContacts"]
+    ]

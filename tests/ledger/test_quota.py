@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.config.limits import Plan
-from target_mainbrainer.ledger.quota import (
-    OCCUPIED_SECONDS,
-    SLICE_SECONDS,
-    Quota,
-    Wait,
-)
+from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
+from target_mainbrainer.settings.declared import Plan
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
@@ -78,20 +73,18 @@ def test_what_can_wait_leaves_a_tenth_of_the_permits_to_what_cannot() -> None:
     assert take_all(quota, plan, 0.0) == 2
 
 
-def test_a_permit_is_given_back_and_corrected_only_as_long_as_it_is_in_use() -> None:
+def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     quota, plan = Quota(), Plan(burst=1, daily=1000)
     first = quota.take(plan, 0.0)
     assert first == OCCUPIED_SECONDS
     second = quota.take(plan, 11.0)
     assert second == 11.0 + OCCUPIED_SECONDS
-    quota.correct(first, 100.0)
-    quota.give_back(first)
-    assert quota.take(plan, 12.0) == Wait(
-        second - 12.0, "the plan's limit of requests in 10 seconds"
-    )
-    quota.correct(second, 30.0)
-    assert quota.in_use(29.9) == 1
-    assert quota.free(plan, 30.0) == 1
+    quota.extend(first, 90.0)
+    wait = quota.take(plan, 12.0)
+    assert wait == Wait(second - 12.0, "the plan's limit of requests in 10 seconds")
+    quota.extend(second, 2.0)
+    assert quota.in_use(second + 1.9) == 1
+    assert quota.in_use(second + 2.0) == 0
 
 
 @pytest.mark.parametrize("step", [-HOUR, -100 * HOUR, -1.0])
@@ -109,12 +102,10 @@ def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     assert take_all(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
 
 
-def test_nothing_is_free_while_the_day_is_used_up_or_a_wait_was_asked_for() -> None:
+def test_a_longer_wait_stays_in_force() -> None:
     quota = Quota()
-    assert take_all(quota, Plan(burst=5, daily=3), 0.0) == 3
-    assert quota.free(Plan(burst=5, daily=3), 1.0) == 0
-    assert quota.free(Plan(burst=5, daily=30), 1.0) == 2
     quota.hold(5, "MainBrainer answered 429", 1.0)
-    assert quota.free(Plan(burst=5, daily=30), 2.0) == 0
-    assert quota.free(None, 2.0) == 0
-    assert quota.free(None, 6.0) > 256
+    quota.hold(2, "shorter", 2.0)
+    for plan in (None, Plan(burst=5, daily=30)):
+        assert quota.take(plan, 2.0) == Wait(4.0, "MainBrainer answered 429")
+    assert quota.take(None, 6.0) == 6.0

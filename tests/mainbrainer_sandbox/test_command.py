@@ -99,7 +99,7 @@ def test_serve_stops_on_a_signal_with_everything_processed(tmp_path: Path, numbe
     path = tmp_path / "x.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = "".join(process.stdout.readline() for _ in range(5))
         url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
@@ -116,7 +116,7 @@ def test_serve_stops_on_a_signal_with_everything_processed(tmp_path: Path, numbe
         assert process.wait(20) == 0
     assert answers == [503, 202]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [*command[:3], "contacts", "--path", str(path)],
         check=True,
         capture_output=True,

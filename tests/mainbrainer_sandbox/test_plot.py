@@ -19,3 +19,10 @@ def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
     without = plot(buckets, None)
     assert without is not None
     assert without["limit"] is None
+
+
+def test_grid_lines_are_round_numbers_with_room_above_the_limit() -> None:
+    found = plot([Bucket(0, 84)], 100)
+    assert found is not None
+    assert [line["label"] for line in found["lines"]] == ["0", "50", "100", "150"]
+    assert found["limit"]["y"] == found["lines"][2]["y"]

@@ -30,6 +30,6 @@ def test_generated_ids_skip_those_that_contacts_brought(crm: Client) -> None:
 
 def test_a_contact_deleted_by_hand_is_gone_and_its_id_is_not_used_again(crm: Client) -> None:
     crm.single(email="a@example.com")
-    crm.sandbox.delete_contact(1000001)
+    crm.sandbox.delete(1000001)
     assert crm.contacts() == []
     assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000002"

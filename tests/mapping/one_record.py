@@ -5,12 +5,12 @@ from __future__ import annotations
 import decimal
 import typing as t
 
-from target_mainbrainer.config.settings import StreamSettings
-from target_mainbrainer.contacts.contact import Contact, PropertyRef
+from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 
 if t.TYPE_CHECKING:
-    from target_mainbrainer.contacts.rejection import Rejection
+    from target_mainbrainer.contacts import Rejection
 
 D = decimal.Decimal
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

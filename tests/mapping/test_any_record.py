@@ -8,12 +8,10 @@ import typing as t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.config.settings import StreamSettings
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.identity import identity_of
-from target_mainbrainer.contacts.rejection import Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 from tests.strategies import COLUMNS, LIKELY_RECORDS, RECORDS, TARGETS, VALUES
 
 SETTINGS = st.builds(
@@ -42,7 +40,7 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
     try:
         stream = compile_mapping("people", schema, ["id"], config)
     except MappingError as error:
-        assert str(error).encode()  # noqa: PT017 - whatever it says can be logged
+        assert str(error).encode()  # noqa: PT017 - a mapping may be wrong, or not
         return
     for line in [*stream.summary, *stream.warnings, *stream.hints]:
         assert line.encode()
@@ -65,7 +63,7 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
                 texts = {value for value in record.values() if isinstance(value, str)}
                 assert not any(len(text) > 5 and text in reason for text in texts - {*record})
             case Omitted():
-                assert config.deleted_records == "skip"
+                assert config.deleted_records == "skip" or outcome is not Omitted.DELETED
 
 
 @given(

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.errors import MappingError
 from tests.mapping.one_record import EMAIL, UUID, mapped, mapping, named, ola
 
@@ -73,6 +73,61 @@ def test_nothing_else_is_guessed_to_be_an_identifier(column: str) -> None:
     assert mapped(EMAIL | {column: "x"}) == ola(properties={PropertyRef(None, column): "x"})
 
 
+def test_an_object_may_name_a_field() -> None:
+    field_map: dict[str, t.Any] = {"mail": {"field": "email", "optional": True}}
+    assert mapped({"mail": "ola@example.com"}, field_map=field_map) == ola()
+
+
+MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt_in", "zip": "zip"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [
+        (["mail", "phone"], "'field_map' names column 'ok' as the contact's email_opt_in"),
+        (["mail", "ok"], "'field_map' names column 'phone' as the contact's mobile"),
+        (["zip", "ok", "phone"], "'field_map' names column 'mail' as the contact's email"),
+    ],
+)
+def test_a_stream_that_lacks_an_identifier_or_opt_in_is_an_error(
+    columns: list[str], missing: str
+) -> None:
+    with pytest.raises(MappingError, match=missing):
+        mapping(*columns, field_map=MAPPED)
+
+
+def test_the_error_about_a_missing_column_names_the_way_out() -> None:
+    with pytest.raises(MappingError) as caught:
+        mapping("mail", "Phone", field_map={"mail": "email", "phone": "mobile"})
+    assert str(caught.value) == (
+        "Stream 'people': 'field_map' names column 'phone' as the contact's mobile, and the "
+        "stream, which has 'mail', does not have it. Did you mean 'Phone'? If the column may be "
+        'missing, map it to {"field": "mobile", "optional": true}.'
+    )
+
+
+def test_a_missing_column_is_no_error_if_it_may_be_missing_or_nothing_is_there() -> None:
+    optional = MAPPED | {
+        "ok": {"field": "email_opt_in", "optional": True},
+        "phone": {"field": "mobile", "optional": True},
+    }
+    stream = mapping("mail", "zip", field_map=optional)
+    assert stream.warnings == []
+    assert mapping("email", field_map=MAPPED).warnings  # another stream altogether
+    assert len(mapping("mail", "phone", "ok", field_map=MAPPED).warnings) == 1  # a property
+
+
+def test_a_byte_order_mark_in_the_first_columns_name_is_named() -> None:
+    with pytest.raises(MappingError) as caught:
+        mapping("\ufeffemail", "zip")
+    assert str(caught.value) == (
+        "Stream 'people': the name of column 'email' starts with a byte order mark (U+FEFF), as "
+        "Windows programs write it at the start of a file. Set the tap's 'encoding' to "
+        "'utf-8-sig'."
+    )
+    assert mapped({"\ufeffmail": "ola@example.com"}, field_map={"\ufeffmail": "email"}) == ola()
+
+
 def test_unmapped_columns_can_be_left_out() -> None:
     record = EMAIL | {"zip": "0236", "fname": "Ola"}
     contact = mapped(record, unmapped_columns="ignore", field_map={"fname": "firstname"})
@@ -135,8 +190,16 @@ def test_properties_keep_the_order_of_the_record() -> None:
             {},
             "Stream 'people': column 'mobile' is the whole mobile number, and column "
             "'mobileCountryCode' is its country code again. In 'field_map', set 'mobile' to "
-            "'mobile_number' if it holds national numbers, or 'mobileCountryCode' to null.",
+            "'mobile_number' if its numbers are national, or 'mobileCountryCode' to null.",
             id="whole and country code",
+        ),
+        pytest.param(
+            ["mobile_number", "mobile_country_code", "mobile_country"],
+            {},
+            "Stream 'people': column 'mobile_country_code' is the mobile country code, and column "
+            "'mobile_country' is the country that it would follow from. In 'field_map', set one "
+            "of them to null.",
+            id="country twice",
         ),
         pytest.param(
             ["email", ""],

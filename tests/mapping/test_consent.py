@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.config.consent_words import all_words, consent_word_problems
-from target_mainbrainer.mapping.consent import parse_consent
-from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.mapping.values import InvalidValueError, parse_consent
+from target_mainbrainer.settings.checks import consent_word_problems
+from target_mainbrainer.settings.declared import all_words
 from tests.strategies import VALUES
 
 D = decimal.Decimal

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
 
-from target_mainbrainer.config.settings import StreamSettings
-from target_mainbrainer.contacts.contact import PropertyRef
-from target_mainbrainer.mapping.lookalikes import (
-    consent_lookalikes,
-    lookalikes,
-    sensitive_columns_of,
-)
+from target_mainbrainer.contacts import PropertyRef
+from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
 from target_mainbrainer.mapping.mapper import StreamMapping, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
+from tests.messages import record, schema
+
+if t.TYPE_CHECKING:
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import RunTarget
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
-sähköposti sähköpostiosoite netfang work_email kunde_epost
+sähköposti sähköpostiosoite netfang work_email kunde_epost billing_email E-mail_1_-_Value
 """
 MOBILE = """
 mobil Mobilnummer mobilnr mobile_phone mobiltelefon telefon telefonnummer Telefon-Nr. tlf tlfnr
 phone phone_number cell cellphone msisdn gsm handy Handynummer puhelin puhelinnumero matkapuhelin
 farsími
-símanúmer sms_number work_phone kontakt_tlf2
+símanúmer sms_number work_phone kontakt_tlf2 billing_phone Phone_1_-_Value
+default_phone shipping_phone
 """
 CONSENT = """
 sms send_sms sms_ok email_ok samtykke samtykke_epost samtykke_sms samtycke suostumus samþykki
 einwilligung nyhetsbrev nyhedsbrev uutiskirje newsletter opt_in optInEmail email_consent
 sms_consent mobil_samtykke marketing_email avmeldt reservert markkinointilupa
+"""
+OPT_OUT = """
+unsubscribed is_unsubscribed unsubscribed_at optout opted_out HasOptedOutOfEmail HasOptedOutOfFax
+email_opt_out do_not_email doNotCall DoNotContact do_not_market dnc no_sms emailBlacklisted
+smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout sms_optout avmeldt
+avmeldt_epost
+avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt frabedt frabedt_sms
+abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre keine_werbung
+suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
 """
 NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"
 
@@ -53,6 +65,23 @@ def test_a_column_of_consent_is_never_taken_for_an_identifier(column: str) -> No
     assert consent_lookalikes(roles(column)) == [column]
 
 
+@pytest.mark.parametrize("column", OPT_OUT.split())
+def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: str) -> None:
+    assert lookalikes(roles(column)) == []
+    (hint,) = mapping("email", column, field_map={}).hints
+    assert f"'{column}' may say who has opted out, so that a yes there means no." in hint
+    assert '"stream_maps": {"people": {"' in hint
+    (warning,) = mapping("email", column, field_map={column: "email_opt_in"}).warnings
+    assert "by its name a yes there means no" in warning
+
+
+@pytest.mark.parametrize("column", [*CONSENT.split(), "email_opt_in", "accepts_marketing"])
+def test_a_column_that_says_yes_with_a_yes_gets_no_stream_map(column: str) -> None:
+    if column not in OPT_OUT.split():
+        stream = mapping("email", column, field_map={column: "email_opt_in"})
+        assert stream.warnings == []
+
+
 @pytest.mark.parametrize("column", NEITHER.split())
 def test_other_columns_are_left_alone(column: str) -> None:
     assert lookalikes(roles(column)) == []
@@ -64,8 +93,8 @@ def test_a_column_of_true_and_false_is_no_identifier() -> None:
 
 
 def mapping(*columns: str, **settings: t.Any) -> StreamMapping:
-    schema: dict[str, t.Any] = {"properties": {column: {} for column in columns}}
-    return compile_mapping("people", schema, [], StreamSettings(**settings))
+    announced: dict[str, t.Any] = {"properties": {column: {} for column in columns}}
+    return compile_mapping("people", announced, [], StreamSettings(**settings))
 
 
 def test_what_may_identify_gets_one_hint_and_consent_another() -> None:
@@ -98,3 +127,43 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
     assert sensitive == {"telefonnummer", "e_post"}
     stream = mapping("kundenr", "number", field_map={"kundenr": "mobile", "number": "email"})
     assert stream.sensitive_columns == {"kundenr", "number"}
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "expected"),
+    [
+        ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
+        ("unsubscribed_at", {}, "\"email_opt_in\": \"'no' if unsubscribed_at else ''\""),
+        ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
+        ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+        ("unsubscribedAt", {}, "'no' if unsubscribedAt else"),
+        ("avmeldt_person", {}, "if str(avmeldt_person).lower() in ("),
+        ("optout", {}, "if str(optout).lower() in ('true', 'yes', 'y', 'x', '1', 'ja') else"),
+    ],
+)
+def test_the_stream_map_of_the_hint_fits_the_column(
+    column: str, kind: dict[str, t.Any], expected: str
+) -> None:
+    announced = {"properties": {"email": {}, column: kind}}
+    (hint,) = compile_mapping("people", announced, [], StreamSettings()).hints
+    assert expected in hint
+    assert hint.endswith(f'"field_map": {{"{column}": null}}.')
+
+
+@pytest.mark.parametrize("column", ["optout", "Opted out", "unsubscribed_at"])
+@pytest.mark.parametrize("said", ["true", "", "Ja", "2026-01-31"])
+def test_the_stream_map_of_the_hint_turns_a_yes_into_a_no(
+    run_target: RunTarget, crm: RunningSandbox, column: str, said: str
+) -> None:
+    """A date in a column of dates and a yes in any other; and never a yes."""
+    columns = {"id": {"type": "integer"}, "email": {"type": "string"}, column: {"type": "string"}}
+    people = [schema(columns), record(id=1, email="p@example.com", **{column: said})]
+    hint = next(h for h in mapping(*columns).hints if "opted out" in h)
+    maps = json.loads(
+        hint[hint.index("{", hint.index('"stream_maps"')) : hint.index(', "field_map"')]
+    )
+    ended = run_target(*people, stream_maps=maps, field_map={column: None})
+    assert ended.code == 0, ended.errors
+    is_no = bool(said) if column.endswith("at") else said in ("true", "Ja")
+    (contact,) = crm.contacts()
+    assert contact["email_opt_in"] is (False if is_no else None)

@@ -7,8 +7,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.mapping.ids import parse_contact_id, parse_list_id
-from target_mainbrainer.mapping.numbers import INT64_MAX
+from target_mainbrainer.mapping.identifiers import INT64_MAX, parse_contact_id, parse_list_id
 from tests.mapping.refusals import code_of
 
 

@@ -6,8 +6,7 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted
 from tests.mapping.one_record import EMAIL, UUID, D, mapped, mapping, named, ola
 from tests.strategies import DEEP
@@ -87,6 +86,74 @@ def test_a_number_in_parts_takes_its_country_code_from_column_or_default(
     assert mapped(EMAIL | record, **config) == ola(mobile=mobile)
 
 
+@pytest.mark.parametrize(
+    ("record", "mobile"),
+    [
+        pytest.param({"mobile": "908 12 501"}, Mobile(47, 90812501), id="no country"),
+        pytest.param(
+            {"mobile": "07700 900123", "mobile_country": "GB"}, Mobile(44, 7700900123), id="ISO"
+        ),
+        pytest.param(
+            {"mobile": "07700 900123", "mobile_country": " gb "}, Mobile(44, 7700900123), id="case"
+        ),
+        pytest.param(
+            {"mobile": "07700 900123", "mobile_country": "+44"}, Mobile(44, 7700900123), id="code"
+        ),
+        pytest.param(
+            {"mobile": "908 12 501", "mobile_country": ""}, Mobile(47, 90812501), id="empty"
+        ),
+        pytest.param(
+            {"mobile": "+46 70 174 06 05", "mobile_country": "Sverige"},
+            Mobile(46, 701740605),
+            id="the number has its own",
+        ),
+        pytest.param(
+            {"mobile": 701740605, "mobile_country": "SE"}, Mobile(46, 701740605), id="integer"
+        ),
+        pytest.param(
+            {"mobile_number": "701740605", "mobile_country": "SE"},
+            Mobile(46, 701740605),
+            id="national",
+        ),
+        pytest.param({"mobile": "", "mobile_country": "Sverige"}, None, id="no number"),
+    ],
+)
+def test_a_country_beside_the_number_completes_it(
+    record: dict[str, t.Any], mobile: Mobile | None
+) -> None:
+    assert mapped(EMAIL | record, default_country_code=47) == ola(mobile=mobile)
+
+
+def test_a_country_that_is_none_is_named_by_its_column() -> None:
+    record = EMAIL | {"mobile": "070 174 06 05", "mobile_country": "Sverige"}
+    assert mapped(record, default_country_code=47) == Rejection(
+        "invalid_country_code",
+        "Column 'mobile_country' is not the ISO code of a country such as NO.",
+    )
+
+
+def test_the_mapping_knows_what_is_sent_once_and_which_opt_ins_there_are() -> None:
+    field_map = {
+        "source": {"property_name": "first_source", "send": "once"},
+        "shop": {"property_id": UUID, "send": "once"},
+        "zip": {"property_name": "zip"},
+        "ok": {"field": "email_opt_in", "optional": True},
+    }
+    stream = mapping("email", "source", "zip", "ok", field_map=field_map)
+    assert stream.once == {PropertyRef(None, "first_source"), PropertyRef(UUID, None)}
+    assert stream.opt_ins == {"email_opt_in"}
+    assert mapping("email", "mobileOptIn", "email_opt_in").opt_ins == {
+        "email_opt_in",
+        "mobile_opt_in",
+    }
+    assert not mapping("email").once
+    assert not mapping("email").opt_ins
+    record = EMAIL | {"source": "shop", "ok": "yes"}
+    assert stream.map_record(record) == ola(
+        email_opt_in=True, properties=named(first_source="shop")
+    )
+
+
 def test_a_row_of_a_csv_file_is_understood() -> None:
     """Its tap calls every column a text, and leaves empty cells empty."""
     row = {
@@ -144,7 +211,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             id="empty identifiers",
         ),
         pytest.param(
-            {"contactId": ""},
+            {"contactId": "", "zip": "0236"},
             "no_identity",
             "Nothing identifies the contact: column 'contactId' is empty.",
             id="one empty identifier",
@@ -173,7 +240,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"contact_id": "A7"},
             "invalid_contact_id",
-            "Column 'contact_id' is no contact id: it should be a positive whole number.",
+            "Column 'contact_id' is not a contact id: it should be a positive whole number.",
             id="contact id",
         ),
         pytest.param(
@@ -192,14 +259,13 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"mobile_number": 7, "mobile_country_code": "NO"},
             "invalid_country_code",
-            "Column 'mobile_country_code' is no country calling code such as 47.",
+            "Column 'mobile_country_code' is not a country calling code such as 47.",
             id="country code",
         ),
         pytest.param(
             EMAIL | {"note": "\ud800"},
             "unsendable_text",
-            "Column 'note' holds half a character (a lone UTF-16 surrogate), which cannot be "
-            "written as UTF-8.",
+            "Column 'note' contains an unpaired surrogate, which cannot be written as UTF-8.",
             id="half a character",
         ),
         pytest.param(
@@ -237,8 +303,8 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"propertyfields": [{"propertyname": "zip", "propertyvalue": float("nan")}]},
             "not_a_number",
-            "Column 'propertyfields' holds NaN or an infinity, which is no number and cannot be "
-            "written in JSON; let the tap send null instead.",
+            "Column 'propertyfields' contains NaN or an infinity, which cannot be written in "
+            "JSON; let the tap send null instead.",
             id="a value inside the array",
         ),
     ],
@@ -290,7 +356,11 @@ def test_a_deleted_record_is_skipped_or_opted_out() -> None:
     )
 
 
-@pytest.mark.parametrize("unset", [None, "", " ", False])
+@pytest.mark.parametrize(
+    "unset",
+    [None, "", " ", False, D(0), "0", "false", "FALSE", "null"],
+    ids=repr,
+)
 def test_a_record_without_a_date_of_deletion_is_not_deleted(unset: object) -> None:
     assert isinstance(mapped(EMAIL | {"_sdc_deleted_at": unset}), Contact)
 
@@ -298,6 +368,72 @@ def test_a_record_without_a_date_of_deletion_is_not_deleted(unset: object) -> No
 def test_a_deleted_record_without_an_identifier_cannot_be_opted_out() -> None:
     record = {"email": None, "id": 7, "_sdc_deleted_at": "2026-01-31T00:00:00Z"}
     assert mapped(record) is Omitted.DELETED
+    assert mapped(record, deleted_records="opt_out") is Omitted.DELETED_WITHOUT_IDENTITY
+    rejection = mapped(record | {"email": "ola"}, deleted_records="opt_out")
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "invalid_email"
+    without = mapped({"email": None, "id": 7})
+    assert isinstance(without, Rejection)
+    assert without.reason == "Nothing identifies the contact: column 'email' is empty."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"email": "", "name": " "}, {"email": None}, {"zip": "\t", "_sdc_filename": "people.csv"}],
+)
+def test_an_empty_row_is_left_out(row: dict[str, t.Any]) -> None:
+    assert mapped(row) is Omitted.EMPTY
+
+
+@pytest.mark.parametrize(
+    "row", [{"email": "", "name": "Ola"}, {"email": None, "id": 0}, {"_sdc_filename": "x"}, {}]
+)
+def test_a_row_with_any_value_is_no_empty_row(row: dict[str, t.Any]) -> None:
+    outcome = mapped(row)
+    assert isinstance(outcome, Rejection)
+    assert outcome.code == "no_identity"
+
+
+@pytest.mark.parametrize(
+    ("record", "withdrawal"),
+    [
+        pytest.param(
+            EMAIL | {"mobile": "1", "email_opt_in": "no"}, ola(email_opt_in=False), id="number"
+        ),
+        pytest.param(
+            EMAIL | {"mobile": "1", "email_opt_in": "yes", "mobile_opt_in": 0, "zip": "0236"},
+            ola(mobile_opt_in=False),
+            id="only the no, and no property",
+        ),
+        pytest.param(
+            EMAIL | {"mobile": "+4790812501", "note": "\ud800", "email_opt_in": "no"},
+            ola(mobile=Mobile(47, 90812501), email_opt_in=False),
+            id="a property",
+        ),
+        pytest.param(
+            {"email": "ola", "mobile": "+4790812501", "email_opt_in": "no"},
+            Contact(mobile=Mobile(47, 90812501), email_opt_in=False),
+            id="an address",
+        ),
+        pytest.param(
+            EMAIL | {"mobile_opt_in": "perhaps", "email_opt_in": "no"},
+            ola(email_opt_in=False),
+            id="the other consent",
+        ),
+        pytest.param(EMAIL | {"mobile": "1", "email_opt_in": "yes"}, None, id="a yes"),
+        pytest.param(EMAIL | {"mobile": "1", "email_opt_in": None}, None, id="nothing said"),
+        pytest.param({"mobile": "1", "mobile_opt_in": "no"}, None, id="nobody left"),
+        pytest.param(EMAIL | {"contact_id": "x", "email_opt_in": "no"}, None, id="another contact"),
+        pytest.param(
+            EMAIL | {"mobile": "1", "_sdc_deleted_at": "2026-01-31"},
+            ola(mobile_opt_in=False, email_opt_in=False),
+            id="deleted",
+        ),
+    ],
+)
+def test_the_no_of_a_rejected_record_is_not_lost(
+    record: dict[str, t.Any], withdrawal: Contact | None
+) -> None:
     rejection = mapped(record, deleted_records="opt_out")
     assert isinstance(rejection, Rejection)
-    assert rejection.code == "no_identity"
+    assert rejection.withdrawal == withdrawal

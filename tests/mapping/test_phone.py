@@ -11,14 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Mobile
-from target_mainbrainer.mapping.numbers import INT32_MAX, INT64_MAX
-from target_mainbrainer.mapping.phone import (
+from target_mainbrainer.contacts import Mobile
+from target_mainbrainer.mapping.identifiers import (
+    INT32_MAX,
+    INT64_MAX,
     parse_country_code,
     parse_mobile,
     parse_national_number,
+    quick_mobile,
 )
-from target_mainbrainer.mapping.quick_phone import quick_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.mapping.refusals import code_of
 
@@ -117,6 +118,26 @@ def test_what_cannot_be_a_mobile_is_refused(
     written: object, default: int | None, code: str
 ) -> None:
     assert code_of(parse_mobile, written, default) == code
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("4.79E+10", "is in scientific notation, as spreadsheets write it: its digits are lost"),
+        ("4,79E+10", "is in scientific notation"),
+        ("4.790812501e10", "is in scientific notation"),
+        ("4790812501.0", "is written as a decimal number"),
+        ("+47 908 12 501 ::: +47 934 54 496", "contains several numbers"),
+        ("90812501; 93454496", "contains several numbers"),
+        ("908 12 501 / 934 54 496", "contains several numbers"),
+        ("90812501 ext. 7", "has a number with an extension"),
+        ("call 90812501", "contains more than the digits of one mobile number"),
+    ],
+)
+def test_the_reason_names_what_is_wrong(written: str, what: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        parse_mobile(written, 47)
+    assert caught.value.what.startswith(what)
 
 
 @pytest.mark.parametrize("parse", [parse_mobile, parse_country_code])

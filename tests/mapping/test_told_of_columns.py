@@ -6,8 +6,8 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.config.settings import StreamSettings
 from target_mainbrainer.mapping.mapper import compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
 from tests.mapping.one_record import UUID, mapping
 
 
@@ -26,6 +26,15 @@ def test_the_summary_says_how_every_column_is_used() -> None:
         "told apart by: 'id'",
     ]
     assert stream.warnings == []
+
+
+def test_the_summary_names_what_is_sent_once() -> None:
+    field_map = {"src": {"property_name": "source", "send": "once"}, "zip": "postcode"}
+    assert mapping("email", "src", "zip", field_map=field_map).summary == [
+        "email: 'email'",
+        "properties of another name: 'zip' -> 'postcode'",
+        "properties sent once, when the contact is created: 'src' -> 'source'",
+    ]
 
 
 def test_a_wide_stream_stays_readable() -> None:
@@ -72,6 +81,21 @@ def test_a_wide_stream_stays_readable() -> None:
             "column 'cc' is the mobile country code, but no column is 'mobile_number', so it is "
             "not sent.",
             id="country code alone",
+        ),
+        pytest.param(
+            ["email", "mobile_country"],
+            {},
+            "column 'mobile_country' is the country of the mobile number, but no column is "
+            "'mobile', so it is not used.",
+            id="country alone",
+        ),
+        pytest.param(
+            ["email", "unsubscribed"],
+            {"unsubscribed": "email_opt_in"},
+            "column 'unsubscribed' is mapped to 'email_opt_in', but by its name a yes there means "
+            "no: it would sign up everybody who has opted out. Unless a stream map has turned it "
+            "round already, turn it round with one (docs/mapping.md).",
+            id="a no for a yes",
         ),
         pytest.param(
             ["email", "phone"],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from target_mainbrainer.contacts.contact import Contact
-from target_mainbrainer.contacts.rejection import Rejection
+from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping
 from tests.mapping.one_record import EMAIL, mapping, named, ola
 

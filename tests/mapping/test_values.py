@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import PropertyRef
+from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.values import (
     InvalidValueError,
     parse_property_fields,

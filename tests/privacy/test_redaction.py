@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import threading
 import typing as t
 from urllib.parse import quote
 
@@ -11,21 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts.contact import Contact, Mobile, PropertyRef
-from target_mainbrainer.privacy.redaction import (
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
+from target_mainbrainer.privacy import (
     LONGEST,
     MARK,
     MOST_READ,
-    keep_secret,
-    redact,
-    redact_host,
-    redact_id,
-    set_secrets,
+    Redactor,
     values_of,
 )
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+redact = Redactor().redact
 
 
 @pytest.mark.parametrize(
@@ -109,15 +108,13 @@ def test_the_values_of_contacts_in_their_spellings() -> None:
 
 
 @pytest.fixture
-def secrets() -> Iterator[None]:
-    set_secrets("pw 7&x/", None, "zoe@example.org", "")
-    keep_secret("abc4def")
-    keep_secret("tokenofthirtycharactersandonly")
-    yield
-    set_secrets()
+def redactor() -> Redactor:
+    redactor = Redactor("pw 7&x/", None, "zoe@example.org", "")
+    redactor.keep_secret("abc4def")
+    redactor.keep_secret("tokenofthirtycharactersandonly")
+    return redactor
 
 
-@pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize(
     "said",
     [
@@ -138,25 +135,44 @@ def secrets() -> Iterator[None]:
         pytest.param("a" * 1990 + " pw 7&x/ and more", id="behind much else"),
     ],
 )
-def test_a_secret_is_found_however_it_is_escaped(said: str) -> None:
-    redacted = redact(said)
+def test_a_secret_is_found_however_it_is_escaped(redactor: Redactor, said: str) -> None:
+    redacted = redactor.redact(said)
     for part in ("abc4", "4def", "thirty", "pw", "7&", "x/"):
         assert part not in redacted.casefold()
-    assert redact(redacted) == redacted
+    assert redactor.redact(redacted) == redacted
 
 
-def test_secrets_of_an_earlier_run_are_forgotten_and_old_tokens_in_time() -> None:
-    set_secrets("firstword")
-    assert redact("firstword") == MARK
-    set_secrets("password")
-    assert redact("firstword") == "firstword"
-    for number in range(100):
-        keep_secret(f"token-{number:03}x")
+def test_secrets_belong_to_one_redactor_and_old_tokens_are_forgotten_in_time() -> None:
+    redactor = Redactor("password")
+    assert redactor.redact("password") == MARK
     assert redact("password") == "password"
-    set_secrets()
+    for number in range(100):
+        redactor.keep_secret(f"token-{number:03}x")
+    assert redactor.redact("password") == "password"
+    assert redactor.redact("token-000x and token-099x") == f"{MARK} and {MARK}"
 
 
-@pytest.mark.usefixtures("secrets")
+def test_a_secret_may_come_while_other_threads_read() -> None:
+    """A renewed token once changed a dictionary while a sender went over it."""
+    redactor = Redactor()
+    is_over = threading.Event()
+
+    def renew() -> None:
+        number = 0
+        while not is_over.is_set():
+            redactor.keep_secret(f"token-{number % 500:03}x")
+            number += 1
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        for _ in range(300):
+            assert redactor.redact("all is well") == "all is well"
+    finally:
+        is_over.set()
+        renewing.join()
+
+
 @pytest.mark.parametrize(
     ("batch_id", "shown"),
     [
@@ -173,8 +189,10 @@ def test_secrets_of_an_earlier_run_are_forgotten_and_old_tokens_in_time() -> Non
         ("00abc4def00", MARK),
     ],
 )
-def test_a_batch_id_is_shown_if_it_can_be_nothing_else(batch_id: str, shown: str) -> None:
-    assert redact_id(batch_id) == shown
+def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
+    redactor: Redactor, batch_id: str, shown: str
+) -> None:
+    assert redactor.redact_id(batch_id) == shown
 
 
 @pytest.mark.parametrize(
@@ -188,7 +206,7 @@ def test_a_batch_id_is_shown_if_it_can_be_nothing_else(batch_id: str, shown: str
     ],
 )
 def test_a_host_is_shown_without_what_could_be_a_persons(host: str, shown: str) -> None:
-    assert redact_host(host) == shown
+    assert Redactor().redact_host(host) == shown
 
 
 @pytest.mark.parametrize("escape", [html.escape, quote, json.dumps])

@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.messages import MalformedMessageError, decode_message, require
-from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader
+from target_mainbrainer.singer.reader import (
+    CHUNK_BYTES,
+    MalformedMessageError,
+    MessageReader,
+    decode_message,
+    require,
+)
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -146,12 +151,12 @@ def test_what_taps_really_write_is_read(line: bytes, expected: t.Any) -> None:
             "is not valid JSON in UTF-8, and it is cut off: did the tap fail?",
             id="cut off",
         ),
-        pytest.param(b'["kari@example.com"]\n', "because it is no JSON object", id="a list"),
+        pytest.param(b'["kari@example.com"]\n', "because it is not a JSON object", id="a list"),
         pytest.param(b'{"type":"RECROD","mail":"kari@example.com"}\n', "its 'type'", id="type"),
         pytest.param(b'{"mail":"kari@example.com"}\n', "its 'type'", id="no type"),
         pytest.param(b'{"type":["kari@example.com"]}\n', "its 'type'", id="odd type"),
         pytest.param(b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8", id="no UTF-8"),
-        pytest.param(b"[" * 100_000 + b"\n", "is not valid JSON", id="too deep"),
+        pytest.param(b"[" * 100_000 + b"\n", "nested too deeply", id="too deep"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.singer.decoding import decode_json
-from target_mainbrainer.singer.source_key import source_key_reader
+from target_mainbrainer.singer.reader import decode_json
+from target_mainbrainer.singer.records import source_key_reader
 from tests.strategies import ANY_TEXT
 
 

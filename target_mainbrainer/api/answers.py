@@ -1,0 +1,856 @@
+"""Answers of the API: what they say about contacts, and what follows for the caller."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import json
+import math
+import re
+import typing as t
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from http import HTTPStatus
+
+import msgspec
+
+from target_mainbrainer import errors
+from target_mainbrainer.privacy import Redactor, values_of
+from target_mainbrainer.words import shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from target_mainbrainer.api.http import Endpoint, Response
+    from target_mainbrainer.contacts import Contact, PropertyRef
+
+_T = t.TypeVar("_T")
+_INT64 = 2**63
+_LONGEST_NUMBER = 30
+"""Digits; a longer number can be no value of this API, and converting it may take for ever."""
+
+_DEEPEST_LEAF = 20
+_TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
+"""Strings are matched whole, so that a comma inside one stays, and open ones to the very end."""
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}(\.0+)?\s*", re.ASCII)
+
+
+class UnreadableResponseError(Exception):
+    """A response is not one of the API's. The message contains nothing of its body.
+
+    Attributes:
+        cut_off: It begins like a response of the API, but the end of it is missing.
+    """
+
+    def __init__(self, reason: str, *, cut_off: bool = False) -> None:
+        super().__init__(reason)
+        self.cut_off = cut_off
+
+
+def decode(body: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
+    """Decode JSON, even with the trailing comma that the batch page's own sample has.
+
+    Numbers that fit no field of the API (NaN, 1e400, a thousand digits) become null.
+
+    Raises:
+        UnreadableResponseError: It is not JSON.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    for text in (body, _TRAILING_COMMA.sub(rb"\1", body)):
+        try:
+            return _DECODER.decode(text.decode("utf-8"))
+        except (ValueError, RecursionError):
+            continue
+    reason = "it is not JSON"
+    raise UnreadableResponseError(reason, cut_off=_is_cut_off(body))
+
+
+def decode_object(body: bytes) -> dict[str, t.Any]:
+    """Decode a JSON object.
+
+    Raises:
+        UnreadableResponseError: It is not JSON, or not an object.
+    """
+    value = decode(body)
+    if not isinstance(value, dict):
+        reason = "it is not a JSON object"
+        raise UnreadableResponseError(reason)
+    return value
+
+
+def folded(value: object) -> dict[str, t.Any]:
+    """Return an object with its keys in lower case and without underscores; {} for all else.
+
+    Of keys that become the same, the last one counts that is not empty. Where the difference
+    matters, look at `all_named`.
+
+    >>> folded({"Batch_Id": 1, "batchId": None, "message": ""})
+    {'batchid': 1, 'message': ''}
+    """
+    items = value.items() if isinstance(value, dict) else ()
+    return {_fold(key): item for key, item in sorted(items, key=lambda one: one[1] not in _EMPTY)}
+
+
+def all_named(value: object, *names: str) -> list[t.Any]:
+    """Return the values of all keys that become one of `names` when folded.
+
+    >>> all_named({"status": "Error", "Status": "Success", "data": {}}, "status")
+    ['Error', 'Success']
+    """
+    if not isinstance(value, dict):
+        return []
+    return [item for key, item in value.items() if _fold(key) in names]
+
+
+def text_of(value: object) -> str:
+    """Return a plain value as text; "" for null, objects and lists."""
+    return "" if value is None or isinstance(value, (dict, list)) else str(value).strip()
+
+
+def integer_of(value: object) -> int | None:
+    """Return a 64-bit integer in whatever way it is written (API note, C9), else None.
+
+    >>> [integer_of(value) for value in ("17", 17, "+17", 17.0, "x", True, 17.5, 10**19)]
+    [17, 17, 17, 17, None, None, None, None]
+    """
+    number: int | None = None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        number = int(value.partition(".")[0])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    return number if number is not None and -_INT64 <= number < _INT64 else None
+
+
+def items_of(value: object) -> list[t.Any]:
+    """Return a list as it is, null as an empty one, and anything else as the only element."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def leaves(
+    value: object,
+    path: str = "",
+    key: str = "",
+    *,
+    without: Collection[str] = (),
+    depth: int = 0,
+) -> Iterator[tuple[str, str, object]]:
+    """Yield (path as spelt, nearest key folded, value) of all that is no object or list.
+
+    >>> list(leaves({"Data": {"contact_ids": [5, 6]}}))
+    [('Data.contact_ids', 'contactids', 5), ('Data.contact_ids', 'contactids', 6)]
+
+    Args:
+        value: Any JSON value.
+        path: Where it stands.
+        key: The nearest key above it, folded.
+        without: Folded keys to pass over, with all that is below them.
+        depth: How deep it stands; what is deeper than 20 is passed over.
+    """
+    if depth > _DEEPEST_LEAF:
+        return
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if (inner := _fold(name)) not in without:
+                where = f"{path}.{name}" if path else name
+                yield from leaves(item, where, inner, without=without, depth=depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, path, key, without=without, depth=depth + 1)
+    else:
+        yield path, key, value
+
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
+def _fold(key: str) -> str:
+    return key.replace("_", "").lower()
+
+
+def _keep_all(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Make an object of its pairs. A repeated key is kept beside the first, folded alike."""
+    made: dict[str, t.Any] = {}
+    for key, value in pairs:
+        name = key
+        while name in made:
+            name += "_"
+        made[name] = value
+    return made
+
+
+def _is_cut_off(body: bytes) -> bool:
+    if body.lstrip()[:1] not in (b"", b"{"):
+        return False
+    try:
+        msgspec.json.decode(_TRAILING_COMMA.sub(rb"\1", body))
+    except (ValueError, RecursionError) as error:
+        return "truncated" in str(error)
+    return False
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_keep_all,
+    parse_int=lambda text: int(text) if len(text) <= _LONGEST_NUMBER else None,
+    parse_float=lambda text: number if math.isfinite(number := float(text)) else None,
+    parse_constant=lambda _: None,
+)
+
+
+_CONTACTS = ("invalidcontactids", "invalidcontactidlist")
+_PROPERTIES = ("invalidproperties", "invalidpropertieslist")
+_ID_KEYS = ("contactid", "contactids", "id", "ids")
+_NUMBER_KEYS = ("contactid", "contactids", "mobilenumber")
+_BETWEEN = re.compile(r"[,;\s]+")
+_DEEPEST_ENTRY = 5
+
+
+@dataclass(frozen=True)
+class InvalidContacts:
+    """The contacts that a response names as invalid; none of them is "fine" (API note, C5).
+
+    Attributes:
+        ids: Those named by an integer, in whatever way it is written.
+        unreadable: How many entries name a contact in another way: an e-mail address, a UUID.
+    """
+
+    ids: frozenset[int] = frozenset()
+    unreadable: int = 0
+
+
+class InvalidProperty(t.NamedTuple):
+    """A property that a response complains about, as far as the response names it."""
+
+    property_id: str | None
+    name: str | None
+    value: str | None = None
+
+
+def invalid_contacts(data: Mapping[str, t.Any]) -> InvalidContacts:
+    """Return the contacts that the `data` of a response names as invalid.
+
+    >>> invalid_contacts({"InvalidContactIds": [17, "18,19", {"contactId": "20"}, "a@b.example"]})
+    InvalidContacts(ids=frozenset({17, 18, 19, 20}), unreadable=1)
+    """
+    values = [value for value in all_named(data, *_CONTACTS) if value != ""]
+    entries = [entry for value in values for item in items_of(value) for entry in _entries(item)]
+    ids = frozenset(entry for entry in entries if entry is not None)
+    return InvalidContacts(ids, entries.count(None))
+
+
+def _entries(item: object, depth: int = 0) -> Iterator[int | None]:
+    """Yield the ids in one entry of a list, None for each that is no integer."""
+    if depth < _DEEPEST_ENTRY and isinstance(item, list):
+        for inner in item:
+            yield from _entries(inner, depth + 1)
+    elif depth < _DEEPEST_ENTRY and isinstance(item, dict) and item:
+        # Either an object with an id, or ids as keys, with what is wrong as values.
+        for inner in all_named(item, *_ID_KEYS) or list(item):
+            yield from _entries(inner, depth + 1)
+    elif isinstance(item, str) and item.strip():
+        yield from map(integer_of, filter(None, _BETWEEN.split(item.strip())))
+    else:
+        yield integer_of(item)
+
+
+def invalid_properties(data: Mapping[str, t.Any]) -> tuple[InvalidProperty, ...]:
+    """Return the properties that the `data` of a response names as invalid.
+
+    >>> invalid_properties({"invalidProperties": ["zip", {"propertyId": "8e8b"}]})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    (InvalidProperty(property_id=None, name='zip', value=None),
+     InvalidProperty(property_id='8e8b', name=None, value=None))
+    """
+    items = [item for value in all_named(data, *_PROPERTIES) for item in items_of(value)]
+    named = (item for item in items if isinstance(item, dict) or text_of(item))
+    return tuple(map(_invalid_property, named))
+
+
+def _invalid_property(item: object) -> InvalidProperty:
+    if not isinstance(item, dict):
+        return InvalidProperty(None, text_of(item))
+    named = folded(item)
+    property_id, name = (text_of(named.get(key)) or None for key in ("propertyid", "propertyname"))
+    value = named.get("propertyvalue")
+    return InvalidProperty(property_id, name, value if isinstance(value, str) else None)
+
+
+def properties_sent(
+    named: Iterable[InvalidProperty], sent: Iterable[PropertyRef]
+) -> tuple[frozenset[str], int]:
+    """Return the names or ids of the properties meant, as we sent them, and how many are unknown.
+
+    What a response calls a property may be anything, a person's data too. Only what was in the
+    request may be shown; everything else is a number.
+
+    >>> from target_mainbrainer.contacts import PropertyRef
+    >>> named = [InvalidProperty(None, "ZIP"), InvalidProperty(None, "Kari Nordmann")]
+    >>> properties_sent(named, [PropertyRef(None, "zip")])
+    (frozenset({'zip'}), 1)
+    """
+    refs = set(sent)
+    meant = [
+        {ref.name or ref.property_id or "" for ref in refs if is_meant(ref, one)}
+        for one in set(named)
+    ]
+    return frozenset().union(*meant), meant.count(set())
+
+
+def is_meant(ref: PropertyRef, named: InvalidProperty) -> bool:
+    """Return whether a response means this property: by id where both have one, else by name.
+
+    Where a response lists bare texts, an id looks like a name.
+    """
+    property_id, name = ((part or "").casefold() for part in ref)
+    if property_id and named.property_id:
+        return property_id == named.property_id.casefold()
+    return bool(named.name) and (named.name or "").casefold() in (property_id, name)
+
+
+_MESSAGE_LENGTH = 4000
+"""More than `redact` reads, so that no value is cut in half before it is taken out."""
+
+_TEXT_LENGTH = 200_000
+_PAGE_LENGTH = 20_000
+"""Of longer texts and pages only the beginning is searched, which a hostile server cannot slow."""
+
+_ERRORS_QUOTED = 3
+_INT64_DIGITS = 19
+_EMAIL = re.compile(r"[^\s\"'<>()\[\],;:@]{1,64}@[^\s\"'<>()\[\],;:@]{1,255}\.[^\W_]{1,63}")
+_NUMBER = re.compile(r"\d{5,}|\+?\d(?:[ ().\-/]{0,2}\d){4,}")
+_POSITION = re.compile(
+    r"contacts(?:\[(\d{1,4})\]|[./](\d{1,4})(?=[./]|$))|(?:^|[\s.])\$?\.?\[(\d{1,4})\]",
+    re.IGNORECASE,
+)
+_CONTACT_ID = re.compile(r"contact[\s_-]?ids?\W{0,4}(\d{1,19})(?!\d)", re.IGNORECASE)
+_NOT_ABOUT_CONTACTS = frozenset(
+    ["traceid", "requestid", "instance", "type", "status", "timestamp", "listid"]
+)
+_PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", re.IGNORECASE)
+"""How the API names a property of a contact: by its place in what was sent."""
+
+_MESSAGES = ("message", "title", "detail", "error", "errordescription")
+
+
+@dataclass
+class Suspects:
+    """The numbers, addresses and places in a refusal; `Refused.suspects` finds their contacts.
+
+    Attributes:
+        positions: 0-based places in `createUpdateContacts`. Only the spelling of a path counts
+            (`createUpdateContacts[3].email`): "contact 4" may count from 0 or from 1.
+        numbers: Contact ids, and all that is long enough to be one or a mobile number.
+    """
+
+    positions: set[int] = field(default_factory=set)
+    emails: set[str] = field(default_factory=set)
+    numbers: set[int] = field(default_factory=set)
+    properties: tuple[InvalidProperty, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """MainBrainer refuses what was sent: the whole request, for one bad contact or for itself.
+
+    Attributes:
+        status: The HTTP status; a 2xx when only the response's own `status` says that it failed.
+        unredacted: What the response says to people, "" if nothing. It may repeat contact data;
+            `message` does not.
+        named: What it names.
+        contacts: The contacts sent.
+        redactor: Removes their data from what is said.
+    """
+
+    status: int
+    unredacted: str = field(default="", repr=False)
+    named: Suspects = field(default_factory=Suspects, repr=False)
+    contacts: Sequence[Contact] = ()
+    redactor: Redactor = field(default=Redactor(), compare=False, repr=False)
+
+    @cached_property
+    def words(self) -> tuple[int, str]:
+        """Status and message; equal for equal reasons, whatever contact they name.
+
+        The message is redacted. A property of a contact that was refused alone has its own name
+        in it, instead of its place.
+        """
+        said = self.redactor.redact(self.unredacted, values_of(self.contacts))
+        if len(self.contacts) == 1:
+            properties = list(self.contacts[0].properties)
+            said = _PLACE.sub(lambda place: _name_of(place, properties), said)
+        return self.status, said
+
+    @property
+    def message(self) -> str:
+        """What the API said, without anything of the contacts it is about."""
+        return self.words[1]
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether fewer contacts at once may pass."""
+        return self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(self.contacts) > 1
+
+    @property
+    def suspects(self) -> list[int]:
+        """The places of the contacts that the refusal names; none if it names all.
+
+        To be named proves nothing: a suspect is rejected only after it was sent alone and refused
+        again.
+        """
+        named = self.named
+        found = [
+            index
+            for index, contact in enumerate(self.contacts)
+            if index in named.positions
+            or (contact.email is not None and contact.email.casefold() in named.emails)
+            or not named.numbers.isdisjoint(_numbers_of(contact))
+            or any(_carries(contact, one) for one in named.properties)
+        ]
+        return found if len(found) < len(self.contacts) else []
+
+
+def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
+    """Return the name of the property that the API names by its place, if there is one."""
+    if (number := int(place[1])) >= len(properties):
+        return place[0]
+    return f"property '{shown(properties[number].name or properties[number].property_id or '')}'"
+
+
+def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refused:
+    """Return the message of a refusal and the contacts it names, in whatever form it comes.
+
+    >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
+    >>> refusal = decode_refusal(400, body)
+    >>> refusal.unredacted, refusal.named.positions
+    ('Bad; createUpdateContacts[3].email: Not valid.', {3})
+    """
+    try:
+        response = decode(body)
+    except UnreadableResponseError:
+        return _refusal_in_words(status, body, content_type)
+    return refusal_in_json(status, response)
+
+
+def refusal_in_json(status: int, response: object) -> Refused:
+    """Return the refusal that a decoded response is."""
+    envelope = folded(response)
+    data = folded(envelope.get("data"))
+    texts = [part.get(key) for part in (envelope, data) for key in _MESSAGES]
+    said = [text for text in texts if isinstance(text, str)]
+    errors_named = envelope.get("errors") or data.get("errors")
+    said += _errors_in_words(errors_named if isinstance(response, dict) else response)
+    return Refused(status, _sentence(said), _suspects(response, {**envelope, **data}))
+
+
+def _errors_in_words(errors: object) -> list[str]:
+    """Return the first few of problem details' errors: a map of paths, or a list of objects."""
+    words: list[str] = []
+    for path, _, value in leaves(errors, without=_NOT_ABOUT_CONTACTS):
+        if isinstance(value, str) and value.strip() and len(words) < _ERRORS_QUOTED:
+            where = path.split(".detail")[0].split(".message")[0]
+            words.append(f"{where}: {value}" if isinstance(errors, dict) and where else value)
+    return words
+
+
+def _refusal_in_words(status: int, body: bytes, content_type: str) -> Refused:
+    text = body.decode("utf-8", errors="replace")
+    if "html" in content_type.lower() or text.lstrip()[:1] == "<":
+        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", text[:_PAGE_LENGTH])
+        title = re.search(r"(?is)<(title|h1)[^<>]*>(.*?)</\1>", text)
+        said = title[2] if title else text
+        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
+        said = html.unescape(re.sub(r"<[^<>]*>", " ", said))
+    else:
+        # Cut-off JSON and binary data say nothing to people.
+        said = "" if text.lstrip()[:1] in ("{", "[") or "\ufffd" in text else text
+    return Refused(status, _sentence([said]), _suspects(text, {}))
+
+
+def _sentence(said: Iterable[str]) -> str:
+    """Join what a response says into one bounded line; what it says twice stands there once."""
+    lines = [" ".join(text.split()) for text in said]
+    text = "; ".join(dict.fromkeys(line for line in lines if line))
+    return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
+
+
+def _suspects(response: object, data: Mapping[str, t.Any]) -> Suspects:
+    found = Suspects(numbers=set(invalid_contacts(data).ids), properties=invalid_properties(data))
+    for path, key, value in leaves(response, without=_NOT_ABOUT_CONTACTS):
+        if key in _NUMBER_KEYS and (number := integer_of(value)) is not None:
+            found.numbers.add(number)
+        for text in (path, value[:_TEXT_LENGTH] if isinstance(value, str) else ""):
+            found.positions.update(int(next(filter(None, m))) for m in _POSITION.findall(text))
+            found.emails.update(m.strip(".").casefold() for m in _EMAIL.findall(text))
+            found.numbers.update(_numbers_in(text))
+    return found
+
+
+def _numbers_in(text: str) -> set[int]:
+    written = [re.sub(r"\D", "", number) for number in _NUMBER.findall(text)]
+    written += re.findall(r"(?<!\d)\d{5,19}(?!\d)", text) + _CONTACT_ID.findall(text)
+    return {int(digits) for digits in written if len(digits) <= _INT64_DIGITS}
+
+
+def _numbers_of(contact: Contact) -> Iterator[int]:
+    """Yield the numbers by which a response might mean this contact."""
+    if contact.mobile is not None:
+        country_code, number = contact.mobile.country_code, contact.mobile.number
+        yield number
+        if country_code is not None:
+            yield int(f"{country_code}{number}")
+    if contact.contact_id is not None:
+        yield contact.contact_id
+
+
+def _carries(contact: Contact, named: InvalidProperty) -> bool:
+    """Return whether a contact has the property, with the value if one is named."""
+    return any(
+        is_meant(ref, named) and named.value in (None, value)
+        for ref, value in contact.properties.items()
+    )
+
+
+_ENVELOPE = frozenset(["status", "message", "data", "batchid", "contactid"])
+_STATUS = frozenset(["processedobj", "statustext", "statusfailedreason", "status"])
+_LONGEST_BATCH_ID = 200
+"""The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """MainBrainer has accepted a request, perhaps not all of it (API note, C4).
+
+    Attributes:
+        batch_id: The id under which the status of a batch is asked for. None if the response has
+            none: the batch is accepted but cannot be tracked, and is never to be sent again.
+        invalid_contacts: Contacts it says it cannot place.
+        invalid_properties: Properties it says it has ignored.
+        may_be_applied_twice: An answer was lost before this one, so that MainBrainer may have
+            accepted the request twice, and may apply it a second time after later ones.
+    """
+
+    batch_id: str | None = None
+    invalid_contacts: InvalidContacts = field(default=InvalidContacts())
+    invalid_properties: tuple[InvalidProperty, ...] = ()
+    may_be_applied_twice: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """How far a batch is (API note, section 6).
+
+    Attributes:
+        inserted_ids: Contact ids of new contacts, as far as the status names them.
+        updated_ids: Contact ids of known contacts, as far as the status names them.
+        skipped_ids: Contact ids of skipped contacts; fewer than `skipped` where a contact has
+            none.
+        failed_reason: Why the batch failed, "" if nothing says that it did. May contain
+            contact data: `redact` it before it goes anywhere.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    skipped: int = 0
+    inserted_ids: frozenset[int] = frozenset()
+    updated_ids: frozenset[int] = frozenset()
+    skipped_ids: frozenset[int] = frozenset()
+    failed_reason: str = field(default="", repr=False)
+
+    @property
+    def processed(self) -> int:
+        """How many contacts of the batch have been dealt with."""
+        return self.inserted + self.updated + self.skipped
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token.
+
+    Attributes:
+        lifetime_seconds: How long it lives from its receipt on, None if the answer does not say.
+    """
+
+    value: str = field(repr=False)
+    lifetime_seconds: float | None = None
+
+
+def decode_accepted(status: int, body: bytes) -> Accepted | Refused:
+    """Read the 2xx response to a batch or a contact.
+
+    One that says of itself that it failed is a refusal (API note, C22).
+
+    >>> decode_accepted(202, b'{"status": "Success", "data": {"BatchId": "ce2c2e48"}}').batch_id
+    'ce2c2e48'
+    >>> decode_accepted(202, b'{"status": "Failed", "message": "No such list"}').unredacted
+    'No such list'
+
+    Raises:
+        UnreadableResponseError: It is not the API's, or cut off.
+    """
+    response = decode_object(body)
+    envelope = folded(response)
+    if not envelope.keys() & _ENVELOPE:
+        reason = "it has none of the fields of the API's responses"
+        raise UnreadableResponseError(reason)
+    if any(map(_says_failure, all_named(response, "status"))):
+        return refusal_in_json(status, response)
+    # A response without `data` is read as if it were the data.
+    data = folded(envelope["data"]) if "data" in envelope else envelope
+    batch_id = text_of(data.get("batchid"))
+    return Accepted(
+        batch_id=batch_id if 0 < len(batch_id) <= _LONGEST_BATCH_ID else None,
+        invalid_contacts=invalid_contacts(data),
+        invalid_properties=invalid_properties(data),
+    )
+
+
+def decode_status(body: bytes) -> BatchStatus:
+    """Read the status of a batch, in the CRM's spelling or its siblings' (API note, section 6).
+
+    >>> counts = b'{"inserted": {"count": 2, "contactIds": [5, 6]}, "skipped": {"count": 1}}'
+    >>> status = decode_status(b'{"id": "ce2c2e48", "status": 1, "processedObj": ' + counts + b"}")
+    >>> status.inserted, status.updated, status.skipped
+    (2, 0, 1)
+
+    Raises:
+        UnreadableResponseError: It is not a batch's status.
+    """
+    response: t.Any = decode_object(body)
+    inner = folded(response).get("data")
+    if folded(inner).keys() & {"processedobj", "statustext"}:
+        response = inner
+    status = folded(response)
+    if not status.keys() & _STATUS:
+        reason = "it has none of the fields of a batch status"
+        raise UnreadableResponseError(reason)
+    counts = folded(status.get("processedobj"))
+    found: dict[str, t.Any] = {}
+    for name in ("inserted", "updated", "skipped"):
+        found[name], found[f"{name}_ids"] = _count(counts.get(name))
+    return BatchStatus(**found, failed_reason=_failed_reason(response))
+
+
+def decode_token(body: bytes) -> Token:
+    """Read a new token.
+
+    Its life is `expires` less `issued`, which no wrong clock can spoil. `expires_in` is the
+    fallback, and then in seconds: the sample's figure means minutes, but renewing too early does
+    no harm (API note, section 7).
+
+    >>> decode_token(b'{"access_token": "made-up", "expires_in": 120}').lifetime_seconds
+    120.0
+
+    Raises:
+        UnreadableResponseError: There is no token in it.
+    """
+    response = folded(decode_object(body))
+    inner = folded(response.get("data"))
+    if "accesstoken" in inner:
+        response = inner
+    value = response.get("accesstoken")
+    if not isinstance(value, str) or not value.strip():
+        reason = "it contains no access token"
+        raise UnreadableResponseError(reason)
+    return Token(value.strip(), _lifetime(response))
+
+
+def _says_failure(status: object) -> bool:
+    """Return whether a response's own `status` is an explicit failure; absent and odd ones are not.
+
+    >>> [_says_failure(status) for status in ("success", None, "", 0, "Failed", False, 422)]
+    [False, False, False, False, True, True, True]
+    """
+    if isinstance(status, str):
+        return status.strip().lower() not in ("", "success")
+    return status is False or (isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST)
+
+
+def _failed_reason(response: t.Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return why a batch failed: a text, or all that an object or a list says.
+
+    >>> _failed_reason({"statusFailedReason": {"code": 7, "errors": ["Out of contacts"]}})
+    '7; Out of contacts'
+    """
+    said = [
+        text_of(value)
+        for reason in all_named(response, "statusfailedreason")
+        for _, _, value in leaves(reason)
+        if value is not False
+    ]
+    return "; ".join(dict.fromkeys(text for text in said if text))
+
+
+def _count(value: object) -> tuple[int, frozenset[int]]:
+    """Return a count and its contact ids; the longer of the two is the count."""
+    outcome = folded(value)
+    ids = items_of(outcome.get("contactids"))
+    count = integer_of(outcome.get("count") if outcome else value) or 0
+    known = (number for number in map(integer_of, ids) if number is not None)
+    return max(count, len(ids)), frozenset(known)
+
+
+def _lifetime(response: Mapping[str, t.Any]) -> float | None:
+    try:
+        issued, expires = (dt.datetime.fromisoformat(response[k]) for k in ("issued", "expires"))
+        seconds = (expires - issued).total_seconds()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        seconds = 0.0
+    if seconds <= 0:
+        seconds = float(integer_of(response.get("expiresin")) or 0)
+    return seconds if seconds > 0 else None
+
+
+_REFUSALS = frozenset({400, 409, 413, 422})
+"""Refusals of what was sent rather than of the request (API note, section 4.3)."""
+
+_ADVICE = {
+    403: "Check that the account and its token are allowed to do this.",
+    404: "Check 'api_url'.",
+    405: "Check 'api_url'.",
+    402: "Check the account's plan and balance.",
+    406: "The account's plan or balance may be at its end; see what its pages say.",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response to one request, with all that is needed to say what is wrong with it.
+
+    After `raise_for_status` one of the others is to be called. Each of them raises a
+    `TransientError` for a response that is cut off, and a `ProtocolError` for one that is not the
+    API's.
+
+    Attributes:
+        redactor: Removes personal data and secrets from what the server says.
+        contacts: The contacts sent.
+    """
+
+    endpoint: Endpoint
+    response: Response
+    redactor: Redactor
+    contacts: Sequence[Contact] = ()
+
+    def raise_for_status(self) -> None:
+        """Raise if the status alone says that there is nothing to read, whatever was asked.
+
+        Raises:
+            TransientError: It asks to try again.
+            ProtocolError: It is a redirect, or no status of the API's.
+        """
+        endpoint, response, status = self.endpoint, self.response, self.response.status
+        message = f"MainBrainer answered {response.reason} to {endpoint}."
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise errors.TooManyRequestsError(message, retry_after=response.retry_after)
+        if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise errors.TransientError(message, retry_after=response.retry_after)
+        if not response.is_success and status < HTTPStatus.BAD_REQUEST:
+            host = self.redactor.redact_host(response.redirect_host)
+            leads = f", a redirect to {host}" if host else ""
+            message = (
+                f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are "
+                "never followed, because the token and the contacts would go with them. Check "
+                "'api_url' and 'auth_url', and any proxy in between."
+            )
+            raise errors.ProtocolError(message)
+
+    def accepted(self) -> Accepted | Refused:
+        """Return the outcome of a batch or a contact.
+
+        Raises:
+            RequestRefusedError: The request is refused, whatever contacts are in it.
+        """
+        response = self.response
+        if response.is_empty and response.is_success:
+            return Accepted()
+        if response.is_success:
+            outcome = self._decoded(lambda body: decode_accepted(response.status, body))
+        elif response.status in _REFUSALS:
+            outcome = decode_refusal(response.status, response.body, response.content_type)
+        else:
+            raise self._refused()
+        if isinstance(outcome, Accepted):
+            return outcome
+        return replace(outcome, contacts=self.contacts, redactor=self.redactor)
+
+    def batch_status(self) -> BatchStatus:
+        """Return how far a batch is.
+
+        Raises:
+            RequestRefusedError: The API refuses to say.
+        """
+        if not self.response.is_success:
+            raise self._refused()
+        return self._decoded(decode_status)
+
+    def check(self) -> None:
+        """Accept every response of the API's own, "no such batch" above all.
+
+        Raises:
+            RequestRefusedError: The token may not do this.
+        """
+        if self.response.status == HTTPStatus.FORBIDDEN:
+            raise self._refused()
+        if self.response.is_success or "html" in self.response.content_type.lower():
+            self._decoded(decode_status)
+
+    def token(self) -> Token:
+        """Return the new token.
+
+        Raises:
+            AuthError: The credentials are refused.
+            RequestRefusedError: The address is wrong.
+        """
+        endpoint, reason = self.endpoint, self.response.reason
+        if self.response.is_success:
+            return self._decoded(decode_token)
+        if self.response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+            message = (
+                f"{endpoint.host} answered {reason} to {endpoint}: no token is created there. Set "
+                "'auth_url' to the full address, which MainBrainer's public pages do not print."
+            )
+            raise errors.RequestRefusedError(message)
+        message = (
+            f"MainBrainer refused the credentials ({reason} on {endpoint}{self._said()}). Check "
+            "'username', 'password' and 'private_token'."
+        )
+        raise errors.AuthError(message)
+
+    def _decoded(self, decode: Callable[[bytes], _T]) -> _T:
+        """Decode a response that should be the API's.
+
+        One that is cut off counts as lost: the request was probably carried out, and sending it
+        again repeats the same upsert. One that is not the API's ends the run.
+        """
+        endpoint, response = self.endpoint, self.response
+        try:
+            return decode(response.body)
+        except UnreadableResponseError as error:
+            unreadable = error
+        if unreadable.cut_off:
+            message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+            raise errors.TransientError(message)
+        content_type = self.redactor.redact(response.content_type)
+        kind = f" of type '{content_type}'" if content_type else ""
+        message = (
+            f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
+            f"not MainBrainer's: {unreadable}. Check 'api_url' and 'auth_url', and any proxy in "
+            "between."
+        )
+        raise errors.ProtocolError(message)
+
+    def _refused(self) -> errors.RequestRefusedError:
+        advice = _ADVICE.get(self.response.status, "Check the settings and the account.")
+        message = (
+            f"MainBrainer refused {self.endpoint} with {self.response.reason}{self._said()}. "
+            f"The contacts are not the cause. {advice}"
+        )
+        return errors.RequestRefusedError(message)
+
+    def _said(self) -> str:
+        said = decode_refusal(0, self.response.body, self.response.content_type).unredacted
+        said = self.redactor.redact(said, values_of(self.contacts)).rstrip(".")
+        return f", saying: {said}" if said else ""

@@ -1,0 +1,599 @@
+"""Permits to send: never more than the plan allows, hardly ever less.
+
+Two limits apply (API note, section 9): so many requests in any 10 seconds and so many in any
+24 hours, both as the server counts them. The server counts a request some time after its permit
+was taken, and that time varies: the thread may be delayed, the network slow, the server busy. So
+a permit is free again 10.25 s after it was taken, plus however much longer its answer took than
+the quickest answer of its kind so far. While nothing is known of a kind, an answer counts whole.
+10 s after the answer are enough in any case: no request is counted later than it is answered.
+
+The rules are in `Quota`, which knows neither a clock nor a lock. It is kept in this process or,
+with a ledger, in a row of its database for all runs with the same account (`ledger.quota`).
+`RateLimiter` serves threads in the order in which they ask, ends every wait when the run is asked
+to stop, explains long waits in the log, and lets status questions have what sending leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import math
+import threading
+import typing as t
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import backoff
+
+from target_mainbrainer.errors import (
+    InterruptedRunError,
+    LedgerError,
+    TooManyRequestsError,
+    TransientError,
+)
+from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_mainbrainer.settings.declared import Plan
+
+_T = t.TypeVar("_T")
+
+_SLACK_SECONDS = 0.25
+"""By so much a request may reach the server sooner than another whose permit is as old."""
+
+OCCUPIED_SECONDS = 10 + _SLACK_SECONDS
+
+SLICE_SECONDS = 600
+"""The day is counted in slices, which keeps a million requests in at most 145 numbers."""
+
+_DAY_SECONDS = 24 * 60 * 60 + 0.25
+_SPARED = 10
+"""One permit in so many is not given to what can wait, so that sending finds some."""
+
+_SPARED_OF_DAY = 100
+BURST_LIMIT = "the plan's limit of requests in 10 seconds"
+DAY_LIMIT = "the plan's limit of requests in a day"
+
+LONG_WAIT_SECONDS = 5.0
+_MINUTE = 60.0
+_QUIET_SECONDS = 1.0
+"""Sending has ended when nothing is in flight and no permit was taken for so long."""
+
+_UNPACED_PER_SECOND = 500
+"""The pace that is aimed at without a plan: that of a burst of the largest one."""
+
+_MIN_IN_FLIGHT = 4
+_BURST_SECONDS = 0.4
+"""In how short a time the permits that become free together should be used."""
+
+_NEWEST_WEIGHT = 0.1
+"""The weight of the newest answer in the average time that answers take."""
+
+_ACCEPTED = 2  # hundreds of the status
+
+LONGEST_PAUSE_SECONDS = 60.0
+TOO_MANY_REQUESTS_SECONDS = 10.0
+"""One window of the plan's limit: the wait after a 429 that names no time (API note, section 9)."""
+
+_JITTER_SECONDS = 2.0
+"""Most that is added to the time that a server asks for."""
+
+logger = logging.getLogger(__name__)
+
+
+class Wait(t.NamedTuple):
+    """There is no permit now.
+
+    Attributes:
+        seconds: When to ask again.
+        reason: The limit that is reached, or the answer that made everything wait.
+    """
+
+    seconds: float
+    reason: str
+
+
+@dataclass
+class Slice:
+    """The requests of some minutes.
+
+    Attributes:
+        ends: When the last request that may be in it is a day old, as the server counts.
+    """
+
+    ends: float
+    requests: int = 0
+
+
+@dataclass
+class Quota:
+    """The permits in use, the day's requests, and the wait that a 429 asked for.
+
+    A permit needs no owner: that of a process that was killed becomes free by itself.
+
+    Attributes:
+        occupied: When each permit in use is free again, in ascending order.
+        slices: The requests of the last 24 hours, oldest first.
+        held_until: When the wait that a 429 asked for ends.
+        held_seconds: The length of that wait.
+        held_because: Its reason.
+    """
+
+    occupied: list[float] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+    held_until: float = 0.0
+    held_seconds: float = 0.0
+    held_because: str = ""
+
+    def take(self, plan: Plan | None, now: float, *, is_spare: bool = False) -> float | Wait:
+        """Return the end of a permit that was free until now, or how long to wait for one.
+
+        Args:
+            plan: The limits; None for no limits but what `hold` asks for.
+            now: The time.
+            is_spare: Take a permit only if enough others are left.
+        """
+        self._forget(now)
+        if now < self.held_until:
+            return Wait(self.held_until - now, self.held_because)
+        if plan is None:
+            return now
+        burst, daily = plan.burst, plan.daily
+        if is_spare:
+            burst, daily = burst - burst // _SPARED, daily - daily // _SPARED_OF_DAY
+        if (surplus := len(self.occupied) - burst) >= 0:
+            return Wait(self.occupied[surplus] - now, BURST_LIMIT)
+        if sum(part.requests for part in self.slices) >= daily:
+            return Wait(self.slices[0].ends - now, DAY_LIMIT)
+        if not self.slices or now + _DAY_SECONDS >= self.slices[-1].ends:
+            self.slices.append(Slice(now + SLICE_SECONDS + _DAY_SECONDS))
+        self.slices[-1].requests += 1
+        insort(self.occupied, now + OCCUPIED_SECONDS)
+        return now + OCCUPIED_SECONDS
+
+    def in_use(self, now: float) -> int:
+        """Return how many permits are occupied."""
+        return len(self.occupied) - bisect_right(self.occupied, now)
+
+    def extend(self, until: float, by: float) -> None:
+        """Occupy a permit for longer, unless it is free and perhaps taken again."""
+        place = bisect_left(self.occupied, until)
+        if place < len(self.occupied) and self.occupied[place] == until:
+            del self.occupied[place]
+            insort(self.occupied, until + by)
+
+    def hold(self, seconds: float, reason: str, now: float) -> None:
+        """Give out no permit for so long. A longer wait that began earlier stays in force."""
+        if now + seconds > self.held_until:
+            self.held_until, self.held_seconds, self.held_because = now + seconds, seconds, reason
+
+    def _forget(self, now: float) -> None:
+        """Drop what no longer counts, and cut what a clock that was set back has stretched.
+
+        No permit is occupied, and no wait lasts, longer than if it began just now.
+        """
+        latest = now + OCCUPIED_SECONDS
+        first = bisect_right(self.occupied, now)
+        self.occupied[:] = [min(until, latest) for until in self.occupied[first:]]
+        self.held_until = min(self.held_until, now + self.held_seconds)
+        self.slices[:] = [part for part in self.slices if now < part.ends]
+        for part in self.slices:
+            part.ends = min(part.ends, now + SLICE_SECONDS + _DAY_SECONDS)
+
+
+class PermitStore(t.Protocol):
+    """Where a `Quota` is kept. One thread at a time uses it."""
+
+    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+        """Apply an action to the quota as it is now, given the time, and return its result.
+
+        Raises:
+            TransientError: The store cannot be reached now.
+        """
+
+    def last_seen(self) -> tuple[Quota, float]:
+        """Return the quota as far as this process knows it, and the time."""
+
+    def close(self) -> None:
+        """Close everything that the store has opened."""
+
+
+class MemoryStore:
+    """The permits of this process alone."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quota = Quota()
+
+    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+        """Apply an action to the quota, given the time, and return its result."""
+        return action(self._quota, self._clock())
+
+    def last_seen(self) -> tuple[Quota, float]:
+        """Return the quota and the time."""
+        return self._quota, self._clock()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+class Event(t.Protocol):
+    """What `threading.Event` and the clock of a test have in common."""
+
+    def is_set(self) -> bool:
+        """Return whether the run has been asked to stop."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until that happens or time is up, and return whether it happened."""
+
+
+class OncePerMinute:
+    """Decides whether a line about the same topic is due in the log."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+
+    def is_due(self, topic: str) -> bool:
+        """Return whether no line about this topic was due within the last minute."""
+        now = self._clock()
+        if now < self._logged_at.get(topic, -math.inf) + _MINUTE:
+            return False
+        self._logged_at[topic] = now
+        return True
+
+
+@dataclass
+class ClientStats:
+    """The requests so far.
+
+    Attributes:
+        requests: All that left, those for tokens and statuses too.
+        retries: Tries that repeated what had failed, also those that found no connection.
+        by_endpoint: Requests of each kind, such as `POST /contacts/batch`.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    by_endpoint: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(eq=False)
+class Permit:
+    """Permission to send one request at once.
+
+    Attributes:
+        kind: Kind of request; those of a kind usually take the same time.
+        taken_at: When it was taken, by this process's clock.
+        until: When it is free again, by the store's clock.
+        is_urgent: A thread waited for it.
+        seconds: How long it is occupied altogether, as far as is known.
+    """
+
+    kind: str
+    taken_at: float
+    until: float
+    is_urgent: bool
+    seconds: float = OCCUPIED_SECONDS
+
+
+class RateLimiter:
+    """Hands out permits in the order in which threads ask for them, and counts the requests.
+
+        permit = limiter.acquire("POST /contacts/batch")
+        ... send the request ...
+        limiter.answered(permit, status)
+
+    Every method may wait for the store, so none is to be called within a transaction of the
+    ledger's database.
+
+    Args:
+        plan: The limits, or None for no limits; `hold` works all the same.
+        clock: Monotonic seconds.
+        stop: Once it is set, there are no more permits, and every wait ends with an
+            `InterruptedRunError`.
+        store: Where the permits are kept; in this process if it is not given.
+        retry_max_seconds: How long to go on trying when the store cannot be reached.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None,
+        *,
+        clock: Callable[[], float],
+        stop: Event,
+        store: PermitStore | None = None,
+        retry_max_seconds: float = 600.0,
+    ) -> None:
+        self.clock = clock
+        self.stats = ClientStats()
+        self.waited_seconds = 0.0
+        """How long sending was blocked altogether; one wait counts once for all threads."""
+        self._plan = plan
+        self._stop = stop
+        self._store = MemoryStore(clock) if store is None else store
+        self._retry_max_seconds = retry_max_seconds
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Event] = deque()
+        self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
+        self._in_flight: set[Permit] = set()
+        self._sent: deque[float] = deque()  # when urgent permits were taken, of late
+        self._answer_seconds: float | None = None  # on average, lately
+        self._unwritten: list[Callable[[Quota, float], None]] = []
+        self._log = OncePerMinute(clock)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
+        """Wait for a permit, first come, first served.
+
+        Args:
+            kind: Kind of request; those of a kind usually take the same time.
+            is_retry: It repeats a request that failed.
+
+        Raises:
+            InterruptedRunError: The run was asked to stop.
+            LedgerError: The store could not be reached for `retry_max_seconds`.
+        """
+        turn = threading.Event()
+        with self._lock:
+            self.stats.retries += is_retry
+            self._queue.append(turn)
+            self._queue[0].set()
+        turn.wait()  # the thread in front sets it, however its wait ends
+        try:
+            return self._wait_for_permit(kind)
+        finally:
+            with self._lock:
+                self._queue.popleft()
+                if self._queue:
+                    self._queue[0].set()
+
+    def try_acquire(self, kind: str) -> Permit | None:
+        """Return a permit if sending can spare one now."""
+        taken = None
+        with contextlib.suppress(TransientError):
+            taken = self._take(kind, is_urgent=False) if self.can_spare else None
+        return taken if isinstance(taken, Permit) else None
+
+    @property
+    def can_spare(self) -> bool:
+        """Whether `try_acquire` is likely to return a permit now.
+
+        No thread waits for one, and sending, if it goes on as now, will leave some. With slow
+        answers only the end of the 10 seconds would show that sending needs all of them. While
+        nothing is sent, all permits may be used.
+        """
+        quota, time = self._store.last_seen()
+        if self._stop.is_set() or self._queue or time < quota.held_until:
+            return False
+        if self._plan is None:
+            return True
+        with self._lock:
+            now, sent, is_sending = self.clock(), list(self._sent), self._is_sending()
+        burst, in_use = self._plan.burst, quota.in_use(time)
+        if not is_sending:
+            return in_use < burst
+        used = sum(at > now - OCCUPIED_SECONDS for at in sent)
+        needed = len(sent) * OCCUPIED_SECONDS / max(now - sent[0], _QUIET_SECONDS)
+        return in_use < burst - burst // _SPARED and in_use + needed - used < burst
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """How many requests have to be in flight to use all permits, as answers are now.
+
+        Permits that were used together become free together, and should be used at once again:
+        quick answers need few requests in flight for that, answers of 0.4 s and more one for each
+        permit. Longer answers than a permit is occupied need more.
+        """
+        seconds = self._answer_seconds
+        if self._plan is None:
+            wanted = _UNPACED_PER_SECOND * (seconds or 0.0)
+        elif seconds is None:
+            wanted = self._plan.burst
+        else:
+            share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
+            wanted = share * self._plan.burst
+        return min(max(math.ceil(wanted), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS)
+
+    @property
+    def share_used(self) -> float:
+        """How much of the plan's requests in 10 seconds is in use now, from 0 to 1."""
+        if self._plan is None:
+            return 0.0
+        quota, now = self._store.last_seen()
+        return quota.in_use(now) / self._plan.burst
+
+    def hold(self, seconds: float, reason: str) -> None:
+        """Give out no permit for `seconds`. An earlier, longer wait stays in force."""
+        end = self.clock() + seconds
+        with self._lock:
+            self._unwritten.append(lambda quota, now: quota.hold(end - self.clock(), reason, now))
+            self._write()
+
+    def answered(self, permit: Permit, status: int | None) -> None:
+        """Note that the response is there, or that there will be none (None).
+
+        The server counted the request between sending and answer. Every answer of its kind takes
+        as long as the quickest; by the rest the request may have been late. Refusals come sooner
+        than what has been worked on. A request without an answer may have been counted just now.
+        """
+        with self._lock:
+            self.stats.requests += 1
+            self.stats.by_endpoint[permit.kind] += 1
+            self._in_flight.discard(permit)
+            now = self.clock()
+            late = took = now - permit.taken_at
+            if status is not None:
+                like = (permit.kind, status // 100)
+                late -= self._usual(permit, like)
+                since, quickest = self._quickest.get(like, (now, took))
+                self._quickest[like] = (since, min(took, quickest))
+                if permit.is_urgent:
+                    usual = took if self._answer_seconds is None else self._answer_seconds
+                    self._answer_seconds = usual + _NEWEST_WEIGHT * (took - usual)
+            self._extend(permit, late)
+            if self._unwritten:
+                self._write()
+
+    def unsent(self, permit: Permit) -> None:
+        """Note that no connection was made, so that the server has nothing to count."""
+        with self._lock:
+            self._in_flight.discard(permit)
+
+    def _wait_for_permit(self, kind: str) -> Permit:
+        failures, failing_since = 0, self.clock()
+        while True:
+            if self._stop.is_set():
+                message = "The run was asked to stop; nothing more is sent."
+                raise InterruptedRunError(message)
+            began = self.clock()
+            try:
+                taken = self._take(kind, is_urgent=True)
+            except TransientError as error:
+                failures += 1
+                self._stop.wait(self._pause_or_raise(error, failures, began - failing_since))
+                continue
+            if isinstance(taken, Permit):
+                return taken
+            failures, failing_since = 0, self.clock()
+            self._explain(taken)
+            self._stop.wait(taken.seconds)
+            self.waited_seconds += self.clock() - began
+
+    def _take(self, kind: str, *, is_urgent: bool) -> Permit | Wait:
+        with self._lock:
+            now = self.clock()
+            # A server that hangs counts late whatever it has not answered yet.
+            for overdue in self._in_flight:
+                if overdue.taken_at + overdue.seconds <= now:
+                    usual = self._usual(overdue, (overdue.kind, _ACCEPTED))
+                    self._extend(overdue, now - overdue.taken_at - usual)
+            is_spare = not is_urgent and self._is_sending()
+            # By the clock when the store is reached: a wait for a busy one makes nothing late.
+            until, now = self._change(
+                lambda quota, time: (
+                    quota.take(self._plan, time, is_spare=is_spare),
+                    self.clock(),
+                )
+            )
+            if isinstance(until, Wait):
+                return until
+            permit = Permit(kind, now, until, is_urgent)
+            self._in_flight.add(permit)
+            if is_urgent and self._plan is not None:
+                self._sent.append(now)
+                # What became free a moment ago still counts: sending is about to use it again.
+                while self._sent[0] <= now - OCCUPIED_SECONDS - _QUIET_SECONDS:
+                    self._sent.popleft()
+            return permit
+
+    def _is_sending(self) -> bool:
+        """Return whether a request that was waited for is in flight or has just left."""
+        if not self._sent:
+            return False
+        is_recent = self.clock() - self._sent[-1] < _QUIET_SECONDS
+        return is_recent or any(permit.is_urgent for permit in self._in_flight)
+
+    def _usual(self, permit: Permit, like: tuple[str, int]) -> float:
+        """Return how much of an answer's time does not make its request late.
+
+        That is the time of the quickest answer, if it was known when this request left.
+        """
+        since, quickest = self._quickest.get(like, (math.inf, 0.0))
+        return max(quickest if permit.taken_at >= since else 0.0, _SLACK_SECONDS)
+
+    def _extend(self, permit: Permit, late: float) -> None:
+        """Occupy a permit for as much longer as it was late, with the next change at the latest."""
+        until, by = permit.until, OCCUPIED_SECONDS + late - permit.seconds
+        if by > 0 and self._plan is not None:
+            permit.until, permit.seconds = until + by, permit.seconds + by
+            self._unwritten.append(lambda quota, _: quota.extend(until, by))
+
+    def _write(self) -> None:
+        """Write what has changed, unless the store is away; then the next change does it."""
+        with contextlib.suppress(TransientError):
+            self._change(lambda _quota, _now: None)
+
+    def _change(self, action: Callable[[Quota, float], _T]) -> _T:
+        def change(quota: Quota, now: float) -> _T:
+            for unwritten in self._unwritten:
+                unwritten(quota, now)
+            return action(quota, now)
+
+        result = self._store.change(change)
+        self._unwritten.clear()
+        return result
+
+    def _pause_or_raise(self, error: TransientError, tries: int, spent: float) -> float:
+        pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
+        if pause is None:
+            message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
+            raise LedgerError(message)
+        if self._log.is_due("the store"):
+            logger.warning("%s Nothing is sent meanwhile; trying again in %.1f s.", error, pause)
+        return pause
+
+    def _explain(self, wait: Wait) -> None:
+        """Log a long wait; the same reason at most once a minute."""
+        if wait.seconds <= LONG_WAIT_SECONDS or not self._log.is_due(wait.reason):
+            return
+        if wait.reason == DAY_LIMIT and self._plan is not None:
+            resumes = dt.datetime.now().astimezone() + dt.timedelta(seconds=wait.seconds)
+            logger.warning(
+                "The day's %s requests are used up. Sending resumes at %s, as soon as the first "
+                "of them are 24 hours old; the run waits until then.",
+                f"{self._plan.daily:,}",
+                resumes.isoformat(sep=" ", timespec="minutes"),
+            )
+        else:
+            logger.info("Waiting %.0f s before the next request: %s.", wait.seconds, wait.reason)
+
+
+def pause_before_retry(
+    error: Exception,
+    *,
+    tries: int,
+    spent: float,
+    limit: float,
+    jitter: Callable[[float], float] = backoff.full_jitter,
+) -> float | None:
+    """Return how many seconds to wait before the next try, or None to give up.
+
+    Pauses grow with full jitter. What a server asks for is a floor that jitter only adds to, and
+    when it asks for more time than is left there is no use in trying earlier.
+
+    >>> lost = TransientError("No response.")
+    >>> [pause_before_retry(lost, tries=n, spent=0, limit=600, jitter=float) for n in (1, 2, 9)]
+    [1.0, 2.0, 60.0]
+    >>> busy = TransientError("Busy.", retry_after=30)
+    >>> pause_before_retry(busy, tries=1, spent=0, limit=600, jitter=float)
+    31.0
+    >>> pause_before_retry(busy, tries=1, spent=580, limit=600) is None
+    True
+
+    Args:
+        error: What went wrong; only a `TransientError` is worth another try.
+        tries: How many there have been, at least 1.
+        spent: Seconds that trying and pausing have taken so far.
+        limit: Seconds after which to give up.
+        jitter: Picks a number between 0 and the one given.
+    """
+    left = limit - spent
+    if not isinstance(error, TransientError) or left <= 0:
+        return None
+    floor = error.retry_after
+    if floor is None:
+        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, TooManyRequestsError) else 0.0
+    if floor > left:
+        return None
+    spread = min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)
+    if floor:
+        spread = min(spread, _JITTER_SECONDS)
+    return min(floor + jitter(spread), left)

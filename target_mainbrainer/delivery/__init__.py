@@ -1,4 +1,0 @@
-"""Contacts on their way: buffer, batches in flight, isolation, confirmation, STATE.
-
-What is said about them afterwards belongs to `reporting`.
-"""

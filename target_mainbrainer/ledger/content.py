@@ -1,0 +1,313 @@
+"""What the ledger keeps: content and consent of an identity, and people. Knows no database.
+
+A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own seed. A false match
+of two values is as likely as one in 2**64. Guessing values is not what the seed prevents: the
+ledger is personal data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+
+import msgspec
+import xxhash
+from typing_extensions import override
+
+from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
+    Mobile,
+    PropertyRef,
+    identifiers_of,
+)
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_KEY = 512
+"""A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
+
+FIELD_BYTES = 12
+
+_NAME_BYTES = 4
+
+_WHOLE_NUMBER = re.compile(r"\[(0|-?[1-9][0-9]*)\]", re.ASCII)
+
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+"""A text that is written as a number is; 007 is another key than 7."""
+
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+class _Private(msgspec.Struct, gc=False):
+    """Base of what is known of a person: its `repr` shows nothing of it."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Row(_Private, gc=False):
+    """What the ledger knows of one identity.
+
+    Attributes:
+        id: None until it is in the database.
+        spelling: Hash of the identity as it was delivered, its case and country code included.
+        fields: What the CRM is known to hold, by whichever stream; None if that is unknown.
+        delivered_at: When anything of it was last accepted; None if never.
+        batch: The number of the batch that it last went out in.
+        open_mark: The run and the round that are sending it; None if none is.
+        unsure_at: When a try began of which it is not known how it ended.
+        mobile_said: The last opt-in that the source said and that was accepted; None if none was.
+        email_said: The same for e-mail.
+        mobile_raised_in: The batch that last raised it to true.
+        email_raised_in: The same for e-mail.
+    """
+
+    id: int | None
+    hash: int
+    spelling: int
+    fields: bytes | None = None
+    delivered_at: int | None = None
+    batch: int | None = None
+    open_mark: int | None = None
+    open_at: int | None = None
+    unsure_at: int | None = None
+    mobile_said: bool | None = None
+    email_said: bool | None = None
+    mobile_raised_in: int | None = None
+    email_raised_in: int | None = None
+
+
+class Person(_Private, gc=False):
+    """One source key of a stream.
+
+    Attributes:
+        id: None until it is in the database.
+        key: `key_text` of its record.
+        identity: The one that the CRM holds for it, or under which it was first sent.
+        hash: Of the identity, folded.
+        previous: The identity before, while a change of it is being delivered.
+        moving_id: The contact's id, from when it is known until the contact has the new identity.
+        missed: Full reads in a row in which it did not come.
+        is_gone: It was missing often enough to count as gone, and owns no identity.
+    """
+
+    id: int | None
+    stream: int
+    key: str
+    identity: str
+    hash: int
+    previous: str | None = None
+    moving_id: int | None = None
+    missed: int = 0
+    is_gone: bool = False
+    seen_at: int = 0
+
+
+class Fields(_Private, gc=False):
+    """The fields of one contact, ready to be compared.
+
+    Attributes:
+        refs: The property, or the name, of each; the list that it is put in is the last one.
+        entries: 12 bytes for each.
+    """
+
+    refs: list[PropertyRef | str]
+    entries: list[bytes]
+
+
+def fingerprint(*parts: str) -> str:
+    """Return a name for an account that does not reveal its token or user name."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+class Hashes:
+    """Hashes with one ledger's seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed % 2**64
+        self._names: dict[PropertyRef | str, bytes] = {}
+
+    def identity(self, contact: Contact | Identity) -> int:
+        """Return a hash of an identity that errs on the side of "the same".
+
+        Case, spelling of the domain and country code do not count, as in `identifiers_of`. The hash
+        of a contact id is negative, so that the two kinds can be told apart.
+
+        >>> hashes = Hashes(7)
+        >>> one, other = Contact(email="ola@example.com"), Contact(email="Ola@Example.com")
+        >>> hashes.identity(one) == hashes.identity(other), hashes.identity(one) >= 0
+        (True, True)
+        """
+        if contact.contact_id is not None:
+            return ~(xxhash.xxh64_intdigest(b"%d" % contact.contact_id, self._seed) >> 1)
+        folded = identifiers_of(Contact(mobile=contact.mobile, email=contact.email))
+        kind = "mobile" if contact.email is None else "email" if contact.mobile is None else "both"
+        text = " ".join((kind, *map(str, folded)))
+        return xxhash.xxh64_intdigest(text.encode("utf-8", "surrogatepass"), self._seed) >> 1
+
+    def spelling(self, identity: Contact | Identity) -> int:
+        """Return a hash of an identity as it is written."""
+        text = identity_text(identity).encode("utf-8", "surrogatepass")
+        return xxhash.xxh64_intdigest(text, self._seed) >> 1
+
+    def fields(self, contact: Contact, list_id: str | None) -> Fields:
+        """Return the fields of a contact; opt-ins are consent, and no fields.
+
+        Nor is what identifies the contact a field: it is part of the row's spelling.
+        """
+        refs: list[PropertyRef | str] = list(contact.properties)
+        values = list(contact.properties.values())
+        if contact.contact_id is not None:
+            if contact.mobile is not None:
+                refs.append("mobile")
+                values.append(f"{contact.mobile.country_code} {contact.mobile.number}")
+            if contact.email is not None:
+                refs.append("email")
+                values.append(contact.email)
+        refs.append("list")
+        names, seed, digest = self._names, self._seed, xxhash.xxh64_digest
+        try:
+            entries = [
+                names[ref] + digest(value.encode(), seed)
+                for ref, value in zip(refs, values, strict=False)
+            ]
+        except KeyError:
+            for ref in refs:
+                names[ref] = self._name(ref)
+            return self.fields(contact, list_id)
+        entries.append(self._name(f"list {list_id or ''}") + bytes(8))
+        return Fields(refs, entries)
+
+    def _name(self, ref: PropertyRef | str) -> bytes:
+        text = ref if isinstance(ref, str) else "\0".join(ref.address)
+        return xxhash.xxh32_digest(text.encode("utf-8", "surrogatepass"), self._seed % 2**32)
+
+
+def known_fields(fields: bytes) -> dict[bytes, bytes]:
+    """Return what a row's fields say: the hash of each value by that of its name."""
+    return {
+        fields[start : start + _NAME_BYTES]: fields[start + _NAME_BYTES : start + FIELD_BYTES]
+        for start in range(0, len(fields), FIELD_BYTES)
+    }
+
+
+def changed_fields(known: bytes, fields: Fields) -> list[PropertyRef | str]:
+    """Return the fields of a contact that are not known to be in the CRM as they are."""
+    if known == b"".join(fields.entries):
+        return []
+    row = known_fields(known)
+    return [
+        ref
+        for ref, entry in zip(fields.refs, fields.entries, strict=True)
+        if row.get(entry[:_NAME_BYTES]) != entry[_NAME_BYTES:]
+    ]
+
+
+def union(known: bytes, delivered: Fields) -> bytes:
+    """Return a row's fields after more were delivered; the later value of each counts."""
+    new = b"".join(delivered.entries)
+    if not known or known == new:
+        return new
+    merged = known_fields(known)
+    merged.update((entry[:_NAME_BYTES], entry[_NAME_BYTES:]) for entry in delivered.entries)
+    return b"".join(name + value for name, value in merged.items())
+
+
+def identity_text(contact: Contact | Identity) -> str:
+    """Return an identity as a text, as it is written.
+
+    >>> identity_text(Contact(mobile=Mobile(47, 90812501), email="ola@example.com"))
+    '[47,90812501,"ola@example.com"]'
+    >>> identity_text(Contact(contact_id=7, email="ola@example.com"))
+    '[7]'
+    """
+    if contact.contact_id is not None:
+        return f"[{contact.contact_id}]"
+    country_code, number = contact.mobile or (None, None)
+    return _encode((country_code, number, contact.email)).decode()
+
+
+def identity_from(text: str) -> Identity:
+    """Return the identity that `identity_text` made a text of.
+
+    >>> identity_from('[47,90812501,null]').mobile.country_code
+    47
+    """
+    parts = msgspec.json.decode(text)
+    if len(parts) == 1:
+        return Identity(contact_id=parts[0])
+    country_code, number, email = parts
+    return Identity(None, None if number is None else Mobile(country_code, number), email)
+
+
+def names_of(refs: list[PropertyRef | str]) -> Iterator[str]:
+    """Yield the names of fields for the log."""
+    for ref in refs:
+        yield ref if isinstance(ref, str) else ref.name or ref.property_id or ""
+
+
+def key_text(key: str) -> str:
+    """Return a source key as it is kept, given the JSON of its values.
+
+    A tap may write one key as 1, "1" or 1.0, today and tomorrow; it is one key.
+
+    >>> key_text("[1]") == key_text('["1"]') == key_text("[1.0]"), key_text('["x" ]')
+    (True, '["x"]')
+    >>> key_text('["1234567890123456789012345678901234567.0"]'), key_text("[1e9999999]")
+    ('["1234567890123456789012345678901234567"]', '["1E+9999999"]')
+    """
+    if _WHOLE_NUMBER.fullmatch(key):
+        return f'["{key[1:-1]}"]'
+    try:
+        text = _encode([_plain(value) for value in _decode(key)]).decode()
+    except msgspec.DecodeError:  # NaN, or an unpaired surrogate
+        text = key
+    if len(text) > LONGEST_KEY:
+        return "#" + hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
+    return text
+
+
+def _plain(value: t.Any) -> t.Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return _number(Decimal(value)) if _PLAIN_NUMBER.fullmatch(value) else value
+    if isinstance(value, Decimal):
+        return _number(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _number(value: Decimal) -> str:
+    """Return a number as a text, every digit of it; a power of ten is not written out."""
+    is_long = abs(value.adjusted()) > LONGEST_KEY
+    return str(value) if is_long else f"{value.normalize(_EXACT):f}"
+
+
+class Seen:
+    """Which people have come, a bit for each, so that a million take 125 kB.
+
+    >>> seen = Seen()
+    >>> seen.add(7)
+    >>> 7 in seen, 8 in seen, 7_000_000 in seen
+    (True, False, False)
+    """
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: int) -> None:
+        """Add a person's number."""
+        place = number >> 3
+        if place >= len(self._bits):
+            self._bits.extend(bytes(place + 4096 - len(self._bits)))
+        self._bits[place] |= 1 << (number & 7)
+
+    def __contains__(self, number: int) -> bool:
+        place = number >> 3
+        return place < len(self._bits) and bool(self._bits[place] >> (number & 7) & 1)

@@ -1,0 +1,218 @@
+"""People: which identity the CRM holds for each source key of a stream.
+
+In doubt nobody is moved, opted out or forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import sqlalchemy as sa
+
+from target_mainbrainer.ledger.content import Person
+from target_mainbrainer.ledger.database import Writer, number_new, rows_where
+from target_mainbrainer.ledger.tables import contacts, people, streams
+
+if t.TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    _T = t.TypeVar("_T")
+
+ABSENT_SECONDS = 30 * 24 * 60 * 60
+"""A stream that was not delivered for so long owns no identity any more."""
+
+SEEN_SECONDS = 7 * 24 * 60 * 60
+"""How exactly it is known when a person was last seen."""
+
+PAGE_SIZE = 5_000
+
+_NAME = re.compile(r'\["(?:[^"\\]|\\.)*"')
+"""The beginning of a key whose first part is a text."""
+
+_COLUMNS = Person.__struct_fields__
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM {people.name} WHERE"  # noqa: S608
+_INSERT = Writer(people, _COLUMNS)
+_UPDATE = Writer(people, ("id", *_COLUMNS[3:]), by=1)
+
+
+def people_of(connection: sa.Connection, stream: int, keys: Collection[str]) -> dict[str, Person]:
+    """Return what is known of source keys of a stream."""
+    found = rows_where(connection, f"{_SELECT} stream = ? AND key", list(keys), stream)
+    return {one.key: one for one in map(_person, found)}
+
+
+def holders_of(
+    connection: sa.Connection, account: int, hashes: Collection[int], *, now: int
+) -> dict[int, list[Person]]:
+    """Return who owns identities, of any stream that was delivered lately; not who is gone."""
+    query = sa.select(streams.c.number).where(
+        streams.c.account == account, streams.c.delivered_at > now - ABSENT_SECONDS
+    )
+    present = set(connection.scalars(query))
+    holders: dict[int, list[Person]] = {one: [] for one in hashes}
+    for row in rows_where(connection, f"{_SELECT} hash", list(hashes)):
+        person = _person(row)
+        if person.stream in present and not person.is_gone:
+            holders[person.hash].append(person)
+    return holders
+
+
+def save(connection: sa.Connection, some: Sequence[Person]) -> None:
+    """Write people, new ones and those that were read before."""
+    known = [person for person in some if person.id is not None]
+    new = number_new(connection, people, some)
+    _INSERT.write(connection, [tuple(getattr(p, name) for name in _COLUMNS) for p in new])
+    _UPDATE.write(connection, [(p.id, *(getattr(p, name) for name in _COLUMNS[3:])) for p in known])
+
+
+def count(connection: sa.Connection, stream: int, *, up_to: int) -> int:
+    """Return how many source keys of a stream are known that are not gone."""
+    query = sa.select(sa.func.count()).where(
+        people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone
+    )
+    return connection.scalar(query) or 0
+
+
+def newest_id(connection: sa.Connection) -> int:
+    """Return the highest number of any person, 0 if there is none."""
+    return connection.scalar(sa.select(sa.func.max(people.c.id))) or 0
+
+
+def pages_of(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[list[Person]]:
+    """Yield all people of a stream who are not gone, page by page, in the order of their keys."""
+    query = (
+        sa.select(*(people.c[name] for name in _COLUMNS))
+        .where(people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone)
+        .order_by(people.c.key)
+        .limit(PAGE_SIZE)
+    )
+    after = ""
+    while page := connection.execute(query.where(people.c.key > after)).all():
+        yield [_person(row) for row in page]
+        after = page[-1].key
+
+
+# For people who look into the ledger
+
+
+def search(
+    connection: sa.Connection,
+    numbers: Collection[int],
+    *,
+    keys: Collection[str] = (),
+    seen_before: int | None = None,
+) -> Iterator[Person]:
+    """Yield people of streams, those who are gone included.
+
+    Args:
+        connection: In a transaction.
+        numbers: The streams.
+        keys: Only the people with these source keys; the first part of a key, which is the stream
+            that goes by an alias, may be left out.
+        seen_before: Only people who have certainly not been seen since.
+    """
+    query = sa.select(*(people.c[name] for name in _COLUMNS)).where(people.c.stream.in_(numbers))
+    ends = [f",{key[1:]}" for key in keys]
+    if keys:
+        like = (people.c.key.endswith(end, autoescape=True) for end in ends)
+        query = query.where(people.c.key.in_(keys) | sa.or_(*like))
+    if seen_before is not None:
+        query = query.where(people.c.seen_at < seen_before - SEEN_SECONDS)
+    for row in connection.execute(query.order_by(people.c.stream, people.c.key)):
+        if not keys or row.key in keys or any(_follows_a_name(end, row.key) for end in ends):
+            yield _person(row)
+
+
+def _follows_a_name(end: str, key: str) -> bool:
+    return key.endswith(end) and _NAME.fullmatch(key[: -len(end)]) is not None
+
+
+def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
+    """Return a row for each stream: how many people are known, and what is known of them.
+
+    Someone is `changing` whose address is, `unknown` if it is not known what MainBrainer holds, and
+    has `no_opt_in` if none was ever delivered.
+    """
+    is_here = people.c.id.is_not(None) & ~people.c.is_gone
+    counts = {
+        "known": is_here,
+        "gone": people.c.is_gone,
+        "missing": is_here & (people.c.missed > 0),
+        "changing": people.c.previous.is_not(None),
+        "unknown": is_here & contacts.c.fields.is_(None),
+        "no_opt_in": is_here & contacts.c.mobile_said.is_(None) & contacts.c.email_said.is_(None),
+    }
+    query = (
+        sa.select(
+            streams.c.number,
+            streams.c.name,
+            streams.c.run,
+            streams.c.delivered_at,
+            *(sa.func.count(sa.case((where, 1))).label(name) for name, where in counts.items()),
+            sa.func.min(contacts.c.open_at).label("open_since"),
+        )
+        .outerjoin(people, people.c.stream == streams.c.number)
+        .outerjoin(
+            contacts,
+            (contacts.c.hash == people.c.hash) & (contacts.c.account == streams.c.account),
+        )
+        .group_by(streams.c.number)
+        .order_by(streams.c.name)
+    )
+    return connection.execute(query).all()
+
+
+def unowned(connection: sa.Connection, account: int) -> sa.Row[t.Any]:
+    """Return how many contacts of an account are known that have no source key."""
+    query = sa.select(
+        sa.func.count().label("known"),
+        sa.func.count(sa.case((contacts.c.fields.is_(None), 1))).label("unknown"),
+        sa.func.min(contacts.c.open_at).label("open_since"),
+    )
+    return connection.execute(query.where(contacts.c.account == account, ~owns_contact())).one()
+
+
+def owns_contact() -> sa.Exists:
+    """Return the condition that some source key has the identity of a row of `contacts`."""
+    query = sa.select(people.c.id).join(streams, streams.c.number == people.c.stream)
+    return (
+        query.where(people.c.hash == contacts.c.hash, streams.c.account == contacts.c.account)
+        .correlate(contacts)
+        .exists()
+    )
+
+
+def without_people(connection: sa.Connection, numbers: Collection[int]) -> list[int]:
+    """Return the streams, of those given, of which nobody is known."""
+    return [
+        number
+        for number in numbers
+        if connection.scalar(sa.select(people.c.id).where(people.c.stream == number).limit(1))
+        is None
+    ]
+
+
+def previous_of(connection: sa.Connection, account: int) -> list[str]:
+    """Return the previous identities of the people of an account whose identity is changing."""
+    query = sa.select(people.c.previous).join(streams, streams.c.number == people.c.stream)
+    query = query.where(streams.c.account == account, people.c.previous.is_not(None))
+    return list(connection.scalars(query))
+
+
+def delete(connection: sa.Connection, some: Sequence[Person]) -> None:
+    """Forget people."""
+    for page in pages([person.id for person in some]):
+        connection.execute(people.delete().where(people.c.id.in_(page)))
+
+
+def pages(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield values in portions that a statement may name."""
+    for start in range(0, len(values), PAGE_SIZE):
+        yield values[start : start + PAGE_SIZE]
+
+
+def _person(row: t.Any) -> Person:  # noqa: ANN401 - a row of the database
+    person = Person(*row)
+    person.is_gone = bool(person.is_gone)  # SQLite has no type for it
+    return person

@@ -1,0 +1,207 @@
+"""A record against its stream's schema, no more strictly than the SDK's own validator.
+
+`jsonschema`, which the SDK uses, takes more than half the time of a run, so `jsonschema-rs` looks
+at the records. Rules that the two read differently are passed over. A rejection describes the
+fault without the value, which the libraries' messages repeat.
+"""
+
+from __future__ import annotations
+
+import decimal
+import typing as t
+
+import jsonschema_rs
+
+from target_mainbrainer.contacts import Rejection, RejectionCode
+from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted
+from target_mainbrainer.words import listed, shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Record: t.TypeAlias = "dict[str, t.Any]"
+Validate: t.TypeAlias = "Callable[[Record], Rejection | None]"
+
+_DRAFTS = (
+    jsonschema_rs.Draft202012Validator,
+    jsonschema_rs.Draft7Validator,
+    jsonschema_rs.Draft4Validator,
+)
+"""The SDK's draft, then those of older taps: `"items": [...]`, `"exclusiveMaximum": true`."""
+
+_DISPUTED = {"$schema", "$dynamicRef", "contentEncoding", "contentMediaType", "dependencies"}
+_REVERSING = {"not", "oneOf", "if"}
+"""Rules that refuse more when a part of them refuses less."""
+
+_OF_NAMES = {"properties", "definitions", "$defs"}
+
+
+def compile_validator(
+    schema: Mapping[str, t.Any], key_properties: Sequence[str], *, stream: str = ""
+) -> Validate:
+    """Return a function that returns the fault of a record, or None if it fits.
+
+    - Formats (`date-time`, ...) are not asserted; the SDK does not, either.
+    - Columns of Singer metadata (`_sdc_*`) are not looked at; the SDK removes them, too.
+    - A record that was deleted in the source always fits: log-based taps send little more than
+      the key then.
+    - References outside the schema are refused rather than fetched.
+
+    >>> validate = compile_validator({"properties": {"age": {"type": "integer"}}}, [])
+    >>> validate({"age": 4}) is None
+    True
+    >>> validate({"age": "four"}).reason
+    "Column 'age' does not fit the stream's schema: it should be an integer."
+
+    Args:
+        schema: As announced, before stream maps and flattening.
+        key_properties: Columns that no record may lack.
+        stream: The stream's name, for messages.
+
+    Raises:
+        MappingError: The schema is not a JSON schema.
+    """
+    validator = _compiled(stream, _lenient(_without_metadata(schema)))
+    is_valid = validator.is_valid
+    keys = frozenset(key_properties)
+
+    def validate(record: Record) -> Rejection | None:
+        if not keys <= record.keys():
+            return _missing(sorted(keys - record.keys()))
+        try:
+            if is_valid(record):
+                return None
+        except (ValueError, RecursionError):
+            pass  # It contains something that is not JSON, which is looked at below.
+        return None if is_deleted(record) else _finding(validator, record)
+
+    return validate
+
+
+def _missing(keys: list[str]) -> Rejection:
+    columns = f"column{'s' if len(keys) > 1 else ''} {listed(keys)}"
+    reason = f"The record lacks {columns}, by which the stream's records are told apart."
+    return Rejection(RejectionCode.MISSING_KEY, reason)
+
+
+def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return a schema that allows any `_sdc_*` columns."""
+
+    def kept(names: Iterable[t.Any]) -> list[t.Any]:
+        return [name for name in names if not str(name).startswith(METADATA_PREFIX)]
+
+    changed = dict(schema)
+    if isinstance(properties := schema.get("properties"), dict):
+        changed["properties"] = {name: properties[name] for name in kept(properties)}
+    if isinstance(required := schema.get("required"), list):
+        changed["required"] = kept(required)
+    if schema.get("additionalProperties", True) is not True:
+        patterns = schema.get("patternProperties") or {}
+        changed["patternProperties"] = {f"^{METADATA_PREFIX}": True} | patterns
+    return changed
+
+
+def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
+    """Return a schema without the rules that validators read differently.
+
+    A pattern counts only if it looks the same in the dialects of Python and JavaScript.
+    """
+    if isinstance(schema, list):
+        return [_lenient(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    pattern = schema.get("pattern", "")
+    is_dialect = isinstance(pattern, str) and ("\\" in pattern or "(?" in pattern)
+    changed = {}
+    for rule, value in schema.items():
+        if rule in _OF_NAMES and isinstance(value, dict):
+            changed[rule] = {name: _lenient(part) for name, part in value.items()}
+        elif rule not in _DISPUTED and not (rule == "pattern" and is_dialect):
+            changed[rule] = _lenient(value)
+        if rule in _REVERSING and changed.get(rule) != value:
+            del changed[rule]
+    return changed
+
+
+def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
+    errors: list[Exception] = []
+    for draft in _DRAFTS:
+        try:
+            return draft(schema, validate_formats=False, offline=True)
+        except (ValueError, RecursionError) as error:
+            errors.append(error)
+    where = ""
+    if isinstance(errors[0], jsonschema_rs.ValidationError) and errors[0].instance_path:
+        where = f" at '{shown('.'.join(map(str, errors[0].instance_path)))}'"
+    message = (
+        f"Stream '{shown(stream)}': its schema is not a valid JSON schema{where}. Correct it in "
+        "the tap, or with the tap's schema overrides."
+    )
+    raise MappingError(message) from errors[0]
+
+
+def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | None:
+    """Return the fault of a record that does not fit as it is; as JSON it may."""
+    try:
+        errors = list(validator.iter_errors(_as_json(record)))
+    except (ValueError, RecursionError):  # nested too deeply: mapping refuses that if it is sent
+        return None
+    if not errors:
+        return None
+    path, *others = [error.instance_path for error in errors]
+    wanted = _wanted(errors[0].kind)
+    reason = f"The record does not fit the stream's schema: {wanted}."
+    if path:
+        inside = "inside, " if len(path) > 1 else ""
+        reason = (
+            f"Column '{shown(str(path[0]))}' does not fit the stream's schema: {inside}{wanted}."
+        )
+    if also := {str(other[0]) for other in others if other} - {str(step) for step in path[:1]}:
+        reason = f"{reason[:-1]}; neither does {listed(sorted(also))}."
+    return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
+
+
+_KINDS = {
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+def _wanted(kind: jsonschema_rs.ValidationErrorKind) -> str:
+    """Return the rule that was broken, in words that repeat nothing of the record."""
+    match kind:
+        case jsonschema_rs.ValidationErrorKind.Type():
+            return f"it should be {' or '.join(_KINDS.get(name, name) for name in kind.types)}"
+        case jsonschema_rs.ValidationErrorKind.Required():
+            return f"it lacks '{shown(str(kind.property))}'"
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
+            return f"it should not have {listed(list(kind.unexpected))}"
+        case _:
+            return f"it breaks the rule '{kind.name}'"
+
+
+def _as_json(value: object) -> object:
+    """Return a value as the validator can read it: the JSON that it would have been.
+
+    An unpaired surrogate becomes a question mark, and NaN some number, so that the validator can
+    read them at all; the mapping refuses them.
+    """
+    if isinstance(value, float | decimal.Decimal):
+        return value if decimal.Decimal(value).is_finite() else 0
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_as_json(str(key)): _as_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_as_json(item) for item in value]
+        case None | bool() | int():
+            return value
+        case _:  # a date, a UUID, bytes: what JSON has only as text
+            return type(value).__name__

@@ -1,0 +1,160 @@
+"""Contacts of one load that MainBrainer keeps, and bills, separately though they share something.
+
+Hashes of their identifiers are collected in a private SQLite database, which has no name, goes to
+the disk where memory does not suffice, and disappears with the run. Two different identifiers get
+the same hash once in some millions of loads of a million contacts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import typing as t
+from functools import cached_property
+
+from target_mainbrainer.words import shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_mainbrainer.contacts import Contact
+
+MOST_EXAMPLES = 5
+MOST_CONTACTS = 10_000_000
+"""Later contacts are not looked at: so many take 500 MB on the disk."""
+
+_SHORT = re.compile("[0-9]{1,6}")
+"""A longer key may be a telephone number, or a number of the person."""
+
+ROWS_AT_ONCE = 1_000
+_CREATE = "CREATE TABLE contacts (email, spelling, mobile, contact, stream, place)"
+_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?)"
+_LABEL = "SELECT stream, place FROM contacts WHERE rowid = ?"
+_GROUPS = """
+    SELECT count(*), min(first), max(first)
+    FROM (SELECT {0} AS shared, min(rowid) AS first FROM contacts
+    WHERE {0} IS NOT NULL GROUP BY {0}, contact) GROUP BY shared HAVING count(*) > 1 ORDER BY 2
+"""
+_CASES = """
+    SELECT ifnull(sum(contacts), 0) FROM (SELECT count(DISTINCT contact) AS contacts FROM contacts
+    WHERE email IS NOT NULL GROUP BY spelling HAVING contacts > 1)
+"""
+
+
+class Shared(t.NamedTuple):
+    """What contacts have in common without being one contact.
+
+    Attributes:
+        email: Contacts that share an e-mail address with another contact.
+        mobile: Contacts that share a mobile number with another contact.
+        case: Contacts that differ from another one only in the case of the e-mail address.
+        examples: Pairs of records, by key, with what they share.
+        is_complete: Every contact was looked at.
+    """
+
+    email: int
+    mobile: int
+    case: int
+    examples: list[str]
+    is_complete: bool
+
+
+class Duplicates:
+    """Collects the identifiers of every contact, and finds out at the end which are shared."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, int] = {}
+        self._rows: list[tuple[int | str | None, ...]] = []
+        self._database: sqlite3.Connection | None = None
+        self._count = 0
+        self._is_complete = True
+
+    def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
+        """Note a contact. Called for every record, so what can wait for the end waits.
+
+        Args:
+            contact: As it would be sent.
+            stream: The stream's name.
+            number: The record's number in it.
+            key: The record's key, if it has one column that the log may show.
+        """
+        if not self._is_complete:
+            return
+        email = None if contact.email is None else hash(contact.email.casefold())
+        mobile = None if contact.mobile is None else hash(contact.mobile)
+        self._rows.append(
+            (
+                email,
+                contact.contact_id or hash((mobile, email)),
+                mobile,
+                contact.contact_id or hash((mobile, contact.email)),
+                self._streams.setdefault(stream, len(self._streams)),
+                f"key {key}" if _SHORT.fullmatch(str(key)) else number,
+            )
+        )
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        """Insert what was collected. The load goes on if that fails."""
+        try:
+            if self._database is None:
+                self._database = sqlite3.connect("", isolation_level=None)
+                self._database.execute(_CREATE)
+            self._database.execute("BEGIN")
+            self._database.executemany(_INSERT, self._rows)
+            self._database.execute("COMMIT")
+            self._count += len(self._rows)
+            self._is_complete = self._count < MOST_CONTACTS
+        except sqlite3.Error:
+            self._is_complete = False
+        self._rows.clear()
+
+    @cached_property
+    def found(self) -> Shared:
+        """How many contacts share something, with some examples. Found out once, at the end."""
+        if self._is_complete:
+            self._write()
+        found = Shared(0, 0, 0, [], is_complete=False)
+        if self._database is not None:
+            with contextlib.closing(self._database), contextlib.suppress(sqlite3.Error):
+                found = self._search(self._database)
+        return found
+
+    def _search(self, database: sqlite3.Connection) -> Shared:
+        counts = {"email": 0, "mobile": 0}
+        examples: list[str] = []
+        for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
+            for count, *rows in database.execute(_GROUPS.format(column)):
+                counts[column] += count
+                if len(examples) < MOST_EXAMPLES:
+                    one, other = (
+                        self._label(*database.execute(_LABEL, [r]).fetchone()) for r in rows
+                    )
+                    examples.append(f"{one} and {other} have the same {what}")
+        (case,) = database.execute(_CASES).fetchone()
+        return Shared(**counts, case=case, examples=examples, is_complete=self._is_complete)
+
+    def _label(self, stream: int, place: int | str) -> str:
+        name = f"record {place:,}" if isinstance(place, int) else place
+        return f"{name} of '{shown(list(self._streams)[stream])}'"
+
+    def describe(self) -> Iterator[str]:
+        """Yield a sentence about contacts that MainBrainer keeps apart, if there are any."""
+        found = self.found
+        counts = {
+            "share an e-mail address with another one": found.email,
+            "share a mobile number with another one": found.mobile,
+            "differ from another one only in the case of the e-mail address": found.case,
+        }
+        if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
+            yield (
+                f"Of the contacts of this load {'; '.join(said)}. MainBrainer keeps, and bills, "
+                f"each of them. For instance {found.examples[0]}."
+            )
+        if not found.is_complete:
+            yield (
+                f"Only the first {self._count:,} contacts were looked at to find those that share "
+                "an address or a number."
+            )

@@ -1,0 +1,134 @@
+"""The report file: what a run has come to, as JSON, for a monitor."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import typing as t
+from importlib import metadata
+from pathlib import Path
+
+from singer_sdk.exceptions import SingerSDKError
+
+from target_mainbrainer.errors import (
+    InterruptedRunError,
+    Reason,
+    SettingsError,
+    TargetMainBrainerError,
+)
+from target_mainbrainer.privacy import explain
+from target_mainbrainer.words import shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Outcome: t.TypeAlias = t.Literal["running", "ok", "failed", "interrupted", "dry_run"]
+
+VERSION = 1
+"""Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
+
+logger = logging.getLogger("target-mainbrainer")
+
+
+def outcome_of(error: BaseException | None, *, dry_run: bool = False) -> Outcome:
+    """Return how a run has ended.
+
+    >>> outcome_of(None), outcome_of(InterruptedRunError()), outcome_of(OSError(), dry_run=True)
+    ('ok', 'interrupted', 'dry_run')
+    """
+    if dry_run:
+        return "dry_run"
+    if error is None:
+        return "ok"
+    return "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+
+
+def reasons_of(error: BaseException | None) -> list[Reason]:
+    """Return why a run has failed, without personal data.
+
+    >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
+    [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
+    """
+    if error is None:
+        return []
+    if isinstance(error, TargetMainBrainerError):
+        return error.reasons
+    code = "input" if isinstance(error, SingerSDKError) else "unexpected"
+    return [Reason(code, sentence) for sentence in explain(error)]
+
+
+class ReportFile:
+    """Writes the report at the start of a run and at its end, each time whole or not at all.
+
+    A run that is killed leaves a report that says `running`.
+
+    Args:
+        path: Where it goes; None for nowhere.
+        run_id: The run's id.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+
+    def __init__(self, path: str | None, run_id: str) -> None:
+        self._path = path
+        self._start = {
+            "report_version": VERSION,
+            "run": run_id,
+            "version": metadata.version("target-mainbrainer"),
+            "started_at": _now(),
+            "ended_at": None,
+            "outcome": "running",
+            "exit_code": None,
+            "reasons": [],
+            "state": None,
+        }
+        if reason := self._write(self._start):
+            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            raise SettingsError([problem])
+
+    def write(
+        self,
+        error: BaseException | None,
+        *,
+        dry_run: bool = False,
+        state: str | None = None,
+        counts: Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Write how the run has ended. It does not fail for that any more; the log says so.
+
+        Args:
+            error: Why it did not end well; None if it did.
+            dry_run: Whether it was one.
+            state: Where STATE stands, see `End.state`; None of a dry run and of a failed start.
+            counts: The summary's `as_dict`, if the run began.
+        """
+        end = {
+            "ended_at": _now(),
+            "outcome": outcome_of(error, dry_run=dry_run),
+            "exit_code": int(error is not None),
+            "reasons": [reason._asdict() for reason in reasons_of(error)],
+            "state": state,
+        }
+        if reason := self._write({**self._start, **end, **(counts or {})}):
+            logger.warning(
+                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
+            )
+
+    def _write(self, content: Mapping[str, t.Any]) -> str:
+        """Write it, unless there is no path; return why that failed, or ""."""
+        if self._path is None:
+            return ""
+        try:
+            target = Path(self._path).resolve()
+            beside = target.with_name(f".{target.name}.part")
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            beside.replace(target)
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or "it is not a path"
+        return ""
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

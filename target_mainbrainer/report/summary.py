@@ -1,0 +1,497 @@
+"""What the log says of a run: progress, the summary and the last line; and what a dry run says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import typing as t
+from collections import Counter, defaultdict
+
+from typing_extensions import override
+
+from target_mainbrainer.mapping.columns import METADATA_PREFIX
+from target_mainbrainer.report.duplicates import Duplicates
+from target_mainbrainer.report.rejects import all_refused, sentence
+from target_mainbrainer.words import counted, ordinal, shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from target_mainbrainer.api.limits import ClientStats, RateLimiter
+    from target_mainbrainer.report.counts import RunReport, StreamReport
+    from target_mainbrainer.report.rejects import Rejections
+    from target_mainbrainer.settings.declared import Plan, Settings
+
+BURST_SECONDS = 10
+OTHER_SIZES = (100, 1000)
+"""The batch sizes that the API advises, and allows."""
+
+OUTAGE_SECONDS = 60.0
+"""How often the log says that MainBrainer accepts nothing."""
+
+_LEAST_SHARE = 0.001
+"""A part of a day below which its number says nothing more."""
+
+_LEAST_SPEED = 10
+"""Contacts a second below which the number says nothing."""
+
+_BATCH = "POST /contacts/batch"
+_SINGLE = "POST /contacts/insertupdate"
+_STATUS = "GET /contacts/{id}/Status"
+
+logger = logging.getLogger("target-mainbrainer")
+
+
+# The last line
+
+RUN_AGAIN = "Run again to go on."
+CORRECT = "Correct the cause and run again to go on."
+LOAD_AGAIN = "Load the records of the failed batches once more."
+
+
+class End(t.NamedTuple):
+    """How a run has ended, beside its counts.
+
+    Attributes:
+        advice: What to do now; "" if the run ended well.
+        is_whole: The input was read to its end.
+        has_state: The tap sent STATE.
+        open_states: STATE messages that were not written, because a record before them is not in.
+        state_records: Records before the STATE that was written last; -1 if none was written.
+        words: The status and words that all refusals share, if they do.
+    """
+
+    advice: str = ""
+    is_whole: bool = True
+    has_state: bool = True
+    open_states: int = 0
+    state_records: int = -1
+    words: str = ""
+
+    @property
+    def state(self) -> str:
+        """Where STATE stands, as the report file says it."""
+        if self.state_records < 0:
+            return "none" if self.is_whole and not self.has_state else "unchanged"
+        return "last" if self.is_whole and not self.open_states else "earlier"
+
+    @property
+    def state_in_words(self) -> str:
+        """Where STATE stands, for people."""
+        return {
+            "none": "the tap sent no STATE",
+            "unchanged": "STATE is as it was",
+            "last": "STATE is at the tap's last",
+            "earlier": f"STATE is at the {ordinal(self.state_records)} record",
+        }[self.state]
+
+
+def last_line(report: RunReport, end: End) -> str:
+    """Return the last line of the log: never OK if nothing that was sent was accepted.
+
+    >>> from target_mainbrainer.report.counts import RunReport
+    >>> report = RunReport()
+    >>> people = report.stream("people")
+    >>> people.read, people.accepted, people.unchanged = 20_050, 412, 19_638
+    >>> last_line(report, End(state_records=20_050))
+    "OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; STATE is at the tap's last."
+    >>> people.unchanged = 10_000
+    >>> last_line(report, End(RUN_AGAIN, is_whole=False, state_records=1_500))
+    'FAILED: 20,050 records read: 412 contacts sent, 10,000 unchanged, 9,638 not sent, later \
+records were not read; STATE is at the 1,500th record. Run again to go on.'
+    """
+    if report.is_all_refused:
+        return f"FAILED: {all_refused(report, end.words)}. {sentence(end.state_in_words)}"
+    read, opted_out = report.total("read"), report.total("opted_out")
+    parts = [_what_was_read(report, end)]
+    if opted_out:
+        who = counted(opted_out, "person who is gone was", "people who are gone were")
+        parts.append(f"{who} opted out")
+    if end.advice or report.total("unchanged") < read or (read == 0 and end.has_state):
+        parts.append(end.state_in_words)
+    return f"FAILED: {'; '.join(parts)}. {end.advice}" if end.advice else f"OK: {'; '.join(parts)}."
+
+
+def _what_was_read(report: RunReport, end: End) -> str:
+    read = report.total("read")
+    if not read:
+        return "nothing was read and nothing was sent" if end.advice else "the tap sent no records"
+    if not end.advice and report.total("unchanged") == read:
+        return "nothing had changed"
+    parts = [
+        f"{report.total(name):,} {what}" for name, what in _PARTS.items() if report.total(name)
+    ]
+    if accepted := report.total("accepted"):
+        parts.insert(0, f"{counted(accepted, 'contact')} sent")
+    if not end.is_whole:
+        parts.append("later records were not read")
+    return f"{counted(read, 'record')} read: {', '.join(parts)}"
+
+
+_PARTS = {
+    "merged": "merged with a later one",
+    "unchanged": "unchanged",
+    "omitted": "deleted and left out",
+    "rejected": "rejected",
+    "undelivered": "not sent",
+}
+
+
+def last_line_of_dry_run(report: RunReport, problem: str = "") -> str:
+    """Return the last line of a dry run.
+
+    Args:
+        report: The counts.
+        problem: Why it is not OK: "a run would fail", or "not all was read".
+
+    >>> from target_mainbrainer.report.counts import RunReport
+    >>> report = RunReport()
+    >>> people = report.stream("people")
+    >>> people.read, people.accepted, people.unchanged = 4_800, 1_900, 2_900
+    >>> last_line_of_dry_run(report)
+    'OK: this was a dry run: 1,900 contacts would be sent, 2,900 are unchanged; nothing was sent.'
+    """
+    parts = [f"{counted(report.total('accepted'), 'contact')} would be sent"]
+    if unchanged := report.total("unchanged"):
+        parts.append(f"{unchanged:,} {'is' if unchanged == 1 else 'are'} unchanged")
+    for name, what in {"rejected": "rejected", "opted_out": "opted out"}.items():
+        if number := report.total(name):
+            parts.append(f"{number:,} would be {what}")
+    if undelivered := report.total("undelivered"):
+        parts.append(f"{undelivered:,} would not be sent")
+    line = f"this was a dry run: {', '.join(parts)}; nothing was sent"
+    return f"FAILED: {line}; {problem}." if problem else f"OK: {line}."
+
+
+# Progress and summary
+
+
+class Summary:
+    """Puts the counts of a run into words.
+
+    Attributes:
+        duplicates: Contacts that share something without being one; empty unless it is fed.
+        columns: The empty values of each stream; fed in a dry run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        report: RunReport,
+        rejections: Rejections,
+        *,
+        effort: ClientStats,
+        rate_limiter: RateLimiter,
+    ) -> None:
+        self._settings = settings
+        self._report = report
+        self._rejections = rejections
+        self._effort = effort
+        self._rate_limiter = rate_limiter
+        self._started = self._stands_still_since = time.monotonic()
+        self._last_warned_at = -math.inf
+        self._accepted_before = self._retries_before = 0
+        self.duplicates = Duplicates()
+        self.columns: defaultdict[str, ColumnShares] = defaultdict(ColumnShares)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far."""
+        return max(time.monotonic() - self._started, 0.001)
+
+    def log_progress(self, open_batches: int = 0) -> None:
+        """Log how far the run is, or why it gets no further.
+
+        Args:
+            open_batches: Accepted batches whose status is awaited.
+        """
+        accepted, retries = self._report.total("accepted"), self._effort.retries
+        now = time.monotonic()
+        if accepted > self._accepted_before:
+            self._accepted_before, self._retries_before = accepted, retries
+            self._stands_still_since = now
+            share = f", {self._rate_limiter.share_used:.0%} of the plan's requests used in 10 s"
+            logger.info(
+                "%s accepted, %s rejected%s%s.",
+                f"{accepted:,}",
+                f"{self._rejections.count:,}",
+                self._speed(),
+                share if self._settings.plan else "",
+            )
+        elif failed := retries - self._retries_before:
+            if now - self._last_warned_at >= OUTAGE_SECONDS:
+                self._last_warned_at = now
+                logger.warning(
+                    "MainBrainer has accepted nothing for %.0f s, in which %s failed. %s accepted "
+                    "so far; each request is tried again for up to %s s ('retry_max_seconds').",
+                    now - self._stands_still_since,
+                    counted(failed, "try", "tries"),
+                    f"{accepted:,}",
+                    self._settings.retry_max_seconds,
+                )
+        elif waiting := self._report.total("undelivered"):
+            logger.info(
+                "%s accepted, %s on their way.", f"{accepted:,}", counted(waiting, "record")
+            )
+        elif open_batches:
+            batches = counted(open_batches, "batch", "batches")
+            logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)
+
+    def _speed(self) -> str:
+        speed = self._report.total("accepted") / self.seconds
+        return f", {speed:,.0f} contacts a second" if speed >= _LEAST_SPEED else ""
+
+    def log(self, findings: Iterable[str]) -> None:
+        """Log how the records have ended.
+
+        Args:
+            findings: Other warnings about the run.
+        """
+        self._warn(self._ignored_properties(), findings)
+        if self._rejections.count and not self._settings.rejects_path:
+            logger.warning(
+                "The rejected records are not kept, so STATE stays before the first of them. "
+                "Set 'rejects_path' to set such records aside and go on."
+            )
+        for line in self._report.table():
+            logger.info("%s", line)
+        logger.info(
+            "%s, %s, %.0f s waited for the limits, %.1f s in all%s.",
+            counted(self._effort.requests, "request"),
+            counted(self._effort.retries, "retry", "retries"),
+            self._rate_limiter.waited_seconds,
+            self.seconds,
+            self._speed(),
+        )
+
+    def _warn(self, *more: Iterable[str]) -> None:
+        for lines in (
+            self._rejections.describe(),
+            self._dropped(),
+            self.duplicates.describe(),
+            *more,
+        ):
+            for line in lines:
+                logger.warning("%s", line)
+
+    def _dropped(self) -> Iterator[str]:
+        for name, stream in self._report.streams.items():
+            for rejection, count in stream.dropped.most_common():
+                yield (
+                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' and kept "
+                    f"the contacts, {rejection.code}: {rejection.reason}"
+                )
+
+    def _ignored_properties(self) -> Iterator[str]:
+        for name, stream in self._report.streams.items():
+            for ignored, batches in stream.ignored_properties.most_common():
+                yield (
+                    f"MainBrainer named property '{shown(ignored)}' of stream '{shown(name)}' as "
+                    f"invalid in {counted(batches, 'batch', 'batches')} and ignored it. Check its "
+                    "name or id in 'field_map'."
+                )
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the summary for the report file."""
+        return {
+            "streams": {name: stream.as_dict() for name, stream in self._report.streams.items()},
+            "duplicates": self.duplicates.found._asdict(),
+            "requests": self._effort.requests,
+            "retries": self._effort.retries,
+            "seconds": round(self.seconds, 3),
+            "seconds_waited_for_limits": round(self._rate_limiter.waited_seconds, 3),
+            "contacts_per_second": round(self._report.total("accepted") / self.seconds, 1),
+        }
+
+
+# Dry runs
+
+
+class DrySummary(Summary):
+    """The summary of a dry run. The counts have a run's names and are what a run's would be."""
+
+    @override
+    def log_progress(self, open_batches: int = 0) -> None:
+        """Log how far the dry run is."""
+        logger.info("%s compared.", counted(self._report.total("read"), "record"))
+
+    @override
+    def log(self, findings: Iterable[str]) -> None:
+        """Log what a run would do; refusals by the API are not foreseen."""
+        logger.info("A run would do this with the input; refusals by MainBrainer are not foreseen.")
+        for name, stream in self._report.streams.items():
+            for line in self._describe(f"Stream '{shown(name)}': ", stream):
+                logger.info("%s", line)
+            logger.info("%s", self.columns[name].describe(name))
+        self._warn(findings)
+        settings, contacts = self._settings, self._report.total("accepted")
+        lines = [*self._report.table(), self._cost().describe(settings.plan)]
+        if settings.write_mode == "batch":
+            lines += self._cost().of_other_sizes(contacts, settings.batch_size_rows, settings.plan)
+        for line in lines:
+            logger.info("%s", line)
+
+    def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
+        has_ledger = bool(self._settings.ledger_uri)
+        new = f"{stream.created:,}" if has_ledger else f"at most {stream.accepted:,}"
+        yield (
+            f"{title}{counted(stream.read, 'record')} read. "
+            f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new"
+            f"{f' and {stream.updates:,} changed' if stream.updates else ''}; "
+            f"{stream.unchanged:,} unchanged, {stream.merged:,} merged with a later record, "
+            f"{stream.omitted:,} omitted, {stream.rejected:,} rejected."
+        )
+        if stream.changed_columns:
+            columns = stream.changed_columns.most_common()
+            changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
+            yield f"{title}what changed is {', '.join(changes)}."
+        if stream.moved or stream.not_followed or stream.old_parts_kept:
+            yield (
+                f"{title}of {counted(stream.moved, 'person', 'people')} whose e-mail address or "
+                f"mobile number changed the contact would follow, if MainBrainer finds it; "
+                f"{stream.not_followed:,} would not be followed, and {stream.old_parts_kept:,} "
+                "keep an old address or number that the source no longer has."
+            )
+        if stream.missing:
+            yield (
+                f"{title}{counted(stream.missing, 'person is', 'people are')} missing, "
+                f"{stream.gone:,} of them for the second time; {stream.opted_out:,} would be "
+                "opted out."
+            )
+        yield (
+            f"{title}opt-ins: {stream.opt_ins_given:,} given, {stream.opt_ins_withdrawn:,} "
+            f"withdrawn, {stream.opt_ins_withheld:,} withheld."
+        )
+
+    def _cost(self) -> Cost:
+        by_endpoint = self._effort.by_endpoint
+        batches, follows = by_endpoint[_BATCH], by_endpoint[_STATUS]
+        statuses = follows if self._settings.confirm_batches == "none" else batches
+        return Cost(batches + by_endpoint[_SINGLE], follows, statuses)
+
+    @override
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the summary for the report file: a run's, and what only a dry run says."""
+        summary = super().as_dict()
+        for name, counts in summary["streams"].items():
+            counts["empty_values"] = self.columns[name].as_dict()
+        for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
+            del summary[name]
+        return {**summary, "cost": self._cost().as_dict(self._settings.plan)}
+
+
+class ColumnShares:
+    """Counts the empty values of every column of a stream."""
+
+    def __init__(self) -> None:
+        self._records = 0
+        self._filled: Counter[str] = Counter()
+
+    def add(self, record: Mapping[str, t.Any]) -> None:
+        """Look at a record; absent, null and an empty text all count as empty."""
+        self._records += 1
+        for name, value in record.items():
+            self._filled[name] += value is not None and value != ""
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the share of empty values by column, in order; without Singer's own columns."""
+        return {
+            name: round(1 - count / self._records, 4)
+            for name, count in self._filled.items()
+            if not name.startswith(METADATA_PREFIX)
+        }
+
+    def describe(self, stream: str) -> str:
+        """Return a line for the log."""
+        shares = [f"'{shown(name)}' {share:.0%}" for name, share in self.as_dict().items()]
+        return f"Empty values of stream '{shown(stream)}': {', '.join(shares) or 'no columns'}."
+
+
+class Cost(t.NamedTuple):
+    """The requests of a load.
+
+    Attributes:
+        sends: Requests that carry contacts, moved people's too.
+        follows: Of these, the ones that only find moved people.
+        statuses: Questions for the status of a batch, one for each; more if it takes long.
+    """
+
+    sends: int
+    follows: int = 0
+    statuses: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All of them, but for tokens."""
+        return self.sends + self.statuses
+
+    def minutes(self, plan: Plan | None) -> float | None:
+        """Return how long the plan makes it take at the least; None without pacing.
+
+        >>> from target_mainbrainer.settings.declared import PLANS
+        >>> Cost(10_000).minutes(PLANS["freemium"])
+        16.7
+        """
+        return round(self.requests / plan.burst * BURST_SECONDS / 60, 1) if plan else None
+
+    def share_of_day(self, plan: Plan | None) -> float | None:
+        """Return which part of a day's requests it takes; None without pacing."""
+        return round(self.requests / plan.daily, 4) if plan else None
+
+    def as_dict(self, plan: Plan | None) -> dict[str, t.Any]:
+        """Return it for the report file."""
+        return {
+            "requests": self.requests,
+            "requests_with_contacts": self.sends,
+            "requests_to_find_moved_people": self.follows,
+            "status_questions": self.statuses,
+            "minutes": self.minutes(plan),
+            "share_of_day": self.share_of_day(plan),
+        }
+
+    def describe(self, plan: Plan | None) -> str:
+        """Return it as a sentence."""
+        line = f"Cost: {counted(self.sends, 'request with contacts', 'requests with contacts')}"
+        if self.follows:
+            line += f" ({self.follows:,} of them to find people who have moved)"
+        if self.statuses:
+            asked = counted(self.statuses, "question for a status", "questions for statuses")
+            line += f" and at least {asked}"
+        if plan is not None:
+            share = self.requests / plan.daily
+            line += (
+                f": {_duration(self.minutes(plan))} with {plan.burst} requests in 10 s, and "
+                f"{'less than 0.1%' if share < _LEAST_SHARE else f'{share:.1%}'} of the day's "
+                f"{plan.daily:,}"
+            )
+        return f"{line}."
+
+    def of_other_sizes(self, contacts: int, size: int, plan: Plan | None) -> Iterator[str]:
+        """Yield what another `batch_size_rows` would change, if that is worth a sentence.
+
+        Args:
+            contacts: How many are sent.
+            size: The setting as it is.
+            plan: The limits to keep.
+        """
+        for other in OTHER_SIZES:
+            change = math.ceil(contacts / other) - math.ceil(contacts / size)
+            if other == size or not change:
+                continue
+            statuses = max(self.statuses + change, 0) if self.statuses else 0
+            cost = self._replace(sends=max(self.sends + change, 0), statuses=statuses)
+            minutes = "" if plan is None else f", {_duration(cost.minutes(plan))}"
+            yield (
+                f"With 'batch_size_rows' {other} it would be about "
+                f"{counted(cost.requests, 'request')}{minutes}."
+            )
+
+
+def _duration(minutes: float | None) -> str:
+    """Return how long something takes at the least.
+
+    >>> _duration(0.1), _duration(1_250.25)
+    ('less than a minute', 'at least 1,250.2 minutes')
+    """
+    return f"at least {minutes:,.1f} minutes" if minutes and minutes >= 1 else "less than a minute"

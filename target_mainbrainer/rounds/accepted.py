@@ -1,0 +1,106 @@
+"""Accepted batches: what is remembered of one until its status says how it has ended."""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+if t.TYPE_CHECKING:
+    from target_mainbrainer.api.answers import BatchStatus
+    from target_mainbrainer.report.rejects import SourceStream
+    from target_mainbrainer.rounds.spool import Spooled
+    from target_mainbrainer.singer.records import StateInterval
+
+
+class Destination(t.NamedTuple):
+    """Where a batch goes; a refusal of one destination says nothing about another."""
+
+    list_id: str | None
+    webhook_url: str | None
+
+
+class Kind(enum.Enum):
+    """What a batch is expected to do; a status is compared with it."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    OTHER = "other"
+    """One or the other; this is not known without a ledger."""
+
+
+class AcceptedBatch:
+    """Contacts that were accepted together and may still fail; kept for long, so no contacts.
+
+    Attributes:
+        number: In the ledger; 0 without one.
+        batch_id: MainBrainer's id of the batch, None if it gave none.
+        contacts: How many contacts were sent.
+        may_be_applied_twice: The answer to an earlier try was lost.
+        named: The contact ids among them that the answer named as invalid.
+        taken: How many contacts count as accepted.
+        merged: How many records count as merged.
+        intervals: How many records STATE waits for; none unless confirmation is required.
+        spooled: Where the records are that are kept, by the SCHEMA message that announced them.
+        kept: Where its contacts are, if it is a batch of updates whose status is asked for.
+        rows: The ledger's rows that were delivered in it.
+        status: The last status that could be read.
+        has_failed: MainBrainer says that it has failed.
+        has_ended: MainBrainer says how it has ended.
+    """
+
+    def __init__(
+        self,
+        source: SourceStream | None,
+        destination: Destination,
+        kind: Kind,
+        contacts: int,
+        batch_id: str | None,
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.kind = kind
+        self.number = 0
+        self.batch_id = batch_id
+        self.contacts = contacts
+        self.may_be_applied_twice = False
+        self.named: frozenset[int] = frozenset()
+        self.taken = 0
+        self.merged = 0
+        self.intervals: Counter[StateInterval] = Counter()
+        self.spooled: list[tuple[SourceStream, Spooled]] = []
+        self.kept: Spooled | None = None
+        self.rows = array("q")
+        self.status: BatchStatus | None = None
+        self.has_failed = False
+        self.has_ended = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its status may still show how it has ended."""
+        return self.batch_id is not None and not self.has_ended
+
+
+@dataclass(order=True)
+class Poll:
+    """An accepted batch that has not ended, as far as is known.
+
+    Attributes:
+        next_look: When to ask for it.
+        number: Which batch it is, in the order of acceptance.
+        pause: Seconds until the next look but one.
+        is_unreadable: The last answer, if there was one, did not say anything.
+    """
+
+    next_look: float
+    number: int
+    accepted: AcceptedBatch = field(compare=False)
+    pause: float = field(compare=False)
+    is_unreadable: bool = field(compare=False, default=False)
+
+    @property
+    def batch_id(self) -> str:
+        """MainBrainer's id of the batch."""
+        return self.accepted.batch_id or ""

@@ -1,0 +1,493 @@
+"""Outcomes, booked record by record: counts, rejects, ledger, STATE. Only the main thread is here.
+
+Each record read ends as accepted, merged, unchanged, omitted or rejected, once. A round is settled
+when its last answer is booked: one transaction of the ledger, then the rejects, then STATE.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from collections import Counter
+
+from target_mainbrainer.api.answers import Accepted, decode, leaves, properties_sent
+from target_mainbrainer.contacts import Rejection
+from target_mainbrainer.ledger.content import identity_from
+from target_mainbrainer.report.counts import BATCH_FAILED
+from target_mainbrainer.report.rejects import refusal
+from target_mainbrainer.rounds.accepted import AcceptedBatch, Kind
+from target_mainbrainer.rounds.plan import note_delivery
+from target_mainbrainer.rounds.recreated import encode
+from target_mainbrainer.rounds.spool import Spool
+from target_mainbrainer.rounds.statuses import BatchEnd
+from target_mainbrainer.words import counted
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import sqlalchemy as sa
+
+    from target_mainbrainer.api.answers import Refused
+    from target_mainbrainer.ledger.content import Person, Row
+    from target_mainbrainer.ledger.ledger import Ledger
+    from target_mainbrainer.privacy import Redactor
+    from target_mainbrainer.report.rejects import Rejections, SourceStream
+    from target_mainbrainer.rounds.batches import Batch
+    from target_mainbrainer.rounds.recreated import Recreated
+    from target_mainbrainer.rounds.round import Prepared, Upsert
+    from target_mainbrainer.rounds.sending import Sent
+    from target_mainbrainer.rounds.statuses import Statuses
+    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import StateTracker
+
+logger = logging.getLogger("target-mainbrainer")
+
+UNKNOWN_CONTACT_ID = Rejection(
+    "unknown_contact_id",
+    "MainBrainer accepted the batch but named this contact's id as invalid, so it was not updated.",
+)
+
+
+class Pending(t.NamedTuple):
+    """A contact that was refused alone, while it is not proven that it is the cause.
+
+    Attributes:
+        moment: At which the refusal was heard.
+    """
+
+    moment: int
+    batch: Batch
+    upsert: Upsert
+    refused: Refused
+
+
+class Booking:
+    """Books outcomes.
+
+    Args:
+        state: Says which STATE may be written.
+        rejects: Sets records aside.
+        statuses: Follows accepted batches.
+        spool: Keeps the records of accepted batches, for when one fails; None to keep none.
+        recreated: Completes contacts that MainBrainer has made anew.
+        ledger: Told what was delivered; None without one.
+        redactor: Makes what MainBrainer says safe for the log.
+    """
+
+    def __init__(
+        self,
+        state: StateTracker,
+        rejects: Rejections,
+        statuses: Statuses,
+        *,
+        spool: Spool | None,
+        ledger: Ledger | None,
+        recreated: Recreated,
+        redactor: Redactor,
+    ) -> None:
+        self._state = state
+        self._rejects = rejects
+        self._statuses = statuses
+        self._spool = spool
+        self._ledger = ledger
+        self._redactor = redactor
+        self.recreated = recreated
+        self._contacts = Spool(None)
+        self._unmatched: Counter[str] = Counter()
+        self.pending: list[Pending] = []
+        self.has_accepted = False
+        self._settled: dict[int, Row] = {}
+        self._people: list[Person] = []
+        self._accepted: list[AcceptedBatch] = []
+        self._ended: list[AcceptedBatch] = []
+        self._skipped: list[AcceptedBatch] = []
+        self._failed: list[AcceptedBatch] = []
+        self._unconfirmed: list[AcceptedBatch] = []
+        self._waiting: dict[AcceptedBatch, list[Upsert]] = {}
+
+    # Before a round is sent
+
+    def prepared(self, prepared: Prepared) -> None:
+        """Book what the comparison of a round with the ledger has shown."""
+        for upsert, finding in zip(
+            (*prepared.sent, *prepared.unchanged), prepared.findings, strict=True
+        ):
+            if upsert.stream is None:
+                continue
+            report = upsert.stream.source.report
+            report.opt_ins_emptied += len(finding.emptied)
+            report.opt_ins_withheld += len(finding.suppressed)
+            report.changed_columns.update(finding.changed)
+            report.updates += bool(finding.changed)
+            if finding.reason:
+                report.resent_by_reason[finding.reason] += 1
+        for name, upserts in (("unchanged", prepared.unchanged), ("omitted", prepared.omitted)):
+            for upsert in upserts:
+                for part in upsert.parts:
+                    report = part.stream.source.report
+                    setattr(report, name, getattr(report, name) + 1)
+                self._state.settle(upsert.records)
+
+    # Answers
+
+    def accepted(self, sent: Sent, *, is_awaited: bool) -> None:
+        """Book contacts that MainBrainer has accepted, but for those that it names as invalid."""
+        answer = t.cast("Accepted", sent.answer)
+        if sent.batch.is_probe:
+            return
+        # Contacts that no record asks for have no properties, and so prove nothing of the others.
+        self.has_accepted |= sent.batch.source is not None
+        accepted = AcceptedBatch(
+            sent.batch.source,
+            sent.batch.destination,
+            sent.batch.kind,
+            len(sent.upserts),
+            answer.batch_id,
+        )
+        accepted.may_be_applied_twice = answer.may_be_applied_twice
+        taken, unmatched = self._without_unknown(sent.upserts, answer, accepted)
+        source = sent.batch.source
+        if source is not None:
+            self._count_accepted(accepted, taken)
+            source.report.ignored_properties.update(_properties(sent.upserts, answer))
+            self._unmatched[source.stream] += unmatched
+        self._number(accepted)
+        for upsert in taken:
+            upsert.batch = accepted
+        # Those of a contact that moves are settled when its status shows that it has moved.
+        records = [one for upsert in taken if upsert.moving_id is None for one in upsert.records]
+        if not self._statuses.is_required:
+            self._state.settle(records)
+            self._deliver(accepted, taken)
+        elif accepted.batch_id is not None:  # otherwise nothing can confirm them
+            self._waiting[accepted] = list(taken) if self._ledger is not None else []
+            if not unmatched:
+                accepted.intervals.update(record.interval for record in records)
+        if source is not None:
+            self._keep(accepted, sent.upserts, taken)
+        if self._statuses.is_followed or is_awaited:
+            for given_up in self._statuses.follow(accepted, is_awaited=is_awaited):
+                self.unconfirmed(given_up)
+
+    def _number(self, accepted: AcceptedBatch) -> None:
+        if self._ledger is not None:
+            accepted.number = self._ledger.next_batch()
+            self._accepted.append(accepted)
+
+    def _without_unknown(
+        self, upserts: Sequence[Upsert], answer: Accepted, accepted: AcceptedBatch
+    ) -> tuple[Sequence[Upsert], int]:
+        """Reject contacts whose ids are named as invalid.
+
+        Returns:
+            The other contacts, and how many of the named ids match no contact.
+        """
+        unmatched = answer.invalid_contacts.unreadable
+        if not (ids := answer.invalid_contacts.ids):
+            return upserts, unmatched
+        by_id: dict[int | None, list[Upsert]] = {}
+        for upsert in upserts:
+            by_id.setdefault(upsert.outgoing.contact_id if upsert.outgoing else None, []).append(
+                upsert
+            )
+        accepted.named = frozenset(ids & by_id.keys())
+        for id_ in accepted.named:
+            for upsert in by_id[id_]:
+                if upsert.moving_id is None:  # else it goes out as any contact
+                    self._reject(upsert, UNKNOWN_CONTACT_ID)
+        taken = [one for id_, some in by_id.items() if id_ not in accepted.named for one in some]
+        return taken, unmatched + len(ids) - len(accepted.named)
+
+    def _keep(
+        self, accepted: AcceptedBatch, sent: Sequence[Upsert], taken: Sequence[Upsert]
+    ) -> None:
+        """Keep the records of a batch that may fail, and the contacts that it may recreate."""
+        if self._spool is not None and accepted.batch_id is not None:
+            accepted.spooled = [
+                (stream, self._spool.keep(some)) for stream, some in _by_stream(taken)
+            ]
+        if accepted.kind is Kind.UPDATE and self._statuses.is_followed:
+            accepted.kept = self._contacts.keep_data(encode(sent))
+
+    def _count_accepted(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
+        for upsert in taken:
+            *earlier, last = upsert.parts
+            last.stream.source.report.accepted += 1
+            last.stream.source.report.created += upsert.kind is Kind.CREATE
+            for part in earlier:
+                part.stream.source.report.merged += 1
+            accepted.merged += len(earlier)
+            self._count_opt_ins(upsert)
+        accepted.taken = len(taken)
+
+    def _count_opt_ins(self, upsert: Upsert) -> None:
+        outgoing, stream = upsert.outgoing, upsert.stream
+        if outgoing is None or stream is None:
+            return
+        row = upsert.row
+        for value, said in (
+            (outgoing.mobile_opt_in, row and row.mobile_said),
+            (outgoing.email_opt_in, row and row.email_said),
+        ):
+            stream.source.report.opt_ins_given += value is True and not said
+            stream.source.report.opt_ins_withdrawn += value is False and (said is True or not row)
+
+    def _deliver(self, accepted: AcceptedBatch, taken: Iterable[Upsert]) -> None:
+        """Note what the ledger knows of contacts once their round is settled."""
+        if self._ledger is None:
+            return
+        now = self._ledger.last_time
+        for upsert in taken:
+            is_unsure = accepted.may_be_applied_twice
+            note_delivery(upsert, self._ledger.hashes, accepted.number, now, is_unsure=is_unsure)
+            self._settle_row(upsert)
+            if upsert.row is not None and upsert.row.id is not None:
+                accepted.rows.append(upsert.row.id)
+            for person in upsert.changed_people:
+                if person.moving_id is None:
+                    person.previous = None
+                    self._people.append(person)
+
+    def _settle_row(self, upsert: Upsert) -> None:
+        if upsert.row is not None and upsert.row.id is not None:
+            self._settled[upsert.row.id] = upsert.row
+
+    def refused(self, sent: Sent) -> None:
+        """Keep a contact that was refused alone until it is proven that it is the cause."""
+        refused = t.cast("Refused", sent.answer)
+        if sent.batch.is_probe:
+            return
+        (upsert,) = sent.upserts
+        if sent.batch.source is None:
+            self._settle_row(upsert)  # no record is rejected for it
+        else:
+            self.pending.append(Pending(sent.moment, sent.batch, upsert, refused))
+
+    def unsent(self, upserts: Iterable[Upsert]) -> None:
+        """Note that contacts of a run that ends were not applied: what is known of them stays."""
+        for upsert in upserts:
+            if upsert.batch is None and not upsert.may_be_applied:
+                self._settle_row(upsert)
+                self._put_back(upsert)
+
+    def _put_back(self, upsert: Upsert) -> None:
+        """Note that the people of a contact have the identity that they had before."""
+        for person in upsert.changed_people:
+            if person.previous is not None and person.moving_id is None and self._ledger:
+                person.identity, person.previous = person.previous, None
+                person.hash = self._ledger.hashes.identity(identity_from(person.identity))
+                self._people.append(person)
+
+    def reject_pending(self, pending: Iterable[Pending], *, is_proven: bool = True) -> None:
+        """Reject contacts that were refused alone.
+
+        Args:
+            pending: The contacts.
+            is_proven: They are the cause; otherwise STATE stays before them.
+        """
+        for one in pending:
+            said = one.refused.message
+            self._reject(
+                one.upsert,
+                refusal(one.refused.status, said),
+                answer={"status": one.refused.status, "message": one.refused.unredacted},
+                is_proven=is_proven,
+            )
+
+    def _reject(
+        self,
+        upsert: Upsert,
+        rejection: Rejection,
+        *,
+        answer: dict[str, t.Any] | None = None,
+        is_proven: bool = True,
+    ) -> None:
+        self._settle_row(upsert)
+        self._put_back(upsert)
+        for stream, records in _by_stream([upsert]):
+            self._rejects.add(stream, records, rejection, answer=answer, is_proven=is_proven)
+
+    def moved(self, upsert: Upsert) -> None:
+        """Book the records of a contact that has followed its person."""
+        self.has_accepted = True
+        *earlier, last = upsert.parts
+        last.stream.source.report.accepted += 1
+        last.stream.source.report.moved += 1
+        for part in earlier:
+            part.stream.source.report.merged += 1
+        self._count_opt_ins(upsert)
+        self._state.settle(upsert.records)
+
+    def failed_to_move(self, upsert: Upsert, accepted: AcceptedBatch) -> None:
+        """Reject the records of a contact that was to move, and whose batch has failed."""
+        source = upsert.parts[-1].stream.source
+        source.report.failed += 1
+        self._statuses.failed.add(accepted)
+        if self._spool is None:
+            self._statuses.failed_unkept.add(accepted)
+            source.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
+            return
+        rejection, answer = self._failure(accepted, upsert.records)
+        self.reject([upsert], rejection, answer=answer)
+
+    def reject(
+        self,
+        upserts: Iterable[Upsert],
+        rejection: Rejection,
+        *,
+        answer: dict[str, t.Any] | None = None,
+    ) -> None:
+        """Reject the records of contacts."""
+        for stream, records in _by_stream(upserts):
+            self._rejects.add(stream, records, rejection, answer=answer)
+
+    def _failure(
+        self, accepted: AcceptedBatch, records: Iterable[SourceRecord]
+    ) -> tuple[Rejection, dict[str, t.Any]]:
+        """Return why the records of a batch that has failed are rejected, and what was said."""
+        reason = "" if accepted.status is None else accepted.status.failed_reason
+        said = reason and self._redactor.redact(reason, _values_in(records))
+        words = f" MainBrainer said: {said}" if said else ""
+        rejection = Rejection(BATCH_FAILED, f"Its batch failed after it was accepted.{words}")
+        return rejection, {"batch_id": accepted.batch_id, "message": reason}
+
+    # Statuses
+
+    def ended(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
+        """Book a batch that has ended, as its status says."""
+        accepted.has_ended = True
+        kept = b"" if accepted.kept is None else self._contacts.take_data(accepted.kept)
+        upserts = self._waiting.pop(accepted, [])
+        if end is BatchEnd.FAILED:
+            for upsert in upserts:  # whether some of it was applied is not said
+                if upsert.row is not None:
+                    upsert.row.fields = None
+                self._settle_row(upsert)
+                self._put_back(upsert)
+            self._book_failure(accepted)
+            return
+        if self._spool is not None:
+            for _, spooled in accepted.spooled:
+                self._spool.forget(spooled)
+        self._deliver(accepted, upserts)
+        if end is BatchEnd.CONFIRMED:
+            self._state.settle_counted(accepted.intervals)
+        has_recreated = self._compare_with_expected(accepted, kept)
+        # Which contacts of a batch were skipped, or made anew, its status need not say.
+        is_known = end is BatchEnd.CONFIRMED and not has_recreated
+        (self._ended if is_known else self._skipped).append(accepted)
+
+    def _compare_with_expected(self, accepted: AcceptedBatch, kept: bytes) -> bool:
+        """Compare a status with the kind of its batch; return whether contacts were recreated."""
+        status, source = accepted.status, accepted.source
+        if status is None or source is None:
+            return False
+        if accepted.kind is Kind.CREATE:
+            source.report.already_there += status.updated
+        if accepted.kind is not Kind.UPDATE or not status.inserted:
+            return False
+        self.recreated.note(accepted, accepted.destination, kept)
+        return True
+
+    def unconfirmed(self, accepted: AcceptedBatch) -> None:
+        """Book a batch of which it stays unknown how it has ended."""
+        self._waiting.pop(accepted, None)
+        self._unconfirmed.append(accepted)
+
+    def _book_failure(self, accepted: AcceptedBatch) -> None:
+        """Book a batch that was accepted and has failed after all: its records are rejected."""
+        accepted.has_failed = True
+        self._failed.append(accepted)
+        source = accepted.source
+        if source is None:
+            reason, _ = self._failure(accepted, ())
+            logger.warning(
+                "A batch of changed addresses or of opt-outs has failed. %s", reason.reason
+            )
+            return
+        source.report.accepted -= accepted.taken
+        source.report.merged -= accepted.merged
+        if self._spool is None or not accepted.spooled:
+            source.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
+            return
+        taken = [(stream, self._spool.take(spooled)) for stream, spooled in accepted.spooled]
+        everything = [record for _, records in taken for record in records]
+        rejection, answer = self._failure(accepted, everything)
+        for stream, records in taken:
+            self._rejects.add(stream, records, rejection, answer=answer)
+
+    # The end of a round
+
+    def settle(self) -> None:
+        """Bring to the disk what was booked: the ledger, then the rejects. STATE may follow.
+
+        Raises:
+            LedgerError: The ledger cannot be written, or another run has taken over.
+            DeliveryError: The rejects file cannot be written.
+        """
+        ledger = self._ledger
+        lists = (self._accepted, self._ended, self._skipped, self._failed, self._unconfirmed)
+        if ledger is not None and (self._settled or self._people or any(lists)):
+            ledger.write(self._write)
+            self._settled, self._people = {}, []
+            for one in lists:
+                one.clear()
+        self._state.settle_counted(self._rejects.sync())
+
+    def _write(self, connection: sa.Connection) -> None:
+        ledger = t.cast("Ledger", self._ledger)
+        ledger.settle(connection, self._settled.values())
+        ledger.save_people(connection, self._people)
+        ledger.add_batches(
+            connection,
+            [(one.number, one.batch_id) for one in self._accepted],
+            are_open=self._statuses.is_followed,
+        )
+        in_doubt = [(row, one.number) for one in self._skipped + self._failed for row in one.rows]
+        ledger.doubt(connection, in_doubt, is_unsure=False)
+        unsure = [(row, one.number) for one in self._unconfirmed for row in one.rows]
+        ledger.doubt(connection, unsure, is_unsure=True)
+        ledger.withdraw_raised(connection, [one.number for one in self._failed])
+        over = (*self._ended, *self._skipped, *self._failed, *self._unconfirmed)
+        ledger.end_batches(connection, [one.number for one in over])
+
+    @property
+    def contacts_waiting(self) -> int:
+        """How many accepted contacts STATE waits for."""
+        return sum(accepted.contacts for accepted in self._waiting)
+
+    def findings(self) -> Iterator[str]:
+        """Yield which of MainBrainer's complaints about contacts cannot be placed."""
+        for stream, count in self._unmatched.items():
+            if count:
+                yield (
+                    f"MainBrainer named {counted(count, 'contact')} of stream '{stream}' as "
+                    "invalid in batches that it accepted, in a way that matches no contact that "
+                    "was sent."
+                )
+
+
+def _by_stream(upserts: Iterable[Upsert]) -> list[tuple[SourceStream, list[SourceRecord]]]:
+    """Return the records of contacts by the SCHEMA message that announced them."""
+    found: dict[SourceStream, list[SourceRecord]] = {}
+    for upsert in upserts:
+        for part in upsert.parts:
+            found.setdefault(part.stream.source, []).append(part.record)
+    return list(found.items())
+
+
+def _values_in(records: Iterable[SourceRecord]) -> Iterator[str]:
+    """Yield every value of these records, any of which a reason may repeat."""
+    for record in records:
+        for _, _, value in leaves(decode(record.line).get("record")):
+            if value is not None and not isinstance(value, bool):
+                yield str(value)
+
+
+def _properties(upserts: Sequence[Upsert], answer: Accepted) -> set[str]:
+    """Return the properties that an answer names as invalid, as far as they were sent."""
+    if not answer.invalid_properties:
+        return set()
+    sent = {ref for upsert in upserts if upsert.outgoing for ref in upsert.outgoing.properties}
+    shown, unknown = properties_sent(answer.invalid_properties, sent)
+    return {*shown, "?"} if unknown else set(shown)

@@ -1,0 +1,410 @@
+"""A load: contacts in, rounds out, one after the other.
+
+Everything about a round is decided before its first request leaves, and booked when its last answer
+has come. The next round fills while this one is sent, and starts when it is booked.
+
+```
+ Load.add ──▶ open round ──▶ Comparer ──▶ batches ──▶ Sending (threads)
+                                                          │ Sent, Done, Asked
+ STATE ◀── Booking.settle ◀── Booking ◀───────────────────┘
+```
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.ledger.content import key_text
+from target_mainbrainer.rounds.accepted import Destination
+from target_mainbrainer.rounds.batches import as_batch, cut
+from target_mainbrainer.rounds.isolation import Words
+from target_mainbrainer.rounds.round import (
+    MAX_CONTACTS,
+    Finding,
+    MoveRound,
+    Part,
+    Prepared,
+    Round,
+    Upsert,
+    without,
+)
+from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent
+from target_mainbrainer.rounds.statuses import BatchEnd
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.errors import InterruptedRunError
+    from target_mainbrainer.rounds.batches import Batch
+    from target_mainbrainer.rounds.booking import Booking, Pending
+    from target_mainbrainer.rounds.comparing import Comparer
+    from target_mainbrainer.rounds.round import Stream
+    from target_mainbrainer.rounds.sending import Result, Sending
+    from target_mainbrainer.rounds.statuses import Statuses
+    from target_mainbrainer.settings.declared import Settings
+    from target_mainbrainer.singer.records import SourceRecord
+
+IDLE_SECONDS = 1.0
+"""How long the first contact of a round waits for others while nothing is being sent."""
+
+UNFILLED_SECONDS = 10.0
+"""The same, if the round would not fill one batch."""
+
+GRACE_SECONDS = 30.0
+"""How long a run that has to end waits for what is under way."""
+
+BUSY_SECONDS = 0.5
+"""How long to wait for contacts that another run is sending."""
+
+TICK_SECONDS = 0.2
+MAX_UNCONFIRMED = 10 * MAX_CONTACTS
+"""Accepted contacts that STATE waits for; the next round waits for their statuses."""
+
+
+class Parts(t.NamedTuple):
+    """What a load works with.
+
+    Attributes:
+        comparer: Compares rounds with the ledger; None without one.
+        suppressed: Returns which opt-ins of a contact must not be sent as true.
+        tick: Does what is due in the run, and raises if it cannot go on.
+        may_ask: Returns whether sending leaves room for a question.
+    """
+
+    sending: Sending
+    booking: Booking
+    statuses: Statuses
+    comparer: Comparer | None
+    suppressed: Callable[..., frozenset[str]]
+    tick: Callable[[], None]
+    may_ask: Callable[[], bool]
+
+
+class Load:
+    """Delivers contacts in rounds.
+
+    Args:
+        settings: The run's settings.
+        parts: What it works with.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, *, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._sending = parts.sending
+        self._booking = parts.booking
+        self._statuses = parts.statuses
+        self._comparer = parts.comparer
+        self._suppressed = parts.suppressed
+        self._tick = parts.tick
+        self._may_ask = parts.may_ask
+        self._clock = clock
+        self._open = Round()
+        self._numbers = 1
+        self._places = 0
+        self._withdrawals: list[Upsert] = []
+        self.is_settled = True
+        self._is_awaited = False
+        self._has_probed = False
+        self._failure: BaseException | None = None
+        self.batches_sent = 0
+        self._batches: list[Batch] = []
+
+    # Contacts in
+
+    def add(
+        self, contact: Contact, record: SourceRecord, stream: Stream, *, is_deletion: bool = False
+    ) -> None:
+        """Add a record; send the round that is full because of it.
+
+        Args:
+            contact: It has an identity.
+            record: The record that it was made of.
+            stream: Where it comes from.
+            is_deletion: It was deleted in the source, and opts its contact out.
+        """
+        self._places += 1
+        key = None if record.source_key is None else key_text(record.source_key)
+        part = Part(contact, record, stream, self._places, key, is_deletion)
+        if not len(self._open):
+            self._open.since = self._clock()
+        self._open.add(part)
+        if self._open.is_full:
+            self._send_open_round()
+
+    def withdraw(self, contact: Contact) -> None:
+        """Send the opt-ins that are false of a record that is rejected, at the end of the input."""
+        self._withdrawals.append(Upsert(contact, [], Destination(None, None), outgoing=contact))
+
+    @property
+    def waiting(self) -> int:
+        """How many contacts wait for their round to be sent."""
+        return len(self._open)
+
+    def tick(self) -> None:
+        """Book the answers that have come, and do what is due.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        self._book(0)
+        if self._is_due():
+            self._send_open_round()
+
+    def _is_due(self) -> bool:
+        if not len(self._open) or self._sending.is_sending:
+            return False
+        is_filled = len(self._open) >= self._settings.batch_size_rows
+        longest = IDLE_SECONDS if is_filled else UNFILLED_SECONDS
+        return self._clock() >= self._open.since + longest
+
+    # Rounds out
+
+    def _send_open_round(self) -> None:
+        """Close the open round, and send it when the one before is booked."""
+        self._wait_until_settled()
+        closed = self._open
+        self._numbers += 1
+        prepared = self._prepare(closed)
+        self._start(prepared.sent)
+        for part in prepared.waiting:
+            closed.waiting.add(part)
+        self._open = Round(self._clock(), self._numbers, closed.waiting)
+
+    def _prepare(self, closed: Round) -> Prepared:
+        """Decide what is sent of a round."""
+        if self._comparer is not None:
+            prepared = self._comparer.prepare(closed)
+            self._booking.prepared(prepared)
+            return prepared
+        sent = list(closed.upserts.values())
+        findings = []
+        for upsert in sent:
+            upsert.withheld = suppressed = self._suppressed(upsert.contact)
+            upsert.outgoing = without(upsert.contact, suppressed)
+            findings.append(Finding(suppressed=suppressed))
+        prepared = Prepared(sent=sent, findings=findings)
+        self._booking.prepared(prepared)
+        return prepared
+
+    def _start(self, upserts: list[Upsert], *, size: int | None = None) -> None:
+        self._send_batches(cut(upserts, size or self._settings.batch_size_rows))
+
+    def _send_batches(self, batches: list[Batch]) -> None:
+        self.batches_sent += len(batches)
+        self._batches = batches
+        self.is_settled = self._has_probed = False
+        self._sending.send(batches)
+
+    def _wait_until_settled(self) -> None:
+        """Wait until nothing is under way and everything is booked.
+
+        Raises:
+            DeliveryError: STATE waits for very many contacts, of which no more are confirmed.
+        """
+        while not self.is_settled:
+            self._book(TICK_SECONDS)
+        fewest, longest = math.inf, self._settings.confirm_timeout_seconds
+        while (waiting := self._booking.contacts_waiting) > MAX_UNCONFIRMED:
+            if waiting < fewest:
+                fewest, deadline = waiting, self._clock() + longest
+            elif self._clock() >= deadline:
+                message = (
+                    f"MainBrainer has confirmed no batch for {longest} s "
+                    f"('confirm_timeout_seconds'), and STATE waits for {waiting:,} contacts. "
+                    "Nothing more is sent; the next run sends again what was not confirmed."
+                )
+                raise DeliveryError(message)
+            self._book(TICK_SECONDS)
+
+    # Answers
+
+    def _book(self, wait_seconds: float) -> None:
+        """Book what has come, and settle the round when it is done.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        for result in self._sending.take(wait_seconds):
+            self._take(result)
+        if self._failure is not None:
+            raise self._failure
+        is_sending = self._sending.is_sending
+        self._statuses.ask_due(
+            may_ask=not is_sending or self._statuses.is_required or self._may_ask(),
+            wait=not is_sending or self._statuses.is_required or self._is_awaited,
+        )
+        if not is_sending and not self.is_settled and not self._prove():
+            self._settle()
+        self._tick()
+
+    def _take(self, result: Result) -> None:
+        match result:
+            case Sent(answer=answer) if hasattr(answer, "batch_id"):
+                self._booking.accepted(result, is_awaited=self._is_awaited)
+            case Sent():
+                self._booking.refused(result)
+                if result.batch.is_probe:
+                    self._accuse_or_drop(result)
+            case Asked():
+                end = self._statuses.note(result.pending, result.status)
+                if end is not BatchEnd.OPEN:
+                    self._booking.ended(result.pending.accepted, end)
+                    self.is_settled = False
+            case Failed():
+                self._failure = self._failure or result.error
+            case Done():
+                pass
+
+    def _settle(self) -> None:
+        self._booking.settle()
+        self.is_settled = True
+
+    def _prove(self) -> bool:
+        """Prove that contacts that were refused are the cause; return whether that takes a request.
+
+        Raises:
+            RequestRefusedError: The request is at fault.
+        """
+        proven: list[Pending] = []
+        unproven: list[Pending] = []
+        for one in self._booking.pending:
+            rule = self._sending.rule_of(one.batch.destination)
+            is_proven = self._booking.has_accepted and rule.is_proven(one.moment)
+            (proven if is_proven else unproven).append(one)
+        self._booking.pending = unproven
+        self._booking.reject_pending(proven)
+        if not unproven or self._has_probed:
+            return False
+        self._has_probed = True
+        rules = {one.batch.destination: one for one in unproven}
+        probes = [self._sending.probe(self._sending.rule_of(one)) for one in rules]
+        return any(probes)
+
+    def _accuse_or_drop(self, sent: Sent) -> None:
+        """End the run if a contact that was accepted before is refused in the same words."""
+        rule = self._sending.rule_of(sent.batch.destination)
+        words = sent.answer.words  # type: ignore[union-attr] # it was refused
+        alike = [
+            one
+            for one in self._booking.pending
+            if one.batch.destination == sent.batch.destination and one.refused.words == words
+        ]
+        if alike:
+            self._failure = self._failure or rule.accuse(Words(*words))
+
+    # The end
+
+    def finish(self, later: Iterable[Callable[[], Iterable[MoveRound]]]) -> None:
+        """Deliver what is left: the open round, then the rounds that only the end allows.
+
+        Args:
+            later: Each returns rounds; it is asked when everything before is delivered.
+
+        Raises:
+            TargetMainBrainerError: The run cannot go on.
+        """
+        self._drain()
+        if self._withdrawals:
+            self._deliver(MoveRound(self._withdrawals, is_decided=True))
+        for rounds in later:
+            for one in rounds():
+                self._deliver(one)
+        self._end_pending()
+        self._await_all_statuses()
+        for one in self._booking.recreated.rounds():
+            self._deliver(one)
+        self._await_all_statuses()
+        self._give_up()
+
+    def _await_all_statuses(self) -> None:
+        deadline = self._clock() + self._settings.confirm_timeout_seconds
+        while self._statuses.open_batches and self._clock() < deadline:
+            self._book(TICK_SECONDS)
+        self._wait_until_settled()
+
+    def _drain(self) -> None:
+        while len(self._open):
+            before = len(self._open)
+            self._send_open_round()
+            if len(self._open) >= before:
+                self._wait_for_other_run()
+        self._wait_until_settled()
+
+    def _deliver(self, one: MoveRound) -> None:
+        """Deliver a round that a move, or a missing person, asks for."""
+        self._is_awaited = one.awaits_status
+        left = one.upserts
+        while left:
+            self._numbers += 1
+            prepared = Prepared(sent=left, findings=[Finding()] * len(left))
+            if self._comparer is not None:
+                prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
+            self._booking.prepared(prepared)
+            if one.batches is None:
+                self._start(prepared.sent, size=1 if one.is_alone else None)
+            else:
+                self._send_batches([as_batch(upserts) for upserts in one.batches])
+            self._wait_until_settled()
+            if one.awaits_status:
+                self._await_statuses(one.upserts)
+            if len(prepared.left) == len(left):
+                self._wait_for_other_run()
+            left = prepared.left
+        self._is_awaited = False
+
+    def _await_statuses(self, upserts: Iterable[Upsert]) -> None:
+        deadline = self._clock() + self._settings.confirm_timeout_seconds
+        batches = {upsert.batch for upsert in upserts if upsert.batch is not None}
+        while self._clock() < deadline and any(batch.is_awaited for batch in batches):
+            self._book(TICK_SECONDS)
+        self._wait_until_settled()
+
+    def _wait_for_other_run(self) -> None:
+        """Wait for contacts that another run is sending."""
+        end = self._clock() + BUSY_SECONDS
+        while self._clock() < end:
+            self._book(TICK_SECONDS)
+
+    def _end_pending(self) -> None:
+        """Decide about contacts that were refused and that nothing could prove."""
+        pending, self._booking.pending = self._booking.pending, []
+        if not pending:
+            return
+        words = {one.refused.words for one in pending}
+        is_proven = self._booking.has_accepted or len(words) > 1
+        self._booking.reject_pending(pending, is_proven=is_proven)
+        self._settle()
+
+    def abort(self) -> None:
+        """End a load that cannot go on: what is under way may finish, nothing new begins.
+
+        Raises:
+            TargetMainBrainerError: What is known could not be written.
+        """
+        self._sending.close()
+        deadline = self._clock() + GRACE_SECONDS
+        while self._sending.is_sending and self._clock() < deadline:
+            for result in self._sending.take(TICK_SECONDS):
+                self._take(result)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        for batch in self._batches:
+            if not batch.has_begun or (batch.is_done and not batch.may_be_applied):
+                self._booking.unsent(batch.upserts)
+        for accepted in self._statuses.give_up():
+            self._booking.unconfirmed(accepted)
+        self._settle()
+
+    def interrupt(self, error: InterruptedRunError) -> None:
+        """End the run at the next tick. A signal's handler may call this: it takes no lock."""
+        self._failure = self._failure or error
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the run has to end before its input has."""
+        return self._failure is not None

@@ -1,0 +1,203 @@
+"""Missing people: those who did not come though their stream was read in full.
+
+A stream is read in full only if `streams.<name>.full_table` says so. A person who was missing in
+two full reads in a row is gone. Nobody is gone if too many are missing, and nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from target_mainbrainer.contacts import Contact
+from target_mainbrainer.ledger import people
+from target_mainbrainer.ledger.content import identity_from, key_text
+from target_mainbrainer.rounds.moves import drift_limit
+from target_mainbrainer.rounds.round import MoveRound, Upsert
+from target_mainbrainer.words import counted, shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import sqlalchemy as sa
+
+    from target_mainbrainer.ledger.content import Person
+    from target_mainbrainer.ledger.ledger import Ledger
+    from target_mainbrainer.rounds.comparing import Comparer
+    from target_mainbrainer.rounds.round import Stream
+    from target_mainbrainer.settings.declared import Settings
+
+READS_UNTIL_GONE = 2
+"""Full reads in a row in which a person has to be missing."""
+
+
+class Missing:
+    """Keeps account of what makes a read a full one, and deals with who is missing at its end.
+
+    Args:
+        settings: The run's settings.
+        ledger: The run's ledger.
+        comparer: Knows who has come.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, comparer: Comparer) -> None:
+        self._ledger = ledger
+        self._comparer = comparer
+        self._opts_out = settings.missing_records == "opt_out"
+        self._awaits_status = settings.confirm_batches != "none"
+        self._max_drift_percent = settings.max_drift_percent
+        self._streams: dict[int, Stream] = {}
+        self._came: dict[int, set[str]] = {}
+        self._incomplete: set[int] = set()
+        self._problems: list[str] = []
+        self._warnings: list[str] = []
+
+    def expect(self, stream: Stream) -> None:
+        """Note a stream that is read in full."""
+        if stream.number is not None:
+            self._streams[stream.number] = stream
+
+    def note(self, stream: int, key: str | None) -> None:
+        """Note a record that is not sent: its person has come. Without a key it cannot be told."""
+        if stream not in self._streams:
+            return
+        if key is None:
+            self._incomplete.add(stream)
+            return
+        keys = self._came.setdefault(stream, set())
+        keys.add(key_text(key))
+        if len(keys) >= people.PAGE_SIZE:
+            self._look_up(stream)
+
+    def end(self) -> Iterator[MoveRound]:
+        """Mark who is missing, and yield the round that opts out those who are gone.
+
+        The input has ended whole, and everybody who came is delivered.
+        """
+        for number, stream in self._streams.items():
+            self._look_up(number)
+            if number in self._incomplete:
+                self._warnings.append(
+                    f"Stream '{stream.source.stream}' was read in full, but some records have no "
+                    "key that can be read, so that nobody counts as missing."
+                )
+                continue
+            missing = self._missing(number)
+            if not missing:
+                continue
+            report = stream.source.report
+            report.missing += len(missing)
+            if not self._is_within_limit(number, stream, len(missing)):
+                continue
+            gone = self._count(missing)
+            report.gone += len(gone)
+            upserts = self._opt_outs(stream, gone) if self._opts_out else {}
+            if upserts:
+                yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
+            self._mark(stream, gone, upserts)
+
+    def problems(self) -> Iterator[str]:
+        """Yield each reason why the run has failed."""
+        yield from self._problems
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what a person should look at, where that does not fail the run."""
+        yield from self._warnings
+
+    def _look_up(self, stream: int) -> None:
+        """Note the people whose records were not sent as having come."""
+        keys = self._came.pop(stream, set())
+
+        def find(connection: sa.Connection) -> list[Person]:
+            return list(people.people_of(connection, stream, keys).values())
+
+        for person in self._ledger.read(find) if keys else ():
+            self._comparer.seen.add(t.cast("int", person.id))
+
+    def _missing(self, stream: int) -> list[Person]:
+        seen, up_to = self._comparer.seen, self._comparer.newest_person
+
+        def find(connection: sa.Connection) -> list[Person]:
+            return [
+                person
+                for page in people.pages_of(connection, stream, up_to=up_to)
+                for person in page
+                if (person.id or 0) not in seen
+            ]
+
+        return self._ledger.read(find)
+
+    def _is_within_limit(self, number: int, stream: Stream, missing: int) -> bool:
+        known = self._comparer.known(number)
+        moving = self._comparer.deferred.moving[number]
+        limit = drift_limit(known, self._max_drift_percent)
+        if missing + moving <= limit and 2 * missing <= known:
+            return True
+        moved = f" and {moving:,} have moved" if moving else ""
+        text = (
+            f"Of {known:,} known people of stream '{stream.source.stream}' {missing:,} are "
+            f"missing{moved}, more than 'max_drift_percent' ({self._max_drift_percent}) or half of "
+            "the stream allows, so none of them counts as gone. Check that the tap reads the "
+            "whole stream; if they have really gone, raise the setting for one run."
+        )
+        (self._problems if self._opts_out else self._warnings).append(text)
+        return False
+
+    def _count(self, missing: list[Person]) -> list[Person]:
+        """Count one more full read without these people; return those who are gone now."""
+        for person in missing:
+            person.missed += 1
+        self._ledger.write(lambda connection: people.save(connection, missing))
+        return [person for person in missing if person.missed >= READS_UNTIL_GONE]
+
+    def _mark(self, stream: Stream, gone: list[Person], upserts: Mapping[str, Upsert]) -> None:
+        """Mark people as gone, unless their contact is still to be opted out by a later run."""
+        sent = {text: upsert.batch for text, upsert in upserts.items() if upsert.outgoing}
+        left = {text for text, batch in sent.items() if batch is None or batch.has_failed}
+        open_ = {
+            text
+            for text, batch in sent.items()
+            if self._awaits_status and batch and batch.is_awaited
+        }
+        again = left | open_
+        done = [person for person in gone if again.isdisjoint({person.identity, person.previous})]
+        for person in done:
+            person.is_gone = True
+        stream.source.report.opted_out += len(sent) - len(again)
+        if left:
+            who = counted(len(left), "person is", "people are")
+            self._problems.append(
+                f"Of stream '{shown(stream.source.stream)}' {who} gone and could not be opted out, "
+                "because MainBrainer refused that or failed the batch. The next full read tries "
+                "again; or opt them out by hand, and let 'mainbrainer-ledger forget' forget them."
+            )
+        self._ledger.write(lambda connection: people.save(connection, done))
+
+    def _opt_outs(self, stream: Stream, gone: list[Person]) -> dict[str, Upsert]:
+        """Return the contacts of people who are gone, but for those of somebody else, too."""
+        ids = {person.id for person in gone}
+        texts = {person.identity for person in gone}
+        texts |= {person.previous for person in gone if person.previous is not None}
+        identities = {text: identity_from(text) for text in sorted(texts)}
+        hashes = {text: self._ledger.hashes.identity(one) for text, one in identities.items()}
+
+        def find(connection: sa.Connection) -> dict[int, list[Person]]:
+            now = self._ledger.now(connection)
+            return people.holders_of(
+                connection, self._ledger.account, set(hashes.values()), now=now
+            )
+
+        owners = self._ledger.read(find)
+        destination = stream.destination._replace(webhook_url=None)
+        upserts: dict[int, tuple[str, Upsert]] = {}
+        for text, identity in identities.items():
+            if any(owner.id not in ids for owner in owners[hashes[text]]):
+                continue
+            contact = Contact(
+                identity.contact_id,
+                identity.mobile,
+                identity.email,
+                mobile_opt_in=False,
+                email_opt_in=False,
+            )
+            upserts.setdefault(hashes[text], (text, Upsert(contact, [], destination)))
+        return dict(upserts.values())

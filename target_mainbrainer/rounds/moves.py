@@ -1,0 +1,580 @@
+"""Changed addresses: people whose e-mail address or mobile number is another one than before.
+
+MainBrainer makes a second contact of them. While the input is read they are deferred, because a
+chain of changes can be followed only when all of it is known. When the input has ended they move
+in an order in which nobody gets an identity that another still has: the old identity is sent alone
+and its status names the contact's id; the id is committed; the new data is sent with the id.
+`docs/design-notes.md` tells the histories that these rules answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from collections import Counter, defaultdict
+
+import msgspec
+
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode
+from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.ledger import people
+from target_mainbrainer.ledger.content import identity_from, identity_text
+from target_mainbrainer.rounds.round import (
+    MoveRound,
+    Place,
+    Upsert,
+    Why,
+    destination_of,
+    merged,
+    with_identity,
+)
+from target_mainbrainer.words import counted
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from target_mainbrainer.contacts import Identity, Mobile
+    from target_mainbrainer.ledger.content import Person
+    from target_mainbrainer.ledger.ledger import Ledger
+    from target_mainbrainer.report.rejects import SourceStream
+    from target_mainbrainer.rounds.booking import Booking
+    from target_mainbrainer.rounds.round import Part
+
+DRIFT_COUNTS_FROM = 10
+"""So many people of a stream may have moved or be missing, whatever the percentage."""
+
+MOST_NEWCOMERS = 10_000
+"""When more wait, the source has new keys for all its people, and waiting for these is no use."""
+
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+"""Records that wait for the end of the input, all together."""
+
+MOST_NAMED = 5
+
+IDENTITY_TAKEN = Rejection(
+    RejectionCode.IDENTITY_TAKEN,
+    "Its new e-mail address and mobile number are those of another person, who keeps them in this "
+    "run; people who have swapped theirs look like this. Change one of them in MainBrainer by "
+    "hand, or in two steps in the source.",
+)
+
+
+def drift_limit(known: int, max_drift_percent: int) -> int:
+    """Return how many of the known people of a stream may have moved or be missing.
+
+    >>> drift_limit(1_000, 5), drift_limit(20, 5)
+    (50, 10)
+    """
+    return max(DRIFT_COUNTS_FROM, known * max_drift_percent // 100)
+
+
+class Following(t.NamedTuple):
+    """How the CRM holds the contact of a known person from now on.
+
+    What a source has no more the CRM keeps, since fields that are not sent stay as they are. So
+    the CRM holds a combination of the old identity and the new one.
+
+    Attributes:
+        previous: The identity that the CRM holds, or may hold.
+        contact: The identity that it is to hold.
+        is_move: It is another one than before, or it is not certain what the CRM holds.
+    """
+
+    previous: Identity
+    contact: Contact
+    is_move: bool
+
+
+def follow(person: Person, contact: Contact) -> Following | None:
+    """Return how the CRM holds the contact of a person, None if there is nothing to follow.
+
+    Contacts that name their contact id are found by it whatever their identity.
+    """
+    if contact.contact_id is not None:
+        return None
+    if identity_text(contact) == person.identity and person.moving_id is None:
+        return None
+    is_pending = person.moving_id is not None and person.previous is not None
+    previous = identity_from(t.cast("str", person.previous) if is_pending else person.identity)
+    if previous.contact_id is not None:
+        return None
+    mobile = contact.mobile
+    if mobile is None or (mobile.country_code is None and _is_same_number(mobile, previous.mobile)):
+        mobile = previous.mobile
+    combined = Contact(mobile=mobile, email=contact.email or previous.email)
+    is_move = identity_text(combined) != identity_text(previous) or person.moving_id is not None
+    return Following(previous, combined, is_move)
+
+
+def _is_same_number(one: Mobile, other: Mobile | None) -> bool:
+    return other is not None and one.number == other.number
+
+
+class Mover:
+    """The records of a person who waits for the end of the input.
+
+    Attributes:
+        parts: In input order; the last one says who it is now.
+        person: As the ledger knows it; None for a newcomer.
+        before: Hash of the identity that the CRM holds.
+        spelling: Hash of the same as it is written; twins in all but case are two contacts.
+        after: Hash of the one that it is to hold.
+        contact_id: Of its contact, once that is known.
+    """
+
+    def __init__(self, place: Place, why: Why, person: Person | None) -> None:
+        self.place = place
+        self.why = why
+        self.person = person
+        self.parts: list[Part] = []
+        self.before = self.after = self.spelling = 0
+        self.contact_id: int | None = None
+
+    @property
+    def source(self) -> SourceStream:
+        """Where it comes from."""
+        return self.parts[-1].stream.source
+
+    @property
+    def following(self) -> Following | None:
+        """How its contact is to be held."""
+        return None if self.person is None else follow(self.person, merged(self.parts))
+
+    def upsert(self, like: Contact | Identity | None = None) -> Upsert:
+        """Return all its records as one contact, under another identity if one is given."""
+        contact = merged(self.parts)
+        identity = self.parts[-1].contact if like is None else like
+        contact = msgspec.structs.replace(
+            contact,
+            contact_id=identity.contact_id,
+            mobile=identity.mobile,
+            email=identity.email,
+        )
+        return Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
+
+    def old_contact(self, *, opts_out: bool = False) -> Upsert:
+        """Return the contact as the CRM holds it, with every opt-in that is false and no true."""
+        previous = t.cast("Following", self.following).previous
+        said = merged(self.parts)
+        no = Contact(
+            mobile=previous.mobile,
+            email=previous.email,
+            mobile_opt_in=False if opts_out or said.mobile_opt_in is False else None,
+            email_opt_in=False if opts_out or said.email_opt_in is False else None,
+        )
+        destination = destination_of(self.parts[-1])._replace(webhook_url=None)
+        return Upsert(no, [], destination, outgoing=no)
+
+
+class Deferred:
+    """Records that wait for the end of the input.
+
+    Args:
+        max_drift_percent: How large a share of a stream may move.
+        reads_on: Fail for too many moves only at the end of the input, as a dry run does.
+    """
+
+    def __init__(self, max_drift_percent: int, *, reads_on: bool) -> None:
+        self._max_drift_percent = max_drift_percent
+        self._reads_on = reads_on
+        self._movers: dict[Place, Mover] = {}
+        self._bytes = 0
+        self._newcomers = 0
+        self.moving: Counter[int] = Counter()
+        self._too_many: dict[int, str] = {}
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._movers
+
+    def __len__(self) -> int:
+        return len(self._movers)
+
+    def parts_of(self, place: Place) -> list[Part]:
+        """Return the records that wait of a person."""
+        return self._movers[place].parts
+
+    @property
+    def takes_newcomers(self) -> bool:
+        """Whether another newcomer may wait."""
+        return self._newcomers < MOST_NEWCOMERS
+
+    def add(self, part: Part, why: Why, person: Person | None, known: Callable[[int], int]) -> None:
+        """Add a record.
+
+        Raises:
+            DeliveryError: More people have moved than `max_drift_percent` allows.
+        """
+        place = t.cast("Place", part.person_key)
+        mover = self._movers.get(place)
+        if mover is None:
+            mover = self._movers[place] = Mover(place, why, person)
+            if why is Why.MOVE:
+                self._count_move(part, place[0], known)
+            else:
+                self._newcomers += 1
+        mover.parts.append(part)
+        self._bytes += len(part.record.line)
+        if self._bytes > MAX_WAITING_BYTES:
+            message = (
+                "Too many records wait for the end of the input because their source keys come "
+                "with other e-mail addresses or mobile numbers than before. Check that the "
+                "'key_properties' of the stream are unique, or set 'identity_changes' to 'create'."
+            )
+            raise DeliveryError(message)
+
+    def forget(self, place: Place) -> None:
+        """Remove a person whose records need not wait any more."""
+        mover = self._movers.pop(place)
+        self._bytes -= sum(len(part.record.line) for part in mover.parts)
+        if mover.why is Why.MOVE:
+            self.moving[place[0]] -= 1
+        else:
+            self._newcomers -= 1
+
+    def end(self) -> list[Mover]:
+        """Return all who wait, in input order; none waits afterwards.
+
+        Raises:
+            DeliveryError: More people have moved than `max_drift_percent` allows.
+        """
+        if self._too_many:
+            raise DeliveryError(" ".join(self._too_many.values()))
+        movers = sorted(self._movers.values(), key=lambda mover: mover.parts[0].place)
+        self._movers = {}
+        return movers
+
+    def _count_move(self, part: Part, stream: int, known: Callable[[int], int]) -> None:
+        self.moving[stream] += 1
+        if self.moving[stream] <= DRIFT_COUNTS_FROM or stream in self._too_many:
+            return
+        people_known = known(stream)
+        limit = drift_limit(people_known, self._max_drift_percent)
+        if self.moving[stream] > limit:
+            name = part.stream.source.stream
+            message = (
+                f"Of {people_known:,} known contacts of stream '{name}' more than {limit:,} have "
+                "another e-mail address or mobile number than before, more than "
+                f"'max_drift_percent' ({self._max_drift_percent}) allows, so none was moved. "
+                "Check 'field_map' and 'default_country_code'; if they have really changed, raise "
+                "the setting for one run."
+            )
+            if not self._reads_on:
+                raise DeliveryError(message)
+            self._too_many[stream] = message
+
+
+# The order. Pure.
+
+
+class Step(enum.Enum):
+    """What can be done with a mover now."""
+
+    MOVE = "move"
+    JOIN = "join"
+    """Its contact has moved already, with another source key of the same person."""
+
+    NOT_FOLLOWED = "not followed"
+    """It is sent as any contact, and so becomes a second one."""
+
+    MERGED = "merged"
+    """Its new identity is another person's: that contact gets the data."""
+
+    TAKEN = "taken"
+    """Somebody has its new identity who cannot leave it."""
+
+
+def next_steps(
+    movers: Sequence[Mover],
+    owners: Mapping[int, Collection[Place]],
+    *,
+    stuck: Collection[Place] = (),
+    moved: Mapping[Place, int] | None = None,
+    abandoned: Collection[int] = (),
+) -> dict[Place, Step]:
+    """Return what can be done now; movers that are not named wait for these.
+
+    Who moves to an identity that another mover leaves waits for that one. If all wait for each
+    other, they are people who swap.
+
+    Args:
+        movers: All that wait, in input order.
+        owners: The source keys that own each identity now.
+        stuck: Movers that were set aside, and so keep their identity.
+        moved: Those that have moved in this run, and the spelling of the identity they have left.
+        abandoned: Identities whose contact was left behind when its person was not followed.
+    """
+    waiting = {mover.place: mover for mover in movers}
+    moved = moved or {}
+    steps: dict[Place, Step] = {}
+    busy: set[int] = set()
+    for mover in movers:
+        place = mover.place
+        others = (
+            set(owners.get(mover.after, ())) - {place} if mover.after != mover.before else set()
+        )
+        if any(other in waiting and waiting[other].before == mover.after for other in others):
+            continue
+        if not busy.isdisjoint({mover.before, mover.after}):
+            continue  # somebody with the same identity moves now
+        if others & set(stuck):
+            steps[place] = Step.TAKEN
+        elif any(moved.get(other) == mover.spelling for other in others):
+            steps[place] = Step.JOIN
+        elif mover.contact_id is None and _is_shared(mover, owners, waiting):
+            steps[place] = Step.NOT_FOLLOWED
+        elif others:
+            steps[place] = Step.MERGED
+        elif mover.after in abandoned:
+            steps[place] = Step.NOT_FOLLOWED
+        else:
+            steps[place] = Step.MOVE
+            busy |= {mover.before, mover.after}
+    return steps or dict.fromkeys(waiting, Step.TAKEN)
+
+
+def _is_shared(
+    mover: Mover, owners: Mapping[int, Collection[Place]], waiting: Mapping[Place, Mover]
+) -> bool:
+    """Return whether a mover's old identity is another person's, too, who does not go with it."""
+    return any(
+        other != mover.place and not (other in waiting and waiting[other].after == mover.after)
+        for other in owners.get(mover.before, ())
+    )
+
+
+# Find and rename
+
+
+Rounds: t.TypeAlias = "Generator[MoveRound, None, None]"
+
+
+class Moves:
+    """Lets the contacts of those who were deferred follow them.
+
+    Args:
+        ledger: The run's ledger.
+        booking: Books those who have moved.
+    """
+
+    def __init__(self, ledger: Ledger, booking: Booking) -> None:
+        self._ledger = ledger
+        self._booking = booking
+        self._stuck: set[Place] = set()
+        self._moved: dict[Place, int] = {}
+        self._abandoned: set[int] = set()
+        self._not_followed: defaultdict[str, list[Mover]] = defaultdict(list)
+
+    def rounds(self, deferred: Sequence[Mover]) -> Rounds:
+        """Yield the rounds that bring everybody who was deferred to their new identity."""
+        newcomers = [mover for mover in deferred if mover.why is Why.NEWCOMER]
+        movers = {mover.place: mover for mover in deferred if mover.why is Why.MOVE}
+        back = [mover for mover in movers.values() if not self._prepare(mover)]
+        for mover in back:
+            del movers[mover.place]
+        if back:
+            yield MoveRound(
+                [mover.upsert(mover.following and mover.following.contact) for mover in back]
+            )
+        owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
+        while movers:
+            steps = self._next_steps(list(movers.values()), owners)
+            taken = {movers.pop(place): step for place, step in steps.items()}
+            yield from self._take(taken, owners)
+            for mover in taken:
+                if mover.place not in self._stuck:
+                    owners[mover.before].discard(mover.place)
+                    owners[mover.after].add(mover.place)
+        if self._stuck:
+            newcomers = self._set_aside_behind_stuck(newcomers)
+        if newcomers:
+            yield MoveRound([mover.upsert() for mover in newcomers])
+
+    def _prepare(self, mover: Mover) -> bool:
+        """Note where a mover comes from and goes to; return False if it need not move."""
+        following = mover.following
+        if following is None or not following.is_move:
+            return False
+        hashes = self._ledger.hashes
+        mover.before = hashes.identity(following.previous)
+        mover.spelling = hashes.spelling(following.previous)
+        mover.after = hashes.identity(following.contact)
+        mover.contact_id = t.cast("Person", mover.person).moving_id
+        return True
+
+    def _next_steps(
+        self, movers: Sequence[Mover], owners: Mapping[int, Collection[Place]]
+    ) -> dict[Place, Step]:
+        return next_steps(
+            movers, owners, stuck=self._stuck, moved=self._moved, abandoned=self._abandoned
+        )
+
+    def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
+        ledger = self._ledger
+
+        def read(connection: sa.Connection) -> dict[int, list[Person]]:
+            return people.holders_of(connection, ledger.account, hashes, now=ledger.now(connection))
+
+        return {
+            one: {(person.stream, person.key) for person in owners}
+            for one, owners in ledger.read(read).items()
+        }
+
+    def _take(self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]]) -> Rounds:
+        by_step: defaultdict[Step, list[Mover]] = defaultdict(list)
+        for mover, step in steps.items():
+            by_step[step].append(mover)
+        left_behind = {
+            "its old address is another person's, too": by_step[Step.NOT_FOLLOWED],
+            "MainBrainer did not name its contact": (yield from self._move(by_step[Step.MOVE])),
+            "its new address is another person's": by_step[Step.MERGED],
+        }
+        for reason, movers in left_behind.items():
+            for mover in movers:
+                self._abandoned.add(mover.before)
+                self._not_followed[mover.source.stream].append(mover)
+                mover.source.report.not_followed_by_reason[reason] += 1
+        plain = [mover for movers in left_behind.values() for mover in movers]
+        for mover in by_step[Step.JOIN]:
+            mover.source.report.moved += 1
+        no = [
+            mover.old_contact(opts_out=True)
+            for mover in by_step[Step.MERGED]
+            if owners[mover.before] <= {mover.place}
+        ]
+        for mover in by_step[Step.TAKEN]:
+            self._stuck.add(mover.place)
+            self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
+            withdrawal = mover.old_contact()
+            if False in {withdrawal.contact.mobile_opt_in, withdrawal.contact.email_opt_in}:
+                no.append(withdrawal)
+        joining = [
+            (mover, t.cast("Following", mover.following).contact) for mover in by_step[Step.JOIN]
+        ]
+        if upserts := _merged([*joining, *((mover, None) for mover in plain)]):
+            yield MoveRound(upserts)
+        if no:
+            yield MoveRound(no, is_decided=True, is_alone=True)
+
+    def _move(self, movers: Sequence[Mover]) -> Generator[MoveRound, None, list[Mover]]:
+        """Find contacts and rename them; return the movers whose contact stays as it was."""
+        unknown = [mover for mover in movers if mover.contact_id is None]
+        if unknown:
+            finds = [mover.old_contact() for mover in unknown]
+            yield MoveRound(finds, is_decided=True, is_alone=True, awaits_status=True)
+            self._note_ids(unknown, finds)
+        found = [mover for mover in movers if mover.contact_id is not None]
+        left_behind = [mover for mover in movers if mover.contact_id is None]
+        if not found:
+            return left_behind
+        renames = []
+        for mover in found:
+            upsert = mover.upsert(t.cast("Following", mover.following).contact)
+            upsert.moving_id = mover.contact_id
+            renames.append(upsert)
+        yield MoveRound(renames, awaits_status=True)
+        freed, stale = [], []
+        for mover, upsert in zip(found, renames, strict=True):
+            person = t.cast("Person", mover.person)
+            accepted = upsert.batch
+            if accepted is not None and accepted.has_failed:
+                self._booking.failed_to_move(upsert, accepted)
+                continue  # the next run goes on with the id
+            person.moving_id = None
+            status = None if accepted is None else accepted.status
+            if status is not None and mover.contact_id in status.updated_ids:
+                self._booking.moved(upsert)
+                self._moved[mover.place] = mover.spelling
+                if mover.after != mover.before:
+                    freed.append(mover.before)
+            else:
+                left_behind.append(mover)
+                stale.append(mover.after)
+        self._end_moves(found, [*freed, *stale])
+        return left_behind
+
+    def _note_ids(self, movers: Sequence[Mover], finds: Sequence[Upsert]) -> None:
+        """Commit the ids of the contacts that were found, before anything is sent with them."""
+        ids = [_found_id(upsert) for upsert in finds]
+        times = Counter(ids)
+        some = []
+        for mover, contact_id in zip(movers, ids, strict=True):
+            if contact_id is not None and times[contact_id] == 1:
+                person = t.cast("Person", mover.person)
+                mover.contact_id = person.moving_id = contact_id
+                some.append(person)
+        self._ledger.write(lambda connection: people.save(connection, some))
+
+    def _end_moves(self, movers: Sequence[Mover], freed: Sequence[int]) -> None:
+        """Commit that contacts have moved: nothing is known of the identities they have left."""
+
+        def end(connection: sa.Connection) -> None:
+            current = {}
+            for mover in movers:
+                stream, key = mover.place
+                for person in people.people_of(connection, stream, [key]).values():
+                    person.moving_id = t.cast("Person", mover.person).moving_id
+                    if person.moving_id is None:
+                        person.previous = None
+                    current[mover.place] = person
+            people.save(connection, list(current.values()))
+            self._ledger.delete_rows(connection, freed)
+
+        self._ledger.write(end)
+
+    def _set_aside_behind_stuck(self, newcomers: Sequence[Mover]) -> list[Mover]:
+        hashes = self._ledger.hashes
+        wanted = {mover.place: hashes.identity(mover.parts[-1].contact) for mover in newcomers}
+        owners = self._owners(set(wanted.values()))
+        free = []
+        for mover in newcomers:
+            if self._stuck.isdisjoint(owners[wanted[mover.place]]):
+                free.append(mover)
+            else:
+                self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
+        return free
+
+    def warnings(self) -> Iterator[str]:
+        """Yield which people have a second contact now, and why."""
+        for name, movers in self._not_followed.items():
+            labels = [mover.source.labels.key_of(mover.parts[-1].record.line) for mover in movers]
+            shown = ", ".join([label for label in labels if label][:MOST_NAMED])
+            more = f" ({shown}{', ...' if len(movers) > MOST_NAMED else ''})" if shown else ""
+            have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
+            yield (
+                f"{counted(len(movers), 'contact')} of stream '{name}' {have} another e-mail "
+                f"address or mobile number than before and could not be followed, so {each} is a "
+                f"second contact now{more}: the old identity is another person's, too, or the new "
+                "one is, or MainBrainer did not name the contact. Merge or delete the old one."
+            )
+
+
+def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:
+    """Return movers as contacts, one of each identity, destination and stream.
+
+    Args:
+        movers: Each with the identity that it goes out under, None for its own.
+    """
+    found: dict[t.Any, Upsert] = {}
+    for mover, like in movers:
+        upsert = mover.upsert(like)
+        place = (identity_text(upsert.contact), upsert.destination, mover.source.stream)
+        if place in found:
+            for part in mover.parts:
+                found[place].add(part if like is None else with_identity(part, like))
+        else:
+            found[place] = upsert
+    return list(found.values())
+
+
+def _found_id(upsert: Upsert) -> int | None:
+    """Return the id of a contact that was looked for, None if MainBrainer does not name it."""
+    status = None if upsert.batch is None else upsert.batch.status
+    if status is None or status.failed_reason or status.processed != 1 or status.updated != 1:
+        return None
+    ids = status.updated_ids
+    if len(ids) != 1 or status.inserted_ids or status.skipped_ids:
+        return None
+    contact_id = next(iter(ids))
+    return contact_id if contact_id > 0 else None

@@ -1,0 +1,156 @@
+"""Recreated contacts: updates for which MainBrainer has made a new contact.
+
+A contact that the ledger knows was deleted by hand, or was given another address, if the status of
+its batch says `inserted`. It has only the changed fields then, and no opt-ins. Which contacts of a
+batch these are shows by halves: sent once more, whole and without opt-ins, the status of each half
+names the ids in it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+from target_mainbrainer.contacts import Contact  # noqa: TC001 - msgspec reads its fields
+from target_mainbrainer.rounds.round import MoveRound, Upsert, without
+from target_mainbrainer.words import counted
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from target_mainbrainer.report.rejects import SourceStream
+    from target_mainbrainer.rounds.accepted import AcceptedBatch, Destination
+
+MOST_REQUESTS = 200
+"""Requests of a run that place inserted ids."""
+
+MOST_NAMED = 5
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """A contact of a batch of updates, kept until the status of the batch is known."""
+
+    contact: Contact
+    line: bytes
+
+
+class Group(t.NamedTuple):
+    """Contacts among which some were recreated.
+
+    Attributes:
+        ids: The contact ids of those.
+    """
+
+    source: SourceStream
+    destination: Destination
+    contacts: Sequence[Kept]
+    ids: frozenset[int]
+
+
+def encode(upserts: Sequence[Upsert]) -> bytes:
+    """Return the contacts of a batch as bytes."""
+    return msgspec.msgpack.encode(
+        [Kept(upsert.contact, upsert.parts[-1].record.line) for upsert in upserts]
+    )
+
+
+class Recreated:
+    """Finds recreated contacts, and completes them.
+
+    Args:
+        suppressed: Returns which opt-ins of a contact must not be sent as true.
+    """
+
+    def __init__(self, suppressed: Callable[..., frozenset[str]]) -> None:
+        self._suppressed = suppressed
+        self._groups: list[Group] = []
+        self._requests = 0
+        self._labels: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def note(self, accepted: AcceptedBatch, destination: Destination, kept: bytes) -> None:
+        """Note a batch of updates that has inserted contacts."""
+        source, status = accepted.source, accepted.status
+        if source is None or status is None:
+            return
+        source.report.recreated += status.inserted
+        self._counts[source.stream] = self._counts.get(source.stream, 0) + status.inserted
+        if status.inserted_ids:
+            contacts = msgspec.msgpack.decode(kept, type=list[Kept])
+            self._groups.append(Group(source, destination, contacts, status.inserted_ids))
+
+    def rounds(self) -> Generator[MoveRound, None, None]:
+        """Yield the rounds that place the inserted ids, then one that completes the contacts."""
+        found: list[tuple[Group, Kept]] = []
+        left: list[Group] = []
+        groups, self._groups = self._groups, []
+        while groups:
+            found += [(group, group.contacts[0]) for group in groups if len(group.contacts) == 1]
+            groups = [group for group in groups if len(group.contacts) > 1]
+            room = max(0, MOST_REQUESTS - self._requests)
+            left += groups[room:]
+            groups = groups[:room]
+            self._requests += len(groups)
+            if groups:
+                groups = yield from self._halved(groups, left)
+        upserts = [_upsert(group, one.contact, self._suppressed) for group, one in found]
+        for group, one in found:
+            self._name(group.source, one.line)
+        for group in left:  # whole once more, and only counted
+            upserts += [_upsert(group, _without_opt_ins(one.contact)) for one in group.contacts]
+        if upserts:
+            yield MoveRound(upserts, is_decided=True)
+
+    def _halved(
+        self, groups: Sequence[Group], left: list[Group]
+    ) -> Generator[MoveRound, None, list[Group]]:
+        """Send the first half of each group, and return the halves that have inserted ids."""
+        halves = [group.contacts[: len(group.contacts) // 2] for group in groups]
+        batches = [
+            [_upsert(group, _without_opt_ins(one.contact)) for one in half]
+            for group, half in zip(groups, halves, strict=True)
+        ]
+        upserts = [upsert for batch in batches for upsert in batch]
+        yield MoveRound(upserts, is_decided=True, awaits_status=True, batches=batches)
+        found = []
+        for group, half, batch in zip(groups, halves, batches, strict=True):
+            accepted = batch[0].batch
+            status = None if accepted is None or not accepted.has_ended else accepted.status
+            if status is None or status.failed_reason:
+                left.append(group)
+                continue
+            first = group.ids & (status.updated_ids | status.inserted_ids)
+            rest = group.contacts[len(half) :]
+            parts: tuple[Group, ...] = (group._replace(contacts=half, ids=first),)
+            parts += (group._replace(contacts=rest, ids=group.ids - first),)
+            found += [part for part in parts if part.ids]
+        return found
+
+    def _name(self, source: SourceStream, line: bytes) -> None:
+        labels = self._labels.setdefault(source.stream, [])
+        if len(labels) < MOST_NAMED and (label := source.labels.key_of(line)) is not None:
+            labels.append(label)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield how many contacts were recreated, with some of them."""
+        for name, count in self._counts.items():
+            labels = self._labels.get(name, [])
+            more = f" ({', '.join(labels)}{', ...' if count > len(labels) else ''})"
+            yield (
+                f"MainBrainer made {counted(count, 'contact')} of stream '{name}' anew that it had "
+                f"before{more if labels else ''}: they were deleted there, or their address was "
+                "changed by hand, so that there are two of them now. Merge or delete the other one "
+                "there."
+            )
+
+
+def _without_opt_ins(contact: Contact) -> Contact:
+    return msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
+
+
+def _upsert(
+    group: Group, contact: Contact, suppressed: Callable[..., frozenset[str]] | None = None
+) -> Upsert:
+    outgoing = contact if suppressed is None else without(contact, suppressed(contact))
+    return Upsert(contact, [], group.destination, outgoing=outgoing)

@@ -1,0 +1,444 @@
+"""A round: contacts that are sent together, at most one of each identity.
+
+Within a round order does not matter, so nothing in it has to wait for anything else in it. Whatever
+may be the same contact to the CRM as one that is in the round, under another identity, waits for
+the next round.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+import typing as t
+from collections import deque
+
+import msgspec
+from typing_extensions import override
+
+from target_mainbrainer.contacts import identifiers_of, identity_of, merge
+from target_mainbrainer.rounds.accepted import Destination, Kind
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from target_mainbrainer.contacts import Contact, Identity, PropertyRef
+    from target_mainbrainer.ledger.content import Fields, Person, Row
+    from target_mainbrainer.report.rejects import SourceStream
+    from target_mainbrainer.rounds.accepted import AcceptedBatch
+    from target_mainbrainer.singer.records import SourceRecord
+
+MAX_CONTACTS = 20_000
+MAX_BYTES = 6 * 1024 * 1024
+"""Bounds of a round, so that memory stays flat. A record takes some eight times its length while it
+waits; at 315 bytes both bounds are the same."""
+
+
+Place: t.TypeAlias = "tuple[int, str]"
+"""A stream's number in the ledger, and a source key."""
+
+
+class Stream(t.NamedTuple):
+    """A stream as its last SCHEMA message announces it.
+
+    Attributes:
+        source: Names it and counts its records.
+        destination: Where its contacts go, unless a record names a list of its own.
+        key_properties: As announced.
+        number: In the ledger; None without one.
+        once: Properties that only a new contact gets.
+        opt_ins: Which opt-ins a column is mapped to.
+    """
+
+    source: SourceStream
+    destination: Destination
+    key_properties: Sequence[str] = ()
+    number: int | None = None
+    once: frozenset[PropertyRef] = frozenset()
+    opt_ins: frozenset[str] = frozenset()
+
+
+# gc=False: tens of thousands of these wait at any time, and the garbage collector's looking them
+# through took a third of a run. Nothing in them can point back at them.
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One record, as the contact that it is by itself.
+
+    Attributes:
+        place: Which record of the run it is, counted over all streams.
+        key: Its source key as the ledger keeps it; None without a ledger or a key.
+        is_deletion: It was deleted in the source, and opts its contact out.
+    """
+
+    contact: Contact
+    record: SourceRecord
+    stream: Stream
+    place: int = 0
+    key: str | None = None
+    is_deletion: bool = False
+
+    @property
+    def person_key(self) -> Place | None:
+        """The number of its stream and its source key; None if it cannot be told from others."""
+        if self.key is None or self.stream.number is None:
+            return None
+        return self.stream.number, self.key
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Part of record {self.record.number}>"
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
+        """Keep pretty printers from showing the contact."""
+        return []
+
+
+class Upsert(msgspec.Struct, eq=False, gc=False):
+    """One contact of a round, with every record that went into it.
+
+    Attributes:
+        contact: All parts merged: what the source says.
+        parts: The records that it was made of, in input order; none if no record asks for it.
+        destination: Where it goes.
+        kind: What it is expected to do.
+        outgoing: What is sent; None until that is decided.
+        row: What the ledger knows of its identity.
+        fields: The fields of `contact`, for the ledger.
+        withheld: Opt-ins that must not leave, though the source says yes.
+        moving_id: The contact_id of a contact that gets another identity.
+        changed_people: The people of whom this delivery changes the identity.
+        batch: The batch in which it was accepted; None if it was not.
+        may_be_applied: It was sent in a trial, and not refused there.
+    """
+
+    contact: Contact
+    parts: list[Part]
+    destination: Destination
+    kind: Kind = Kind.OTHER
+    outgoing: Contact | None = None
+    row: Row | None = None
+    fields: Fields | None = None
+    withheld: frozenset[str] = frozenset()
+    moving_id: int | None = None
+    changed_people: list[Person] = []
+    batch: AcceptedBatch | None = None
+    may_be_applied: bool = False
+
+    @property
+    def stream(self) -> Stream | None:
+        """The stream of its last record; None if no record asks for it."""
+        return self.parts[-1].stream if self.parts else None
+
+    @property
+    def records(self) -> list[SourceRecord]:
+        """The records that went into it, in input order."""
+        return [part.record for part in self.parts]
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether it was made of several records, and can be sent in parts."""
+        return len(self.parts) > 1 and self.moving_id is None
+
+    def add(self, part: Part) -> None:
+        """Merge a later record of the same identity into it."""
+        self.contact = merge(self.contact, part.contact)
+        self.parts.append(part)
+
+    def halves(self) -> tuple[Upsert, Upsert]:
+        """Return a merged contact as two: the earlier records and the later ones.
+
+        Sent one after the other they do what the merged one does.
+        """
+        middle = len(self.parts) // 2
+        return self._of(self.parts[:middle]), self._of(self.parts[middle:])
+
+    def _of(self, parts: list[Part]) -> Upsert:
+        contact = merged(parts)
+        # The identity may be another one than the records': the one that the CRM holds.
+        contact = msgspec.structs.replace(
+            contact,
+            contact_id=self.contact.contact_id,
+            mobile=self.contact.mobile,
+            email=self.contact.email,
+        )
+        outgoing = without(contact, self.withheld)
+        return Upsert(
+            contact,
+            parts,
+            self.destination,
+            Kind.OTHER,
+            outgoing,
+            withheld=self.withheld,
+            row=self.row,
+        )
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Upsert of {len(self.parts)} records>"
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
+        """Keep pretty printers from showing the contact."""
+        return []
+
+
+def merged(parts: Sequence[Part]) -> Contact:
+    """Return the one contact that several records of one identity are, in input order."""
+    contact = parts[0].contact
+    for part in parts[1:]:
+        contact = merge(contact, part.contact)
+    return contact
+
+
+def without(contact: Contact, names: Iterable[str]) -> Contact:
+    """Return a contact without opt-ins that are true and named; a false is never left out."""
+    left_out = {name: None for name in names if getattr(contact, name)}
+    return msgspec.structs.replace(contact, **left_out) if left_out else contact
+
+
+def with_identity(part: Part, like: Contact | Identity) -> Part:
+    """Return a record as a contact of another identity."""
+    contact = msgspec.structs.replace(
+        part.contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email
+    )
+    return msgspec.structs.replace(part, contact=contact)
+
+
+class Finding(t.NamedTuple):
+    """What the comparison of one contact has shown.
+
+    Attributes:
+        is_unchanged: It need not be sent.
+        changed: The names of its changed fields and opt-ins; none where the content was unknown.
+        reason: Why it is sent though nothing may have changed; "" if it has changed or is new.
+        emptied: Opt-ins that the source has emptied, and that MainBrainer keeps.
+        suppressed: Opt-ins withheld because of the suppression list.
+    """
+
+    is_unchanged: bool = False
+    changed: tuple[str, ...] = ()
+    reason: str = ""
+    emptied: tuple[str, ...] = ()
+    suppressed: frozenset[str] = frozenset()
+
+
+class Why(enum.Enum):
+    """Why a record waits for the end of the input."""
+
+    MOVE = "move"
+    """Its person was delivered under another identity."""
+
+    NEWCOMER = "newcomer"
+    """Its person is new, and its identity is owned by somebody who may leave it in this run."""
+
+
+class MoveRound(t.NamedTuple):
+    """A round that a move asks for; what was accepted has its status afterwards.
+
+    Attributes:
+        is_decided: What leaves is decided already, and nothing is compared.
+        is_alone: Each contact goes out in a request of its own.
+        awaits_status: The status of each batch is asked for until it has ended.
+        batches: The contacts of each request, if that matters.
+    """
+
+    upserts: list[Upsert]
+    is_decided: bool = False
+    is_alone: bool = False
+    awaits_status: bool = False
+    batches: list[list[Upsert]] | None = None
+
+
+class Prepared(msgspec.Struct, gc=False):
+    """A round, decided.
+
+    Attributes:
+        sent: The contacts to send, each with what leaves of it.
+        unchanged: Contacts that need not be sent.
+        omitted: Contacts deleted in the source that MainBrainer never had.
+        findings: One for each contact that is sent, then one for each unchanged one.
+        waiting: Records that wait for the next round, in input order.
+        left: Contacts of a round that a move asks for, which wait for the next one.
+        deferred: Records that wait for the end of the input, each with the reason.
+        released: People of whom nothing has to wait any more.
+    """
+
+    sent: list[Upsert] = []
+    unchanged: list[Upsert] = []
+    omitted: list[Upsert] = []
+    findings: list[Finding] = []
+    waiting: list[Part] = []
+    left: list[Upsert] = []
+    deferred: list[tuple[Part, Why, Person | None]] = []
+    released: list[Place] = []
+
+
+class Waiting:
+    """Records that wait for a later round, in queues.
+
+    Records that share an identifier or a source key are in one queue, in input order, so that only
+    the first of each queue has to be looked at when the next round opens.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[int, deque[Part]] = {}
+        self._keys: dict[int, set[Hashable]] = {}
+        self._queue_of: dict[Hashable, int] = {}
+        self._numbers = itertools.count()
+        self.size = 0
+        self.bytes = 0
+
+    @property
+    def parts(self) -> list[Part]:
+        """All records that wait; those of a queue are in input order."""
+        return [part for queue in self._queues.values() for part in queue]
+
+    def has_any_of(self, keys: Iterable[Hashable]) -> bool:
+        """Return whether a record waits that shares one of these."""
+        return any(key in self._queue_of for key in keys)
+
+    def add(self, part: Part) -> None:
+        """Add a record, in its place in the order of the input."""
+        keys = keys_of(part)
+        found = {self._queue_of[key] for key in keys if key in self._queue_of}
+        number = max(found, key=lambda one: len(self._queues[one]), default=next(self._numbers))
+        queue = self._queues.setdefault(number, deque())
+        for other in found - {number}:
+            queue = self._queues[number] = deque(
+                heapq.merge(queue, self._queues.pop(other), key=lambda one: one.place)
+            )
+            self._enter(number, self._keys.pop(other))
+        if not queue or part.place > queue[-1].place:
+            queue.append(part)
+        else:
+            self._queues[number] = deque(sorted((*queue, part), key=lambda one: one.place))
+        self._enter(number, keys)
+        self.size += 1
+        self.bytes += len(part.record.line)
+
+    def _enter(self, number: int, keys: Iterable[Hashable]) -> None:
+        self._keys.setdefault(number, set()).update(keys)
+        self._queue_of.update(dict.fromkeys(keys, number))
+
+    def release(self, admit: Callable[[Part], bool]) -> None:
+        """Let each queue go on until its first record has to wait once more."""
+        for number in list(self._queues):
+            queue = self._queues[number]
+            while queue and admit(queue[0]):
+                part = queue.popleft()
+                self.size -= 1
+                self.bytes -= len(part.record.line)
+            if not queue:
+                del self._queues[number]
+                for key in self._keys.pop(number):
+                    del self._queue_of[key]
+
+
+class Round:
+    """Contacts that wait to be sent together, and those that wait for the round after.
+
+    Args:
+        since: When the first of them came.
+        number: Which round of the run it is, counted from 1.
+        waiting: Records that could not be in the round before.
+
+    Attributes:
+        upserts: The contacts by identity, in the order in which their identities came.
+        waiting: Records that have to wait for a later round.
+    """
+
+    def __init__(self, since: float = 0.0, number: int = 1, waiting: Waiting | None = None) -> None:
+        self.since = since
+        self.number = number
+        self.upserts: dict[Identity, Upsert] = {}
+        self.waiting = Waiting() if waiting is None else waiting
+        self._bytes = 0
+        self._spellings: dict[tuple[Hashable, ...], Identity] = {}
+        self._identity_by_key: dict[Hashable, Identity] = {}
+        self._identifiers: set[Hashable] = set()
+        self._known: dict[Hashable, Identity] = {}
+        self.waiting.release(self._admit)
+
+    def __len__(self) -> int:
+        return len(self.upserts) + self.waiting.size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has to be sent before more is added."""
+        return len(self) >= MAX_CONTACTS or self._bytes + self.waiting.bytes >= MAX_BYTES
+
+    def add(self, part: Part) -> None:
+        """Add a record, merged with the contact of its identity if there is one.
+
+        A record that cannot be in this round waits for a later one, and so does every later one
+        that shares an identifier or a source key with it.
+        """
+        if (self.waiting.size and self.waiting.has_any_of(keys_of(part))) or not self._admit(part):
+            self.waiting.add(part)
+
+    def _admit(self, part: Part) -> bool:
+        """Add a record if it can be in this round; return whether it can."""
+        contact = part.contact
+        identity = t.cast("Identity", identity_of(contact))
+        identifiers = identifiers_of(contact)
+        key = part.person_key
+        if not self._fits(part, identity, identifiers, key):
+            return False
+        self._bytes += len(part.record.line)
+        self._identifiers.update(identifiers)
+        self._spellings[identifiers] = identity
+        if key is not None:
+            self._identity_by_key[key] = identity
+        if contact.contact_id is not None:
+            self._known.update(dict.fromkeys(identifiers, identity))
+        if (upsert := self.upserts.get(identity)) is not None:
+            upsert.add(part)
+        else:
+            self.upserts[identity] = Upsert(contact, [part], destination_of(part))
+        return True
+
+    def _fits(
+        self,
+        part: Part,
+        identity: Identity,
+        identifiers: tuple[Hashable, ...],
+        key: Hashable | None,
+    ) -> bool:
+        """Return whether a record can be in this round.
+
+        Contacts that share a mobile number or an e-mail address, but not an identity, are
+        different people to MainBrainer. They may be one if a contact id is involved, or if only
+        the spelling differs, because no page says whether that counts.
+        """
+        present = self.upserts.get(identity)
+        if present is not None and (
+            present.destination != destination_of(part)
+            or present.parts[0].stream.source.stream != part.stream.source.stream
+        ):
+            return False  # each batch is of one stream, so that its outcome counts there
+        if key is not None and self._identity_by_key.get(key, identity) != identity:
+            return False
+        if part.contact.contact_id is None:
+            if self._spellings.get(identifiers, identity) != identity:
+                return False
+            return not self._known or self._known.keys().isdisjoint(identifiers)
+        return all(
+            self._known[one] == identity if one in self._known else one not in self._identifiers
+            for one in identifiers
+        )
+
+
+def keys_of(part: Part) -> tuple[Hashable, ...]:
+    """Return what orders a record: its identifiers, and its source key."""
+    key = part.person_key
+    identifiers = identifiers_of(part.contact)
+    return identifiers if key is None else (*identifiers, key)
+
+
+def destination_of(part: Part) -> Destination:
+    """Return where a record goes: to the list that it names, else to its stream's."""
+    if part.contact.list_id is None:
+        return part.stream.destination
+    return part.stream.destination._replace(list_id=part.contact.list_id)

@@ -1,0 +1,293 @@
+"""The threads that send: each takes a batch and sends it until every contact of it is decided.
+
+They decide nothing but what to send next. What came of it goes to the main thread, which alone
+changes counts, rejects, the ledger and STATE.
+"""
+
+from __future__ import annotations
+
+import http
+import queue
+import threading
+import typing as t
+from collections import deque
+
+from target_mainbrainer.api.answers import Accepted, Refused
+from target_mainbrainer.api.requests import encode_contact
+from target_mainbrainer.contacts import identifiers_of
+from target_mainbrainer.errors import InterruptedRunError
+from target_mainbrainer.rounds.accepted import Kind
+from target_mainbrainer.rounds.batches import Batch
+from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_mainbrainer.api.answers import BatchStatus
+    from target_mainbrainer.api.client import MainBrainerClient
+    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.rounds.accepted import Destination, Poll
+    from target_mainbrainer.rounds.round import Upsert
+
+MAX_ASKERS = 16
+"""Questions for statuses under way at once."""
+
+
+class Sent(t.NamedTuple):
+    """The answer to one request with contacts.
+
+    Attributes:
+        moment: How many refusals had been heard, of this destination: before the request was sent
+            if it was accepted, else with this one.
+    """
+
+    batch: Batch
+    upserts: Sequence[Upsert]
+    answer: Accepted | Refused
+    moment: int
+
+
+class Done(t.NamedTuple):
+    """A batch of which every contact is decided."""
+
+    batch: Batch
+
+
+class Asked(t.NamedTuple):
+    """The answer to a question for a status; None if it could not be read."""
+
+    pending: Poll
+    status: BatchStatus | None
+
+
+class Failed(t.NamedTuple):
+    """An error that ends the run."""
+
+    error: BaseException
+
+
+Result: t.TypeAlias = "Sent | Done | Asked | Failed"
+
+
+class Threads:
+    """Daemon threads that work through jobs, as many as there are jobs up to a bound.
+
+    A process that ends does not wait for them.
+
+    Args:
+        name: Of the threads.
+        bound: Returns how many there may be now.
+    """
+
+    def __init__(self, name: str, bound: Callable[[], int]) -> None:
+        self._name = name
+        self._bound = bound
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._count = 0
+        self.open_jobs = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Hand over a job. Only the main thread calls this."""
+        self.open_jobs += 1
+        self._jobs.put(job)
+        if self._count < min(self._bound(), self.open_jobs):
+            self._count += 1
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+
+    def drop(self) -> None:
+        """Forget the jobs that no thread has begun."""
+        try:
+            while True:
+                self._jobs.get_nowait()
+                self.open_jobs -= 1
+        except queue.Empty:
+            pass
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+
+
+class Sending:
+    """Sends the batches of one round at a time, and asks for statuses.
+
+    Args:
+        client: Talks to MainBrainer; shared by all threads.
+        in_flight: Returns how many requests may be under way.
+        alone: Send each contact by itself to the endpoint for one (`write_mode: single`).
+        stop: Set when the run has to end: no request leaves any more.
+    """
+
+    def __init__(
+        self,
+        client: MainBrainerClient,
+        *,
+        in_flight: Callable[[], int],
+        alone: bool,
+        stop: threading.Event,
+    ) -> None:
+        self._client = client
+        self._alone = alone
+        self._stop = stop
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._senders = Threads("sender", in_flight)
+        self._askers = Threads("status", lambda: MAX_ASKERS)
+        self._rules: dict[Destination, RequestAtFault] = {}
+
+    def send(self, batches: Sequence[Batch]) -> None:
+        """Send the batches of a round; the one before must be done."""
+        upserts = [upsert for batch in batches for upsert in batch.upserts]
+        identifiers = {one for upsert in upserts for one in identifiers_of(upsert.contact)}
+        by_destination: dict[Destination, list[Upsert]] = {}
+        for upsert in upserts:
+            by_destination.setdefault(upsert.destination, []).append(upsert)
+        for destination in by_destination:
+            self.rule_of(destination)
+        for destination, rule in self._rules.items():
+            rule.begin_round(by_destination.get(destination, ()), identifiers)
+        for batch in batches:
+            self._submit(batch)
+
+    def probe(self, rule: RequestAtFault) -> bool:
+        """Send a contact once more that was accepted; return False if there is none."""
+        upsert = rule.probe
+        if upsert is None:
+            return False
+        batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
+        self._senders.submit(lambda: self._run(lambda: self._probe(batch), batch))
+        return True
+
+    def ask(self, pending: Poll, *, wait: bool) -> None:
+        """Ask for the status of a batch.
+
+        Args:
+            pending: The batch.
+            wait: Wait for a permit, instead of asking only if sending leaves one.
+        """
+
+        def ask() -> None:
+            status = self._client.batch_status(pending.batch_id, wait=wait)
+            self._results.put(Asked(pending, status))
+
+        self._askers.submit(lambda: self._run(ask))
+
+    def take(self, wait_seconds: float) -> list[Result]:
+        """Return what has come, after waiting so long for the first of it."""
+        results: deque[Result] = deque()
+        try:
+            if wait_seconds:
+                results.append(self._results.get(timeout=wait_seconds))
+            while True:
+                results.append(self._results.get_nowait())
+        except queue.Empty:
+            pass
+        for result in results:
+            if isinstance(result, Done):
+                result.batch.is_done = True
+                self._senders.open_jobs -= 1
+            elif isinstance(result, Asked):
+                self._askers.open_jobs -= 1
+        return list(results)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is not done yet."""
+        return self._senders.open_jobs > 0
+
+    def rule_of(self, destination: Destination) -> RequestAtFault:
+        """Return what decides for a destination whether its requests are at fault."""
+        if destination not in self._rules:
+
+            def send_alone(upsert: Upsert) -> Words | None:
+                upsert.may_be_applied = True
+                answer = self._post(destination, [upsert])
+                upsert.may_be_applied = isinstance(answer, Accepted)
+                return None if isinstance(answer, Accepted) else Words(*answer.words)
+
+            self._rules[destination] = RequestAtFault(destination, send_alone)
+        return self._rules[destination]
+
+    def close(self) -> None:
+        """Send nothing new; what is under way goes on."""
+        self._stop.set()
+        self._senders.drop()
+        self._askers.drop()
+        for rule in self._rules.values():
+            rule.close()
+
+    # The sender threads
+
+    def _submit(self, batch: Batch) -> None:
+        self._senders.submit(lambda: self._run(lambda: self._deliver(batch), batch))
+
+    def _run(self, job: Callable[[], None], batch: Batch | None = None) -> None:
+        try:
+            if batch is not None:
+                batch.has_begun = True
+            job()
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            if batch is not None:
+                batch.may_be_applied = getattr(error, "may_be_applied", True)
+            if not (isinstance(error, InterruptedRunError) and self._stop.is_set()):
+                self._results.put(Failed(error))
+        finally:
+            if batch is not None:
+                self._results.put(Done(batch))
+
+    def _probe(self, batch: Batch) -> None:
+        rule = self.rule_of(batch.destination)
+        moment = rule.moment
+        answer = self._post(batch.destination, batch.upserts)
+        if isinstance(answer, Accepted):
+            rule.passed(moment, ())
+        self._results.put(Sent(batch, batch.upserts, answer, 0))
+
+    def _deliver(self, batch: Batch) -> None:
+        """Send a batch, and parts of it as long as it is refused."""
+        rule = self.rule_of(batch.destination)
+        steps = search(batch.upserts, rule.rate, alone=self._alone)
+        try:
+            upserts = next(steps)
+            while True:
+                upserts = steps.send(self._step(batch, rule, upserts))
+        except StopIteration:
+            return
+        finally:
+            rule.leave(batch)
+
+    def _step(self, batch: Batch, rule: RequestAtFault, upserts: Sequence[Upsert]) -> SendResult:
+        """Send one request, and report what came of it."""
+        moment = rule.wait_for_turn(batch)
+        answer = self._post(batch.destination, upserts)
+        if len(upserts) == 1 and _is_conflict(answer):
+            # It may have met another request on its way; only the second time counts.
+            moment = rule.wait_for_turn(batch)
+            answer = self._post(batch.destination, upserts)
+        match answer:
+            case Accepted():
+                rule.passed(moment, upserts)
+                self._results.put(Sent(batch, upserts, answer, moment))
+                return SendResult(passed=True)
+            case Refused() if answer.is_too_large:
+                return SendResult(passed=False, too_large=True)
+            case Refused():
+                moment = rule.refused(Words(*answer.words), upserts)
+                if len(upserts) == 1 and not upserts[0].is_merged:
+                    self._results.put(Sent(batch, upserts, answer, moment))
+                suspects = [upserts[place] for place in answer.suspects]
+                return SendResult(passed=False, suspects=suspects)
+
+    def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
+        contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]
+        if self._alone:
+            return self._client.send_contact(contacts[0], list_id=destination.list_id)
+        return self._client.send_batch(
+            contacts,
+            [encode_contact(contact) for contact in contacts],
+            list_id=destination.list_id,
+            webhook_url=destination.webhook_url,
+        )
+
+
+def _is_conflict(answer: object) -> bool:
+    return isinstance(answer, Refused) and answer.status == http.HTTPStatus.CONFLICT

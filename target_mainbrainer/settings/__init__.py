@@ -1,0 +1,4 @@
+"""The settings: declared once, checked before anything else happens.
+
+What a setting does belongs to the part that does it.
+"""

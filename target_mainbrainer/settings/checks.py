@@ -1,0 +1,464 @@
+"""What is wrong with a configuration, in plain sentences that never repeat a secret.
+
+Values, files, and variables of the environment. A problem that could be seen here must not end a
+run after its first contact.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import ipaddress
+import itertools
+import json
+import os
+import stat
+import typing as t
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import phonenumbers
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from target_mainbrainer.settings.declared import (
+    BUILT_IN_WORDS,
+    DEFAULT_API_URL,
+    NULL_WORD,
+    SETTINGS,
+    plain_word,
+)
+from target_mainbrainer.words import is_utf8, listed, shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping
+
+    from jsonschema import ValidationError
+
+    from target_mainbrainer.settings.declared import ConsentWords
+
+_KINDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+"""The names of a JSON schema's types in sentences."""
+
+_OF_THE_LEDGER = (
+    "unchanged_contacts",
+    "identity_changes",
+    "unchanged_opt_in",
+    "missing_records",
+    "max_drift_percent",
+    "max_new_contacts",
+)
+_NEEDS_LEDGER = (
+    "Setting '{0}' needs a ledger, and there is none. Set 'ledger_uri', or remove '{0}'."
+)
+
+
+def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Return a sentence for each problem of a configuration.
+
+    Args:
+        config: The configuration as given, without its defaults.
+        schema: The JSON schema of all settings: `SETTINGS`, and the SDK's own.
+    """
+    given = {name: value for name, value in config.items() if value not in ("", None)}
+    return map(shown, _problems(given, schema))
+
+
+def _problems(given: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterator[str]:
+    if maps := list(_bad_else(given.get("stream_maps"))):
+        yield from maps
+        return
+    errors = list(DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(given))
+    for error in errors:
+        yield from _sentences(error)
+    if not errors:
+        yield from _contradictions(given)
+        yield from _surrogates(given)
+        yield from _bad_values(given)
+        yield from bad_files(given)
+
+
+def _bad_else(maps: object) -> Iterator[str]:
+    """Return the problems of `stream_maps` at which the SDK's schema would make a validator raise.
+
+    It has a text in the place of a schema for an `__else__` that is not null.
+    """
+    own = maps if isinstance(maps, dict) else {}
+    for place, what in (("", maps), *((f".{stream}", what) for stream, what in own.items())):
+        if isinstance(what, dict) and what.get("__else__") not in (None, NULL_WORD):
+            yield f"Setting 'stream_maps{place}.__else__' must be null ('{NULL_WORD}')."
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Return sentences for a finding of the schema's, which would repeat the value itself."""
+    where = ".".join(str(step) for step in error.absolute_path)
+    wanted: t.Any = error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            schema: t.Any = error.schema
+            given: t.Any = error.instance
+            known = schema["properties"]
+            for name in sorted(given.keys() - known.keys()):
+                yield _unknown(name, known, f" in '{where}'" if where else "")
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            names = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+            yield f"Setting '{where}' must be {names}."
+        case "enum":
+            names = " or ".join(f"'{name}'" for name in wanted)
+            yield f"Setting '{where}' must be {names}."
+        case "minimum" | "maximum":
+            most = "least" if error.validator == "minimum" else "most"
+            yield f"Setting '{where}' must be at {most} {wanted}."
+        case _:
+            yield f"Setting '{where}' does not fit ({error.validator})."
+
+
+def _unknown(name: str, known: Iterable[str], place: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"There is no setting '{name}'{place}.{hint}"
+
+
+def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
+    """Return the problems of settings that do not go together."""
+    trio = ("username", "password", "private_token")
+    some = [name for name in trio if name in given]
+    if "access_token" in given and some:
+        yield (
+            f"Settings 'access_token' and '{some[0]}' are two kinds of credentials. Set "
+            "'access_token', or all of 'username', 'password' and 'private_token'."
+        )
+    elif (
+        not given.keys() & {"access_token", "sandbox_path"}
+        and len(some) < len(trio)
+        and not given.get("dry_run")  # which sends no request
+    ):
+        only = f"only {listed(some)} {'is' if len(some) == 1 else 'are'} set" if some else ""
+        yield (
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
+            f"; {only or 'none is set'}. To try a load without an account, set 'sandbox_path'."
+        )
+    if given.get("flattening_enabled") and "flattening_max_depth" not in given:
+        yield "Setting 'flattening_enabled' needs 'flattening_max_depth' beside it, such as 1."
+    if given.get("faker_config") and not importlib.util.find_spec("faker"):
+        yield "Setting 'faker_config' needs the extra 'faker': 'target-mainbrainer[faker]'."
+    for name in ("api_url", "auth_url") if "sandbox_path" in given else ():
+        if given.get(name, DEFAULT_API_URL) != DEFAULT_API_URL:
+            yield (
+                f"Settings 'sandbox_path' and '{name}' contradict each other: a sandbox has an "
+                "address of its own. Remove one of them."
+            )
+    for name in _OF_THE_LEDGER if "ledger_uri" not in given else ():
+        default = SETTINGS["properties"][name].get("default")
+        if given.get(name, default) != default:  # Meltano passes defaults on
+            yield _NEEDS_LEDGER.format(name)
+
+
+def _surrogates(value: object, where: str = "") -> Iterator[str]:
+    """Return the places of texts that UTF-8 cannot write; JSON can, and no request."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in FILE_SETTINGS:  # a path may contain what its file system allows
+                yield from _surrogates(inner, f"{where}.{name}" if where else name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _surrogates(inner, where)
+    elif isinstance(value, str) and not is_utf8(value):
+        yield f"Setting '{where}' contains an unpaired surrogate, which cannot be sent."
+
+
+# Values
+
+
+def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    for name in ("api_url", "auth_url"):
+        if name in given:
+            yield from _bad_url(name, given[name])
+    has_ledger = "ledger_uri" in given
+    yield from _bad_stream_values("", given, has_ledger=has_ledger)
+    for stream, own in given.get("streams", {}).items():
+        yield from _bad_stream_values(f"streams.{stream}.", own, has_ledger=has_ledger)
+
+
+def _bad_stream_values(
+    prefix: str, given: Mapping[str, t.Any], *, has_ledger: bool
+) -> Iterator[str]:
+    """Return the problems of settings that a stream may have of its own."""
+    yield from consent_word_problems(f"{prefix}consent_words", given.get("consent_words") or {})
+    if given.get("list_id") and not _is_uuid(given["list_id"]):
+        yield f"Setting '{prefix}list_id' is not a UUID."
+    code = given.get("default_country_code")
+    if code is not None and code not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        yield f"Setting '{prefix}default_country_code' is {code}, which no country has."
+    for column, use in (given.get("field_map") or {}).items():
+        if not isinstance(use, dict):
+            continue
+        place = f"{prefix}field_map.{column}"
+        if len(use.keys() & {"field", "property_name", "property_id"}) != 1:
+            yield f"Setting '{place}' must name one of 'field', 'property_name' and 'property_id'."
+        elif "property_id" in use and not _is_uuid(use["property_id"]):
+            yield f"Setting '{place}.property_id' is not a UUID."
+        if "send" in use and "field" in use:
+            yield f"Setting '{place}.send' is for properties only; a contact field is always sent."
+        elif "send" in use and not has_ledger:
+            yield _NEEDS_LEDGER.format(f"{place}.send")
+
+
+def _is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in the usual spelling, hyphens included.
+
+    >>> _is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
+    True
+    >>> _is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
+    False
+    """
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _bad_url(name: str, url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, url.encode()
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
+    elif parts.username or parts.password:
+        yield f"Setting '{name}' contains a user name or password. Use the settings for those."
+    elif "?" in url or "#" in url:  # even with nothing behind it
+        yield (
+            f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put behind "
+            "it. Give the address alone."
+        )
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        yield (
+            f"Setting '{name}' is plain http, which would send the token and the contacts "
+            "unencrypted. Use https; http is accepted for a loopback address only."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host can only be this machine.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost")
+    (True, True, True)
+    >>> is_loopback("localhost.example.com"), is_loopback("127.0.0.1.example.org")
+    (False, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
+    """Return the problems of words of consent: contradictions, and words without a meaning.
+
+    >>> list(consent_word_problems("consent_words", {"yes": ["ja"], "no": ["JA "]}))
+    ["Setting 'consent_words': 'ja' stands for both yes and no."]
+    """
+    yes, no = ({plain_word(word) for word in own.get(answer, ())} for answer in ("yes", "no"))
+    if "" in yes | no:
+        yield f"Setting '{place}': a blank is no word. An empty consent always means nothing."
+    for word in sorted(yes & no):
+        yield f"Setting '{place}': '{shown(word)}' stands for both yes and no."
+    for answer, words in (("yes", yes), ("no", no)):
+        for word in sorted(words & BUILT_IN_WORDS.keys()):
+            if BUILT_IN_WORDS[word] is not (answer == "yes"):
+                yield f"Setting '{place}': '{shown(word)}' always means the opposite of {answer}."
+
+
+# Files
+
+FILE_SETTINGS = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
+_DATABASES = ("sandbox_path", "ledger_uri")
+
+
+def bad_files(given: Mapping[str, t.Any]) -> Iterator[str]:
+    """Return the problems of paths: those that cannot be a file, and two for one file."""
+    paths = _paths(given)
+    for name, path in paths.items():
+        if problem := _problem_of(path):
+            yield f"Setting '{name}' {problem}."
+    sound = {name: path for name, path in paths.items() if not _problem_of(path)}
+    for (one, path), (other, other_path) in itertools.combinations(sound.items(), 2):
+        if _are_same(path, other_path):
+            yield (
+                f"Settings '{one}' and '{other}' name the same file, which would be destroyed. "
+                "Give each a file of its own."
+            )
+    for (one, path), (other, other_path) in itertools.permutations(sound.items(), 2):
+        companions = [f"{path}{end}" for end in ("-wal", "-shm", "-journal") if one in _DATABASES]
+        if any(_are_same(companion, other_path) for companion in companions):
+            yield (
+                f"Setting '{other}' names a companion of the database of '{one}', which would be "
+                "destroyed. Give each a file of its own."
+            )
+
+
+def check_configuration_files(
+    given: Mapping[str, t.Any], configuration_files: Iterable[Path]
+) -> Iterator[str]:
+    """Return the problems of settings that name a file which the settings themselves come from."""
+    files = [str(file) for file in configuration_files]
+    for name, path in _paths(given).items():
+        if any(_are_same(path, file) for file in files):
+            yield (
+                f"Setting '{name}' names the configuration file itself, which would be destroyed. "
+                "Give it a file of its own."
+            )
+
+
+def is_input(path: str | None, file_input: t.IO[str]) -> bool:
+    """Return whether a path is that of the file which the input is read from."""
+    try:
+        return path is not None and os.path.samestat(
+            Path(path).stat(), os.fstat(file_input.fileno())
+        )
+    except (OSError, ValueError, AttributeError):  # no such file yet, or no input at all
+        return False
+
+
+def _paths(given: Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the paths of the files that settings name, by setting.
+
+    >>> _paths({"ledger_uri": "sqlite:///a.db"}), _paths({"ledger_uri": "a.db"})
+    ({'ledger_uri': 'a.db'}, {'ledger_uri': 'a.db'})
+    >>> _paths({"ledger_uri": "postgresql://localhost/ledger"})
+    {}
+    """
+    paths = {name: given[name] for name in FILE_SETTINGS if given.get(name)}
+    scheme, separator, rest = paths.get("ledger_uri", "").partition("://")
+    if separator:
+        paths["ledger_uri"] = rest.partition("?")[0].removeprefix("/")
+        if not scheme.startswith("sqlite") or paths["ledger_uri"] in {"", ":memory:"}:
+            del paths["ledger_uri"]
+    return paths
+
+
+def _problem_of(path: str) -> str:
+    """Return the reason why a text cannot be the path of a file, "" if it can."""
+    if "\0" in path:
+        return "contains a NUL, which no path may"
+    try:
+        os.fsencode(path)
+        mode = Path(path).stat().st_mode
+    except UnicodeError:
+        return "contains an unpaired surrogate, which no path may"
+    except OSError:
+        return ""  # it may be made yet; if not, the part that opens it says so
+    if stat.S_ISDIR(mode):
+        return "names a folder, not a file"
+    if not stat.S_ISREG(mode):
+        return "names a device or a pipe, which keeps nothing: it must be a regular file"
+    return ""
+
+
+def _are_same(one: str, other: str) -> bool:
+    """Return whether two paths lead to one file, by whatever links, also if it is not there yet."""
+    try:
+        if Path(one).exists() and Path(other).exists():
+            return Path(one).samefile(other)
+        return os.path.realpath(one) == os.path.realpath(other)
+    except OSError:
+        return False
+
+
+# The environment
+
+_PREFIX = "TARGET_MAINBRAINER_"
+_BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off", "")
+
+
+def misspelt(
+    environ: Mapping[str, str], *, schema: Mapping[str, t.Any], given: Container[str] = ()
+) -> Iterator[str]:
+    """Return a sentence for each variable of ours that belongs to no setting, read or not.
+
+    Meltano reads variables itself, hands settings over in a file, and passes by what it does not
+    know. It also makes a variable of every setting in `meltano.yml`; those are in `given`, and a
+    misspelt one has its sentence already.
+
+    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
+    >>> list(misspelt({"TARGET_MAINBRAINER_BATCHSIZE_ROWS": "7"}, schema=schema))
+    ["There is no setting 'TARGET_MAINBRAINER_BATCHSIZE_ROWS'. Did you mean \
+'TARGET_MAINBRAINER_BATCH_SIZE_ROWS'?"]
+    """
+    settings = _by_variable(schema)
+    # What begins with another `_` is Meltano's, LOGLEVEL the SDK's; members of an object follow it.
+    objects = [f"{name}_" for name, one in settings.items() if "object" in one.get("type", ())]
+    known = (f"{_PREFIX}_", f"{_PREFIX}LOGLEVEL", *objects)
+    for variable in sorted(environ.keys() - settings.keys()):
+        name = variable.removeprefix(_PREFIX)
+        if name != variable and name.lower() not in given and not variable.startswith(known):
+            yield _unknown(variable, settings)
+
+
+def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
+    """Return a sentence for each variable that cannot be read as its setting's kind of value.
+
+    >>> schema = {"properties": {"batch_size_rows": {"type": ["integer", "null"]}}}
+    >>> list(misread({"TARGET_MAINBRAINER_BATCH_SIZE_ROWS": "many"}, schema=schema))
+    ["Setting 'TARGET_MAINBRAINER_BATCH_SIZE_ROWS' must be a whole number."]
+    """
+    settings = _by_variable(schema)
+    for variable in sorted(environ.keys() & settings.keys()):
+        value = environ[variable]
+        match settings[variable].get("type"):
+            case ["boolean", *_]:  # the SDK reads any other text as false
+                is_read = value.lower() in _BOOLEANS
+            case ["integer", *_]:
+                is_read = _is_read_by(int, value)
+            case ["object" | "array", *_]:
+                is_read = _is_read_by(json.loads, value)
+            case _:
+                is_read = True
+        if not is_read:
+            kind = settings[variable]["type"][0]
+            form = ", written as JSON" if kind in {"object", "array"} else ""
+            yield f"Setting '{variable}' must be {_KINDS[kind]}{form}."
+
+
+def _is_read_by(read: t.Callable[[str], object], value: str) -> bool:
+    try:
+        read(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def not_read(
+    environ: Mapping[str, str], config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]
+) -> Iterator[str]:
+    """Return a sentence if variables are set for settings not given, and none was read.
+
+    Meltano sets variables, too, but of settings that it gives in a file as well.
+    """
+    unread = [
+        variable
+        for variable in _by_variable(schema)
+        if environ.get(variable) and variable.removeprefix(_PREFIX).lower() not in config
+    ]
+    if unread:
+        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        yield (
+            f"The environment was not read, although it contains '{unread[0]}'{more}. Add "
+            "'--config ENV' to read it, too."
+        )
+
+
+def _by_variable(schema: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:
+    return {f"{_PREFIX}{name.upper()}": setting for name, setting in schema["properties"].items()}

@@ -1,0 +1,143 @@
+"""STATE: held back until every record before it is settled, then written as one whole line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import sys
+import time
+import typing as t
+from collections import Counter, deque
+
+from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.singer.records import StateInterval
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from target_mainbrainer.singer.records import SourceRecord, State
+
+CHUNK_BYTES = 4096
+"""The most that a pipe that is ready accepts at once, and whole (POSIX's PIPE_BUF on Linux)."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a run that is to end waits for a reader that has stopped reading."""
+
+_PAUSE_SECONDS = 0.5
+_CLOSED = "it is closed"
+_UNREAD = "nothing reads it"
+
+
+class StateTracker:
+    """Holds every STATE message back until all records before it are settled.
+
+    Only as many intervals are kept as are open. One thread uses it.
+
+    Attributes:
+        interval: The interval that records are being read into.
+        has_state: Whether there was any STATE message.
+        records_taken: Records before the newest STATE that `take_due` has returned.
+    """
+
+    def __init__(self) -> None:
+        self._closed: deque[StateInterval] = deque()
+        self.interval = StateInterval()
+        self.has_state = False
+        self.records_taken = 0
+
+    def close_interval(self, state: State) -> None:
+        """Note a STATE message at this point of the input."""
+        self.interval.state = state
+        self.has_state = True
+        self._closed.append(self.interval)
+        self.interval = StateInterval()
+
+    def settle(self, source_records: Iterable[SourceRecord]) -> None:
+        """Count records whose outcome is safe."""
+        self.settle_counted(Counter(source_record.interval for source_record in source_records))
+
+    def settle_counted(self, counts: Mapping[StateInterval, int]) -> None:
+        """Count records whose outcome is safe, by interval."""
+        for interval, count in counts.items():
+            interval.settled += count
+
+    def take_due(self) -> State | None:
+        """Return the newest STATE before which nothing is open, once; None if there is none."""
+        due = None
+        while self._closed and self._closed[0].settled == self._closed[0].read:
+            interval = self._closed.popleft()
+            self.records_taken += interval.read
+            due = interval.state
+        return due
+
+    @property
+    def open_states(self) -> int:
+        """STATE messages that still wait for records."""
+        return len(self._closed)
+
+
+class StateWriter:
+    """Writes lines to standard output.
+
+    Args:
+        is_ending: Whether the run was asked to end, so that no reader is waited for any more.
+    """
+
+    def __init__(self, is_ending: Callable[[], bool]) -> None:
+        self._is_ending = is_ending
+        self._deadline: float | None = None
+        self._failure: DeliveryError | None = None
+
+    def write(self, line: str) -> None:
+        """Write a line, whole or not at all if it is shorter than a chunk.
+
+        Of a longer line, a reader that stops in the middle of it may have the beginning, but never
+        the end: it cannot take it for whole.
+
+        Raises:
+            DeliveryError: It cannot be written.
+        """
+        if self._failure is not None:
+            raise self._failure
+        stdout = t.cast("t.TextIO | None", sys.stdout)
+        if stdout is None:
+            raise self._failed(_CLOSED)
+        try:
+            descriptor = stdout.fileno()
+        except io.UnsupportedOperation:  # not a file: collected in memory
+            stdout.write(line)
+            return
+        rest = memoryview(line.encode())
+        try:
+            while rest:
+                self._wait_for_reader(descriptor)
+                rest = rest[os.write(descriptor, rest[:CHUNK_BYTES]) :]
+        except OSError as error:
+            _forget(descriptor)
+            raise self._failed(error.strerror or type(error).__name__) from None
+
+    def _wait_for_reader(self, descriptor: int) -> None:
+        while not select.select([], [descriptor], [], _PAUSE_SECONDS)[1]:
+            if self._is_ending():
+                now = time.monotonic()
+                self._deadline = self._deadline or now + PATIENCE_SECONDS
+                if now >= self._deadline:
+                    _forget(descriptor)
+                    raise self._failed(_UNREAD)
+
+    def _failed(self, reason: str) -> DeliveryError:
+        self._failure = DeliveryError(
+            f"STATE cannot be written to standard output ({reason}). The next run reads and "
+            "sends again everything after the last STATE that was written."
+        )
+        return self._failure
+
+
+def _forget(descriptor: int) -> None:
+    """Send the rest of the output nowhere, so that Python's exit does not fail on it again."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)

@@ -1,0 +1,59 @@
+"""Names, lists and numbers in sentences for people."""
+
+from __future__ import annotations
+
+import typing as t
+
+if t.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def shown(text: str) -> str:
+    """Return a name as it can be printed anywhere: lone surrogates and controls escaped."""
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as an enumeration.
+
+    >>> listed(["a", "b", "c"])
+    "'a', 'b' and 'c'"
+    """
+    quoted = [f"'{shown(name)}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def is_utf8(text: str) -> bool:
+    r"""Return whether a text can be written as UTF-8; one with an unpaired surrogate cannot.
+
+    >>> is_utf8("zero\u200bwidth"), is_utf8("\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "request"), counted(2_000, "request"), counted(0, "batch", "batches")
+    ('1 request', '2,000 requests', '0 batches')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def ordinal(number: int) -> str:
+    """Return a position in a sequence as an ordinal.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 112, 1_523)]
+    ['1st', '2nd', '3rd', '4th', '11th', '112th', '1,523rd']
+    """
+    is_teen = number // 10 % 10 == 1
+    return f"{number:,}{'th' if is_teen else _ENDINGS.get(number % 10, 'th')}"

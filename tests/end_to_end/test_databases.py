@@ -1,0 +1,158 @@
+"""`docs/databases.md` against a real PostgreSQL: its table, its `meltano.yml`, its commands."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+import pytest
+
+from tests.pages import page
+from tests.projects import Project, needs_tools
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.postgresql import PostgreSQL
+    from tests.projects import Ran
+
+pytestmark = needs_tools
+PAGE = page("docs/databases.md")
+STREAM = "public-customers"
+FULL = "--environment=full"
+INCREMENTAL = "--environment=incremental"
+HOST = "db.example.com"
+Record: t.TypeAlias = "dict[str, t.Any]"
+
+PEOPLE = """
+insert into customers (id, first_name, email, phone, newsletter, updated_at) values
+  (1, 'Ingrid', 'ingrid@example.com', '07700 900123', true, '2026-01-01'),
+  (2, 'Amina', 'amina@example.com', null, false, '2026-01-02'),
+  (3, 'Tom', 'tom@example.com', null, true, '2026-01-03'),
+  (4, 'Sofia', 'sofia@example.com', null, null, '2026-01-04')
+"""
+
+
+class Shop:
+    """The project of the page, its database and its account."""
+
+    def __init__(self, folder: Path, database: PostgreSQL, crm: RunningSandbox) -> None:
+        (table,) = PAGE.blocks("sql")
+        database.execute(table)
+        for command in ("drop database if exists mainbrainer", "drop role if exists mainbrainer"):
+            database.execute(command)
+        (ledger,) = PAGE.blocks("text")
+        for command in ledger.splitlines():
+            database.execute(command)
+        (text,) = PAGE.blocks("yaml")
+        here = database.url.partition("@")[2].partition("/")[0]
+        self.project = Project(folder, text.replace(HOST, here))
+        self.project.loader["settings"].append({"name": "api_url"})
+        self._environment = {
+            **exported(),
+            "TAP_POSTGRES_SQLALCHEMY_URL": database.url,
+            "TARGET_MAINBRAINER_API_URL": crm.url,
+            "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token,
+        }
+        self._crm = crm
+        self.execute = database.execute
+
+    def run(self, environment: str, **more: str) -> Record:
+        """Load the table and return the counts."""
+        ran = self.meltano(environment, "run", "tap-postgres", "target-mainbrainer", **more)
+        assert ran.code == 0, ran.log
+        return self.project.report(STREAM)
+
+    def meltano(self, *arguments: str, **more: str) -> Ran:
+        """Run a command of Meltano's."""
+        return self.project.meltano(*arguments, **self._environment | more)
+
+    def contacts(self) -> dict[str, Record]:
+        """Return the contacts by the number of their customer."""
+        contacts = self._crm.contacts()
+        return {contact["properties"]["customer_no"]: contact for contact in contacts}
+
+    def sent(self) -> int:
+        """Return how many requests with contacts have been made."""
+        return sum(request.path == "/contacts/batch" for request in self._crm.requests())
+
+
+def exported() -> dict[str, str]:
+    """Return the environment variables of the page."""
+    lines = "".join(PAGE.blocks("sh")).splitlines()
+    words = [shlex.split(line)[1] for line in lines if line.startswith("export ")]
+    return dict(word.split("=", 1) for word in words)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, empty_postgresql: PostgreSQL, crm: RunningSandbox) -> Shop:
+    shop = Shop(tmp_path, empty_postgresql, crm)
+    shop.execute(PEOPLE)
+    return shop
+
+
+def test_the_commands_of_the_page_are_those_tested_here() -> None:
+    """But for the installation, which docs/first-night.md tests."""
+    lines = "".join(PAGE.blocks("sh")).splitlines()
+    run = "run tap-postgres target-mainbrainer"
+    assert [line for line in lines if "meltano" in line] == [
+        "meltano install",
+        f"TARGET_MAINBRAINER_DRY_RUN=true meltano {run}",
+        f"meltano {run}",
+        f"meltano {INCREMENTAL} {run}",
+        f"meltano {FULL} {run}",
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_full_reads_send_what_has_changed_and_opt_out_who_is_gone(shop: Shop) -> None:
+    counts = shop.run("--environment=full", TARGET_MAINBRAINER_DRY_RUN="true")
+    assert counts["accepted"] == 4
+    assert shop.contacts() == {}
+
+    assert shop.run(FULL)["inserted"] == 4
+    ingrid = shop.contacts()["1"]
+    assert ingrid["mobile_number"] == 7700900123
+    assert ingrid["email_opt_in"] is True
+    assert ingrid["properties"] == {"customer_no": "1", "firstname": "Ingrid"}
+    assert shop.contacts()["4"]["email_opt_in"] is None
+
+    shop.execute(
+        """update customers set updated_at = now() where id = 1;
+           update customers set first_name = 'Thomas', updated_at = now() where id = 3;
+           delete from customers where id = 4;"""
+    )
+    counts = shop.run(FULL)
+    assert (counts["unchanged"], counts["accepted"], counts["missing"]) == (2, 1, 1)
+    assert counts["opted_out"] == 0
+    assert shop.contacts()["3"]["properties"]["firstname"] == "Thomas"
+
+    counts = shop.run(FULL)
+    assert (counts["unchanged"], counts["gone"], counts["opted_out"]) == (3, 1, 1)
+    assert shop.contacts()["4"]["email_opt_in"] is False
+    assert shop.contacts()["4"]["mobile_opt_in"] is False
+
+
+@pytest.mark.timeout(600)
+def test_incremental_reads_opt_out_who_is_marked_as_deleted(shop: Shop) -> None:
+    """The full read in between shares the ledger, so that it sends nothing twice."""
+    assert shop.run(INCREMENTAL)["inserted"] == 4
+    before = shop.sent()
+    assert shop.run(FULL)["unchanged"] == 4
+    assert shop.sent() == before
+
+    shop.execute(
+        """update customers set deleted_at = now(), updated_at = now() where id = 3;
+           update customers set email = 'a.khan@example.com', updated_at = now() where id = 2;
+           delete from customers where id = 1;"""
+    )
+    counts = shop.run(INCREMENTAL)
+    assert counts["read"] == 3, "the last row of the run before is read again"
+    assert (counts["accepted"], counts["moved"], counts["unchanged"]) == (2, 1, 1)
+    assert counts["missing"] == 0
+    contacts = shop.contacts()
+    assert len(contacts) == 4
+    assert contacts["2"]["email"] == "a.khan@example.com"
+    assert contacts["3"]["email_opt_in"] is False
+    assert contacts["1"]["email_opt_in"] is True, "an incremental read does not notice"

@@ -1,0 +1,196 @@
+"""`docs/running.md`: what can run here runs as it stands on the page, and the rest can be read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+import yaml
+
+from tests.pages import page
+from tests.projects import LOADER, MELTANO, REPOSITORY, Project, needs_tools
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+
+PAGE = page("docs/running.md")
+FOLDER = "/srv/crm"
+LOCKED = 75
+TAP = "tap-spreadsheets"
+
+
+class Job:
+    """The script of the page and its project, started as cron starts it."""
+
+    def __init__(self, folder: Path, crm: RunningSandbox) -> None:
+        self.root = folder
+        shutil.copytree(REPOSITORY / "demo", folder / "demo")
+        self.project = Project(folder)
+        self.project.definition["default_environment"] = "prod"
+        assert self.project.meltano("config", "list", LOADER).code == 0  # writes meltano.yml
+        own = folder / "home" / ".local" / "bin"
+        own.mkdir(parents=True)
+        (own / "meltano").symlink_to(MELTANO)
+        self.write_secrets(crm.url, crm.token)
+        (script,) = PAGE.blocks("bash")
+        self.script = folder / "nightly.sh"
+        self.script.write_text(script.replace(FOLDER, str(folder)).replace("tap-postgres", TAP))
+        self.script.chmod(0o755)
+
+    def write_secrets(self, url: str, token: str) -> None:
+        (self.root / "secrets.env").write_text(
+            f"TARGET_MAINBRAINER_API_URL='{url}'\nTARGET_MAINBRAINER_ACCESS_TOKEN='{token}'\n"
+        )
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """Run the script with cron's environment, and return what cron would mail."""
+        environment = {"HOME": str(self.root / "home"), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+        return subprocess.run(
+            ["/bin/sh", "-c", str(self.script)],
+            cwd="/",
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def job(tmp_path: Path, crm: RunningSandbox) -> Job:
+    return Job(tmp_path, crm)
+
+
+@needs_tools
+def test_cron_mails_nothing_of_a_good_night_and_the_reason_of_a_bad_one(
+    job: Job, crm: RunningSandbox
+) -> None:
+    good = job.run()
+    assert (good.returncode, good.stdout) == (0, "")
+    assert len(crm.contacts()) == 10
+
+    (job.root / "demo" / "contacts.csv").touch()  # else it is not read again
+    job.write_secrets(crm.url, "revoked")
+    bad = job.run()
+    assert bad.returncode == 1
+    (line,) = bad.stdout.splitlines()
+    assert "FAILED: " in line
+
+
+@needs_tools
+def test_the_script_does_not_start_a_second_run(job: Job, crm: RunningSandbox) -> None:
+    lock = job.root / "output" / ".lock"
+    with subprocess.Popen(
+        ["flock", str(lock), "sh", "-c", "echo locked && cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        ran = job.run()
+        other.communicate()
+    assert ran.returncode == LOCKED
+    assert ran.stdout == "The load of the night before is still running.\n"
+    assert crm.requests() == []
+
+
+SLEEPING_TAP = f"""#!{sys.executable}
+import sys, time
+if "--discover" in sys.argv:
+    print('{{"streams": []}}')
+    sys.exit()
+print("ready", file=sys.stderr, flush=True)
+time.sleep(float(open("seconds").read()))
+"""
+
+
+@needs_tools
+def test_meltano_refuses_a_run_after_a_kill_unless_it_is_forced(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "seconds").write_text("60")
+    tap = tmp_path / "tap.py"
+    tap.write_text(SLEEPING_TAP)
+    tap.chmod(0o755)
+    project.add_tap("tap-sleeping", executable=str(tap))
+    assert project.meltano("config", "list", LOADER).code == 0
+    with subprocess.Popen(
+        [str(MELTANO), "run", "tap-sleeping", LOADER],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path / "home")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    ) as killed:
+        assert killed.stderr is not None
+        assert any("ready" in line for line in killed.stderr)
+        time.sleep(1)  # Meltano notes the run about now
+        os.killpg(killed.pid, signal.SIGKILL)
+    (tmp_path / "seconds").write_text("0")
+    refused = project.run("tap-sleeping", LOADER)
+    assert refused.code == 1
+    assert "pipeline is already running" in refused.log
+    forced = project.meltano("run", "--force", "tap-sleeping", LOADER)
+    assert forced.code == 0, forced.log
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    service, timer = PAGE.blocks("ini")
+    alert = "[Service]\nType=oneshot\nExecStart=/bin/true\n"
+    for name, text in (("crm", service), ("crm-alert", alert)):
+        here = text.replace("/home/crm/.local/bin/meltano", "/bin/true").replace(FOLDER, "/")
+        (tmp_path / f"{name}.service").write_text(here.replace("User=crm\n", ""))
+    (tmp_path / "crm.timer").write_text(timer)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    own = [line for line in checked.stderr.splitlines() if str(tmp_path) in line or "crm" in line]
+    assert own == []
+
+
+def test_the_examples_in_python_compile() -> None:
+    for number, text in enumerate(PAGE.blocks("python")):
+        compile(text, f"example {number}", "exec")
+
+
+def test_the_examples_in_yaml_name_no_setting_that_does_not_exist() -> None:
+    workflow, job = (yaml.safe_load(text) for text in PAGE.blocks("yaml"))
+    assert workflow["jobs"]["load"]["steps"][-1]["if"] == "always()"
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 30, "requests in flight are awaited for 30 s"
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize(
+    ("outcome", "hours", "code"), [("ok", 1, 0), ("failed", 1, 1), ("ok", 25, 1), ("running", 1, 1)]
+)
+def test_the_check_of_the_report_finds_bad_nights_and_missing_ones(
+    tmp_path: Path, outcome: str, hours: int, code: int
+) -> None:
+    ended = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
+    text = ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    report = tmp_path / "output" / "report.json"
+    report.parent.mkdir()
+    running = outcome == "running"
+    report.write_text(json.dumps({"outcome": outcome, "ended_at": None if running else text}))
+    (command,) = (
+        line for block in PAGE.blocks("sh") for line in block.splitlines() if line.startswith("jq")
+    )
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command.replace(FOLDER, str(tmp_path))], capture_output=True, check=False
+    )
+    assert ran.returncode == code, ran.stderr

@@ -1,0 +1,261 @@
+"""The ledger as its users see it: nights of people in, and what the CRM holds afterwards.
+
+Nothing here knows how the target remembers anything.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
+from tests.messages import PEOPLE, record, schema, state
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Ended, Record
+
+FULL: Record = {"streams": {"people": {"full_table": True}}}
+"""Every run reads the stream in full."""
+
+OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 100}
+"""And whoever is gone is opted out."""
+
+OMIT: Record = {"unchanged_opt_in": "omit"}
+
+COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
+
+_time = time.time
+
+Contact: t.TypeAlias = "dict[str, t.Any]"
+
+
+def person(number: t.Any, email: str | None = "", stream: str = "people", **more: t.Any) -> str:
+    """A record of a person; the address is only its first part, and made of the number if empty."""
+    address = f"{email or f'p{number}'}@example.com" if email is not None else None
+    columns = {"id": number, "email": address, "firstname": f"First{number}"} | more
+    return record(stream, **columns)
+
+
+def consenting(*numbers: int, **more: t.Any) -> list[str]:
+    """Records of people who have given the consent to e-mail."""
+    return [person(number, email_opt_in=True, **more) for number in numbers]
+
+
+def night(*people: str, stream: str = "people", **more: t.Any) -> list[str]:
+    """What a tap writes in one night."""
+    return [schema(COLUMNS, stream=stream, **more), *people, state(bookmark=len(people))]
+
+
+def by_address(crm: RunningSandbox) -> dict[str | None, Contact]:
+    """Return the contacts by the first part of their address; two with one address fail."""
+    found: dict[str | None, Contact] = {}
+    for contact in crm.contacts():
+        name = contact["email"] and contact["email"].partition("@")[0]
+        assert name not in found, f"two contacts have the address of {name}"
+        found[name] = contact
+    return found
+
+
+def addresses(crm: RunningSandbox) -> list[str]:
+    """Return the first part of every contact's address, in order."""
+    return sorted((contact["email"] or "").partition("@")[0] for contact in crm.contacts())
+
+
+def opted_in(crm: RunningSandbox) -> set[str]:
+    """Return the first part of the addresses that may be written to."""
+    return {
+        contact["email"].partition("@")[0] for contact in crm.contacts() if contact["email_opt_in"]
+    }
+
+
+def opted_out(crm: RunningSandbox) -> set[str]:
+    """Return the first part of the addresses that said no."""
+    return {
+        contact["email"].partition("@")[0]
+        for contact in crm.contacts()
+        if contact["email_opt_in"] is False
+    }
+
+
+def posts(crm: RunningSandbox) -> int:
+    """Return how many requests with contacts the CRM has had."""
+    return sum(request.method == "POST" for request in crm.requests())
+
+
+def count(ended: Ended, name: str, stream: str = "people") -> int:
+    """Return a count of the report, 0 if it is not there."""
+    return int(ended.report["streams"][stream].get(name) or 0)
+
+
+def warnings(ended: Ended) -> list[str]:
+    """Return the lines of the log that are warnings."""
+    return [line for line in ended.log.splitlines() if line.startswith("WARNING")]
+
+
+def names(ended: Ended, number: t.Any) -> bool:
+    """Return whether a warning names the person with this key, alone or among others."""
+    named = re.compile(rf"\bids?[= ]([^)]*\W)?{re.escape(str(number))}\b")
+    return any(named.search(line) for line in warnings(ended))
+
+
+def days_later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    """Let this process's clock of the day be so many days ahead."""
+    ahead = days * 86_400
+    monkeypatch.setattr(time, "time", lambda: _time() + ahead)
+
+
+def copy_ledger(source: str | Path, target: str | Path) -> None:
+    """Put one file of a ledger, with its companions, in the place of another one."""
+    for end in ("", "-wal", "-shm"):
+        Path(f"{target}{end}").unlink(missing_ok=True)
+        if Path(f"{source}{end}").exists():
+            shutil.copy(f"{source}{end}", f"{target}{end}")
+
+
+def ledger_command(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `mainbrainer-ledger`."""
+    command = str(Path(sys.executable).with_name("mainbrainer-ledger"))
+    return subprocess.run(
+        [command, "--ledger-uri", uri, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def start_target(
+    settings: Record,
+    lines: list[str],
+    folder: Path,
+    *options: str,
+    name: str = "process",
+    machine: str = "",
+) -> subprocess.Popen[str]:
+    """Start the target in a process of its own, with its log in a file beside its settings.
+
+    Args:
+        settings: Its settings.
+        lines: Its input.
+        folder: Where its files are put.
+        *options: More options of its command.
+        name: What its files are called.
+        machine: Code to run in it first, which makes another machine of this one.
+    """
+    config, source = folder / f"{name}.json", folder / f"{name}.singer"
+    config.write_text(json.dumps(settings))
+    source.write_text("".join(f"{line}\n" for line in lines))
+    code = f"{machine}\nfrom target_mainbrainer import cli\ncli.main()"
+    with source.open() as stdin, (folder / f"{name}.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "--config", str(config), *options],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+
+class Between(BrokenServer):
+    """A server that hands requests on to the CRM, unless its rule answers them itself.
+
+    Attributes:
+        crm: The CRM behind it.
+        rule: Answers a request in the place of the CRM, or returns None.
+        falsify: Changes what the CRM says of a batch, given the contacts that were sent in it and
+            the JSON of its status.
+    """
+
+    def __init__(self, crm: RunningSandbox) -> None:
+        super().__init__(self._answer)
+        self.crm = crm
+        self.rule: Callable[[Request], Reply | None] = lambda _request: None
+        self.falsify: Callable[[list[Contact], Record], Record] = lambda _contacts, status: status
+        self._batches: dict[str, list[Contact]] = {}
+
+    def _answer(self, request: Request) -> Reply:
+        return self.rule(request) or self.forward(request)
+
+    def forward(self, request: Request) -> Reply:
+        """Let the CRM answer."""
+        connection = http.client.HTTPConnection(self.crm.url.removeprefix("http://"), timeout=60)
+        headers = {name: value for name, value in request.headers.items() if name != "host"}
+        connection.request(request.method, request.path, request.body, headers)
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read()
+        connection.close()
+        if status == http.client.ACCEPTED:
+            self._batches[json.loads(body)["data"]["BatchId"]] = contacts_of(request)
+        if request.path.lower().endswith("/status") and status == http.client.OK:
+            said = json.loads(body)
+            body = json.dumps(self.falsify(self._batches.get(said["id"], []), said)).encode()
+        return reply(status, body)
+
+
+def run_process(
+    settings: Record, lines: list[str], folder: Path, *options: str, **more: str
+) -> tuple[int, str]:
+    """Run the target in a process of its own, and return its exit code and its log."""
+    process = start_target(settings, lines, folder, *options, **more)
+    process.communicate(timeout=240)
+    return process.returncode, (folder / f"{more.get('name', 'process')}.log").read_text()
+
+
+def run_killed(
+    between: Between,
+    config: Record,
+    lines: list[str],
+    folder: Path,
+    *,
+    at: int = 1,
+    applied: bool,
+    machine: str = "",
+) -> None:
+    """Run the target in a process that is killed at one of its requests with contacts.
+
+    Args:
+        between: Where it sends to; `config` must say so.
+        config: Its settings.
+        lines: Its input.
+        folder: Where its files are put.
+        at: Which request, from 1.
+        applied: Whether the CRM has the request all the same.
+        machine: As `start_target` has it.
+    """
+    numbers = itertools.count(1)
+
+    def kill(request: Request) -> Reply | None:
+        if request.method != "POST" or next(numbers) != at:
+            return None
+        if applied:
+            between.forward(request)
+        process.kill()
+        return RESET
+
+    between.rule = kill
+    process = start_target(config, lines, folder, machine=machine)
+    process.communicate(timeout=60)
+    between.rule = lambda _request: None
+    assert process.returncode == -signal.SIGKILL
+
+
+def contacts_of(request: Request) -> list[Contact]:
+    """Return the contacts that a request sends."""
+    if request.method != "POST" or not request.body:
+        return []
+    found: list[Contact] = json.loads(request.body).get("createUpdateContacts", [])
+    return found

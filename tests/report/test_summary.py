@@ -1,0 +1,382 @@
+"""The table shows what is counted, and progress says why there is none."""
+
+from __future__ import annotations
+
+import re
+import time
+import types
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_mainbrainer.api.limits import ClientStats
+from target_mainbrainer.contacts import Rejection
+from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
+from target_mainbrainer.report.rejects import Rejections
+from target_mainbrainer.report.summary import (
+    CORRECT,
+    LOAD_AGAIN,
+    RUN_AGAIN,
+    Cost,
+    End,
+    Summary,
+    last_line,
+    last_line_of_dry_run,
+)
+from target_mainbrainer.settings.declared import PLANS, Settings
+
+
+class Morning:
+    """A summary with everything it is made of."""
+
+    def __init__(self) -> None:
+        self.report = RunReport()
+        self.people = self.report.stream("people")
+        self.effort = ClientStats()
+        rejections = Rejections(None, allowed=0, allowed_percent=50)
+        limiter: t.Any = types.SimpleNamespace(share_used=0.25, waited_seconds=3.0)
+        settings = Settings.from_config({"access_token": "made-up"})
+        self.summary = Summary(
+            settings, self.report, rejections, effort=self.effort, rate_limiter=limiter
+        )
+
+
+@pytest.fixture
+def morning(caplog: pytest.LogCaptureFixture) -> Morning:
+    caplog.set_level("INFO")
+    return Morning()
+
+
+def test_every_number_of_a_stream_is_declared_and_in_the_report() -> None:
+    report = StreamReport()
+    declared = {count.name for count in COUNTS}
+    numbers = {name for name, value in vars(report).items() if isinstance(value, int)}
+    assert numbers <= declared
+    assert set(report.as_dict()) == declared | set(DETAILS)
+    assert all(count.meaning for count in COUNTS)
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "merged", "unchanged", "omitted", "rejected"])
+def test_every_outcome_accounts_for_a_record(outcome: str) -> None:
+    report = StreamReport(read=3)
+    if outcome == "rejected":
+        report.rejected_by_code["x"] = 2
+    else:
+        setattr(report, outcome, 2)
+    assert (report.accounted_for, report.undelivered) == (2, 1)
+
+
+def test_the_table_shows_every_count_that_is_not_zero_and_no_other(morning: Morning) -> None:
+    morning.people.read = morning.people.unchanged = 1_200
+    morning.people.skipped = 7
+    morning.report.stream("others")
+    head, people, others = morning.report.table()
+    assert head.split() == [
+        *("stream", "read", "accepted", "merged", "unchanged", "rejected", "undelivered"),
+        "skipped",
+    ]
+    assert people.split() == ["people", "1,200", "0", "0", "1,200", "0", "0", "7"]
+    assert len(people) == len(head) == len(others)
+
+
+def test_one_of_anything_is_said_in_the_singular(
+    morning: Morning, caplog: pytest.LogCaptureFixture
+) -> None:
+    morning.effort.requests = morning.effort.retries = 1
+    morning.summary.log([])
+    assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
+
+
+def night(**counts: int) -> RunReport:
+    """The counts of one stream; `refused` and `failed` are records refused by MainBrainer."""
+    report = RunReport()
+    people = report.stream("people")
+    codes = {"rejected": "invalid_email", "refused": "refused_422", "failed": "batch_failed"}
+    for name, number in counts.items():
+        if name in codes:
+            people.rejected_by_code[codes[name]] = number
+            people.rejected_before_sending += number if name == "rejected" else 0
+        else:
+            setattr(people, name, number)
+    return report
+
+
+WORDS = '422 "No such list."'
+
+
+@pytest.mark.parametrize(
+    ("counts", "end", "expected"),
+    [
+        ({"read": 8, "unchanged": 8}, End(state_records=8), "OK: nothing had changed."),
+        ({"read": 8, "unchanged": 8}, End(has_state=False), "OK: nothing had changed."),
+        (
+            {"read": 8, "unchanged": 8, "opted_out": 3},
+            End(state_records=8),
+            "OK: nothing had changed; 3 people who are gone were opted out.",
+        ),
+        (
+            {"read": 20_050, "accepted": 412, "unchanged": 19_638},
+            End(state_records=20_050),
+            (
+                "OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; STATE is at the "
+                "tap's last."
+            ),
+        ),
+        (
+            {"read": 1, "accepted": 1, "opted_out": 1},
+            End(has_state=False),
+            (
+                "OK: 1 record read: 1 contact sent; 1 person who is gone was opted out; the tap "
+                "sent no STATE."
+            ),
+        ),
+        (
+            {"read": 10_000, "accepted": 10_000},
+            End(state_records=10_000),
+            "OK: 10,000 records read: 10,000 contacts sent; STATE is at the tap's last.",
+        ),
+        (
+            {"read": 10, "accepted": 4, "merged": 3, "omitted": 2, "rejected": 1},
+            End(state_records=10),
+            (
+                "OK: 10 records read: 4 contacts sent, 3 merged with a later one, 2 deleted and "
+                "left out, 1 rejected; STATE is at the tap's last."
+            ),
+        ),
+        (
+            {"read": 4, "unchanged": 3, "rejected": 1},
+            End(open_states=1, state_records=2),
+            "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record.",
+        ),
+        ({}, End(has_state=False), "OK: the tap sent no records."),
+        ({}, End(state_records=0), "OK: the tap sent no records; STATE is at the tap's last."),
+        (
+            {},
+            End(CORRECT, is_whole=False),
+            (
+                "FAILED: nothing was read and nothing was sent; STATE is as it was. Correct the "
+                "cause and run again to go on."
+            ),
+        ),
+        (
+            {"read": 8, "refused": 8},
+            End(CORRECT, words=WORDS),
+            (
+                "FAILED: nothing was accepted: all 8 contacts sent were refused in the same words "
+                '(422 "No such list."). STATE is as it was.'
+            ),
+        ),
+        (
+            {"read": 20_001, "unchanged": 20_000, "refused": 1},
+            End(CORRECT, words=WORDS),
+            (
+                "FAILED: nothing was accepted: the only contact sent was refused "
+                '(422 "No such list."). STATE is as it was.'
+            ),
+        ),
+        (
+            {"read": 8, "refused": 8},
+            End(state_records=8),
+            (
+                "FAILED: nothing was accepted: all 8 contacts sent were refused. STATE is at the "
+                "tap's last."
+            ),
+        ),
+        (
+            {"read": 5, "failed": 5},
+            End(LOAD_AGAIN, state_records=5),
+            (
+                "FAILED: 5 records read: 5 rejected; STATE is at the tap's last. Load the records "
+                "of the failed batches once more."
+            ),
+        ),
+        (
+            {"read": 8, "refused": 3, "failed": 5},
+            End(state_records=8),
+            "OK: 8 records read: 8 rejected; STATE is at the tap's last.",
+        ),
+        (
+            {"read": 8, "accepted": 1, "refused": 7},
+            End(words=WORDS, state_records=8),
+            "OK: 8 records read: 1 contact sent, 7 rejected; STATE is at the tap's last.",
+        ),
+        (
+            {"read": 5},
+            End(RUN_AGAIN, is_whole=False),
+            (
+                "FAILED: 5 records read: 5 not sent, later records were not read; STATE is as it "
+                "was. Run again to go on."
+            ),
+        ),
+        (
+            {"read": 8, "unchanged": 8},
+            End(CORRECT, state_records=8),
+            (
+                "FAILED: 8 records read: 8 unchanged; STATE is at the tap's last. Correct the "
+                "cause and run again to go on."
+            ),
+        ),
+    ],
+)
+def test_the_last_line_says_how_the_night_was(
+    counts: dict[str, int], end: End, expected: str
+) -> None:
+    assert last_line(night(**counts), end) == expected
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            name: st.integers(0, 3)
+            for name in ("accepted", "merged", "unchanged", "omitted", "rejected", "refused")
+        }
+    ),
+    st.sampled_from(["", RUN_AGAIN]),
+)
+def test_a_run_that_sent_something_of_which_nothing_was_accepted_is_never_ok(
+    counts: dict[str, int], advice: str
+) -> None:
+    line = last_line(night(read=sum(counts.values()), **counts), End(advice))
+    is_all_refused = counts["refused"] > 0 and not counts["accepted"]
+    assert line.startswith("FAILED: ") is (is_all_refused or bool(advice))
+    assert not re.search(r"\b0\b", line)
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem", "expected"),
+    [
+        (
+            {"read": 1, "accepted": 1},
+            "",
+            "OK: this was a dry run: 1 contact would be sent; nothing",
+        ),
+        (
+            {"read": 3, "accepted": 1, "unchanged": 1, "rejected": 1},
+            "",
+            (
+                "OK: this was a dry run: 1 contact would be sent, 1 is unchanged, 1 would be "
+                "rejected; nothing was sent."
+            ),
+        ),
+        (
+            {"read": 3, "unchanged": 2},
+            "a run would fail",
+            (
+                "FAILED: this was a dry run: 0 contacts would be sent, 2 are unchanged, 1 would "
+                "not be sent; nothing was sent; a run would fail."
+            ),
+        ),
+    ],
+)
+def test_the_last_line_of_a_dry_run_says_what_a_run_would_do(
+    counts: dict[str, int], problem: str, expected: str
+) -> None:
+    assert last_line_of_dry_run(night(**counts), problem).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (End(state_records=5), "last"),
+        (End(state_records=5, open_states=1), "earlier"),
+        (End(state_records=5, is_whole=False), "earlier"),
+        (End(), "unchanged"),
+        (End(has_state=False), "none"),
+        (End(has_state=False, is_whole=False), "unchanged"),
+    ],
+)
+def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> None:
+    assert end.state == state
+
+
+def test_opted_out_people_are_no_records() -> None:
+    """People who are gone are counted beside the records read."""
+    report = night(read=25, accepted=25, missing=7, gone=5, opted_out=5)
+    people = report.streams["people"]
+    assert (people.accounted_for, people.undelivered) == (25, 0)
+
+
+def test_progress_in_an_outage_says_what_is_happening(
+    morning: Morning, caplog: pytest.LogCaptureFixture
+) -> None:
+    morning.people.read, morning.people.accepted = 500, 300
+    morning.summary.log_progress()
+    assert "300 accepted, 0 rejected" in caplog.messages[-1]
+    morning.summary.log_progress()
+    assert caplog.messages[-1] == "300 accepted, 200 records on their way."
+    morning.effort.retries = 4
+    morning.summary.log_progress()
+    assert caplog.records[-1].levelname == "WARNING"
+    assert "in which 4 tries failed. 300 accepted so far" in caplog.messages[-1]
+    assert "'retry_max_seconds'" in caplog.messages[-1]
+    count = len(caplog.messages)
+    morning.people.accepted = 500
+    morning.summary.log_progress()
+    morning.summary.log_progress()
+    assert len(caplog.messages) == count + 1, "a silent tap is nothing to speak of"
+
+
+def test_an_outage_is_one_line_a_minute(
+    morning: Morning, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    morning.people.read = 500
+    for seconds in range(0, 300, 10):
+        clock[0], morning.effort.retries = float(seconds), seconds + 1
+        morning.summary.log_progress()
+    assert len(caplog.messages) == 5
+
+
+def test_there_is_something_to_read_while_statuses_are_awaited(
+    morning: Morning, caplog: pytest.LogCaptureFixture
+) -> None:
+    morning.people.read = morning.people.accepted = 300
+    for _ in range(2):
+        morning.summary.log_progress(3)
+    assert caplog.messages[-1] == "300 accepted; waiting for the status of 3 batches."
+
+
+@pytest.mark.parametrize("accepted", [0, 1, 9])
+def test_a_speed_of_few_contacts_is_not_spoken_of(
+    morning: Morning, caplog: pytest.LogCaptureFixture, accepted: int
+) -> None:
+    morning.people.read = morning.people.accepted = accepted
+    morning.summary._started -= 1
+    morning.summary.log_progress()
+    morning.summary.log([])
+    assert "contacts a second" not in caplog.text
+
+
+def test_names_from_the_tap_are_shown_as_they_can_be_printed(
+    morning: Morning, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = morning.report.stream("a\nb")
+    odd.ignored_properties["c\nd"] = 1
+    odd.dropped[Rejection("invalid_email", "No.")] = 1
+    morning.summary.log([])
+    assert all("\n" not in message for message in caplog.messages)
+
+
+def test_the_cost_of_a_load() -> None:
+    cost = Cost(sends=1_300, follows=300, statuses=1_300)
+    assert cost.requests == 2_600
+    assert cost.minutes(PLANS["freemium"]) == pytest.approx(4.3)
+    assert cost.share_of_day(PLANS["freemium"]) == pytest.approx(0.0104)
+    assert (cost.minutes(None), cost.share_of_day(None)) == (None, None)
+    line = cost.describe(PLANS["freemium"])
+    assert line == (
+        "Cost: 1,300 requests with contacts (300 of them to find people who have moved) and at "
+        "least 1,300 questions for statuses: at least 4.3 minutes with 100 requests in 10 s, and "
+        "1.0% of the day's 250,000."
+    )
+    line = Cost(1).describe(PLANS["freemium"])
+    assert line == (
+        "Cost: 1 request with contacts: less than a minute with 100 requests in 10 s, and less "
+        "than 0.1% of the day's 250,000."
+    )
+    (line,) = cost.of_other_sizes(100_000, 100, PLANS["freemium"])
+    assert "'batch_size_rows' 1000" in line
+    assert list(cost.of_other_sizes(90, 100, None)) == []

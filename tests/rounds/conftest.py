@@ -1,0 +1,78 @@
+"""Fixtures that shorten pauses, and the target as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from tests.rounds import quick
+from tests.rounds.process import Process
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.rounds.process import Start
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pause before retries in hundredths of seconds, and look for statuses at once and often."""
+    for module, name in quick.existing(quick.RETRIES):
+        monkeypatch.setattr(module, name, quick.shortened(getattr(module, name)))
+    for module, name in quick.existing(quick.FIRST_LOOK):
+        monkeypatch.setattr(module, name, 0.0)
+    for module, name in quick.existing(quick.LONGEST_PAUSE):
+        monkeypatch.setattr(module, name, 0.1)
+
+
+@pytest.fixture
+def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
+    """Start the target as a process of its own."""
+    running: list[Process] = []
+
+    def begin(
+        *,
+        grace: float = 30.0,
+        is_quick: bool = True,
+        closed_stdout: bool = False,
+        **settings: t.Any,
+    ) -> Process:
+        number = len(running)
+        rejects = tmp_path / f"rejects{number}.singer"
+        config = tmp_path / f"config{number}.json"
+        reach = {
+            "api_url": crm.url,
+            "access_token": crm.token,
+            "rate_limit_requests": 0,
+            "confirm_batches": "none",
+            "rejects_path": str(rejects),
+        }
+        config.write_text(json.dumps(reach | settings))
+        log = tmp_path / f"log{number}.txt"
+        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
+        module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
+        with log.open("w") as stderr:
+            popen = subprocess.Popen(
+                [*shell, sys.executable, "-m", *module, "--config", str(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        running.append(Process(popen, rejects, log))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.popen.kill()
+        process.popen.wait()
+        for pipe in (process.popen.stdin, process.popen.stdout):
+            with contextlib.suppress(OSError):
+                t.cast("t.IO[str]", pipe).close()

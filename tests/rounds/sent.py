@@ -1,0 +1,66 @@
+"""Contacts as requests carry them, whichever of the API's two endpoints they go to."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from tests import broken_server
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from mainbrainer_sandbox.store import Request
+    from tests.broken_server import Reply
+    from tests.messages import Record
+
+
+def contacts_in(request: Request | broken_server.Request) -> list[Record]:
+    """Return the contacts that a request carries; none if it is of another kind."""
+    body = request.body
+    if request.method != "POST" or not request.path.startswith("/contacts") or not body:
+        return []
+    decoded = json.loads(body) if isinstance(body, bytes) else body
+    return t.cast("list[Record]", decoded.get("createUpdateContacts", [decoded]))
+
+
+def sent(crm: RunningSandbox) -> list[tuple[Request, list[Record]]]:
+    """Return the requests that carry contacts, each with these."""
+    found = ((request, contacts_in(request)) for request in crm.requests())
+    return [(request, contacts) for request, contacts in found if contacts]
+
+
+def sent_alone(crm: RunningSandbox, *, status: int | None = None) -> list[Record]:
+    """Return the contacts that were alone in a request, with any or with this answer."""
+    return [
+        contacts[0]
+        for request, contacts in sent(crm)
+        if len(contacts) == 1 and status in {None, request.status}
+    ]
+
+
+def value_of(contact: Record, name: str) -> str | None:
+    """Return a property's value; the API's two pages spell properties in two ways."""
+    lower = {key.lower(): value for key, value in contact.items()}
+    for one in lower.get("propertyfields") or ():
+        parts = {key.lower(): value for key, value in one.items()}
+        if parts.get("propertyname") == name:
+            return t.cast("str | None", parts.get("propertyvalue"))
+    return None
+
+
+def refusal(words: str = "No", status: int = 422) -> Reply:
+    """Refuse a request as the API does, without naming a contact."""
+    return broken_server.reply(status, {"status": "Error", "message": words})
+
+
+def judging(
+    judge: Callable[[list[Record]], Reply | None],
+) -> Callable[[broken_server.Request], Reply]:
+    """Answer each request as its contacts deserve; None accepts them."""
+
+    def answer(request: broken_server.Request) -> Reply:
+        return judge(contacts_in(request)) or broken_server.OK
+
+    return answer

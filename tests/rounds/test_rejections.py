@@ -1,0 +1,184 @@
+"""Rejected records are set aside, counted, and can be corrected and loaded."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from target_mainbrainer.target import TargetMainBrainer
+from tests.loads import add_up, emails, people, rejected
+from tests.messages import person, record, schema, state
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import RunTarget
+
+LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+
+
+def test_rejections_can_be_corrected_and_loaded(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+) -> None:
+    """Refused by us and by the API, of two streams, one of which changed its schema."""
+    crm = start_crm(plan="unlimited", refuse_email="bad")
+    path = tmp_path / "rejects.singer"
+    wider = {"id": {"type": "integer"}, "email": {}, "city": {"type": "string"}}
+    lines = [
+        schema(),
+        schema({"id": {}, "email": {}}, stream="members"),
+        person(1, email="bad1@example.com"),
+        record("members", id=1, email="nonsense"),
+        person(2, email=None),
+        schema(wider),
+        record(id=3, email="bad3@example.com", city="Oslo"),
+        person(4),
+        record("members", id=2, email="bad5@example.com"),
+    ]
+    reach: dict[str, t.Any] = {"api_url": crm.url, "access_token": crm.token}
+    ended = run_target(*lines, rejects_path=str(path), **reach)
+    assert ended.code == 0, ended.errors
+    assert len(rejected(path)) == 5
+    assert emails(crm) == {"p4@example.com"}
+    again = tmp_path / "again.singer"
+    lines = [*path.read_text().splitlines(), schema(), person(4)]
+    once_more = run_target(*lines, rejects_path=str(again), **reach)
+    assert once_more.code == 0, once_more.errors
+    # Batches run side by side, so those that the API refuses come in any order.
+    assert sorted((line["record"] for line in rejected(again)), key=str) == sorted(
+        (line["record"] for line in rejected(path)), key=str
+    )
+    assert all(line.count('"rejection"') <= 1 for line in again.read_text().splitlines())
+    corrected = again.read_text().replace("bad", "good").replace("nonsense", "ola@example.org")
+    corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
+    ended = run_target(*corrected.splitlines(), **reach)
+    assert ended.code == 0, ended.errors
+    assert emails(crm) == {
+        "p4@example.com",
+        "good1@example.com",
+        "good3@example.com",
+        "good5@example.com",
+        "ola@example.org",
+        "kari@example.org",
+    }
+
+
+class Case(t.NamedTuple):
+    """So many bad records, in a run that allows so many, and how it ends."""
+
+    kept: bool
+    allowed: int | None
+    bad: int
+    code: int
+    bookmark: int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            Case(kept=False, allowed=None, bad=0, code=0, bookmark=90), id="none, nothing allowed"
+        ),
+        pytest.param(
+            Case(kept=False, allowed=None, bad=1, code=1, bookmark=50), id="one, nothing allowed"
+        ),
+        pytest.param(
+            Case(kept=False, allowed=0, bad=1, code=1, bookmark=50),
+            id="one, nothing allowed by name",
+        ),
+        pytest.param(
+            Case(kept=False, allowed=2, bad=2, code=0, bookmark=20),
+            id="as many as allowed, kept nowhere",
+        ),
+        pytest.param(
+            Case(kept=False, allowed=2, bad=3, code=1, bookmark=20), id="one more, kept nowhere"
+        ),
+        pytest.param(
+            Case(kept=True, allowed=None, bad=9, code=0, bookmark=90), id="a file and no limit"
+        ),
+        pytest.param(
+            Case(kept=True, allowed=2, bad=2, code=0, bookmark=90), id="as many as allowed, on file"
+        ),
+        pytest.param(
+            Case(kept=True, allowed=2, bad=3, code=1, bookmark=50), id="one more, on file"
+        ),
+        pytest.param(
+            Case(kept=True, allowed=0, bad=1, code=1, bookmark=50),
+            id="on file, but nothing allowed",
+        ),
+    ],
+)
+def test_how_many_rejections_a_run_survives(
+    run_target: RunTarget, tmp_path: Path, case: Case
+) -> None:
+    """STATE 20 comes before all of them, 50 before the last, 90 at the end."""
+    lines = [person(n) for n in range(100)]
+    lines[30 : 30 + case.bad] = [person(n, email=None) for n in range(case.bad)]
+    lines.insert(29 + case.bad, state(bookmark=50))
+    lines.insert(20, state(bookmark=20))
+    settings: dict[str, t.Any] = {"max_rejects": case.allowed}
+    if case.kept:
+        settings["rejects_path"] = str(tmp_path / "rejects.singer")
+    ended = run_target(
+        schema(),
+        *lines,
+        state(bookmark=90),
+        **{key: value for key, value in settings.items() if value is not None},
+    )
+    assert ended.code == case.code, ended.errors
+    assert ended.states[-1] == {"bookmark": case.bookmark}
+    counts = ended.report["streams"]["people"]
+    assert (counts["rejected"], counts["undelivered"]) == (case.bad, 0)
+    if ended.code:
+        assert "'max_rejects'" in ended.error
+        assert counts["read"] == 30 + case.bad, "reading has stopped"
+    else:
+        assert ("are not kept" in ended.log) == (case.bad > 0 and not case.kept)
+
+
+def test_too_many_refusals_of_the_api_stop_the_reading_too(
+    run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
+) -> None:
+    crm = start_crm(plan="unlimited", refuse_email="bad", faults=["latency=0.02"])
+    ended = run_target(
+        *people(50_000, bad=range(100, 200, 7)),
+        api_url=crm.url,
+        access_token=crm.token,
+        max_concurrent_requests=2,
+    )
+    assert ended.code == 1
+    assert "'max_rejects'" in ended.error
+    add_up(ended)
+    assert ended.report["streams"]["people"]["read"] < 50_000
+    assert ended.states[-1] == {"bookmark": 50}
+
+
+def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(run_target: RunTarget) -> None:
+    ended = run_target(
+        schema(),
+        *(person(n) for n in range(10)),
+        state(bookmark=10),
+        person(11, email=None),
+        state(bookmark=11),
+        rejects_path="/dev/full",
+    )
+    assert ended.code == 1
+    assert ended.error == (
+        "Setting 'rejects_path' names a device or a pipe, which keeps nothing: it must be a "
+        "regular file."
+    )
+    assert ended.states == []
+
+
+def test_the_rejects_file_is_not_read_while_it_is_written(
+    settings: dict[str, t.Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "rejects.singer"
+    path.write_text(f"{schema()}\n{person(1, email=None)}\n")
+    target = TargetMainBrainer(config=settings | {"rejects_path": str(path)})
+    with path.open() as source, pytest.raises(Exception, match="is the rejects file itself"):
+        target.run(source)
+    assert len(path.read_text().splitlines()) == 2
