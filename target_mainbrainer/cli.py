@@ -241,7 +241,7 @@ def _report_path(
     if config.reads_environment:
         for name in FILE_SETTINGS:
             given[name] = given[name] or os.environ.get(f"TARGET_MAINBRAINER_{name.upper()}")
-    given = {name: path for name, path in given.items() if isinstance(path, str)}
+    given = {name: path for name, path in given.items() if path and isinstance(path, str)}
     path: str | None = given.get("report_path")
     problems = (*bad_files(given), *check_configuration_files(given, config.files))
     if any("'report_path'" in problem for problem in problems) or is_input(path, file_input):

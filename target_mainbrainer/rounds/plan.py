@@ -98,13 +98,12 @@ def compare(
     is_same_spelling = row.spelling == spelling
     if not is_same_spelling:
         row.spelling, row.fields = spelling, None
-    reason = _why_unknown(row, rules, is_same_spelling=is_same_spelling)
-    refs = [] if reason or row.fields is None else changed_fields(row.fields, upsert.fields)
+    base = _contact_before(row, old_rows) if is_moving else row
+    reason = _why_unknown(base, rules, is_same_spelling=is_same_spelling)
+    refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
     must_say = _to_say(contact, said, suppressed)
     found = Finding(emptied=_emptied(upsert, said), suppressed=suppressed)
-    if is_moving:
-        reason = reason or "its address has changed"
-    if exists and not reason and not refs and not must_say:
+    if exists and not is_moving and not reason and not refs and not must_say:
         if not rules.sends_all:
             return found._replace(is_unchanged=True)
         reason = "unchanged_contacts is 'send'"
@@ -113,7 +112,8 @@ def compare(
     is_new = not exists and row.unsure_at is None and row.open_mark is None
     if is_new and contact.contact_id is None:
         upsert.kind = Kind.CREATE
-    if exists and not reason and not _is_ambiguous(contact):
+    is_known = base.delivered_at is not None and not reason
+    if is_known and not rules.sends_all and not _is_ambiguous(contact):
         contact = _only(contact, refs)
     upsert.outgoing = without(contact, upsert.withheld)
     if is_moving:
@@ -123,6 +123,11 @@ def compare(
     if not exists or reason:
         return found._replace(reason=reason if exists else "")
     return found._replace(changed=(*names_of(refs), *must_say))
+
+
+def _contact_before(row: Row, old_rows: Sequence[Row]) -> Row:
+    """Return what is known of a contact that moves: under its old identity, if there is one."""
+    return old_rows[0] if len(old_rows) == 1 else Row(None, row.hash, row.spelling)
 
 
 def _said(attribute: str, row: Row, also: Sequence[Row]) -> bool | None:
