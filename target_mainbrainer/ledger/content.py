@@ -14,12 +14,12 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 import msgspec
 import xxhash
-from typing_extensions import override
 
 from target_mainbrainer.contacts import (
     Contact,
     Identity,
     Mobile,
+    Private,
     PropertyRef,
     identifiers_of,
 )
@@ -45,15 +45,7 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-class _Private(msgspec.Struct, gc=False):
-    """Base of what is known of a person: its `repr` shows nothing of it."""
-
-    @override
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-
-class Row(_Private, gc=False):
+class Row(Private, msgspec.Struct, gc=False):
     """What the ledger knows of one identity.
 
     Attributes:
@@ -85,7 +77,7 @@ class Row(_Private, gc=False):
     email_raised_in: int | None = None
 
 
-class Person(_Private, gc=False):
+class Person(Private, msgspec.Struct, gc=False):
     """One source key of a stream.
 
     Attributes:
@@ -111,7 +103,7 @@ class Person(_Private, gc=False):
     seen_at: int = 0
 
 
-class Fields(_Private, gc=False):
+class Fields(Private, msgspec.Struct, gc=False):
     """The fields of one contact, ready to be compared.
 
     Attributes:

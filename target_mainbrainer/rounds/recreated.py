@@ -12,7 +12,7 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.contacts import Contact  # noqa: TC001 - msgspec reads its fields
+from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
 from target_mainbrainer.words import counted
 
@@ -28,7 +28,7 @@ MOST_REQUESTS = 200
 MOST_NAMED = 5
 
 
-class Kept(msgspec.Struct, array_like=True):
+class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
     """A contact of a batch of updates, kept until the status of the batch is known."""
 
     contact: Contact

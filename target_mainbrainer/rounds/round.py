@@ -14,9 +14,8 @@ import typing as t
 from collections import deque
 
 import msgspec
-from typing_extensions import override
 
-from target_mainbrainer.contacts import identifiers_of, identity_of, merge
+from target_mainbrainer.contacts import Private, PrivateStruct, identifiers_of, identity_of, merge
 from target_mainbrainer.rounds.accepted import Destination, Kind
 
 if t.TYPE_CHECKING:
@@ -58,11 +57,7 @@ class Stream(t.NamedTuple):
     opt_ins: frozenset[str] = frozenset()
 
 
-# gc=False: tens of thousands of these wait at any time, and the garbage collector's looking them
-# through took a third of a run. Nothing in them can point back at them.
-
-
-class Part(msgspec.Struct, frozen=True, gc=False):
+class Part(PrivateStruct, frozen=True, gc=False):
     """One record, as the contact that it is by itself.
 
     Attributes:
@@ -85,17 +80,8 @@ class Part(msgspec.Struct, frozen=True, gc=False):
             return None
         return self.stream.number, self.key
 
-    @override
-    def __repr__(self) -> str:
-        return f"<Part of record {self.record.number}>"
 
-    @override
-    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
-        """Keep pretty printers from showing the contact."""
-        return []
-
-
-class Upsert(msgspec.Struct, eq=False, gc=False):
+class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     """One contact of a round, with every record that went into it.
 
     Attributes:
@@ -173,15 +159,6 @@ class Upsert(msgspec.Struct, eq=False, gc=False):
             withheld=self.withheld,
             row=self.row,
         )
-
-    @override
-    def __repr__(self) -> str:
-        return f"<Upsert of {len(self.parts)} records>"
-
-    @override
-    def __rich_repr__(self) -> list[tuple[str, t.Any]]:
-        """Keep pretty printers from showing the contact."""
-        return []
 
 
 def merged(parts: Sequence[Part]) -> Contact:
