@@ -141,6 +141,13 @@ def identity_of(contact: Contact) -> Identity | None:
     return Identity(None, contact.mobile, contact.email)
 
 
+def with_identity(contact: Contact, like: Contact | Identity) -> Contact:
+    """Return a contact under another identity: contact id, mobile and e-mail of `like`."""
+    return msgspec.structs.replace(
+        contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email
+    )
+
+
 def fold_email(email: str) -> str:
     """Return an e-mail address in the one spelling by which addresses are compared.
 

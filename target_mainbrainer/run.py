@@ -12,12 +12,11 @@ import typing as t
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
+from target_mainbrainer.contacts import with_identity
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.ledger.content import fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
@@ -241,11 +240,8 @@ class Run:
         """
         if self._comparer is None or stream.number is None or key is None:
             return None
-        if (known := self._comparer.identity_of(stream.number, key_text(key))) is None:
-            return None
-        return msgspec.structs.replace(
-            contact, contact_id=known.contact_id, mobile=known.mobile, email=known.email
-        )
+        known = self._comparer.identity_of(stream.number, key_text(key))
+        return None if known is None else with_identity(contact, known)
 
     def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:
         """Send the opt-ins that are false of a record that is rejected for its address or number.

@@ -31,7 +31,6 @@ from target_mainbrainer.rounds.round import (
     Round,
     Upsert,
     Why,
-    with_identity,
 )
 
 if t.TYPE_CHECKING:
@@ -298,10 +297,10 @@ class Comparer:
                 # It is back at the identity that the CRM holds: what has waited goes first.
                 prepared.released.append(place)
                 for waiting in self.deferred.parts_of(place):
-                    anew.add(with_identity(waiting, like or part.contact))
+                    anew.add(waiting.under(like or part.contact))
             if like is not None:
                 part.stream.source.report.old_parts_kept += 1
-            anew.add(part if like is None else with_identity(part, like))
+            anew.add(part if like is None else part.under(like))
         prepared.waiting += anew.waiting.parts
         return anew
 

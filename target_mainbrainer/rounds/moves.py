@@ -13,9 +13,7 @@ import enum
 import typing as t
 from collections import Counter, defaultdict
 
-import msgspec
-
-from target_mainbrainer.contacts import Contact, Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_identity
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
@@ -26,7 +24,6 @@ from target_mainbrainer.rounds.round import (
     Why,
     destination_of,
     merged,
-    with_identity,
 )
 from target_mainbrainer.words import counted
 
@@ -144,14 +141,8 @@ class Mover:
 
     def upsert(self, like: Contact | Identity | None = None) -> Upsert:
         """Return all its records as one contact, under another identity if one is given."""
-        contact = merged(self.parts)
         identity = self.parts[-1].contact if like is None else like
-        contact = msgspec.structs.replace(
-            contact,
-            contact_id=identity.contact_id,
-            mobile=identity.mobile,
-            email=identity.email,
-        )
+        contact = with_identity(merged(self.parts), identity)
         return Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
 
     def old_contact(self, *, opts_out: bool = False) -> Upsert:
@@ -562,7 +553,7 @@ def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:
         place = (identity_text(upsert.contact), upsert.destination, mover.source.stream)
         if place in found:
             for part in mover.parts:
-                found[place].add(part if like is None else with_identity(part, like))
+                found[place].add(part if like is None else part.under(like))
         else:
             found[place] = upsert
     return list(found.values())

@@ -15,7 +15,14 @@ from collections import deque
 
 import msgspec
 
-from target_mainbrainer.contacts import Private, PrivateStruct, identifiers_of, identity_of, merge
+from target_mainbrainer.contacts import (
+    Private,
+    PrivateStruct,
+    identifiers_of,
+    identity_of,
+    merge,
+    with_identity,
+)
 from target_mainbrainer.rounds.accepted import Destination, Kind
 
 if t.TYPE_CHECKING:
@@ -80,6 +87,10 @@ class Part(PrivateStruct, frozen=True, gc=False):
             return None
         return self.stream.number, self.key
 
+    def under(self, like: Contact | Identity) -> Part:
+        """Return the record as a contact of another identity."""
+        return msgspec.structs.replace(self, contact=with_identity(self.contact, like))
+
 
 class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     """One contact of a round, with every record that went into it.
@@ -141,14 +152,8 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         return self._of(self.parts[:middle]), self._of(self.parts[middle:])
 
     def _of(self, parts: list[Part]) -> Upsert:
-        contact = merged(parts)
         # The identity may be another one than the records': the one that the CRM holds.
-        contact = msgspec.structs.replace(
-            contact,
-            contact_id=self.contact.contact_id,
-            mobile=self.contact.mobile,
-            email=self.contact.email,
-        )
+        contact = with_identity(merged(parts), self.contact)
         outgoing = without(contact, self.withheld)
         return Upsert(
             contact,
@@ -173,14 +178,6 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
     """Return a contact without opt-ins that are true and named; a false is never left out."""
     left_out = {name: None for name in names if getattr(contact, name)}
     return msgspec.structs.replace(contact, **left_out) if left_out else contact
-
-
-def with_identity(part: Part, like: Contact | Identity) -> Part:
-    """Return a record as a contact of another identity."""
-    contact = msgspec.structs.replace(
-        part.contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email
-    )
-    return msgspec.structs.replace(part, contact=contact)
 
 
 class Finding(t.NamedTuple):
