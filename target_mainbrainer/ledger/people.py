@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from target_mainbrainer.ledger.content import Person
 from target_mainbrainer.ledger.database import Writer, number_new, rows_where
+from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
 
 if t.TYPE_CHECKING:
@@ -43,11 +44,11 @@ def people_of(connection: sa.Connection, stream: int, keys: Collection[str]) -> 
 
 
 def holders_of(
-    connection: sa.Connection, account: int, hashes: Collection[int], *, now: int
+    connection: sa.Connection, account: int, hashes: Collection[int]
 ) -> dict[int, list[Person]]:
     """Return who owns identities, of any stream that was delivered lately; not who is gone."""
     query = sa.select(streams.c.number).where(
-        streams.c.account == account, streams.c.delivered_at > now - ABSENT_SECONDS
+        streams.c.account == account, streams.c.delivered_at > now_of(connection) - ABSENT_SECONDS
     )
     present = set(connection.scalars(query))
     holders: dict[int, list[Person]] = {one: [] for one in hashes}

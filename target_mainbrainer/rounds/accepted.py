@@ -7,6 +7,7 @@ import typing as t
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import BatchStatus
@@ -31,6 +32,7 @@ class Kind(enum.Enum):
     """One or the other; this is not known without a ledger."""
 
 
+@dataclass(eq=False)
 class AcceptedBatch:
     """Contacts that were accepted together and may still fail; kept for long, so no contacts.
 
@@ -51,31 +53,23 @@ class AcceptedBatch:
         has_ended: MainBrainer says how it has ended.
     """
 
-    def __init__(
-        self,
-        source: SourceStream | None,
-        destination: Destination,
-        kind: Kind,
-        contacts: int,
-        batch_id: str | None,
-    ) -> None:
-        self.source = source
-        self.destination = destination
-        self.kind = kind
-        self.number = 0
-        self.batch_id = batch_id
-        self.contacts = contacts
-        self.may_be_applied_twice = False
-        self.named: frozenset[int] = frozenset()
-        self.taken = 0
-        self.merged = 0
-        self.intervals: Counter[StateInterval] = Counter()
-        self.spooled: list[tuple[SourceStream, Spooled]] = []
-        self.kept: Spooled | None = None
-        self.rows = array("q")
-        self.status: BatchStatus | None = None
-        self.has_failed = False
-        self.has_ended = False
+    source: SourceStream | None
+    destination: Destination
+    kind: Kind
+    contacts: int
+    batch_id: str | None
+    number: int = 0
+    may_be_applied_twice: bool = False
+    named: frozenset[int] = frozenset()
+    taken: int = 0
+    merged: int = 0
+    intervals: Counter[StateInterval] = field(default_factory=Counter)
+    spooled: list[tuple[SourceStream, Spooled]] = field(default_factory=list)
+    kept: Spooled | None = None
+    rows: array[int] = field(default_factory=partial(array, "q"))
+    status: BatchStatus | None = None
+    has_failed: bool = False
+    has_ended: bool = False
 
     @property
     def is_awaited(self) -> bool:

@@ -143,8 +143,8 @@ class Booking:
             sent.batch.kind,
             len(sent.upserts),
             answer.batch_id,
+            may_be_applied_twice=answer.may_be_applied_twice,
         )
-        accepted.may_be_applied_twice = answer.may_be_applied_twice
         taken, unmatched = self._without_unknown(sent.upserts, answer, accepted)
         source = sent.batch.source
         if source is not None:
@@ -211,14 +211,17 @@ class Booking:
 
     def _count_accepted(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         for upsert in taken:
-            *earlier, last = upsert.parts
-            last.stream.source.report.accepted += 1
-            last.stream.source.report.created += upsert.kind is Kind.CREATE
-            for part in earlier:
-                part.stream.source.report.merged += 1
-            accepted.merged += len(earlier)
-            self._count_opt_ins(upsert)
+            self._count_records(upsert)
+            upsert.parts[-1].stream.source.report.created += upsert.kind is Kind.CREATE
+            accepted.merged += len(upsert.parts) - 1
         accepted.taken = len(taken)
+
+    def _count_records(self, upsert: Upsert) -> None:
+        *earlier, last = upsert.parts
+        last.stream.source.report.accepted += 1
+        for part in earlier:
+            part.stream.source.report.merged += 1
+        self._count_opt_ins(upsert)
 
     def _count_opt_ins(self, upsert: Upsert) -> None:
         outgoing, stream = upsert.outgoing, upsert.stream
@@ -310,12 +313,8 @@ class Booking:
     def moved(self, upsert: Upsert) -> None:
         """Book the records of a contact that has followed its person."""
         self.has_accepted = True
-        *earlier, last = upsert.parts
-        last.stream.source.report.accepted += 1
-        last.stream.source.report.moved += 1
-        for part in earlier:
-            part.stream.source.report.merged += 1
-        self._count_opt_ins(upsert)
+        self._count_records(upsert)
+        upsert.parts[-1].stream.source.report.moved += 1
         self._state.settle(upsert.records)
 
     def failed_to_move(self, upsert: Upsert, accepted: AcceptedBatch) -> None:

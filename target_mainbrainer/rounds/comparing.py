@@ -368,9 +368,7 @@ class Comparer:
         }
         if not new:
             return {}
-        return people.holders_of(
-            connection, self._ledger.account, new, now=self._ledger.now(connection)
-        )
+        return people.holders_of(connection, self._ledger.account, new)
 
     def _may_be_freed(
         self, place: Place, part: Part, owned: dict[int, list[Person]], leaving: set[Place | None]

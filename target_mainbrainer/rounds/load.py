@@ -314,17 +314,11 @@ class Load:
             for one in rounds():
                 self._deliver(one)
         self._end_pending()
-        self._await_all_statuses()
+        self._await_statuses(lambda: self._statuses.open_batches > 0)
         for one in self._booking.recreated.rounds():
             self._deliver(one)
-        self._await_all_statuses()
+        self._await_statuses(lambda: self._statuses.open_batches > 0)
         self._give_up()
-
-    def _await_all_statuses(self) -> None:
-        deadline = self._clock() + self._settings.confirm_timeout_seconds
-        while self._statuses.open_batches and self._clock() < deadline:
-            self._book(TICK_SECONDS)
-        self._wait_until_settled()
 
     def _drain(self) -> None:
         while len(self._open):
@@ -350,16 +344,16 @@ class Load:
                 self._send_batches([as_batch(upserts) for upserts in one.batches])
             self._wait_until_settled()
             if one.awaits_status:
-                self._await_statuses(one.upserts)
+                self._await_statuses(lambda: _is_any_awaited(one.upserts))
             if len(prepared.left) == len(left):
                 self._wait_for_other_run()
             left = prepared.left
         self._is_awaited = False
 
-    def _await_statuses(self, upserts: Iterable[Upsert]) -> None:
+    def _await_statuses(self, is_open: Callable[[], bool]) -> None:
+        """Wait for statuses, but no longer than the settings allow."""
         deadline = self._clock() + self._settings.confirm_timeout_seconds
-        batches = {upsert.batch for upsert in upserts if upsert.batch is not None}
-        while self._clock() < deadline and any(batch.is_awaited for batch in batches):
+        while is_open() and self._clock() < deadline:
             self._book(TICK_SECONDS)
         self._wait_until_settled()
 
@@ -408,3 +402,7 @@ class Load:
     def is_ending(self) -> bool:
         """Whether the run has to end before its input has."""
         return self._failure is not None
+
+
+def _is_any_awaited(upserts: Iterable[Upsert]) -> bool:
+    return any(upsert.batch is not None and upsert.batch.is_awaited for upsert in upserts)

@@ -181,10 +181,7 @@ class Missing:
         hashes = {text: self._ledger.hashes.identity(one) for text, one in identities.items()}
 
         def find(connection: sa.Connection) -> dict[int, list[Person]]:
-            now = self._ledger.now(connection)
-            return people.holders_of(
-                connection, self._ledger.account, set(hashes.values()), now=now
-            )
+            return people.holders_of(connection, self._ledger.account, set(hashes.values()))
 
         owners = self._ledger.read(find)
         destination = stream.destination._replace(webhook_url=None)

@@ -405,7 +405,7 @@ class Moves:
         ledger = self._ledger
 
         def read(connection: sa.Connection) -> dict[int, list[Person]]:
-            return people.holders_of(connection, ledger.account, hashes, now=ledger.now(connection))
+            return people.holders_of(connection, ledger.account, hashes)
 
         return {
             one: {(person.stream, person.key) for person in owners}

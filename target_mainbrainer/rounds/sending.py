@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.accepted import Destination, Poll
     from target_mainbrainer.rounds.round import Upsert
 
-MAX_ASKERS = 16
+MAX_ASKED = 16
 """Questions for statuses under way at once."""
 
 
@@ -131,7 +131,7 @@ class Sending:
         self._stop = stop
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._senders = Threads("sender", in_flight)
-        self._askers = Threads("status", lambda: MAX_ASKERS)
+        self._askers = Threads("status", lambda: MAX_ASKED)
         self._rules: dict[Destination, RequestAtFault] = {}
 
     def send(self, batches: Sequence[Batch]) -> None:
@@ -146,7 +146,7 @@ class Sending:
         for destination, rule in self._rules.items():
             rule.begin_round(by_destination.get(destination, ()), identifiers)
         for batch in batches:
-            self._submit(batch)
+            self._submit(self._deliver, batch)
 
     def probe(self, rule: RequestAtFault) -> bool:
         """Send a contact once more that was accepted; return False if there is none."""
@@ -154,7 +154,7 @@ class Sending:
         if upsert is None:
             return False
         batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
-        self._senders.submit(lambda: self._run(lambda: self._probe(batch), batch))
+        self._submit(self._probe, batch)
         return True
 
     def ask(self, pending: Poll, *, wait: bool) -> None:
@@ -217,8 +217,8 @@ class Sending:
 
     # The sender threads
 
-    def _submit(self, batch: Batch) -> None:
-        self._senders.submit(lambda: self._run(lambda: self._deliver(batch), batch))
+    def _submit(self, job: Callable[[Batch], None], batch: Batch) -> None:
+        self._senders.submit(lambda: self._run(lambda: job(batch), batch))
 
     def _run(self, job: Callable[[], None], batch: Batch | None = None) -> None:
         try:

@@ -10,6 +10,7 @@ import typing as t
 from typing_extensions import override
 
 from target_mainbrainer.rounds.accepted import Poll
+from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
@@ -24,9 +25,6 @@ FIRST_AWAITED_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 15.0
 ID_CHARACTERS = 8
 """Of a batch id: enough to find it by, in a line that a person reads."""
-
-MAX_ASKED = 16
-"""Questions under way at once."""
 
 MAX_PENDING = 50_000
 """Batches followed; beyond it the oldest counts as unconfirmed, so that memory stays flat, unless
