@@ -181,20 +181,20 @@ class Comparer:
         identity = rules.hashes.identity
         now = self._ledger.now(connection)
         before = [_identities_before(upsert, known) for upsert in upserts]
-        hashes = {one for upsert in upserts for one in hashes_of(upsert, rules.hashes)}
+        owns = [hashes_of(upsert, rules.hashes) for upsert in upserts]
+        hashes = {one for own in owns for one in own}
         hashes.update(identity(one) for some in before for one in some)
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
         changed: dict[int, Person] = {}
         quiet: list[Finding] = []
-        for upsert, others in zip(upserts, before, strict=True):
-            own = hashes_of(upsert, rules.hashes)
+        for upsert, own, others in zip(upserts, owns, before, strict=True):
             if not busy.isdisjoint(own):
                 prepared.left.append(upsert)
                 continue
             busy.add(own[0])  # one contact of each identity
             old = [rows[one] for one in map(identity, others) if one in rows]
-            finding = compare(upsert, rows, rules, old_rows=old, others=others)
+            finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
             if finding.is_unchanged:
                 prepared.unchanged.append(upsert)
                 quiet.append(finding)
@@ -415,17 +415,15 @@ def _identities_before(
 ) -> tuple[Contact | Identity, ...]:
     """Return the identities, other than a contact's own, that the CRM may hold for its people."""
     own = ""
-    before: list[Contact | Identity] = []
+    before: dict[str, None] = {}  # a set in the order of the records
     for part in upsert.parts:
         if (place := part.person_key) is None or (person := known.get(place)) is None:
             continue
         own = own or identity_text(upsert.contact)
-        before += [
-            identity_from(text)
-            for text in (person.identity, person.previous)
-            if text is not None and text != own
-        ]
-    return tuple(before)
+        before |= dict.fromkeys(
+            text for text in (person.identity, person.previous) if text is not None and text != own
+        )
+    return tuple(map(identity_from, before))
 
 
 def _is_deletion(upsert: Upsert) -> bool:

@@ -60,6 +60,7 @@ def hashes_of(upsert: Upsert, hashes: Hashes) -> tuple[int, ...]:
 
 def compare(
     upsert: Upsert,
+    hashes: tuple[int, ...],
     rows: Mapping[int, Row],
     rules: Rules,
     *,
@@ -70,17 +71,19 @@ def compare(
 
     Args:
         upsert: The contact; its kind, row, fields, outgoing and withheld are set.
+        hashes: `hashes_of` it.
         rows: What is known, by hash of the identity.
         rules: The run's.
         old_rows: What is known of the identities that its person had before; it counts for a
             contact that gets another identity.
         others: These identities; the suppression list applies to them, too.
     """
-    own, *also = hashes_of(upsert, rules.hashes)
+    own, *also = hashes
     spelling = rules.hashes.spelling(upsert.contact)
     row = rows.get(own) or Row(None, own, spelling)
     is_moving = upsert.moving_id is not None
-    also_rows = (*(rows[one] for one in also if one in rows), *(old_rows if is_moving else ()))
+    before = old_rows if is_moving else ()  # any other contact is a new one under a new identity
+    also_rows = (*(rows[one] for one in also if one in rows), *before)
     said = {name: _said(attribute, row, also_rows) for name, attribute in SAID.items()}
     suppressed = rules.suppressed(upsert.contact, *others)
     upsert.row = row
@@ -92,13 +95,12 @@ def compare(
     for name, attribute in SAID.items():
         setattr(row, attribute, said[name])
     exists = row.delivered_at is not None
-    # Only a contact that moves has rows of identities before.
-    contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *old_rows)))
+    contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *before)))
     upsert.fields = rules.hashes.fields(contact, upsert.destination.list_id)
     is_same_spelling = row.spelling == spelling
     if not is_same_spelling:
         row.spelling, row.fields = spelling, None
-    base = _contact_before(row, old_rows) if is_moving else row
+    base = _contact_before(row, before) if is_moving else row
     reason = _why_unknown(base, rules, is_same_spelling=is_same_spelling)
     refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
     must_say = _to_say(contact, said, suppressed)
