@@ -116,7 +116,7 @@ class ContactsSink(BatchSink):
                 "'streams.%s.full_table' is true, but the tap announces 'bookmark_properties': it "
                 "may read only what has changed, and people who have not changed would count as "
                 "missing. Set the stream to a full read in the tap, or 'full_table' to false.",
-                self.stream_name,
+                shown(self.stream_name),
             )
         for line in self._mapping.warnings:
             self.logger.warning("%s", line)

@@ -27,6 +27,16 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
+def examples(names: Sequence[str], total: int) -> str:
+    """Return a few names of many as an addition to a sentence; "" if there are none.
+
+    >>> examples(["id=1", "id=2"], 5), examples(["id=1"], 1), examples([], 5)
+    (' (id=1, id=2, ...)', ' (id=1)', '')
+    """
+    more = ", ..." if total > len(names) else ""
+    return f" ({', '.join(names)}{more})" if names else ""
+
+
 def is_utf8(text: str) -> bool:
     r"""Return whether a text can be written as UTF-8; one with an unpaired surrogate cannot.
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.tables import accounts, streams
+from target_mainbrainer.words import shown
 
 LEASE_SECONDS = 180.0
 """How long a run keeps a stream after its last transaction."""
@@ -103,8 +104,8 @@ def busy(stream: sa.Row[t.Any]) -> str:
     """Return the sentence about a stream that another run delivers."""
     host, process = stream.machine.partition(" ")[0], stream.process.partition(" ")[0]
     return (
-        f"Another run delivers stream '{stream.name}' with this ledger: process {process} on "
-        f"{host}. Wait until it has ended."
+        f"Another run delivers stream '{shown(stream.name)}' with this ledger: process {process} "
+        f"on {host}. Wait until it has ended."
     )
 
 

@@ -25,7 +25,7 @@ import phonenumbers
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.singer.reader import decode_json
-from target_mainbrainer.words import counted, shown
+from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
     import datetime as dt
@@ -607,8 +607,7 @@ class Rejections:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""
         groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
         for (stream, (code, reason, _)), group in groups:
-            more = ", ..." if group.count > len(group.labels) else ""
             yield (
-                f"Rejected {group.count:,} of stream '{shown(stream)}', {code}: {reason} "
-                f"({', '.join(group.labels)}{more})"
+                f"Rejected {group.count:,} of stream '{shown(stream)}', {code}: {reason}"
+                f"{examples(group.labels, group.count)}"
             )

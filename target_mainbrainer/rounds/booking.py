@@ -20,7 +20,7 @@ from target_mainbrainer.rounds.plan import note_delivery
 from target_mainbrainer.rounds.recreated import encode
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import BatchEnd
-from target_mainbrainer.words import counted
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -460,7 +460,7 @@ class Booking:
         for stream, count in self._unmatched.items():
             if count:
                 yield (
-                    f"MainBrainer named {counted(count, 'contact')} of stream '{stream}' as "
+                    f"MainBrainer named {counted(count, 'contact')} of stream '{shown(stream)}' as "
                     "invalid in batches that it accepted, in a way that matches no contact that "
                     "was sent."
                 )

@@ -77,8 +77,8 @@ class Missing:
             self._look_up(number)
             if number in self._incomplete:
                 self._warnings.append(
-                    f"Stream '{stream.source.stream}' was read in full, but some records have no "
-                    "key that can be read, so that nobody counts as missing."
+                    f"Stream '{shown(stream.source.stream)}' was read in full, but some records "
+                    "have no key that can be read, so that nobody counts as missing."
                 )
                 continue
             missing = self._missing(number)
@@ -134,7 +134,7 @@ class Missing:
             return True
         moved = f" and {moving:,} have moved" if moving else ""
         text = (
-            f"Of {known:,} known people of stream '{stream.source.stream}' {missing:,} are "
+            f"Of {known:,} known people of stream '{shown(stream.source.stream)}' {missing:,} are "
             f"missing{moved}, more than 'max_drift_percent' ({self._max_drift_percent}) or half of "
             "the stream allows, so none of them counts as gone. Check that the tap reads the "
             "whole stream; if they have really gone, raise the setting for one run."

@@ -17,6 +17,7 @@ from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
+from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.round import (
     MoveRound,
     Place,
@@ -25,7 +26,7 @@ from target_mainbrainer.rounds.round import (
     destination_of,
     merged,
 )
-from target_mainbrainer.words import counted
+from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -47,8 +48,6 @@ MOST_NEWCOMERS = 10_000
 
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for the end of the input, all together."""
-
-MOST_NAMED = 5
 
 IDENTITY_TAKEN = Rejection(
     RejectionCode.IDENTITY_TAKEN,
@@ -243,7 +242,7 @@ class Deferred:
         people_known = known(stream)
         limit = drift_limit(people_known, self._max_drift_percent)
         if self.moving[stream] > limit:
-            name = part.stream.source.stream
+            name = shown(part.stream.source.stream)
             message = (
                 f"Of {people_known:,} known contacts of stream '{name}' more than {limit:,} have "
                 "another e-mail address or mobile number than before, more than "
@@ -530,11 +529,11 @@ class Moves:
         """Yield which people have a second contact now, and why."""
         for name, movers in self._not_followed.items():
             labels = [mover.source.labels.key_of(mover.parts[-1].record.line) for mover in movers]
-            shown = ", ".join([label for label in labels if label][:MOST_NAMED])
-            more = f" ({shown}{', ...' if len(movers) > MOST_NAMED else ''})" if shown else ""
+            more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
+            stream = shown(name)
             have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
             yield (
-                f"{counted(len(movers), 'contact')} of stream '{name}' {have} another e-mail "
+                f"{counted(len(movers), 'contact')} of stream '{stream}' {have} another e-mail "
                 f"address or mobile number than before and could not be followed, so {each} is a "
                 f"second contact now{more}: the old identity is another person's, too, or the new "
                 "one is, or MainBrainer did not name the contact. Merge or delete the old one."

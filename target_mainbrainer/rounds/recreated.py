@@ -13,8 +13,9 @@ import typing as t
 import msgspec
 
 from target_mainbrainer.contacts import Contact, PrivateStruct
+from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
-from target_mainbrainer.words import counted
+from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,8 +25,6 @@ if t.TYPE_CHECKING:
 
 MOST_REQUESTS = 200
 """Requests of a run that place inserted ids."""
-
-MOST_NAMED = 5
 
 
 class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
@@ -129,17 +128,16 @@ class Recreated:
 
     def _name(self, source: SourceStream, line: bytes) -> None:
         labels = self._labels.setdefault(source.stream, [])
-        if len(labels) < MOST_NAMED and (label := source.labels.key_of(line)) is not None:
+        if len(labels) < KEYS_SHOWN and (label := source.labels.key_of(line)) is not None:
             labels.append(label)
 
     def warnings(self) -> Iterator[str]:
         """Yield how many contacts were recreated, with some of them."""
         for name, count in self._counts.items():
-            labels = self._labels.get(name, [])
-            more = f" ({', '.join(labels)}{', ...' if count > len(labels) else ''})"
+            more = examples(self._labels.get(name, []), count)
             yield (
-                f"MainBrainer made {counted(count, 'contact')} of stream '{name}' anew that it had "
-                f"before{more if labels else ''}: they were deleted there, or their address was "
+                f"MainBrainer made {counted(count, 'contact')} of stream '{shown(name)}' anew "
+                f"that it had before{more}: they were deleted there, or their address was "
                 "changed by hand, so that there are two of them now. Merge or delete the other one "
                 "there."
             )
