@@ -8,7 +8,6 @@ with 2.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -274,9 +273,8 @@ def check_settings(settings: Settings) -> list[str]:
     if settings.dry_run:  # which needs no account
         return found
     stop = threading.Event()
-    without_ledger = dataclasses.replace(settings, ledger_uri=None)
     with (
-        contextlib.closing(make_rate_limiter(without_ledger, stop)) as rate_limiter,
+        contextlib.closing(make_rate_limiter(settings, stop)) as rate_limiter,
         contextlib.closing(
             MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop)
         ) as client,

@@ -40,7 +40,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.errors import Reason
-    from target_mainbrainer.ledger.ledger import Ledger
+    from target_mainbrainer.ledger.ledger import Account, Ledger
     from target_mainbrainer.mapping.mapper import StreamMapping
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
@@ -110,7 +110,13 @@ class Run:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
-        self._limiter = make_rate_limiter(settings, self._stop)
+        account = None
+        if settings.ledger_uri:
+            # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
+            from target_mainbrainer.ledger.ledger import account_of  # noqa: PLC0415
+
+            account = account_of(settings, None if sandbox is None else sandbox.file_id)
+        self._limiter = make_rate_limiter(settings, self._stop, account)
         self._closing.callback(self._limiter.close)
         self.ledger: Ledger | None = None
         self._client = MainBrainerClient(
@@ -132,14 +138,13 @@ class Run:
         self._comparer: Comparer | None = None
         self.missing: Missing | None = None
         self._moves: Moves | None = None
-        if settings.ledger_uri:
-            self._open_ledger(settings.ledger_uri, None if sandbox is None else sandbox.file_id)
+        if settings.ledger_uri and account is not None:
+            self._open_ledger(settings.ledger_uri, account)
         self.load = self._make_load(file)
 
-    def _open_ledger(self, uri: str, sandbox_id: str | None) -> None:
-        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
+    def _open_ledger(self, uri: str, account: Account) -> None:
         from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
-        from target_mainbrainer.ledger.ledger import Ledger, account_of  # noqa: PLC0415
+        from target_mainbrainer.ledger.ledger import Ledger  # noqa: PLC0415
         from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
         from target_mainbrainer.rounds.comparing import Comparer  # noqa: PLC0415
         from target_mainbrainer.rounds.missing import Missing  # noqa: PLC0415
@@ -151,7 +156,7 @@ class Run:
         database.retry_max_seconds = self.settings.retry_max_seconds
         database.is_ending = self._stop.is_set
         self._closing.callback(database.close)
-        self.ledger = Ledger(database, account_of(self.settings, sandbox_id))
+        self.ledger = Ledger(database, account)
         self._closing.callback(self.ledger.close)
         self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
         self.missing = Missing(self.settings, self.ledger, self._comparer)
@@ -412,19 +417,21 @@ class Run:
         return problems
 
 
-def make_rate_limiter(settings: Settings, stop: threading.Event) -> RateLimiter:
-    """Return a limiter for this run alone or, with a ledger, for all runs with the same account.
+def make_rate_limiter(
+    settings: Settings, stop: threading.Event, account: Account | None = None
+) -> RateLimiter:
+    """Return a limiter for this run alone or, given a ledger's account, for all runs with both.
 
     Raises:
         LedgerError: The ledger's database cannot be used.
     """
     store = None
-    if settings.ledger_uri and settings.plan and not settings.dry_run:
+    if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
         from target_mainbrainer.ledger.quota import open_shared_quota  # noqa: PLC0415
 
-        server = settings.sandbox_path or settings.api_url
-        user = settings.username or settings.access_token or ""
-        store = open_shared_quota(settings.ledger_uri, fingerprint(server, user))
+        # The ledger takes all tokens of a server for one account, the limits do not.
+        whose = fingerprint(account.fingerprint, account.access_token or "")
+        store = open_shared_quota(settings.ledger_uri, whose)
     return RateLimiter(
         None if settings.dry_run else settings.plan,
         clock=time.monotonic,

@@ -260,3 +260,15 @@ def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(
     database.close()
     counted = sum(part["requests"] for part in json.loads(record)["slices"])
     assert counted == len(crm.requests()) >= 6
+
+
+def test_a_server_has_one_plan_however_its_address_is_spelt(
+    ledger_uri: str, crm: RunningSandbox, run_target: RunTarget
+) -> None:
+    own: dict[str, t.Any] = {"rate_limit_requests": None, "ledger_uri": ledger_uri}
+    for url in (crm.url, f"{crm.url}/", crm.url.replace("http", "HTTP")):
+        assert run_target(*people(3), api_url=url, **own).code == 0
+    database = open_database(ledger_uri)
+    with database.transaction() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM mainbrainer_quota")) == 1
+    database.close()
