@@ -16,6 +16,7 @@ import pytest
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli
 from tests import postgresql
+from tests.ledgers import empty_ledger
 from tests.messages import Ended
 
 if t.TYPE_CHECKING:
@@ -103,10 +104,7 @@ def empty_postgresql(postgresql_server: PostgreSQL) -> PostgreSQL:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URI of an empty database of each kind."""
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.db")
-    server: PostgreSQL = request.getfixturevalue("empty_postgresql")
-    return server.url
+    return empty_ledger(request, tmp_path)
 
 
 @pytest.fixture(autouse=True)

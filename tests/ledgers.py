@@ -19,8 +19,7 @@ def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
     """Return the URI of an empty ledger, of the kind that a fixture's parameter names."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return str(folder / "ledger.db")
-    server: PostgreSQL = request.getfixturevalue("postgresql_server")
-    server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    server: PostgreSQL = request.getfixturevalue("empty_postgresql")
     return server.url
 
 

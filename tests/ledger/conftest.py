@@ -8,12 +8,27 @@ import pytest
 
 from target_mainbrainer.ledger.database import open_database
 from tests.ledger.outside import Between
+from tests.ledgers import empty_ledger
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
     from target_mainbrainer.ledger.database import Database
+    from tests.messages import Record
+
+
+@pytest.fixture
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return where an empty ledger is: in a file, unless a test asks for both databases."""
+    return empty_ledger(request, tmp_path)
+
+
+@pytest.fixture
+def settings(settings: Record, ledger_uri: str) -> Record:
+    """Settings that reach the CRM, with a ledger."""
+    return {**settings, "ledger_uri": ledger_uri}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -204,6 +205,28 @@ class Between(BrokenServer):
             said = json.loads(body)
             body = json.dumps(self.falsify(self._batches.get(said["id"], []), said)).encode()
         return reply(status, body)
+
+
+class Gate:
+    """A rule that lets no batch pass until it is opened.
+
+    Attributes:
+        seen: How many have come.
+    """
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._is_open = threading.Event()
+
+    def __call__(self, request: Request) -> Reply | None:
+        if request.method == "POST":
+            self.seen += 1
+            self._is_open.wait(60)
+        return None
+
+    def open(self) -> None:
+        """Let everything pass, from now on."""
+        self._is_open.set()
 
 
 def run_process(

@@ -9,7 +9,7 @@ import requests
 
 from mainbrainer_sandbox import command
 from tests.ledger.outside import OMIT, by_address, consenting, count, night, posts
-from tests.ledgers import empty_ledger, on_both_databases
+from tests.ledgers import on_both_databases
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,8 @@ NIGHT = night(*consenting(1, 2, 3))
 
 
 @pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri, "retry_max_seconds": 0}
+def settings(settings: Record) -> Record:
+    return {**settings, "retry_max_seconds": 0}
 
 
 def local(path: Path) -> Record:

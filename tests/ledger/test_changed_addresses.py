@@ -27,7 +27,6 @@ from tests.ledger.outside import (
     start_target,
     warnings,
 )
-from tests.ledgers import empty_ledger
 from tests.loads import rejected
 from tests.messages import record, schema, state
 from tests.waiting import wait_until
@@ -43,16 +42,6 @@ if t.TYPE_CHECKING:
 
 
 MOBILE = "+4790000001"
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 def moved(number: int, **more: t.Any) -> str:

@@ -9,15 +9,8 @@ import pytest
 from tests.ledger.outside import by_address, night, person
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
-
-
-@pytest.fixture
-def settings(settings: Record, tmp_path: Path) -> Record:
-    return {**settings, "ledger_uri": str(tmp_path / "ledger.db")}
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from target_mainbrainer.ledger.command import main
 from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
-from tests.ledgers import empty_ledger, on_both_databases
+from tests.ledgers import on_both_databases
 from tests.messages import PEOPLE, person, record, schema, state
 
 if t.TYPE_CHECKING:
@@ -38,16 +38,6 @@ if t.TYPE_CHECKING:
 FULL = {"streams": {"people": {"full_table": True}}}
 DAY = 86_400
 COLUMNS: Record = {**PEOPLE, "id": {}, "shop": {}}
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 @pytest.fixture

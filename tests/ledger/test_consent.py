@@ -21,7 +21,6 @@ from tests.ledger.outside import (
     run_killed,
     warnings,
 )
-from tests.ledgers import empty_ledger
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
@@ -37,16 +36,6 @@ MOBILE, OTHER_MOBILE = "+4790000001", "+4790000002"
 REPORT: Record = {"confirm_batches": "report"}
 
 Bodies: t.TypeAlias = "Callable[[], list[dict[str, t.Any]]]"
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 @pytest.fixture

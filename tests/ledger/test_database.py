@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
+from tests.ledgers import empty_ledger
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,11 @@ if t.TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
 FULL = 2
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_ledger(request, tmp_path)
 
 
 def test_a_database_is_created_once_and_opened_again(ledger_uri: str) -> None:

@@ -24,7 +24,6 @@ from tests.ledger.outside import (
     run_killed,
     warnings,
 )
-from tests.ledgers import empty_ledger
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
@@ -37,16 +36,6 @@ if t.TYPE_CHECKING:
 
 
 DRIFTING: Record = {"max_drift_percent": 100}
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 def activate(version: int = 1) -> str:

@@ -32,8 +32,8 @@ STEPS_AT_ONCE = 50
 
 
 @pytest.fixture
-def settings(settings: Record, tmp_path: Path) -> Record:
-    return {**settings, "ledger_uri": str(tmp_path / "ledger.db"), "max_drift_percent": 100}
+def settings(settings: Record) -> Record:
+    return {**settings, "max_drift_percent": 100}
 
 
 class Work:

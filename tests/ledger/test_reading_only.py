@@ -17,6 +17,7 @@ import pytest
 
 from tests.broken_server import PAGE, BrokenServer
 from tests.ledger.outside import (
+    Gate,
     consenting,
     ledger_command,
     night,
@@ -25,7 +26,7 @@ from tests.ledger.outside import (
     run_process,
     start_target,
 )
-from tests.ledgers import empty_ledger, on_both_databases
+from tests.ledgers import on_both_databases
 from tests.messages import record, schema, state
 from tests.waiting import wait_until
 
@@ -33,7 +34,6 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Reply, Request
     from tests.ledger.outside import Between
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
@@ -41,16 +41,6 @@ if t.TYPE_CHECKING:
 
 NIGHT = night(*consenting(1, 2, 3))
 OWNER_AND_GROUP = 0o640
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 def look(how: str, settings: Record, folder: Path) -> tuple[int, str]:
@@ -140,24 +130,14 @@ def test_looking_is_possible_beside_a_run(
     """Which delivers the same stream."""
     config = {**settings, "api_url": between.url}
     run_target(*NIGHT, **config)
-    is_over: list[bool] = []
-    seen: list[Request] = []
-
-    def hold(request: Request) -> Reply | None:
-        if request.method == "POST":
-            seen.append(request)
-            while not is_over:
-                time.sleep(0.05)
-        return None
-
-    between.rule = hold
+    between.rule = gate = Gate()
     writer = start_target(config, night(person(1, firstname="A")), tmp_path, name="writer")
     try:
-        wait_until(lambda: seen)
+        wait_until(lambda: gate.seen)
         # `--check` asks for a status, which the rule lets pass.
         code, said = look(how, config, tmp_path)
     finally:
-        is_over.append(True)
+        gate.open()
         writer.communicate(timeout=60)
     assert code == 0, said
     assert writer.returncode == 0

@@ -17,10 +17,12 @@ from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
+from tests.ledgers import empty_ledger
 from tests.loads import people
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import RunTarget
@@ -65,6 +67,11 @@ class Clocks:
     def close(self) -> None:
         for database in self._opened:
             database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_ledger(request, tmp_path)
 
 
 @pytest.fixture

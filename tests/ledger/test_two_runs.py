@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tests.broken_server import RESET
 from tests.ledger.outside import (
+    Gate,
     by_address,
     consenting,
     contacts_of,
@@ -21,7 +22,7 @@ from tests.ledger.outside import (
     run_process,
     start_target,
 )
-from tests.ledgers import empty_ledger, on_both_databases
+from tests.ledgers import on_both_databases
 from tests.messages import record
 from tests.waiting import wait_until
 
@@ -47,16 +48,6 @@ _now = time.time
 time.time = lambda: _now() + 86_400
 """
 """Only what is kept in a file goes by it; PostgreSQL has a clock of its own."""
-
-
-@pytest.fixture
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_ledger(request, tmp_path)
-
-
-@pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {**settings, "ledger_uri": ledger_uri}
 
 
 @pytest.fixture
@@ -269,24 +260,15 @@ def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
 ) -> None:
     """It says so; and it may begin as soon as the first has ended."""
     config = {**settings, "api_url": between.url}
-    is_over: list[bool] = []
-    seen: list[Request] = []
-
-    def hold(request: Request) -> Reply | None:
-        seen.append(request)
-        while not is_over:
-            time.sleep(0.05)
-        return None
-
-    between.rule = hold
+    between.rule = gate = Gate()
     first = start_target(config, night(person(1)), tmp_path, name="first")
     stopping.append(first)
-    wait_until(lambda: seen)
+    wait_until(lambda: gate.seen)
     ended = run_target(*night(person(1, firstname="B")), **config)
     assert ended.code == 1
     assert "stream 'people'" in ended.error
     assert posts(between.crm) == 0
-    is_over.append(True)
+    gate.open()
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert run_target(*night(person(1, firstname="B")), **config).code == 0
@@ -302,21 +284,12 @@ def test_two_accounts_may_be_delivered_to_at_once(
 ) -> None:
     """The same stream, with one ledger."""
     other = start_crm(plan="unlimited")
-    is_over: list[bool] = []
-    seen: list[Request] = []
-
-    def hold(request: Request) -> Reply | None:
-        seen.append(request)
-        while not is_over:
-            time.sleep(0.05)
-        return None
-
-    between.rule = hold
+    between.rule = gate = Gate()
     config = {**settings, "api_url": between.url}
     first = start_target(config, night(person(1)), tmp_path, name="first")
-    wait_until(lambda: seen)
+    wait_until(lambda: gate.seen)
     ended = run_target(*night(person(1)), api_url=other.url, access_token=other.token)
-    is_over.append(True)
+    gate.open()
     first.communicate(timeout=60)
     assert (first.returncode, ended.code) == (0, 0)
     assert len(other.contacts()) == 1
