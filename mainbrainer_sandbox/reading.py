@@ -161,7 +161,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
         raise RefusedError(Problem("", "The body is not JSON.", 400)) from None
 
 
-def _respelt(value: Any) -> Any:  # noqa: ANN401 - whatever was sent
+def _respelt(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return JSON with the keys that are known as the OpenAPI reference spells them."""
     if type(value) is list:
         return [_respelt(one) for one in value]

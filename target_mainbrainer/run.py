@@ -372,7 +372,7 @@ class Run:
         if self.missing is not None:
             yield from self.missing.problems()
         if self._comparer is not None and len(self._comparer.deferred):
-            return  # the input was not read to its end, so that nobody could move
+            return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
@@ -442,7 +442,7 @@ def make_rate_limiter(
 
 
 def read_suppressions(settings: Settings) -> Suppressions:
-    """Read whose opt-ins are never sent as true; nobody's if no setting names a file of them.
+    """Read whose opt-ins are never sent as true; an empty list if no setting names a file.
 
     Raises:
         SettingsError: The file cannot be read, or a line of it is neither an address nor a number.

@@ -109,7 +109,7 @@ def text_of(value: object) -> str:
 
 
 def integer_of(value: object) -> int | None:
-    """Return a 64-bit integer in whatever way it is written (API note, C9), else None.
+    """Return a 64-bit integer however it is written (API note, C9), else None.
 
     >>> [integer_of(value) for value in ("17", 17, "+17", 17.0, "x", True, 17.5, 10**19)]
     [17, 17, 17, 17, None, None, None, None]
@@ -214,7 +214,7 @@ class InvalidContacts:
     """The contacts that a response names as invalid; none of them is "fine" (API note, C5).
 
     Attributes:
-        ids: Those named by an integer, in whatever way it is written.
+        ids: Those named by an integer, however it is written.
         unreadable: How many entries name a contact in another way: an e-mail address, a UUID.
     """
 
@@ -421,7 +421,7 @@ def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
 
 
 def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refused:
-    """Return the message of a refusal and the contacts it names, in whatever form it comes.
+    """Return the message of a refusal and the contacts it names, in any of the forms seen.
 
     >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
     >>> refusal = decode_refusal(400, body)

@@ -1,6 +1,6 @@
 """People: which identity the CRM holds for each source key of a stream.
 
-In doubt nobody is moved, opted out or forgotten.
+When in doubt, a person is not moved, opted out or forgotten.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def owns_contact() -> sa.Exists:
 
 
 def without_people(connection: sa.Connection, numbers: Collection[int]) -> list[int]:
-    """Return the streams, of those given, of which nobody is known."""
+    """Return the streams, of those given, without a known person."""
     return [
         number
         for number in numbers

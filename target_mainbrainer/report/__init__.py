@@ -1,4 +1,4 @@
-"""What became of every record: counts, rejections and their file, summary, report.
+"""How every record has ended: counts, rejections and their file, summary, report.
 
 What decides an outcome belongs to `mapping` and `delivery`.
 """

@@ -1,7 +1,7 @@
 """Missing people: those who did not come though their stream was read in full.
 
 A stream is read in full only if `streams.<name>.full_table` says so. A person who was missing in
-two full reads in a row is gone. Nobody is gone if too many are missing, and nothing is forgotten.
+two full reads in a row is gone. If too many are missing, none of them is, and nothing is forgotten.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 MainBrainer makes a second contact of them. While the input is read they are deferred, because a
 chain of changes can be followed only when all of it is known. When the input has ended they move
-in an order in which nobody gets an identity that another still has: the old identity is sent alone
-and its status names the contact's id; the id is committed; the new data is sent with the id.
+in an order in which no contact gets an identity that another still has: the old identity is sent
+alone and its status names the contact's id; the id is committed; the new data is sent with the id.
 `docs/design-notes.md` tells the histories that these rules answer.
 """
 

@@ -1,7 +1,7 @@
 """A round: contacts that are sent together, at most one of each identity.
 
-Within a round order does not matter, so nothing in it has to wait for anything else in it. Whatever
-may be the same contact to the CRM as one that is in the round, under another identity, waits for
+Order does not matter within a round, so nothing in it has to wait for anything else in it. A record
+that the CRM may take for the same contact as one in the round, under another identity, waits for
 the next round.
 """
 

@@ -121,7 +121,7 @@ def _setting(
     default: object = None,
     secret: bool = False,
     **schema: object,
-) -> t.Any:  # noqa: ANN401 - of whatever type the setting is
+) -> t.Any:  # noqa: ANN401 - of the setting's type
     """Return the field of a setting.
 
     Args:
@@ -454,7 +454,7 @@ class Settings:
         return StreamSettings(**values)
 
 
-def _shared(name: str) -> t.Any:  # noqa: ANN401 - of whatever type the setting is
+def _shared(name: str) -> t.Any:  # noqa: ANN401 - of the setting's type
     """Return a field like that of the setting of the same name, for a stream."""
     shared = Settings.__dataclass_fields__[name]
     return field(default_factory=shared.default_factory, metadata=shared.metadata)
