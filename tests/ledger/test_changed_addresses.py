@@ -312,7 +312,7 @@ def test_people_who_share_a_number_move_side_by_side(
     shared: Record = {"mobile": MOBILE, "email_opt_in": True}
     run_target(*night(*(person(n, **shared) for n in range(10))))
     before = len(crm.requests())
-    crm.set_faults("latency=0.2:batch")
+    crm.set_faults("latency=1:batch")
     ended = run_target(*night(*(moved(n, mobile=MOBILE) for n in range(10))))
     assert count(ended, "moved") == 10
     assert addresses(crm) == [f"new{n}" for n in range(10)]
