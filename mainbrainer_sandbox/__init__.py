@@ -28,7 +28,7 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
             `token`, the bearer token to take instead of a random one;
             `keep_bodies=True`, to find in `requests()` what was sent;
             `port`, to take one of your choice;
-            `clock` and `now`, the monotonic and the wall clock, for tests.
+            `now`, the clock, for tests.
 
     Returns:
         The running sandbox; close it, or use it in a `with` statement. Once it is

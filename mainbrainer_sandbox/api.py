@@ -59,8 +59,7 @@ class Call:
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive) -> None:
         self.http = HttpRequest(scope, receive)
-        self.received = engine.now()
-        self.started = engine.clock()
+        self.started = engine.now()
         engine.store.last_request += 1
         self.number = engine.store.last_request
         self.endpoint, self.id = route(scope["path"])
@@ -130,8 +129,7 @@ class Api:
                 Request(
                     call.number,
                     call.started,
-                    engine.clock(),
-                    call.received,
+                    engine.now(),
                     call.http.method,
                     # A path that is not the API's may hold anything, so it is not kept.
                     scope["path"] if call.endpoint else "(other)",
@@ -289,7 +287,7 @@ class Api:
         columns = {
             "kind": kind,
             "request": call.number,
-            "received": call.received,
+            "received": call.started,
             "sent": reading.sent,
         }
         problems = reading.problems or self._look_ahead(reading, kind)

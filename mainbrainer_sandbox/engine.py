@@ -62,8 +62,7 @@ class Engine:
         faults: The faults at the start.
         token: A bearer token that is valid as long as the sandbox runs.
         keep_bodies: Whether to keep what requests sent, for tests.
-        clock: Monotonic seconds.
-        now: Seconds since the epoch.
+        now: Returns the seconds since the epoch.
     """
 
     def __init__(
@@ -74,15 +73,13 @@ class Engine:
         *,
         token: str,
         keep_bodies: bool,
-        clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
         self.switches = switches
         self.faults = faults
-        self.clock = clock
         self.now = now
         self.store = Store(path)
-        self.limiter = Limiter(clock, now)
+        self.limiter = Limiter(now)
         self.closing = asyncio.Event()
         self.keep_bodies = keep_bodies
         self.bodies: dict[int, Any] = {}

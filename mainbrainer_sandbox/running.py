@@ -52,7 +52,6 @@ class RunningSandbox:
         port: int = 0,
         token: str | None = None,
         keep_bodies: bool = False,
-        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         **switches: object,
     ) -> None:
@@ -67,7 +66,6 @@ class RunningSandbox:
                 *initial,
                 token=self.token,
                 keep_bodies=keep_bodies,
-                clock=clock,
                 now=now,
             )
         except StoreError:

@@ -45,9 +45,8 @@ CREATE TABLE batches (
 CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER, made REAL NOT NULL, before TEXT);
 CREATE INDEX history_contact ON history (contact);
 CREATE TABLE requests (
-  number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL,
-  received REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL,
-  contacts INTEGER NOT NULL, fault TEXT
+  number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL, method TEXT NOT NULL,
+  path TEXT NOT NULL, status INTEGER NOT NULL, contacts INTEGER NOT NULL, fault TEXT
 );
 """
 _EMPTIED = ("contacts", "properties", "batches", "history", "requests")
@@ -60,8 +59,7 @@ class Request(msgspec.Struct):
     """One request, for the record.
 
     Attributes:
-        started, ended: Monotonic seconds, from its arrival to the end of its answer.
-        received: Wall clock at its arrival.
+        started, ended: Its arrival and the end of its answer, in seconds since the epoch.
         status: What it was answered; 0 if it was not.
         contacts: How many contacts it sent.
         fault: The faults that applied to it.
@@ -71,7 +69,6 @@ class Request(msgspec.Struct):
     number: int
     started: float
     ended: float
-    received: float
     method: str
     path: str
     status: int
@@ -338,7 +335,7 @@ class Store:
     def record(self, request: Request) -> None:
         """Put a request on record."""
         values = msgspec.structs.astuple(request)[:-1]
-        self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)", values)
+        self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?)", values)
 
 
 def as_contact(row: sqlite3.Row) -> Contact:

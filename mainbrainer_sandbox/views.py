@@ -140,7 +140,7 @@ class View:
     def buckets(self) -> list[Bucket]:
         """Return how many requests came in each 10 seconds, in order; empty ones are left out."""
         query = (
-            f"SELECT cast(received / {BUCKET_SECONDS} AS INTEGER) * {BUCKET_SECONDS} AS start,"  # noqa: S608
+            f"SELECT cast(started / {BUCKET_SECONDS} AS INTEGER) * {BUCKET_SECONDS} AS start,"  # noqa: S608
             " count(*), sum(status = 429), sum(status <> 429 AND status NOT BETWEEN 200 AND 299)"
             " FROM requests GROUP BY 1 ORDER BY 1"
         )
