@@ -75,6 +75,8 @@ class Engine:
         keep_bodies: bool,
         now: Callable[[], float],
     ) -> None:
+        self.path = path
+        self.token = token
         self.switches = switches
         self.faults = faults
         self.now = now
@@ -84,7 +86,6 @@ class Engine:
         self.keep_bodies = keep_bodies
         self.bodies: dict[int, Any] = {}
         self._waiting: deque[Waiting] = deque()
-        self._run_token = token
         self._tokens: dict[str, float] = {}
         self.set()
 
@@ -124,7 +125,7 @@ class Engine:
         """Return the valid bearer token in a header, or None."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
-        is_valid = token == self._run_token or self.now() < self._tokens.get(token, 0)
+        is_valid = token == self.token or self.now() < self._tokens.get(token, 0)
         return token if is_valid and scheme.lower() == "bearer" else None
 
     # -- what happens after a 202 ----------------------------------------------------------
