@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.plot import plot
 from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 
@@ -175,12 +174,11 @@ class Pages:
         return self._render("batch", "batches", one=one)
 
     def requests(self, request: Request, view: View) -> Response:
-        """Show the requests, and how they kept to the limit."""
+        """Show the requests."""
         page = _page(request)
         found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
-        drawing = plot(view.buckets(), view.settings()[0].limits()[0])
-        rows, total = _rows(found, page), view.count("requests")
-        return self._render("requests", "requests", **rows, total=total, plot=drawing)
+        total = view.count("requests")
+        return self._render("requests", "requests", **_rows(found, page), total=total)
 
     def settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
         """Show the switches and faults in force."""
