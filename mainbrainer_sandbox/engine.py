@@ -58,8 +58,8 @@ class Engine:
 
     Args:
         path: The sandbox file.
-        switches: The switches at the start.
-        faults: The faults at the start.
+        switches: The switches in force; they may be replaced.
+        faults: The faults in force; they may be replaced.
         token: A bearer token that is valid as long as the sandbox runs.
         keep_bodies: Whether to keep what requests sent, for tests.
         now: Returns the seconds since the epoch.
@@ -87,15 +87,6 @@ class Engine:
         self.bodies: dict[int, Any] = {}
         self._waiting: deque[Waiting] = deque()
         self._tokens: dict[str, float] = {}
-        self.set()
-
-    def set(self, switches: Switches | None = None, faults: Faults | None = None) -> None:
-        """Replace the switches or the faults in force; requests are then counted from 1 again."""
-        self.switches = switches or self.switches
-        self.faults = faults or self.faults
-        texts = [fault.text for fault in self.faults.faults]
-        switches_now = msgspec.to_builtins(self.switches)
-        self.store.put_settings({"switches": switches_now, "faults": texts})
 
     def reset(self) -> None:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""

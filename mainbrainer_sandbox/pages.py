@@ -1,4 +1,4 @@
-"""The page: contacts, batches, requests and settings of a sandbox file.
+"""The page: contacts, batches and requests of a sandbox file.
 
 It works without scripts and without the internet, and a strict policy keeps it so:
 whatever a contact's data may hold, no browser runs or fetches any of it.
@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
@@ -68,7 +67,6 @@ def pages_app(path: Path, edit: Edit) -> Starlette:
             Route("/_sandbox/batches", pages.endpoint(pages.batches)),
             Route("/_sandbox/batches/{number}", pages.endpoint(pages.batch)),
             Route("/_sandbox/requests", pages.endpoint(pages.requests)),
-            Route("/_sandbox/settings", pages.endpoint(pages.settings)),
             Route("/_sandbox/id", pages.endpoint(_file_id)),
             Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
             Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
@@ -179,12 +177,6 @@ class Pages:
         found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
         total = view.count("requests")
         return self._render("requests", "requests", **_rows(found, page), total=total)
-
-    def settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
-        """Show the switches and faults in force."""
-        values, faults = view.settings()
-        switches = [(one, getattr(values, one.name)) for one in DECLARED.values()]
-        return self._render("settings", "settings", switches=switches, groups=GROUPS, faults=faults)
 
     def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         template = self._templates.get_template(f"{name}.html")

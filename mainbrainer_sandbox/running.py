@@ -124,12 +124,11 @@ class RunningSandbox:
 
     def set_faults(self, *faults: str, seed: int = 0) -> None:
         """Replace the faults in force; request numbers start again at 1."""
-        self._call(lambda: self._engine.set(faults=Faults(faults, seed)))
+        self._engine.faults = Faults(faults, seed)
 
     def set_switches(self, **switches: object) -> None:
         """Change switches, by the names in `Switches`."""
-        engine = self._engine
-        self._call(lambda: engine.set(switches=engine.switches.changed(**switches)))
+        self._engine.switches = self._engine.switches.changed(**switches)
 
     def reset(self) -> None:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""

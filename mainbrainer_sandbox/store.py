@@ -118,7 +118,7 @@ class Store:
         self._lock.release()
 
     def reset(self) -> None:
-        """Forget everything but the file's format and the settings."""
+        """Forget everything but the file's format."""
         with self._transaction():
             for table in _EMPTIED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
@@ -137,10 +137,6 @@ class Store:
     def _number(self, query: str) -> int:
         row = self._db.execute(f"SELECT {query}").fetchone()
         return int(row[0] or 0) if row else 0
-
-    def put_settings(self, settings: dict[str, Any]) -> None:
-        """Keep the switches and faults in force, for pages that another process shows."""
-        self._put("settings", _text(settings))
 
     def _put(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -10,7 +10,6 @@ import msgspec
 from mainbrainer_sandbox.file import connect
 from mainbrainer_sandbox.rules import Contact, mobile_text
 from mainbrainer_sandbox.store import as_batch, as_contact
-from mainbrainer_sandbox.switches import Switches
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,12 +41,6 @@ class View:
         """Return what the file calls itself; a reset gives it another id."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'file_id'").fetchone()
         return row[0] if row else ""
-
-    def settings(self) -> tuple[Switches, list[str]]:
-        """Return the switches and the faults of the sandbox that has used the file last."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-        settings = msgspec.json.decode(row[0]) if row else {"switches": {}, "faults": []}
-        return Switches().changed(**settings["switches"]), settings["faults"]
 
     def contacts(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by id, one at a time."""
