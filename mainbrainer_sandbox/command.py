@@ -117,8 +117,6 @@ def _parser() -> argparse.ArgumentParser:
         "false); nothing after the '=' empties it"
     )
     edit.add_argument("changes", nargs="+", metavar="FIELD=VALUE", help=text)
-    reset = add(_reset, "forget everything in a sandbox file", path)
-    reset.add_argument("--yes", action="store_true", help="needed to do it")
     text = "Contacts are matched by mobile and e-mail. Exits 0 if the files are the same, 1 if not."
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
@@ -253,17 +251,6 @@ def _delete(options: argparse.Namespace) -> int:
 def _by_hand(path: Path, selector: int | str, changes: dict[str, Any] | None) -> int:
     with View(path), contextlib.closing(Store(path)) as store:
         return store.edit(selector, changes, time.time())
-
-
-def _reset(options: argparse.Namespace) -> int:
-    with View(options.path):
-        """Only to say at once what is wrong with the file."""
-    if not options.yes:
-        message = "Say --yes to forget everything in the file."
-        raise CommandError(message)
-    with contextlib.closing(Store(options.path)) as store:
-        store.reset()
-    return 0
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -53,15 +53,6 @@ def test_batches_say_what_was_refused_and_why(
     assert refused["details"]["problems"][0]["where"] == "createUpdateContacts[1].email"
 
 
-def test_reset_forgets_everything_but_asks(filled: Callable[..., Path], run_command: Run) -> None:
-    path = filled("a.db", ADA)
-    code, _, err = run_command("reset", "--path", path)
-    assert (code, "--yes" in err) == (2, True)
-    assert "ada@example.com" in run_command("contacts", "--path", path)[1]
-    assert run_command("reset", "--path", path, "--yes") == (0, "", "")
-    assert run_command("contacts", "--path", path, "--format", "json")[1] == "[]\n"
-
-
 # -- serve -----------------------------------------------------------------------------------
 
 
