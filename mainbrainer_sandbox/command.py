@@ -19,12 +19,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from mainbrainer_sandbox import faults, start
 from mainbrainer_sandbox.compare import Difference, Summary, compare
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.printing import print_rows
+from mainbrainer_sandbox.printing import print_json, print_table
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
 from mainbrainer_sandbox.views import View, consent_text
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 PATH_VARIABLE = "TARGET_MAINBRAINER_SANDBOX_PATH"
 TOKEN_VARIABLE = "MAINBRAINER_SANDBOX_TOKEN"  # noqa: S105 - its name
 _ERROR = 2
-_SHOWN_DIFFERENCES = 20
 
 
 class CommandError(Exception):
@@ -82,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     path.add_argument("--path", type=Path, default=own, required=own is None, help=text)
     address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
     form.add_argument(
-        "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
+        "--format", choices=["table", "json"], default="table", help="of what is printed"
     )
 
     def add(
@@ -121,8 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
     diff.add_argument("second", type=Path, metavar="B")
-    text = f"show all contacts that differ, not the first {_SHOWN_DIFFERENCES}"
-    diff.add_argument("--all", action="store_true", help=text)
     return parser
 
 
@@ -223,7 +218,10 @@ def _contacts(options: argparse.Namespace) -> int:
     with View(options.path) as view:
         # Those of the contacts, because the account's own are known without being sent.
         names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
-        print_rows(view.contacts(), options.format, flat)
+        if options.format == "json":
+            print_json(view.contacts())
+        else:
+            print_table(map(flat, view.contacts()))
     return 0
 
 
@@ -233,7 +231,10 @@ def _batches(options: argparse.Namespace) -> int:
         return {name: batch[name] for name in (*shown, "inserted", "updated", "skipped", "why")}
 
     with View(options.path) as view:
-        print_rows(view.batches(), options.format, flat)
+        if options.format == "json":
+            print_json(view.batches())
+        else:
+            print_table(map(flat, view.batches()))
     return 0
 
 
@@ -254,32 +255,22 @@ def _by_hand(path: Path, selector: int | str, changes: dict[str, Any] | None) ->
 
 
 def _diff(options: argparse.Namespace) -> int:
-    def rows(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
+    summary = Summary()
+
+    def flat(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
         for one in differences:
-            if options.format == "json":
-                yield msgspec.to_builtins(one)
-                continue
             contact = {"change": one.change, "mobile": one.mobile, "email": one.email}
             for field, before, after in one.fields:
                 yield {**contact, "field": field, "before": before, "after": after}
 
     with View(options.first) as first, View(options.second) as second:
-        summary = Summary()
-        shown: list[Difference] = []
-        for one in compare(first, second):
-            summary.add(one)
-            if len(shown) < _SHOWN_DIFFERENCES:
-                shown.append(one)
-        total = sum(summary.counts.values())
-        is_table = options.format == "table"
-        is_cut = is_table and not options.all and total > len(shown)
-        if is_table:
-            _say("\n".join(summary.lines()) + ("\n" if total else ""))
-        found = rows(shown if is_cut else compare(first, second))
-        print_rows(found, options.format, lambda row: row)
-        if is_cut:
-            _say(f"... and {total - len(shown):,} more contacts; --all shows them.")
-    return 1 if total else 0
+        differences = summary.counted(compare(first, second))
+        if options.format == "json":
+            print_json(differences)
+        else:
+            print_table(flat(differences))
+            _say("\n".join(summary.lines()))
+    return 0 if summary.is_empty else 1
 
 
 def _say(line: str) -> None:

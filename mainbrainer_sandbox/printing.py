@@ -1,8 +1,7 @@
-"""Prints rows as a table, as JSON or as CSV, one after the other, without holding them all."""
+"""Prints rows as a table or as JSON, one after the other, without holding them all."""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,30 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 _ROWS_TO_JUDGE_WIDTHS_BY = 1000
 
 
-def print_rows(
-    rows: Iterable[dict[str, Any]], form: str, flat: Callable[[dict[str, Any]], dict[str, Any]]
-) -> None:
-    """Print rows.
-
-    Args:
-        rows: What to print; JSON has it as it is.
-        form: `table`, `json` or `csv`.
-        flat: Returns a row without anything nested, for a table or CSV.
-    """
-    if form == "json":
-        _print_json(rows)
-    elif form == "csv":
-        _print_csv(flat(row) for row in rows)
-    else:
-        _print_table(flat(row) for row in rows)
-
-
-def _print_json(rows: Iterable[dict[str, Any]]) -> None:
+def print_json(rows: Iterable[object]) -> None:
+    """Print rows as an array of JSON, a line for each."""
     separator = "["
     for row in rows:
         sys.stdout.write(f"{separator}\n{msgspec.json.encode(row).decode()}")
@@ -41,17 +23,8 @@ def _print_json(rows: Iterable[dict[str, Any]]) -> None:
     sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _print_table(rows: Iterable[dict[str, Any]]) -> None:
-    """Print a table as wide as its first rows need; later, wider cells are not cut."""
+def print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows as a table as wide as its first rows need; later, wider cells are not cut."""
     rest = iter(rows)
     head = list(itertools.islice(rest, _ROWS_TO_JUDGE_WIDTHS_BY))
     if not head:
