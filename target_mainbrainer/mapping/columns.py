@@ -31,7 +31,6 @@ class ContactField(enum.StrEnum):
 
     CONTACT_ID = "contact_id"
     MOBILE = "mobile"
-    MOBILE_COUNTRY = "mobile_country"
     MOBILE_COUNTRY_CODE = "mobile_country_code"
     MOBILE_NUMBER = "mobile_number"
     EMAIL = "email"
@@ -58,7 +57,7 @@ IDENTIFIERS = (
     ContactField.EMAIL,
 )
 OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
-_NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY, ContactField.MOBILE_COUNTRY_CODE}
+_NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
 UNANNOUNCED_METADATA = (
@@ -97,9 +96,13 @@ def plain_name(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
 
-FIELDS_BY_NAME = {plain_name(field): field for field in ContactField}
+_COUNTRY = {"mobile_country": ContactField.MOBILE_COUNTRY_CODE}
+"""The name for a column with the country's ISO code, which is read as a calling code is."""
+
+_BY_NAME = _COUNTRY | {field.value: field for field in ContactField}
+FIELDS_BY_NAME = {plain_name(name): field for name, field in _BY_NAME.items()}
 MAPPABLE_FIELDS = {
-    field.value: field for field in ContactField if field is not ContactField.PROPERTIES
+    name: field for name, field in _BY_NAME.items() if field is not ContactField.PROPERTIES
 }
 
 
@@ -229,23 +232,10 @@ def _clashes(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     column_of = {role: shown(column) for column, role in roles.items()}
     whole = column_of.get(ContactField.MOBILE)
     number = column_of.get(ContactField.MOBILE_NUMBER)
-    code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
-    country = column_of.get(ContactField.MOBILE_COUNTRY)
-    if code is not None and country is not None:
-        yield (
-            f"column '{code}' is the mobile country code, and column '{country}' is the country "
-            "that it would follow from. In 'field_map', set one of them to null."
-        )
     if whole is not None and number is not None:
         yield (
             f"column '{whole}' is the whole mobile number, and column '{number}' is the number "
             "without its country code. In 'field_map', set one of them to null."
-        )
-    elif whole is not None and code is not None:
-        yield (
-            f"column '{whole}' is the whole mobile number, and column '{code}' is its country code "
-            f"again. In 'field_map', set '{whole}' to 'mobile_number' if its numbers are national, "
-            f"or '{code}' to null."
         )
 
 
@@ -352,19 +342,13 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
 
 
 def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    fields = set(roles.values())
-    if ContactField.MOBILE_NUMBER in fields:
+    if {ContactField.MOBILE, ContactField.MOBILE_NUMBER}.intersection(roles.values()):
         return
     for column, role in roles.items():
         if role is ContactField.MOBILE_COUNTRY_CODE:
             yield (
-                f"column '{shown(column)}' is the mobile country code, but no column is "
-                "'mobile_number', so it is not sent."
-            )
-        if role is ContactField.MOBILE_COUNTRY and ContactField.MOBILE not in fields:
-            yield (
                 f"column '{shown(column)}' is the country of the mobile number, but no column is "
-                "'mobile', so it is not used."
+                "'mobile' or 'mobile_number', so it is not used."
             )
 
 

@@ -317,21 +317,6 @@ def _why_not_mobile(text: str, region: str) -> str:
     return "contains more than the digits of one mobile number"
 
 
-def parse_country_code(value: object) -> int | None:
-    """Return a country code of its own column as it is: an integer that fits the API's int32.
-
-    >>> parse_country_code(47), parse_country_code("+47"), parse_country_code("")
-    (47, 47, None)
-
-    Raises:
-        InvalidValueError: It is not one.
-    """
-    if isinstance(value, str):
-        value = value.strip().removeprefix("+")
-    what = "is not a country calling code such as 47"
-    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
-
-
 def parse_country(value: object) -> int | None:
     """Return the calling code of a country, which is given by its ISO code or is one already.
 
@@ -342,13 +327,10 @@ def parse_country(value: object) -> int | None:
         InvalidValueError: It is neither.
     """
     if isinstance(value, str):
-        value = phonenumbers.country_code_for_region(plain_text(value).upper()) or value
-    try:
-        return parse_country_code(value)
-    except InvalidValueError as invalid:
-        raise InvalidValueError(
-            invalid.code, "is not the ISO code of a country such as NO"
-        ) from None
+        text = plain_text(value)
+        value = phonenumbers.country_code_for_region(text.upper()) or text.removeprefix("+")
+    what = "is neither the ISO code of a country, such as NO, nor a calling code, such as 47"
+    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
 
 
 def parse_national_number(value: object, country_code: int | None) -> Mobile | None:

@@ -25,7 +25,6 @@ from target_mainbrainer.mapping.columns import (
 from target_mainbrainer.mapping.identifiers import (
     parse_contact_id,
     parse_country,
-    parse_country_code,
     parse_email,
     parse_list_id,
     parse_mobile,
@@ -362,9 +361,7 @@ def mobile_reader(
     """Return a function that reads the mobile number from its columns; None without any."""
     whole = column_of.get(ContactField.MOBILE)
     number_column = whole or column_of.get(ContactField.MOBILE_NUMBER)
-    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY), parse_country) or reader(
-        column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code
-    )
+    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country)
     if number_column is None:
         return None
     if whole is not None and read_code is None:

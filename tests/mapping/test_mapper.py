@@ -111,6 +111,9 @@ def test_a_number_in_parts_takes_its_country_code_from_column_or_default(
             {"mobile": 701740605, "mobile_country": "SE"}, Mobile(46, 701740605), id="integer"
         ),
         pytest.param(
+            {"mobile": "701740605", "mobile_country_code": 46}, Mobile(46, 701740605), id="by API"
+        ),
+        pytest.param(
             {"mobile_number": "701740605", "mobile_country": "SE"},
             Mobile(46, 701740605),
             id="national",
@@ -128,7 +131,8 @@ def test_a_country_that_is_none_is_named_by_its_column() -> None:
     record = EMAIL | {"mobile": "070 174 06 05", "mobile_country": "Sverige"}
     assert mapped(record, default_country_code=47) == Rejection(
         "invalid_country_code",
-        "Column 'mobile_country' is not the ISO code of a country such as NO.",
+        "Column 'mobile_country' is neither the ISO code of a country, such as NO, nor a calling "
+        "code, such as 47.",
     )
 
 
@@ -257,9 +261,10 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             id="list id",
         ),
         pytest.param(
-            EMAIL | {"mobile_number": 7, "mobile_country_code": "NO"},
+            EMAIL | {"mobile_number": 7, "mobile_country_code": "N"},
             "invalid_country_code",
-            "Column 'mobile_country_code' is not a country calling code such as 47.",
+            "Column 'mobile_country_code' is neither the ISO code of a country, such as NO, nor a "
+            "calling code, such as 47.",
             id="country code",
         ),
         pytest.param(
