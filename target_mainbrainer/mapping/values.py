@@ -191,9 +191,6 @@ def _json_text(value: object) -> str:
         is_number_missing = ("null" in text or "N" in text or "I" in text) and holds_nan(value)
     except UnicodeEncodeError:
         raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
-    except RecursionError:
-        what = "is nested too deeply"
-        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
     except (TypeError, ValueError, OverflowError):
         if holds_nan(value):  # newer encoders refuse an infinite Decimal
             raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER) from None

@@ -9,7 +9,6 @@ import pytest
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted
 from tests.mapping.one_record import EMAIL, UUID, D, mapped, mapping, named, ola
-from tests.strategies import DEEP
 
 
 def test_the_samples_of_the_batch_page_keep_their_meaning() -> None:
@@ -272,12 +271,6 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             "unsendable_text",
             "Column 'note' contains an unpaired surrogate, which cannot be written as UTF-8.",
             id="half a character",
-        ),
-        pytest.param(
-            EMAIL | {"note": DEEP},
-            "unsendable_value",
-            "Column 'note' is nested too deeply.",
-            id="endless nesting",
         ),
         pytest.param(
             EMAIL
