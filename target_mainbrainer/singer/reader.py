@@ -208,30 +208,15 @@ def decode_json(line: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     {'price': Decimal('12.50'), 'name': '\ud800'}
 
     Raises:
-        ValueError: It is not JSON in UTF-8.
+        ValueError: It is not JSON in UTF-8, or contains an integer of more than 4,300 digits.
+        ArithmeticError: It contains a number that is beyond even `Decimal`.
         RecursionError: It is nested more deeply than Python can read.
     """
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         text = line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
-    return json.loads(text, parse_float=_fraction, parse_int=_whole)
-
-
-def _fraction(text: str) -> Decimal | float:
-    """Return a number with a fraction; infinity if it is beyond even `Decimal`."""
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        return float(text)
-
-
-def _whole(text: str) -> int | Decimal:
-    """Return a whole number, even one of more digits than Python reads as an `int`."""
-    try:
-        return int(text)
-    except ValueError:
-        return Decimal(text)
+    return json.loads(text, parse_float=Decimal)
 
 
 def decode_message(line: bytes) -> Message:
@@ -243,7 +228,7 @@ def decode_message(line: bytes) -> Message:
     """
     try:
         message = decode_json(line)
-    except ValueError:
+    except (ValueError, ArithmeticError):
         ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
         problem = f"is not valid JSON in UTF-8{ended}"
         raise MalformedMessageError(problem) from None
