@@ -185,20 +185,15 @@ PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
 
 
 def _json_text(value: object) -> str:
+    if holds_nan(value):  # which the encoder writes as null, writes as NaN or refuses
+        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     try:
-        text = _ENCODER.encode(value).decode()
-        # The encoder writes a float NaN as null and a Decimal NaN as NaN.
-        is_number_missing = ("null" in text or "N" in text or "I" in text) and holds_nan(value)
+        return _ENCODER.encode(value).decode()
     except UnicodeEncodeError:
         raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
     except (TypeError, ValueError, OverflowError):
-        if holds_nan(value):  # newer encoders refuse an infinite Decimal
-            raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER) from None
         what = f"is or contains a {type(value).__name__} that JSON cannot carry"
         raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
-    if is_number_missing:
-        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
-    return text
 
 
 def holds_nan(value: object) -> bool:
