@@ -333,43 +333,6 @@ def parse_country(value: object) -> int | None:
     return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
 
 
-def parse_national_number(value: object, country_code: int | None) -> Mobile | None:
-    """Return a number that comes apart from its country code, as it is.
-
-    Nothing is checked but that the API's int64 can carry it. Only a zero in front needs a look:
-    the zero that is dialled inside a country is dropped, one that belongs to the number makes
-    it unsendable.
-
-    >>> tuple(parse_national_number("908 12 501", 47))
-    (47, 90812501)
-    >>> tuple(parse_national_number("07700 900123", 44))
-    (44, 7700900123)
-
-    Raises:
-        InvalidValueError: It is not a number, or cannot be sent as one.
-    """
-    if isinstance(value, str):
-        text = plain_text(value)
-        if text.startswith("+"):
-            what = "contains a country code as well; map the column to 'mobile'"
-            raise InvalidValueError(RejectionCode.INVALID_MOBILE, what)
-        value = "".join(re.split(r"(?<=\d)[ -](?=\d)", text))
-        if value[:1] == "0" and value.isdecimal():
-            return _without_zero(value, country_code)
-    what = "is not a national mobile number: it should be digits"
-    number = positive_integer(value, INT64_MAX, RejectionCode.INVALID_MOBILE, what)
-    return None if number is None else Mobile(country_code, number)
-
-
-def _without_zero(digits: str, country_code: int | None) -> Mobile:
-    if country_code is not None:
-        try:
-            return _parsed(f"+{country_code}{digits}", None)
-        except InvalidValueError:
-            pass
-    raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)
-
-
 # The quick route -------------------------------------------------------------------------------
 
 _NO_COUNTRIES = {"ZZ", "001"}

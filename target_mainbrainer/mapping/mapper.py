@@ -28,7 +28,6 @@ from target_mainbrainer.mapping.identifiers import (
     parse_email,
     parse_list_id,
     parse_mobile,
-    parse_national_number,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
@@ -359,25 +358,20 @@ def mobile_reader(
     column_of: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
     """Return a function that reads the mobile number from its columns; None without any."""
-    whole = column_of.get(ContactField.MOBILE)
-    number_column = whole or column_of.get(ContactField.MOBILE_NUMBER)
+    column = column_of.get(ContactField.MOBILE)
     read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country)
-    if number_column is None:
-        return None
-    if whole is not None and read_code is None:
-        return reader(
-            whole, functools.partial(parse_mobile, default_country_code=default_country_code)
-        )
+    if column is None or read_code is None:
+        parse = functools.partial(parse_mobile, default_country_code=default_country_code)
+        return reader(column, parse)
 
     def read(record: Record) -> Mobile | None:
-        value = record.get(number_column)
+        value = record.get(column)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        if whole is not None and (mobile := _with_its_own_code(value)):
+        if mobile := _with_its_own_code(value):
             return mobile
-        code = (read_code and read_code(record)) or default_country_code
-        parse = parse_national_number if whole is None else parse_mobile
-        return of_column(number_column, lambda number: parse(number, code), value)
+        code = read_code(record) or default_country_code
+        return of_column(column, lambda number: parse_mobile(number, code), value)
 
     return read
 

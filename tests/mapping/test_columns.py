@@ -180,9 +180,8 @@ def test_properties_keep_the_order_of_the_record() -> None:
         pytest.param(
             ["mobile", "mobile_number"],
             {},
-            "Stream 'people': column 'mobile' is the whole mobile number, and column "
-            "'mobile_number' is the number without its country code. In 'field_map', set one of "
-            "them to null.",
+            "Stream 'people': columns 'mobile' and 'mobile_number' would all be the contact's "
+            "mobile. In 'field_map', set those that are not to null, or to another property.",
             id="whole and in parts",
         ),
         pytest.param(

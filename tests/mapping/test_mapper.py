@@ -63,16 +63,22 @@ def test_the_samples_of_the_batch_page_keep_their_meaning() -> None:
     ("record", "config", "mobile"),
     [
         pytest.param(
-            {"mobile_country_code": None, "mobile_number": 7}, {}, Mobile(None, 7), id="unknown"
-        ),
-        pytest.param(
-            {"mobile_number": 7}, {"default_country_code": 47}, Mobile(47, 7), id="default"
-        ),
-        pytest.param(
-            {"mobile_country_code": "46", "mobile_number": "7"},
+            {"mobile_number": 90812501},
             {"default_country_code": 47},
-            Mobile(46, 7),
+            Mobile(47, 90812501),
+            id="default",
+        ),
+        pytest.param(
+            {"mobile_country_code": "46", "mobile_number": "70 174 06 05"},
+            {"default_country_code": 47},
+            Mobile(46, 701740605),
             id="the column counts",
+        ),
+        pytest.param(
+            {"mobile_country_code": 46, "mobile_number": 4746464646},
+            {"default_country_code": 47},
+            Mobile(46, 4746464646),
+            id="a number that starts like another country",
         ),
         pytest.param(
             {"mobile_country_code": "junk", "mobile_number": ""}, {}, None, id="no number"
@@ -260,11 +266,18 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             id="list id",
         ),
         pytest.param(
-            EMAIL | {"mobile_number": 7, "mobile_country_code": "N"},
+            EMAIL | {"mobile_number": 90812501, "mobile_country_code": "N"},
             "invalid_country_code",
             "Column 'mobile_country_code' is neither the ISO code of a country, such as NO, nor a "
             "calling code, such as 47.",
             id="country code",
+        ),
+        pytest.param(
+            EMAIL | {"mobile_number": 90812501, "mobile_country_code": None},
+            "no_country_code",
+            "Column 'mobile_number' has a number without a country code; set "
+            "'default_country_code', or have it written with + and the country code.",
+            id="no country code anywhere",
         ),
         pytest.param(
             EMAIL | {"note": "\ud800"},

@@ -17,7 +17,6 @@ from target_mainbrainer.mapping.identifiers import (
     INT64_MAX,
     parse_country,
     parse_mobile,
-    parse_national_number,
     quick_mobile,
 )
 from target_mainbrainer.mapping.values import InvalidValueError
@@ -296,45 +295,7 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
         assert 0 < mobile.number <= INT64_MAX
 
 
-# In parts ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "expected"),
-    [
-        pytest.param(47, 90812501, (47, 90812501), id="integers"),
-        pytest.param(47, "90812501", (47, 90812501), id="digits in text"),
-        pytest.param(47, "908 12 501", (47, 90812501), id="spaces"),
-        pytest.param(None, 90812501, (None, 90812501), id="no country code"),
-        pytest.param(47, 1, (47, 1), id="taken as it is"),
-        pytest.param(44, "07700 900123", (44, 7700900123), id="zero that is only dialled"),
-        pytest.param(47, INT64_MAX, (47, INT64_MAX), id="largest"),
-    ],
-)
-def test_a_number_in_parts_is_taken_as_it_is(
-    code: int | None, number: object, expected: tuple[int | None, int]
-) -> None:
-    assert parse_national_number(number, code) == Mobile(*expected)
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "refused_as"),
-    [
-        pytest.param(225, "0700000000", "leading_zero", id="zero of its own"),
-        pytest.param(None, "07700900123", "leading_zero", id="zero of an unknown country"),
-        pytest.param(47, "+4790812501", "invalid_mobile", id="a whole number"),
-        pytest.param(47, "-90812501", "invalid_mobile", id="negative text"),
-        pytest.param(47, 0, "invalid_mobile", id="zero"),
-        pytest.param(47, INT64_MAX + 1, "invalid_mobile", id="beyond int64"),
-        pytest.param(47, "9" * 5000, "invalid_mobile", id="endless"),
-        pytest.param(47, "90812501.0", "invalid_mobile", id="a decimal in text"),
-        pytest.param(47, [90812501], "invalid_mobile", id="an array"),
-    ],
-)
-def test_a_number_in_parts_must_be_sendable(
-    code: int | None, number: object, refused_as: str
-) -> None:
-    assert code_of(parse_national_number, number, code) == refused_as
+# The country beside a number ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", ["N", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
