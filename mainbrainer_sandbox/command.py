@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import sqlite3
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 PATH_VARIABLE = "TARGET_MAINBRAINER_SANDBOX_PATH"
 TOKEN_VARIABLE = "MAINBRAINER_SANDBOX_TOKEN"  # noqa: S105 - its name
 _ERROR = 2
+_SHOWN_DIFFERENCES = 20
 
 
 class CommandError(Exception):
@@ -118,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
     diff.add_argument("second", type=Path, metavar="B")
+    text = f"show all contacts that differ, not the first {_SHOWN_DIFFERENCES}"
+    diff.add_argument("--all", action="store_true", help=text)
     return parser
 
 
@@ -255,8 +259,6 @@ def _by_hand(path: Path, selector: int | str, changes: dict[str, Any] | None) ->
 
 
 def _diff(options: argparse.Namespace) -> int:
-    summary = Summary()
-
     def flat(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
         for one in differences:
             contact = {"change": one.change, "mobile": one.mobile, "email": one.email}
@@ -264,13 +266,16 @@ def _diff(options: argparse.Namespace) -> int:
                 yield {**contact, "field": field, "before": before, "after": after}
 
     with View(options.first) as first, View(options.second) as second:
-        differences = summary.counted(compare(first, second))
+        summary = Summary(compare(first, second))
         if options.format == "json":
-            print_json(differences)
+            print_json(compare(first, second))
         else:
-            print_table(flat(differences))
             _say("\n".join(summary.lines()))
-    return 0 if summary.is_empty else 1
+            shown = summary.total if options.all else _SHOWN_DIFFERENCES
+            print_table(flat(itertools.islice(compare(first, second), shown)))
+            if summary.total > shown:
+                _say(f"... and {summary.total - shown:,} more contacts; --all shows them.")
+    return 1 if summary.total else 0
 
 
 def _say(line: str) -> None:

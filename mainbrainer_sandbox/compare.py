@@ -2,7 +2,7 @@
 
 Contacts are matched by what the CRM matches them on, mobile and e-mail together,
 because contact ids are only the order in which contacts came. Several contacts of
-one identity are matched in that order. Both files are read once and in order, so
+one identity are matched in that order. Both files are read in order, so
 memory does not grow with them.
 """
 
@@ -44,24 +44,20 @@ class Difference(msgspec.Struct):
 
 
 class Summary:
-    """Counts differences, by contact and by field."""
+    """The counts of differences, by contact and by field.
 
-    def __init__(self) -> None:
+    Attributes:
+        total: How many contacts differ.
+    """
+
+    def __init__(self, differences: Iterable[Difference]) -> None:
         self._counts = Counter(added=0, removed=0, changed=0)
         self._fields: Counter[str] = Counter()
-
-    def counted(self, differences: Iterable[Difference]) -> Iterator[Difference]:
-        """Yield differences again, and count them on the way."""
         for one in differences:
             self._counts[one.change] += 1
             if one.change == "changed":
                 self._fields.update(itertools.starmap(_change, one.fields))
-            yield one
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs."""
-        return not self._counts.total()
+        self.total = self._counts.total()
 
     def lines(self) -> list[str]:
         """Return the summary, a line a field; the most frequent first."""
