@@ -27,7 +27,7 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
             `faults`, a list of faults as `faults.HELP` describes them, and their `seed`;
             `token`, a bearer token of your choice instead of a random one;
             `keep_bodies=True`, to find in `requests()` what was sent;
-            `port`, to take one of your choice;
+            `port`, a port of your choice;
             `now`, the clock, for tests.
 
     Returns:

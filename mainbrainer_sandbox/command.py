@@ -1,7 +1,7 @@
 """The command `mainbrainer-sandbox`.
 
-Exit codes: 0 is done; 2 is an error, told in one sentence on stderr. `diff` has a
-third, like diff(1): 1 says that the files differ.
+Exit codes: 0 if all went well; 2 after an error, with one sentence on stderr. `diff`
+ends with 1 if the files differ, as diff(1) does.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     own = os.environ.get(PATH_VARIABLE) or None
     text = f"sandbox file; if left out, the one in {PATH_VARIABLE}"
     path.add_argument("--path", type=Path, default=own, required=own is None, help=text)
-    address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
+    address.add_argument("--port", type=int, default=8790, help="port; 0 is any free one")
     form.add_argument(
         "--format", choices=["table", "json"], default="table", help="of what is printed"
     )
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve_options(serve: argparse.ArgumentParser) -> None:
-    text = f"access token to take, instead of {TOKEN_VARIABLE} or else a random one"
+    text = f"access token, instead of {TOKEN_VARIABLE} or else a random one"
     serve.add_argument("--token", help=text)
     text = "run until standard input ends, for a program that starts it; print the address alone"
     serve.add_argument("--until-eof", action="store_true", help=text)
@@ -146,13 +146,13 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def _listening(options: argparse.Namespace) -> Iterator[None]:
-    """Say what to do about a port that cannot be used."""
+    """Raise an error that says what to do if a port cannot be used."""
     try:
         yield
     except OSError as error:
         message = (
             f"It cannot listen on port {options.port}: {os.strerror(error.errno or 0)}. If it runs "
-            "there already, use that one; or take another --port."
+            "there already, use that one; or choose another --port."
         )
         raise CommandError(message) from error
 

@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.02
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What `POST /token` takes; fixed, made up, and no secret."""
+    """The credentials of `POST /token`: fixed, made up, and not secret."""
 
     username: str = "sandbox@example.com"
     password: str = "sandbox"  # noqa: S105 - opens nothing but a sandbox
@@ -42,7 +42,7 @@ class Waiting(msgspec.Struct):
 
     Attributes:
         due: When it may be processed (wall clock).
-        fails: Whether a fault makes it fail as a whole.
+        fails: Whether a fault makes the whole batch fail.
         skip_first: How many of its contacts a fault skips.
     """
 
@@ -127,7 +127,7 @@ class Engine:
         self.process_due()
 
     def process_due(self) -> None:
-        """Process all batches that are due; one that is not holds up those behind it."""
+        """Process all batches that are due; one that is not delays those behind it."""
         while self._waiting and self._waiting[0].due <= self.now():
             self._process(self._waiting.popleft())
 
@@ -151,8 +151,8 @@ class Engine:
                 self.now(),
                 skip_first=waiting.skip_first,
             )
-        except Exception:  # noqa: BLE001 - logged, and told by the batch's status
-            # A mistake of the sandbox's own must not hold up what comes after it.
+        except Exception:  # noqa: BLE001 - logged, and shown by the batch's status
+            # A bug of the sandbox must not delay later batches.
             _LOG.exception("The sandbox failed to process batch %d.", number)
             self.store.fail(number, _BROKEN, self.now())
 

@@ -31,7 +31,7 @@ class Exceeded(msgspec.Struct, frozen=True):
 
 
 class _Spent(msgspec.Struct):
-    """What one token has used of its limits; of the times only as many as the burst matter."""
+    """The requests of one token; only the latest times matter, as many as the burst limit."""
 
     times: deque[float]
     day: int = -1

@@ -1,7 +1,7 @@
 """The page: contacts, batches and requests of a sandbox file.
 
 It works without scripts and without the internet, and a strict policy keeps it so:
-whatever a contact's data may hold, no browser runs or fetches any of it.
+whatever a contact's data may contain, no browser runs or fetches any of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FOLDER = Path(__file__).parent / "page"
 _HOSTS = ("127.0.0.1", "localhost")
 _ROWS = 50
 _SUMMARY = 110
-# Ids and pages of more digits are none here; SQLite could not count them.
+# No id or page has more digits; SQLite could not count that far.
 _MOST_DIGITS = 16
 _HEADERS = {
     "Content-Security-Policy": (
@@ -161,7 +161,7 @@ class Pages:
         return self._render("batches", "batches", **_rows(found, page))
 
     def batch(self, request: Request, view: View) -> Response:
-        """Show one batch, and why it or parts of it were not taken."""
+        """Show one batch, and why it or parts of it were not accepted."""
         one = view.batch(_number(request.path_params["number"]))
         if one is None:
             return self.problem("No batch has this number.")

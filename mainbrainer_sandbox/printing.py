@@ -1,4 +1,4 @@
-"""Prints rows as a table or as JSON, one after the other, without holding them all."""
+"""Prints rows as a table or as JSON, one after the other, without collecting them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class RunningSandbox:
     Attributes:
         url: Where it answers, such as `http://127.0.0.1:40123`.
         token: A bearer token that is valid as long as it runs.
-        credentials: What its `POST /token` takes.
+        credentials: The credentials of its `POST /token`.
         path: The file it keeps everything in.
     """
 

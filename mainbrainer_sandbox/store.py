@@ -56,14 +56,14 @@ _lists = msgspec.json.Decoder(list[str])
 
 
 class Request(msgspec.Struct):
-    """One request, for the record.
+    """One request, as recorded.
 
     Attributes:
         started, ended: Its arrival and the end of its answer, in seconds since the epoch.
         status: What it was answered; 0 if it was not.
         contacts: How many contacts it sent.
         fault: The faults that applied to it.
-        body: What it sent, as parsed; only if the sandbox was told to keep it.
+        body: What it sent, as parsed; only if the sandbox keeps bodies.
     """
 
     number: int
@@ -143,7 +143,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Make everything inside happen, or nothing of it."""
+        """Apply everything inside, or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -329,7 +329,7 @@ class Store:
         return as_contact(found[0])
 
     def record(self, request: Request) -> None:
-        """Put a request on record."""
+        """Record a request."""
         values = msgspec.structs.astuple(request)[:-1]
         self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?)", values)
 
@@ -354,7 +354,7 @@ def _boolean(value: int | None) -> bool | None:
 
 
 def as_batch(row: sqlite3.Row) -> dict[str, Any]:
-    """Return a batch's row with its details parsed, and why it was not taken, or not all of it."""
+    """Return a batch's row with its details parsed, and why not all of it was accepted."""
     details = msgspec.json.decode(row["details"])
     why = row["failed_reason"] or " ".join(details.get("skip_reasons", {}))
     if problems := details.get("problems"):

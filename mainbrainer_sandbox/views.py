@@ -68,7 +68,7 @@ class View:
         return int(self._db.execute(query).fetchone()[0])
 
     def search(self, text: str, *, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Return contacts by id whose id, mobile, e-mail or a property's value holds a text.
+        """Return contacts by id whose id, mobile, e-mail or a property's value contains a text.
 
         Nothing finds every contact.
         """

@@ -1,8 +1,8 @@
-"""Identifiers as the API takes them: mobile numbers, e-mail addresses, ids of contacts and lists.
+"""Identifiers in the form of the API: mobile numbers, e-mail addresses, ids of contacts and lists.
 
 Mobile numbers are split into the country code and the national number. `phonenumbers` and
 `email-validator` take 16 and 75 times as long as the quick routes for plain spellings in here,
-which know the countries from the library's own metadata; the tests hold both to the same answer.
+which know the countries from the library's own metadata; tests compare the two.
 """
 
 from __future__ import annotations

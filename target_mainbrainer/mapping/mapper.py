@@ -72,7 +72,7 @@ def compile_mapping(
         stream: The stream's name, for messages.
         schema: As announced; only the names of its properties count.
         key_properties: The key of the stream's records.
-        settings: Those that hold for this stream.
+        settings: Those of this stream.
         on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
 
@@ -167,7 +167,7 @@ class StreamMapping:
             mobile_opt_in = self._mobile_opt_in and self._mobile_opt_in(record)
             email_opt_in = self._email_opt_in and self._email_opt_in(record)
             if dropped:
-                # The CRM may hold another number or address there; this consent is not for it.
+                # The CRM may have another number or address there; this consent is not for it.
                 mobile_opt_in = mobile_opt_in and (None if "mobile" in dropped else True)
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)

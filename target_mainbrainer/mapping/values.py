@@ -185,7 +185,7 @@ PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
 
 
 def _json_text(value: object) -> str:
-    if holds_nan(value):  # which the encoder writes as null, writes as NaN or refuses
+    if contains_nan(value):  # which the encoder writes as null, writes as NaN or refuses
         raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     try:
         return _ENCODER.encode(value).decode()
@@ -196,12 +196,12 @@ def _json_text(value: object) -> str:
         raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
 
 
-def holds_nan(value: object) -> bool:
+def contains_nan(value: object) -> bool:
     """Return whether a value is or contains a number that JSON cannot carry."""
     if isinstance(value, dict):
-        return any(map(holds_nan, value.values()))
+        return any(map(contains_nan, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(holds_nan, value))
+        return any(map(contains_nan, value))
     if isinstance(value, float):
         return value - value != 0
     return isinstance(value, decimal.Decimal) and not value.is_finite()
