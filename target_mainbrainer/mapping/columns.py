@@ -58,17 +58,6 @@ OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
 _NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
-UNANNOUNCED_METADATA = (
-    "_sdc_extracted_at",
-    "_sdc_received_at",
-    "_sdc_batched_at",
-    "_sdc_sync_started_at",
-    "_sdc_sequence",
-    "_sdc_table_version",
-    DELETED_AT,
-)
-"""Columns that the SDK removes from a schema while the records still have them."""
-
 _NOT_DELETED = {"", "0", "false", "no", "null", "none"}
 _BYTE_ORDER_MARK = "\ufeff"
 

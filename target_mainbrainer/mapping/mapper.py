@@ -17,7 +17,6 @@ from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
     METADATA_PREFIX,
-    UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
     roles_of,
@@ -131,8 +130,7 @@ class StreamMapping:
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
-        silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - roles.keys()
-        self._columns = silent.union(roles)
+        self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
         column_of = {
@@ -158,7 +156,7 @@ class StreamMapping:
         Never raises, whatever the record contains, and never changes it.
         """
         if not record.keys() <= self._columns:
-            wider = self._with_columns_of(record)
+            wider = self._widened(frozenset(record.keys() - self._columns))
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
             if record.get(DELETED_AT) is not None and is_deleted(record):
@@ -279,15 +277,8 @@ class StreamMapping:
                 raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
             properties[ref] = text
 
-    def _with_columns_of(self, record: Record) -> StreamMapping | Rejection:
-        """Return the mapping that knows a record's unannounced columns, too."""
-        unannounced = record.keys() - self._columns
-        if not all(isinstance(column, str) for column in unannounced):
-            reason = "The record has a column whose name is not a text."
-            return Rejection(RejectionCode.UNUSABLE_COLUMNS, reason)
-        return self._widened(frozenset(unannounced))
-
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
+        """Return the mapping that knows these unannounced columns, too."""
         settings = self._settings
         columns = [*self._roles, *sorted(unannounced)]
         try:
