@@ -20,10 +20,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from mainbrainer_sandbox import faults, start
 from mainbrainer_sandbox.compare import Difference, Summary, compare
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.printing import print_json, print_table
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
 from mainbrainer_sandbox.views import View, consent_text
@@ -35,6 +36,7 @@ PATH_VARIABLE = "TARGET_MAINBRAINER_SANDBOX_PATH"
 TOKEN_VARIABLE = "MAINBRAINER_SANDBOX_TOKEN"  # noqa: S105 - its name
 _ERROR = 2
 _SHOWN_DIFFERENCES = 20
+_ROWS_TO_JUDGE_WIDTHS_BY = 1000
 
 
 class CommandError(Exception):
@@ -223,9 +225,9 @@ def _contacts(options: argparse.Namespace) -> int:
         # Those of the contacts, because the account's own are known without being sent.
         names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
         if options.format == "json":
-            print_json(view.contacts())
+            _print_json(view.contacts())
         else:
-            print_table(map(flat, view.contacts()))
+            _print_table(map(flat, view.contacts()))
     return 0
 
 
@@ -236,9 +238,9 @@ def _batches(options: argparse.Namespace) -> int:
 
     with View(options.path) as view:
         if options.format == "json":
-            print_json(view.batches())
+            _print_json(view.batches())
         else:
-            print_table(map(flat, view.batches()))
+            _print_table(map(flat, view.batches()))
     return 0
 
 
@@ -268,11 +270,11 @@ def _diff(options: argparse.Namespace) -> int:
     with View(options.first) as first, View(options.second) as second:
         summary = Summary(compare(first, second))
         if options.format == "json":
-            print_json(compare(first, second))
+            _print_json(compare(first, second))
         else:
             _say("\n".join(summary.lines()))
             shown = summary.total if options.all else _SHOWN_DIFFERENCES
-            print_table(flat(itertools.islice(compare(first, second), shown)))
+            _print_table(flat(itertools.islice(compare(first, second), shown)))
             if summary.total > shown:
                 _say(f"... and {summary.total - shown:,} more contacts; --all shows them.")
     return 1 if summary.total else 0
@@ -281,3 +283,42 @@ def _diff(options: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+# Rows are printed one after the other, without collecting them ---------------------------------
+
+
+def _print_json(rows: Iterable[object]) -> None:
+    """Print rows as an array of JSON, a line for each."""
+    separator = "["
+    for row in rows:
+        sys.stdout.write(f"{separator}\n{msgspec.json.encode(row).decode()}")
+        separator = ","
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows as a table as wide as its first rows need; later, wider cells are not cut."""
+    rest = iter(rows)
+    head = list(itertools.islice(rest, _ROWS_TO_JUDGE_WIDTHS_BY))
+    if not head:
+        return
+    shown = [name for name in head[0] if any(row[name] not in (None, "") for row in head)]
+    widths = {
+        name: max(len(name), *(len(_cell(row[name])) for row in head)) for name in shown or head[0]
+    }
+
+    def line(cells: Iterable[str]) -> None:
+        padded = (one.ljust(width) for one, width in zip(cells, widths.values(), strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+    line(widths)
+    line("-" * width for width in widths.values())
+    for row in itertools.chain(head, rest):
+        line(_cell(row[name]) for name in widths)
+
+
+def _cell(value: object) -> str:
+    """Return a value on one line, without anything that could move a terminal's cursor."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
