@@ -17,7 +17,7 @@ A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
 
 
 def test_tokens_expire(make: Callable[..., Client], clock: Clock) -> None:
-    crm = make(clock=clock, now=clock)
+    crm = make(now=clock)
     known = crm.sandbox.credentials
     body = {
         "userName": known.username,

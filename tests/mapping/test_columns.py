@@ -180,25 +180,16 @@ def test_properties_keep_the_order_of_the_record() -> None:
         pytest.param(
             ["mobile", "mobile_number"],
             {},
-            "Stream 'people': column 'mobile' is the whole mobile number, and column "
-            "'mobile_number' is the number without its country code. In 'field_map', set one of "
-            "them to null.",
+            "Stream 'people': columns 'mobile' and 'mobile_number' would all be the contact's "
+            "mobile. In 'field_map', set those that are not to null, or to another property.",
             id="whole and in parts",
-        ),
-        pytest.param(
-            ["mobile", "mobileCountryCode"],
-            {},
-            "Stream 'people': column 'mobile' is the whole mobile number, and column "
-            "'mobileCountryCode' is its country code again. In 'field_map', set 'mobile' to "
-            "'mobile_number' if its numbers are national, or 'mobileCountryCode' to null.",
-            id="whole and country code",
         ),
         pytest.param(
             ["mobile_number", "mobile_country_code", "mobile_country"],
             {},
-            "Stream 'people': column 'mobile_country_code' is the mobile country code, and column "
-            "'mobile_country' is the country that it would follow from. In 'field_map', set one "
-            "of them to null.",
+            "Stream 'people': columns 'mobile_country_code' and 'mobile_country' would all be the "
+            "contact's mobile_country_code. In 'field_map', set those that are not to null, or to "
+            "another property.",
             id="country twice",
         ),
         pytest.param(

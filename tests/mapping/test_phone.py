@@ -15,9 +15,8 @@ from target_mainbrainer.contacts import Mobile
 from target_mainbrainer.mapping.identifiers import (
     INT32_MAX,
     INT64_MAX,
-    parse_country_code,
+    parse_country,
     parse_mobile,
-    parse_national_number,
     quick_mobile,
 )
 from target_mainbrainer.mapping.values import InvalidValueError
@@ -140,7 +139,7 @@ def test_the_reason_names_what_is_wrong(written: str, what: str) -> None:
     assert caught.value.what.startswith(what)
 
 
-@pytest.mark.parametrize("parse", [parse_mobile, parse_country_code])
+@pytest.mark.parametrize("parse", [parse_mobile, parse_country])
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
 def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
@@ -296,48 +295,10 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
         assert 0 < mobile.number <= INT64_MAX
 
 
-# In parts ----------------------------------------------------------------------------------
+# The country beside a number ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("code", "number", "expected"),
-    [
-        pytest.param(47, 90812501, (47, 90812501), id="integers"),
-        pytest.param(47, "90812501", (47, 90812501), id="digits in text"),
-        pytest.param(47, "908 12 501", (47, 90812501), id="spaces"),
-        pytest.param(None, 90812501, (None, 90812501), id="no country code"),
-        pytest.param(47, 1, (47, 1), id="taken as it is"),
-        pytest.param(44, "07700 900123", (44, 7700900123), id="zero that is only dialled"),
-        pytest.param(47, INT64_MAX, (47, INT64_MAX), id="largest"),
-    ],
-)
-def test_a_number_in_parts_is_taken_as_it_is(
-    code: int | None, number: object, expected: tuple[int | None, int]
-) -> None:
-    assert parse_national_number(number, code) == Mobile(*expected)
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "refused_as"),
-    [
-        pytest.param(225, "0700000000", "leading_zero", id="zero of its own"),
-        pytest.param(None, "07700900123", "leading_zero", id="zero of an unknown country"),
-        pytest.param(47, "+4790812501", "invalid_mobile", id="a whole number"),
-        pytest.param(47, "-90812501", "invalid_mobile", id="negative text"),
-        pytest.param(47, 0, "invalid_mobile", id="zero"),
-        pytest.param(47, INT64_MAX + 1, "invalid_mobile", id="beyond int64"),
-        pytest.param(47, "9" * 5000, "invalid_mobile", id="endless"),
-        pytest.param(47, "90812501.0", "invalid_mobile", id="a decimal in text"),
-        pytest.param(47, [90812501], "invalid_mobile", id="an array"),
-    ],
-)
-def test_a_number_in_parts_must_be_sendable(
-    code: int | None, number: object, refused_as: str
-) -> None:
-    assert code_of(parse_national_number, number, code) == refused_as
-
-
-@pytest.mark.parametrize("code", ["NO", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
+@pytest.mark.parametrize("code", ["N", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
-    assert parse_country_code(INT32_MAX) == INT32_MAX
-    assert code_of(parse_country_code, code) == "invalid_country_code"
+    assert parse_country(INT32_MAX) == INT32_MAX
+    assert code_of(parse_country, code) == "invalid_country_code"

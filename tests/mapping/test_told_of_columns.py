@@ -78,8 +78,8 @@ def test_a_wide_stream_stays_readable() -> None:
         pytest.param(
             ["email", "cc"],
             {"cc": "mobile_country_code"},
-            "column 'cc' is the mobile country code, but no column is 'mobile_number', so it is "
-            "not sent.",
+            "column 'cc' is the country of the mobile number, but no column is "
+            "'mobile', so it is not used.",
             id="country code alone",
         ),
         pytest.param(

@@ -51,8 +51,6 @@ def test_a_link_to_a_file_that_is_not_there_yet_is_followed(tmp_path: Path) -> N
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "sqlite+pysqlite:///a.db?timeout=3", "a.db"])
 def test_the_ledger_is_a_file_of_ours_however_it_is_written(uri: str) -> None:
     assert len(problems(ledger_uri=uri, report_path="a.db")) == 1
-    assert len(problems(ledger_uri=uri, rejects_path="a.db-wal")) == 1
-    assert len(problems(ledger_uri=uri, suppression_path="a.db-journal")) == 1
     assert problems(ledger_uri=uri, rejects_path="b.db") == []
 
 
@@ -67,10 +65,8 @@ def test_a_ledger_in_no_file_is_no_file(uri: str) -> None:
     [
         pytest.param(".", "names a folder, not a file.", id="here"),
         pytest.param("/", "names a folder, not a file.", id="the root"),
-        pytest.param("a\0b", "contains a NUL, which no path may.", id="NUL"),
-        pytest.param(
-            "a\ud800b", "contains an unpaired surrogate, which no path may.", id="surrogate"
-        ),
+        pytest.param("a\0b", "contains a character that no path may contain.", id="NUL"),
+        pytest.param("a\ud800b", "contains a character that no path may contain.", id="surrogate"),
         pytest.param("fifo", "must be a regular file.", id="FIFO"),
         pytest.param("/dev/null", "must be a regular file.", id="device"),
     ],

@@ -129,10 +129,6 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     [
         pytest.param(b'{"type":"RECORD","x":12.50}', Decimal("12.50"), id="digits are kept"),
         pytest.param(b'{"type":"RECORD","x":%d}' % 10**40, 10**40, id="beyond 64 bits"),
-        pytest.param(b'{"type":"RECORD","x":1e9999999999999999999}', float("inf"), id="beyond all"),
-        pytest.param(
-            b'{"type":"RECORD","x":%s}' % (b"1" * 5000), Decimal("1" * 5000), id="5,000 digits"
-        ),
         pytest.param(b'{"type":"RECORD","x":"\\ud800"}', "\ud800", id="lone surrogate"),
         pytest.param(b'\xef\xbb\xbf{"type":"RECORD","x":1}', 1, id="byte order mark"),
         pytest.param(b'{"type":"RECORD","x":Infinity}', float("inf"), id="no JSON, but written"),
@@ -157,6 +153,8 @@ def test_what_taps_really_write_is_read(line: bytes, expected: t.Any) -> None:
         pytest.param(b'{"type":["kari@example.com"]}\n', "its 'type'", id="odd type"),
         pytest.param(b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8", id="no UTF-8"),
         pytest.param(b"[" * 100_000 + b"\n", "nested too deeply", id="too deep"),
+        pytest.param(b'{"x":1e9999999999999999999}\n', "valid JSON", id="beyond all numbers"),
+        pytest.param(b'{"x":%s}\n' % (b"1" * 5000), "valid JSON", id="5,000 digits"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(
