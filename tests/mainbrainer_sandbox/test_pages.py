@@ -210,6 +210,17 @@ def test_the_keyboard_reaches_everything(browser: webdriver.Chrome, filled: Clie
     assert browser.switch_to.active_element.tag_name == "main"
 
 
+def test_requests_are_plotted_against_the_limit(browser: webdriver.Chrome, filled: Client) -> None:
+    browser.get(f"{filled.sandbox.url}/_sandbox/requests")
+    picture = browser.find_element(By.TAG_NAME, "svg")
+    assert picture.accessible_name.startswith("Requests in 10 seconds")
+    assert "limit: 100 in 10 seconds" in picture.text
+    bar = picture.find_element(By.CSS_SELECTOR, "rect.ok")
+    line = picture.find_element(By.CSS_SELECTOR, "line.limit")
+    assert bar.rect["y"] > line.rect["y"]
+    assert len(picture.find_elements(By.CSS_SELECTOR, "rect.bad")) >= 1
+
+
 def test_nothing_is_cut_off_in_a_narrow_window(browser: webdriver.Chrome, filled: Client) -> None:
     """Neither the page nor a table in it is wider than the window."""
     browser.execute_cdp_cmd(
@@ -221,7 +232,7 @@ def test_nothing_is_cut_off_in_a_narrow_window(browser: webdriver.Chrome, filled
             browser.get(filled.sandbox.url + path)
             assert browser.execute_script("return window.innerWidth") == 400
             widths = browser.execute_script(
-                "return [document.documentElement, ...document.querySelectorAll('.scroll')]"
+                "return [document.documentElement, ...document.querySelectorAll('.scroll, figure')]"
                 ".map(one => one.scrollWidth - one.clientWidth)"
             )
             assert max(widths) <= 0, path
