@@ -94,8 +94,9 @@ def integer_of(value: object) -> int | None:
     """
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_integer and -_INT64 <= value < _INT64 else None
+    if not isinstance(value, int) or isinstance(value, bool) or not -_INT64 <= value < _INT64:
+        return None
+    return value
 
 
 def items_of(value: object) -> list[t.Any]:
