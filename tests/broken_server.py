@@ -51,14 +51,12 @@ class Reply:
     Attributes:
         raw: The bytes to send.
         then: What to do after that.
-        pause: Seconds between one byte and the next.
-        trickles: Where the pauses are made: in the body, or from the first byte on.
+        pause: Seconds between one byte of the body and the next.
     """
 
     raw: bytes = b""
     then: t.Literal["keep", "close", "reset", "stall", "repeat"] = "keep"
     pause: float = 0.0
-    trickles: t.Literal["body", "all"] = "body"
 
 
 def reply(
@@ -205,8 +203,6 @@ class BrokenServer:
         """Carry out a reply, and tell whether the connection lives on."""
         if answer.pause:
             head, gap, body = answer.raw.partition(b"\r\n\r\n")
-            if answer.trickles == "all":
-                head, gap, body = b"", b"", answer.raw
             connection.sendall(head + gap)
             for byte in body:
                 connection.sendall(bytes([byte]))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
-import io
 import itertools
 import os
 import re
@@ -42,8 +41,6 @@ from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from _typeshed import WriteableBuffer
 
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
@@ -151,54 +148,8 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
-class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket within its timeout altogether, which `socket` grants each piece anew."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        # It keeps the socket open as long as somebody reads, even if the connection is closed.
-        self._raw = sock.makefile("rb", buffering=0)
-        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _HTTPResponse(http.client.HTTPResponse):
-    """A response that is read until a deadline, and is not an interim one."""
-
-    def __init__(self, sock: socket.socket, *, method: str | None = None) -> None:
-        super().__init__(sock, method=method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_UntilDeadline(sock))
-
-    @override
-    def begin(self) -> None:
-        super().begin()
-        # 100 Continue and 103 Early Hints come before the response; 101 would be one.
-        while self.status // 100 == 1 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = self.msg = None  # type: ignore[assignment]
-            super().begin()
-
-
 class _Connection(HTTPConnection):
     """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
-
-    response_class = _HTTPResponse
 
     @override
     def send(self, data: t.Any) -> None:
@@ -264,7 +215,7 @@ class Transport:
 
     Args:
         user_agent: The User-Agent header.
-        timeout_seconds: How long to wait for a whole response.
+        timeout_seconds: How long to wait for a response, and then for the rest of it.
     """
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
@@ -299,7 +250,7 @@ class Transport:
                 proxies=_proxies_for(endpoint),
             )
             with response:
-                return _read(response, endpoint)
+                return _read(response, endpoint, self._timeout)
         except _FAILURES as error:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
@@ -344,9 +295,12 @@ def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
     return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
 
 
-def _read(response: requests.Response, endpoint: Endpoint) -> Response:
+def _read(response: requests.Response, endpoint: Endpoint, timeout: float) -> Response:
     parts, size = [], 0
+    deadline = time.monotonic() + timeout
     while size <= MOST_BYTES and (part := response.raw.read1(_READ_BYTES, decode_content=True)):
+        if time.monotonic() > deadline:  # a socket's timeout is granted to each piece anew
+            raise TimeoutError
         parts.append(part)
         size += len(part)
     headers = response.headers
