@@ -20,7 +20,6 @@ import time
 import typing as t
 import zlib
 from array import array
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -82,10 +81,7 @@ _WORDS: dict[type[BaseException], str] = {
 _CONTACT_ID = re.compile(rb'"contactId":(\d+)')
 
 _STALE_SECONDS = 15.0
-"""A request that has not left after so long does not leave: connecting takes 10 s at most."""
-
-_ASKED_AT: ContextVar[float] = ContextVar("_ASKED_AT", default=0.0)
-"""When this thread's request was asked for; `urllib3` has no place in which to hand it down."""
+"""A connection that took so long to make was made on a machine that slept: 10 s at most."""
 
 
 class Endpoint(t.NamedTuple):
@@ -149,15 +145,15 @@ def seconds_awake_or_asleep() -> float:
 
 
 class _Connection(HTTPConnection):
-    """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
+    """Sends nothing over a connection that was begun before the machine slept."""
 
     @override
-    def send(self, data: t.Any) -> None:
-        if self.sock is None:
-            self.connect()
-        if seconds_awake_or_asleep() > _ASKED_AT.get() + _STALE_SECONDS:
+    def connect(self) -> None:
+        began = seconds_awake_or_asleep()
+        super().connect()
+        if seconds_awake_or_asleep() > began + _STALE_SECONDS:
+            self.close()
             raise urllib3.exceptions.ConnectTimeoutError
-        super().send(data)
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
@@ -237,7 +233,6 @@ class Transport:
             ProtocolError: There is no way to talk to that server.
         """
         response = None
-        _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             response = self._session.request(
                 endpoint.method,

@@ -216,6 +216,19 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     assert token not in message
 
 
+def test_nothing_goes_over_a_connection_that_was_begun_before_the_machine_slept(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([0.0, 3600.0])
+    monkeypatch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
+    crm = serve(OK)
+    client = connect(crm)
+    accepted = client.send_batch(*BATCH)
+    assert isinstance(accepted, Accepted)
+    assert not accepted.may_be_applied_twice
+    assert (crm.connections, len(crm.requests), client.stats.retries) == (2, 1, 1)
+
+
 # --- Certificates
 
 
