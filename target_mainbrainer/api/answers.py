@@ -606,12 +606,10 @@ class Answer:
         if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise errors.TransientError(message, retry_after=response.retry_after)
         if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-            host = self.redactor.redact_host(response.redirect_host)
-            leads = f", a redirect to {host}" if host else ""
             message = (
-                f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are "
-                "never followed, because the token and the contacts would go with them. Check "
-                "'api_url' and 'auth_url', and any proxy in between."
+                f"{endpoint.host} answered {response.reason} to {endpoint}. Redirects are never "
+                "followed, because the token and the contacts would go with them. Check 'api_url' "
+                "and 'auth_url', and any proxy in between."
             )
             raise errors.ProtocolError(message)
 

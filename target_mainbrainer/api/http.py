@@ -112,7 +112,6 @@ class Response:
 
     Attributes:
         retry_after: Seconds that the server asks to wait, None if it does not say.
-        redirect_host: Where a redirect leads, "" if nowhere.
         is_whole: False if nothing in it says where the body ends, so that it may be cut off.
     """
 
@@ -120,7 +119,6 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     content_type: str = ""
     retry_after: float | None = None
-    redirect_host: str = ""
     is_whole: bool = True
 
     @property
@@ -245,7 +243,7 @@ class Transport:
                 proxies=_proxies_for(endpoint),
             )
             with response:
-                return _read(response, endpoint, self._timeout)
+                return _read(response, self._timeout)
         except _FAILURES as error:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
@@ -290,7 +288,7 @@ def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
     return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
 
 
-def _read(response: requests.Response, endpoint: Endpoint, timeout: float) -> Response:
+def _read(response: requests.Response, timeout: float) -> Response:
     parts, size = [], 0
     deadline = time.monotonic() + timeout
     while size <= MOST_BYTES and (part := response.raw.read1(_READ_BYTES, decode_content=True)):
@@ -306,22 +304,10 @@ def _read(response: requests.Response, endpoint: Endpoint, timeout: float) -> Re
         retry_after=seconds_asked(
             headers.get("Retry-After"), date=headers.get("Date"), now=dt.datetime.now(dt.UTC)
         ),
-        redirect_host=_host(headers.get("Location", ""), endpoint),
         is_whole=response.status_code == HTTPStatus.NO_CONTENT
         or "Content-Length" in headers
         or "chunked" in headers.get("Transfer-Encoding", "").lower(),
     )
-
-
-def _host(location: str, endpoint: Endpoint) -> str:
-    """Return where a redirect leads, as far as readable: the host, without user or query."""
-    if not location:
-        return ""
-    try:
-        host = urlsplit(location).hostname
-    except ValueError:
-        return "an unreadable address"
-    return host or endpoint.host
 
 
 def _in_words(
