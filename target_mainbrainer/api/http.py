@@ -49,7 +49,6 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 """Two more than a setting may ask for: for statuses and the token."""
 
 _CONNECT_SECONDS = 10.0
-_LONGEST_ASKED_SECONDS = 365 * 86_400.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
 _FAILURES = (
@@ -112,14 +111,12 @@ class Response:
 
     Attributes:
         retry_after: Seconds that the server asks to wait, None if it does not say.
-        is_whole: False if nothing in it says where the body ends, so that it may be cut off.
     """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     content_type: str = ""
     retry_after: float | None = None
-    is_whole: bool = True
 
     @property
     def is_success(self) -> bool:
@@ -128,8 +125,8 @@ class Response:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no body and says so."""
-        return self.is_whole and not self.body.strip()
+        """Whether it has no body."""
+        return not self.body.strip()
 
     @property
     def reason(self) -> str:
@@ -301,12 +298,7 @@ def _read(response: requests.Response, timeout: float) -> Response:
         status=response.status_code,
         body=b"".join(parts)[:MOST_BYTES],
         content_type=headers.get("Content-Type", ""),
-        retry_after=seconds_asked(
-            headers.get("Retry-After"), date=headers.get("Date"), now=dt.datetime.now(dt.UTC)
-        ),
-        is_whole=response.status_code == HTTPStatus.NO_CONTENT
-        or "Content-Length" in headers
-        or "chunked" in headers.get("Transfer-Encoding", "").lower(),
+        retry_after=seconds_asked(headers.get("Retry-After"), dt.datetime.now(dt.UTC)),
     )
 
 
@@ -363,34 +355,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         error = inner
 
 
-def seconds_asked(retry_after: str | None, *, date: str | None, now: dt.datetime) -> float | None:
+def seconds_asked(retry_after: str | None, now: dt.datetime) -> float | None:
     """Return the seconds that a `Retry-After` header asks for; None if it says nothing usable.
 
-    A date is compared with the server's own `Date`, so that a wrong clock on either side does
-    not matter. More than a year is cut to a year.
-
     >>> noon = dt.datetime(2026, 5, 1, 12, tzinfo=dt.timezone.utc)
-    >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", date=None, now=noon)
+    >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", noon)
     30.0
-    >>> seconds_asked("1.5", date=None, now=noon), seconds_asked("soon", date=None, now=noon)
-    (1.5, None)
+    >>> seconds_asked("1.5", noon), seconds_asked("soon", noon), seconds_asked(None, noon)
+    (1.5, None, None)
     """
-    if retry_after is None:
-        return None
-    if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", retry_after, re.ASCII):
-        seconds = float(retry_after)
-    else:
-        moment = _moment(retry_after)
-        if moment is None:
-            return None
-        seconds = (moment - (_moment(date) or now)).total_seconds()
-    return min(max(0.0, seconds), _LONGEST_ASKED_SECONDS)
-
-
-def _moment(date: str | None) -> dt.datetime | None:
-    """Return a date of a header in UTC, None if it is absent, unreadable or out of all bounds."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after or "", re.ASCII):
+        return float(retry_after or "")
     try:
-        moment = parsedate_to_datetime(date or "")
-        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return max(0.0, (parsedate_to_datetime(retry_after or "") - now).total_seconds())
     except (ValueError, OverflowError, TypeError, IndexError):
         return None

@@ -89,11 +89,9 @@ def test_twenty_threads_have_a_connection_each(
         pytest.param(server.RESET, id="reset"),
         pytest.param(server.GONE, id="closed without an answer"),
         pytest.param(server.HALF, id="half an answer"),
-        pytest.param(server.HALF_HEAD, id="half a header"),
         pytest.param(server.HALF_RESET, id="half an answer, then reset"),
         pytest.param(server.CUT_JSON, id="truncated JSON"),
         pytest.param(server.unframed(b'{"status": "Succ'), id="truncated JSON, no length"),
-        pytest.param(server.unframed(b""), id="nothing, no length"),
         pytest.param(server.NOISE, id="not HTTP"),
         pytest.param(server.BAD_GZIP, id="cannot be unpacked"),
         pytest.param(
