@@ -185,8 +185,18 @@ class Quota:
             part.ends = min(part.ends, now + SLICE_SECONDS + _DAY_SECONDS)
 
 
-class PermitStore(t.Protocol):
-    """Where a `Quota` is kept. One thread at a time uses it."""
+class PermitStore:
+    """Keeps a `Quota` in this process; `ledger.quota` keeps one in a database.
+
+    One thread at a time uses it.
+
+    Args:
+        clock: Seconds that only ever grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quota = Quota()
 
     def change(self, action: Callable[[Quota, float], _T]) -> _T:
         """Apply an action to the quota as it is now, given the time, and return its result.
@@ -194,41 +204,14 @@ class PermitStore(t.Protocol):
         Raises:
             TransientError: The store cannot be reached now.
         """
-
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as far as this process knows it, and the time."""
-
-    def close(self) -> None:
-        """Close everything that the store has opened."""
-
-
-class MemoryStore:
-    """The permits of this process alone."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._quota = Quota()
-
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
-        """Apply an action to the quota, given the time, and return its result."""
         return action(self._quota, self._clock())
 
     def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota and the time."""
+        """Return the quota as far as this process knows it, and the time."""
         return self._quota, self._clock()
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-
-class Event(t.Protocol):
-    """What `threading.Event` and the clock of a test have in common."""
-
-    def is_set(self) -> bool:
-        """Return whether the run has been asked to stop."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until that happens or time is up, and return whether it happened."""
+        """Close everything that the store has opened."""
 
 
 class OncePerMinute:
@@ -305,7 +288,7 @@ class RateLimiter:
         plan: Plan | None,
         *,
         clock: Callable[[], float],
-        stop: Event,
+        stop: threading.Event,
         store: PermitStore | None = None,
         retry_max_seconds: float = 600.0,
     ) -> None:
@@ -315,7 +298,7 @@ class RateLimiter:
         """How long sending was blocked altogether; one wait counts once for all threads."""
         self._plan = plan
         self._stop = stop
-        self._store = MemoryStore(clock) if store is None else store
+        self._store = store or PermitStore(clock)
         self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()

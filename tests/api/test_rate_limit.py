@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from typing_extensions import override
 
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError
@@ -187,14 +188,13 @@ def test_a_stop_ends_every_wait_at_once() -> None:
 
 
 def test_first_come_first_served() -> None:
-    first_may_go, stop = threading.Event(), threading.Event()
+    first_may_go = threading.Event()
     served: list[int] = []
 
-    class Gate:
+    class Gate(threading.Event):
         """Lets no thread wait for the clock before all have come."""
 
-        is_set = stop.is_set
-
+        @override
         def wait(self, timeout: float | None = None) -> bool:
             assert timeout
             return not first_may_go.wait(10)
