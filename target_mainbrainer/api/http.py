@@ -66,15 +66,10 @@ _UNREACHABLE = (
 )
 _LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _WORDS: dict[type[BaseException], str] = {
-    http.client.RemoteDisconnected: "closed without a response",
-    ConnectionResetError: "reset",
-    ConnectionRefusedError: "refused",
-    BrokenPipeError: "broken while sending",
-    http.client.IncompleteRead: "the response broke off",
-    urllib3.exceptions.IncompleteRead: "the response broke off",
-    http.client.BadStatusLine: "what came back is not HTTP",
-    zlib.error: "the response cannot be unpacked",
     socket.gaierror: "the host's name cannot be resolved",
+    ConnectionRefusedError: "refused",
+    http.client.RemoteDisconnected: "closed without a response",
+    zlib.error: "the response cannot be unpacked",
 }
 
 _CONTACT_ID = re.compile(rb'"contactId":(\d+)')
