@@ -7,12 +7,10 @@ data, so only its owner can read it; the log contains none.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
 import stat
-import time
 import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
@@ -37,9 +35,6 @@ if t.TYPE_CHECKING:
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""
 
-LOCK_WAIT_SECONDS = 10.0
-"""How long to wait for another run that is about to end; longer would look like a hanging run."""
-
 MOST_DIGITS = 7
 """Longer keys are not shown: telephone numbers and national ids have more digits."""
 
@@ -50,10 +45,8 @@ GROUPS_KEPT = 100
 SHARE_COUNTS_FROM = 20
 """Below this number of records the share of a stream that is rejected is not looked at."""
 
-_LOCK_PAUSE_SECONDS = 0.1
 _READ_BYTES = 1 << 16
 _SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _OURS = frozenset(RejectionCode)
 _REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
 
@@ -329,50 +322,36 @@ def _open_locked(path: Path) -> int:
         OSError: It cannot be opened.
         SettingsError: Another run is using it, or it is a device or FIFO, which keeps nothing.
     """
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while True:
-        # O_NONBLOCK: a FIFO would wait for a reader.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            if _claim(descriptor, path):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
+    # O_NONBLOCK: a FIFO would wait for a reader.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _lock(descriptor, path)
+    except BaseException:
         os.close(descriptor)
-        if time.monotonic() > deadline:
-            problem = (
-                f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If "
-                "it should not be, find out why it has not ended, and run again when it has. If "
-                f"runs are meant to overlap, put '{STARTED_AT}' in the path, so that each has a "
-                "file of its own."
-            )
-            raise SettingsError([problem])
-        time.sleep(_LOCK_PAUSE_SECONDS)
+        raise
+    return descriptor
 
 
-def _claim(descriptor: int, path: Path) -> bool:
-    """Lock a file; return False if another run has it, or if it was renamed meanwhile."""
+def _lock(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is not a regular file."])
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        problem = (
+            f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If it "
+            "should not be, find out why it has not ended, and run again when it has. If runs are "
+            f"meant to overlap, put '{STARTED_AT}' in the path, so that each has a file of its own."
+        )
+        raise SettingsError([problem]) from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
         logger.warning(
             "The file system of '%s' does not support locks (%s). Make sure that only one run at a "
             "time uses this 'rejects_path'.",
             path,
             error.strerror,
         )
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _repair(descriptor: int) -> tuple[int, int]:

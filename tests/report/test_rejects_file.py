@@ -11,13 +11,11 @@ import secrets
 import stat
 import subprocess
 import sys
-import threading
 import typing as t
 
 import pytest
 
 from target_mainbrainer.errors import DeliveryError, SettingsError
-from target_mainbrainer.report import rejects as rejects_file
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream, path_for
 
@@ -215,20 +213,7 @@ def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch)
 # Several runs
 
 
-def test_a_second_run_waits_for_the_first_to_end(path: Path) -> None:
-    first = open_file(path)
-    first.append(stream(), [record(1)], NOTE)
-    threading.Timer(0.3, first.close).start()
-    second = open_file(path)
-    second.append(stream(), [record(2)], NOTE)
-    second.close()
-    assert [line.get("record") for line in lines_of(path)] == [None, {"id": 1}, None, {"id": 2}]
-
-
-def test_a_second_run_says_that_the_file_is_taken(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.2)
+def test_a_second_run_says_that_the_file_is_taken(path: Path) -> None:
     first = open_file(path)
     with pytest.raises(SettingsError, match="another run is still going on and writes to"):
         open_file(path)
@@ -246,23 +231,6 @@ def test_a_run_that_was_killed_does_not_block_the_next(path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert killed.returncode == -9
     open_file(path).close()
-
-
-def test_a_file_renamed_while_waiting_for_it_is_not_written_to(path: Path) -> None:
-    """Somebody moves the rejects away to correct them, in the moment between two runs."""
-    first = open_file(path)
-    first.append(stream(), [record(1)], NOTE)
-    moved = path.with_name("to-correct.singer")
-
-    def end() -> None:
-        path.rename(moved)
-        first.close()
-
-    threading.Timer(0.3, end).start()
-    second = open_file(path)
-    second.append(stream(), [record(2)], NOTE)
-    assert [line.get("record") for line in lines_of(moved)] == [None, {"id": 1}]
-    assert [line.get("record") for line in lines_of(path)] == [None, {"id": 2}]
 
 
 def test_a_file_system_without_locks_is_a_warning(
