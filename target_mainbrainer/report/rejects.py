@@ -219,7 +219,7 @@ class RejectsFile:
         self._failure: DeliveryError | None = None
         try:
             self._descriptor = _open_locked(self.path)
-            self._size, self._lines = _repair(self._descriptor)
+            self._size = _repair(self._descriptor)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not a path"
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
@@ -227,30 +227,23 @@ class RejectsFile:
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
-    ) -> int:
+    ) -> None:
         """Write RECORD messages, with a note why they were rejected.
-
-        Returns:
-            The number of the first record's line in the file, counted from 1.
 
         Raises:
             DeliveryError: The file cannot be written.
         """
         tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
-        first = self._lines + 1
         if self._schemas.get(source.original_stream) != source.schema_line:
             self._schemas[source.original_stream] = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
-            first += 1
         data = b"".join(lines)
         with self._failing_for_good(size=self._size):
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         self._size += len(data)
-        self._lines += len(lines)
-        return first
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk.
@@ -354,27 +347,26 @@ def _lock(descriptor: int, path: Path) -> None:
         )
 
 
-def _repair(descriptor: int) -> tuple[int, int]:
-    """Remove a line that a killed run has left half written; return size and number of lines.
+def _repair(descriptor: int) -> int:
+    """Remove a line that a killed run has left half written, and return the file's size.
 
     That line was never flushed, so STATE is still before its record and the next run reads it
     again. A last line that only lacks its newline, as editors leave it, gets one.
     """
-    size = lines = start_of_last = 0
+    size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
-        lines += chunk.count(b"\n")
         if (newline := chunk.rfind(b"\n")) >= 0:
             start_of_last = size + newline + 1
         size += len(chunk)
     if start_of_last == size:
-        return size, lines
+        return size
     try:
         decode_json(os.pread(descriptor, size - start_of_last, start_of_last))
     except ValueError:
         os.ftruncate(descriptor, start_of_last)
-        return start_of_last, lines
+        return start_of_last
     os.write(descriptor, b"\n")
-    return size + 1, lines + 1
+    return size + 1
 
 
 # Rejections
@@ -448,16 +440,15 @@ class Rejections:
         source.report.rejected_by_code[rejection.code] += count
         if rejection.code in _OURS:
             source.report.rejected_before_sending += count
-        line = None
         try:
             if self._file is not None and is_proven:
                 note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
-                line = self._file.append(source, [record.line for record in source_records], note)
+                self._file.append(source, [record.line for record in source_records], note)
                 self._is_synced = False
                 _, counts = self._unsettled.setdefault(source.stream, (source.report, Counter()))
                 counts.update(record.interval for record in source_records)
         finally:
-            self._note(source, source_records, rejection, line)
+            self._note(source, source_records, rejection)
 
     def end_input(self) -> None:
         """Note that no more records come, so that short streams may be judged, too."""
@@ -564,13 +555,12 @@ class Rejections:
         source: SourceStream,
         source_records: Sequence[SourceRecord],
         rejection: Rejection,
-        line: int | None,
     ) -> None:
         key = (source.stream, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
             key = (source.stream, rejection._replace(reason="For various reasons."))
         group = self._groups.setdefault(key, _Group())
-        for place, record in enumerate(source_records):
+        for record in source_records:
             group.count += 1
             if group.count > KEYS_SHOWN:
                 continue
@@ -579,8 +569,6 @@ class Rejections:
                 group.labels.append(label)
             elif not group.labels:  # these labels are long: one is enough
                 group.labels.append(f"record {record.number:,} of the stream")
-                if line is not None and self._file is not None:
-                    group.labels[0] += f" on line {line + place:,} of '{self._file.path.name}'"
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""

