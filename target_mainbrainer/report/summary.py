@@ -24,14 +24,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import Plan, Settings
 
 BURST_SECONDS = 10
-OTHER_SIZES = (100, 1000)
-"""The batch sizes that the API advises, and allows."""
-
 OUTAGE_SECONDS = 60.0
 """How often the log says that MainBrainer accepts nothing."""
-
-_LEAST_SHARE = 0.001
-"""A part of a day below which its number says nothing more."""
 
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""
@@ -325,11 +319,7 @@ class DrySummary(Summary):
                 logger.info("%s", line)
             logger.info("%s", self.columns[name].describe(name))
         self._warn(findings)
-        settings, contacts = self._settings, self._report.total("accepted")
-        lines = [*self._report.table(), self._cost().describe(settings.plan)]
-        if settings.write_mode == "batch":
-            lines += self._cost().of_other_sizes(contacts, settings.batch_size_rows, settings.plan)
-        for line in lines:
+        for line in (*self._report.table(), self._cost().describe(self._settings.plan)):
             logger.info("%s", line)
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
@@ -459,33 +449,11 @@ class Cost(t.NamedTuple):
             asked = counted(self.statuses, "question for a status", "questions for statuses")
             line += f" and at least {asked}"
         if plan is not None:
-            share = self.requests / plan.daily
             line += (
                 f": {_duration(self.minutes(plan))} with {plan.burst} requests in 10 s, and "
-                f"{'less than 0.1%' if share < _LEAST_SHARE else f'{share:.1%}'} of the day's "
-                f"{plan.daily:,}"
+                f"{self.share_of_day(plan):.1%} of the day's {plan.daily:,}"
             )
         return f"{line}."
-
-    def of_other_sizes(self, contacts: int, size: int, plan: Plan | None) -> Iterator[str]:
-        """Yield what another `batch_size_rows` would change, if that is worth a sentence.
-
-        Args:
-            contacts: How many are sent.
-            size: The setting as it is.
-            plan: The limits to keep.
-        """
-        for other in OTHER_SIZES:
-            change = math.ceil(contacts / other) - math.ceil(contacts / size)
-            if other == size or not change:
-                continue
-            statuses = max(self.statuses + change, 0) if self.statuses else 0
-            cost = self._replace(sends=max(self.sends + change, 0), statuses=statuses)
-            minutes = "" if plan is None else f", {_duration(cost.minutes(plan))}"
-            yield (
-                f"With 'batch_size_rows' {other} it would be about "
-                f"{counted(cost.requests, 'request')}{minutes}."
-            )
 
 
 def _duration(minutes: float | None) -> str:
