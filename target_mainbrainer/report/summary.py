@@ -323,36 +323,17 @@ class DrySummary(Summary):
             logger.info("%s", line)
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
+        """Yield what the table does not say: how many are new at most, and what has changed."""
         has_ledger = bool(self._settings.ledger_uri)
         new = f"{stream.created:,}" if has_ledger else f"at most {stream.accepted:,}"
         yield (
             f"{title}{counted(stream.read, 'record')} read. "
-            f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new"
-            f"{f' and {stream.updates:,} changed' if stream.updates else ''}; "
-            f"{stream.unchanged:,} unchanged, {stream.merged:,} merged with a later record, "
-            f"{stream.omitted:,} omitted, {stream.rejected:,} rejected."
+            f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new."
         )
         if stream.changed_columns:
             columns = stream.changed_columns.most_common()
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
             yield f"{title}what changed is {', '.join(changes)}."
-        if stream.moved or stream.not_followed or stream.old_parts_kept:
-            yield (
-                f"{title}of {counted(stream.moved, 'person', 'people')} whose e-mail address or "
-                f"mobile number changed the contact would follow, if MainBrainer finds it; "
-                f"{stream.not_followed:,} would not be followed, and {stream.old_parts_kept:,} "
-                "keep an old address or number that the source no longer has."
-            )
-        if stream.missing:
-            yield (
-                f"{title}{counted(stream.missing, 'person is', 'people are')} missing, "
-                f"{stream.gone:,} of them for the second time; {stream.opted_out:,} would be "
-                "opted out."
-            )
-        yield (
-            f"{title}opt-ins: {stream.opt_ins_given:,} given, {stream.opt_ins_withdrawn:,} "
-            f"withdrawn, {stream.opt_ins_withheld:,} withheld."
-        )
 
     def _cost(self) -> Cost:
         by_endpoint = self._effort.by_endpoint
