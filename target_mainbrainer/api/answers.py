@@ -1,4 +1,4 @@
-"""Answers of the API: what they say about contacts, and what follows for the caller."""
+"""Answers of the API, decoded: outcomes of requests, refusals, batch statuses, tokens."""
 
 from __future__ import annotations
 

@@ -318,8 +318,8 @@ class MainBrainerClient:
         if isinstance(error, TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
-            hold = min(asked, most) if pause is None else pause
-            self._rate_limiter.hold(hold, f"MainBrainer answered 429 to {endpoint}")
+            seconds = min(asked, most) if pause is None else pause
+            self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
         if pause is None:
             raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
         if not isinstance(error, TooManyRequestsError):

@@ -1,4 +1,4 @@
-"""Bytes there and back: one request, one response, through a `requests.Session`.
+"""One HTTP request and its response, through a `requests.Session`.
 
 Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
 not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and

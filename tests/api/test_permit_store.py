@@ -73,7 +73,7 @@ def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_
     world.pass_by(1)
     limiter.answered(permits[0], 202)
     limiter.answered(permits[1], None)
-    limiter.hold(10.5, "MainBrainer answered 429")
+    limiter.block(10.5, "MainBrainer answered 429")
     world.pass_by(5)
     assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
     store.until = 0
