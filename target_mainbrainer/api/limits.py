@@ -169,11 +169,8 @@ class Quota:
     def block(self, seconds: float, reason: str, now: float) -> None:
         """Give out no permit for so long, unless a longer wait is in force."""
         if now + seconds > self.blocked_until:
-            self.blocked_until, self.blocked_seconds, self.blocked_because = (
-                now + seconds,
-                seconds,
-                reason,
-            )
+            self.blocked_until = now + seconds
+            self.blocked_seconds, self.blocked_because = seconds, reason
 
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, and cut what a clock that was set back has stretched.
