@@ -55,14 +55,14 @@ class Mobile(PrivateStruct, frozen=True, gc=False):
     """A mobile number as the API takes it: two integers (API note, section 8.5).
 
     Attributes:
-        country_code: Such as 47, or None if neither the record nor a setting names it.
+        country_code: The calling code, such as 47.
         number: The national number.
     """
 
-    country_code: int | None
+    country_code: int
     number: int
 
-    def __iter__(self) -> Iterator[int | None]:
+    def __iter__(self) -> Iterator[int]:
         """Yield country code and number, so that they can be unpacked."""
         yield self.country_code
         yield self.number
@@ -204,8 +204,7 @@ def merge(earlier: Contact, later: Contact) -> Contact:
     """Return the one upsert that does the same as the two in a row.
 
     Fields of the later one win, and those that only the earlier one had stay, because the API
-    leaves omitted fields as they are (API note, section 8.2). That is so field by field: a later
-    number without a country code keeps the earlier one's code.
+    leaves omitted fields as they are (API note, section 8.2).
 
     A property that the later contact has too moves to its place there, so that its value is the
     last one even if the CRM should take two references (`Street` and `street`, a name and an id)
@@ -223,12 +222,9 @@ def merge(earlier: Contact, later: Contact) -> Contact:
     """
     replaced = {ref.address for ref in later.properties}
     kept = {ref: text for ref, text in earlier.properties.items() if ref.address not in replaced}
-    mobile = _later(earlier.mobile, later.mobile)
-    if mobile is not None and mobile.country_code is None and earlier.mobile is not None:
-        mobile = Mobile(earlier.mobile.country_code, mobile.number)
     return Contact(
         contact_id=_later(earlier.contact_id, later.contact_id),
-        mobile=mobile,
+        mobile=_later(earlier.mobile, later.mobile),
         email=_later(earlier.email, later.email),
         mobile_opt_in=_later(earlier.mobile_opt_in, later.mobile_opt_in),
         email_opt_in=_later(earlier.email_opt_in, later.email_opt_in),

@@ -19,7 +19,6 @@ people's loggers from showing what only the CRM should know. All places known to
 from __future__ import annotations
 
 import html
-import ipaddress
 import logging
 import re
 import threading
@@ -119,18 +118,6 @@ class Redactor:
             safe = safer
         return safe
 
-    def redact_host(self, host: str) -> str:
-        """Return the name of a host, redacted; an IP address is no telephone number.
-
-        >>> redact_host = Redactor().redact_host
-        >>> redact_host("127.0.0.1"), redact_host("login.example.com"), redact_host("a@b.example")
-        ('127.0.0.1', 'login.example.com', '…')
-        """
-        try:
-            return str(ipaddress.ip_address(host))
-        except ValueError:
-            return self.redact(host)
-
     def redact_id(self, batch_id: str) -> str:
         """Return the id of a batch for the log, if it looks like one and is no secret.
 
@@ -158,8 +145,7 @@ def values_of(contacts: Iterable[Contact]) -> Iterator[str]:
         if contact.mobile is not None:
             country_code, number = contact.mobile
             yield str(number)
-            if country_code is not None:
-                yield f"{country_code}{number}"
+            yield f"{country_code}{number}"
         yield from contact.properties.values()
 
 

@@ -33,7 +33,7 @@ if t.TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from target_mainbrainer.contacts import Identity, Mobile
+    from target_mainbrainer.contacts import Identity
     from target_mainbrainer.ledger.content import Person
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.report.rejects import SourceStream
@@ -96,16 +96,11 @@ def follow(person: Person, contact: Contact) -> Following | None:
     previous = identity_from(t.cast("str", person.previous) if is_pending else person.identity)
     if previous.contact_id is not None:
         return None
-    mobile = contact.mobile
-    if mobile is None or (mobile.country_code is None and _is_same_number(mobile, previous.mobile)):
-        mobile = previous.mobile
-    combined = Contact(mobile=mobile, email=contact.email or previous.email)
+    combined = Contact(
+        mobile=contact.mobile or previous.mobile, email=contact.email or previous.email
+    )
     is_move = identity_text(combined) != identity_text(previous) or person.moving_id is not None
     return Following(previous, combined, is_move)
-
-
-def _is_same_number(one: Mobile, other: Mobile | None) -> bool:
-    return other is not None and one.number == other.number
 
 
 class Mover:

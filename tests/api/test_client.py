@@ -162,7 +162,7 @@ def test_a_redirect_never_carries_anything_elsewhere(
         lambda: connect(crm, **CREDENTIALS).send_contact(PERSON),
     ):
         message = failure(errors.ProtocolError, ask)
-        assert "a redirect to localhost. Redirects are never followed" in message
+        assert "Redirects are never followed" in message
         assert "pw" not in message
     assert connect(crm).batch_status("x") is None
     assert not elsewhere.requests
@@ -337,12 +337,6 @@ def test_a_content_type_is_redacted(serve: Serve, connect: Connect) -> None:
     crm = serve(reply(202, b"Accepted", content_type=kind))
     message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
     assert "and a body of type '…" in message
-
-
-def test_a_redirects_host_is_redacted(serve: Serve, connect: Connect) -> None:
-    crm = serve(server.redirect(302, f"https://{TOKEN}.example.com/"))
-    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
-    assert "a redirect to …" in message
 
 
 @pytest.mark.parametrize("token", ["abc4def", "twelveletter", "tokenofthirtycharactersandonly"])

@@ -89,11 +89,9 @@ def test_twenty_threads_have_a_connection_each(
         pytest.param(server.RESET, id="reset"),
         pytest.param(server.GONE, id="closed without an answer"),
         pytest.param(server.HALF, id="half an answer"),
-        pytest.param(server.HALF_HEAD, id="half a header"),
         pytest.param(server.HALF_RESET, id="half an answer, then reset"),
         pytest.param(server.CUT_JSON, id="truncated JSON"),
         pytest.param(server.unframed(b'{"status": "Succ'), id="truncated JSON, no length"),
-        pytest.param(server.unframed(b""), id="nothing, no length"),
         pytest.param(server.NOISE, id="not HTTP"),
         pytest.param(server.BAD_GZIP, id="cannot be unpacked"),
         pytest.param(
@@ -216,55 +214,17 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     assert token not in message
 
 
-# --- Until when a response is read
-
-
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_headers_that_trickle_in_end_at_the_deadline(
-    encrypted: bool, serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+def test_nothing_goes_over_a_connection_that_was_begun_before_the_machine_slept(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    slow = Reply(OK.raw, pause=0.05, trickles="all")
-    crm = serve(slow, tls=certificate.context if encrypted else None)
-    transport = Transport(user_agent="x", timeout_seconds=1)
-    began = time.monotonic()
-    message = failure(
-        errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
-    )
-    transport.close()
-    assert 1 <= time.monotonic() - began < 2
-    assert message == "No response to GET /x within 1 s."
-
-
-EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "interim",
-    [
-        pytest.param(EARLY, id="103"),
-        pytest.param(EARLY * 20, id="many"),
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="100"),
-        pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n" + EARLY, id="102 and 103"),
-    ],
-)
-def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
-    crm = serve(Reply(interim + OK.raw))
+    moments = iter([0.0, 3600.0])
+    monkeypatch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
+    crm = serve(OK)
     client = connect(crm)
-    answers = [client.send_batch(*BATCH) for _ in range(3)]
-    assert answers == [Accepted(batch_id="ce2c2e48")] * 3
-    assert (len(crm.requests), crm.connections) == (3, 1)
-
-
-def test_interim_responses_without_an_end_stop_at_the_deadline(serve: Serve) -> None:
-    crm = serve(Reply(EARLY * 200, pause=0.02, trickles="all"))
-    transport = Transport(user_agent="x", timeout_seconds=1)
-    failure(
-        errors.TransientError,
-        lambda: transport.send(Endpoint("GET", "/x", crm.url)),
-    )
-    transport.close()
+    accepted = client.send_batch(*BATCH)
+    assert isinstance(accepted, Accepted)
+    assert not accepted.may_be_applied_twice
+    assert (crm.connections, len(crm.requests), client.stats.retries) == (2, 1, 1)
 
 
 # --- Certificates

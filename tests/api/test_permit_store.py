@@ -8,7 +8,7 @@ import typing as t
 import pytest
 from typing_extensions import override
 
-from target_mainbrainer.api.limits import MemoryStore, Quota, RateLimiter
+from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, take
@@ -17,7 +17,7 @@ T = t.TypeVar("T")
 HOUR = 3600.0
 
 
-class Away(MemoryStore):
+class Away(PermitStore):
     """A store that cannot be reached for some seconds."""
 
     def __init__(self, world: World, *, until: float = 0.0) -> None:
@@ -73,7 +73,7 @@ def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_
     world.pass_by(1)
     limiter.answered(permits[0], 202)
     limiter.answered(permits[1], None)
-    limiter.hold(10.5, "MainBrainer answered 429")
+    limiter.block(10.5, "MainBrainer answered 429")
     world.pass_by(5)
     assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
     store.until = 0

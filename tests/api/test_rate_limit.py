@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from typing_extensions import override
 
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError
@@ -86,7 +87,7 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
 def test_a_short_wait_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     limiter = world.limiter(None)
-    limiter.hold(4, "MainBrainer asks for it")
+    limiter.block(4, "MainBrainer asks for it")
     with caplog.at_level(logging.INFO):
         take(limiter)
     assert not caplog.records
@@ -97,8 +98,8 @@ def test_a_short_wait_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> N
 def test_a_hold_makes_everything_wait(plan: Plan | None, caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     limiter = world.limiter(plan)
-    limiter.hold(12, "MainBrainer answered 429")
-    limiter.hold(3, "a shorter one changes nothing")
+    limiter.block(12, "MainBrainer answered 429")
+    limiter.block(3, "a shorter one changes nothing")
     assert limiter.try_acquire("GET") is None
     with caplog.at_level(logging.INFO):
         take(limiter)
@@ -187,20 +188,19 @@ def test_a_stop_ends_every_wait_at_once() -> None:
 
 
 def test_first_come_first_served() -> None:
-    first_may_go, stop = threading.Event(), threading.Event()
+    first_may_go = threading.Event()
     served: list[int] = []
 
-    class Gate:
+    class Gate(threading.Event):
         """Lets no thread wait for the clock before all have come."""
 
-        is_set = stop.is_set
-
+        @override
         def wait(self, timeout: float | None = None) -> bool:
             assert timeout
             return not first_may_go.wait(10)
 
     limiter = RateLimiter(None, clock=time.monotonic, stop=Gate())
-    limiter.hold(0.3, "so that the first one waits")
+    limiter.block(0.3, "so that the first one waits")
 
     def send(number: int) -> None:
         limiter.acquire("POST")

@@ -34,12 +34,11 @@ def test_the_policy_jitters_up_to_its_limit() -> None:
         pytest.param("0", 0, id="now"),
         pytest.param("-5", None, id="negative"),
         pytest.param(in_http(NOON - dt.timedelta(seconds=9)), 0, id="past"),
-        pytest.param("Fri, 01 May 2026 12:00:09 -0000", 9, id="a date without a zone"),
         pytest.param("9" * 5000, None, id="absurd"),
     ],
 )
 def test_retry_after_is_read_leniently(header: str | None, seconds: float | None) -> None:
-    assert seconds_asked(header, date=None, now=NOON) == seconds
+    assert seconds_asked(header, NOON) == seconds
 
 
 @pytest.mark.parametrize(
@@ -56,15 +55,14 @@ def test_retry_after_is_read_leniently(header: str | None, seconds: float | None
     ],
 )
 def test_an_absurd_time_is_no_time_or_a_long_one(header: str) -> None:
-    for retry_after, date in ((header, None), (in_http(NOON), header)):
-        seconds = seconds_asked(retry_after, date=date, now=NOON)
-        assert seconds is None or 0 <= seconds <= 365 * 86_400
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds == 0 or seconds > 365 * 86_400
 
 
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [+-]?\d+"))
 def test_no_header_breaks_the_reading(header: str) -> None:
-    seconds = seconds_asked(header, date=header, now=NOON)
-    assert seconds is None or 0 <= seconds <= 365 * 86_400
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds >= 0
 
 
 def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most() -> None:

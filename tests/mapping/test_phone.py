@@ -159,7 +159,7 @@ def by_the_library(text: str, default: int | None) -> Mobile | None:
     if result != phonenumbers.ValidationResult.IS_POSSIBLE or number.italian_leading_zero:
         return None
     assert number.national_number is not None
-    return Mobile(number.country_code, number.national_number)
+    return Mobile(t.cast("int", number.country_code), number.national_number)
 
 
 NUMBER_LIKE = st.builds(
@@ -257,7 +257,7 @@ SPELLINGS = st.sampled_from(
 
 
 def mobile_of(number: phonenumbers.PhoneNumber) -> Mobile:
-    return Mobile(number.country_code, t.cast("int", number.national_number))
+    return Mobile(t.cast("int", number.country_code), t.cast("int", number.national_number))
 
 
 MOBILES = st.builds(
