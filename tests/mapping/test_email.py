@@ -13,59 +13,35 @@ from target_mainbrainer.mapping.identifiers import is_plain_email, parse_email
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.mapping.refusals import code_of
 
-
-@pytest.mark.parametrize(
-    "email",
-    [
-        pytest.param("ola@example.com", id="plain"),
-        pytest.param("Ola.Nordmann+crm@Mail.Example.ORG", id="case is kept"),
-        pytest.param("o'hara@example.com", id="apostrophe"),
-        pytest.param("ola@shop.test", id="reserved for tests"),
-        pytest.param("ola@example.travel", id="long top-level domain"),
-        pytest.param('"ola nordmann"@example.com', id="quoted"),
-        pytest.param("åse@example.com", id="internationalised local part"),
-        pytest.param("ola@bücher.example.com", id="internationalised domain"),
-        pytest.param("a\u030ase@example.com", id="decomposed letters stay decomposed"),
-        pytest.param("ola@xn--bcher-kva.example.com", id="punycode"),
-        pytest.param("a" * 64 + "@example.com", id="longest local part"),
-        pytest.param("ola@printer.local", id="local network"),
-        pytest.param("ola@example.com.invalid", id="invalid on purpose, as every sandbox has it"),
-        pytest.param("ola@" + "sub." * 14 + "example.invalid", id="long and invalid on purpose"),
-        pytest.param("ola@example.onion", id="onion"),
-        pytest.param("ola@1.in-addr.arpa", id="arpa"),
-        pytest.param("ola@my_shop.example.com", id="underscore in a domain"),
-        pytest.param('"ola n"@my_shop.example.com', id="quoted, with an underscore in its domain"),
+GOOD = [
+    *[
+        "ola@example.com",
+        "Ola.Nordmann+crm@Mail.Example.ORG",
+        "o'hara@example.com",
+        "ola@shop.test",
     ],
-)
+    *["ola@example.travel", '"ola nordmann"@example.com', "åse@example.com", "ola@printer.local"],
+    *["ola@bücher.example.com", "a\u030ase@example.com", "ola@xn--bcher-kva.example.com"],
+    *["ola@example.com.invalid", "ola@example.onion", "ola@1.in-addr.arpa"],
+    *["ola@my_shop.example.com", '"ola n"@my_shop.example.com', "a" * 64 + "@example.com"],
+    "ola@" + "sub." * 14 + "example.invalid",
+]
+BAD: list[object] = [
+    *["ola", "ola@", "ola@example", "ola@@example.com", "ola nordmann@example.com"],
+    *["ola..n@example.com", "Ola <ola@example.com>", "ola@example.com, kari@example.com"],
+    *["mailto:ola@example.com;", "ola@localhost", "ola@127.0.0.1", "ola@example.com."],
+    *["ola@[127.0.0.1]", "ola\0@example.com", "\ud800@example.com", "a" * 250 + "@example.com"],
+    *["a@" + "b" * 10_000 + ".com", 5, {"address": "ola@example.com"}],
+]
+
+
+@pytest.mark.parametrize("email", GOOD)
 def test_an_email_is_sent_as_written(email: str) -> None:
     assert parse_email(email) == email
     assert parse_email(f"\t {email}\u00a0\n") == email
 
 
-@pytest.mark.parametrize(
-    "email",
-    [
-        pytest.param("ola", id="no at"),
-        pytest.param("ola@", id="no domain"),
-        pytest.param("ola@example", id="no dot"),
-        pytest.param("ola@@example.com", id="two ats"),
-        pytest.param("ola nordmann@example.com", id="blank inside"),
-        pytest.param("ola..n@example.com", id="two dots"),
-        pytest.param("Ola <ola@example.com>", id="display name"),
-        pytest.param("ola@example.com, kari@example.com", id="two addresses"),
-        pytest.param("mailto:ola@example.com;", id="a link"),
-        pytest.param("ola@localhost", id="localhost"),
-        pytest.param("ola@127.0.0.1", id="an address of a machine"),
-        pytest.param("ola@example.com.", id="a dot at the end"),
-        pytest.param("ola@[127.0.0.1]", id="address literal"),
-        pytest.param("ola\0@example.com", id="NUL"),
-        pytest.param("\ud800@example.com", id="half a character"),
-        pytest.param("a" * 250 + "@example.com", id="too long"),
-        pytest.param("a@" + "b" * 10_000 + ".com", id="much too long"),
-        pytest.param(5, id="a number"),
-        pytest.param({"address": "ola@example.com"}, id="an object"),
-    ],
-)
+@pytest.mark.parametrize("email", BAD, ids=lambda email: repr(email)[:40])
 def test_what_is_no_email_is_refused(email: object) -> None:
     assert code_of(parse_email, email) == "invalid_email"
 
@@ -73,10 +49,7 @@ def test_what_is_no_email_is_refused(email: object) -> None:
 @pytest.mark.parametrize(
     ("email", "what"),
     [
-        (
-            "Ola <ola@example.com>",
-            "has angle brackets, and perhaps a name, around its e-mail address",
-        ),
+        ("Ola <ola@example.com>", "has angle brackets, and perhaps a name, around its e-mail"),
         ("mailto:ola@example.com", "is a link that starts with 'mailto:', not an e-mail address"),
         ("ola@example.com; kari@example.com", "contains several e-mail addresses"),
         ("ola@example.com ::: kari@example.com", "contains several e-mail addresses"),
