@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mainbrainer_sandbox.people import A
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.mainbrainer_sandbox.conftest import Client
-
-A = {"email": "a@example.com"}
 
 
 @pytest.mark.parametrize(("names", "count"), [("all", 2), ("first", 1), ("none", 0)])

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from tests.mainbrainer_sandbox.people import A
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.mainbrainer_sandbox.conftest import Client
-
-A = {"email": "a@example.com"}
 
 
 def raw(crm: Client, body: bytes) -> bytes:
