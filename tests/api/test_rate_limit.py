@@ -27,11 +27,7 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        pytest.param("POST", 400, id="a quick refusal"),
-        pytest.param("GET", 200, id="a quick answer to something else"),
-    ],
+    ("kind", "status"), [("POST", 400), ("GET", 200)], ids=["a refusal", "something else"]
 )
 def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
     world = World()
@@ -221,12 +217,8 @@ def test_first_come_first_served() -> None:
 @pytest.mark.parametrize(
     ("plan", "seconds", "wanted"),
     [
-        pytest.param("freemium", 0.05, 13, id="quick answers need few"),
-        pytest.param("freemium", 0.299, 75, id="75 at 0.3 s"),
-        pytest.param("pro", 1.0, 200, id="one for each permit"),
-        pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
-        pytest.param("freemium", 20.5, 200, id="answers longer than a permit is occupied"),
-        pytest.param("pro", 60.0, 256, id="never more than 256"),
+        *(("freemium", 0.05, 13), ("freemium", 0.299, 75), ("freemium", 20.5, 200)),
+        *(("pro", 1.0, 200), ("pro", 10.0, 200), ("pro", 60.0, 256)),
     ],
 )
 def test_as_many_are_wanted_in_flight_as_use_all_permits(

@@ -111,11 +111,7 @@ def test_a_server_that_hangs_for_15_seconds_does_not_find_two_bursts_afterwards(
 
 @pytest.mark.parametrize(
     ("plan", "latency"),
-    [
-        pytest.param("freemium", 0.3, id="freemium at 300 ms"),
-        pytest.param("starter", 0.5, id="starter at 500 ms"),
-        pytest.param("pro", 3.0, id="pro at 3 s"),
-    ],
+    [("freemium", 0.3), ("starter", 0.5), ("pro", 3.0)],
 )
 def test_at_least_97_percent_of_the_plan_is_used(plan: str, latency: float) -> None:
     seen = load(
@@ -134,10 +130,10 @@ def test_answers_that_vary_cost_no_more_than_they_vary_by() -> None:
     """Nothing tells a request that was counted late from one that was worked on for long."""
     seen = load(
         PLANS["freemium"],
-        seconds=620,
+        seconds=320,
         threads=200,
         way=lambda: 0.02,
         work=lambda: CHANCE.uniform(0.05, 1.05),
     )
-    steady = [when for when in seen if seen[0] + 10 <= when < seen[0] + 610]
-    assert len(steady) >= 10 / 10.8 * 60 * PLANS["freemium"].burst
+    steady = [when for when in seen if seen[0] + 10 <= when < seen[0] + 310]
+    assert len(steady) >= 10 / 10.8 * 30 * PLANS["freemium"].burst
