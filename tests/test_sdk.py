@@ -91,11 +91,10 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
     ("base", "name", "parameters"),
     [
         (PluginBase, "_validate_config", "self raise_errors"),
-        (Target, "_process_schema_message", "self message_dict"),
-        (Target, "_process_record_message", "self message_dict"),
-        (Target, "_process_batch_message", "self message_dict"),
-        (Target, "_process_state_message", "self message_dict"),
-        (Target, "_process_activate_version_message", "self message_dict"),
+        *(
+            (Target, f"_process_{kind}_message", "self message_dict")
+            for kind in ("schema", "record", "batch", "state", "activate_version")
+        ),
         (Target, "_write_state_message", "self state"),
         (Target, "_handle_termination", "self signum frame"),
         (Target, "process_endofpipe", "self"),
