@@ -94,22 +94,6 @@ def test_a_column_can_say_which_list_each_contact_goes_to(
     assert {body["listId"] for body in bodies(crm)} == set(lists)
 
 
-def test_records_of_one_identity_are_merged_never_replaced(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    ended = run_target(
-        schema({"email": {}, "firstname": {}, "city": {}}, key=["email"]),
-        record(email="kari@example.com", firstname="Kari", city="Oslo"),
-        record(email="ola@example.com", firstname="Ola"),
-        record(email="kari@example.com", city="Bergen"),
-    )
-    assert ended.code == 0
-    counts = ended.report["streams"]["people"]
-    assert (counts["read"], counts["accepted"], counts["merged"]) == (3, 2, 1)
-    kari = next(c for c in crm.contacts() if c["email"] == "kari@example.com")
-    assert kari["properties"] == {"firstname": "Kari", "city": "Bergen"}
-
-
 @pytest.mark.parametrize("encoding", ["none", "gzip"])
 def test_batch_messages_end_as_the_same_contacts(
     run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, encoding: str

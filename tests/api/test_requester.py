@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import socket
-import threading
 import typing as t
 
 import pytest
@@ -30,7 +29,6 @@ from tests.api.helpers import (
     issue_tokens,
 )
 from tests.broken_server import OK, Reply, Request, reply, script
-from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,20 +73,6 @@ def test_a_server_that_is_not_there_has_counted_nothing(
     assert client.stats.requests == 0
     assert client.stats.retries == len(fake.waits) > 1
     assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
-
-
-def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect) -> None:
-    crm = serve(reply(500))
-    stop = threading.Event()
-    client = connect(crm, stop=stop)
-
-    def stop_soon() -> None:
-        wait_until(lambda: client.stats.retries)
-        stop.set()
-
-    threading.Thread(target=stop_soon).start()
-    message = failure(errors.InterruptedRunError, lambda: client.send_batch(*BATCH))
-    assert "asked to stop" in message
 
 
 @pytest.mark.parametrize(

@@ -175,20 +175,6 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log() -> N
 
 
 @pytest.mark.parametrize(
-    ("allowed", "count", "too_many"),
-    [(0, 0, False), (0, 1, True), (3, 3, False), (3, 4, True), (None, 10_000, False)],
-)
-def test_how_many_are_too_many(allowed: int | None, count: int, *, too_many: bool) -> None:
-    desk = Desk(allowed=allowed)
-    desk.accept(1)
-    for _ in range(count):
-        desk.reject({"id": 1}, REFUSED)
-    assert desk.rejections.is_too_many is too_many
-    problems = list(desk.rejections.problems(desk.reports))
-    assert bool(problems) is too_many
-
-
-@pytest.mark.parametrize(
     ("accepted", "rejected", "percent", "fails"),
     [
         *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),

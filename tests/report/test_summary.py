@@ -141,14 +141,6 @@ ALL_REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
         ({}, End(has_state=False), "OK: the tap sent no records."),
         ({}, End(state_records=0), f"OK: the tap sent no records; {LAST}"),
         (
-            {},
-            End(CORRECT, is_whole=False),
-            (
-                "FAILED: nothing was read and nothing was sent; STATE is as it was. Correct the "
-                "cause and run again to go on."
-            ),
-        ),
-        (
             REFUSED,
             End(CORRECT, words=WORDS),
             f"{ALL_REFUSED} in the same words ({WORDS}). STATE is as it was.",
