@@ -1,4 +1,4 @@
-"""What a request is refused for, and how its parts are read."""
+"""What a request is refused for, how its parts are read, and how refusals are said."""
 
 from __future__ import annotations
 
@@ -167,3 +167,35 @@ def test_a_refused_batch_creates_no_property(crm: Client) -> None:
     crm.batch({**A, "propertyFields": prop("new")}, {"email": "no"})
     crm.sandbox.set_switches(unknown_property="refuse")
     assert crm.batch({**A, "propertyFields": prop("new")}).status_code == 422
+
+
+# How refusals are said
+
+
+@pytest.mark.parametrize(("names", "count"), [("all", 2), ("first", 1), ("none", 0)])
+def test_a_refusal_names_whom_it_is_told_to(
+    make: Callable[..., Client], names: str, count: int
+) -> None:
+    crm = make(refusal_names=names)
+    body = crm.batch(A, {"contactId": 5, "email": "no"}, {"contactId": 6, "email": "no"}).json()
+    assert len(body["data"]["invalidContactIdList"]) == count
+    assert body["message"].count("createUpdateContacts") == count
+
+
+def test_errors_come_in_the_form_of_choice(make: Callable[..., Client]) -> None:
+    crm = make()
+    for form in ("envelope", "problem", "html", "empty"):
+        crm.sandbox.set_switches(error_body=form)
+        response = crm.batch({"email": "no"})
+        assert response.status_code == 422
+        if form == "envelope":
+            assert response.json()["status"] == "Failed"
+        elif form == "problem":
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert response.json()["errors"] == {
+                "createUpdateContacts[0].email": ["It is not an e-mail address."]
+            }
+        elif form == "html":
+            assert response.text.startswith("<!DOCTYPE html>")
+        else:
+            assert response.content == b""

@@ -1,15 +1,23 @@
-"""E-mail addresses: what passes, what is refused, and that the quick route agrees."""
+"""E-mail addresses and ids: what passes, what is refused, and that the quick route agrees."""
 
 from __future__ import annotations
 
+import decimal
 import re
+import typing as t
 
 import pytest
 from email_validator import validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from target_mainbrainer.mapping.identifiers import is_plain_email, parse_email
+from target_mainbrainer.mapping.identifiers import (
+    INT64_MAX,
+    is_plain_email,
+    parse_contact_id,
+    parse_email,
+    parse_list_id,
+)
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.mapping.refusals import code_of
 
@@ -92,3 +100,26 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
 def test_an_empty_email_is_absent(empty: object) -> None:
     assert parse_email(empty) is None
+
+
+# Ids of contacts and lists
+
+
+@pytest.mark.parametrize(
+    "contact_id", [0, -1, INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000]
+)
+def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
+    assert parse_contact_id(str(INT64_MAX)) == INT64_MAX
+    assert parse_contact_id(decimal.Decimal("7.0")) == parse_contact_id("7".zfill(50)) == 7
+    assert code_of(parse_contact_id, contact_id) == "invalid_contact_id"
+
+
+@pytest.mark.parametrize("list_id", ["3fa85f64-5717-4562-b3fc-123123d23dds", 7])
+def test_a_list_id_is_a_uuid(list_id: object) -> None:
+    assert code_of(parse_list_id, list_id) == "invalid_list_id"
+
+
+@pytest.mark.parametrize("parse", [parse_contact_id, parse_list_id])
+@pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
+def test_an_empty_id_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
+    assert parse(empty) is None
