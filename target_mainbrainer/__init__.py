@@ -17,7 +17,6 @@ contacts.py       Contact, Identity and merge, Rejection                     pur
 privacy.py        redaction, log filters, explaining
 errors.py         what can go wrong, and what happens next
 words.py          names, lists and numbers in sentences                      pure
-about.py          the settings as `--about` and the docs show them
 local_sandbox.py  starts a local MainBrainer, and ends it
 ```
 

@@ -144,9 +144,7 @@ def invoke(
 ) -> None:
     """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
     if about:
-        from target_mainbrainer.about import about as describe  # noqa: PLC0415 - a run has no use
-
-        click.echo(describe(about_format))
+        TargetMainBrainer.print_about(about_format)
         return
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))

@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree in which the type says what happens next.
+"""Errors, as a tree in which the type says what happens next.
 
 ```
 TargetMainBrainerError        ends the run: one sentence in the log, exit code 1, no traceback
@@ -16,7 +16,7 @@ TargetMainBrainerError        ends the run: one sentence in the log, exit code 1
 └── InterruptedRunError       SIGTERM or SIGINT
 ```
 
-No message holds contact data, a token or a response body.
+No message contains contact data, a token or a response body.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class AuthError(TargetMainBrainerError, FatalAPIError):
 
 
 class RequestRefusedError(TargetMainBrainerError, FatalAPIError):
-    """MainBrainer refuses the request itself; no contact is to blame."""
+    """MainBrainer refuses the request itself; the contacts are not the cause."""
 
     code = "request_refused"
 
@@ -106,7 +106,7 @@ class ProtocolError(TargetMainBrainerError, FatalAPIError):
 
 
 class TransientError(TargetMainBrainerError, RetriableAPIError):
-    """A failure that another try may mend.
+    """A failure that may not happen again when the request is repeated.
 
     Attributes:
         retry_after: Seconds the server asks to wait, or None if it does not say.

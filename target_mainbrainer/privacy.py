@@ -19,7 +19,6 @@ people's loggers from showing what only the CRM should know. All places known to
 from __future__ import annotations
 
 import html
-import ipaddress
 import logging
 import re
 import threading
@@ -118,18 +117,6 @@ class Redactor:
         while (safer := _shortened(_once(safe, hidden))) != safe:
             safe = safer
         return safe
-
-    def redact_host(self, host: str) -> str:
-        """Return the name of a host, redacted; an IP address is no telephone number.
-
-        >>> redact_host = Redactor().redact_host
-        >>> redact_host("127.0.0.1"), redact_host("login.example.com"), redact_host("a@b.example")
-        ('127.0.0.1', 'login.example.com', '…')
-        """
-        try:
-            return str(ipaddress.ip_address(host))
-        except ValueError:
-            return self.redact(host)
 
     def redact_id(self, batch_id: str) -> str:
         """Return the id of a batch for the log, if it looks like one and is no secret.

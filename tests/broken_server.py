@@ -51,14 +51,12 @@ class Reply:
     Attributes:
         raw: The bytes to send.
         then: What to do after that.
-        pause: Seconds between one byte and the next.
-        trickles: Where the pauses are made: in the body, or from the first byte on.
+        pause: Seconds between one byte of the body and the next.
     """
 
     raw: bytes = b""
     then: t.Literal["keep", "close", "reset", "stall", "repeat"] = "keep"
     pause: float = 0.0
-    trickles: t.Literal["body", "all"] = "body"
 
 
 def reply(
@@ -92,7 +90,6 @@ RESET = Reply(then="reset")
 GONE = Reply(then="close")
 STALL = Reply(then="stall")
 HALF = Reply(OK.raw[:-20], then="close")
-HALF_HEAD = Reply(OK.raw[:40], then="close")
 HALF_RESET = Reply(OK.raw[:-20], then="reset")
 CUT_JSON = reply(202, json.dumps(ACCEPTED).encode()[:-9])
 NOISE = Reply(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", then="close")
@@ -205,8 +202,6 @@ class BrokenServer:
         """Carry out a reply, and tell whether the connection lives on."""
         if answer.pause:
             head, gap, body = answer.raw.partition(b"\r\n\r\n")
-            if answer.trickles == "all":
-                head, gap, body = b"", b"", answer.raw
             connection.sendall(head + gap)
             for byte in body:
                 connection.sendall(bytes([byte]))

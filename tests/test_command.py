@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 
 import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
-from target_mainbrainer.settings.declared import GROUPS
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -103,27 +101,6 @@ def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> N
     result = CliRunner().invoke(cli.command(), arguments)
     assert result.exit_code == 0
     assert expected in result.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "heading"),
-    [
-        ([], "\n{}\n  {} ("),
-        (["--format", "markdown"], "### {}\n\n| Setting"),
-        (["--format", "json"], '"group": "{}"'),
-    ],
-)
-def test_what_it_tells_of_its_settings_stands_in_their_groups(
-    arguments: list[str], heading: str
-) -> None:
-    """More than forty settings are too many for a flat list. What everybody sets stands first."""
-    printed = CliRunner().invoke(cli.command(), ["--about", *arguments]).output
-    places = [printed.index(heading.format(group, first)) for group, first in GROUPS.items()]
-    assert places == sorted(places)
-    if "json" not in arguments:
-        before, _ = re.split(r"^#* ?Account$", printed, maxsplit=1, flags=re.MULTILINE)
-        for name in ("access_token", "field_map", "default_country_code", "ledger_uri"):
-            assert name in before
 
 
 @pytest.mark.parametrize(

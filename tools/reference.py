@@ -6,6 +6,7 @@ and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import sys
@@ -14,12 +15,12 @@ import tomllib
 import typing as t
 from pathlib import Path
 
-from target_mainbrainer.about import Setting, groups, settings, tables
 from target_mainbrainer.report.counts import COUNTS, DETAILS
+from target_mainbrainer.settings.declared import GROUPS, SETTINGS
 from target_mainbrainer.target import TargetMainBrainer
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 REPOSITORY = Path(__file__).parent.parent
 MELTANO_YML = REPOSITORY / "meltano.yml"
@@ -44,6 +45,125 @@ _COMMANDS = (
 `--check` and `--dry-run` are not among them: Meltano 4.4 gives a command no configuration file, and
 flattens objects in the environment, so that `streams` and `field_map` would be misread.
 """
+
+
+# Settings as people meet them
+
+FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
+SDK_GROUP = "Every target of the Singer SDK has"
+_REQUIRED = (
+    "Required is one of `access_token`, `sandbox_path`, or `username` with `password` and "
+    "`private_token`."
+)
+
+_SENTENCE = re.compile(r"(?<=\.)\s")
+_KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "object": "object",
+    "array": "list",
+}
+
+
+class Setting(t.NamedTuple):
+    """One setting, or one member of an object, as people meet it.
+
+    Attributes:
+        name: A member of an object is joined to it with a dot.
+        kind: Meltano's name for its type. There is no `number`, which Meltano does not know.
+        choices: The values it can have, if they are few.
+    """
+
+    name: str
+    label: str
+    description: str
+    kind: str
+    choices: list[str]
+    default: object
+    is_secret: bool
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the description, without its period."""
+        return _SENTENCE.split(self.description, maxsplit=1)[0].removesuffix(".")
+
+    @property
+    def kind_in_words(self) -> str:
+        """What can be set."""
+        words = " or ".join(f"`{choice}`" for choice in self.choices)
+        return f"{'secret ' if self.is_secret else ''}{words or _KINDS[self.kind]}"
+
+
+def groups() -> dict[str, list[Setting]]:
+    """Return all settings by group, in the order of the schema; the SDK's own come last."""
+    schema = copy.deepcopy(TargetMainBrainer.config_jsonschema)
+    TargetMainBrainer.append_builtin_config(schema)
+    group_of = _groups_by_name(schema["properties"])
+    found: dict[str, list[Setting]] = {}
+    for name, setting in schema["properties"].items():
+        found.setdefault(group_of[name], []).extend(_settings(name, setting))
+    return found
+
+
+def settings() -> list[Setting]:
+    """Return all settings, in the order of the schema."""
+    return [setting for members in groups().values() for setting in members]
+
+
+def _groups_by_name(names: Iterable[str]) -> dict[str, str]:
+    starts = {first: group for group, first in GROUPS.items()}
+    found = {}
+    group = ""
+    for name in names:
+        group = starts.get(name, group) if name in SETTINGS["properties"] else SDK_GROUP
+        found[name] = group
+    return found
+
+
+def _settings(name: str, schema: Mapping[str, t.Any]) -> Iterator[Setting]:
+    """Yield a setting, or in its place its members if they have words of their own."""
+    members = schema.get("properties") or {}
+    if members and all("title" in member for member in members.values()):
+        for member, inner in members.items():
+            yield from _settings(f"{name}.{member}", inner)
+        return
+    types = schema.get("type", "string")  # left out where it is one of several
+    kinds = [types] if isinstance(types, str) else types
+    choices = list(schema.get("enum", ()))
+    yield Setting(
+        name,
+        schema["title"],
+        schema["description"],
+        "options" if choices else next(kind for kind in kinds if kind in _KINDS),
+        choices,
+        schema.get("default"),
+        bool(schema.get("secret")),
+    )
+
+
+def tables(heading: str) -> str:
+    """Return all settings in Markdown: those to set first, then a table for each group.
+
+    Args:
+        heading: The mark of a heading, such as `##`.
+    """
+    first = (
+        f"{_REQUIRED} Most projects set these first: {', '.join(f'`{name}`' for name in FIRST)}."
+    )
+    parts = [f"{heading} {group}\n\n{_table(members)}" for group, members in groups().items()]
+    return "\n\n".join([first, *parts])
+
+
+def _table(members: Iterable[Setting]) -> str:
+    rows = ["| Setting | Kind | Default | What it does, and when to set it |", "|---|---|---|---|"]
+    for setting in members:
+        default = setting.default
+        if default is not None:
+            default = f"`{default if isinstance(default, str) else json.dumps(default)}`"
+        cells = (f"`{setting.name}`", setting.kind_in_words, default or "", setting.description)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 # For Meltano

@@ -1,11 +1,9 @@
-"""Answers of the API: what they say about contacts, and what follows for the caller."""
+"""Answers of the API, decoded: outcomes of requests, refusals, batch statuses, tokens."""
 
 from __future__ import annotations
 
 import datetime as dt
 import html
-import json
-import math
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -19,21 +17,16 @@ from target_mainbrainer.privacy import Redactor, values_of
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.api.http import Endpoint, Response
     from target_mainbrainer.contacts import Contact, PropertyRef
 
 _T = t.TypeVar("_T")
 _INT64 = 2**63
-_LONGEST_NUMBER = 30
-"""Digits; a longer number can be no value of this API, and converting it may take for ever."""
-
-_DEEPEST_LEAF = 20
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 """Strings are matched whole, so that a comma inside one stays, and open ones to the very end."""
-
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}(\.0+)?\s*", re.ASCII)
 
 
 class UnreadableResponseError(Exception):
@@ -51,19 +44,18 @@ class UnreadableResponseError(Exception):
 def decode(body: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     """Decode JSON, even with the trailing comma that the batch page's own sample has.
 
-    Numbers that fit no field of the API (NaN, 1e400, a thousand digits) become null.
-
     Raises:
         UnreadableResponseError: It is not JSON.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
+    problem = ""
     for text in (body, _TRAILING_COMMA.sub(rb"\1", body)):
         try:
-            return _DECODER.decode(text.decode("utf-8"))
-        except (ValueError, RecursionError):
-            continue
+            return msgspec.json.decode(text)
+        except (ValueError, RecursionError) as error:
+            problem = str(error)
     reason = "it is not JSON"
-    raise UnreadableResponseError(reason, cut_off=_is_cut_off(body))
+    raise UnreadableResponseError(reason, cut_off="truncated" in problem)
 
 
 def decode_object(body: bytes) -> dict[str, t.Any]:
@@ -82,25 +74,11 @@ def decode_object(body: bytes) -> dict[str, t.Any]:
 def folded(value: object) -> dict[str, t.Any]:
     """Return an object with its keys in lower case and without underscores; {} for all else.
 
-    Of keys that become the same, the last one counts that is not empty. Where the difference
-    matters, look at `all_named`.
-
-    >>> folded({"Batch_Id": 1, "batchId": None, "message": ""})
+    >>> folded({"Batch_Id": 1, "message": ""})
     {'batchid': 1, 'message': ''}
     """
     items = value.items() if isinstance(value, dict) else ()
-    return {_fold(key): item for key, item in sorted(items, key=lambda one: one[1] not in _EMPTY)}
-
-
-def all_named(value: object, *names: str) -> list[t.Any]:
-    """Return the values of all keys that become one of `names` when folded.
-
-    >>> all_named({"status": "Error", "Status": "Success", "data": {}}, "status")
-    ['Error', 'Success']
-    """
-    if not isinstance(value, dict):
-        return []
-    return [item for key, item in value.items() if _fold(key) in names]
+    return {key.replace("_", "").lower(): item for key, item in items}
 
 
 def text_of(value: object) -> str:
@@ -109,104 +87,27 @@ def text_of(value: object) -> str:
 
 
 def integer_of(value: object) -> int | None:
-    """Return a 64-bit integer however it is written (API note, C9), else None.
+    """Return a 64-bit integer, written as a number or as a text (API note, C9), else None.
 
-    >>> [integer_of(value) for value in ("17", 17, "+17", 17.0, "x", True, 17.5, 10**19)]
-    [17, 17, 17, 17, None, None, None, None]
+    >>> [integer_of(value) for value in ("17", 17, "x", True, 17.5, 10**19)]
+    [17, 17, None, None, None, None]
     """
-    number: int | None = None
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        number = int(value.partition(".")[0])
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    return number if number is not None and -_INT64 <= number < _INT64 else None
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not -_INT64 <= value < _INT64:
+        return None
+    return value
 
 
 def items_of(value: object) -> list[t.Any]:
-    """Return a list as it is, null as an empty one, and anything else as the only element."""
-    if value is None:
+    """Return a list as it is, nothing as an empty one, and anything else as the only element."""
+    if not value:
         return []
     return value if isinstance(value, list) else [value]
 
 
-def leaves(
-    value: object,
-    path: str = "",
-    key: str = "",
-    *,
-    without: Collection[str] = (),
-    depth: int = 0,
-) -> Iterator[tuple[str, str, object]]:
-    """Yield (path as spelt, nearest key folded, value) of all that is no object or list.
-
-    >>> list(leaves({"Data": {"contact_ids": [5, 6]}}))
-    [('Data.contact_ids', 'contactids', 5), ('Data.contact_ids', 'contactids', 6)]
-
-    Args:
-        value: Any JSON value.
-        path: Where it stands.
-        key: The nearest key above it, folded.
-        without: Folded keys to pass over, with all that is below them.
-        depth: How deep it stands; what is deeper than 20 is passed over.
-    """
-    if depth > _DEEPEST_LEAF:
-        return
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if (inner := _fold(name)) not in without:
-                where = f"{path}.{name}" if path else name
-                yield from leaves(item, where, inner, without=without, depth=depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            yield from leaves(item, path, key, without=without, depth=depth + 1)
-    else:
-        yield path, key, value
-
-
-_EMPTY: tuple[object, ...] = (None, "", [], {})
-
-
-def _fold(key: str) -> str:
-    return key.replace("_", "").lower()
-
-
-def _keep_all(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
-    """Make an object of its pairs. A repeated key is kept beside the first, folded alike."""
-    made: dict[str, t.Any] = {}
-    for key, value in pairs:
-        name = key
-        while name in made:
-            name += "_"
-        made[name] = value
-    return made
-
-
-def _is_cut_off(body: bytes) -> bool:
-    if body.lstrip()[:1] not in (b"", b"{"):
-        return False
-    try:
-        msgspec.json.decode(_TRAILING_COMMA.sub(rb"\1", body))
-    except (ValueError, RecursionError) as error:
-        return "truncated" in str(error)
-    return False
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_keep_all,
-    parse_int=lambda text: int(text) if len(text) <= _LONGEST_NUMBER else None,
-    parse_float=lambda text: number if math.isfinite(number := float(text)) else None,
-    parse_constant=lambda _: None,
-)
-
-
 _CONTACTS = ("invalidcontactids", "invalidcontactidlist")
 _PROPERTIES = ("invalidproperties", "invalidpropertieslist")
-_ID_KEYS = ("contactid", "contactids", "id", "ids")
-_NUMBER_KEYS = ("contactid", "contactids", "mobilenumber")
-_BETWEEN = re.compile(r"[,;\s]+")
-_DEEPEST_ENTRY = 5
 
 
 @dataclass(frozen=True)
@@ -214,7 +115,7 @@ class InvalidContacts:
     """The contacts that a response names as invalid; none of them is "fine" (API note, C5).
 
     Attributes:
-        ids: Those named by an integer, however it is written.
+        ids: Those named by an integer.
         unreadable: How many entries name a contact in another way: an e-mail address, a UUID.
     """
 
@@ -231,43 +132,25 @@ class InvalidProperty(t.NamedTuple):
 
 
 def invalid_contacts(data: Mapping[str, t.Any]) -> InvalidContacts:
-    """Return the contacts that the `data` of a response names as invalid.
+    """Return the contacts that the folded `data` of a response names as invalid.
 
-    >>> invalid_contacts({"InvalidContactIds": [17, "18,19", {"contactId": "20"}, "a@b.example"]})
-    InvalidContacts(ids=frozenset({17, 18, 19, 20}), unreadable=1)
+    >>> invalid_contacts({"invalidcontactids": [17, "18", "a@b.example"]})
+    InvalidContacts(ids=frozenset({17, 18}), unreadable=1)
     """
-    values = [value for value in all_named(data, *_CONTACTS) if value != ""]
-    entries = [entry for value in values for item in items_of(value) for entry in _entries(item)]
+    entries = [integer_of(entry) for key in _CONTACTS for entry in items_of(data.get(key))]
     ids = frozenset(entry for entry in entries if entry is not None)
     return InvalidContacts(ids, entries.count(None))
 
 
-def _entries(item: object, depth: int = 0) -> Iterator[int | None]:
-    """Yield the ids in one entry of a list, None for each that is no integer."""
-    if depth < _DEEPEST_ENTRY and isinstance(item, list):
-        for inner in item:
-            yield from _entries(inner, depth + 1)
-    elif depth < _DEEPEST_ENTRY and isinstance(item, dict) and item:
-        # Either an object with an id, or ids as keys, with what is wrong as values.
-        for inner in all_named(item, *_ID_KEYS) or list(item):
-            yield from _entries(inner, depth + 1)
-    elif isinstance(item, str) and item.strip():
-        yield from map(integer_of, filter(None, _BETWEEN.split(item.strip())))
-    else:
-        yield integer_of(item)
-
-
 def invalid_properties(data: Mapping[str, t.Any]) -> tuple[InvalidProperty, ...]:
-    """Return the properties that the `data` of a response names as invalid.
+    """Return the properties that the folded `data` of a response names as invalid.
 
-    >>> invalid_properties({"invalidProperties": ["zip", {"propertyId": "8e8b"}]})
+    >>> invalid_properties({"invalidproperties": ["zip", {"propertyId": "8e8b"}]})
     ... # doctest: +NORMALIZE_WHITESPACE
     (InvalidProperty(property_id=None, name='zip', value=None),
      InvalidProperty(property_id='8e8b', name=None, value=None))
     """
-    items = [item for value in all_named(data, *_PROPERTIES) for item in items_of(value)]
-    named = (item for item in items if isinstance(item, dict) or text_of(item))
-    return tuple(map(_invalid_property, named))
+    return tuple(_invalid_property(item) for key in _PROPERTIES for item in items_of(data.get(key)))
 
 
 def _invalid_property(item: object) -> InvalidProperty:
@@ -318,18 +201,13 @@ _TEXT_LENGTH = 200_000
 _PAGE_LENGTH = 20_000
 """Of longer texts and pages only the beginning is searched, which a hostile server cannot slow."""
 
+_TITLE = re.compile(r"<(?:title|h1)[^<>]*>([^<]*)<", re.IGNORECASE)
 _ERRORS_QUOTED = 3
 _INT64_DIGITS = 19
 _EMAIL = re.compile(r"[^\s\"'<>()\[\],;:@]{1,64}@[^\s\"'<>()\[\],;:@]{1,255}\.[^\W_]{1,63}")
 _NUMBER = re.compile(r"\d{5,}|\+?\d(?:[ ().\-/]{0,2}\d){4,}")
-_POSITION = re.compile(
-    r"contacts(?:\[(\d{1,4})\]|[./](\d{1,4})(?=[./]|$))|(?:^|[\s.])\$?\.?\[(\d{1,4})\]",
-    re.IGNORECASE,
-)
+_POSITION = re.compile(r"contacts\[(\d{1,4})\]", re.IGNORECASE)
 _CONTACT_ID = re.compile(r"contact[\s_-]?ids?\W{0,4}(\d{1,19})(?!\d)", re.IGNORECASE)
-_NOT_ABOUT_CONTACTS = frozenset(
-    ["traceid", "requestid", "instance", "type", "status", "timestamp", "listid"]
-)
 _PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", re.IGNORECASE)
 """How the API names a property of a contact: by its place in what was sent."""
 
@@ -421,7 +299,10 @@ def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
 
 
 def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refused:
-    """Return the message of a refusal and the contacts it names, in any of the forms seen.
+    """Return the message of a refusal and the contacts it names.
+
+    No page shows the body of an error (API note, section 4.3). Read are the envelope of the other
+    answers, the problem details of ASP.NET, a plain text, and the title of a page.
 
     >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
     >>> refusal = decode_refusal(400, body)
@@ -439,34 +320,26 @@ def refusal_in_json(status: int, response: object) -> Refused:
     """Return the refusal that a decoded response is."""
     envelope = folded(response)
     data = folded(envelope.get("data"))
-    texts = [part.get(key) for part in (envelope, data) for key in _MESSAGES]
+    texts = [response, *(part.get(key) for part in (envelope, data) for key in _MESSAGES)]
     said = [text for text in texts if isinstance(text, str)]
-    errors_named = envelope.get("errors") or data.get("errors")
-    said += _errors_in_words(errors_named if isinstance(response, dict) else response)
-    return Refused(status, _sentence(said), _suspects(response, {**envelope, **data}))
+    said += _errors_in_words(envelope.get("errors"))
+    return Refused(status, _sentence(said), _suspects(msgspec.json.encode(response).decode(), data))
 
 
 def _errors_in_words(errors: object) -> list[str]:
-    """Return the first few of problem details' errors: a map of paths, or a list of objects."""
-    words: list[str] = []
-    for path, _, value in leaves(errors, without=_NOT_ABOUT_CONTACTS):
-        if isinstance(value, str) and value.strip() and len(words) < _ERRORS_QUOTED:
-            where = path.split(".detail")[0].split(".message")[0]
-            words.append(f"{where}: {value}" if isinstance(errors, dict) and where else value)
-    return words
+    """Return the first few of problem details' errors, which are texts by path."""
+    by_path = errors.items() if isinstance(errors, dict) else ()
+    said = [(path, text_of(text)) for path, texts in by_path for text in items_of(texts)]
+    return [f"{path}: {text}" if path else text for path, text in said[:_ERRORS_QUOTED]]
 
 
 def _refusal_in_words(status: int, body: bytes, content_type: str) -> Refused:
-    text = body.decode("utf-8", errors="replace")
+    text = said = body.decode("utf-8", errors="replace")
     if "html" in content_type.lower() or text.lstrip()[:1] == "<":
-        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", text[:_PAGE_LENGTH])
-        title = re.search(r"(?is)<(title|h1)[^<>]*>(.*?)</\1>", text)
-        said = title[2] if title else text
-        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
-        said = html.unescape(re.sub(r"<[^<>]*>", " ", said))
-    else:
-        # Cut-off JSON and binary data say nothing to people.
-        said = "" if text.lstrip()[:1] in ("{", "[") or "\ufffd" in text else text
+        title = _TITLE.search(text[:_PAGE_LENGTH])
+        said = html.unescape(title[1]) if title else ""
+    elif text.lstrip()[:1] in ("{", "[") or "\ufffd" in text:
+        said = ""  # cut-off JSON and binary data say nothing to people
     return Refused(status, _sentence([said]), _suspects(text, {}))
 
 
@@ -477,16 +350,15 @@ def _sentence(said: Iterable[str]) -> str:
     return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
 
 
-def _suspects(response: object, data: Mapping[str, t.Any]) -> Suspects:
-    found = Suspects(numbers=set(invalid_contacts(data).ids), properties=invalid_properties(data))
-    for path, key, value in leaves(response, without=_NOT_ABOUT_CONTACTS):
-        if key in _NUMBER_KEYS and (number := integer_of(value)) is not None:
-            found.numbers.add(number)
-        for text in (path, value[:_TEXT_LENGTH] if isinstance(value, str) else ""):
-            found.positions.update(int(next(filter(None, m))) for m in _POSITION.findall(text))
-            found.emails.update(m.strip(".").casefold() for m in _EMAIL.findall(text))
-            found.numbers.update(_numbers_in(text))
-    return found
+def _suspects(text: str, data: Mapping[str, t.Any]) -> Suspects:
+    """Return what a refusal names, given its text and its folded `data`."""
+    text = text[:_TEXT_LENGTH]
+    return Suspects(
+        positions=set(map(int, _POSITION.findall(text))),
+        emails={email.strip(".").casefold() for email in _EMAIL.findall(text)},
+        numbers=_numbers_in(text) | invalid_contacts(data).ids,
+        properties=invalid_properties(data),
+    )
 
 
 def _numbers_in(text: str) -> set[int]:
@@ -514,7 +386,7 @@ def _carries(contact: Contact, named: InvalidProperty) -> bool:
     )
 
 
-_ENVELOPE = frozenset(["status", "message", "data", "batchid", "contactid"])
+_ENVELOPE = frozenset(["status", "message", "data"])
 _STATUS = frozenset(["processedobj", "statustext", "statusfailedreason", "status"])
 _LONGEST_BATCH_ID = 200
 """The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
@@ -596,10 +468,9 @@ def decode_accepted(status: int, body: bytes) -> Accepted | Refused:
     if not envelope.keys() & _ENVELOPE:
         reason = "it has none of the fields of the API's responses"
         raise UnreadableResponseError(reason)
-    if any(map(_says_failure, all_named(response, "status"))):
+    if _says_failure(envelope.get("status")):
         return refusal_in_json(status, response)
-    # A response without `data` is read as if it were the data.
-    data = folded(envelope["data"]) if "data" in envelope else envelope
+    data = folded(envelope.get("data"))
     batch_id = text_of(data.get("batchid"))
     return Accepted(
         batch_id=batch_id if 0 < len(batch_id) <= _LONGEST_BATCH_ID else None,
@@ -619,11 +490,7 @@ def decode_status(body: bytes) -> BatchStatus:
     Raises:
         UnreadableResponseError: It is not a batch's status.
     """
-    response: t.Any = decode_object(body)
-    inner = folded(response).get("data")
-    if folded(inner).keys() & {"processedobj", "statustext"}:
-        response = inner
-    status = folded(response)
+    status = folded(decode_object(body))
     if not status.keys() & _STATUS:
         reason = "it has none of the fields of a batch status"
         raise UnreadableResponseError(reason)
@@ -631,7 +498,7 @@ def decode_status(body: bytes) -> BatchStatus:
     found: dict[str, t.Any] = {}
     for name in ("inserted", "updated", "skipped"):
         found[name], found[f"{name}_ids"] = _count(counts.get(name))
-    return BatchStatus(**found, failed_reason=_failed_reason(response))
+    return BatchStatus(**found, failed_reason=_failed_reason(status.get("statusfailedreason")))
 
 
 def decode_token(body: bytes) -> Token:
@@ -648,9 +515,6 @@ def decode_token(body: bytes) -> Token:
         UnreadableResponseError: There is no token in it.
     """
     response = folded(decode_object(body))
-    inner = folded(response.get("data"))
-    if "accesstoken" in inner:
-        response = inner
     value = response.get("accesstoken")
     if not isinstance(value, str) or not value.strip():
         reason = "it contains no access token"
@@ -659,36 +523,30 @@ def decode_token(body: bytes) -> Token:
 
 
 def _says_failure(status: object) -> bool:
-    """Return whether a response's own `status` is an explicit failure; absent and odd ones are not.
+    """Return whether a response's own `status` is an explicit failure.
 
-    >>> [_says_failure(status) for status in ("success", None, "", 0, "Failed", False, 422)]
-    [False, False, False, False, True, True, True]
+    >>> [_says_failure(status) for status in ("success", None, "", 0, "Failed")]
+    [False, False, False, False, True]
     """
-    if isinstance(status, str):
-        return status.strip().lower() not in ("", "success")
-    return status is False or (isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST)
+    return isinstance(status, str) and status.strip().lower() not in ("", "success")
 
 
-def _failed_reason(response: t.Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return why a batch failed: a text, or all that an object or a list says.
+def _failed_reason(reason: object) -> str:
+    """Return why a batch failed, "" if it did not. What is not the documented text counts, too.
 
-    >>> _failed_reason({"statusFailedReason": {"code": 7, "errors": ["Out of contacts"]}})
-    '7; Out of contacts'
+    >>> _failed_reason("Out of contacts"), _failed_reason(None), _failed_reason({"code": 7})
+    ('Out of contacts', '', '{"code":7}')
     """
-    said = [
-        text_of(value)
-        for reason in all_named(response, "statusfailedreason")
-        for _, _, value in leaves(reason)
-        if value is not False
-    ]
-    return "; ".join(dict.fromkeys(text for text in said if text))
+    if isinstance(reason, str):
+        return reason.strip()
+    return msgspec.json.encode(reason).decode() if reason else ""
 
 
 def _count(value: object) -> tuple[int, frozenset[int]]:
     """Return a count and its contact ids; the longer of the two is the count."""
     outcome = folded(value)
     ids = items_of(outcome.get("contactids"))
-    count = integer_of(outcome.get("count") if outcome else value) or 0
+    count = integer_of(outcome.get("count")) or 0
     known = (number for number in map(integer_of, ids) if number is not None)
     return max(count, len(ids)), frozenset(known)
 
@@ -748,12 +606,10 @@ class Answer:
         if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise errors.TransientError(message, retry_after=response.retry_after)
         if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-            host = self.redactor.redact_host(response.redirect_host)
-            leads = f", a redirect to {host}" if host else ""
             message = (
-                f"{endpoint.host} answered {response.reason} to {endpoint}{leads}. Redirects are "
-                "never followed, because the token and the contacts would go with them. Check "
-                "'api_url' and 'auth_url', and any proxy in between."
+                f"{endpoint.host} answered {response.reason} to {endpoint}. Redirects are never "
+                "followed, because the token and the contacts would go with them. Check 'api_url' "
+                "and 'auth_url', and any proxy in between."
             )
             raise errors.ProtocolError(message)
 

@@ -36,14 +36,16 @@ from target_mainbrainer.errors import (
     UnreachableError,
 )
 from target_mainbrainer.privacy import Redactor
+from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus, Refused
     from target_mainbrainer.api.auth import Bearer
     from target_mainbrainer.api.http import Response
-    from target_mainbrainer.api.limits import ClientStats, Event, Permit, RateLimiter
+    from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
 
@@ -53,10 +55,6 @@ _MOST_RENEWALS = 5
 _LOOK_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
-
-
-class NoPermitError(TargetMainBrainerError):
-    """Sending leaves nothing of the budget for a request that does not wait."""
 
 
 class MainBrainerClient:
@@ -78,7 +76,7 @@ class MainBrainerClient:
         settings: Settings,
         *,
         rate_limiter: RateLimiter,
-        stop: Event,
+        stop: threading.Event,
         transport: Transport | None = None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -225,7 +223,7 @@ class MainBrainerClient:
             is_urgent: Wait for a permit.
 
         Raises:
-            NoPermitError: There is none, and it is not urgent.
+            TransientError: There is no permit, and it is not urgent.
             TargetMainBrainerError: As `read` raises it, or there was no response in time.
         """
         limit = 0.0 if is_once else self._retry_max_seconds
@@ -262,7 +260,7 @@ class MainBrainerClient:
             return self._rate_limiter.acquire(str(endpoint), is_retry=is_retry)
         if (permit := self._rate_limiter.try_acquire(str(endpoint))) is None:
             message = "Sending leaves no permit."
-            raise NoPermitError(message)
+            raise TransientError(message)
         return permit
 
     def _send(
@@ -320,8 +318,8 @@ class MainBrainerClient:
         if isinstance(error, TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
-            hold = min(asked, most) if pause is None else pause
-            self._rate_limiter.hold(hold, f"MainBrainer answered 429 to {endpoint}")
+            seconds = min(asked, most) if pause is None else pause
+            self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
         if pause is None:
             raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
         if not isinstance(error, TooManyRequestsError):
@@ -337,21 +335,14 @@ class MainBrainerClient:
 def _given_up(
     endpoint: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
 ) -> TransientError:
-    asked = error.retry_after or 0.0
-    if asked and asked > limit - spent:
-        why = (
-            f"It asks to wait {asked:.0f} s, which is more than is left of 'retry_max_seconds' "
-            f"({limit:.0f})."
-        )
-    else:
-        why = f"'retry_max_seconds' is {limit:.0f}."
+    asks = f"It asks to wait {error.retry_after:.0f} s. " if error.retry_after else ""
+    message = (
+        f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. The "
+        f"last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
+    )
     if isinstance(error, TooManyRequestsError):
-        why += (
+        message += (
             " The day's number of requests may be used up; MainBrainer counts it anew from "
             "midnight in the account's time zone."
         )
-    message = (
-        f"{endpoint} was given up after {tries} {'try' if tries == 1 else 'tries'} in "
-        f"{spent:.0f} s. The last one: {error} {why}"
-    )
     return type(error)(message, retry_after=error.retry_after)

@@ -1,4 +1,4 @@
-"""Bytes there and back: one request, one response, through a `requests.Session`.
+"""One HTTP request and its response, through a `requests.Session`.
 
 Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
 not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and
@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
-import io
 import itertools
 import os
 import re
@@ -21,7 +20,6 @@ import time
 import typing as t
 import zlib
 from array import array
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -43,8 +41,6 @@ from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from _typeshed import WriteableBuffer
-
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
 """Longer responses are cut: a thousand contacts with all their complaints take about 2 MB."""
@@ -53,7 +49,6 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 """Two more than a setting may ask for: for statuses and the token."""
 
 _CONNECT_SECONDS = 10.0
-_LONGEST_ASKED_SECONDS = 365 * 86_400.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
 _FAILURES = (
@@ -71,24 +66,16 @@ _UNREACHABLE = (
 )
 _LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _WORDS: dict[type[BaseException], str] = {
-    http.client.RemoteDisconnected: "closed without a response",
-    ConnectionResetError: "reset",
-    ConnectionRefusedError: "refused",
-    BrokenPipeError: "broken while sending",
-    http.client.IncompleteRead: "the response broke off",
-    urllib3.exceptions.IncompleteRead: "the response broke off",
-    http.client.BadStatusLine: "what came back is not HTTP",
-    zlib.error: "the response cannot be unpacked",
     socket.gaierror: "the host's name cannot be resolved",
+    ConnectionRefusedError: "refused",
+    http.client.RemoteDisconnected: "closed without a response",
+    zlib.error: "the response cannot be unpacked",
 }
 
 _CONTACT_ID = re.compile(rb'"contactId":(\d+)')
 
 _STALE_SECONDS = 15.0
-"""A request that has not left after so long does not leave: connecting takes 10 s at most."""
-
-_ASKED_AT: ContextVar[float] = ContextVar("_ASKED_AT", default=0.0)
-"""When this thread's request was asked for; `urllib3` has no place in which to hand it down."""
+"""A connection that took so long to make was made on a machine that slept: 10 s at most."""
 
 
 class Endpoint(t.NamedTuple):
@@ -119,16 +106,12 @@ class Response:
 
     Attributes:
         retry_after: Seconds that the server asks to wait, None if it does not say.
-        redirect_host: Where a redirect leads, "" if nowhere.
-        is_whole: False if nothing in it says where the body ends, so that it may be cut off.
     """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     content_type: str = ""
     retry_after: float | None = None
-    redirect_host: str = ""
-    is_whole: bool = True
 
     @property
     def is_success(self) -> bool:
@@ -137,8 +120,8 @@ class Response:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no body and says so."""
-        return self.is_whole and not self.body.strip()
+        """Whether it has no body."""
+        return not self.body.strip()
 
     @property
     def reason(self) -> str:
@@ -151,62 +134,16 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
-class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket within its timeout altogether, which `socket` grants each piece anew."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        # It keeps the socket open as long as somebody reads, even if the connection is closed.
-        self._raw = sock.makefile("rb", buffering=0)
-        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _HTTPResponse(http.client.HTTPResponse):
-    """A response that is read until a deadline, and is not an interim one."""
-
-    def __init__(self, sock: socket.socket, *, method: str | None = None) -> None:
-        super().__init__(sock, method=method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_UntilDeadline(sock))
-
-    @override
-    def begin(self) -> None:
-        super().begin()
-        # 100 Continue and 103 Early Hints come before the response; 101 would be one.
-        while self.status // 100 == 1 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = self.msg = None  # type: ignore[assignment]
-            super().begin()
-
-
 class _Connection(HTTPConnection):
-    """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
-
-    response_class = _HTTPResponse
+    """Sends nothing over a connection that was begun before the machine slept."""
 
     @override
-    def send(self, data: t.Any) -> None:
-        if self.sock is None:
-            self.connect()
-        if seconds_awake_or_asleep() > _ASKED_AT.get() + _STALE_SECONDS:
+    def connect(self) -> None:
+        began = seconds_awake_or_asleep()
+        super().connect()
+        if seconds_awake_or_asleep() > began + _STALE_SECONDS:
+            self.close()
             raise urllib3.exceptions.ConnectTimeoutError
-        super().send(data)
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
@@ -264,7 +201,7 @@ class Transport:
 
     Args:
         user_agent: The User-Agent header.
-        timeout_seconds: How long to wait for a whole response.
+        timeout_seconds: How long to wait for a response, and then for the rest of it.
     """
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
@@ -286,7 +223,6 @@ class Transport:
             ProtocolError: There is no way to talk to that server.
         """
         response = None
-        _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             response = self._session.request(
                 endpoint.method,
@@ -299,7 +235,7 @@ class Transport:
                 proxies=_proxies_for(endpoint),
             )
             with response:
-                return _read(response, endpoint)
+                return _read(response, self._timeout)
         except _FAILURES as error:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
@@ -344,9 +280,12 @@ def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
     return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
 
 
-def _read(response: requests.Response, endpoint: Endpoint) -> Response:
+def _read(response: requests.Response, timeout: float) -> Response:
     parts, size = [], 0
+    deadline = time.monotonic() + timeout
     while size <= MOST_BYTES and (part := response.raw.read1(_READ_BYTES, decode_content=True)):
+        if time.monotonic() > deadline:  # a socket's timeout is granted to each piece anew
+            raise TimeoutError
         parts.append(part)
         size += len(part)
     headers = response.headers
@@ -354,25 +293,8 @@ def _read(response: requests.Response, endpoint: Endpoint) -> Response:
         status=response.status_code,
         body=b"".join(parts)[:MOST_BYTES],
         content_type=headers.get("Content-Type", ""),
-        retry_after=seconds_asked(
-            headers.get("Retry-After"), date=headers.get("Date"), now=dt.datetime.now(dt.UTC)
-        ),
-        redirect_host=_host(headers.get("Location", ""), endpoint),
-        is_whole=response.status_code == HTTPStatus.NO_CONTENT
-        or "Content-Length" in headers
-        or "chunked" in headers.get("Transfer-Encoding", "").lower(),
+        retry_after=seconds_asked(headers.get("Retry-After"), dt.datetime.now(dt.UTC)),
     )
-
-
-def _host(location: str, endpoint: Endpoint) -> str:
-    """Return where a redirect leads, as far as readable: the host, without user or query."""
-    if not location:
-        return ""
-    try:
-        host = urlsplit(location).hostname
-    except ValueError:
-        return "an unreadable address"
-    return host or endpoint.host
 
 
 def _in_words(
@@ -428,34 +350,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         error = inner
 
 
-def seconds_asked(retry_after: str | None, *, date: str | None, now: dt.datetime) -> float | None:
+def seconds_asked(retry_after: str | None, now: dt.datetime) -> float | None:
     """Return the seconds that a `Retry-After` header asks for; None if it says nothing usable.
 
-    A date is compared with the server's own `Date`, so that a wrong clock on either side does
-    not matter. More than a year is cut to a year.
-
     >>> noon = dt.datetime(2026, 5, 1, 12, tzinfo=dt.timezone.utc)
-    >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", date=None, now=noon)
+    >>> seconds_asked("Fri, 01 May 2026 12:00:30 GMT", noon)
     30.0
-    >>> seconds_asked("1.5", date=None, now=noon), seconds_asked("soon", date=None, now=noon)
-    (1.5, None)
+    >>> seconds_asked("1.5", noon), seconds_asked("soon", noon), seconds_asked(None, noon)
+    (1.5, None, None)
     """
-    if retry_after is None:
-        return None
-    if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", retry_after, re.ASCII):
-        seconds = float(retry_after)
-    else:
-        moment = _moment(retry_after)
-        if moment is None:
-            return None
-        seconds = (moment - (_moment(date) or now)).total_seconds()
-    return min(max(0.0, seconds), _LONGEST_ASKED_SECONDS)
-
-
-def _moment(date: str | None) -> dt.datetime | None:
-    """Return a date of a header in UTC, None if it is absent, unreadable or out of all bounds."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after or "", re.ASCII):
+        return float(retry_after or "")
     try:
-        moment = parsedate_to_datetime(date or "")
-        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return max(0.0, (parsedate_to_datetime(retry_after or "") - now).total_seconds())
     except (ValueError, OverflowError, TypeError, IndexError):
         return None

@@ -118,28 +118,28 @@ class Quota:
     Attributes:
         occupied: When each permit in use is free again, in ascending order.
         slices: The requests of the last 24 hours, oldest first.
-        held_until: When the wait that a 429 asked for ends.
-        held_seconds: The length of that wait.
-        held_because: Its reason.
+        blocked_until: When the wait that a 429 asked for ends.
+        blocked_seconds: The length of that wait.
+        blocked_because: Its reason.
     """
 
     occupied: list[float] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
-    held_until: float = 0.0
-    held_seconds: float = 0.0
-    held_because: str = ""
+    blocked_until: float = 0.0
+    blocked_seconds: float = 0.0
+    blocked_because: str = ""
 
     def take(self, plan: Plan | None, now: float, *, is_spare: bool = False) -> float | Wait:
         """Return the end of a permit that was free until now, or how long to wait for one.
 
         Args:
-            plan: The limits; None for no limits but what `hold` asks for.
+            plan: The limits; None for no limits but what `block` asks for.
             now: The time.
             is_spare: Take a permit only if enough others are left.
         """
         self._forget(now)
-        if now < self.held_until:
-            return Wait(self.held_until - now, self.held_because)
+        if now < self.blocked_until:
+            return Wait(self.blocked_until - now, self.blocked_because)
         if plan is None:
             return now
         burst, daily = plan.burst, plan.daily
@@ -166,10 +166,11 @@ class Quota:
             del self.occupied[place]
             insort(self.occupied, until + by)
 
-    def hold(self, seconds: float, reason: str, now: float) -> None:
-        """Give out no permit for so long. A longer wait that began earlier stays in force."""
-        if now + seconds > self.held_until:
-            self.held_until, self.held_seconds, self.held_because = now + seconds, seconds, reason
+    def block(self, seconds: float, reason: str, now: float) -> None:
+        """Give out no permit for so long, unless a longer wait is in force."""
+        if now + seconds > self.blocked_until:
+            self.blocked_until = now + seconds
+            self.blocked_seconds, self.blocked_because = seconds, reason
 
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, and cut what a clock that was set back has stretched.
@@ -179,14 +180,24 @@ class Quota:
         latest = now + OCCUPIED_SECONDS
         first = bisect_right(self.occupied, now)
         self.occupied[:] = [min(until, latest) for until in self.occupied[first:]]
-        self.held_until = min(self.held_until, now + self.held_seconds)
+        self.blocked_until = min(self.blocked_until, now + self.blocked_seconds)
         self.slices[:] = [part for part in self.slices if now < part.ends]
         for part in self.slices:
             part.ends = min(part.ends, now + SLICE_SECONDS + _DAY_SECONDS)
 
 
-class PermitStore(t.Protocol):
-    """Where a `Quota` is kept. One thread at a time uses it."""
+class PermitStore:
+    """Keeps a `Quota` in this process; `ledger.quota` keeps one in a database.
+
+    One thread at a time uses it.
+
+    Args:
+        clock: Seconds that only ever grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quota = Quota()
 
     def change(self, action: Callable[[Quota, float], _T]) -> _T:
         """Apply an action to the quota as it is now, given the time, and return its result.
@@ -194,41 +205,14 @@ class PermitStore(t.Protocol):
         Raises:
             TransientError: The store cannot be reached now.
         """
-
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as far as this process knows it, and the time."""
-
-    def close(self) -> None:
-        """Close everything that the store has opened."""
-
-
-class MemoryStore:
-    """The permits of this process alone."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._quota = Quota()
-
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
-        """Apply an action to the quota, given the time, and return its result."""
         return action(self._quota, self._clock())
 
     def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota and the time."""
+        """Return the quota as far as this process knows it, and the time."""
         return self._quota, self._clock()
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-
-class Event(t.Protocol):
-    """What `threading.Event` and the clock of a test have in common."""
-
-    def is_set(self) -> bool:
-        """Return whether the run has been asked to stop."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until that happens or time is up, and return whether it happened."""
+        """Close everything that the store has opened."""
 
 
 class OncePerMinute:
@@ -292,7 +276,7 @@ class RateLimiter:
     ledger's database.
 
     Args:
-        plan: The limits, or None for no limits; `hold` works all the same.
+        plan: The limits, or None for no limits; `block` works all the same.
         clock: Monotonic seconds.
         stop: Once it is set, there are no more permits, and every wait ends with an
             `InterruptedRunError`.
@@ -305,7 +289,7 @@ class RateLimiter:
         plan: Plan | None,
         *,
         clock: Callable[[], float],
-        stop: Event,
+        stop: threading.Event,
         store: PermitStore | None = None,
         retry_max_seconds: float = 600.0,
     ) -> None:
@@ -315,7 +299,7 @@ class RateLimiter:
         """How long sending was blocked altogether; one wait counts once for all threads."""
         self._plan = plan
         self._stop = stop
-        self._store = MemoryStore(clock) if store is None else store
+        self._store = store or PermitStore(clock)
         self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()
@@ -371,7 +355,7 @@ class RateLimiter:
         nothing is sent, all permits may be used.
         """
         quota, time = self._store.last_seen()
-        if self._stop.is_set() or self._queue or time < quota.held_until:
+        if self._stop.is_set() or self._queue or time < quota.blocked_until:
             return False
         if self._plan is None:
             return True
@@ -410,11 +394,11 @@ class RateLimiter:
         quota, now = self._store.last_seen()
         return quota.in_use(now) / self._plan.burst
 
-    def hold(self, seconds: float, reason: str) -> None:
-        """Give out no permit for `seconds`. An earlier, longer wait stays in force."""
+    def block(self, seconds: float, reason: str) -> None:
+        """Give out no permit for `seconds`, unless a longer wait is in force."""
         end = self.clock() + seconds
         with self._lock:
-            self._unwritten.append(lambda quota, now: quota.hold(end - self.clock(), reason, now))
+            self._unwritten.append(lambda quota, now: quota.block(end - self.clock(), reason, now))
             self._write()
 
     def answered(self, permit: Permit, status: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger keeps: content and consent of an identity, and people. Knows no database.
+"""Content and consent of an identity, and people, as the ledger keeps them. Knows no database.
 
 A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own seed. A false match
 of two values is as likely as one in 2**64. Guessing values is not what the seed prevents: the
@@ -51,7 +51,7 @@ class Row(Private, msgspec.Struct, gc=False):
     Attributes:
         id: None until it is in the database.
         spelling: Hash of the identity as it was delivered, its case and country code included.
-        fields: What the CRM is known to hold, by whichever stream; None if that is unknown.
+        fields: Those known to be in the CRM, whichever stream delivered them; None if unknown.
         delivered_at: When anything of it was last accepted; None if never.
         batch: The number of the batch that it last went out in.
         open_mark: The run and the round that are sending it; None if none is.

@@ -16,8 +16,9 @@ import typing as t
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from typing_extensions import override
 
-from target_mainbrainer.api.limits import Quota
+from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError, TransientError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import quota as table
@@ -43,8 +44,8 @@ def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
     return SharedQuota(open_database(ledger_uri, synchronous="NORMAL"), account)
 
 
-class SharedQuota:
-    """A `PermitStore` in the ledger's database.
+class SharedQuota(PermitStore):
+    """Keeps a `Quota` in the ledger's database.
 
     Args:
         database: The database with the row. It is closed by `close`.
@@ -63,21 +64,23 @@ class SharedQuota:
         database_clock: sa.ColumnElement[float] = _DATABASE_CLOCK,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(clock)
         self._database = database
         self._account = account
         self._wall_clock = wall_clock
         self._database_clock = database_clock.label("clock")
-        self._clock = clock
         columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]
         if not database.is_sqlite:
             columns.append(self._database_clock)
         self._select = sa.select(*columns).where(table.c.account == account)
-        self._seen = (Quota(), 0.0, clock())
+        self._seen = (self._quota, 0.0, clock())
 
+    @override
     def close(self) -> None:
         """Close the database."""
         self._database.close()
 
+    @override
     def change(self, action: Callable[[Quota, float], _T]) -> _T:
         """Apply an action to the quota as it is now, given the time, and return its result.
 
@@ -98,6 +101,7 @@ class SharedQuota:
         self._seen = (quota, now, self._clock())
         return result
 
+    @override
     def last_seen(self) -> tuple[Quota, float]:
         """Return the quota as this process last saw it, and the time."""
         quota, now, seen_at = self._seen

@@ -1,4 +1,4 @@
-"""What is counted: each count declared once, with the words that the table and the docs use."""
+"""The counts of a run, each declared once, with the words that the table and the docs use."""
 
 # ruff: noqa: RUF009 - `_count` and `_details` return fields
 

@@ -21,24 +21,17 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact
 
 MOST_EXAMPLES = 5
-MOST_CONTACTS = 10_000_000
-"""Later contacts are not looked at: so many take 500 MB on the disk."""
-
 _SHORT = re.compile("[0-9]{1,6}")
 """A longer key may be a telephone number, or a number of the person."""
 
 ROWS_AT_ONCE = 1_000
-_CREATE = "CREATE TABLE contacts (email, spelling, mobile, contact, stream, place)"
-_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?)"
+_CREATE = "CREATE TABLE contacts (email, mobile, contact, stream, place)"
+_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?, ?)"
 _LABEL = "SELECT stream, place FROM contacts WHERE rowid = ?"
 _GROUPS = """
     SELECT count(*), min(first), max(first)
     FROM (SELECT {0} AS shared, min(rowid) AS first FROM contacts
     WHERE {0} IS NOT NULL GROUP BY {0}, contact) GROUP BY shared HAVING count(*) > 1 ORDER BY 2
-"""
-_CASES = """
-    SELECT ifnull(sum(contacts), 0) FROM (SELECT count(DISTINCT contact) AS contacts FROM contacts
-    WHERE email IS NOT NULL GROUP BY spelling HAVING contacts > 1)
 """
 
 
@@ -48,14 +41,12 @@ class Shared(t.NamedTuple):
     Attributes:
         email: Contacts that share an e-mail address with another contact.
         mobile: Contacts that share a mobile number with another contact.
-        case: Contacts that differ from another one only in the case of the e-mail address.
         examples: Pairs of records, by key, with what they share.
-        is_complete: Every contact was looked at.
+        is_complete: Every contact was looked at, for which the disk had room.
     """
 
     email: int
     mobile: int
-    case: int
     examples: list[str]
     is_complete: bool
 
@@ -86,7 +77,6 @@ class Duplicates:
         self._rows.append(
             (
                 email,
-                contact.contact_id or hash((mobile, email)),
                 mobile,
                 contact.contact_id or hash((mobile, contact.email)),
                 self._streams.setdefault(stream, len(self._streams)),
@@ -106,7 +96,6 @@ class Duplicates:
             self._database.executemany(_INSERT, self._rows)
             self._database.execute("COMMIT")
             self._count += len(self._rows)
-            self._is_complete = self._count < MOST_CONTACTS
         except sqlite3.Error:
             self._is_complete = False
         self._rows.clear()
@@ -116,7 +105,7 @@ class Duplicates:
         """How many contacts share something, with some examples. Found out once, at the end."""
         if self._is_complete:
             self._write()
-        found = Shared(0, 0, 0, [], is_complete=False)
+        found = Shared(0, 0, [], is_complete=False)
         if self._database is not None:
             with contextlib.closing(self._database), contextlib.suppress(sqlite3.Error):
                 found = self._search(self._database)
@@ -133,8 +122,7 @@ class Duplicates:
                         self._label(*database.execute(_LABEL, [r]).fetchone()) for r in rows
                     )
                     examples.append(f"{one} and {other} have the same {what}")
-        (case,) = database.execute(_CASES).fetchone()
-        return Shared(**counts, case=case, examples=examples, is_complete=self._is_complete)
+        return Shared(**counts, examples=examples, is_complete=self._is_complete)
 
     def _label(self, stream: int, place: int | str) -> str:
         name = f"record {place:,}" if isinstance(place, int) else place
@@ -146,7 +134,6 @@ class Duplicates:
         counts = {
             "share an e-mail address with another one": found.email,
             "share a mobile number with another one": found.mobile,
-            "differ from another one only in the case of the e-mail address": found.case,
         }
         if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
             yield (

@@ -7,12 +7,10 @@ data, so only its owner can read it; the log contains none.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
 import stat
-import time
 import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
@@ -37,9 +35,6 @@ if t.TYPE_CHECKING:
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""
 
-LOCK_WAIT_SECONDS = 10.0
-"""How long to wait for another run that is about to end; longer would look like a hanging run."""
-
 MOST_DIGITS = 7
 """Longer keys are not shown: telephone numbers and national ids have more digits."""
 
@@ -50,10 +45,8 @@ GROUPS_KEPT = 100
 SHARE_COUNTS_FROM = 20
 """Below this number of records the share of a stream that is rejected is not looked at."""
 
-_LOCK_PAUSE_SECONDS = 0.1
 _READ_BYTES = 1 << 16
 _SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _OURS = frozenset(RejectionCode)
 _REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
 
@@ -226,7 +219,7 @@ class RejectsFile:
         self._failure: DeliveryError | None = None
         try:
             self._descriptor = _open_locked(self.path)
-            self._size, self._lines = _repair(self._descriptor)
+            self._size = _repair(self._descriptor)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not a path"
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
@@ -234,30 +227,23 @@ class RejectsFile:
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
-    ) -> int:
+    ) -> None:
         """Write RECORD messages, with a note why they were rejected.
-
-        Returns:
-            The number of the first record's line in the file, counted from 1.
 
         Raises:
             DeliveryError: The file cannot be written.
         """
         tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
-        first = self._lines + 1
         if self._schemas.get(source.original_stream) != source.schema_line:
             self._schemas[source.original_stream] = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
-            first += 1
         data = b"".join(lines)
         with self._failing_for_good(size=self._size):
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         self._size += len(data)
-        self._lines += len(lines)
-        return first
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk.
@@ -329,73 +315,58 @@ def _open_locked(path: Path) -> int:
         OSError: It cannot be opened.
         SettingsError: Another run is using it, or it is a device or FIFO, which keeps nothing.
     """
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while True:
-        # O_NONBLOCK: a FIFO would wait for a reader.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            if _claim(descriptor, path):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
+    # O_NONBLOCK: a FIFO would wait for a reader.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _lock(descriptor, path)
+    except BaseException:
         os.close(descriptor)
-        if time.monotonic() > deadline:
-            problem = (
-                f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If "
-                "it should not be, find out why it has not ended, and run again when it has. If "
-                f"runs are meant to overlap, put '{STARTED_AT}' in the path, so that each has a "
-                "file of its own."
-            )
-            raise SettingsError([problem])
-        time.sleep(_LOCK_PAUSE_SECONDS)
+        raise
+    return descriptor
 
 
-def _claim(descriptor: int, path: Path) -> bool:
-    """Lock a file; return False if another run has it, or if it was renamed meanwhile."""
+def _lock(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is not a regular file."])
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        problem = (
+            f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If it "
+            "should not be, find out why it has not ended, and run again when it has. If runs are "
+            f"meant to overlap, put '{STARTED_AT}' in the path, so that each has a file of its own."
+        )
+        raise SettingsError([problem]) from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
         logger.warning(
             "The file system of '%s' does not support locks (%s). Make sure that only one run at a "
             "time uses this 'rejects_path'.",
             path,
             error.strerror,
         )
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
-def _repair(descriptor: int) -> tuple[int, int]:
-    """Remove a line that a killed run has left half written; return size and number of lines.
+def _repair(descriptor: int) -> int:
+    """Remove a line that a killed run has left half written, and return the file's size.
 
     That line was never flushed, so STATE is still before its record and the next run reads it
     again. A last line that only lacks its newline, as editors leave it, gets one.
     """
-    size = lines = start_of_last = 0
+    size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
-        lines += chunk.count(b"\n")
         if (newline := chunk.rfind(b"\n")) >= 0:
             start_of_last = size + newline + 1
         size += len(chunk)
     if start_of_last == size:
-        return size, lines
+        return size
     try:
         decode_json(os.pread(descriptor, size - start_of_last, start_of_last))
     except ValueError:
         os.ftruncate(descriptor, start_of_last)
-        return start_of_last, lines
+        return start_of_last
     os.write(descriptor, b"\n")
-    return size + 1, lines + 1
+    return size + 1
 
 
 # Rejections
@@ -469,16 +440,15 @@ class Rejections:
         source.report.rejected_by_code[rejection.code] += count
         if rejection.code in _OURS:
             source.report.rejected_before_sending += count
-        line = None
         try:
             if self._file is not None and is_proven:
                 note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
-                line = self._file.append(source, [record.line for record in source_records], note)
+                self._file.append(source, [record.line for record in source_records], note)
                 self._is_synced = False
                 _, counts = self._unsettled.setdefault(source.stream, (source.report, Counter()))
                 counts.update(record.interval for record in source_records)
         finally:
-            self._note(source, source_records, rejection, line)
+            self._note(source, source_records, rejection)
 
     def end_input(self) -> None:
         """Note that no more records come, so that short streams may be judged, too."""
@@ -585,13 +555,12 @@ class Rejections:
         source: SourceStream,
         source_records: Sequence[SourceRecord],
         rejection: Rejection,
-        line: int | None,
     ) -> None:
         key = (source.stream, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
             key = (source.stream, rejection._replace(reason="For various reasons."))
         group = self._groups.setdefault(key, _Group())
-        for place, record in enumerate(source_records):
+        for record in source_records:
             group.count += 1
             if group.count > KEYS_SHOWN:
                 continue
@@ -600,8 +569,6 @@ class Rejections:
                 group.labels.append(label)
             elif not group.labels:  # these labels are long: one is enough
                 group.labels.append(f"record {record.number:,} of the stream")
-                if line is not None and self._file is not None:
-                    group.labels[0] += f" on line {line + place:,} of '{self._file.path.name}'"
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""

@@ -1,4 +1,4 @@
-"""The report file: what a run has come to, as JSON, for a monitor."""
+"""The report file: the outcome of a run, as JSON, for a monitor."""
 
 from __future__ import annotations
 

@@ -24,14 +24,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import Plan, Settings
 
 BURST_SECONDS = 10
-OTHER_SIZES = (100, 1000)
-"""The batch sizes that the API advises, and allows."""
-
 OUTAGE_SECONDS = 60.0
 """How often the log says that MainBrainer accepts nothing."""
-
-_LEAST_SHARE = 0.001
-"""A part of a day below which its number says nothing more."""
 
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""
@@ -325,44 +319,21 @@ class DrySummary(Summary):
                 logger.info("%s", line)
             logger.info("%s", self.columns[name].describe(name))
         self._warn(findings)
-        settings, contacts = self._settings, self._report.total("accepted")
-        lines = [*self._report.table(), self._cost().describe(settings.plan)]
-        if settings.write_mode == "batch":
-            lines += self._cost().of_other_sizes(contacts, settings.batch_size_rows, settings.plan)
-        for line in lines:
+        for line in (*self._report.table(), self._cost().describe(self._settings.plan)):
             logger.info("%s", line)
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
+        """Yield what the table does not say: how many are new at most, and what has changed."""
         has_ledger = bool(self._settings.ledger_uri)
         new = f"{stream.created:,}" if has_ledger else f"at most {stream.accepted:,}"
         yield (
             f"{title}{counted(stream.read, 'record')} read. "
-            f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new"
-            f"{f' and {stream.updates:,} changed' if stream.updates else ''}; "
-            f"{stream.unchanged:,} unchanged, {stream.merged:,} merged with a later record, "
-            f"{stream.omitted:,} omitted, {stream.rejected:,} rejected."
+            f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new."
         )
         if stream.changed_columns:
             columns = stream.changed_columns.most_common()
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
             yield f"{title}what changed is {', '.join(changes)}."
-        if stream.moved or stream.not_followed or stream.old_parts_kept:
-            yield (
-                f"{title}of {counted(stream.moved, 'person', 'people')} whose e-mail address or "
-                f"mobile number changed the contact would follow, if MainBrainer finds it; "
-                f"{stream.not_followed:,} would not be followed, and {stream.old_parts_kept:,} "
-                "keep an old address or number that the source no longer has."
-            )
-        if stream.missing:
-            yield (
-                f"{title}{counted(stream.missing, 'person is', 'people are')} missing, "
-                f"{stream.gone:,} of them for the second time; {stream.opted_out:,} would be "
-                "opted out."
-            )
-        yield (
-            f"{title}opt-ins: {stream.opt_ins_given:,} given, {stream.opt_ins_withdrawn:,} "
-            f"withdrawn, {stream.opt_ins_withheld:,} withheld."
-        )
 
     def _cost(self) -> Cost:
         by_endpoint = self._effort.by_endpoint
@@ -459,33 +430,11 @@ class Cost(t.NamedTuple):
             asked = counted(self.statuses, "question for a status", "questions for statuses")
             line += f" and at least {asked}"
         if plan is not None:
-            share = self.requests / plan.daily
             line += (
                 f": {_duration(self.minutes(plan))} with {plan.burst} requests in 10 s, and "
-                f"{'less than 0.1%' if share < _LEAST_SHARE else f'{share:.1%}'} of the day's "
-                f"{plan.daily:,}"
+                f"{self.share_of_day(plan):.1%} of the day's {plan.daily:,}"
             )
         return f"{line}."
-
-    def of_other_sizes(self, contacts: int, size: int, plan: Plan | None) -> Iterator[str]:
-        """Yield what another `batch_size_rows` would change, if that is worth a sentence.
-
-        Args:
-            contacts: How many are sent.
-            size: The setting as it is.
-            plan: The limits to keep.
-        """
-        for other in OTHER_SIZES:
-            change = math.ceil(contacts / other) - math.ceil(contacts / size)
-            if other == size or not change:
-                continue
-            statuses = max(self.statuses + change, 0) if self.statuses else 0
-            cost = self._replace(sends=max(self.sends + change, 0), statuses=statuses)
-            minutes = "" if plan is None else f", {_duration(cost.minutes(plan))}"
-            yield (
-                f"With 'batch_size_rows' {other} it would be about "
-                f"{counted(cost.requests, 'request')}{minutes}."
-            )
 
 
 def _duration(minutes: float | None) -> str:

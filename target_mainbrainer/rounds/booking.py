@@ -10,7 +10,7 @@ import logging
 import typing as t
 from collections import Counter
 
-from target_mainbrainer.api.answers import Accepted, decode, leaves, properties_sent
+from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.report.counts import BATCH_FAILED
@@ -20,6 +20,7 @@ from target_mainbrainer.rounds.plan import note_delivery
 from target_mainbrainer.rounds.recreated import encode
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import BatchEnd
+from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import Refused
     from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.report.rejects import Rejections, SourceStream
     from target_mainbrainer.rounds.batches import Batch
     from target_mainbrainer.rounds.recreated import Recreated
@@ -71,7 +71,6 @@ class Booking:
         spool: Keeps the records of accepted batches, for when one fails; None to keep none.
         recreated: Completes contacts that MainBrainer has made anew.
         ledger: Told what was delivered; None without one.
-        redactor: Makes what MainBrainer says safe for the log.
     """
 
     def __init__(
@@ -83,14 +82,12 @@ class Booking:
         spool: Spool | None,
         ledger: Ledger | None,
         recreated: Recreated,
-        redactor: Redactor,
     ) -> None:
         self._state = state
         self._rejects = rejects
         self._statuses = statuses
         self._spool = spool
         self._ledger = ledger
-        self._redactor = redactor
         self.recreated = recreated
         self._contacts = Spool(None)
         self._unmatched: Counter[str] = Counter()
@@ -344,11 +341,14 @@ class Booking:
         self, accepted: AcceptedBatch, records: Iterable[SourceRecord]
     ) -> tuple[Rejection, dict[str, t.Any]]:
         """Return why the records of a batch that has failed are rejected, and what was said."""
-        reason = "" if accepted.status is None else accepted.status.failed_reason
-        said = reason and self._redactor.redact(reason, _values_in(records))
+        values = (decode_json(record.line).get("record") for record in records)
+        said = self._statuses.reason_of(
+            accepted, (text for value in values for text in _values_in(value))
+        )
         words = f" MainBrainer said: {said}" if said else ""
         rejection = Rejection(BATCH_FAILED, f"Its batch failed after it was accepted.{words}")
-        return rejection, {"batch_id": accepted.batch_id, "message": reason}
+        unredacted = "" if accepted.status is None else accepted.status.failed_reason
+        return rejection, {"batch_id": accepted.batch_id, "message": unredacted}
 
     # Statuses
 
@@ -475,12 +475,13 @@ def _by_stream(upserts: Iterable[Upsert]) -> list[tuple[SourceStream, list[Sourc
     return list(found.items())
 
 
-def _values_in(records: Iterable[SourceRecord]) -> Iterator[str]:
-    """Yield every value of these records, any of which a reason may repeat."""
-    for record in records:
-        for _, _, value in leaves(decode(record.line).get("record")):
-            if value is not None and not isinstance(value, bool):
-                yield str(value)
+def _values_in(value: object) -> Iterator[str]:
+    """Yield every value of a record, any of which a reason may repeat."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _values_in(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def _properties(upserts: Sequence[Upsert], answer: Accepted) -> set[str]:

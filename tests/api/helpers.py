@@ -58,10 +58,11 @@ class Certificate(t.NamedTuple):
     context: ssl.SSLContext
 
 
-class FakeTime:
+class FakeTime(threading.Event):
     """A clock that moves only while somebody waits."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = 1_000.0
         self.waits: list[float] = []
         self.stopped = False
@@ -70,9 +71,11 @@ class FakeTime:
     def clock(self) -> float:
         return self.now
 
+    @override
     def is_set(self) -> bool:
         return self.stopped
 
+    @override
     def wait(self, timeout: float | None = None) -> bool:
         with self._lock:
             self.waits.append(timeout or 0.0)

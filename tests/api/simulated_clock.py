@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 import typing as t
+
+from typing_extensions import override
 
 from target_mainbrainer.api.limits import Permit, RateLimiter
 
@@ -14,13 +17,14 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import Plan
 
 
-class World:
+class World(threading.Event):
     """A clock that moves only while somebody waits, and what happens meanwhile.
 
     It starts low, because `pytest.approx` allows a millionth, which at 1,000,000 is a second.
     """
 
     def __init__(self, start: float = 1_000.0) -> None:
+        super().__init__()
         self.now = start
         self.start = start
         self.stopped = False
@@ -30,9 +34,11 @@ class World:
     def clock(self) -> float:
         return self.now
 
+    @override
     def is_set(self) -> bool:
         return self.stopped
 
+    @override
     def wait(self, timeout: float | None = None) -> bool:
         assert timeout is not None
         self.run_until(self.now + timeout)

@@ -130,7 +130,7 @@ def test_a_redirect_never_carries_anything_elsewhere(
         lambda: connect(crm, **CREDENTIALS).send_contact(PERSON),
     ):
         message = failure(errors.ProtocolError, ask)
-        assert "a redirect to localhost. Redirects are never followed" in message
+        assert "Redirects are never followed" in message
         assert "pw" not in message
     assert connect(crm).batch_status("x") is None
     assert not elsewhere.requests
@@ -270,7 +270,7 @@ def test_everything_asked_is_counted(serve: Serve, connect: Connect, heard: List
     ("answer", "said"),
     [
         (reply(202, b"x", content_type=f"text/{TOKEN}"), "and a body of type 'text/…' that is not"),
-        (server.redirect(302, f"https://{TOKEN}.example.com/"), "a redirect to …"),
+        (server.redirect(302, f"https://{TOKEN}.example.com/"), "Redirects are never followed"),
     ],
 )
 def test_headers_are_redacted(answer: Reply, said: str, serve: Serve, connect: Connect) -> None:

@@ -86,8 +86,8 @@ def test_twenty_threads_have_a_connection_each(
     [
         *(reply(500, {"message": ECHO}), reply(503), reply(408), server.RESET, server.GONE),
         reply(502, b"<html>Bad gateway</html>", content_type="text/html"),
-        *(server.HALF, server.HALF_HEAD, server.HALF_RESET, server.CUT_JSON, server.NOISE),
-        *(server.unframed(b'{"status": "Succ'), server.unframed(b""), server.BAD_GZIP),
+        *(server.HALF, server.HALF_RESET, server.CUT_JSON, server.NOISE),
+        *(server.unframed(b'{"status": "Succ'), server.BAD_GZIP),
         Reply(b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", then="close"),
     ],
     ids=lambda fault: f"{fault.raw[:30]!r} {len(fault.raw)} {fault.then}",
@@ -134,6 +134,14 @@ def test_a_stall_is_a_lost_answer(serve: Serve, connect: Connect) -> None:
     assert answer == Accepted(batch_id="ce2c2e48")
     assert 2 <= time.monotonic() - began < 4
     assert len(crm.requests) == 3
+
+
+def test_an_answer_that_trickles_in_is_a_lost_answer(serve: Serve) -> None:
+    crm = serve(Reply(OK.raw, pause=0.05))
+    slow = Transport(user_agent="x", timeout_seconds=1)
+    message = failure(errors.TransientError, lambda: slow.send(Endpoint("GET", "/x", crm.url)))
+    slow.close()
+    assert message == "The response to GET /x was not complete after 1 s."
 
 
 def test_a_packed_answer_is_cut_like_any_other(
@@ -192,54 +200,17 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     assert token not in message
 
 
-# --- Until when a response is read
-
-EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-NO_RESPONSE = "No response to GET /x within 1 s."
-
-
-@pytest.mark.parametrize(
-    ("slow", "encrypted", "said"),
-    [
-        (Reply(OK.raw, pause=0.05, trickles="all"), False, NO_RESPONSE),
-        (Reply(OK.raw, pause=0.05, trickles="all"), True, NO_RESPONSE),
-        (Reply(EARLY * 200, pause=0.02, trickles="all"), False, NO_RESPONSE),
-        (Reply(OK.raw, pause=0.05), False, "The response to GET /x was not complete after 1 s."),
-    ],
-    ids=["headers", "encrypted headers", "interim responses", "body"],
-)
-def test_what_trickles_in_ends_at_the_deadline(
-    slow: Reply,
-    encrypted: bool,
-    said: str,
-    serve: Serve,
-    certificate: Certificate,
-    monkeypatch: pytest.MonkeyPatch,
+def test_nothing_goes_over_a_connection_that_was_begun_before_the_machine_slept(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    crm = serve(slow, tls=certificate.context if encrypted else None)
-    transport = Transport(user_agent="x", timeout_seconds=1)
-    began = time.monotonic()
-    message = failure(errors.TransientError, lambda: transport.send(Endpoint("GET", "/x", crm.url)))
-    transport.close()
-    assert 1 <= time.monotonic() - began < 2
-    assert message == said
-
-
-@pytest.mark.parametrize(
-    "interim",
-    [
-        *(EARLY, EARLY * 20, b"HTTP/1.1 100 Continue\r\n\r\n"),
-        b"HTTP/1.1 102 Processing\r\n\r\n" + EARLY,
-    ],
-    ids=["103", "many", "100", "102 and 103"],
-)
-def test_interim_responses_are_passed_over(interim: bytes, serve: Serve, connect: Connect) -> None:
-    crm = serve(Reply(interim + OK.raw))
+    moments = iter([0.0, 3600.0])
+    monkeypatch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
+    crm = serve(OK)
     client = connect(crm)
-    answers = [client.send_batch(*BATCH) for _ in range(3)]
-    assert answers == [Accepted(batch_id="ce2c2e48")] * 3
-    assert (len(crm.requests), crm.connections) == (3, 1)
+    accepted = client.send_batch(*BATCH)
+    assert isinstance(accepted, Accepted)
+    assert not accepted.may_be_applied_twice
+    assert (crm.connections, len(crm.requests), client.stats.retries) == (2, 1, 1)
 
 
 # --- Certificates

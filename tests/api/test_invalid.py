@@ -1,4 +1,4 @@
-"""What a response names as invalid is never "all fine", in whatever form it comes."""
+"""What a response names as invalid is never "all fine", even if it cannot be read."""
 
 from __future__ import annotations
 
@@ -25,19 +25,9 @@ ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
 @pytest.mark.parametrize(
     ("entries", "ids", "unreadable"),
     [
-        *(([1005], {1005}, 0), (1005, {1005}, 0), (["+1005"], {1005}, 0), ("1005,7", {1005, 7}, 0)),
-        *(
-            (["1005", " 7 "], {1005, 7}, 0),
-            ([1005.0, "7.0"], {1005, 7}, 0),
-            ([[5], [7]], {5, 7}, 0),
-        ),
-        (["1005; 1006 1007"], {1005, 1006, 1007}, 0),
-        ([{"contactId": 1005}, {"ContactID": "1006"}], {1005, 1006}, 0),
-        ([{"id": 1005, "reason": "gone"}], {1005}, 0),
-        ({"1005": "gone", "1006": "gone"}, {1005, 1006}, 0),
-        ({"count": 2, "contactIds": [1005, 1006]}, {1005, 1006}, 0),
-        *((["kari@example.com", 1005], {1005}, 1), ([{"email": "kari@example.com"}], set(), 1)),
-        *(([ZIP_ID], set(), 1), ([10**30], set(), 1), ([[[[[[[1005]]]]]]], set(), 1)),
+        *(([1005], {1005}, 0), (1005, {1005}, 0), (["1005", " 7 "], {1005, 7}, 0)),
+        *(([{"contactId": 1005}], set(), 1), ({"1005": "gone"}, set(), 1)),
+        *((["kari@example.com", 1005], {1005}, 1), ([ZIP_ID], set(), 1), ([10**30], set(), 1)),
         *(([None, True, 1005.5, {}], set(), 4), ([], set(), 0), (None, set(), 0), ("", set(), 0)),
     ],
 )
@@ -53,7 +43,7 @@ def test_contacts_are_named_in_any_form(
 
 
 def test_both_lists_count_if_both_are_there() -> None:
-    named = invalid_contacts({"InvalidContactIds": [1], "invalidContactIdList": [2, "x"]})
+    named = invalid_contacts({"invalidcontactids": [1], "invalidcontactidlist": [2, "x"]})
     assert named == InvalidContacts(frozenset({1, 2}), 1)
 
 
@@ -65,9 +55,8 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_an_entry_is_read_or_counted(entry: object) -> None:
-    named = invalid_contacts({"InvalidContactIds": [entry]})
-    is_empty_list = entry == [] or (isinstance(entry, list) and "[" in repr(entry[0:1]))
-    assert named.ids or named.unreadable or is_empty_list
+    named = invalid_contacts({"invalidcontactids": [entry]})
+    assert named.ids or named.unreadable
 
 
 def test_only_properties_that_were_sent_are_named() -> None:
@@ -88,12 +77,12 @@ LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
 def test_properties_are_named_in_any_form() -> None:
-    assert invalid_properties({"InvalidProperties": "zip"}) == (InvalidProperty(None, "zip"),)
-    assert invalid_properties({"invalidPropertiesList": [{}, None, ["x"], 7]}) == (
+    assert invalid_properties({"invalidproperties": "zip"}) == (InvalidProperty(None, "zip"),)
+    assert invalid_properties({"invalidpropertieslist": [{}, 7]}) == (
         InvalidProperty(None, None),
         InvalidProperty(None, "7"),
     )
     with_value = {"PropertyId": ZIP_ID, "propertyName": "zip", "property_value": "0236"}
-    assert invalid_properties({"InvalidProperties": [with_value]}) == (
+    assert invalid_properties({"invalidproperties": [with_value]}) == (
         InvalidProperty(ZIP_ID, "zip", "0236"),
     )

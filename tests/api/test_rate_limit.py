@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from target_mainbrainer.api.limits import MemoryStore, Quota, RateLimiter
+from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.simulated_clock import World, most_in, take
@@ -93,7 +93,7 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
 def test_a_short_wait_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     limiter = world.limiter(None)
-    limiter.hold(4, "MainBrainer asks for it")
+    limiter.block(4, "MainBrainer asks for it")
     with caplog.at_level(logging.INFO):
         take(limiter)
     assert not caplog.records
@@ -104,8 +104,8 @@ def test_a_short_wait_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> N
 def test_a_hold_makes_everything_wait(plan: Plan | None, caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     limiter = world.limiter(plan)
-    limiter.hold(12, "MainBrainer answered 429")
-    limiter.hold(3, "a shorter one changes nothing")
+    limiter.block(12, "MainBrainer answered 429")
+    limiter.block(3, "a shorter one changes nothing")
     assert limiter.try_acquire("GET") is None
     with caplog.at_level(logging.INFO):
         take(limiter)
@@ -194,20 +194,19 @@ def test_a_stop_ends_every_wait_at_once() -> None:
 
 
 def test_first_come_first_served() -> None:
-    first_may_go, stop = threading.Event(), threading.Event()
+    first_may_go = threading.Event()
     served: list[int] = []
 
-    class Gate:
+    class Gate(threading.Event):
         """Lets no thread wait for the clock before all have come."""
 
-        is_set = stop.is_set
-
+        @override
         def wait(self, timeout: float | None = None) -> bool:
             assert timeout
             return not first_may_go.wait(10)
 
     limiter = RateLimiter(None, clock=time.monotonic, stop=Gate())
-    limiter.hold(0.3, "so that the first one waits")
+    limiter.block(0.3, "so that the first one waits")
 
     def send(number: int) -> None:
         limiter.acquire("POST")
@@ -472,7 +471,7 @@ T = t.TypeVar("T")
 HOUR = 3600.0
 
 
-class Away(MemoryStore):
+class Away(PermitStore):
     """A store that cannot be reached for some seconds."""
 
     def __init__(self, world: World, *, until: float = 0.0) -> None:
@@ -520,7 +519,7 @@ def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_
     world.pass_by(1)
     limiter.answered(permits[0], 202)
     limiter.answered(permits[1], None)
-    limiter.hold(10.5, "MainBrainer answered 429")
+    limiter.block(10.5, "MainBrainer answered 429")
     world.pass_by(5)
     assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
     store.until = 0

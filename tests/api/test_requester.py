@@ -82,7 +82,6 @@ def test_a_server_that_is_not_there_has_counted_nothing(
     ("headers", "at_least"),
     [
         *(({}, 10), ({"Retry-After": "25"}, 25), ({"Retry-After": "soon"}, 10)),
-        ({"Retry-After": in_http(NOON + dt.timedelta(seconds=40)), "Date": in_http(NOON)}, 40),
     ],
 )
 def test_after_a_429_everything_waits(
@@ -114,9 +113,7 @@ def test_a_server_that_asks_for_too_much_time_ends_it_at_once(
 ) -> None:
     crm = serve(reply(429, headers={"Retry-After": "7200"}))
     message = failure(errors.TransientError, lambda: connect(crm).send_batch(*BATCH))
-    assert "It asks to wait 7200 s, which is more than is left of 'retry_max_seconds' (600)." in (
-        message
-    )
+    assert "It asks to wait 7200 s. 'retry_max_seconds' is 600." in message
     assert "The day's number of requests may be used up" in message
     assert not fake.waits
     assert len(crm.requests) == 1
@@ -242,12 +239,11 @@ def test_the_policy_jitters_up_to_its_limit() -> None:
     [
         *((None, None), ("0", 0), ("-5", None), ("9" * 5000, None)),
         (in_http(NOON - dt.timedelta(seconds=9)), 0),
-        ("Fri, 01 May 2026 12:00:09 -0000", 9),  # without a zone
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_retry_after_is_read_leniently(header: str | None, seconds: float | None) -> None:
-    assert seconds_asked(header, date=None, now=NOON) == seconds
+    assert seconds_asked(header, NOON) == seconds
 
 
 @pytest.mark.parametrize(
@@ -264,15 +260,14 @@ def test_retry_after_is_read_leniently(header: str | None, seconds: float | None
     ],
 )
 def test_an_absurd_time_is_no_time_or_a_long_one(header: str) -> None:
-    for retry_after, date in ((header, None), (in_http(NOON), header)):
-        seconds = seconds_asked(retry_after, date=date, now=NOON)
-        assert seconds is None or 0 <= seconds <= 365 * 86_400
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds == 0 or seconds > 365 * 86_400
 
 
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [+-]?\d+"))
 def test_no_header_breaks_the_reading(header: str) -> None:
-    seconds = seconds_asked(header, date=header, now=NOON)
-    assert seconds is None or 0 <= seconds <= 365 * 86_400
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds >= 0
 
 
 def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most() -> None:

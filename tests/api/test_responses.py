@@ -1,4 +1,4 @@
-"""Responses are read however they are spelt."""
+"""Responses are read in every spelling that the pages have."""
 
 from __future__ import annotations
 
@@ -70,13 +70,7 @@ def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
     assert accepted(answer) == Accepted()
 
 
-def test_a_number_that_is_too_long_to_read_spoils_nothing_else() -> None:
-    """Python refuses to read more than 4300 digits."""
-    body = b'{"status": "Success", "data": {"BatchId": "b", "more": %s}}' % (b"9" * 5000)
-    assert decode_accepted(202, body) == Accepted("b")
-
-
-@pytest.mark.parametrize("status", ["Failed", "Error", False, 422])
+@pytest.mark.parametrize("status", ["Failed", "Error"])
 def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
     refusal = accepted({"status": status, "message": "No such list", "data": {}})
     assert isinstance(refusal, Refused)
@@ -120,9 +114,8 @@ PROCESSED = {
     [
         {"id": "x", "status": 2, "statusText": "Done", "processedObj": PROCESSED},
         {"Id": "x", "Status": 2, "StatusText": "Done", "ProcessedObj": PROCESSED},
-        {"status": "Success", "data": {"status": "2", "processedObj": PROCESSED}},
     ],
-    ids=["camelCase", "PascalCase, as its siblings", "in an envelope"],
+    ids=["camelCase", "PascalCase, as its siblings"],
 )
 def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
     status = decode_status(json.dumps(answer).encode())
@@ -174,50 +167,33 @@ def test_an_answer_without_a_token_is_unreadable() -> None:
     for body in (b'{"access_token": ""}', b'{"message": "hello"}', b'{"access_token": 5}'):
         with pytest.raises(UnreadableResponseError):
             decode_token(body)
-    assert decode_token(b'{"data": {"accessToken": "x"}}').value == "x"
+    assert decode_token(b'{"accessToken": "x"}').value == "x"
 
 
-# --- What contradicts itself, and what no field can hold
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"status": "Error", "Status": "Success"}',
-        b'{"Status": "Success", "status": "Error"}',
-        b'{"status": "Error", "status": "Success"}',
-        b'{"STATUS": false, "status": null, "s_tatus": ""}',
-    ],
-)
-def test_of_two_words_about_success_the_worse_one_counts(body: bytes) -> None:
-    assert isinstance(decode_accepted(202, body), Refused)
+# --- What no page describes
 
 
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
         ("Out of contacts", "Out of contacts"),
-        ({"code": 7, "message": "Out of contacts"}, "7; Out of contacts"),
-        (["Out of contacts", {"list": "gone"}], "Out of contacts; gone"),
-        ({"status": "gone", "type": None}, "gone"),
-        *(([], ""), ({"code": None}, ""), (False, ""), ("  ", ""), (None, "")),
+        *(({"code": 7}, '{"code":7}'), (["Out of contacts"], '["Out of contacts"]')),
+        *(([], ""), (False, ""), ("  ", ""), (None, "")),
     ],
 )
 def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> None:
     body = json.dumps({"status": 3, "statusFailedReason": reason, "processedObj": PROCESSED})
     assert decode_status(body.encode()).failed_reason == said
-    twice = body[:-1].encode() + b', "StatusFailedReason": null}'
-    assert decode_status(twice).failed_reason == said
 
 
-@pytest.mark.parametrize("life", [b"1" + b"0" * 400, b"1e400", b"-1e400", b"NaN", b'"1e400"'])
+@pytest.mark.parametrize("life", [b"1" + b"0" * 400, b'"1e400"', b"-1"])
 def test_a_life_that_no_token_can_have_is_no_life(life: bytes) -> None:
     assert decode_token(b'{"access_token": "x", "expires_in": ' + life + b"}") == Token("x")
 
 
 def test_a_status_names_the_contacts_it_counts() -> None:
     status = decode_status(
-        b'{"status": 1, "processedObj": {"Updated": {"count": 1, "ContactIds": ["+7", 8.0, "x"]}}}'
+        b'{"status": 1, "processedObj": {"Updated": {"count": 1, "ContactIds": ["7", 8, "x"]}}}'
     )
     assert (status.updated, status.updated_ids) == (3, frozenset({7, 8}))
     assert status.inserted_ids == frozenset()

@@ -208,7 +208,6 @@ def test_the_cost_is_told(run_target: RunTarget) -> None:
         "share_of_day": 0.0002,
     }
     assert "Cost: 20 requests with contacts and at least 20 questions for statuses" in ended.log
-    assert "With 'batch_size_rows' 1000 it would be about 4 requests" in ended.log
 
 
 def test_the_share_of_empty_values_is_told(run_target: RunTarget) -> None:

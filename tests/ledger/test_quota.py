@@ -92,7 +92,7 @@ def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     quota, plan = Quota(), Plan(burst=5, daily=7)
     now = 1_000_000.0
     assert take_all(quota, plan, now) == 5
-    quota.hold(8, "MainBrainer answered 429", now)
+    quota.block(8, "MainBrainer answered 429", now)
     now += step
     wait = quota.take(plan, now)
     assert isinstance(wait, Wait)
@@ -104,8 +104,8 @@ def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
 
 def test_a_longer_wait_stays_in_force() -> None:
     quota = Quota()
-    quota.hold(5, "MainBrainer answered 429", 1.0)
-    quota.hold(2, "shorter", 2.0)
+    quota.block(5, "MainBrainer answered 429", 1.0)
+    quota.block(2, "shorter", 2.0)
     for plan in (None, Plan(burst=5, daily=30)):
         assert quota.take(plan, 2.0) == Wait(4.0, "MainBrainer answered 429")
     assert quota.take(None, 6.0) == 6.0

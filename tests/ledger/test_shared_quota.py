@@ -143,7 +143,7 @@ def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
     clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
     assert len(take_all(other)) == 4
     reason = "MainBrainer answered 429 to POST /contacts/batch"
-    other.change(lambda quota, now: quota.hold(30, reason, now))
+    other.change(lambda quota, now: quota.block(30, reason, now))
     clocks.pass_by(11)
     wait = take(one)
     assert isinstance(wait, Wait)

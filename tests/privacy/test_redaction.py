@@ -163,20 +163,6 @@ def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
     assert redactor.redact_id(batch_id) == (batch_id if is_shown else MARK)
 
 
-@pytest.mark.parametrize(
-    ("host", "shown"),
-    [
-        ("127.0.0.1", "127.0.0.1"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("login.example.com", "login.example.com"),
-        ("47908125.example.com", MARK),
-        ("an unreadable address", "an unreadable address"),
-    ],
-)
-def test_a_host_is_shown_without_what_could_be_a_persons(host: str, shown: str) -> None:
-    assert Redactor().redact_host(host) == shown
-
-
 @pytest.mark.parametrize("escape", [html.escape, quote, json.dumps])
 @pytest.mark.parametrize("times", [1, 3])
 def test_what_a_server_escapes_is_found(escape: Callable[[str], str], times: int) -> None:

@@ -141,14 +141,13 @@ def test_a_key_is_shown_only_if_it_says_nothing_about_a_person(
     )
 
 
-def test_a_record_whose_key_is_not_shown_can_be_found_in_the_file(path: Path) -> None:
-    desk = Desk(path)
+def test_a_record_whose_key_is_not_shown_is_named_by_its_number() -> None:
+    desk = Desk()
     desk.accept(161)
     desk.reject({"id": "kari@example.com"})
-    assert desk.line.endswith("(record 162 of the stream on line 2 of 'rejects.singer')")
-    assert json.loads(path.read_text().splitlines()[1])["record"]["id"] == "kari@example.com"
+    assert desk.line.endswith("(record 162 of the stream)")
     desk.reject({"id": "olav@example.com"})
-    assert desk.line.endswith("(record 162 of the stream on line 2 of 'rejects.singer', ...)")
+    assert desk.line.endswith("(record 162 of the stream, ...)")
 
 
 def test_rejections_are_grouped_with_at_most_five_names() -> None:
