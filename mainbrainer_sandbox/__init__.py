@@ -25,10 +25,10 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         **options: Switches by the names in `switches.Switches` (`plan="pro"`,
             `clash="conflict"`, ...), and:
             `faults`, a list of faults as `faults.HELP` describes them, and their `seed`;
-            `token`, the bearer token to take instead of a random one;
+            `token`, a bearer token of your choice instead of a random one;
             `keep_bodies=True`, to find in `requests()` what was sent;
-            `port`, to take one of your choice;
-            `clock` and `now`, the monotonic and the wall clock, for tests.
+            `port`, a port of your choice;
+            `now`, the clock, for tests.
 
     Returns:
         The running sandbox; close it, or use it in a `with` statement. Once it is
@@ -39,6 +39,6 @@ def start(path: Path | str, **options: Any) -> RunningSandbox:  # noqa: ANN401 -
         SwitchError, FaultError: An option is wrong.
         StoreError: The file is not a sandbox's, or in use.
     """
-    from mainbrainer_sandbox.running import RunningSandbox  # noqa: PLC0415 - heavy
+    from mainbrainer_sandbox import running  # noqa: PLC0415 - heavy
 
-    return RunningSandbox(path, **options)
+    return running.start(path, **options)

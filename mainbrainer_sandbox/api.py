@@ -59,8 +59,7 @@ class Call:
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive) -> None:
         self.http = HttpRequest(scope, receive)
-        self.received = engine.now()
-        self.started = engine.clock()
+        self.started = engine.now()
         engine.store.last_request += 1
         self.number = engine.store.last_request
         self.endpoint, self.id = route(scope["path"])
@@ -105,7 +104,7 @@ class Api:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request and put it on record."""
+        """Answer a request and record it."""
         engine = self._engine
         call = Call(engine, scope, receive)
         response = None
@@ -121,7 +120,7 @@ class Api:
         except ClientDisconnect:
             pass
         except Exception:  # noqa: BLE001 - answered, and logged with its traceback
-            # A mistake of the sandbox's own; where it is, but not with which contact.
+            # A bug of the sandbox: the traceback says where, and shows no contact.
             _LOG.exception("The sandbox failed on request %d.", call.number)
             response = self._error(ApiError(500, "The sandbox itself has failed; see its log."))
             await response(scope, receive, send)
@@ -130,10 +129,9 @@ class Api:
                 Request(
                     call.number,
                     call.started,
-                    engine.clock(),
-                    call.received,
+                    engine.now(),
                     call.http.method,
-                    # A path that is not the API's may hold anything, so it is not kept.
+                    # A path that is not the API's may contain anything, so it is not kept.
                     scope["path"] if call.endpoint else "(other)",
                     response.status_code if response else 0,
                     call.contacts,
@@ -259,8 +257,8 @@ class Api:
     async def _insertupdate(self, call: Call) -> Response:
         """`POST /contacts/insertupdate` (section 5).
 
-        The contact is processed before the answer, which then holds its id, unless a
-        batch before it is held up.
+        The contact is processed before the answer, which then contains its id, unless an
+        earlier batch is delayed.
         """
         engine = self._engine
         batch_id, reading = await self._accept(call, "single")
@@ -278,7 +276,7 @@ class Api:
     # -- accepting and refusing ----------------------------------------------------------
 
     async def _accept(self, call: Call, kind: str) -> tuple[str, Reading]:
-        """Keep a request's contacts until they are processed, or refuse them."""
+        """Accept a request's contacts for processing, or refuse them all."""
         engine = self._engine
         body = await self._body(call)
         if engine.keep_bodies:
@@ -289,7 +287,7 @@ class Api:
         columns = {
             "kind": kind,
             "request": call.number,
-            "received": call.received,
+            "received": call.started,
             "sent": reading.sent,
         }
         problems = reading.problems or self._look_ahead(reading, kind)
@@ -313,9 +311,9 @@ class Api:
         return batch_id, reading
 
     def _look_ahead(self, reading: Reading, kind: str) -> list[Problem]:
-        """Return or report what can only be seen against the contacts there are.
+        """Return or report the problems that depend on the contacts there are.
 
-        Needed by two switches alone.
+        Only two switches make any.
         """
         engine = self._engine
         switches = engine.switches

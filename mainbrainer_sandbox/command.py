@@ -1,7 +1,7 @@
 """The command `mainbrainer-sandbox`.
 
-Exit codes: 0 is done; 2 is an error, told in one sentence on stderr. `diff` has a
-third, like diff(1): 1 says that the files differ.
+Exit codes: 0 if all went well; 2 after an error, with one sentence on stderr. `diff`
+ends with 1 if the files differ, as diff(1) does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import sqlite3
@@ -24,7 +25,6 @@ import msgspec
 from mainbrainer_sandbox import faults, start
 from mainbrainer_sandbox.compare import Difference, Summary, compare
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.printing import print_rows
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
 from mainbrainer_sandbox.views import View, consent_text
@@ -36,6 +36,7 @@ PATH_VARIABLE = "TARGET_MAINBRAINER_SANDBOX_PATH"
 TOKEN_VARIABLE = "MAINBRAINER_SANDBOX_TOKEN"  # noqa: S105 - its name
 _ERROR = 2
 _SHOWN_DIFFERENCES = 20
+_ROWS_TO_JUDGE_WIDTHS_BY = 1000
 
 
 class CommandError(Exception):
@@ -80,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     own = os.environ.get(PATH_VARIABLE) or None
     text = f"sandbox file; if left out, the one in {PATH_VARIABLE}"
     path.add_argument("--path", type=Path, default=own, required=own is None, help=text)
-    address.add_argument("--port", type=int, default=8790, help="port; 0 takes a free one")
+    address.add_argument("--port", type=int, default=8790, help="port; 0 is any free one")
     form.add_argument(
-        "--format", choices=["table", "json", "csv"], default="table", help="of what is printed"
+        "--format", choices=["table", "json"], default="table", help="of what is printed"
     )
 
     def add(
@@ -117,8 +118,6 @@ def _parser() -> argparse.ArgumentParser:
         "false); nothing after the '=' empties it"
     )
     edit.add_argument("changes", nargs="+", metavar="FIELD=VALUE", help=text)
-    reset = add(_reset, "forget everything in a sandbox file", path)
-    reset.add_argument("--yes", action="store_true", help="needed to do it")
     text = "Contacts are matched by mobile and e-mail. Exits 0 if the files are the same, 1 if not."
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
@@ -129,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve_options(serve: argparse.ArgumentParser) -> None:
-    text = f"access token to take, instead of {TOKEN_VARIABLE} or else a random one"
+    text = f"access token, instead of {TOKEN_VARIABLE} or else a random one"
     serve.add_argument("--token", help=text)
     text = "run until standard input ends, for a program that starts it; print the address alone"
     serve.add_argument("--until-eof", action="store_true", help=text)
@@ -149,13 +148,13 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def _listening(options: argparse.Namespace) -> Iterator[None]:
-    """Say what to do about a port that cannot be used."""
+    """Raise an error that says what to do if a port cannot be used."""
     try:
         yield
     except OSError as error:
         message = (
             f"It cannot listen on port {options.port}: {os.strerror(error.errno or 0)}. If it runs "
-            "there already, use that one; or take another --port."
+            "there already, use that one; or choose another --port."
         )
         raise CommandError(message) from error
 
@@ -225,7 +224,10 @@ def _contacts(options: argparse.Namespace) -> int:
     with View(options.path) as view:
         # Those of the contacts, because the account's own are known without being sent.
         names = dict.fromkeys(name for one in view.contacts() for name in one["properties"])
-        print_rows(view.contacts(), options.format, flat)
+        if options.format == "json":
+            _print_json(view.contacts())
+        else:
+            _print_table(map(flat, view.contacts()))
     return 0
 
 
@@ -235,7 +237,10 @@ def _batches(options: argparse.Namespace) -> int:
         return {name: batch[name] for name in (*shown, "inserted", "updated", "skipped", "why")}
 
     with View(options.path) as view:
-        print_rows(view.batches(), options.format, flat)
+        if options.format == "json":
+            _print_json(view.batches())
+        else:
+            _print_table(map(flat, view.batches()))
     return 0
 
 
@@ -255,46 +260,65 @@ def _by_hand(path: Path, selector: int | str, changes: dict[str, Any] | None) ->
         return store.edit(selector, changes, time.time())
 
 
-def _reset(options: argparse.Namespace) -> int:
-    with View(options.path):
-        """Only to say at once what is wrong with the file."""
-    if not options.yes:
-        message = "Say --yes to forget everything in the file."
-        raise CommandError(message)
-    with contextlib.closing(Store(options.path)) as store:
-        store.reset()
-    return 0
-
-
 def _diff(options: argparse.Namespace) -> int:
-    def rows(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
+    def flat(differences: Iterable[Difference]) -> Iterator[dict[str, Any]]:
         for one in differences:
-            if options.format == "json":
-                yield msgspec.to_builtins(one)
-                continue
             contact = {"change": one.change, "mobile": one.mobile, "email": one.email}
             for field, before, after in one.fields:
                 yield {**contact, "field": field, "before": before, "after": after}
 
     with View(options.first) as first, View(options.second) as second:
-        summary = Summary()
-        shown: list[Difference] = []
-        for one in compare(first, second):
-            summary.add(one)
-            if len(shown) < _SHOWN_DIFFERENCES:
-                shown.append(one)
-        total = sum(summary.counts.values())
-        is_table = options.format == "table"
-        is_cut = is_table and not options.all and total > len(shown)
-        if is_table:
-            _say("\n".join(summary.lines()) + ("\n" if total else ""))
-        found = rows(shown if is_cut else compare(first, second))
-        print_rows(found, options.format, lambda row: row)
-        if is_cut:
-            _say(f"... and {total - len(shown):,} more contacts; --all shows them.")
-    return 1 if total else 0
+        summary = Summary(compare(first, second))
+        if options.format == "json":
+            _print_json(compare(first, second))
+        else:
+            _say("\n".join(summary.lines()))
+            shown = summary.total if options.all else _SHOWN_DIFFERENCES
+            _print_table(flat(itertools.islice(compare(first, second), shown)))
+            if summary.total > shown:
+                _say(f"... and {summary.total - shown:,} more contacts; --all shows them.")
+    return 1 if summary.total else 0
 
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+# Rows are printed one after the other, without collecting them ---------------------------------
+
+
+def _print_json(rows: Iterable[object]) -> None:
+    """Print rows as an array of JSON, a line for each."""
+    separator = "["
+    for row in rows:
+        sys.stdout.write(f"{separator}\n{msgspec.json.encode(row).decode()}")
+        separator = ","
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows as a table as wide as its first rows need; later, wider cells are not cut."""
+    rest = iter(rows)
+    head = list(itertools.islice(rest, _ROWS_TO_JUDGE_WIDTHS_BY))
+    if not head:
+        return
+    shown = [name for name in head[0] if any(row[name] not in (None, "") for row in head)]
+    widths = {
+        name: max(len(name), *(len(_cell(row[name])) for row in head)) for name in shown or head[0]
+    }
+
+    def line(cells: Iterable[str]) -> None:
+        padded = (one.ljust(width) for one, width in zip(cells, widths.values(), strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+    line(widths)
+    line("-" * width for width in widths.values())
+    for row in itertools.chain(head, rest):
+        line(_cell(row[name]) for name in widths)
+
+
+def _cell(value: object) -> str:
+    """Return a value on one line, without anything that could move a terminal's cursor."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)

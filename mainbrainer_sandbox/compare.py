@@ -2,7 +2,7 @@
 
 Contacts are matched by what the CRM matches them on, mobile and e-mail together,
 because contact ids are only the order in which contacts came. Several contacts of
-one identity are matched in that order. Both files are read once and in order, so
+one identity are matched in that order. Both files are read in order, so
 memory does not grow with them.
 """
 
@@ -44,58 +44,34 @@ class Difference(msgspec.Struct):
 
 
 class Summary:
-    """Counts differences by field.
+    """The counts of differences, by contact and by field.
 
     Attributes:
-        counts: How many contacts were added, removed and changed.
+        total: How many contacts differ.
     """
 
-    def __init__(self) -> None:
-        self.counts = Counter(added=0, removed=0, changed=0)
+    def __init__(self, differences: Iterable[Difference]) -> None:
+        self._counts = Counter(added=0, removed=0, changed=0)
         self._fields: Counter[str] = Counter()
-        self._lost: Counter[str] = Counter()
-        self._gained: Counter[str] = Counter()
-        # How often one property was lost and another gained with the same value.
-        self._same_value: Counter[tuple[str, str]] = Counter()
-
-    def add(self, difference: Difference) -> None:
-        """Count a difference."""
-        self.counts[difference.change] += 1
-        if difference.change != "changed":
-            return
-        lost, gained = {}, {}
-        for field, before, after in difference.fields:
-            if not field.startswith(_PROPERTY):
-                self._fields[f"{field} {before} -> {after}"] += 1
-            elif after is None:
-                lost[field] = before
-            elif before is None:
-                gained[field] = after
-            else:
-                self._fields[f"{field} changed"] += 1
-        self._lost.update(lost.keys())
-        self._gained.update(gained.keys())
-        for one, value in lost.items():
-            self._same_value.update((one, other) for other in gained if gained[other] == value)
+        for one in differences:
+            self._counts[one.change] += 1
+            if one.change == "changed":
+                self._fields.update(itertools.starmap(_change, one.fields))
+        self.total = self._counts.total()
 
     def lines(self) -> list[str]:
-        """Return the summary, a line a field; the most frequent first.
-
-        Two properties are one that was renamed if most contacts that lost the one
-        gained the other with the same value.
-        """
-        lost, gained, found = Counter(self._lost), Counter(self._gained), Counter(self._fields)
-        for (one, other), count in self._same_value.most_common():
-            if min(lost[one], gained[other]) >= count > max(lost[one], gained[other]) / 2:
-                found[f"{one} -> {other.removeprefix(_PROPERTY)}"] = count
-                lost[one] -= count
-                gained[other] -= count
-        found.update({f"{field} removed": count for field, count in lost.items() if count})
-        found.update({f"{field} added": count for field, count in gained.items() if count})
-        lines = [", ".join(f"{number:,} {change}" for change, number in self.counts.items())]
-        for what, count in found.most_common():
+        """Return the summary, a line a field; the most frequent first."""
+        lines = [", ".join(f"{number:,} {change}" for change, number in self._counts.items())]
+        for what, count in self._fields.most_common():
             lines.append(f"{what}: {count:,} contact{'' if count == 1 else 's'}")
         return lines
+
+
+def _change(field: str, before: str | None, after: str | None) -> str:
+    """Return how a field has changed; of a property, without its values."""
+    if not field.startswith(_PROPERTY):
+        return f"{field} {before} -> {after}"
+    return f"{field} {'added' if before is None else 'removed' if after is None else 'changed'}"
 
 
 def compare(first: View, second: View) -> Iterator[Difference]:

@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.02
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What `POST /token` takes; fixed, made up, and no secret."""
+    """The credentials of `POST /token`: fixed, made up, and not secret."""
 
     username: str = "sandbox@example.com"
     password: str = "sandbox"  # noqa: S105 - opens nothing but a sandbox
@@ -42,7 +42,7 @@ class Waiting(msgspec.Struct):
 
     Attributes:
         due: When it may be processed (wall clock).
-        fails: Whether a fault makes it fail as a whole.
+        fails: Whether a fault makes the whole batch fail.
         skip_first: How many of its contacts a fault skips.
     """
 
@@ -58,12 +58,11 @@ class Engine:
 
     Args:
         path: The sandbox file.
-        switches: The switches at the start.
-        faults: The faults at the start.
+        switches: The switches in force; they may be replaced.
+        faults: The faults in force; they may be replaced.
         token: A bearer token that is valid as long as the sandbox runs.
         keep_bodies: Whether to keep what requests sent, for tests.
-        clock: Monotonic seconds.
-        now: Seconds since the epoch.
+        now: Returns the seconds since the epoch.
     """
 
     def __init__(
@@ -74,30 +73,20 @@ class Engine:
         *,
         token: str,
         keep_bodies: bool,
-        clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
+        self.path = path
+        self.token = token
         self.switches = switches
         self.faults = faults
-        self.clock = clock
         self.now = now
         self.store = Store(path)
-        self.limiter = Limiter(clock, now)
+        self.limiter = Limiter(now)
         self.closing = asyncio.Event()
         self.keep_bodies = keep_bodies
         self.bodies: dict[int, Any] = {}
         self._waiting: deque[Waiting] = deque()
-        self._run_token = token
         self._tokens: dict[str, float] = {}
-        self.set()
-
-    def set(self, switches: Switches | None = None, faults: Faults | None = None) -> None:
-        """Replace the switches or the faults in force; requests are then counted from 1 again."""
-        self.switches = switches or self.switches
-        self.faults = faults or self.faults
-        texts = [fault.text for fault in self.faults.faults]
-        switches_now = msgspec.to_builtins(self.switches)
-        self.store.put_settings({"switches": switches_now, "faults": texts})
 
     def reset(self) -> None:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""
@@ -127,7 +116,7 @@ class Engine:
         """Return the valid bearer token in a header, or None."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
-        is_valid = token == self._run_token or self.now() < self._tokens.get(token, 0)
+        is_valid = token == self.token or self.now() < self._tokens.get(token, 0)
         return token if is_valid and scheme.lower() == "bearer" else None
 
     # -- what happens after a 202 ----------------------------------------------------------
@@ -138,7 +127,7 @@ class Engine:
         self.process_due()
 
     def process_due(self) -> None:
-        """Process all batches that are due; one that is not holds up those behind it."""
+        """Process all batches that are due; one that is not delays those behind it."""
         while self._waiting and self._waiting[0].due <= self.now():
             self._process(self._waiting.popleft())
 
@@ -162,8 +151,8 @@ class Engine:
                 self.now(),
                 skip_first=waiting.skip_first,
             )
-        except Exception:  # noqa: BLE001 - logged, and told by the batch's status
-            # A mistake of the sandbox's own must not hold up what comes after it.
+        except Exception:  # noqa: BLE001 - logged, and shown by the batch's status
+            # A bug of the sandbox must not delay later batches.
             _LOG.exception("The sandbox failed to process batch %d.", number)
             self.store.fail(number, _BROKEN, self.now())
 

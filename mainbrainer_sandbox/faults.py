@@ -23,7 +23,7 @@ faults are written KIND[=VALUE][@WHEN][:ENDPOINT], and --fault may be given more
   lost                     processed, then the connection is reset without an answer
   hang[=S]                 no answer for S seconds, or until the sandbox ends; then a reset
   html, cut                processed, but the answer is a web page, or JSON that ends too early
-  noid                     processed, but the answer holds no batch id
+  noid                     processed, but the answer has no batch id
   odd                      the status of a batch is a number and a word that mean nothing
   fail                     the batch is accepted, and fails as a whole when it is processed
   late=S, stuck            the batch is accepted, and processed late, or never

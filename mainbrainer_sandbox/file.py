@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = "6"
+FORMAT = "7"
 
 
 class StoreError(Exception):

@@ -1,7 +1,7 @@
 """The documented rate limits: a burst in 10 seconds and a number a day (section 9).
 
 They apply to each access token by itself. Whether a refused call counts is unknown;
-here it does, which is stricter. Clocks are arguments, so that tests need not wait.
+here it does, which is stricter. The clock is an argument, so that tests need not wait.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Exceeded(msgspec.Struct, frozen=True):
 
 
 class _Spent(msgspec.Struct):
-    """What one token has used of its limits; of the times only as many as the burst matter."""
+    """The requests of one token; only the latest times matter, as many as the burst limit."""
 
     times: deque[float]
     day: int = -1
@@ -42,12 +42,10 @@ class Limiter:
     """Counts requests by token.
 
     Args:
-        clock: Monotonic seconds, for the burst.
-        now: Seconds since the epoch, for the day, which begins at midnight UTC.
+        now: Returns the seconds since the epoch; a day begins at midnight UTC.
     """
 
-    def __init__(self, clock: Callable[[], float], now: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._spent: dict[str, _Spent] = {}
 
@@ -57,7 +55,7 @@ class Limiter:
 
     def take(self, token: str, burst: int | None, daily: int | None) -> Exceeded | None:
         """Count a request; return the limit it exceeds, or None if it may pass."""
-        now, time = self._now(), self._clock()
+        now = self._now()
         spent = self._spent.setdefault(token, _Spent(deque()))
         if spent.times.maxlen != burst:
             spent.times = deque(spent.times, maxlen=burst)
@@ -65,13 +63,13 @@ class Limiter:
         if spent.day != day:
             spent.day, spent.today = day, 0
         is_full = burst is not None and len(spent.times) == burst
-        is_burst = is_full and spent.times[0] + WINDOW_SECONDS > time
+        is_burst = is_full and spent.times[0] + WINDOW_SECONDS > now
         is_daily = daily is not None and spent.today >= daily
         if burst is not None:
-            spent.times.append(time)
+            spent.times.append(now)
         spent.today += 1
         if is_daily:
             return Exceeded("daily", (day + 1) * DAY_SECONDS - now)
         if is_burst:
-            return Exceeded("burst", spent.times[0] + WINDOW_SECONDS - time)
+            return Exceeded("burst", spent.times[0] + WINDOW_SECONDS - now)
         return None

@@ -1,7 +1,7 @@
-"""The page: contacts, batches, requests and settings of a sandbox file.
+"""The page: contacts, batches and requests of a sandbox file.
 
 It works without scripts and without the internet, and a strict policy keeps it so:
-whatever a contact's data may hold, no browser runs or fetches any of it.
+whatever a contact's data may contain, no browser runs or fetches any of it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.plot import plot
-from mainbrainer_sandbox.switches import DECLARED, GROUPS
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ _FOLDER = Path(__file__).parent / "page"
 _HOSTS = ("127.0.0.1", "localhost")
 _ROWS = 50
 _SUMMARY = 110
-# Ids and pages of more digits are none here; SQLite could not count them.
+# No id or page has more digits; SQLite could not count that far.
 _MOST_DIGITS = 16
 _HEADERS = {
     "Content-Security-Policy": (
@@ -69,7 +67,6 @@ def pages_app(path: Path, edit: Edit) -> Starlette:
             Route("/_sandbox/batches", pages.endpoint(pages.batches)),
             Route("/_sandbox/batches/{number}", pages.endpoint(pages.batch)),
             Route("/_sandbox/requests", pages.endpoint(pages.requests)),
-            Route("/_sandbox/settings", pages.endpoint(pages.settings)),
             Route("/_sandbox/id", pages.endpoint(_file_id)),
             Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
             Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
@@ -164,7 +161,7 @@ class Pages:
         return self._render("batches", "batches", **_rows(found, page))
 
     def batch(self, request: Request, view: View) -> Response:
-        """Show one batch, and why it or parts of it were not taken."""
+        """Show one batch, and why it or parts of it were not accepted."""
         one = view.batch(_number(request.path_params["number"]))
         if one is None:
             return self.problem("No batch has this number.")
@@ -175,18 +172,11 @@ class Pages:
         return self._render("batch", "batches", one=one)
 
     def requests(self, request: Request, view: View) -> Response:
-        """Show the requests, and how they kept to the limit."""
+        """Show the requests."""
         page = _page(request)
         found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
-        drawing = plot(view.buckets(), view.settings()[0].limits()[0])
-        rows, total = _rows(found, page), view.count("requests")
-        return self._render("requests", "requests", **rows, total=total, plot=drawing)
-
-    def settings(self, request: Request, view: View) -> Response:  # noqa: ARG002
-        """Show the switches and faults in force."""
-        values, faults = view.settings()
-        switches = [(one, getattr(values, one.name)) for one in DECLARED.values()]
-        return self._render("settings", "settings", switches=switches, groups=GROUPS, faults=faults)
+        total = view.count("requests")
+        return self._render("requests", "requests", **_rows(found, page), total=total)
 
     def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         template = self._templates.get_template(f"{name}.html")

@@ -1,8 +1,8 @@
-"""What MainBrainer makes of a request body: contacts, or the reasons to refuse it.
+"""From a request body to contacts, or to the reasons to refuse it.
 
-This is what happens while the client waits. Rests on sections 4 and 5 of the
-API note: one wrong contact refuses the whole request, and nothing of it is
-applied. No server, no file, no clock.
+This happens while the client waits. It rests on sections 4 and 5 of the API note: for
+one wrong contact the whole request is refused, and nothing of it is applied. No server,
+no file, no clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[::1\])(?::[0-9]{1,5})?(?:[/?#]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
-"""What reading a body as JSON may raise: it is none, it is nested too deep, or it is not UTF-8."""
+"""Errors of reading a body as JSON: it is not JSON, nested too deeply, or not UTF-8."""
 
 _Int32 = Annotated[int, msgspec.Meta(le=2**31 - 1)]
 _Int64 = Annotated[int, msgspec.Meta(le=INT64)]
@@ -85,7 +85,7 @@ _SPELLINGS = {
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One reason why something was not taken; it never holds a contact's data.
+    """One reason why something was not accepted; it never contains a contact's data.
 
     Attributes:
         where: The place in the request, such as `createUpdateContacts[3].email`.
@@ -104,14 +104,14 @@ class Problem(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Reading(msgspec.Struct):
-    """What a request was read as.
+    """A request after reading.
 
     Attributes:
         contacts: The contacts, in the order of the request.
         problems: Why it is refused; if there is one, nothing of it may be applied.
-        reported: What is not taken although the request is accepted.
+        reported: What is left out although the request is accepted.
         properties: Properties that the request creates if it is accepted.
-        sent: How many contacts the request holds.
+        sent: How many contacts the request contains.
     """
 
     contacts: list[Sent] = []
@@ -138,7 +138,7 @@ def _refuse(
     property_id: str | None = None,
     name: str | None = None,
 ) -> NoReturn:
-    """End the reading; takes what a `Problem` takes."""
+    """End the reading with a `Problem` of these arguments."""
     raise RefusedError(Problem(where, text, status, property_id, name))
 
 
@@ -184,7 +184,7 @@ def read(raw: bytes, kind: str, switches: Switches, properties: dict[str, str]) 
             reading.list_id = reader.list_id(batch.list_id)
             reading.webhook_url = _webhook(batch.web_hook_url)
             if not 0 < reading.sent <= MAX_CONTACTS:
-                _refuse("createUpdateContacts", f"A request holds 1 to {MAX_CONTACTS}.", 400)
+                _refuse("createUpdateContacts", f"A request contains 1 to {MAX_CONTACTS}.", 400)
         else:
             contacts, reading.sent = [decode(raw, _Contact)], 1
     except RefusedError as refused:
@@ -209,7 +209,7 @@ class _ContactReader:
     Args:
         switches: Decide where the pages leave a choice.
         properties: Names and ids of the account's properties to what each is shown as.
-        reading: Takes what is reported.
+        reading: Collects what is reported.
 
     Attributes:
         created: The properties that come with the request. They stay out of the account's, so
@@ -307,7 +307,7 @@ class _ContactReader:
         return found
 
     def _simulate_refusal(self, sent: Sent) -> None:
-        """Refuse a contact that the switches say to refuse."""
+        """Refuse a contact that a switch refuses."""
         switches, text = self._switches, "The contact is refused."
         name, value = switches.refuse_property, switches.refuse_value
         if name in sent.properties and value in {"", sent.properties[name]}:

@@ -1,7 +1,7 @@
 """How MainBrainer finds, creates and changes contacts: no server, no file, no clock.
 
-This is what happens after a batch was accepted. Rests on section 8 of the API
-note; where the pages leave a choice, a switch decides.
+This happens after a batch was accepted. It rests on section 8 of the API note; where the
+pages leave a choice, a switch decides.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def identity_of(one: Sent | Contact) -> str:
 
 
 class Applied(msgspec.Struct):
-    """What processing a batch has done.
+    """The result of processing a batch.
 
     Attributes:
         inserted, updated: Contact ids, one for each contact sent, in the order sent.
@@ -110,7 +110,7 @@ class Known:
         self._ids.setdefault(identity_of(contact), set()).add(contact.id)
 
     def with_identity(self, one: Sent | Contact) -> int | None:
-        """Return the oldest contact with an identity; which one the CRM takes is unknown."""
+        """Return the oldest contact with an identity; which one the CRM updates is unknown."""
         return min(self._ids.get(identity_of(one), ()), default=None)
 
 

@@ -23,6 +23,7 @@ from mainbrainer_sandbox.switches import Switches
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from starlette.types import Receive, Scope, Send
@@ -33,48 +34,48 @@ T = TypeVar("T")
 _SETTLE_SECONDS = 300.0
 
 
+def start(
+    path: Path | str,
+    *,
+    faults: Iterable[str] = (),
+    seed: int = 0,
+    port: int = 0,
+    token: str | None = None,
+    keep_bodies: bool = False,
+    now: Callable[[], float] = time.time,
+    **switches: object,
+) -> RunningSandbox:
+    """Start a sandbox; `mainbrainer_sandbox.start` says what the options are."""
+    initial = Switches().changed(**switches), Faults(faults, seed)
+    token = token or secrets.token_urlsafe(24)
+    listening, url = listen(port)
+    try:
+        engine = Engine(Path(path), *initial, token=token, keep_bodies=keep_bodies, now=now)
+    except StoreError:
+        listening.close()
+        raise
+    return RunningSandbox(engine, listening, url)
+
+
 class RunningSandbox:
-    """A sandbox that answers until it is closed; see `mainbrainer_sandbox.start`.
+    """A sandbox that answers until it is closed; `mainbrainer_sandbox.start` makes it.
 
     Attributes:
         url: Where it answers, such as `http://127.0.0.1:40123`.
-        token: A bearer token it takes as long as it runs.
-        credentials: What its `POST /token` takes.
+        token: A bearer token that is valid as long as it runs.
+        credentials: The credentials of its `POST /token`.
         path: The file it keeps everything in.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        faults: Iterable[str] = (),
-        seed: int = 0,
-        port: int = 0,
-        token: str | None = None,
-        keep_bodies: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
-        **switches: object,
-    ) -> None:
-        self.path = Path(path)
-        self.token = token or secrets.token_urlsafe(24)
+    def __init__(self, engine: Engine, listening: socket.socket, url: str) -> None:
+        self.url = url
+        self.token = engine.token
         self.credentials = Credentials()
-        initial = Switches().changed(**switches), Faults(faults, seed)
-        self._socket, self.url = listen(port)
-        try:
-            self._engine = Engine(
-                self.path,
-                *initial,
-                token=self.token,
-                keep_bodies=keep_bodies,
-                clock=clock,
-                now=now,
-            )
-        except StoreError:
-            self._socket.close()
-            raise
-        self._server = Server(self._app, self._engine.closing)
-        self._api, self._pages = Api(self._engine), pages_app(self.path, self._edit)
+        self.path = engine.path
+        self._engine = engine
+        self._socket = listening
+        self._server = Server(self._app, engine.closing)
+        self._api, self._pages = Api(engine), pages_app(engine.path, self._edit)
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, name="mainbrainer-sandbox", daemon=True)
@@ -123,12 +124,11 @@ class RunningSandbox:
 
     def set_faults(self, *faults: str, seed: int = 0) -> None:
         """Replace the faults in force; request numbers start again at 1."""
-        self._call(lambda: self._engine.set(faults=Faults(faults, seed)))
+        self._engine.faults = Faults(faults, seed)
 
     def set_switches(self, **switches: object) -> None:
         """Change switches, by the names in `Switches`."""
-        engine = self._engine
-        self._call(lambda: engine.set(switches=engine.switches.changed(**switches)))
+        self._engine.switches = self._engine.switches.changed(**switches)
 
     def reset(self) -> None:
         """Forget all contacts, batches, requests and tokens; switches and faults stay."""

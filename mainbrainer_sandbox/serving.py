@@ -1,4 +1,4 @@
-"""How the sandbox listens, what it tells uvicorn, and how it resets a connection."""
+"""The socket, the configuration of uvicorn, and how a connection is reset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FINISH_SECONDS = 5.0
 
 
 def listen(port: int) -> tuple[socket.socket, str]:
-    """Return a listening socket and its address as a URL; port 0 takes a free one.
+    """Return a listening socket and its address as a URL; port 0 is any free one.
 
     No other machine can reach it.
     """
@@ -34,7 +34,7 @@ def listen(port: int) -> tuple[socket.socket, str]:
 class Server(uvicorn.Server):
     """A server that ends as soon as `closing` is set; what it is answering is finished first.
 
-    It logs nothing, because paths can hold ids and stdout can be a pipe.
+    It logs nothing, because paths can contain ids and stdout can be a pipe.
     """
 
     def __init__(self, app: ASGIApp, closing: asyncio.Event) -> None:

@@ -45,9 +45,8 @@ CREATE TABLE batches (
 CREATE TABLE history (contact INTEGER NOT NULL, batch INTEGER, made REAL NOT NULL, before TEXT);
 CREATE INDEX history_contact ON history (contact);
 CREATE TABLE requests (
-  number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL,
-  received REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL,
-  contacts INTEGER NOT NULL, fault TEXT
+  number INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL NOT NULL, method TEXT NOT NULL,
+  path TEXT NOT NULL, status INTEGER NOT NULL, contacts INTEGER NOT NULL, fault TEXT
 );
 """
 _EMPTIED = ("contacts", "properties", "batches", "history", "requests")
@@ -57,21 +56,19 @@ _lists = msgspec.json.Decoder(list[str])
 
 
 class Request(msgspec.Struct):
-    """One request, for the record.
+    """One request, as recorded.
 
     Attributes:
-        started, ended: Monotonic seconds, from its arrival to the end of its answer.
-        received: Wall clock at its arrival.
+        started, ended: Its arrival and the end of its answer, in seconds since the epoch.
         status: What it was answered; 0 if it was not.
         contacts: How many contacts it sent.
         fault: The faults that applied to it.
-        body: What it sent, as parsed; only if the sandbox was told to keep it.
+        body: What it sent, as parsed; only if the sandbox keeps bodies.
     """
 
     number: int
     started: float
     ended: float
-    received: float
     method: str
     path: str
     status: int
@@ -121,7 +118,7 @@ class Store:
         self._lock.release()
 
     def reset(self) -> None:
-        """Forget everything but the file's format and the settings."""
+        """Forget everything but the file's format."""
         with self._transaction():
             for table in _EMPTIED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
@@ -141,16 +138,12 @@ class Store:
         row = self._db.execute(f"SELECT {query}").fetchone()
         return int(row[0] or 0) if row else 0
 
-    def put_settings(self, settings: dict[str, Any]) -> None:
-        """Keep the switches and faults in force, for pages that another process shows."""
-        self._put("settings", _text(settings))
-
     def _put(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Make everything inside happen, or nothing of it."""
+        """Apply everything inside, or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -336,9 +329,9 @@ class Store:
         return as_contact(found[0])
 
     def record(self, request: Request) -> None:
-        """Put a request on record."""
+        """Record a request."""
         values = msgspec.structs.astuple(request)[:-1]
-        self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?,?)", values)
+        self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?,?)", values)
 
 
 def as_contact(row: sqlite3.Row) -> Contact:
@@ -361,7 +354,7 @@ def _boolean(value: int | None) -> bool | None:
 
 
 def as_batch(row: sqlite3.Row) -> dict[str, Any]:
-    """Return a batch's row with its details parsed, and why it was not taken, or not all of it."""
+    """Return a batch's row with its details parsed, and why not all of it was accepted."""
     details = msgspec.json.decode(row["details"])
     why = row["failed_reason"] or " ".join(details.get("skip_reasons", {}))
     if problems := details.get("problems"):

@@ -52,10 +52,10 @@ class Switches:
         "Plan whose documented rate limits apply, per access token.",
     )
     burst: int = _switch(
-        0, "limits", "Requests allowed in 10 seconds, instead of the plan's; 0 takes the plan's."
+        0, "limits", "Requests allowed in 10 seconds, instead of the plan's; 0 means the plan's."
     )
     daily: int = _switch(
-        0, "limits", "Requests allowed in a day (UTC), instead of the plan's; 0 takes the plan's."
+        0, "limits", "Requests allowed in a day (UTC), instead of the plan's; 0 means the plan's."
     )
     retry_after: str = _switch(
         ("seconds", "date", "none"),
@@ -65,7 +65,7 @@ class Switches:
     token_lifetime_seconds: float = _switch(
         0.0,
         "unknown",
-        "Lifetime of tokens; 0 takes it from their validity: two hours for Default, ten minutes "
+        "Lifetime of tokens; 0 means that of their validity: two hours for Default, ten minutes "
         "for ShortLive, thirty days for LongLive.",
     )
     opt_in_on_insert: str = _switch(
@@ -126,7 +126,7 @@ class Switches:
     known_lists: str = _switch(
         "",
         "simulated",
-        "Ids of the account's lists, with commas between: any other is refused. Empty takes all.",
+        "Ids of the account's lists, with commas between: any other is refused. Empty allows all.",
     )
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class Switches:
         return self.burst or burst, self.daily or daily
 
     def changed(self, **changes: object) -> Switches:
-        """Return these switches with some set anew; text is converted to what a switch takes.
+        """Return these switches with some set anew; text is converted to the type of the switch.
 
         Raises:
             SwitchError: There is no such switch, or it cannot have this value.
@@ -161,7 +161,7 @@ DECLARED = {field.name: field for field in dataclasses.fields(Switches)}
 
 
 def convert(name: str, value: object) -> object:
-    """Return a value as the switch takes it, from text if need be.
+    """Return a value in the type of the switch, converted from text if need be.
 
     >>> convert("burst", "20")
     20

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from mainbrainer_sandbox.file import connect
-from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
 from mainbrainer_sandbox.rules import Contact, mobile_text
 from mainbrainer_sandbox.store import as_batch, as_contact
-from mainbrainer_sandbox.switches import Switches
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,12 +42,6 @@ class View:
         row = self._db.execute("SELECT value FROM meta WHERE key = 'file_id'").fetchone()
         return row[0] if row else ""
 
-    def settings(self) -> tuple[Switches, list[str]]:
-        """Return the switches and the faults of the sandbox that has used the file last."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-        settings = msgspec.json.decode(row[0]) if row else {"switches": {}, "faults": []}
-        return Switches().changed(**settings["switches"]), settings["faults"]
-
     def contacts(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by id, one at a time."""
         return map(_contact, self._db.execute("SELECT * FROM contacts ORDER BY id"))
@@ -76,7 +68,7 @@ class View:
         return int(self._db.execute(query).fetchone()[0])
 
     def search(self, text: str, *, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Return contacts by id whose id, mobile, e-mail or a property's value holds a text.
+        """Return contacts by id whose id, mobile, e-mail or a property's value contains a text.
 
         Nothing finds every contact.
         """
@@ -136,15 +128,6 @@ class View:
         """Return one batch, or None if there is none with the number."""
         row = self._db.execute("SELECT * FROM batches WHERE number = ?", (number,)).fetchone()
         return None if row is None else as_batch(row)
-
-    def buckets(self) -> list[Bucket]:
-        """Return how many requests came in each 10 seconds, in order; empty ones are left out."""
-        query = (
-            f"SELECT cast(received / {BUCKET_SECONDS} AS INTEGER) * {BUCKET_SECONDS} AS start,"  # noqa: S608
-            " count(*), sum(status = 429), sum(status <> 429 AND status NOT BETWEEN 200 AND 299)"
-            " FROM requests GROUP BY 1 ORDER BY 1"
-        )
-        return [Bucket(*row) for row in self._db.execute(query)]
 
 
 def _contact(row: sqlite3.Row) -> dict[str, Any]:

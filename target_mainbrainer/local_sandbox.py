@@ -59,17 +59,13 @@ def start(path: str) -> LocalSandbox:
     # -P keeps modules of the current folder from taking the place of installed ones. The token
     # is in the environment because every user of the machine can read a command line.
     command = [sys.executable, "-P", "-m", "mainbrainer_sandbox", "serve", "--until-eof"]
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--path", path, "--port", "0"],
-            env=os.environ | {"MAINBRAINER_SANDBOX_TOKEN": token},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    except ValueError as error:
-        message = "Setting 'sandbox_path' holds a character that no file name can have."
-        raise SettingsError([message]) from error
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [*command, "--path", path, "--port", "0"],
+        env=os.environ | {"MAINBRAINER_SANDBOX_TOKEN": token},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     said = process.stdout.readline().strip() if process.stdout else ""
     sandbox = LocalSandbox(process, said, token)
     if said.startswith("http://"):

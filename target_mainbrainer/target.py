@@ -45,7 +45,7 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.validator import compile_validator
-from target_mainbrainer.mapping.values import holds_nan
+from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings.checks import (
@@ -371,4 +371,4 @@ def _not_announced(message: Message) -> Exception:
 
 def _state_line(state: State) -> str:
     """Return STATE as JSON. NaN, which the SDK would make null, stays as a tap has written it."""
-    return json.dumps(state, default=float) if holds_nan(state) else serialize_json(state)
+    return json.dumps(state, default=float) if contains_nan(state) else serialize_json(state)

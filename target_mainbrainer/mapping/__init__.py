@@ -1,4 +1,4 @@
 """From record to contact or rejection: columns, identifiers, consent, properties. Pure.
 
-What happens to a contact afterwards belongs to `delivery`.
+What happens to a contact afterwards belongs to `rounds`.
 """

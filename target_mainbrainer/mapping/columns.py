@@ -31,9 +31,7 @@ class ContactField(enum.StrEnum):
 
     CONTACT_ID = "contact_id"
     MOBILE = "mobile"
-    MOBILE_COUNTRY = "mobile_country"
     MOBILE_COUNTRY_CODE = "mobile_country_code"
-    MOBILE_NUMBER = "mobile_number"
     EMAIL = "email"
     MOBILE_OPT_IN = "mobile_opt_in"
     EMAIL_OPT_IN = "email_opt_in"
@@ -54,24 +52,12 @@ ColumnRole: t.TypeAlias = ContactField | PropertyRef | NotSent
 IDENTIFIERS = (
     ContactField.CONTACT_ID,
     ContactField.MOBILE,
-    ContactField.MOBILE_NUMBER,
     ContactField.EMAIL,
 )
 OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
-_NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY, ContactField.MOBILE_COUNTRY_CODE}
+_NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIX = "_sdc_"
-UNANNOUNCED_METADATA = (
-    "_sdc_extracted_at",
-    "_sdc_received_at",
-    "_sdc_batched_at",
-    "_sdc_sync_started_at",
-    "_sdc_sequence",
-    "_sdc_table_version",
-    DELETED_AT,
-)
-"""Columns that the SDK removes from a schema while the records still have them."""
-
 _NOT_DELETED = {"", "0", "false", "no", "null", "none"}
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -97,9 +83,16 @@ def plain_name(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
 
-FIELDS_BY_NAME = {plain_name(field): field for field in ContactField}
+_OTHER_NAMES = {
+    "mobile_number": ContactField.MOBILE,
+    "mobile_country": ContactField.MOBILE_COUNTRY_CODE,
+}
+"""Fields that have two names: a number may have its country code, a country may be an ISO code."""
+
+_BY_NAME = _OTHER_NAMES | {field.value: field for field in ContactField}
+FIELDS_BY_NAME = {plain_name(name): field for name, field in _BY_NAME.items()}
 MAPPABLE_FIELDS = {
-    field.value: field for field in ContactField if field is not ContactField.PROPERTIES
+    name: field for name, field in _BY_NAME.items() if field is not ContactField.PROPERTIES
 }
 
 
@@ -159,7 +152,7 @@ def roles_of(
         MappingError: Columns get in each other's way, or a property cannot be addressed.
     """
     roles = {column: role_of(column, field_map, unmapped_columns) for column in columns}
-    _refuse(stream, [*_unaddressable(roles, field_map), *_doubles(roles), *_clashes(roles)])
+    _refuse(stream, [*_unaddressable(roles, field_map), *_doubles(roles)])
     return roles
 
 
@@ -223,30 +216,6 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
                 f"columns {listed(columns)} would all be {described(roles[columns[0]])}. In "
                 "'field_map', set those that are not to null, or to another property."
             )
-
-
-def _clashes(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    column_of = {role: shown(column) for column, role in roles.items()}
-    whole = column_of.get(ContactField.MOBILE)
-    number = column_of.get(ContactField.MOBILE_NUMBER)
-    code = column_of.get(ContactField.MOBILE_COUNTRY_CODE)
-    country = column_of.get(ContactField.MOBILE_COUNTRY)
-    if code is not None and country is not None:
-        yield (
-            f"column '{code}' is the mobile country code, and column '{country}' is the country "
-            "that it would follow from. In 'field_map', set one of them to null."
-        )
-    if whole is not None and number is not None:
-        yield (
-            f"column '{whole}' is the whole mobile number, and column '{number}' is the number "
-            "without its country code. In 'field_map', set one of them to null."
-        )
-    elif whole is not None and code is not None:
-        yield (
-            f"column '{whole}' is the whole mobile number, and column '{code}' is its country code "
-            f"again. In 'field_map', set '{whole}' to 'mobile_number' if its numbers are national, "
-            f"or '{code}' to null."
-        )
 
 
 # For people --------------------------------------------------------------------------------
@@ -352,16 +321,10 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
 
 
 def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    fields = set(roles.values())
-    if ContactField.MOBILE_NUMBER in fields:
+    if ContactField.MOBILE in roles.values():
         return
     for column, role in roles.items():
         if role is ContactField.MOBILE_COUNTRY_CODE:
-            yield (
-                f"column '{shown(column)}' is the mobile country code, but no column is "
-                "'mobile_number', so it is not sent."
-            )
-        if role is ContactField.MOBILE_COUNTRY and ContactField.MOBILE not in fields:
             yield (
                 f"column '{shown(column)}' is the country of the mobile number, but no column is "
                 "'mobile', so it is not used."
@@ -403,8 +366,6 @@ def hints_of(
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
-    if ContactField.MOBILE_NUMBER in is_there:
-        missing.discard(ContactField.MOBILE)
     if not is_there.intersection(IDENTIFIERS):
         missing.add(ContactField.CONTACT_ID)
     looks = {
@@ -555,7 +516,7 @@ def sensitive_columns_of(roles: Mapping[str, ColumnRole]) -> frozenset[str]:
     >>> sorted(sensitive_columns_of({"tel": ContactField.MOBILE, "id": PropertyRef(None, "id")}))
     ['tel']
     """
-    fields = {ContactField.MOBILE, ContactField.MOBILE_NUMBER, ContactField.EMAIL}
+    fields = {ContactField.MOBILE, ContactField.EMAIL}
     mapped = {column for column, role in roles.items() if role in fields}
     look = {column for column, field in lookalikes(roles) if field in fields}
     return frozenset(mapped | look)

@@ -1,8 +1,8 @@
-"""Identifiers as the API takes them: mobile numbers, e-mail addresses, ids of contacts and lists.
+"""Identifiers in the form of the API: mobile numbers, e-mail addresses, ids of contacts and lists.
 
 Mobile numbers are split into the country code and the national number. `phonenumbers` and
 `email-validator` take 16 and 75 times as long as the quick routes for plain spellings in here,
-which know the countries from the library's own metadata; the tests hold both to the same answer.
+which know the countries from the library's own metadata; tests compare the two.
 """
 
 from __future__ import annotations
@@ -317,21 +317,6 @@ def _why_not_mobile(text: str, region: str) -> str:
     return "contains more than the digits of one mobile number"
 
 
-def parse_country_code(value: object) -> int | None:
-    """Return a country code of its own column as it is: an integer that fits the API's int32.
-
-    >>> parse_country_code(47), parse_country_code("+47"), parse_country_code("")
-    (47, 47, None)
-
-    Raises:
-        InvalidValueError: It is not one.
-    """
-    if isinstance(value, str):
-        value = value.strip().removeprefix("+")
-    what = "is not a country calling code such as 47"
-    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
-
-
 def parse_country(value: object) -> int | None:
     """Return the calling code of a country, which is given by its ISO code or is one already.
 
@@ -342,50 +327,10 @@ def parse_country(value: object) -> int | None:
         InvalidValueError: It is neither.
     """
     if isinstance(value, str):
-        value = phonenumbers.country_code_for_region(plain_text(value).upper()) or value
-    try:
-        return parse_country_code(value)
-    except InvalidValueError as invalid:
-        raise InvalidValueError(
-            invalid.code, "is not the ISO code of a country such as NO"
-        ) from None
-
-
-def parse_national_number(value: object, country_code: int | None) -> Mobile | None:
-    """Return a number that comes apart from its country code, as it is.
-
-    Nothing is checked but that the API's int64 can carry it. Only a zero in front needs a look:
-    the zero that is dialled inside a country is dropped, one that belongs to the number makes
-    it unsendable.
-
-    >>> tuple(parse_national_number("908 12 501", 47))
-    (47, 90812501)
-    >>> tuple(parse_national_number("07700 900123", 44))
-    (44, 7700900123)
-
-    Raises:
-        InvalidValueError: It is not a number, or cannot be sent as one.
-    """
-    if isinstance(value, str):
         text = plain_text(value)
-        if text.startswith("+"):
-            what = "contains a country code as well; map the column to 'mobile'"
-            raise InvalidValueError(RejectionCode.INVALID_MOBILE, what)
-        value = "".join(re.split(r"(?<=\d)[ -](?=\d)", text))
-        if value[:1] == "0" and value.isdecimal():
-            return _without_zero(value, country_code)
-    what = "is not a national mobile number: it should be digits"
-    number = positive_integer(value, INT64_MAX, RejectionCode.INVALID_MOBILE, what)
-    return None if number is None else Mobile(country_code, number)
-
-
-def _without_zero(digits: str, country_code: int | None) -> Mobile:
-    if country_code is not None:
-        try:
-            return _parsed(f"+{country_code}{digits}", None)
-        except InvalidValueError:
-            pass
-    raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)
+        value = phonenumbers.country_code_for_region(text.upper()) or text.removeprefix("+")
+    what = "is neither the ISO code of a country, such as NO, nor a calling code, such as 47"
+    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
 
 
 # The quick route -------------------------------------------------------------------------------

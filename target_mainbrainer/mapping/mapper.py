@@ -17,7 +17,6 @@ from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
     METADATA_PREFIX,
-    UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
     roles_of,
@@ -25,11 +24,9 @@ from target_mainbrainer.mapping.columns import (
 from target_mainbrainer.mapping.identifiers import (
     parse_contact_id,
     parse_country,
-    parse_country_code,
     parse_email,
     parse_list_id,
     parse_mobile,
-    parse_national_number,
 )
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
@@ -74,7 +71,7 @@ def compile_mapping(
         stream: The stream's name, for messages.
         schema: As announced; only the names of its properties count.
         key_properties: The key of the stream's records.
-        settings: Those that hold for this stream.
+        settings: Those of this stream.
         on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
 
@@ -133,8 +130,7 @@ class StreamMapping:
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop
-        silent = frozenset(UNANNOUNCED_METADATA) - settings.field_map.keys() - roles.keys()
-        self._columns = silent.union(roles)
+        self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
         column_of = {
@@ -160,7 +156,7 @@ class StreamMapping:
         Never raises, whatever the record contains, and never changes it.
         """
         if not record.keys() <= self._columns:
-            wider = self._with_columns_of(record)
+            wider = self._widened(frozenset(record.keys() - self._columns))
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
             if record.get(DELETED_AT) is not None and is_deleted(record):
@@ -169,7 +165,7 @@ class StreamMapping:
             mobile_opt_in = self._mobile_opt_in and self._mobile_opt_in(record)
             email_opt_in = self._email_opt_in and self._email_opt_in(record)
             if dropped:
-                # The CRM may hold another number or address there; this consent is not for it.
+                # The CRM may have another number or address there; this consent is not for it.
                 mobile_opt_in = mobile_opt_in and (None if "mobile" in dropped else True)
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)
@@ -281,15 +277,8 @@ class StreamMapping:
                 raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
             properties[ref] = text
 
-    def _with_columns_of(self, record: Record) -> StreamMapping | Rejection:
-        """Return the mapping that knows a record's unannounced columns, too."""
-        unannounced = record.keys() - self._columns
-        if not all(isinstance(column, str) for column in unannounced):
-            reason = "The record has a column whose name is not a text."
-            return Rejection(RejectionCode.UNUSABLE_COLUMNS, reason)
-        return self._widened(frozenset(unannounced))
-
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
+        """Return the mapping that knows these unannounced columns, too."""
         settings = self._settings
         columns = [*self._roles, *sorted(unannounced)]
         try:
@@ -360,27 +349,20 @@ def mobile_reader(
     column_of: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
     """Return a function that reads the mobile number from its columns; None without any."""
-    whole = column_of.get(ContactField.MOBILE)
-    number_column = whole or column_of.get(ContactField.MOBILE_NUMBER)
-    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY), parse_country) or reader(
-        column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country_code
-    )
-    if number_column is None:
-        return None
-    if whole is not None and read_code is None:
-        return reader(
-            whole, functools.partial(parse_mobile, default_country_code=default_country_code)
-        )
+    column = column_of.get(ContactField.MOBILE)
+    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country)
+    if column is None or read_code is None:
+        parse = functools.partial(parse_mobile, default_country_code=default_country_code)
+        return reader(column, parse)
 
     def read(record: Record) -> Mobile | None:
-        value = record.get(number_column)
+        value = record.get(column)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        if whole is not None and (mobile := _with_its_own_code(value)):
+        if mobile := _with_its_own_code(value):
             return mobile
-        code = (read_code and read_code(record)) or default_country_code
-        parse = parse_national_number if whole is None else parse_mobile
-        return of_column(number_column, lambda number: parse(number, code), value)
+        code = read_code(record) or default_country_code
+        return of_column(column, lambda number: parse_mobile(number, code), value)
 
     return read
 

@@ -28,7 +28,6 @@ class Suppressions:
     def __init__(self, emails: Iterable[str] = (), mobiles: Iterable[Mobile] = ()) -> None:
         self._emails = frozenset(map(fold_email, emails))
         self._mobiles = frozenset(mobiles)
-        self._numbers = frozenset(mobile.number for mobile in self._mobiles)
 
     def withheld(self, contact: Contact, *others: Contact | Identity) -> frozenset[str]:
         """Return the opt-ins that are true and must not be sent.
@@ -55,13 +54,9 @@ class Suppressions:
         return given if any(map(self._lists, (contact, *others))) else frozenset()
 
     def _lists(self, person: Contact | Identity) -> bool:
-        """Return whether a person is listed. A number without a country may be any country's."""
         if person.email is not None and fold_email(person.email) in self._emails:
             return True
-        mobile = person.mobile
-        if mobile is None or mobile.country_code is not None:
-            return mobile in self._mobiles
-        return mobile.number in self._numbers
+        return person.mobile in self._mobiles
 
 
 def parse_suppressions(lines: Iterable[str]) -> Suppressions:

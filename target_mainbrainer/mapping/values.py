@@ -185,31 +185,23 @@ PLAIN_WRITERS: dict[type[object], Callable[[t.Any], str]] = {
 
 
 def _json_text(value: object) -> str:
+    if contains_nan(value):  # which the encoder writes as null, writes as NaN or refuses
+        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
     try:
-        text = _ENCODER.encode(value).decode()
-        # The encoder writes a float NaN as null and a Decimal NaN as NaN.
-        is_number_missing = ("null" in text or "N" in text or "I" in text) and holds_nan(value)
+        return _ENCODER.encode(value).decode()
     except UnicodeEncodeError:
         raise InvalidValueError(RejectionCode.UNSENDABLE_TEXT, _UNSENDABLE_TEXT) from None
-    except RecursionError:
-        what = "is nested too deeply"
-        raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
     except (TypeError, ValueError, OverflowError):
-        if holds_nan(value):  # newer encoders refuse an infinite Decimal
-            raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER) from None
         what = f"is or contains a {type(value).__name__} that JSON cannot carry"
         raise InvalidValueError(RejectionCode.UNSENDABLE_VALUE, what) from None
-    if is_number_missing:
-        raise InvalidValueError(RejectionCode.NOT_A_NUMBER, _NOT_A_NUMBER)
-    return text
 
 
-def holds_nan(value: object) -> bool:
+def contains_nan(value: object) -> bool:
     """Return whether a value is or contains a number that JSON cannot carry."""
     if isinstance(value, dict):
-        return any(map(holds_nan, value.values()))
+        return any(map(contains_nan, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(holds_nan, value))
+        return any(map(contains_nan, value))
     if isinstance(value, float):
         return value - value != 0
     return isinstance(value, decimal.Decimal) and not value.is_finite()

@@ -28,7 +28,7 @@ from target_mainbrainer.settings.declared import (
     SETTINGS,
     plain_word,
 )
-from target_mainbrainer.words import is_utf8, listed, shown
+from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -80,7 +80,6 @@ def _problems(given: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterat
         yield from _sentences(error)
     if not errors:
         yield from _contradictions(given)
-        yield from _surrogates(given)
         yield from _bad_values(given)
         yield from bad_files(given)
 
@@ -160,19 +159,6 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
         default = SETTINGS["properties"][name].get("default")
         if given.get(name, default) != default:  # Meltano passes defaults on
             yield _NEEDS_LEDGER.format(name)
-
-
-def _surrogates(value: object, where: str = "") -> Iterator[str]:
-    """Return the places of texts that UTF-8 cannot write; JSON can, and no request."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name not in FILE_SETTINGS:  # a path may contain what its file system allows
-                yield from _surrogates(inner, f"{where}.{name}" if where else name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _surrogates(inner, where)
-    elif isinstance(value, str) and not is_utf8(value):
-        yield f"Setting '{where}' contains an unpaired surrogate, which cannot be sent."
 
 
 # Values
@@ -284,7 +270,6 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
 # Files
 
 FILE_SETTINGS = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
-_DATABASES = ("sandbox_path", "ledger_uri")
 
 
 def bad_files(given: Mapping[str, t.Any]) -> Iterator[str]:
@@ -299,13 +284,6 @@ def bad_files(given: Mapping[str, t.Any]) -> Iterator[str]:
             yield (
                 f"Settings '{one}' and '{other}' name the same file, which would be destroyed. "
                 "Give each a file of its own."
-            )
-    for (one, path), (other, other_path) in itertools.permutations(sound.items(), 2):
-        companions = [f"{path}{end}" for end in ("-wal", "-shm", "-journal") if one in _DATABASES]
-        if any(_are_same(companion, other_path) for companion in companions):
-            yield (
-                f"Setting '{other}' names a companion of the database of '{one}', which would be "
-                "destroyed. Give each a file of its own."
             )
 
 
@@ -351,13 +329,10 @@ def _paths(given: Mapping[str, t.Any]) -> dict[str, str]:
 
 def _problem_of(path: str) -> str:
     """Return the reason why a text cannot be the path of a file, "" if it can."""
-    if "\0" in path:
-        return "contains a NUL, which no path may"
     try:
-        os.fsencode(path)
         mode = Path(path).stat().st_mode
-    except UnicodeError:
-        return "contains an unpaired surrogate, which no path may"
+    except ValueError:  # NUL, or an unpaired surrogate
+        return "contains a character that no path may contain"
     except OSError:
         return ""  # it may be made yet; if not, the part that opens it says so
     if stat.S_ISDIR(mode):

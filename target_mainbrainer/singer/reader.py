@@ -35,8 +35,6 @@ Message: t.TypeAlias = "dict[str, t.Any]"
 CHUNK_BYTES = 1 << 18
 TICK_SECONDS = 0.5
 LEFTOVER_SECONDS = 30.0
-MOST_LEVELS = 100
-"""Arrays and objects inside each other, in messages that everything else relies on."""
 
 _TOO_DEEP = "is a message that is nested too deeply to be read"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -88,9 +86,10 @@ class MessageReader(MsgSpecReader):
             message = decode_message(line)
             kind: t.Any = message.get("type")
             (handlers.get(kind, _refuse) if isinstance(kind, str) else _refuse)(message)
-        except MalformedMessageError as error:
+        except (MalformedMessageError, RecursionError) as error:
+            problem = _TOO_DEEP if isinstance(error, RecursionError) else error
             text = (
-                f"Line {self.number} of the input {error}. Check the output of the tap: it must "
+                f"Line {self.number} of the input {problem}. Check the output of the tap: it must "
                 "write nothing but Singer messages to its standard output."
             )
             raise InputError(text) from None
@@ -209,61 +208,34 @@ def decode_json(line: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     {'price': Decimal('12.50'), 'name': '\ud800'}
 
     Raises:
-        ValueError: It is not JSON in UTF-8.
+        ValueError: It is not JSON in UTF-8, or contains an integer of more than 4,300 digits.
+        ArithmeticError: It contains a number that is beyond even `Decimal`.
         RecursionError: It is nested more deeply than Python can read.
     """
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         text = line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
-    return json.loads(text, parse_float=_fraction, parse_int=_whole)
-
-
-def _fraction(text: str) -> Decimal | float:
-    """Return a number with a fraction; infinity if it is beyond even `Decimal`."""
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        return float(text)
-
-
-def _whole(text: str) -> int | Decimal:
-    """Return a whole number, even one of more digits than Python reads as an `int`."""
-    try:
-        return int(text)
-    except ValueError:
-        return Decimal(text)
+    return json.loads(text, parse_float=Decimal)
 
 
 def decode_message(line: bytes) -> Message:
     """Decode one line.
 
     Raises:
-        MalformedMessageError: The line is not a JSON object, or nested too deeply.
+        MalformedMessageError: The line is not a JSON object.
+        RecursionError: It is nested too deeply.
     """
     try:
         message = decode_json(line)
-    except ValueError:
+    except (ValueError, ArithmeticError):
         ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
         problem = f"is not valid JSON in UTF-8{ended}"
         raise MalformedMessageError(problem) from None
-    except RecursionError:
-        raise MalformedMessageError(_TOO_DEEP) from None
     if not isinstance(message, dict):
         problem = "is not a Singer message, because it is not a JSON object"
         raise MalformedMessageError(problem)
-    if message.get("type") != "RECORD" and _is_deeper(message, MOST_LEVELS):
-        raise MalformedMessageError(_TOO_DEEP)
     return message
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Return whether arrays and objects lie inside each other at more levels than these."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(
-        isinstance(item, dict | list) and (levels == 1 or _is_deeper(item, levels - 1))
-        for item in items
-    )
 
 
 # Messages ------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def source_key_reader(
             return None
         try:
             return _encode(start + values).decode()
-        except (TypeError, ValueError, RecursionError):  # NaN, or half a character
+        except (TypeError, ValueError):  # NaN, or half a character
             return json.dumps(start + values, default=str)
 
     return key_of

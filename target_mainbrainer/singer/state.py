@@ -1,4 +1,4 @@
-"""STATE: held back until every record before it is settled, then written as one whole line."""
+"""STATE: kept until every record before it is settled, then written as one whole line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNREAD = "nothing reads it"
 
 
 class StateTracker:
-    """Holds every STATE message back until all records before it are settled.
+    """Keeps every STATE message until all records before it are settled.
 
     Only as many intervals are kept as are open. One thread uses it.
 

@@ -6,7 +6,6 @@ import typing as t
 
 import pytest
 
-from mainbrainer_sandbox import command
 from tests.end_to_end.unfinished import Unfinished
 from tests.messages import person, schema, state
 
@@ -34,14 +33,14 @@ def sent(ended: Ended) -> int:
     return int(counts["accepted"])
 
 
-def test_nothing_is_known_of_a_sandbox_that_was_reset_and_of_another_file(
+def test_nothing_is_known_of_a_sandbox_that_was_made_anew_and_of_another_file(
     run_target: RunTarget, tmp_path: Path
 ) -> None:
-    first, other = str(tmp_path / "first.db"), str(tmp_path / "other.db")
-    local: Record = {"api_url": "", "access_token": "", "sandbox_path": first}
+    first, other = tmp_path / "first.db", str(tmp_path / "other.db")
+    local: Record = {"api_url": "", "access_token": "", "sandbox_path": str(first)}
     assert sent(run_target(*NIGHT, **local)) == 3
     assert sent(run_target(*NIGHT, **local)) == 0
-    assert command.main(["reset", "--path", first, "--yes"]) == 0
+    first.unlink()
     assert sent(run_target(*NIGHT, **local)) == 3
     assert sent(run_target(*NIGHT, **{**local, "sandbox_path": other})) == 3
     assert sent(run_target(*NIGHT, **{**local, "sandbox_path": other})) == 0

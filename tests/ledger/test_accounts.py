@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 import requests
 
-from mainbrainer_sandbox import command
 from tests.ledger.outside import OMIT, by_address, consenting, count, night, posts
 from tests.ledgers import on_both_databases
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record, RunTarget
@@ -90,14 +89,14 @@ def test_another_account_has_a_memory_of_its_own(
 def test_every_rehearsal_finds_its_own_memory(
     run_target: RunTarget, tmp_path: Path, crm: RunningSandbox
 ) -> None:
-    """Of its own file, as long as that is not reset."""
+    """Of its own file, as long as that is not made anew."""
     first, second = local(tmp_path / "first.db"), local(tmp_path / "second.db")
     run_target(*NIGHT)
     for rehearsal in (first, second):
         assert count(run_target(*NIGHT, **rehearsal), "created") == 3
     for config in (first, second, {}):
         assert count(run_target(*NIGHT, **config), "unchanged") == 3
-    assert command.main(["reset", "--path", first["sandbox_path"], "--yes"]) == 0
+    Path(first["sandbox_path"]).unlink()
     assert count(run_target(*NIGHT, **first), "created") == 3
     for config in (first, second, {}):
         assert count(run_target(*NIGHT, **config), "unchanged") == 3

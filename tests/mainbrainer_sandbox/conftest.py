@@ -101,7 +101,7 @@ def filled(make: Callable[..., Client]) -> Callable[..., Path]:
 
 
 class Clock:
-    """Both clocks: seconds since some time, and since the epoch."""
+    """A clock that a test sets: seconds since the epoch."""
 
     def __init__(self, start: float = 1_795_000_000.0) -> None:
         self.time = start

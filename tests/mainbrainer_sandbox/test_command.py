@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import signal
@@ -31,9 +29,10 @@ def test_a_property_called_as_a_field_does_not_take_its_column(
 ) -> None:
     properties = prop("id", "own id") + prop("city", "own city")
     path = filled("a.db", {"email": "ada@example.com", "propertyFields": properties})
-    _, out, _ = run_command("contacts", "--path", path, "--format", "csv")
-    (ada,) = csv.DictReader(io.StringIO(out))
-    assert (ada["id"], ada["property id"], ada["city"]) == ("1000001", "own id", "own city")
+    _, out, _ = run_command("contacts", "--path", path)
+    head, _, ada = (re.split(" {2,}", line) for line in out.splitlines())
+    shown = dict(zip(head, ada, strict=True))
+    assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
 
 
 def test_batches_say_what_was_refused_and_why(crm: Client, run_command: Run) -> None:
@@ -47,15 +46,6 @@ def test_batches_say_what_was_refused_and_why(crm: Client, run_command: Run) -> 
     accepted, refused = json.loads(out)
     assert (accepted["inserted"], accepted["state"]) == (2, "completed")
     assert refused["details"]["problems"][0]["where"] == "createUpdateContacts[1].email"
-
-
-def test_reset_forgets_everything_but_asks(filled: Callable[..., Path], run_command: Run) -> None:
-    path = filled("a.db", ADA)
-    code, _, err = run_command("reset", "--path", path)
-    assert (code, "--yes" in err) == (2, True)
-    assert "ada@example.com" in run_command("contacts", "--path", path)[1]
-    assert run_command("reset", "--path", path, "--yes") == (0, "", "")
-    assert run_command("contacts", "--path", path, "--format", "json")[1] == "[]\n"
 
 
 # -- serve -----------------------------------------------------------------------------------

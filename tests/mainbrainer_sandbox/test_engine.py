@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_tokens_expire(make: Callable[..., Client], clock: Clock) -> None:
-    crm = make(clock=clock, now=clock)
+    crm = make(now=clock)
     for validity, minutes in (("ShortLive", 10), ("LongLive", 43_200), (None, 120)):
         assert crm.token(validity=validity).json()["expires_in"] == minutes
     bearer = {"Authorization": f"Bearer {crm.token().json()['access_token']}"}

@@ -34,9 +34,11 @@ def test_the_file_is_its_owners_alone(crm: Client) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
 
 
-@pytest.mark.parametrize("command", ["contacts", "batches", "reset"])
-def test_a_file_that_is_none_is_an_error(run_command: Run, tmp_path: Path, command: str) -> None:
-    code, out, err = run_command(command, "--path", tmp_path / "none.db")
+@pytest.mark.parametrize("command", [["contacts"], ["batches"], ["delete", "a@example.com"]])
+def test_a_file_that_is_none_is_an_error(
+    run_command: Run, tmp_path: Path, command: list[str]
+) -> None:
+    code, out, err = run_command(*command, "--path", tmp_path / "none.db")
     assert (code, out) == (2, "")
     assert err.startswith("mainbrainer-sandbox: There is no sandbox file at ")
     assert not list(tmp_path.iterdir())
@@ -45,7 +47,7 @@ def test_a_file_that_is_none_is_an_error(run_command: Run, tmp_path: Path, comma
         "not a database, but long enough to look like something " * 40,
     )
     path.write_text(text)
-    code, _, err = run_command(command, "--path", path, *["--yes"][: command == "reset"])
+    code, _, err = run_command(*command, "--path", path)
     assert (code, "is not a sandbox file" in err) == (2, True)
     with pytest.raises(StoreError):
         sandbox.start(path)

@@ -25,14 +25,14 @@ def test_plans_have_the_documented_limits(clock: Clock, plan: str, burst: int, d
     """Section 9."""
     switches = Switches().changed(plan=plan)
     assert switches.limits() == (burst, daily)
-    limiter = Limiter(clock, clock)
+    limiter = Limiter(clock)
     assert all(limiter.take("t", burst, daily) is None for _ in range(burst))
     assert limiter.take("t", burst, daily) is not None
     assert limiter.take("other", burst, daily) is None, "each token has limits of its own"
 
 
 def test_the_burst_holds_in_any_ten_seconds(clock: Clock) -> None:
-    limiter = Limiter(clock, clock)
+    limiter = Limiter(clock)
     for wait in (0, 4, 5):
         clock.time += wait
         assert limiter.take("t", 3, None) is None
@@ -43,7 +43,7 @@ def test_the_burst_holds_in_any_ten_seconds(clock: Clock) -> None:
 
 def test_refused_calls_count(clock: Clock) -> None:
     """It is stricter so; which it is, is unknown."""
-    limiter = Limiter(clock, clock)
+    limiter = Limiter(clock)
     assert limiter.take("t", 1, None) is None
     clock.time += 5
     exceeded = limiter.take("t", 1, None)
@@ -52,7 +52,7 @@ def test_refused_calls_count(clock: Clock) -> None:
 
 
 def test_the_day_ends_at_midnight(clock: Clock) -> None:
-    limiter = Limiter(clock, clock)
+    limiter = Limiter(clock)
     clock.time = dt.datetime(2026, 6, 1, 23, 59, 30, tzinfo=dt.UTC).timestamp()
     assert limiter.take("t", 100, 1) is None
     exceeded = limiter.take("t", 100, 1)
@@ -72,7 +72,7 @@ def test_a_daily_limit_of_choice_is_answered_429(make: Callable[..., Client]) ->
 
 @pytest.mark.parametrize("form", ["seconds", "date", "none"])
 def test_a_429_says_when_to_come_back(make: Callable[..., Client], clock: Clock, form: str) -> None:
-    crm = make(plan="freemium", burst=2, retry_after=form, clock=clock, now=clock)
+    crm = make(plan="freemium", burst=2, retry_after=form, now=clock)
     for number in range(2):
         assert crm.single(email=f"{number}@example.com").status_code == 202
     refused = crm.single(email="c@example.com")
@@ -90,7 +90,7 @@ def test_a_429_says_when_to_come_back(make: Callable[..., Client], clock: Clock,
 def test_status_polls_count_and_the_page_does_not(
     make: Callable[..., Client], clock: Clock
 ) -> None:
-    crm = make(burst=2, clock=clock, now=clock)
+    crm = make(burst=2, now=clock)
     accepted = crm.batch({"email": "a@example.com"})
     assert crm.get("/").status_code == 200
     assert crm.status(accepted)["statusText"] == "Completed"

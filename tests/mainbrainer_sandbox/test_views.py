@@ -30,5 +30,5 @@ def test_a_file_can_be_looked_at_while_it_is_in_use(crm: Client, run_command: Ru
     crm.single(**ADA)
     code, out, _ = run_command("contacts", "--path", crm.sandbox.path)
     assert (code, "ada@example.com" in out) == (0, True)
-    code, _, err = run_command("reset", "--path", crm.sandbox.path, "--yes")
+    code, _, err = run_command("delete", "--path", crm.sandbox.path, "ada@example.com")
     assert (code, "in use" in err) == (2, True)

@@ -16,9 +16,8 @@ from target_mainbrainer.contacts import Mobile
 from target_mainbrainer.mapping.identifiers import (
     INT32_MAX,
     INT64_MAX,
-    parse_country_code,
+    parse_country,
     parse_mobile,
-    parse_national_number,
     quick_mobile,
 )
 from target_mainbrainer.mapping.values import InvalidValueError
@@ -122,7 +121,7 @@ def test_the_reason_names_what_is_wrong(what: str, spellings: str) -> None:
         assert caught.value.what.startswith(what)
 
 
-@pytest.mark.parametrize("parse", [parse_mobile, parse_country_code])
+@pytest.mark.parametrize("parse", [parse_mobile, parse_country])
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
 def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
@@ -241,43 +240,10 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
             assert 0 < mobile.number <= INT64_MAX
 
 
-# In parts ----------------------------------------------------------------------------------
+# The country beside a number ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("code", "number", "expected"),
-    [
-        (47, 90812501, 90812501),
-        (47, "908 12 501", 90812501),
-        (None, 90812501, 90812501),
-        (47, 1, 1),
-        (44, "07700 900123", 7700900123),
-        (47, INT64_MAX, INT64_MAX),
-    ],
-)
-def test_a_number_in_parts_is_taken_as_it_is(
-    code: int | None, number: object, expected: int
-) -> None:
-    assert parse_national_number(number, code) == Mobile(code, expected)
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "refused_as"),
-    [
-        (225, "0700000000", "leading_zero"),
-        (None, "07700900123", "leading_zero"),
-        *((47, text, "invalid_mobile") for text in ("+4790812501", "-90812501", "90812501.0")),
-        *((47, odd, "invalid_mobile") for odd in (0, INT64_MAX + 1, "9" * 5000, [90812501])),
-    ],
-    ids=lambda value: repr(value)[:30],
-)
-def test_a_number_in_parts_must_be_sendable(
-    code: int | None, number: object, refused_as: str
-) -> None:
-    assert code_of(parse_national_number, number, code) == refused_as
-
-
-@pytest.mark.parametrize("code", ["NO", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
+@pytest.mark.parametrize("code", ["N", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
-    assert parse_country_code(INT32_MAX) == INT32_MAX
-    assert code_of(parse_country_code, code) == "invalid_country_code"
+    assert parse_country(INT32_MAX) == INT32_MAX
+    assert code_of(parse_country, code) == "invalid_country_code"

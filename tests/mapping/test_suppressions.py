@@ -25,7 +25,7 @@ ADDRESSES = [
     *["kari@example.com", "KARI@EXAMPLE.COM", "a\u030ase@example.com", "ÅSE@example.com"],
     *["\uff4b\uff41\uff52\uff49@example.com", "ola@xn--bcher-kva.example", "Ola@Bücher.example"],
 ]
-NUMBERS = [Mobile(44, 7700900123), Mobile(44, 7700900456), Mobile(None, 7700900123)]
+NUMBERS = [Mobile(44, 7700900123), Mobile(44, 7700900456)]
 
 
 def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:

@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-from mainbrainer_sandbox.running import RunningSandbox
+import mainbrainer_sandbox as sandbox
 from tests.broken_server import OK, STALL, BrokenServer, script
 from tests.loads import people
 from tests.messages import person, schema, state
@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mainbrainer_sandbox.running import RunningSandbox
     from tests.rounds.process import Start
 
 ROUNDS = 1
@@ -301,5 +302,5 @@ def test_a_dead_network_ends_the_run_with_state_where_it_should_be(
     log = process.log.read_text()
     assert "was given up after" in log
     assert log.count(" ERROR ") == 2, "the cause, and the last line"
-    with RunningSandbox(crm.path) as again:
+    with sandbox.start(crm.path) as again:
         assert is_behind(states[-1] if states else 0, again, process)

@@ -48,8 +48,6 @@ def test_one_file_is_known_by_any_of_its_names(tmp_path: Path, spelling: str) ->
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "sqlite+pysqlite:///a.db?timeout=3", "a.db"])
 def test_the_ledger_is_a_file_of_ours_however_it_is_written(uri: str) -> None:
     assert len(problems(ledger_uri=uri, report_path="a.db")) == 1
-    assert len(problems(ledger_uri=uri, rejects_path="a.db-wal")) == 1
-    assert len(problems(ledger_uri=uri, suppression_path="a.db-journal")) == 1
     assert problems(ledger_uri=uri, rejects_path="b.db") == []
 
 
@@ -63,8 +61,7 @@ def test_a_ledger_in_no_file_is_no_file(uri: str) -> None:
     ("path", "expected"),
     [
         *((".", "names a folder, not a file."), ("/", "names a folder, not a file.")),
-        ("a\0b", "contains a NUL, which no path may."),
-        ("a\ud800b", "contains an unpaired surrogate, which no path may."),
+        *((odd, "contains a character that no path may contain.") for odd in ("a\0b", "a\ud800b")),
         *(("fifo", "must be a regular file."), ("/dev/null", "must be a regular file.")),
     ],
 )

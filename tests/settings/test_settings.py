@@ -29,21 +29,6 @@ def problems(**config: t.Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("config", "where"),
-    [
-        ({"webhook_url": "https://example.com/\ud800"}, "webhook_url"),
-        ({"streams": {"a": {"webhook_url": "https://x/\ud800"}}}, "streams.a.webhook_url"),
-        ({"field_map": {"title": {"property_name": "\ud800"}}}, "field_map.title.property_name"),
-        ({"access_token": "made-up-\ud800"}, "access_token"),
-    ],
-)
-def test_half_a_character_is_a_mistake_in_the_settings(config: t.Any, where: str) -> None:
-    """JSON can hold one, and no request can."""
-    expected = f"Setting '{where}' contains an unpaired surrogate, which cannot be sent."
-    assert problems(**TOKEN | config) == [expected]
-
-
-@pytest.mark.parametrize(
     "name", ["request_timeout_seconds", "retry_max_seconds", "confirm_timeout_seconds"]
 )
 def test_no_wait_is_longer_than_can_be_waited_for(name: str) -> None:

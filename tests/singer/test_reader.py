@@ -127,8 +127,6 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     [
         (b"12.50", Decimal("12.50")),
         (b"%d" % 10**40, 10**40),
-        (b"1e9999999999999999999", float("inf")),
-        (b"1" * 5000, Decimal("1" * 5000)),
         (b'"\\ud800"', "\ud800"),
         (b"Infinity", float("inf")),  # no JSON, but written
     ],
@@ -150,6 +148,8 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
         (b'{"mail":"kari@example.com"}\n', "its 'type'"),
         (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
         (b"[" * 100_000 + b"\n", "nested too deeply"),
+        (b'{"x":1e9999999999999999999}\n', "valid JSON"),
+        (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
