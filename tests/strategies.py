@@ -7,17 +7,11 @@ import typing as t
 
 from hypothesis import strategies as st
 
+from target_mainbrainer.settings.declared import CONTACT_FIELDS
+
+ODD_TEXTS = ["\ud800", "\udfff half", "\0", "x" * 10_000, "\U0001f600", " ", ""]
 ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
-    [
-        "\ud800",
-        "\udfff half",
-        "\0",
-        "x" * 10_000,
-        "\u202e\u0645\u0631\u062d\u0628\u0627",
-        "\U0001f600",
-        " ",
-        "",
-    ]
+    [*ODD_TEXTS, "\u202e\u0645\u0631\u062d\u0628\u0627"]
 )
 """Lone surrogates, NUL, right-to-left text, emoji and very long texts included."""
 
@@ -26,42 +20,22 @@ ANY_DECIMAL = st.decimals(allow_nan=None, allow_infinity=None) | st.sampled_from
 )
 
 PLAIN: st.SearchStrategy[t.Any] = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
+    *(st.none(), st.booleans(), st.integers(), st.floats(), ANY_DECIMAL, ANY_TEXT),
+    *(st.datetimes(), st.dates(), st.times(), st.uuids(), st.binary()),
     st.integers(min_value=2**62, max_value=2**70),
     st.builds(lambda: 10**5000),  # its repr would raise
-    st.floats(),
-    ANY_DECIMAL,
-    ANY_TEXT,
-    st.datetimes(),
-    st.dates(),
-    st.times(),
-    st.uuids(),
-    st.binary(),
 )
 
 MEANT = st.sampled_from(
     [
-        "ola@example.com",
-        " Kari@Example.org ",
-        '"a b"@example.com',
-        "+47 908 12 501",
-        "+44 7700 900123",
-        "07700 900123",
-        "+225 07 00 00 00 00",
-        "+1 202 555 0123 ext. 7",
-        "4790812501.0",
-        "\uff0b\uff14\uff17\uff19\uff10\uff18\uff11\uff12\uff15\uff10\uff11",
-        90812501,
-        47,
-        "47",
-        "yes",
-        "No",
-        "1",
-        "subscribed",
+        *["ola@example.com", " Kari@Example.org ", '"a b"@example.com', "4790812501.0"],
+        *["+47 908 12 501", "+44 7700 900123", "07700 900123", "+225 07 00 00 00 00"],
+        *[
+            "+1 202 555 0123 ext. 7",
+            "\uff0b\uff14\uff17\uff19\uff10\uff18\uff11\uff12\uff15\uff10\uff11",
+        ],
+        *[90812501, 47, "47", "yes", "No", "1", "subscribed", "2026-01-31T00:00:00Z"],
         "3fa85f64-5717-4562-b3fc-2c963f66afa6",
-        "2026-01-31T00:00:00Z",
         [{"propertyname": "city", "propertyvalue": "Oslo"}],
         '[{"propertyId": "x", "propertyValue": 12.50}]',
     ]
@@ -78,35 +52,11 @@ VALUES = MEANT | st.recursive(
     max_leaves=8,
 )
 
-FIELD_NAMES = [
-    "contact_id",
-    "mobile",
-    "mobile_country_code",
-    "mobile_number",
-    "email",
-    "mobile_opt_in",
-    "email_opt_in",
-    "list_id",
-]
-COLUMNS = (
-    st.sampled_from(
-        [
-            *FIELD_NAMES,
-            "Email",
-            "contactId",
-            "propertyfields",
-            "_sdc_deleted_at",
-            "_sdc_filename",
-            "phone",
-            "id",
-            "",
-        ]
-    )
-    | ANY_TEXT
-)
+OTHER_NAMES = ["Email", "contactId", "propertyfields", "_sdc_deleted_at", "_sdc_filename"]
+COLUMNS = st.sampled_from([*CONTACT_FIELDS, *OTHER_NAMES, "phone", "id", ""]) | ANY_TEXT
 TARGETS: st.SearchStrategy[t.Any] = st.one_of(
     st.none(),
-    st.sampled_from(FIELD_NAMES),
+    st.sampled_from(CONTACT_FIELDS),
     ANY_TEXT,
     st.builds(lambda name: {"property_name": name}, ANY_TEXT),
     st.builds(lambda ref: {"property_id": str(ref)}, st.uuids()),
@@ -114,13 +64,7 @@ TARGETS: st.SearchStrategy[t.Any] = st.one_of(
 RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=10)
 LIKELY_RECORDS = st.fixed_dictionaries(
     {"email": st.just("ola@example.com")},
-    optional={
-        "mobile": MEANT,
-        "mobile_opt_in": MEANT | st.booleans(),
-        "propertyfields": VALUES,
-        "note": VALUES,
-        "more": VALUES,
-        "_sdc_deleted_at": st.none() | VALUES,
-    },
+    optional=dict.fromkeys(["propertyfields", "note", "more", "_sdc_deleted_at"], VALUES)
+    | {"mobile": MEANT, "mobile_opt_in": MEANT | st.booleans()},
 )
 """Records that have a chance to become contacts, whatever else is in them."""

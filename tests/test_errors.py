@@ -9,22 +9,14 @@ from target_mainbrainer import errors
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (errors.AuthError, FatalAPIError),
-        (errors.RequestRefusedError, FatalAPIError),
-        (errors.ProtocolError, FatalAPIError),
-        (errors.TransientError, RetriableAPIError),
-        (errors.SettingsError, ConfigurationError),
-        (errors.MappingError, ConfigurationError),
+        *((errors.AuthError, FatalAPIError), (errors.RequestRefusedError, FatalAPIError)),
+        *((errors.ProtocolError, FatalAPIError), (errors.TransientError, RetriableAPIError)),
+        *((errors.SettingsError, ConfigurationError), (errors.MappingError, ConfigurationError)),
     ],
 )
 def test_the_tree_speaks_the_sdks_language(ours: type[Exception], theirs: type[Exception]) -> None:
     assert issubclass(ours, theirs)
     assert issubclass(ours, errors.TargetMainBrainerError)
-
-
-def test_a_settings_error_reads_as_sentences() -> None:
-    error = errors.SettingsError(["Setting 'a' is missing.", "Setting 'b' is not a number."])
-    assert str(error) == "Setting 'a' is missing. Setting 'b' is not a number."
 
 
 def test_every_error_has_a_code_of_its_own_for_the_report() -> None:
@@ -38,4 +30,5 @@ def test_a_run_may_fail_for_several_reasons() -> None:
     assert str(error) == "Too many. Not confirmed."
     assert error.reasons == [("max_rejects", "Too many."), ("not_delivered", "Not confirmed.")]
     both = errors.SettingsError(["A is missing.", "B is missing."])
+    assert str(both) == "A is missing. B is missing."
     assert [reason.code for reason in both.reasons] == ["settings", "settings"]

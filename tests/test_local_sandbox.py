@@ -41,14 +41,6 @@ def count(path: Path) -> int:
         return view.count("contacts")
 
 
-def test_what_it_has_accepted_is_in_the_file_when_it_is_closed(tmp_path: Path) -> None:
-    path = tmp_path / "crm.db"
-    with closing(local_sandbox.start(str(path))) as started:
-        post(started.url, started.token)
-    assert count(path) == len(PEOPLE)
-    assert list(tmp_path.iterdir()) == [path], "no file is left beside it"
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
     path = tmp_path / "crm.db"
@@ -66,11 +58,8 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")
 def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
     with closing(local_sandbox.start(str(tmp_path / "crm.db"))) as started:
-        lines = [
-            one.read_bytes()
-            for one in Path("/proc").glob("[0-9]*/cmdline")
-            if os.access(one, os.R_OK)
-        ]
+        commands = [p for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
+        lines = [command.read_bytes() for command in commands]
         assert any(str(tmp_path).encode() in line for line in lines)
         assert not any(started.token.encode() in line for line in lines)
 
@@ -78,9 +67,8 @@ def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (".", "is a folder; name a file in it"),
-        ("missing/crm.db", "cannot be made"),
-        ("notes.txt", "is not a sandbox file"),
+        *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
+        *(("notes.txt", "is not a sandbox file"),),
     ],
 )
 def test_a_file_that_cannot_be_used_is_an_error_that_says_so(
@@ -93,12 +81,14 @@ def test_a_file_that_cannot_be_used_is_an_error_that_says_so(
 
 
 def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    path = str(tmp_path / "crm.db")
-    with (
-        closing(local_sandbox.start(path)),
-        pytest.raises(SettingsError, match=r"in use by another sandbox. Stop that one"),
-    ):
-        local_sandbox.start(path)
+    """And what was accepted is in the file when it is closed, with no file beside it."""
+    path = tmp_path / "crm.db"
+    with closing(local_sandbox.start(str(path))) as started:
+        with pytest.raises(SettingsError, match=r"in use by another sandbox. Stop that one"):
+            local_sandbox.start(str(path))
+        post(started.url, started.token)
+    assert count(path) == len(PEOPLE)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from typing_extensions import override
 
 from target_mainbrainer import target as target_module
 from target_mainbrainer.singer.reader import MessageReader
-from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 
 SCHEMA = {
@@ -91,11 +90,10 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
     ("base", "name", "parameters"),
     [
         (PluginBase, "_validate_config", "self raise_errors"),
-        (Target, "_process_schema_message", "self message_dict"),
-        (Target, "_process_record_message", "self message_dict"),
-        (Target, "_process_batch_message", "self message_dict"),
-        (Target, "_process_state_message", "self message_dict"),
-        (Target, "_process_activate_version_message", "self message_dict"),
+        *(
+            (Target, f"_process_{kind}_message", "self message_dict")
+            for kind in ("schema", "record", "batch", "state", "activate_version")
+        ),
         (Target, "_write_state_message", "self state"),
         (Target, "_handle_termination", "self signum frame"),
         (Target, "process_endofpipe", "self"),
@@ -194,31 +192,3 @@ def test_the_sdk_ends_a_run_for_one_record_that_does_not_fit() -> None:
 def test_the_sdks_decoder_keeps_the_digits() -> None:
     assert str(decoder.decode(b'{"price": 12.50}')["price"]) == "12.50"
     assert type(decoder.decode(b"1.0")) is Decimal
-
-
-def test_what_the_sink_asks_for_once_does_not_change_during_a_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """`max_size` and `include_sdc_metadata_properties` depend on nothing but the settings."""
-    sinks: list[ContactsSink] = []
-    setup = ContactsSink.setup
-
-    def keep(sink: ContactsSink) -> None:
-        sinks.append(sink)
-        setup(sink)
-
-    monkeypatch.setattr(ContactsSink, "setup", keep)
-    config = {
-        "api_url": "http://127.0.0.1:1",
-        "access_token": "made-up",
-        "batch_size_rows": 7,
-        "add_record_metadata": True,
-    }
-    target = TargetMainBrainer(config=config)
-    target.reader.line = json.dumps(SCHEMA).encode()
-    target._process_schema_message(SCHEMA)
-    (sink,) = sinks
-    assert (sink.max_size, sink.include_sdc_metadata_properties) == (7, True)
-    sink.tally_record_read()
-    assert sink.max_size == 7
-    target.current_run.abort(RuntimeError("the test is over"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import typing as t
 
 import pytest
 
@@ -26,6 +27,9 @@ from tests.api.helpers import (
 )
 from tests.broken_server import Reply, Request, reply
 
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def test_credentials_are_exchanged_for_a_token(serve: Serve, connect: Connect) -> None:
     crm, auth = serve(issue_tokens()), serve(issue_tokens())
@@ -40,16 +44,6 @@ def test_credentials_are_exchanged_for_a_token(serve: Serve, connect: Connect) -
         "privateToken": CREDENTIALS["private_token"],
         "validity": "Default",
     }
-
-
-def test_a_token_is_renewed_before_it_ends(serve: Serve, connect: Connect, fake: FakeTime) -> None:
-    crm = serve(issue_tokens())
-    client = connect(crm, **CREDENTIALS)
-    for later in (0, 7100, 100, 7100):
-        fake.now += later
-        client.send_batch(*BATCH)
-    used = [request.token[-1] for request in crm.requests if request.path != "/token"]
-    assert used == ["1", "1", "2", "2"]
 
 
 def test_twenty_threads_that_meet_a_401_renew_once(serve: Serve, connect: Connect) -> None:
@@ -68,23 +62,19 @@ def test_twenty_threads_that_meet_a_401_renew_once(serve: Serve, connect: Connec
     assert len(crm.requests) == 2 + 20 + 20
 
 
-def test_a_ready_token_that_is_refused_ends_it_at_once(serve: Serve, connect: Connect) -> None:
+REFUSED = "MainBrainer refused the access token (401 on POST /contacts/batch)"
+
+
+def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(
+    serve: Serve, connect: Connect
+) -> None:
     crm = serve(reply(401, {"message": ECHO}))
     message = failure(errors.AuthError, lambda: connect(crm).send_batch(*BATCH))
-    assert message == (
-        "MainBrainer refused the access token (401 on POST /contacts/batch). Check that "
-        "'access_token' is complete, belongs to this account and has not expired or been revoked."
-    )
+    assert message.startswith(f"{REFUSED}. Check that 'access_token' is complete, belongs to")
     assert len(crm.requests) == 1
-
-
-def test_a_renewed_token_that_is_refused_ends_it(serve: Serve, connect: Connect) -> None:
     crm = serve(issue_tokens(is_good=lambda _: False))
     message = failure(errors.AuthError, lambda: connect(crm, **CREDENTIALS).send_batch(*BATCH))
-    assert message == (
-        "MainBrainer refused the access token (401 on POST /contacts/batch) after one renewal. "
-        "Check that the credentials belong to this account and have not been revoked."
-    )
+    assert message.startswith(f"{REFUSED} after one renewal. Check that the credentials belong to")
     assert len(crm.requests) == 4
 
 
@@ -137,11 +127,15 @@ def test_refused_credentials_end_it_for_all_threads(
     assert "saying: Wrong …). Check 'username', 'password' and 'private_token'." in message
 
 
-def test_a_token_endpoint_that_stays_down_is_given_up_once(serve: Serve, connect: Connect) -> None:
+def test_a_token_endpoint_that_stays_down_is_given_up_once(
+    serve: Serve, connect: Connect, fake: FakeTime
+) -> None:
     crm = serve(reply(500))
     client = connect(crm, retry_max_seconds=30, **CREDENTIALS)
+    began = fake.now
     raised = in_threads(5, lambda: client.send_batch(*BATCH))
     assert [type(error) for error in raised] == [errors.TransientError] * 5
+    assert fake.now - began < 40, "the time for retries passes once"
     asked = len(crm.requests)
     message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert f"POST /token was given up after {asked} tries in 30 s." in message
@@ -157,6 +151,17 @@ def test_a_wrong_token_address_is_told(serve: Serve, connect: Connect) -> None:
 
 
 # --- Lives of tokens
+
+
+def slow_tokens(fake: FakeTime, *, seconds: float, lifetime: int) -> Callable[[Request], Reply]:
+    """Be a server that takes its time to issue tokens."""
+    issue = issue_tokens(lifetime=lifetime)
+
+    def answer(request: Request) -> Reply:
+        fake.now += seconds if request.path == "/token" else 0
+        return issue(request)
+
+    return answer
 
 
 def test_a_token_is_renewed_a_minute_before_it_ends(
@@ -177,14 +182,7 @@ def test_a_tokens_life_begins_when_it_is_asked_for(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     """A slow token endpoint may have counted from the beginning of the exchange."""
-    issue = issue_tokens(lifetime=7200)
-
-    def answer(request: Request) -> Reply:
-        if request.path == "/token":
-            fake.now += 50
-        return issue(request)
-
-    crm = serve(answer)
+    crm = serve(slow_tokens(fake, seconds=50, lifetime=7200))
     client = connect(crm, **CREDENTIALS)
     asked = fake.now
     client.send_batch(*BATCH)
@@ -193,37 +191,11 @@ def test_a_tokens_life_begins_when_it_is_asked_for(
     assert len(token_requests(crm)) == 2
 
 
-@pytest.mark.parametrize("takes", [0.0, 30.0, 90.0])
-def test_a_token_that_has_ended_on_arrival_makes_no_loop(
-    takes: float, serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    """However slow the token endpoint and the permits are, a request costs a few renewals."""
-    issue = issue_tokens(lifetime=1)
-
-    def answer(request: Request) -> Reply:
-        if request.path == "/token":
-            fake.now += takes
-        return issue(request)
-
-    crm = serve(answer)
-    client = connect(crm, rate_limiter=SlowLimiter(fake, seconds=20), **CREDENTIALS)
-    for _ in range(3):
-        assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
-    assert len(token_requests(crm)) <= 3 * 5
-
-
 def test_a_token_that_has_ended_on_arrival_is_used_for_a_second(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
     """Its end may have been told wrongly; asking again at once would bring another like it."""
-    issue = issue_tokens(lifetime=60)
-
-    def answer(request: Request) -> Reply:
-        if request.path == "/token":
-            fake.now += 90
-        return issue(request)
-
-    crm = serve(answer)
+    crm = serve(slow_tokens(fake, seconds=90, lifetime=60))
     client = connect(crm, **CREDENTIALS)
     for _ in range(3):
         assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")

@@ -1,19 +1,29 @@
-"""What waits for a permit, for how long, and what the log says of it."""
+"""What waits for a permit, for how long, what the log says of it, and what the server counts."""
 
 from __future__ import annotations
 
+import itertools
 import logging
+import random
 import threading
 import time
+import typing as t
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typing_extensions import override
 
-from target_mainbrainer.api.limits import RateLimiter
-from target_mainbrainer.errors import InterruptedRunError
+from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
-from tests.api.simulated_clock import World, take
+from tests.api.simulated_clock import World, most_in, take
 from tests.waiting import wait_until
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_mainbrainer.api.limits import Permit
 
 HOUR = 3600.0
 
@@ -28,11 +38,7 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        pytest.param("POST", 400, id="a quick refusal"),
-        pytest.param("GET", 200, id="a quick answer to something else"),
-    ],
+    ("kind", "status"), [("POST", 400), ("GET", 200)], ids=["a refusal", "something else"]
 )
 def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
     world = World()
@@ -221,12 +227,8 @@ def test_first_come_first_served() -> None:
 @pytest.mark.parametrize(
     ("plan", "seconds", "wanted"),
     [
-        pytest.param("freemium", 0.05, 13, id="quick answers need few"),
-        pytest.param("freemium", 0.299, 75, id="75 at 0.3 s"),
-        pytest.param("pro", 1.0, 200, id="one for each permit"),
-        pytest.param("pro", 10.0, 200, id="as long as answers come before permits"),
-        pytest.param("freemium", 20.5, 200, id="answers longer than a permit is occupied"),
-        pytest.param("pro", 60.0, 256, id="never more than 256"),
+        *(("freemium", 0.05, 13), ("freemium", 0.299, 75), ("freemium", 20.5, 200)),
+        *(("pro", 1.0, 200), ("pro", 10.0, 200), ("pro", 60.0, 256)),
     ],
 )
 def test_as_many_are_wanted_in_flight_as_use_all_permits(
@@ -240,3 +242,286 @@ def test_as_many_are_wanted_in_flight_as_use_all_permits(
         world.pass_by(seconds)
         limiter.answered(permit, 202)
     assert limiter.wanted_in_flight == wanted
+
+
+# Questions about batches take from the plan only what sending leaves
+
+
+def test_polls_have_only_what_sending_leaves() -> None:
+    world = World()
+    limiter = world.limiter(Plan(burst=20, daily=1000))
+    for _ in range(17):
+        limiter.answered(take(limiter), 202)
+    assert limiter.try_acquire("GET") is None, "more may be sent at once"
+    world.pass_by(1)
+    assert limiter.share_used == 0.85
+    assert [limiter.try_acquire("GET") is not None for _ in range(4)] == [True] * 3 + [False]
+    assert limiter.share_used == 1.0
+    world.pass_by(11)
+    assert limiter.share_used == 0.0
+    assert limiter.try_acquire("GET") is not None
+
+
+def test_polls_keep_a_tenth_of_the_permits_for_sending_while_it_goes_on() -> None:
+    world = World()
+    limiter = world.limiter(Plan(burst=20, daily=1000))
+    in_flight = take(limiter)
+    world.pass_by(10)
+    polls = [limiter.try_acquire("GET") is not None for _ in range(20)]
+    assert polls.count(True) == 17
+    limiter.answered(in_flight, 202)
+    for _ in range(2):
+        take(limiter)
+    assert limiter.waited_seconds == 0
+
+
+def test_polls_wait_while_sending_goes_as_fast_as_the_plan_allows() -> None:
+    """With slow answers the plan seems free at first; what polls take then is missing later."""
+    world = World()
+    limiter = world.limiter(PLANS["pro"])
+    permits = [take(limiter) for _ in range(20)]
+    world.pass_by(1)
+    assert limiter.share_used == 0.1
+    assert limiter.try_acquire("GET") is None
+    for permit in permits:
+        limiter.answered(permit, 202)
+    assert limiter.can_spare, "nothing has been sent for a second"
+    assert limiter.try_acquire("GET") is not None
+
+
+def test_polls_take_nothing_that_the_next_burst_is_about_to_need() -> None:
+    """Permits used together become free together, and no thread need wait for one just then."""
+    world = World()
+    limiter = world.limiter(PLANS["freemium"])
+    for _ in range(100):
+        limiter.answered(take(limiter), 202)
+        world.pass_by(0.002)
+    for _ in range(75):  # as many as may be in flight with answers of 0.3 s
+        take(limiter)
+    world.pass_by(0.24)
+    assert limiter.try_acquire("GET") is None
+
+
+def test_slow_sending_leaves_something_for_polls_also_after_answers() -> None:
+    world = World()
+    limiter = world.limiter(PLANS["pro"])
+    polls = 0
+    for _ in range(300):
+        permit = take(limiter)
+        world.pass_by(1 / 15)
+        if (poll := limiter.try_acquire("GET")) is not None:
+            polls += 1
+            limiter.answered(poll, 200)
+        limiter.answered(permit, 202)
+    assert polls >= 60
+    assert limiter.waited_seconds < 0.2
+
+
+def test_polls_leave_the_days_last_requests_to_sending() -> None:
+    limiter = World().limiter(Plan(burst=200, daily=100))
+    for _ in range(99):
+        take(limiter)
+    assert limiter.try_acquire("GET") is None
+
+
+def test_a_plan_of_one_request_still_lets_polls_through() -> None:
+    assert World().limiter(Plan(burst=1, daily=1000)).try_acquire("GET") is not None
+
+
+# Never more than the plan allows, as the server counts, and hardly ever less or slower
+
+
+CHANCE = random.Random(4)
+
+
+def load(
+    plan: Plan,
+    count: int,
+    *,
+    way: Callable[[], float],
+    work: Callable[[], float],
+    threads: int | None = None,
+    setup: float = 0.0,
+) -> tuple[float, list[float]]:
+    """Send requests; return how long that took, and when the server counted each.
+
+    Args:
+        plan: What the server allows.
+        count: How many requests to send.
+        way: How long a request takes to be counted.
+        work: How long the server takes to answer it then.
+        threads: How many requests are in flight at most; by default as many as the limiter wants.
+        setup: How long the first request on each connection takes longer.
+    """
+    world = World()
+    limiter = world.limiter(plan)
+    counted: list[float] = []
+    in_flight = connections = 0
+
+    def finish(permit: Permit) -> None:
+        nonlocal in_flight
+        limiter.answered(permit, 202)
+        in_flight -= 1
+
+    for _ in range(count):
+        while in_flight >= (threads or limiter.wanted_in_flight):
+            world.next_event()
+        permit = take(limiter)
+        in_flight += 1
+        counted.append(world.now + way() + (setup if in_flight > connections else 0.0))
+        connections = max(connections, in_flight)
+        world.at(counted[-1] + work(), lambda permit=permit: finish(permit))  # type: ignore[misc]
+    while in_flight:
+        world.next_event()
+    return world.now - world.start, sorted(counted)
+
+
+SHORT = [
+    (windows, *one) for windows in (2, 3, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1.15))
+]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(("windows", "seconds", "share"), [*SHORT, (10, 3.0, 1.1)])
+def test_a_load_is_about_as_fast_as_the_plan_allows_and_never_beyond_it(
+    plan: str, windows: int, seconds: float, share: float
+) -> None:
+    chance = random.Random(7)
+    took, counted = load(
+        PLANS[plan],
+        windows * PLANS[plan].burst,
+        way=lambda: seconds * chance.uniform(0.2, 0.25),
+        work=lambda: seconds * chance.uniform(0.78, 0.8),
+        setup=0.05,
+    )
+    assert took <= share * ((windows - 1) * 10 + seconds)
+    assert most_in(counted, 10) <= PLANS[plan].burst
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 60),
+    st.floats(0, 0.25),
+    st.floats(0.001, 3),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_server_never_counts_more_than_the_burst_in_any_ten_seconds(
+    burst: int, threads: int, jitter: float, slowest: float, chance: random.Random
+) -> None:
+    _, seen = load(
+        Plan(burst=burst, daily=10**6),
+        4 * burst + 4,
+        threads=threads,
+        way=lambda: 0.02 + chance.uniform(0, jitter),
+        work=lambda: chance.uniform(0, slowest),
+    )
+    assert most_in(seen, 10) <= burst
+
+
+@pytest.mark.parametrize("queued", [0.45, 1.5, 6.0, 14.0])
+def test_requests_that_the_server_counts_late_are_given_as_much_more_time(queued: float) -> None:
+    """A burst queues in front of a busy server; the first of the next is counted at once."""
+    places = itertools.cycle(place * queued / 19 for place in range(20))
+    _, seen = load(
+        Plan(burst=20, daily=10**6),
+        200,
+        threads=20,
+        way=lambda: 0.01 + next(places),
+        work=lambda: 0.1,
+    )
+    assert most_in(seen, 10) <= 20
+
+
+def test_a_server_that_hangs_for_15_seconds_does_not_find_two_bursts_afterwards() -> None:
+    """It counts all that has piled up at the moment when it goes on."""
+    world = World()
+    limiter = world.limiter(Plan(burst=20, daily=10**6))
+    for _ in range(5):  # so that what an answer usually takes is known
+        permit = take(limiter)
+        world.pass_by(0.1)
+        limiter.answered(permit, 202)
+    world.pass_by(11)
+    began = world.now
+    hanging = [take(limiter) for _ in range(20)]
+    for place, permit in enumerate(hanging):
+        world.at(began + 15 + place / 100, lambda permit=permit: limiter.answered(permit, 202))  # type: ignore[misc]
+    later = [take(limiter).taken_at for _ in range(20)]
+    assert min(later) >= began + 15 + 10
+    assert most_in(sorted([began + 15] * 20 + later), 10) <= 20
+
+
+def test_answers_that_vary_cost_no_more_than_they_vary_by() -> None:
+    """Nothing tells a request that was counted late from one that was worked on for long."""
+    _, seen = load(
+        PLANS["freemium"],
+        31 * PLANS["freemium"].burst,
+        threads=200,
+        way=lambda: 0.02,
+        work=lambda: CHANCE.uniform(0.05, 1.05),
+    )
+    steady = [when for when in seen if seen[0] + 10 <= when < seen[0] + 310]
+    assert len(steady) >= 10 / 10.8 * 30 * PLANS["freemium"].burst
+
+
+# Permits that come from a ledger, which may be slow or away
+
+
+T = t.TypeVar("T")
+HOUR = 3600.0
+
+
+class Away(PermitStore):
+    """A store that cannot be reached for some seconds."""
+
+    def __init__(self, world: World, *, until: float = 0.0) -> None:
+        super().__init__(world.clock)
+        self._world = world
+        self.until = world.start + until
+
+    @override
+    def change(self, action: t.Callable[[Quota, float], T]) -> T:
+        if self._world.now < self.until:
+            message = "The ledger cannot be reached."
+            raise TransientError(message)
+        return super().change(action)
+
+
+def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> None:
+    world = World()
+    store = Away(world, until=HOUR)
+    limiter = RateLimiter(
+        PLANS["pro"], clock=world.clock, stop=world, store=store, retry_max_seconds=60
+    )
+    with pytest.raises(LedgerError, match=r"tried for 60 s \('retry_max_seconds'\)"):
+        take(limiter)
+    assert 60 <= world.now - world.start <= 61
+
+
+def test_a_ledger_that_is_away_holds_sending_up_and_is_one_line_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    store = Away(world, until=170)
+    limiter = RateLimiter(PLANS["pro"], clock=world.clock, stop=world, store=store)
+    assert limiter.try_acquire("GET") is None
+    assert take(limiter).taken_at >= world.start + 170
+    assert "The ledger cannot be reached. Nothing is sent meanwhile; trying again" in caplog.text
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) in (2, 3)
+
+
+def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_is_back() -> None:
+    world = World()
+    store = Away(world)
+    limiter = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
+    permits = [take(limiter) for _ in range(2)]
+    store.until = world.now + 5
+    world.pass_by(1)
+    limiter.answered(permits[0], 202)
+    limiter.answered(permits[1], None)
+    limiter.block(10.5, "MainBrainer answered 429")
+    world.pass_by(5)
+    assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
+    store.until = 0
+    other = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
+    assert other.share_used == 0.5, "until 11.25, both of them"

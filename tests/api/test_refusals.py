@@ -41,6 +41,7 @@ def find_suspects(refusal: Refused, contacts: list[Contact]) -> list[int]:
 
 
 TRACE = "00-982607166a542147b435be3a847ddd71-fc75498eb9f09d48-00"
+ZIP_6 = {"propertyId": None, "propertyName": "ZIP", "propertyValue": "zip-6"}
 PROBLEM = {
     "type": "https://tools.ietf.org/html/rfc9110#section-15.5.1",
     "title": "One or more validation errors occurred.",
@@ -56,52 +57,28 @@ PROBLEM = {
 @pytest.mark.parametrize(
     ("body", "message", "named"),
     [
-        pytest.param(
-            {"status": "Error", "message": "Contact person4@example.com is not valid."},
-            "Contact person4@example.com is not valid.",
-            [4],
-            id="e-mail in the message",
-        ),
-        pytest.param(
+        ({"status": "Error", "message": "No person4@example.com."}, "No person4@example.com.", [4]),
+        (
             {"message": "Bad mobile", "data": {"message": "+44 7700 900 002 is not a mobile"}},
             "Bad mobile; +44 7700 900 002 is not a mobile",
             [2],
-            id="mobile, spaced",
         ),
-        pytest.param(
-            {"message": "Error", "data": {"InvalidContactIds": ["70001", "70007"]}},
-            "Error",
-            [1, 7],
-            id="contact ids",
-        ),
-        pytest.param(
-            {
-                "data": {
-                    "invalidPropertiesList": [
-                        {"propertyId": None, "propertyName": "ZIP", "propertyValue": "zip-6"}
-                    ]
-                }
-            },
-            "",
-            [6],
-            id="a property with its value",
-        ),
-        pytest.param(
-            {"data": {"InvalidProperties": ["zip"]}}, "", [], id="a property that all of them have"
-        ),
-        pytest.param(
+        ({"message": "No", "data": {"InvalidContactIds": ["70001", "70007"]}}, "No", [1, 7]),
+        ({"data": {"invalidPropertiesList": [ZIP_6]}}, "", [6]),
+        ({"data": {"InvalidProperties": ["zip"]}}, "", []),  # all of them have it
+        (
             PROBLEM,
-            "One or more validation errors occurred.; $.createUpdateContacts[3].mobileNumber: The "
-            "JSON value could not be converted.; createUpdateContacts[5].propertyFields[1]."
-            "propertyValue: Too long.",
+            (
+                "One or more validation errors occurred.; $.createUpdateContacts[3].mobileNumber: "
+                "The JSON value could not be converted.; createUpdateContacts[5].propertyFields[1]."
+                "propertyValue: Too long."
+            ),
             [3, 5],
-            id="problem details",
         ),
-        pytest.param("Contact 4 is bad", "Contact 4 is bad", [], id="an ordinal in prose"),
-        pytest.param({"message": "List not found"}, "List not found", [], id="names none"),
-        pytest.param({"errors": {"createUpdateContacts[99].email": "x"}}, None, [], id="no such"),
-        pytest.param({}, "", [], id="empty object"),
-        pytest.param(None, "", [], id="null"),
+        ("Contact 4 is bad", "Contact 4 is bad", []),  # an ordinal in prose
+        ({"message": "List not found"}, "List not found", []),
+        ({"errors": {"createUpdateContacts[99].email": "x"}}, None, []),
+        *(({}, "", []), (None, "", [])),
     ],
 )
 def test_a_refusal_names_its_suspects(body: object, message: str | None, named: list[int]) -> None:
@@ -116,47 +93,41 @@ def test_a_refusal_names_its_suspects(body: object, message: str | None, named: 
 @pytest.mark.parametrize(
     ("body", "content_type", "message"),
     [
-        pytest.param(b"", "", "", id="empty"),
-        pytest.param(
+        (
             b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></head></html>",
             "text/html",
             "400 Bad & Request",
-            id="html with a title",
         ),
-        pytest.param(b"<p>Not here</p>", "", "", id="html without"),
-        pytest.param(b"Email is not\r\nvalid", "text/plain", "Email is not valid", id="plain"),
-        pytest.param(b'{"message": "Bad', "application/json", "", id="cut off"),
-        pytest.param(b"\xff\xfe\x00\x01", "application/octet-stream", "", id="binary"),
+        *((b"", "", ""), (b"<p>Not here</p>", "", "")),
+        (b"Email is not\r\nvalid", "text/plain", "Email is not valid"),
+        (b'{"message": "Bad', "application/json", ""),
+        (b"\xff\xfe\x00\x01", "application/octet-stream", ""),
     ],
 )
 def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message: str) -> None:
     assert decode_refusal(400, body, content_type) == Refused(400, message)
 
 
-def test_html_may_name_a_suspect_too() -> None:
-    page = b"<html><title>Error</title><p>person3@example.com: invalid</p></html>"
-    assert find_suspects(decode_refusal(400, page, "text/html"), people(5)) == [3]
-
-
-def test_whoever_is_all_there_is_is_no_suspect() -> None:
-    refusal = decode_refusal(422, b'{"message": "person0@example.com is not valid"}')
-    assert find_suspects(refusal, people(1)) == []
-    assert find_suspects(refusal, people(2)) == [0]
-
-
-def test_a_refusal_does_not_show_its_message_by_itself() -> None:
-    refusal = decode_refusal(422, b'{"message": "person0@example.com is not valid"}')
-    assert "example" not in repr(refusal)
+def test_a_suspect_is_found_in_whatever_case_and_form_it_is_named() -> None:
+    """But whoever is all there is is no suspect; and nobody is shown by a refusal."""
+    for body in (
+        b'{"message": "PERSON0@EXAMPLE.COM"}',
+        b"<title>No</title><p>person0@example.com:",
+    ):
+        refusal = decode_refusal(422, body)
+        assert find_suspects(refusal, people(2)) == [0]
+        assert find_suspects(refusal, people(1)) == []
+        assert "example" not in repr(refusal).casefold()
+        capitals = [Contact(email="Person0@Example.com"), *people(3)[1:]]
+        assert find_suspects(refusal, capitals) == [0]
 
 
 def test_a_property_is_meant_by_its_id_where_both_have_one() -> None:
     by_id = Contact(properties={PropertyRef(ZIP_ID.upper(), "postcode"): "0236"})
     others = [Contact(properties={PropertyRef(LIST_ID, "zip"): "0236"}), Contact()]
-    body = {"data": {"InvalidProperties": [{"propertyid": ZIP_ID, "propertyname": "zip"}]}}
-    refusal = decode_refusal(422, json.dumps(body).encode())
-    assert find_suspects(refusal, [*others, by_id]) == [2]
-    by_text = decode_refusal(422, json.dumps({"data": {"InvalidProperties": [ZIP_ID]}}).encode())
-    assert find_suspects(by_text, [*others, by_id]) == [2]
+    for named in ({"propertyid": ZIP_ID, "propertyname": "zip"}, ZIP_ID):
+        body = json.dumps({"data": {"InvalidProperties": [named]}}).encode()
+        assert find_suspects(decode_refusal(422, body), [*others, by_id]) == [2]
 
 
 KEYS = ["status", "Message", "data", "errors", "InvalidProperties", "invalidContactIdList"]
@@ -189,21 +160,10 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b"a" * 4_000_000, id="one word"),
-        pytest.param(b"<" * 4_000_000, id="tags without an end"),
-        pytest.param(b"<script " * 500_000, id="scripts without an end"),
-        pytest.param(json.dumps({"message": "a." * 2_000_000}).encode(), id="a long message"),
-        pytest.param(json.dumps({"message": "1 " * 2_000_000}).encode(), id="many numbers"),
-        pytest.param(json.dumps({"message": "a@" * 2_000_000}).encode(), id="nearly e-mails"),
+        *(b"a" * 4_000_000, b"<" * 4_000_000, b"<script " * 500_000),
+        *(b'{"message": "%s"}' % (two * 2_000_000) for two in (b"a.", b"1 ", b"a@")),
     ],
+    ids=lambda body: body[:16].decode(),
 )
 def test_no_refusal_takes_long_to_read(body: bytes) -> None:
     assert len(decode_refusal(422, body, "text/html").unredacted) <= 4000
-
-
-@pytest.mark.parametrize("said", ["KARI@EXAMPLE.COM", "kari@example.com"])
-@pytest.mark.parametrize("sent", ["Kari@Example.com", "kari@example.com"])
-def test_an_address_is_found_in_whatever_case_it_is_named(said: str, sent: str) -> None:
-    refusal = decode_refusal(422, json.dumps({"message": f"{said} is not valid"}).encode())
-    contacts = [Contact(email="ola@example.com"), Contact(email=sent)]
-    assert find_suspects(refusal, contacts) == [1]

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import socket
-import threading
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
 from target_mainbrainer.api.answers import Accepted
-from target_mainbrainer.api.limits import RateLimiter
+from target_mainbrainer.api.http import seconds_asked
+from target_mainbrainer.api.limits import RateLimiter, pause_before_retry
 from tests import broken_server as server
 from tests.api.helpers import (
     BATCH,
     CREDENTIALS,
     ECHO,
+    NOON,
     Connect,
     FakeTime,
     Serve,
     SlowLimiter,
     failure,
+    in_http,
     in_threads,
     issue_tokens,
 )
 from tests.broken_server import OK, Reply, Request, reply, script
-from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,60 +62,26 @@ def test_giving_up_says_what_was_asked_and_what_came_back(
     assert sum(fake.waits) == pytest.approx(100)
 
 
-def test_a_token_that_is_given_up_is_not_waited_for_again(
+def test_a_server_that_is_not_there_has_counted_nothing(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
-    """No request can leave without one: the time for retries passes once, not twice."""
-    crm = serve(reply(503, {"message": ECHO}))
-    client = connect(crm, retry_max_seconds=100, **CREDENTIALS)
-    began = fake.clock()
-    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    assert message.startswith("POST /token was given up after ")
-    assert fake.clock() - began < 110
-
-
-def test_a_server_that_is_not_there(serve: Serve, connect: Connect) -> None:
+    """But every try is a retry, so that progress can say that there is an outage."""
     crm = serve(OK)
-    client = connect(crm, retry_max_seconds=0)
+    limiter = SlowLimiter(fake, seconds=0)
+    client = connect(crm, rate_limiter=limiter, retry_max_seconds=30)
     crm.__exit__()
     message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
     assert f"The connection to {crm.host} failed on POST /contacts/batch: refused." in message
-    assert message.startswith("POST /contacts/batch was given up after 1 try in 0 s.")
-
-
-def test_a_try_that_finds_no_server_counts_as_a_retry(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    """So that progress can say that there is an outage."""
-    crm = serve(OK)
-    client = connect(crm, retry_max_seconds=30)
-    crm.__exit__()
-    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    assert (client.stats.requests, client.stats.retries) == (0, len(fake.waits))
-    assert client.stats.retries > 1
-
-
-def test_a_stop_ends_a_pause_at_once(serve: Serve, connect: Connect, fake: FakeTime) -> None:
-    crm = serve(reply(500))
-    stop = threading.Event()
-    client = connect(crm, stop=stop)
-
-    def stop_soon() -> None:
-        wait_until(lambda: client.stats.retries)
-        stop.set()
-
-    threading.Thread(target=stop_soon).start()
-    message = failure(errors.InterruptedRunError, lambda: client.send_batch(*BATCH))
-    assert "asked to stop" in message
-    del fake
+    assert message.startswith("POST /contacts/batch was given up after ")
+    assert client.stats.requests == 0
+    assert client.stats.retries == len(fake.waits) > 1
+    assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
 
 
 @pytest.mark.parametrize(
     ("headers", "at_least"),
     [
-        pytest.param({}, 10, id="nothing said"),
-        pytest.param({"Retry-After": "25"}, 25, id="seconds"),
-        pytest.param({"Retry-After": "soon"}, 10, id="nonsense"),
+        *(({}, 10), ({"Retry-After": "25"}, 25), ({"Retry-After": "soon"}, 10)),
     ],
 )
 def test_after_a_429_everything_waits(
@@ -195,25 +165,9 @@ def test_every_permit_is_answered(serve: Serve, connect: Connect, fake: FakeTime
         client.send_batch(*BATCH)
     assert len(crm.requests) == len(rate_limiter.statuses) == rate_limiter.taken
     assert set(rate_limiter.statuses) == {200, 202}
-
-
-def test_a_permit_whose_connection_fails_is_answered_too(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
     rate_limiter = SlowLimiter(fake, seconds=0)
     connect(serve(script(server.RESET)), rate_limiter=rate_limiter).send_batch(*BATCH)
-    assert rate_limiter.statuses == [None, 202]
-
-
-def test_a_server_that_cannot_be_reached_has_counted_nothing(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    rate_limiter = SlowLimiter(fake, seconds=0)
-    crm = serve(OK)
-    client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=30)
-    crm.__exit__()
-    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    assert (rate_limiter.statuses, rate_limiter.unused) == ([], rate_limiter.taken)
+    assert rate_limiter.statuses == [None, 202], "a connection has failed"
 
 
 def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
@@ -226,22 +180,18 @@ def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
     assert told == [logging.DEBUG, logging.WARNING, logging.DEBUG]
     caplog.clear()
     fake.now += 60
-    crm.answer = reply_always(503)
+    crm.answer = script(after=reply(503))
     client = connect(crm, retry_max_seconds=8)
     in_threads(10, lambda: client.send_batch(*BATCH))
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) in range(1, 10)
 
 
-def reply_always(status: int) -> Callable[[Request], Reply]:
-    return script(after=reply(status))
-
-
 # --- The check
 
 
 @pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
-def test_the_check_tells_an_unknown_host_at_once(
+def test_the_check_tells_at_once_that_there_is_no_server(
     credentials: dict[str, str],
     serve: Serve,
     connect: Connect,
@@ -251,22 +201,15 @@ def test_the_check_tells_an_unknown_host_at_once(
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
-    client = connect(serve(OK), api_url="https://crm.example.com", **credentials)
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    message = failure(errors.UnreachableError, client.check)
-    assert message.startswith("The connection to crm.example.com failed on ")
-    assert "the host's name cannot be resolved. Check 'api_url'" in message
-    assert not fake.waits
-
-
-@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
-def test_the_check_tells_a_refused_connection_at_once(
-    credentials: dict[str, str], serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
     crm = serve(OK)
     crm.__exit__()
     message = failure(errors.UnreachableError, connect(crm, **credentials).check)
     assert "refused. Check 'api_url'" in message
+    client = connect(crm, api_url="https://crm.example.com", **credentials)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    message = failure(errors.UnreachableError, client.check)
+    assert message.startswith("The connection to crm.example.com failed on ")
+    assert "the host's name cannot be resolved. Check 'api_url'" in message
     assert not fake.waits
 
 
@@ -276,3 +219,61 @@ def test_the_check_gives_up_on_a_token_endpoint_as_well(
     began = fake.now
     failure(errors.TransientError, connect(serve(reply(503)), **CREDENTIALS).check)
     assert fake.now <= began + 31
+
+
+# How long to wait before the next try
+
+
+def test_the_policy_jitters_up_to_its_limit() -> None:
+    lost = errors.TransientError("lost")
+    pauses = [pause_before_retry(lost, tries=n, spent=0, limit=600) or 0.0 for n in range(1, 40)]
+    assert all(0 <= pause <= 60 for pause in pauses)
+    assert len(set(pauses)) > 30
+    assert pause_before_retry(lost, tries=9, spent=599, limit=600, jitter=float) == 1
+    assert pause_before_retry(lost, tries=9, spent=600, limit=600) is None
+    assert pause_before_retry(errors.AuthError("no"), tries=1, spent=0, limit=600) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        *((None, None), ("0", 0), ("-5", None), ("9" * 5000, None)),
+        (in_http(NOON - dt.timedelta(seconds=9)), 0),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_retry_after_is_read_leniently(header: str | None, seconds: float | None) -> None:
+    assert seconds_asked(header, NOON) == seconds
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Fri, 01 May 2026 12:00:00 +9999999999",
+        "Fri, 01 May 2026 12:00:00 -99999",
+        "Fri, 01 May 9999 23:59:59 -2359",
+        "Fri, 01 May 0001 00:00:00 +2359",
+        "Fri, 01 May 99999 12:00:00 GMT",
+        "Fri, 99 May 2026 99:99:99 GMT",
+        "1e400",
+        "\u0661\u0662",
+    ],
+)
+def test_an_absurd_time_is_no_time_or_a_long_one(header: str) -> None:
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds == 0 or seconds > 365 * 86_400
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [+-]?\d+"))
+def test_no_header_breaks_the_reading(header: str) -> None:
+    seconds = seconds_asked(header, NOON)
+    assert seconds is None or seconds >= 0
+
+
+def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most() -> None:
+    for kind, asked in ((errors.TransientError, 30.0), (errors.TooManyRequestsError, None)):
+        error = kind("busy", retry_after=asked)
+        floor = asked or 10.0
+        for tries, seconds in ((1, floor + 1), (2, floor + 2), (12, floor + 2)):
+            pause = pause_before_retry(error, tries=tries, spent=0, limit=600, jitter=float)
+            assert pause == seconds

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from target_mainbrainer.api.requests import (
     encode_batch,
     encode_contact,
-    encode_credentials,
     encode_single,
 )
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
-from target_mainbrainer.settings.declared import Settings
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
@@ -33,65 +31,44 @@ JENNIFER = Contact(
 MARK = Contact(mobile=Mobile(47, 93454496), mobile_opt_in=False)
 
 
+NUMBER = {"contactId": 234567, "mobileCountryCode": 47, "mobileNumber": 90812501}
+FIELDS = {**NUMBER, "mobileOptIn": True, "email": "apitest@example.com", "emailOptIn": True}
+
+
 def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
-    body = encode_batch(
-        [encode_contact(JENNIFER), encode_contact(MARK)],
-        list_id=LIST_ID,
-        webhook_url="https://webhook-url.example.com",
-    )
+    contacts = [encode_contact(JENNIFER), encode_contact(MARK)]
+    body = encode_batch(contacts, list_id=LIST_ID, webhook_url="https://hook.example.com")
+    properties = [
+        {"propertyid": LIST_ID, "propertyname": "firstname", "propertyvalue": "jennifer"},
+        {"propertyname": "lastname", "propertyvalue": "merg"},
+        {"propertyid": ZIP_ID, "propertyvalue": "0236"},
+    ]
     assert json.loads(body) == {
         "listId": LIST_ID,
         "createUpdateContacts": [
-            {
-                "contactId": 234567,
-                "mobileCountryCode": 47,
-                "mobileNumber": 90812501,
-                "mobileOptIn": True,
-                "email": "apitest@example.com",
-                "emailOptIn": True,
-                "propertyfields": [
-                    {
-                        "propertyid": LIST_ID,
-                        "propertyname": "firstname",
-                        "propertyvalue": "jennifer",
-                    },
-                    {"propertyname": "lastname", "propertyvalue": "merg"},
-                    {"propertyid": ZIP_ID, "propertyvalue": "0236"},
-                ],
-            },
+            {**FIELDS, "propertyfields": properties},
             {"mobileCountryCode": 47, "mobileNumber": 93454496, "mobileOptIn": False},
         ],
-        "webhookUrl": "https://webhook-url.example.com",
+        "webhookUrl": "https://hook.example.com",
     }
 
 
 def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
-    assert json.loads(encode_single(JENNIFER, list_id=LIST_ID)) == {
-        "listId": LIST_ID,
-        "contactId": 234567,
-        "mobileCountryCode": 47,
-        "mobileNumber": 90812501,
-        "mobileOptIn": True,
-        "email": "apitest@example.com",
-        "emailOptIn": True,
-        "propertyFields": [
-            {"propertyId": LIST_ID, "propertyName": "firstname", "propertyValue": "jennifer"},
-            {"propertyName": "lastname", "propertyValue": "merg"},
-            {"propertyId": ZIP_ID, "propertyValue": "0236"},
-        ],
-    }
+    properties = [
+        {"propertyId": LIST_ID, "propertyName": "firstname", "propertyValue": "jennifer"},
+        {"propertyName": "lastname", "propertyValue": "merg"},
+        {"propertyId": ZIP_ID, "propertyValue": "0236"},
+    ]
+    expected = {"listId": LIST_ID, **FIELDS, "propertyFields": properties}
+    assert json.loads(encode_single(JENNIFER, list_id=LIST_ID)) == expected
 
 
 def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
     contact = Contact(email="a@example.com", properties={PropertyRef(None, "zip"): ""})
-    assert json.loads(encode_contact(contact)) == {
-        "email": "a@example.com",
-        "propertyfields": [{"propertyname": "zip", "propertyvalue": ""}],
-    }
-    assert json.loads(encode_single(contact)) == {
-        "email": "a@example.com",
-        "propertyFields": [{"propertyName": "zip", "propertyValue": ""}],
-    }
+    batch = {"propertyfields": [{"propertyname": "zip", "propertyvalue": ""}]}
+    assert json.loads(encode_contact(contact)) == {"email": "a@example.com", **batch}
+    single = {"propertyFields": [{"propertyName": "zip", "propertyValue": ""}]}
+    assert json.loads(encode_single(contact)) == {"email": "a@example.com", **single}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=8), st.emails())
@@ -103,13 +80,3 @@ def test_any_text_survives_the_wire(properties: dict[str, str], email: str) -> N
     fields = read.get("propertyfields", [])
     assert read["email"] == email
     assert {item["propertyname"]: item["propertyvalue"] for item in fields} == properties
-
-
-def test_credentials_are_spelt_as_in_the_schema() -> None:
-    settings = Settings(username="ola@example.com", password="made up", private_token="made-up")
-    assert json.loads(encode_credentials(settings)) == {
-        "userName": "ola@example.com",
-        "password": "made up",
-        "privateToken": "made-up",
-        "validity": "Default",
-    }

@@ -46,6 +46,12 @@ class Client:
         body: dict[str, Any] = self.get(f"/contacts/{batch_id}/Status").json()
         return body
 
+    def token(self, **changes: Any) -> requests.Response:
+        """Ask for a token with the sandbox's credentials, but for some changes."""
+        known = self.sandbox.credentials
+        body = {"userName": known.username, "password": known.password}
+        return self.post("/token", body | {"privateToken": known.private_token, **changes})
+
     def contacts(self) -> list[dict[str, Any]]:
         return self.sandbox.contacts()
 

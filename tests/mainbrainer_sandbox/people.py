@@ -1,15 +1,19 @@
-"""Two people to send."""
+"""People to send."""
 
 from __future__ import annotations
 
 from typing import Any
 
+A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
+
+
+def prop(name: str, value: Any = "x") -> list[dict[str, Any]]:
+    return [{"propertyName": name, "propertyValue": value}]
+
+
 ADA: dict[str, Any] = {
     "email": "ada@example.com",
     "emailOptIn": True,
-    "propertyFields": [
-        {"propertyName": "city", "propertyValue": "Oslo"},
-        {"propertyName": "note", "propertyValue": 'a "quoted",\nsecond line\x1b[31m'},
-    ],
+    "propertyFields": prop("city", "Oslo") + prop("note", 'a "quoted",\nsecond line\x1b[31m'),
 }
 BOB: dict[str, Any] = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "mobileOptIn": False}

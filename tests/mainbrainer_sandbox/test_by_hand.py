@@ -9,6 +9,7 @@ import requests
 
 from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.views import View
+from tests.mainbrainer_sandbox.people import A, B, prop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,16 +17,9 @@ if TYPE_CHECKING:
 
     from tests.mainbrainer_sandbox.conftest import Client, Run
 
-ADA = {
-    "email": "ada@example.com",
-    "mobileCountryCode": 44,
-    "mobileNumber": 7700900001,
-    "emailOptIn": True,
-    "propertyFields": [
-        {"propertyName": "city", "propertyValue": "London"},
-        {"propertyName": "Street", "propertyValue": "Old"},
-    ],
-}
+MOBILE = {"mobileCountryCode": 44, "mobileNumber": 7700900001}
+ADA = {"email": "ada@example.com", "emailOptIn": True, **MOBILE}
+ADA["propertyFields"] = prop("city", "London") + prop("Street", "Old")
 
 
 def test_a_contact_is_found_by_each_of_its_identifiers(crm: Client) -> None:
@@ -49,10 +43,14 @@ def test_every_field_can_be_changed_and_emptied(crm: Client) -> None:
 
 
 def test_an_address_edited_by_hand_is_what_later_batches_match(crm: Client) -> None:
-    crm.single(email="a@example.com")
+    """And the id of a contact that is deleted is not used again."""
+    crm.single(**A)
     crm.sandbox.edit("a@example.com", email="b@example.com")
-    assert crm.single(email="b@example.com").json()["data"]["contactId"] == "1000001"
-    assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000002"
+    assert crm.single(**B).json()["data"]["contactId"] == "1000001"
+    assert crm.single(**A).json()["data"]["contactId"] == "1000002"
+    crm.sandbox.delete(1000002)
+    assert [one["email"] for one in crm.contacts()] == ["b@example.com"]
+    assert crm.single(**A).json()["data"]["contactId"] == "1000003"
 
 
 def test_what_was_accepted_before_is_processed_before_the_edit(make: Callable[..., Client]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.mainbrainer_sandbox.people import ADA, BOB
+from tests.mainbrainer_sandbox.people import ADA, BOB, prop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +25,7 @@ def test_equal_files_do_not_differ_whatever_the_ids(
 def test_a_difference_is_said_property_by_property(
     filled: Callable[..., Path], run_command: Run
 ) -> None:
-    changed = {
-        **ADA,
-        "emailOptIn": False,
-        "propertyFields": [
-            {"propertyName": "city", "propertyValue": "Bergen"},
-            {"propertyName": "new", "propertyValue": "x"},
-        ],
-    }
+    changed = {**ADA, "emailOptIn": False, "propertyFields": prop("city", "Bergen") + prop("new")}
     carl = {"email": "carl@example.com", "listId": "3fa85f64-5717-4562-b3fc-2c963f66afa6"}
     first, second = filled("a.db", BOB, ADA), filled("b.db", changed, carl)
     code, out, _ = run_command("diff", first, second, "--format", "json")
@@ -63,19 +56,9 @@ def test_each_field_is_counted_before_the_first_contacts(
     filled: Callable[..., Path], run_command: Run
 ) -> None:
     def people(column: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "email": f"p{n}@example.com",
-                "propertyFields": [
-                    {"propertyName": column, "propertyValue": f"City {n % 5}"},
-                    {
-                        "propertyName": "size",
-                        "propertyValue": "L" if column == "town" and n else "M",
-                    },
-                ],
-            }
-            for n in range(30)
-        ]
+        sizes = ["L" if column == "town" and n else "M" for n in range(30)]
+        fields = [prop(column, f"City {n % 5}") + prop("size", sizes[n]) for n in range(30)]
+        return [{"email": f"p{n}@example.com", "propertyFields": fields[n]} for n in range(30)]
 
     first, second = filled("a.db", *people("city")), filled("b.db", *people("town"))
     code, out, _ = run_command("diff", first, second)

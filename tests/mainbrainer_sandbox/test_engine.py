@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainbrainer_sandbox.store import Store
+from tests.mainbrainer_sandbox.people import A, B, prop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,71 +14,37 @@ if TYPE_CHECKING:
 
     from tests.mainbrainer_sandbox.conftest import Client, Clock
 
-A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
-
 
 def test_tokens_expire(make: Callable[..., Client], clock: Clock) -> None:
     crm = make(now=clock)
-    known = crm.sandbox.credentials
-    body = {
-        "userName": known.username,
-        "password": known.password,
-        "privateToken": known.private_token,
-    }
-    lifetimes = {}
-    for validity in ("Default", "ShortLive", "LongLive", None):
-        answer = crm.post("/token", {**body, "validity": validity}).json()
-        lifetimes[validity] = answer["expires_in"]
-    assert lifetimes == {"Default": 120, "ShortLive": 10, "LongLive": 43_200, None: 120}
-    bearer = {"Authorization": f"Bearer {crm.post('/token', body).json()['access_token']}"}
+    for validity, minutes in (("ShortLive", 10), ("LongLive", 43_200), (None, 120)):
+        assert crm.token(validity=validity).json()["expires_in"] == minutes
+    bearer = {"Authorization": f"Bearer {crm.token().json()['access_token']}"}
     clock.time += 7199
-    assert crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer).ok
+    assert crm.post("/contacts/insertupdate", A, headers=bearer).ok
     clock.time += 1
-    late = crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer)
-    assert late.status_code == 401
+    assert crm.post("/contacts/insertupdate", A, headers=bearer).status_code == 401
 
 
 def test_tokens_live_as_long_as_told_and_end_with_a_reset(crm: Client) -> None:
     crm.sandbox.set_switches(token_lifetime_seconds=60)
-    known = crm.sandbox.credentials
-    answer = crm.post(
-        "/token",
-        {
-            "username": known.username,
-            "password": known.password,
-            "privatetoken": known.private_token,
-        },
-    ).json()
+    answer = crm.token().json()
     assert answer["expires_in"] == 1
     bearer = {"Authorization": f"Bearer {answer['access_token']}"}
-    assert crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer).ok
+    assert crm.post("/contacts/insertupdate", A, headers=bearer).ok
     crm.sandbox.reset()
-    again = crm.post("/contacts/insertupdate", {"email": "a@example.com"}, headers=bearer)
-    assert again.status_code == 401
-    assert crm.single(email="a@example.com").ok, "the run's own token stays"
-
-
-def test_no_token_is_in_the_file(make: Callable[..., Client]) -> None:
-    crm = make()
-    known = crm.sandbox.credentials
-    token = crm.post(
-        "/token",
-        {
-            "userName": known.username,
-            "password": known.password,
-            "privateToken": known.private_token,
-        },
-    ).json()["access_token"]
+    assert crm.post("/contacts/insertupdate", A, headers=bearer).status_code == 401
+    assert crm.single(**A).ok, "the run's own token stays"
     crm.sandbox.close()
-    assert token.encode() not in crm.sandbox.path.read_bytes()
-    assert crm.sandbox.token.encode() not in crm.sandbox.path.read_bytes()
+    for token in (answer["access_token"], crm.sandbox.token):
+        assert token.encode() not in crm.sandbox.path.read_bytes()
 
 
 def test_a_late_batch_holds_up_those_behind_it(crm: Client) -> None:
     """Batches are processed in the order accepted, or a later one would be undone."""
     crm.sandbox.set_faults("late=0.3@1")
-    late = crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "1"}]})
-    crm.batch({**A, "propertyFields": [{"propertyName": "n", "propertyValue": "2"}]})
+    late = crm.batch({**A, "propertyFields": prop("n", "1")})
+    crm.batch({**A, "propertyFields": prop("n", "2")})
     assert crm.sandbox.contacts(settle=False) == []
     assert crm.status(late)["statusText"] == "Completed"
     assert crm.contacts()[0]["properties"] == {"n": "2"}
@@ -103,8 +70,8 @@ def test_a_batch_it_cannot_process_fails_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "process", broken)
-        assert crm.single(email="a@example.com").json()["data"]["contactId"] is None
-        status = crm.status(crm.batch({"email": "a@example.com"}))
+        assert crm.single(**A).json()["data"]["contactId"] is None
+        status = crm.status(crm.batch(A))
     assert status["statusText"] == "Failed"
     assert "failed to process batch 1" in caplog.text
     assert crm.single(email="a@example.com").json()["data"]["contactId"] == "1000001"

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from tests.mainbrainer_sandbox.conftest import Client, Run
 
 
-def test_a_file_that_is_not_a_sandboxs_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("not a database, but long enough to look like something " * 40)
-    before = path.read_bytes()
-    with pytest.raises(StoreError):
-        sandbox.start(path)
-    assert path.read_bytes() == before
-
-
 def test_a_file_has_one_sandbox_at_a_time(make: Callable[..., Client]) -> None:
     crm = make()
     with pytest.raises(StoreError, match="in use"):
@@ -51,21 +42,27 @@ def test_a_file_that_is_none_is_an_error(
     assert (code, out) == (2, "")
     assert err.startswith("mainbrainer-sandbox: There is no sandbox file at ")
     assert not list(tmp_path.iterdir())
-    (tmp_path / "text.db").write_text("text")
-    code, _, err = run_command(*command, "--path", tmp_path / "text.db")
+    path, text = (
+        tmp_path / "text.db",
+        "not a database, but long enough to look like something " * 40,
+    )
+    path.write_text(text)
+    code, _, err = run_command(*command, "--path", path)
     assert (code, "is not a sandbox file" in err) == (2, True)
+    with pytest.raises(StoreError):
+        sandbox.start(path)
+    assert path.read_text() == text
 
 
 def test_a_file_of_another_version_is_an_error(
     filled: Callable[..., Path], run_command: Run
 ) -> None:
     path = filled("a.db", ADA)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
-    code, _, err = run_command("contacts", "--path", path)
-    assert (code, "another version" in err) == (2, True)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (FORMAT,))
-        connection.execute("DROP TABLE contacts")
-    code, _, err = run_command("contacts", "--path", path)
-    assert (code, "cannot be used" in err) == (2, True)
+    for sql, said in (
+        ("UPDATE meta SET value = '1' WHERE key = 'format'", "another version"),
+        (f"UPDATE meta SET value = '{FORMAT}'; DROP TABLE contacts", "cannot be used"),  # noqa: S608
+    ):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(sql)
+        code, _, err = run_command("contacts", "--path", path)
+        assert (code, said in err) == (2, True)

@@ -21,15 +21,8 @@ def test_contacts_as_a_table(filled: Callable[..., Path], run_command: Run) -> N
     code, out, _ = run_command("contacts", "--path", filled("a.db", ADA, BOB))
     assert code == 0
     head, rule, ada, bob = out.splitlines()
-    assert head.split() == [
-        "id",
-        "mobile",
-        "email",
-        "mobile_opt_in",
-        "email_opt_in",
-        "city",
-        "note",
-    ]
+    names = ["id", "mobile", "email", "mobile_opt_in", "email_opt_in", "city", "note"]
+    assert head.split() == names
     assert set(rule) == {"-", " "}
     assert ada.startswith("1000001")
     assert "ada@example.com  no consent" in ada

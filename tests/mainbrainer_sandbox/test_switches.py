@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mainbrainer_sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
+from tests.mainbrainer_sandbox.people import A, B, prop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from tests.mainbrainer_sandbox.conftest import Client
 
     Make = Callable[..., Client]
-
-A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
-
-
-def prop(name: str, value: Any = "x") -> list[dict[str, Any]]:
-    return [{"propertyName": name, "propertyValue": value}]
 
 
 def test_a_simulated_refusal_names_the_property(make: Make) -> None:
@@ -101,13 +96,8 @@ def test_an_unknown_property(make: Make) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"no_such": 1},
-        {"clash": "maybe"},
-        {"clash": True},
-        {"burst": "many"},
-        {"burst": -1},
-        {"token_lifetime_seconds": float("nan")},
-        {"plan": None},
+        *({"no_such": 1}, {"clash": "maybe"}, {"clash": True}, {"burst": "many"}, {"burst": -1}),
+        *({"token_lifetime_seconds": float("nan")}, {"plan": None}),
     ],
 )
 def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, Any]) -> None:

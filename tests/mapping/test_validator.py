@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.validator import compile_validator
 from tests import broken_server
@@ -37,27 +36,18 @@ validate = compile_validator(SCHEMA, ["id"], stream="people")
 
 
 @pytest.mark.parametrize(
-    "record",
+    "more",
     [
-        pytest.param({"id": 1}, id="columns may be missing"),
-        pytest.param({"id": 1, "email": None, "balance": None}, id="null"),
-        pytest.param({"id": 1, "more": {"a": [1]}}, id="unannounced columns"),
-        pytest.param({"id": 1, "born": "tomorrow"}, id="formats are not asserted"),
-        pytest.param({"id": 1, "balance": D("4.35")}, id="exact decimals"),
-        pytest.param({"id": D("1.0")}, id="an integer with a fraction of nothing"),
-        pytest.param({"id": 10**30}, id="beyond int64"),
-        pytest.param({"id": 1, "email": "\ud800"}, id="half a character"),
-        pytest.param({"id": 1, "\ud800": "x"}, id="half a character in a name"),
-        pytest.param({"id": 1, "balance": float("nan")}, id="NaN is for the mapping to refuse"),
-        pytest.param({"id": 1, "born": dt.date(2026, 1, 31)}, id="date object"),
-        pytest.param({"id": 1, "email": uuid.UUID(int=1)}, id="uuid object"),
-        pytest.param({"id": 1, "email": b"x"}, id="bytes"),
-        pytest.param({"id": 1, "_sdc_deleted_at": None}, id="metadata is not looked at"),
-        pytest.param({"id": 1, "email": 5, "_sdc_deleted_at": "2026-01-31"}, id="deleted"),
-        pytest.param({"id": 1, "address": DEEP}, id="endless nesting ends the run elsewhere"),
+        *({}, {"email": None, "balance": None}, {"more": {"a": [1]}}, {"born": "tomorrow"}),
+        *({"balance": D("4.35")}, {"id": D("1.0")}, {"id": 10**30}, {"\ud800": "\ud800"}),
+        *({"email": "\ud800"}, {"balance": float("nan")}, {"born": dt.date(2026, 1, 31)}),
+        *({"email": uuid.UUID(int=1)}, {"email": b"x"}, {"_sdc_deleted_at": None}),
+        *({"email": 5, "_sdc_deleted_at": "2026-01-31"}, {"address": DEEP}),
     ],
 )
-def test_what_fits_passes(record: dict[str, t.Any]) -> None:
+def test_what_fits_passes(more: dict[str, t.Any]) -> None:
+    """NaN is for the mapping to refuse; endless nesting ends the run; formats are not asserted."""
+    record = {"id": 1} | more
     before = copy.copy(record)
     assert validate(record) is None
     assert record == before or record["balance"] != record["balance"]  # NaN is not itself
@@ -69,93 +59,64 @@ FITS = "does not fit the stream's schema"
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        pytest.param(
-            {"email": "ola@example.com"},
-            "The record lacks column 'id', by which the stream's records are told apart.",
-            id="no key",
-        ),
-        pytest.param(
-            {"id": "4711"}, f"Column 'id' {FITS}: it should be an integer.", id="wrong type"
-        ),
-        pytest.param(
-            {"id": 1, "balance": "secret"},
-            f"Column 'balance' {FITS}: it should be null or a number.",
-            id="several types",
-        ),
-        pytest.param(
-            {"id": 1, "email": "x" * 51},
-            f"Column 'email' {FITS}: it breaks the rule 'maxLength'.",
-            id="another rule",
-        ),
-        pytest.param(
-            {"id": 1, "address": {"zip": 236}},
+        ({"email": "a"}, "The record lacks column 'id', by which the stream's records are told ap"),
+        ({"id": "4711"}, f"Column 'id' {FITS}: it should be an integer."),
+        ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
+        ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
+        ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
+        (
+            {"id": 1, "address": {"zip": 5}},
             f"Column 'address' {FITS}: inside, it should be a text.",
-            id="nested",
         ),
-        pytest.param(
-            {"id": "4711", "email": 5},
-            f"Column 'id' {FITS}: it should be an integer; neither does 'email'.",
-            id="two columns",
-        ),
-        pytest.param(
-            {"id": "\ud800"},
-            f"Column 'id' {FITS}: it should be an integer.",
-            id="half a character",
-        ),
+        ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
     ],
 )
 def test_what_does_not_fit_is_told_without_the_value(record: dict[str, t.Any], reason: str) -> None:
-    code = "schema_mismatch" if "id" in record else "missing_key"
-    assert validate(record) == Rejection(code, reason)
+    rejection = validate(record)
+    assert rejection is not None
+    assert rejection.code == ("schema_mismatch" if "id" in record else "missing_key")
+    assert rejection.reason.startswith(reason)
+
+
+def refused(schema: dict[str, t.Any], record: dict[str, t.Any]) -> str:
+    rejection = compile_validator(schema, [])(record)
+    return "" if rejection is None else rejection.reason
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("string", "a text"),
-        ("integer", "an integer"),
-        ("number", "a number"),
-        ("boolean", "true or false"),
-        ("object", "an object"),
-        ("array", "an array"),
+        *(("string", "a text"), ("integer", "an integer"), ("number", "a number")),
+        *(("boolean", "true or false"), ("object", "an object"), ("array", "an array")),
     ],
 )
 def test_the_kind_that_a_schema_wants_is_said_in_words(kind: str, words: str) -> None:
-    rejection = compile_validator({"properties": {"it": {"type": kind}}}, [])({"it": None})
-    assert rejection is not None
-    assert rejection.reason == f"Column 'it' {FITS}: it should be {words}."
+    reason = refused({"properties": {"it": {"type": kind}}}, {"it": None})
+    assert reason == f"Column 'it' {FITS}: it should be {words}."
 
 
 def test_a_closed_schema_lets_metadata_pass() -> None:
-    closed = compile_validator({"properties": {"id": {}}, "additionalProperties": False}, [])
-    assert closed({"id": 1, "_sdc_extracted_at": "now"}) is None
-    rejection = closed({"id": 1, "zip": "0236"})
-    assert rejection is not None
-    assert rejection.reason == (
-        "The record does not fit the stream's schema: it should not have 'zip'."
-    )
+    closed = {"properties": {"id": {}}, "additionalProperties": False}
+    assert not refused(closed, {"id": 1, "_sdc_extracted_at": "now"})
+    reason = refused(closed, {"id": 1, "zip": "0236"})
+    assert reason == "The record does not fit the stream's schema: it should not have 'zip'."
 
 
 def test_an_old_schema_is_understood() -> None:
     """`pipelinewise-tap-postgres` writes draft 4 and does not say so."""
     old = {"properties": {"n": {"type": "number", "maximum": 10, "exclusiveMaximum": True}}}
-    assert compile_validator(old, [])({"n": 9}) is None
-    assert compile_validator(old, [])({"n": 10}) is not None
+    assert not refused(old, {"n": 9})
+    assert refused(old, {"n": 10})
 
 
 @pytest.mark.parametrize(
     ("schema", "where"),
     [
-        pytest.param({"properties": {"a": {"type": "text"}}}, " at 'properties.a.type'", id="type"),
-        pytest.param({"properties": []}, " at 'properties'", id="properties"),
-        pytest.param({"$ref": "https://example.com/schema"}, "", id="never fetched"),
-        pytest.param({"$ref": "file:///etc/hostname"}, "", id="never read"),
-        pytest.param({"$ref": "#/definitions/none"}, "", id="nowhere"),
-        pytest.param(
-            {"$schema": "https://example.com/unknown", "type": "text"},
-            " at 'type'",
-            id="unknown draft",
-        ),
+        ({"properties": {"a": {"type": "text"}}}, " at 'properties.a.type'"),
+        ({"properties": []}, " at 'properties'"),
+        ({"$schema": "https://example.com/unknown", "type": "text"}, " at 'type'"),
+        *(({"$ref": f"{place}"}, "") for place in ("file:///etc/hostname", "#/definitions/none")),
+        ({"$ref": "https://example.com/schema"}, ""),
     ],
 )
 def test_a_schema_that_is_none_is_said_at_once(schema: dict[str, t.Any], where: str) -> None:
@@ -205,38 +166,25 @@ def test_it_finds_what_the_sdk_would_find(record: dict[str, t.Any]) -> None:
         ({"format": "email"}, "no address"),
         ({"format": "date-time"}, "today"),
         ({"pattern": r"(?P<letter>a)\Z"}, "a"),
+        ({"pattern": r"^\d+\Z"}, "kari"),
         ({"dependencies": {"a": ["b"]}}, {"a": 1}),
     ],
 )
 def test_nothing_is_refused_that_the_sdk_lets_pass(rule: dict[str, t.Any], value: object) -> None:
-    validate = compile_validator({"properties": {"x": rule}}, [])
-    assert validate({"x": value}) is None
+    assert not refused({"properties": {"x": rule}}, {"x": value})
 
 
 def test_a_pattern_that_all_dialects_read_alike_counts() -> None:
-    validate = compile_validator({"properties": {"x": {"pattern": "^[a-c]+"}}}, [])
-    assert validate({"x": "abc"}) is None
-    refused = validate({"x": "kari"})
-    assert refused is not None
-    assert refused.reason == f"Column 'x' {FITS}: it breaks the rule 'pattern'."
-    python = compile_validator({"properties": {"x": {"pattern": r"^\d+\Z"}}}, [])
-    assert python({"x": "kari"}) is None
+    schema = {"properties": {"x": {"pattern": "^[a-c]+"}}}
+    assert not refused(schema, {"x": "abc"})
+    assert refused(schema, {"x": "kari"}) == f"Column 'x' {FITS}: it breaks the rule 'pattern'."
 
 
 def test_a_column_may_be_called_like_a_rule() -> None:
     columns = {"pattern": {"type": "integer"}, "dependencies": {"type": "integer"}}
-    validate = compile_validator({"properties": columns, "additionalProperties": False}, [])
-    assert validate({"pattern": 1, "dependencies": 2}) is None
-    assert validate({"dependencies": "kari"}) is not None
-
-
-def test_a_record_with_several_faults_names_every_column_and_no_value() -> None:
-    schema = {"properties": {name: {"type": "integer"} for name in ("a", "b", "c")}}
-    refused = compile_validator(schema, [])({"a": "kari", "b": 1, "c": "kari"})
-    assert refused is not None
-    assert refused.reason == (
-        "Column 'a' does not fit the stream's schema: it should be an integer; neither does 'c'."
-    )
+    schema = {"properties": columns, "additionalProperties": False}
+    assert not refused(schema, {"pattern": 1, "dependencies": 2})
+    assert refused(schema, {"dependencies": "kari"})
 
 
 def test_a_reference_to_a_server_is_never_fetched() -> None:
@@ -244,15 +192,9 @@ def test_a_reference_to_a_server_is_never_fetched() -> None:
         schema = {"properties": {"x": {"$ref": f"{server.url}/schema.json"}}}
         with pytest.raises(MappingError):
             compile_validator(schema, [], stream="people")
-        assert server.requests == []
-
-
-def test_a_reference_that_only_a_newer_draft_knows_is_not_fetched_either() -> None:
-    with BrokenServer(lambda _: broken_server.reply(200, {})) as server:
-        dynamic = {"$dynamicRef": f"{server.url}/schema.json", "type": "string"}
-        validate = compile_validator({"properties": {"x": dynamic}}, [], stream="people")
-        assert validate({"x": "fits"}) is None
-        assert validate({"x": 5}) is not None
+        dynamic = {"$dynamicRef": f"{server.url}/schema.json", "type": "string"}  # newer drafts
+        assert not refused({"properties": {"x": dynamic}}, {"x": "fits"})
+        assert refused({"properties": {"x": dynamic}}, {"x": 5})
         assert server.requests == []
 
 

@@ -24,20 +24,32 @@ def shared(*contacts: Contact) -> Shared:
     return found.found
 
 
-def test_two_people_with_one_address_are_counted_and_named_by_key() -> None:
-    found = shared(
-        Contact(email=A, mobile=M1), Contact(email=B), Contact(email=A, mobile=M2), Contact(email=A)
-    )
-    assert (found.email, found.mobile) == (3, 0)
-    assert found.examples == [
-        "key 10 of 'people' and key 40 of 'people' have the same e-mail address"
-    ]
-
-
-def test_two_people_with_one_number_are_counted() -> None:
-    found = shared(Contact(mobile=M1), Contact(email=A, mobile=M1), Contact(mobile=M2))
-    assert (found.email, found.mobile) == (0, 2)
-    assert "the same mobile number" in found.examples[0]
+@pytest.mark.parametrize(
+    ("contacts", "counts", "examples"),
+    [
+        (
+            [Contact(email=A, mobile=M1), Contact(email=B), Contact(email=A, mobile=M2)],
+            (2, 0),
+            ["key 10 of 'people' and key 30 of 'people' have the same e-mail address"],
+        ),
+        (
+            [Contact(mobile=M1), Contact(email=A, mobile=M1), Contact(mobile=M2)],
+            (0, 2),
+            ["key 10 of 'people' and key 20 of 'people' have the same mobile number"],
+        ),
+        (
+            [Contact(email=A, mobile=M1), Contact(email=A, mobile=M1, email_opt_in=True)],
+            (0, 0),
+            [],
+        ),
+        ([Contact(1, email=A), Contact(1, email=A.upper())], (0, 0), []),
+    ],
+    ids=["address", "number", "one contact twice", "one id twice"],
+)
+def test_contacts_that_share_something_are_counted_and_named_by_key(
+    contacts: list[Contact], counts: tuple[int, int], examples: list[str]
+) -> None:
+    assert shared(*contacts) == Shared(*counts, examples, is_complete=True)
 
 
 def test_an_address_in_other_letters_is_told_apart() -> None:
@@ -45,24 +57,21 @@ def test_an_address_in_other_letters_is_told_apart() -> None:
     assert found.email == 2
 
 
-def test_one_contact_that_comes_twice_shares_nothing() -> None:
-    found = shared(Contact(email=A, mobile=M1), Contact(email=A, mobile=M1, email_opt_in=True))
-    assert found == Shared(0, 0, [], is_complete=True)
-
-
-def test_contacts_with_ids_share_unless_the_id_is_the_same() -> None:
-    same = shared(Contact(contact_id=1, email=A), Contact(contact_id=1, email=A.upper()))
-    assert same.email == 0
-    other = shared(Contact(contact_id=1, email=A), Contact(contact_id=2, email=A))
-    assert other.email == 2
-
-
-def test_a_key_that_is_no_short_number_is_named_by_the_records_number() -> None:
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        *(("4711", "key 4711"), ("007", "key 007"), (None, "record 7"), ("a1", "record 7")),
+        *(("4790812501", "record 7"), ("kari@example.com", "record 7")),
+    ],
+)
+def test_a_key_that_is_no_short_number_is_named_by_the_records_number(
+    key: str | None, shown: str
+) -> None:
     found = Duplicates()
-    found.add(Contact(email=A, mobile=M1), "people", 7, key="kari@example.com")
-    found.add(Contact(email=A, mobile=M2), "members", 8, key=None)
+    for mobile in (M1, M2):
+        found.add(Contact(email=A, mobile=mobile), "people", 7, key=key)
     (example,) = found.found.examples
-    assert example.startswith("record 7 of 'people' and record 8 of 'members' have")
+    assert example.startswith(f"{shown} of 'people' and {shown} of 'people' have")
 
 
 CONTACTS = st.lists(
@@ -78,19 +87,14 @@ CONTACTS = st.lists(
 
 @given(CONTACTS)
 def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None:
-    groups: dict[str, defaultdict[object, set[object]]] = {
-        "email": defaultdict(set),
-        "mobile": defaultdict(set),
-    }
-    for contact in contacts:
-        identity = contact.contact_id or (contact.mobile, contact.email)
-        if contact.email is not None:
-            groups["email"][contact.email.lower()].add(identity)
-        if contact.mobile is not None:
-            groups["mobile"][contact.mobile].add(identity)
     found = shared(*contacts)
-    for kind, count in (("email", found.email), ("mobile", found.mobile)):
-        assert count == sum(len(ids) for ids in groups[kind].values() if len(ids) > 1)
+    for name, count in (("email", found.email), ("mobile", found.mobile)):
+        groups = defaultdict(set)
+        for contact in contacts:
+            if value := getattr(contact, name):
+                value = value.lower() if name == "email" else value
+                groups[value].add(contact.contact_id or (contact.mobile, contact.email))
+        assert count == sum(len(ids) for ids in groups.values() if len(ids) > 1)
 
 
 def test_many_contacts_are_found_in_little_memory() -> None:
@@ -127,13 +131,3 @@ def test_one_example_is_in_the_log_and_five_are_in_the_report() -> None:
     assert len(found.found.examples) == 5
     assert line.count("have the same") == 1
     assert len(line) < 250
-
-
-@pytest.mark.parametrize(
-    ("key", "is_shown"), [("4711", True), ("007", True), ("4790812501", False), ("a1", False)]
-)
-def test_a_key_of_a_few_digits_is_shown_also_if_it_is_a_text(key: str, is_shown: bool) -> None:
-    found = Duplicates()
-    for number in range(2):
-        found.add(Contact(email=A, mobile=Mobile(47, number)), "people", 1, key=key)
-    assert (f"key {key} of 'people'" in found.found.examples[0]) is is_shown

@@ -18,6 +18,7 @@ import pytest
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream, path_for
+from tests import messages
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +39,7 @@ def stream(schema_line: bytes = SCHEMA_LINE) -> SourceStream:
 
 
 def record(number: int) -> bytes:
-    message = {"type": "RECORD", "stream": "people", "record": {"id": number}}
-    return json.dumps(message).encode() + b"\n"
+    return f"{messages.record(id=number)}\n".encode()
 
 
 def lines_of(path: Path) -> list[dict[str, t.Any]]:
@@ -79,29 +79,13 @@ def test_a_changed_schema_stands_before_its_records(path: Path) -> None:
     assert path.read_bytes().splitlines()[3] == WIDER_SCHEMA_LINE.rstrip()
 
 
-def test_what_a_killed_run_left_half_written_is_no_record(path: Path) -> None:
-    whole = SCHEMA_LINE + record(1)
-    path.write_bytes(whole + b'{"type":"RECORD","stream":"people","rec')
-    file = open_file(path)
-    file.append(stream(), [record(2)], NOTE)
-    file.close()
-    assert path.read_bytes().startswith(whole)
-    assert [line.get("record") for line in lines_of(path)] == [None, {"id": 1}, None, {"id": 2}]
-
-
 @pytest.mark.parametrize("size", [10, 70_000, 200_000])
-def test_half_a_long_line_is_found_whole(path: Path, size: int) -> None:
-    path.write_bytes(SCHEMA_LINE + b'{"record":"' + b"x" * size)
-    open_file(path).close()
-    assert path.read_bytes() == SCHEMA_LINE
-
-
-def test_half_a_line_is_found_wherever_the_whole_one_before_it_ends(path: Path) -> None:
+def test_what_a_killed_run_left_half_written_is_no_record(path: Path, size: int) -> None:
     """The file is read in pieces, and a line may end just where one begins."""
-    whole = b'{"record":"%s"}' % (b"x" * (65_536 - 13)) + b"\n"
-    path.write_bytes(whole + b'{"record":"x')
-    open_file(path).close()
-    assert path.read_bytes() == whole
+    for whole in (SCHEMA_LINE, b'{"record":"%s"}\n' % (b"x" * (65_536 - 13)), b""):
+        path.write_bytes(whole + b'{"record":"' + b"x" * size)
+        open_file(path).close()
+        assert path.read_bytes() == whole
 
 
 def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> None:
@@ -111,22 +95,12 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
     file.close()
 
 
-def test_a_file_that_cannot_be_opened_is_a_settings_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"Setting 'rejects_path': .* cannot be written"):
-        open_file(tmp_path / "missing" / "rejects.singer")
-
-
-@pytest.mark.parametrize("kind", ["fifo", "folder", "nul"])
-def test_what_is_no_regular_file_is_a_settings_error(path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", ["fifo", ".", "a\0b", "missing/rejects.singer"])
+def test_what_is_no_regular_file_is_a_settings_error(tmp_path: Path, name: str) -> None:
     """A FIFO, or /dev/null, keeps nothing."""
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path = path.with_name("a\0b")
+    os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SettingsError, match="Setting 'rejects_path': "):
-        open_file(path)
+        open_file(tmp_path / name)
 
 
 def test_a_night_without_rejections_leaves_no_empty_file_of_its_own(tmp_path: Path) -> None:
@@ -141,6 +115,13 @@ def test_a_night_without_rejections_leaves_no_empty_file_of_its_own(tmp_path: Pa
 # What the system cannot do
 
 
+def failing(code: int, words: str) -> t.Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(code, words)
+
+    return fail
+
+
 def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,11 +132,8 @@ def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
     write = os.write
 
     def half(descriptor: int, data: memoryview) -> int:
-        monkeypatch.setattr(os, "write", full)
+        monkeypatch.setattr(os, "write", failing(errno.ENOSPC, "No space left on device"))
         return write(descriptor, data[:10])
-
-    def full(_descriptor: int, _data: memoryview) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", half)
     with pytest.raises(DeliveryError, match="No space left on device"):
@@ -174,12 +152,8 @@ def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
     """After a failed fsync the next one succeeds, although the data is gone."""
     file = open_file(path)
     file.append(stream(), [record(1)], NOTE)
-
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
+        patch.setattr(os, "fsync", failing(errno.EIO, "Input/output error"))
         with pytest.raises(DeliveryError, match="Input/output error"):
             file.sync()
     with pytest.raises(DeliveryError, match="Input/output error"):
@@ -188,14 +162,8 @@ def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
 
 def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = open_file(path)
-    close = os.close
-
-    def fail(descriptor: int) -> None:
-        close(descriptor)
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "close", fail)
+        patch.setattr(os, "close", failing(errno.EIO, "Input/output error"))
         with pytest.raises(DeliveryError, match="Input/output error"):
             file.close()
 
@@ -226,10 +194,7 @@ def test_a_run_that_was_killed_does_not_block_the_next(path: Path) -> None:
 def test_a_file_system_without_locks_is_a_warning(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_descriptor: int, _operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK, "No locks available"))
     open_file(path).close()
     assert "does not support locks (No locks available)" in caplog.text
 

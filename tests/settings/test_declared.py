@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from target_mainbrainer.settings.declared import GROUPS, SETTINGS, Settings, descriptions
+from target_mainbrainer.settings.declared import (
+    CONTACT_FIELDS,
+    GROUPS,
+    SETTINGS,
+    Settings,
+    descriptions,
+)
 
 NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
@@ -20,6 +26,9 @@ def test_every_description_says_when_to_set_it() -> None:
     described = {name: SETTINGS["properties"][name]["description"] for name in NAMES}
     silent = [name for name, text in described.items() if not WHEN.search(text)]
     assert silent == []
+    assert all(setting["title"] for setting in SETTINGS["properties"].values())
+    fields = described["field_map"]
+    assert [name for name in CONTACT_FIELDS if f"`{name}`" not in fields] == []
 
 
 def test_the_text_below_a_field_is_its_description() -> None:

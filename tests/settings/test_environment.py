@@ -29,15 +29,10 @@ def test_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
 
 
 @pytest.mark.parametrize(
-    "variable",
-    [
-        pytest.param("_LOAD_SCHEMA", id="an extra of Meltano's"),
-        pytest.param("LOGLEVEL", id="the SDK's level of the log"),
-        pytest.param("STREAMS_PEOPLE_LIST_ID", id="a member of an object, as Meltano spells it"),
-        pytest.param("LIST_ID", id="a setting"),
-    ],
+    "variable", ["_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID"]
 )
 def test_what_others_set_under_our_prefix_is_no_error(variable: str) -> None:
+    """An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting."""
     assert problems(**{variable: "x"}) == []
 
 

@@ -17,10 +17,8 @@ from singer_sdk.io_base import SingerMessageType
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import (
     CHUNK_BYTES,
-    MalformedMessageError,
     MessageReader,
     decode_message,
-    require,
 )
 
 if t.TYPE_CHECKING:
@@ -125,37 +123,35 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("value", "expected"),
     [
-        pytest.param(b'{"type":"RECORD","x":12.50}', Decimal("12.50"), id="digits are kept"),
-        pytest.param(b'{"type":"RECORD","x":%d}' % 10**40, 10**40, id="beyond 64 bits"),
-        pytest.param(b'{"type":"RECORD","x":"\\ud800"}', "\ud800", id="lone surrogate"),
-        pytest.param(b'\xef\xbb\xbf{"type":"RECORD","x":1}', 1, id="byte order mark"),
-        pytest.param(b'{"type":"RECORD","x":Infinity}', float("inf"), id="no JSON, but written"),
+        (b"12.50", Decimal("12.50")),
+        (b"%d" % 10**40, 10**40),
+        (b'"\\ud800"', "\ud800"),
+        (b"Infinity", float("inf")),  # no JSON, but written
     ],
+    ids=lambda value: ascii(value)[:30],
 )
-def test_what_taps_really_write_is_read(line: bytes, expected: t.Any) -> None:
-    assert decode_message(line)["x"] == expected
+def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
+    for byte_order_mark in (b"", b"\xef\xbb\xbf"):
+        line = byte_order_mark + b'{"type":"RECORD","x":%s}' % value
+        assert decode_message(line)["x"] == expected
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        pytest.param(b"kari@example.com\n", "is not valid JSON in UTF-8.", id="no JSON"),
-        pytest.param(
-            b'{"type":"RECORD","record":{"mail":"kari@example.com',
-            "is not valid JSON in UTF-8, and it is cut off: did the tap fail?",
-            id="cut off",
-        ),
-        pytest.param(b'["kari@example.com"]\n', "because it is not a JSON object", id="a list"),
-        pytest.param(b'{"type":"RECROD","mail":"kari@example.com"}\n', "its 'type'", id="type"),
-        pytest.param(b'{"mail":"kari@example.com"}\n', "its 'type'", id="no type"),
-        pytest.param(b'{"type":["kari@example.com"]}\n', "its 'type'", id="odd type"),
-        pytest.param(b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8", id="no UTF-8"),
-        pytest.param(b"[" * 100_000 + b"\n", "nested too deeply", id="too deep"),
-        pytest.param(b'{"x":1e9999999999999999999}\n', "valid JSON", id="beyond all numbers"),
-        pytest.param(b'{"x":%s}\n' % (b"1" * 5000), "valid JSON", id="5,000 digits"),
+        (b"kari@example.com\n", "is not valid JSON in UTF-8."),
+        (b'{"type":"RECORD","record":{"mail":"kari', "UTF-8, and it is cut off: did the tap fail?"),
+        (b'["kari@example.com"]\n', "because it is not a JSON object"),
+        *((b'{"type":%s,"mail":"kari"}\n' % odd, "its 'type'") for odd in (b'"RECROD"', b'["x"]')),
+        (b'{"mail":"kari@example.com"}\n', "its 'type'"),
+        (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
+        (b"[" * 100_000 + b"\n", "nested too deeply"),
+        (b'{"x":1e9999999999999999999}\n', "valid JSON"),
+        (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ],
+    ids=lambda value: ascii(value)[:40],
 )
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     tmp_path: Path, data: bytes, expected: str, caplog: pytest.LogCaptureFixture
@@ -168,10 +164,3 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)
     assert "kari" not in str(caught.value) + caplog.text
-
-
-def test_a_message_that_lacks_something_is_not_repeated_either() -> None:
-    message = {"type": "RECORD", "record": {"mail": "kari@example.com"}}
-    with pytest.raises(MalformedMessageError, match="without a proper 'stream'") as caught:
-        require(message, stream=str, record=dict)
-    assert "kari" not in str(caught.value)
