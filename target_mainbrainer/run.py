@@ -62,6 +62,7 @@ class Run:
         settings: The run's settings.
         run_id: The run's id, which stands in the report and in the rejects file.
         write_state: Writes a STATE message to stdout.
+        is_interrupted: Returns whether a signal has asked for the end.
 
     Attributes:
         state: Says which STATE may be written.
@@ -74,12 +75,17 @@ class Run:
     """
 
     def __init__(
-        self, settings: Settings, run_id: str, write_state: Callable[[State], None]
+        self,
+        settings: Settings,
+        run_id: str,
+        write_state: Callable[[State], None],
+        is_interrupted: Callable[[], bool],
     ) -> None:
         self.settings = settings
         self.state = StateTracker()
         self.report = RunReport()
         self._hand_out_state = write_state
+        self._is_interrupted = is_interrupted
         self._state_records = -1
         self._is_over = self._is_whole = False
         self._next_state = self._next_progress = 0.0
@@ -154,7 +160,7 @@ class Run:
         else:
             database = open_database(uri)
         database.retry_max_seconds = self.settings.retry_max_seconds
-        database.is_ending = self._stop.is_set
+        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
         self._closing.callback(database.close)
         self.ledger = Ledger(database, account)
         self._closing.callback(self.ledger.close)

@@ -38,7 +38,9 @@ logger = logging.getLogger("target-mainbrainer")
 APPLICATION_ID = 0x6D627231
 """Marks a SQLite file as a ledger, so that no other file is mistaken for one ("mbr1")."""
 
-BUSY_TIMEOUT_SECONDS = 30.0
+BUSY_TIMEOUT_SECONDS = 10.0
+"""How long SQLite waits for a lock; meanwhile Python does not hear a signal."""
+
 CONNECT_TIMEOUT_SECONDS = 10
 PAUSE_SECONDS = 1.0
 _ERASING_MILLISECONDS = 5_000
