@@ -115,7 +115,7 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, run_id: str = "", **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on
-        self._run_id = run_id or secrets.token_hex(4)
+        self._run_id = run_id or new_run_id()
         self._reads_environment = kwargs.get("parse_env_config", False)
         for name in SPEAKERS:
             logging.getLogger(name).addFilter(_is_asked_for)
@@ -349,6 +349,11 @@ class TargetMainBrainer(Target):
         yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
         if self._reads_environment:
             yield from misread(os.environ, schema=self.config_jsonschema)
+
+
+def new_run_id() -> str:
+    """Return an id of 31 bits, which every database can store as an integer."""
+    return f"{secrets.randbits(31) or 1:08x}"
 
 
 def _is_asked_for(line: logging.LogRecord) -> bool:

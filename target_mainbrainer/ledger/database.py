@@ -366,7 +366,7 @@ def _create_or_require(database: Database) -> None:
             metadata.create_all(connection)
             connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
             seed = int.from_bytes(os.urandom(8), "big", signed=True)
-            connection.execute(ledger.insert().values(id=1, seed=seed, last_run=0))
+            connection.execute(ledger.insert().values(id=1, seed=seed))
         _require_ledger(database, connection)
 
 
