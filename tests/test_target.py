@@ -358,13 +358,6 @@ def test_a_column_name_of_half_a_character_is_refused_in_words(run_target: RunTa
     assert "'a\\ud800' would be a property whose name cannot be written as UTF-8" in ended.error
 
 
-def test_without_records_nothing_is_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
-    ended = run_target(schema(), state(bookmark=1))
-    assert ended.code == 0
-    assert ended.states == [{"bookmark": 1}]
-    assert crm.requests() == []
-
-
 def test_an_empty_state_does_not_wipe_the_bookmarks(run_target: RunTarget) -> None:
     assert run_target(schema(), state()).states == []
 

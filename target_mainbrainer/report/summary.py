@@ -231,9 +231,7 @@ class Summary:
                     self._settings.retry_max_seconds,
                 )
         elif waiting := self._report.total("undelivered"):
-            logger.info(
-                "%s accepted, %s on their way.", f"{accepted:,}", counted(waiting, "record")
-            )
+            logger.info("%s accepted, %s under way.", f"{accepted:,}", counted(waiting, "record"))
         elif open_batches:
             batches = counted(open_batches, "batch", "batches")
             logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)

@@ -305,7 +305,7 @@ def test_progress_in_an_outage_says_what_is_happening(
     morning.summary.log_progress()
     assert "300 accepted, 0 rejected" in caplog.messages[-1]
     morning.summary.log_progress()
-    assert caplog.messages[-1] == "300 accepted, 200 records on their way."
+    assert caplog.messages[-1] == "300 accepted, 200 records under way."
     morning.effort.retries = 4
     morning.summary.log_progress()
     assert caplog.records[-1].levelname == "WARNING"
