@@ -226,10 +226,12 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
     text = str(error.orig).lower()
     kind = type(error.orig).__name__
     error_class = LedgerError
+    advice = "Check 'ledger_uri'"
     if "not a database" in text or "malformed" in text:
         reason = "The file is damaged or no SQLite database"
     elif is_sqlite and "locked" in text:
         reason = f"Another process has kept it locked for {BUSY_TIMEOUT_SECONDS:.0f} s"
+        advice = "Check which one that is"
         error_class = DatabaseAwayError
     elif "readonly" in text or "unable to open" in text:
         reason = "The file cannot be written"
@@ -246,7 +248,7 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
         error_class = DatabaseAwayError
     else:
         reason = f"It reports an unexpected {kind}"
-    return error_class(f"The ledger {name} cannot be used. {reason}. Check 'ledger_uri'.")
+    return error_class(f"The ledger {name} cannot be used. {reason}. {advice}.")
 
 
 def _parse(uri: str) -> sa.URL:
