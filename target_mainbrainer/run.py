@@ -17,7 +17,7 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import with_identity
-from target_mainbrainer.errors import DeliveryError, SettingsError, TransientError
+from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.ledger.content import fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
@@ -319,8 +319,6 @@ class Run:
         self._is_whole = is_whole
         self.rejects.end_input()
         self.load.finish(self._later() if is_whole else ())
-        if not self.settings.dry_run and not self._client.stats.requests:
-            self._check_account()
         self.write_due_state()
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(*problems)
@@ -333,17 +331,6 @@ class Run:
             if self.missing is not None and (problems := list(self.missing.problems())):
                 raise DeliveryError(*problems, "No changed address was followed either.")
             yield partial(self._moves.rounds, self._comparer.deferred.end())
-
-    def _check_account(self) -> None:
-        """Ask MainBrainer once in a run that has sent nothing, so that a wrong token is noticed.
-
-        Raises:
-            TargetMainBrainerError: It shows that the settings do not work.
-        """
-        try:
-            self._client.check()
-        except TransientError as error:
-            logger.warning("Nothing had to be sent. %s", error)
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""

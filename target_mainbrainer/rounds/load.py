@@ -319,6 +319,10 @@ class Load:
         for one in self._booking.recreated.rounds():
             self._deliver(one)
         self._await_statuses(lambda: self._statuses.open_batches > 0)
+        if not self.batches_sent and not self._settings.dry_run:
+            self.is_settled = False
+            self._sending.check()
+            self._wait_until_settled()
         self._give_up()
 
     def _drain(self) -> None:
