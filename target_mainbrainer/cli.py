@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 import sys
 import threading
 import typing as t
@@ -41,7 +40,7 @@ from target_mainbrainer.settings.checks import (
     is_input,
 )
 from target_mainbrainer.singer.reader import drop_leftover
-from target_mainbrainer.target import TargetMainBrainer
+from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,7 +170,7 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
     """Load the input, and return whether all went well."""
     target = report_file = error = None
     try:
-        run_id = secrets.token_hex(4)
+        run_id = new_run_id()
         report_file = ReportFile(_report_path(values, config, file_input), run_id)
         logger.info("Run %s.", run_id)
         target = TargetMainBrainer(

@@ -60,8 +60,9 @@ class Run:
 
     Args:
         settings: The run's settings.
-        run_id: The run's id, which stands in the report and in the rejects file.
+        run_id: The run's id, which stands in log, report, rejects file and ledger.
         write_state: Writes a STATE message to stdout.
+        is_interrupted: Returns whether a signal has asked for the end.
 
     Attributes:
         state: Says which STATE may be written.
@@ -74,12 +75,17 @@ class Run:
     """
 
     def __init__(
-        self, settings: Settings, run_id: str, write_state: Callable[[State], None]
+        self,
+        settings: Settings,
+        run_id: str,
+        write_state: Callable[[State], None],
+        is_interrupted: Callable[[], bool],
     ) -> None:
         self.settings = settings
         self.state = StateTracker()
         self.report = RunReport()
         self._hand_out_state = write_state
+        self._is_interrupted = is_interrupted
         self._state_records = -1
         self._is_over = self._is_whole = False
         self._next_state = self._next_progress = 0.0
@@ -139,10 +145,10 @@ class Run:
         self.missing: Missing | None = None
         self._moves: Moves | None = None
         if settings.ledger_uri and account is not None:
-            self._open_ledger(settings.ledger_uri, account)
+            self._open_ledger(settings.ledger_uri, account, run_id)
         self.load = self._make_load(file)
 
-    def _open_ledger(self, uri: str, account: Account) -> None:
+    def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
         from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
         from target_mainbrainer.ledger.ledger import Ledger  # noqa: PLC0415
         from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
@@ -154,9 +160,9 @@ class Run:
         else:
             database = open_database(uri)
         database.retry_max_seconds = self.settings.retry_max_seconds
-        database.is_ending = self._stop.is_set
+        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
         self._closing.callback(database.close)
-        self.ledger = Ledger(database, account)
+        self.ledger = Ledger(database, account, run_id)
         self._closing.callback(self.ledger.close)
         self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
         self.missing = Missing(self.settings, self.ledger, self._comparer)
@@ -370,6 +376,8 @@ class Run:
                 yield f"{finding} STATE stays before them, so the next run sends them again."
         if self.missing is not None:
             yield from self.missing.problems()
+        if self._comparer is not None:
+            yield from self._comparer.problems()
         if self._comparer is not None and len(self._comparer.deferred):
             return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():

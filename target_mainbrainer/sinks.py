@@ -65,6 +65,7 @@ class ContactsSink(BatchSink):
         self, target: Target, announced: Announced, run: Run, reader: MessageReader
     ) -> None:
         super().__init__(target, announced.stream, announced.schema, announced.key_properties)
+        self.logger = target.logger  # the SDK's has the name of the stream as it is, unescaped
         self._run = run
         self._reader = reader
         # Asked for once: behind it the SDK asks the settings again for every record.
@@ -103,6 +104,7 @@ class ContactsSink(BatchSink):
     @override
     def setup(self) -> None:
         """Log once how every column of the stream is used."""
+        self.logger.info("Columns of stream '%s':", shown(self.stream_name))
         for line in (*self._mapping.summary, *self._mapping.hints):
             self.logger.info("%s", line)
         if self._run.ledger is not None and not self.key_properties:

@@ -85,6 +85,9 @@ MEASURE_SECONDS = 5.0
 SAME_WISH_SECONDS = 2.0
 """Signals that come so soon after each other are one wish to end."""
 
+MOST_WISHES = 2
+"""Wishes to end after which the run still writes STATE, report and last line."""
+
 _SDK = Path(singer_sdk.__file__).parent
 SPEAKERS = ("target-mainbrainer", "singer_sdk.metrics", "singer_sdk.mapper")
 """The loggers by which the SDK says at INFO what only its developers need."""
@@ -112,7 +115,7 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, run_id: str = "", **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on
-        self._run_id = run_id or secrets.token_hex(4)
+        self._run_id = run_id or new_run_id()
         self._reads_environment = kwargs.get("parse_env_config", False)
         for name in SPEAKERS:
             logging.getLogger(name).addFilter(_is_asked_for)
@@ -131,6 +134,7 @@ class TargetMainBrainer(Target):
         self._shapes: dict[str, dict[bytes, Shape]] = {}
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
+        self._wishes = 0
         self._interrupted_at = self._next_measure = 0.0
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, self._handle_termination)
@@ -144,7 +148,9 @@ class TargetMainBrainer(Target):
     @cached_property
     def current_run(self) -> Run:
         """The run, which begins with the first SCHEMA or STATE message."""
-        return Run(self.settings, self._run_id, self._write_state_message)
+        return Run(
+            self.settings, self._run_id, self._write_state_message, lambda: self.is_interrupted
+        )
 
     @property
     def begun(self) -> Run | None:
@@ -252,10 +258,12 @@ class TargetMainBrainer(Target):
         self._refuse_own_files(file_input)
         try:
             self.listen(file_input)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again
+            # Asked to end, the run does not wait for a database that is away, and so fails at it.
+            cause = self._interruption or error
             if self.begun is not None:
-                self.begun.abort(error)
-            raise
+                self.begun.abort(cause)
+            raise cause from None
 
     def _refuse_own_files(self, file_input: t.IO[str]) -> None:
         """Make sure that the input is no file that the run writes.
@@ -297,22 +305,25 @@ class TargetMainBrainer(Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Note that the run is to end; asked again, and not at the same time, end at once.
+        """Note that the run is to end; asked again, without waiting for requests in flight.
 
-        Nothing is lost either way: what is before STATE is delivered. Parents hand a signal on that
-        reaches the whole process group already, so that one wish comes as two signals.
+        Asked a third time, end at once. Parents hand a signal on that reaches the whole process
+        group already, so that signals at the same time are one wish.
         """
-        if self._interruption is not None:
-            if time.monotonic() > self._interrupted_at + SAME_WISH_SECONDS:
-                os._exit(1)
+        now = time.monotonic()
+        if self._wishes and now <= self._interrupted_at + SAME_WISH_SECONDS:
             return
-        self._interrupted_at = time.monotonic()
-        self._interruption = InterruptedRunError(
+        self._interrupted_at = now
+        self._wishes += 1
+        if self._wishes > MOST_WISHES:
+            os._exit(1)
+        self._interruption = self._interruption or InterruptedRunError(
             f"Ended by {signal.Signals(signum).name}: reading has stopped, and STATE is where "
             "everything before it is delivered. The next run goes on from there."
         )
         if self.begun is not None:
-            self.begun.load.interrupt(self._interruption)
+            is_hurried = self._wishes == MOST_WISHES
+            self.begun.load.interrupt(self._interruption, is_hurried=is_hurried)
 
     # Settings
 
@@ -338,6 +349,11 @@ class TargetMainBrainer(Target):
         yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
         if self._reads_environment:
             yield from misread(os.environ, schema=self.config_jsonschema)
+
+
+def new_run_id() -> str:
+    """Return an id of 31 bits, which every database can store as an integer."""
+    return f"{secrets.randbits(31) or 1:08x}"
 
 
 def _is_asked_for(line: logging.LogRecord) -> bool:

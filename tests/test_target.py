@@ -311,3 +311,12 @@ def test_a_column_name_that_does_not_print_is_sent_as_it_is_and_shown_escaped(
     assert contact["properties"][f"a{mark}b"] == "x"
     assert mark.encode("unicode_escape").decode() in ended.log
     assert f"a{mark}b" not in ended.log
+
+
+def test_a_stream_name_that_does_not_print_is_shown_escaped(run_target: RunTarget) -> None:
+    """In every line of the log, the names of loggers among them."""
+    name = "a\u202eb"
+    ended = run_target(schema(stream=name), record(name, id=1, email="cut-off@"))
+    assert r"Columns of stream 'a\u202eb':" in ended.log
+    assert r"Rejected 1 of stream 'a\u202eb'" in ended.log
+    assert "\u202e" not in ended.log

@@ -325,7 +325,8 @@ class MainBrainerClient:
         if not isinstance(error, TooManyRequestsError):
             is_outage = tries > 1 and self._log.is_due("an outage")
             level = logging.WARNING if is_outage else logging.DEBUG
-            logger.log(level, "%s Trying again in %.1f s.", error, pause)
+            text = "%s Trying again in %.1f s, and for up to %.0f s in all ('retry_max_seconds')."
+            logger.log(level, text, error, pause, limit)
             if self._stop.wait(pause):
                 message = f"The run was asked to stop before {endpoint} could be tried again."
                 raise InterruptedRunError(message)

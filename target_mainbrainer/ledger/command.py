@@ -285,10 +285,11 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
     if row is None:
         return
     run = row.open_mark and row.open_mark >> memory.ROUND_BITS
+    since = f"since {_time(row.open_at)}"
     if run and run in lease.live_runs(connection):
-        content = f"being sent by run {run} since {_time(row.open_at)}"
+        content = f"being sent by run {run:08x} {since}"
     elif run:
-        content = f"unknown, open since {_time(row.open_at)}: run {run} ended before its outcome"
+        content = f"unknown, open {since}: run {run:08x} ended before its outcome"
     elif row.unsure_at is not None:
         until = _time(row.unsure_at + memory.UNSURE_SECONDS)
         content = f"unknown: a request whose answer was lost may be applied until {until}"
@@ -316,7 +317,7 @@ def _batch(connection: sa.Connection, number: int | None) -> str:
     if row is None:
         return "a batch of more than 30 days ago"
     status = ", whose status is not known yet" if row.is_open else ""
-    return f"batch {row.batch_id or 'without an id'} of run {row.run}{status}"
+    return f"batch {row.batch_id or 'without an id'} of run {row.run:08x}{status}"
 
 
 def _time(seconds: int | None) -> str:

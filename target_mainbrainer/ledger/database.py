@@ -38,7 +38,9 @@ logger = logging.getLogger("target-mainbrainer")
 APPLICATION_ID = 0x6D627231
 """Marks a SQLite file as a ledger, so that no other file is mistaken for one ("mbr1")."""
 
-BUSY_TIMEOUT_SECONDS = 30.0
+BUSY_TIMEOUT_SECONDS = 10.0
+"""How long SQLite waits for a lock; meanwhile Python does not hear a signal."""
+
 CONNECT_TIMEOUT_SECONDS = 10
 PAUSE_SECONDS = 1.0
 _ERASING_MILLISECONDS = 5_000
@@ -224,10 +226,12 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
     text = str(error.orig).lower()
     kind = type(error.orig).__name__
     error_class = LedgerError
+    advice = "Check 'ledger_uri'"
     if "not a database" in text or "malformed" in text:
         reason = "The file is damaged or no SQLite database"
     elif is_sqlite and "locked" in text:
         reason = f"Another process has kept it locked for {BUSY_TIMEOUT_SECONDS:.0f} s"
+        advice = "Check which one that is"
         error_class = DatabaseAwayError
     elif "readonly" in text or "unable to open" in text:
         reason = "The file cannot be written"
@@ -244,7 +248,7 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
         error_class = DatabaseAwayError
     else:
         reason = f"It reports an unexpected {kind}"
-    return error_class(f"The ledger {name} cannot be used. {reason}. Check 'ledger_uri'.")
+    return error_class(f"The ledger {name} cannot be used. {reason}. {advice}.")
 
 
 def _parse(uri: str) -> sa.URL:
@@ -364,7 +368,7 @@ def _create_or_require(database: Database) -> None:
             metadata.create_all(connection)
             connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
             seed = int.from_bytes(os.urandom(8), "big", signed=True)
-            connection.execute(ledger.insert().values(id=1, seed=seed, last_run=0))
+            connection.execute(ledger.insert().values(id=1, seed=seed))
         _require_ledger(database, connection)
 
 

@@ -36,6 +36,7 @@ UNSURE_SECONDS = 24 * 60 * 60
 
 BATCHES_KEPT_SECONDS = 30 * 24 * 60 * 60
 ROUND_BITS = 24
+BATCH_BITS = 30
 """A mark is the number of a run and, in so many bits, the number of the round in it."""
 
 _PORTS = {"http": 80, "https": 443}
@@ -100,10 +101,11 @@ class Ledger:
     Args:
         database: Where it is; closed with this.
         account: Whose contacts it is asked about; rows of other accounts are not touched.
+        run: The id of this run, a hexadecimal number of 31 bits.
 
     Attributes:
         hashes: With the ledger's own seed.
-        run: The number of this run; a higher one is a later run.
+        run: The id of this run, as a number.
         account: The number of the account.
         is_mixed: Some contacts of the account are known by `contact_id` and others are not, so
             that nothing is known to be unchanged.
@@ -111,8 +113,9 @@ class Ledger:
         has_new_token: The access token is not the one that the account was delivered to with.
     """
 
-    def __init__(self, database: Database, account: Account) -> None:
+    def __init__(self, database: Database, account: Account, run: str) -> None:
         self._database = database
+        self.run = int(run, 16)
         self._token = account.access_token
         self._process = lease.this_process()
         self._streams: dict[str, int] = {}
@@ -121,15 +124,13 @@ class Ledger:
         self.last_time = 0
 
         def begin(connection: sa.Connection) -> sa.Row[t.Any]:
-            connection.execute(ledger.update().values(last_run=ledger.c.last_run + 1))
             query = sa.select(accounts).where(accounts.c.fingerprint == account.fingerprint)
             row = connection.execute(query).one_or_none()
             if row is None:
                 new = {"fingerprint": account.fingerprint, "name": account.name}
                 connection.execute(accounts.insert().values(has_ids=False, has_others=False, **new))
                 row = connection.execute(query).one()
-            header = connection.execute(sa.select(ledger)).one()
-            self.run, self.hashes = int(header.last_run), Hashes(header.seed)
+            self.hashes = hashes_of(connection)
             _end_batches_of_dead_runs(connection)
             return row
 
@@ -284,7 +285,7 @@ class Ledger:
     def next_batch(self) -> int:
         """Return a number for a batch that was accepted."""
         self._next_number += 1
-        return self.run << 40 | self._next_number
+        return self.run << BATCH_BITS | self._next_number
 
     def add_batches(
         self,

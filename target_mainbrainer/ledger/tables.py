@@ -25,7 +25,6 @@ ledger = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("seed", sa.BigInteger, nullable=False, comment="Of all hashes in this database."),
-    sa.Column("last_run", sa.Integer, nullable=False),
 )
 """One row."""
 
@@ -47,7 +46,7 @@ streams = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("account", sa.Integer, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("run", sa.Integer, comment="The run that delivers it now."),
+    sa.Column("run", sa.Integer, comment="The run that delivers it now; its id as a number."),
     sa.Column("machine", sa.Text, comment="Where that run is."),
     sa.Column("process", sa.Text, comment="Which process that run is."),
     sa.Column("lease_until", sa.Double, comment="Seconds since the epoch."),

@@ -166,8 +166,8 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
     _refuse(
         stream,
         [
-            f"'field_map' names column '{shown(column)}' as {described(role)}, and the stream, "
-            f"which has '{shown(known[0])}', does not have it.{_did_you_mean(column, columns)} "
+            f"'field_map' maps column '{shown(column)}' to {described(role)}, but the stream, "
+            f"which has '{shown(known[0])}', has no such column.{_did_you_mean(column, columns)} "
             "If the column may be missing, map it to "
             f'{{"field": "{role}", "optional": true}}.'
             for column, target in field_map.items()

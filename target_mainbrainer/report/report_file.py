@@ -85,7 +85,10 @@ class ReportFile:
             "state": None,
         }
         if reason := self._write(self._start):
-            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            problem = (
+                f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason}). Check "
+                "that its folder exists and may be written to."
+            )
             raise SettingsError([problem])
 
     def write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import typing as t
 from collections import Counter, defaultdict
@@ -24,8 +23,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import Plan, Settings
 
 BURST_SECONDS = 10
-OUTAGE_SECONDS = 60.0
-"""How often the log says that MainBrainer accepts nothing."""
 
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""
@@ -183,8 +180,7 @@ class Summary:
         self._rejections = rejections
         self._effort = effort
         self._rate_limiter = rate_limiter
-        self._started = self._stands_still_since = time.monotonic()
-        self._last_warned_at = -math.inf
+        self._started = time.monotonic()
         self._accepted_before = self._retries_before = 0
         self.duplicates = Duplicates()
         self.columns: defaultdict[str, ColumnShares] = defaultdict(ColumnShares)
@@ -195,16 +191,16 @@ class Summary:
         return max(time.monotonic() - self._started, 0.001)
 
     def log_progress(self, open_batches: int = 0) -> None:
-        """Log how far the run is, or why it gets no further.
+        """Log how far the run is.
 
         Args:
             open_batches: Accepted batches whose status is awaited.
         """
         accepted, retries = self._report.total("accepted"), self._effort.retries
-        now = time.monotonic()
+        is_failing = retries > self._retries_before
+        self._retries_before = retries
         if accepted > self._accepted_before:
-            self._accepted_before, self._retries_before = accepted, retries
-            self._stands_still_since = now
+            self._accepted_before = accepted
             share = f", {self._rate_limiter.share_used:.0%} of the plan's requests used in 10 s"
             logger.info(
                 "%s accepted, %s rejected%s%s.",
@@ -213,21 +209,10 @@ class Summary:
                 self._speed(),
                 share if self._settings.plan else "",
             )
-        elif failed := retries - self._retries_before:
-            if now - self._last_warned_at >= OUTAGE_SECONDS:
-                self._last_warned_at = now
-                logger.warning(
-                    "MainBrainer has accepted nothing for %.0f s, in which %s failed. %s accepted "
-                    "so far; each request is tried again for up to %s s ('retry_max_seconds').",
-                    now - self._stands_still_since,
-                    counted(failed, "try", "tries"),
-                    f"{accepted:,}",
-                    self._settings.retry_max_seconds,
-                )
+        elif is_failing:
+            pass  # the client warns of that once a minute, and says why
         elif waiting := self._report.total("undelivered"):
-            logger.info(
-                "%s accepted, %s on their way.", f"{accepted:,}", counted(waiting, "record")
-            )
+            logger.info("%s accepted, %s under way.", f"{accepted:,}", counted(waiting, "record"))
         elif open_batches:
             batches = counted(open_batches, "batch", "batches")
             logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)

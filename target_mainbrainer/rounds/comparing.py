@@ -72,10 +72,11 @@ class Comparer:
             suppressed=suppressed,
         )
         self._max_new = settings.max_new_contacts
+        self._is_dry = settings.dry_run
         self._created = 0
         self._ledger = ledger
         self._warned_of_mix = False
-        self.deferred = Deferred(settings.max_drift_percent, reads_on=settings.dry_run)
+        self.deferred = Deferred(settings.max_drift_percent, reads_on=self._is_dry)
         self.seen = Seen()
         self.newest_person = ledger.read(people.newest_id)
         self.streams: set[int] = set()
@@ -208,7 +209,8 @@ class Comparer:
             for person in self._changed_people(upsert, known, now):
                 changed[id(person)] = person
         prepared.findings += quiet
-        self._check_new(prepared.sent)
+        if not self._is_dry and (problems := list(self.problems(prepared.sent))):
+            raise DeliveryError(*problems)
         self._ledger.note_kinds(
             connection, {upsert.contact.contact_id is not None for upsert in prepared.sent}
         )
@@ -218,17 +220,16 @@ class Comparer:
         rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
         self._ledger.mark(connection, rows, number)
 
-    def _check_new(self, sent: Sequence[Upsert]) -> None:
-        if self._max_new is None:
-            return
+    def problems(self, sent: Iterable[Upsert] = ()) -> Iterator[str]:
+        """Yield why the run fails if these contacts are sent; a dry run asks at its end."""
         new = self._created + sum(upsert.kind is Kind.CREATE for upsert in sent)
-        if new > self._max_new:
-            message = (
-                f"The load would create {new:,} contacts or more, and 'max_new_contacts' allows "
-                f"{self._max_new:,}. Nothing of this round was sent. Check the source and "
-                "'field_map'; if all of them are really new, raise the setting for one run."
+        if self._max_new is not None and new > self._max_new:
+            more = "" if self._is_dry else " or more"
+            yield (
+                f"The load would create {new:,} contacts{more}, and 'max_new_contacts' allows "
+                f"{self._max_new:,}. Check the source and 'field_map'; if all of them are really "
+                "new, raise the setting for one run."
             )
-            raise DeliveryError(message)
 
     def _busy(self, connection: sa.Connection, rows: dict[int, Row]) -> set[int]:
         """Return the hashes of the identities that another live run is sending."""

@@ -108,6 +108,7 @@ class Load:
         self._withdrawals: list[Upsert] = []
         self.is_settled = True
         self._is_awaited = False
+        self._is_hurried = False
         self._has_probed = False
         self._failure: BaseException | None = None
         self.batches_sent = 0
@@ -318,6 +319,10 @@ class Load:
         for one in self._booking.recreated.rounds():
             self._deliver(one)
         self._await_statuses(lambda: self._statuses.open_batches > 0)
+        if not self.batches_sent and not self._settings.dry_run:
+            self.is_settled = False
+            self._sending.check()
+            self._wait_until_settled()
         self._give_up()
 
     def _drain(self) -> None:
@@ -381,7 +386,7 @@ class Load:
         """
         self._sending.close()
         deadline = self._clock() + GRACE_SECONDS
-        while self._sending.is_sending and self._clock() < deadline:
+        while self._sending.is_sending and self._clock() < deadline and not self._is_hurried:
             for result in self._sending.take(TICK_SECONDS):
                 self._take(result)
         self._give_up()
@@ -394,14 +399,15 @@ class Load:
             self._booking.unconfirmed(accepted)
         self._settle()
 
-    def interrupt(self, error: InterruptedRunError) -> None:
-        """End the run at the next tick. A signal's handler may call this: it takes no lock."""
-        self._failure = self._failure or error
+    def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:
+        """End the run at the next tick. A signal's handler may call this: it takes no lock.
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether the run has to end before its input has."""
-        return self._failure is not None
+        Args:
+            error: Says which signal.
+            is_hurried: What is under way is not awaited either.
+        """
+        self._is_hurried = is_hurried
+        self._failure = self._failure or error
 
 
 def _is_any_awaited(upserts: Iterable[Upsert]) -> bool:

@@ -133,11 +133,18 @@ class Missing:
         if missing + moving <= limit and 2 * missing <= known:
             return True
         moved = f" and {moving:,} have moved" if moving else ""
+        allowed = f"'max_drift_percent' ({self._max_drift_percent}) allows"
+        advice = "raise the setting for one run"
+        if 2 * missing > known:
+            allowed = "half of the stream"
+            advice = (
+                "forget them with 'mainbrainer-ledger forget', or set 'missing_records' to "
+                "'ignore' for one run; then nobody is opted out"
+            )
         text = (
             f"Of {known:,} known people of stream '{shown(stream.source.stream)}' {missing:,} are "
-            f"missing{moved}, more than 'max_drift_percent' ({self._max_drift_percent}) or half of "
-            "the stream allows, so none of them counts as gone. Check that the tap reads the "
-            "whole stream; if they have really gone, raise the setting for one run."
+            f"missing{moved}, more than {allowed}, so none of them counts as gone. Check that the "
+            f"tap reads the whole stream; if they have really gone, {advice}."
         )
         (self._problems if self._opts_out else self._warnings).append(text)
         return False

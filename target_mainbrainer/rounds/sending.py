@@ -7,6 +7,7 @@ changes counts, rejects, the ledger and STATE.
 from __future__ import annotations
 
 import http
+import logging
 import queue
 import threading
 import typing as t
@@ -15,8 +16,8 @@ from collections import deque
 from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts import identifiers_of
-from target_mainbrainer.errors import InterruptedRunError
-from target_mainbrainer.rounds.accepted import Kind
+from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.rounds.accepted import Destination, Kind
 from target_mainbrainer.rounds.batches import Batch
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
 
@@ -26,8 +27,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.rounds.accepted import Destination, Poll
+    from target_mainbrainer.rounds.accepted import Poll
     from target_mainbrainer.rounds.round import Upsert
+
+logger = logging.getLogger("target-mainbrainer")
 
 MAX_ASKED = 16
 """Questions for statuses under way at once."""
@@ -156,6 +159,20 @@ class Sending:
         batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
         self._submit(self._probe, batch)
         return True
+
+    def check(self) -> None:
+        """Ask once whether the account works, in a run that has sent nothing.
+
+        So a wrong token is noticed. A server that is away is only a warning then.
+        """
+
+        def check(_batch: Batch) -> None:
+            try:
+                self._client.check()
+            except TransientError as error:
+                logger.warning("Nothing had to be sent. %s", error)
+
+        self._submit(check, Batch(Destination(None, None), Kind.OTHER, None, []))
 
     def ask(self, pending: Poll, *, wait: bool) -> None:
         """Ask for the status of a batch.

@@ -194,6 +194,19 @@ def test_too_many_moved_people_are_said_and_all_is_read(
     assert "300 would not be sent; nothing was sent; a run would fail." in ended.last
 
 
+def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
+) -> None:
+    """The run ends before it creates one; a dry run reads on and says how many there are."""
+    settings = {"ledger_uri": str(tmp_path / "ledger.db"), "max_new_contacts": 299}
+    dry = run_target(*night(), dry_run=True, **settings)
+    assert "would create 300 contacts, and 'max_new_contacts' allows 299" in dry.error
+    assert dry.report["streams"]["people"]["created"] == 300
+    real = run_target(*night(), **settings)
+    assert "would create 300 contacts or more, and 'max_new_contacts' allows 299" in real.error
+    assert (dry.code, real.code, real.states, crm.contacts()) == (1, 1, [], [])
+
+
 def test_the_cost_is_told(run_target: RunTarget) -> None:
     lines = [schema(), *(person(n) for n in range(1, 2001))]
     ended = run_target(

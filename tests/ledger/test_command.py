@@ -37,6 +37,7 @@ if t.TYPE_CHECKING:
 
 FULL = {"streams": {"people": {"full_table": True}}}
 DAY = 86_400
+RUN = "0000cafe"
 COLUMNS: Record = {**PEOPLE, "id": {}, "shop": {}}
 
 
@@ -117,8 +118,8 @@ def test_it_shows_who_is_missing_and_who_is_gone(load: Run, command: Command) ->
 
 @on_both_databases
 def test_it_shows_one_persons_memory(load: Run, command: Command) -> None:
-    """Why is 4711 so? Identity, consent, content, when, and MainBrainer's id of the batch."""
-    load(person(4711, email_opt_in=True), person(2))
+    """Why is 4711 so? Identity, consent, content, when, the run, and the batch's id."""
+    run = load(person(4711, email_opt_in=True), person(2)).report["run"]
     shown = command("show", "--stream", "people", "--key", "4711")
     assert shown.exit_code == 0
     for line in (
@@ -129,7 +130,8 @@ def test_it_shows_one_persons_memory(load: Run, command: Command) -> None:
         "mobile opt-in    never delivered",
     ):
         assert line in shown.stdout
-    assert re.search(r"delivered +20.* UTC in batch [0-9a-f-]{36} of run 1\n", shown.stdout)
+    in_batch = rf"delivered +20.* UTC in batch [0-9a-f-]{{36}} of run {run}\n"
+    assert re.search(in_batch, shown.stdout)
     assert "p2@example.com" not in shown.stdout
 
 
@@ -152,7 +154,7 @@ def test_it_shows_since_when_and_by_which_run_a_contact_is_open(
     command: Command, ledger_uri: str
 ) -> None:
     """While the run goes on, and after it has died in the middle of a changed address."""
-    ledger = Ledger(open_database(ledger_uri), Account("one", "one"))
+    ledger = Ledger(open_database(ledger_uri), Account("one", "one"), RUN)
     stream = ledger.open_stream("people")
     text, previous = '[null,null,"new@example.com"]', '[null,null,"old@example.com"]'
     row = Row(None, ledger.hashes.identity(Contact(email="new@example.com")), 0)
@@ -163,13 +165,14 @@ def test_it_shows_since_when_and_by_which_run_a_contact_is_open(
         ledger.save_people(connection, [one])
 
     ledger.write(begin)
-    assert "content          being sent by run 1 since 20" in command("show", "--key", "1").stdout
+    being_sent = f"content          being sent by run {RUN} since 20"
+    assert being_sent in command("show", "--key", "1").stdout
     assert command("show").stdout.splitlines()[2].endswith("now")
     ledger.close()
     for arguments in (["--key", "1"], ["--email", "old@example.com"]):
         shown = command("show", *arguments).stdout
         assert "content          unknown, open since 20" in shown
-        assert "run 1 ended before its outcome" in shown
+        assert f"run {RUN} ended before its outcome" in shown
         assert 'earlier identity [null,null,"old@example.com"]' in shown
         assert "contact_id       77 gets the new identity" in shown
     assert counts(command("show")) | {"changing": "1", "unknown": "1"} == counts(command("show"))
@@ -447,7 +450,7 @@ def test_nothing_is_forgotten_while_a_run_delivers(
     load: Run, command: Command, ledger_uri: str
 ) -> None:
     load(person(1))
-    ledger = Ledger(open_database(ledger_uri), Account("other", "other"))
+    ledger = Ledger(open_database(ledger_uri), Account("other", "other"), RUN)
     ledger.open_stream("shops")
     assert command("show").exit_code == 0
     said = command("forget", "--stream", "shops")
@@ -465,13 +468,13 @@ def test_a_run_that_began_before_its_account_was_forgotten_ends_with_a_sentence(
 ) -> None:
     """Its number is not given to another account."""
     for _ in range(2):
-        ledger = Ledger(open_database(ledger_uri), Account("one", "one"))
+        ledger = Ledger(open_database(ledger_uri), Account("one", "one"), RUN)
         number = ledger.account
         ledger.open_stream("people")
         ledger.close()
-    ledger = Ledger(open_database(ledger_uri), Account("one", "one"))
+    ledger = Ledger(open_database(ledger_uri), Account("one", "one"), RUN)
     assert command("forget", "--yes").exit_code == 1  # there is nobody to be forgotten
-    other = Ledger(open_database(ledger_uri), Account("other", "other"))
+    other = Ledger(open_database(ledger_uri), Account("other", "other"), RUN)
     assert other.account > number
     with pytest.raises(LedgerError, match="was forgotten while this run began"):
         ledger.open_stream("people")

@@ -118,7 +118,8 @@ def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(
     for _ in range(3):
         ended = run_target(*night(), **OPT_OUT)
         assert ended.code == 1
-        assert "missing" in ended.error
+        assert "8 are missing, more than half of the stream" in ended.error
+        assert "forget them with 'mainbrainer-ledger forget'" in ended.error
         assert opted_out(crm) == set()
     assert run_target(*night(*consenting(*EIGHT)), **OPT_OUT).code == 0
     assert opted_in(crm) == {f"p{n}" for n in EIGHT}

@@ -62,9 +62,9 @@ MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt
 @pytest.mark.parametrize(
     ("columns", "missing"),
     [
-        (["mail", "phone"], "'field_map' names column 'ok' as the contact's email_opt_in"),
-        (["mail", "ok"], "'field_map' names column 'phone' as the contact's mobile"),
-        (["zip", "ok", "phone"], "'field_map' names column 'mail' as the contact's email"),
+        (["mail", "phone"], "'field_map' maps column 'ok' to the contact's email_opt_in"),
+        (["mail", "ok"], "'field_map' maps column 'phone' to the contact's mobile"),
+        (["zip", "ok", "phone"], "'field_map' maps column 'mail' to the contact's email"),
     ],
 )
 def test_a_stream_that_lacks_an_identifier_or_opt_in_is_an_error(
@@ -78,8 +78,8 @@ def test_the_error_about_a_missing_column_names_the_way_out() -> None:
     with pytest.raises(MappingError) as caught:
         mapping("mail", "Phone", field_map={"mail": "email", "phone": "mobile"})
     assert str(caught.value) == (
-        "Stream 'people': 'field_map' names column 'phone' as the contact's mobile, and the "
-        "stream, which has 'mail', does not have it. Did you mean 'Phone'? If the column may be "
+        "Stream 'people': 'field_map' maps column 'phone' to the contact's mobile, but the "
+        "stream, which has 'mail', has no such column. Did you mean 'Phone'? If the column may be "
         'missing, map it to {"field": "mobile", "optional": true}.'
     )
 

@@ -31,6 +31,7 @@ LONGEST_WAIT: list[Name] = [
     ("target_mainbrainer.rounds.load", "IDLE_SECONDS"),
     ("target_mainbrainer.rounds.load", "UNFILLED_SECONDS"),
 ]
+LOCK: list[Name] = [("target_mainbrainer.ledger.database", "BUSY_TIMEOUT_SECONDS")]
 LEFTOVER: list[Name] = [("target_mainbrainer.singer.reader", "LEFTOVER_SECONDS")]
 
 
@@ -65,6 +66,7 @@ def main() -> None:
         (LONGEST_WAIT, 0.2),
         (FIRST_LOOK, 0.02),
         (LEFTOVER, 3.0),
+        (LOCK, 0.5),
     ]
     for names, value in values:
         for module, name in existing(names):

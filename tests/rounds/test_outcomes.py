@@ -71,7 +71,21 @@ def test_an_input_without_records_sends_nothing(
     ended = run_target(*lines)
     assert ended.code == 0, ended.errors
     assert len(ended.states) == sum("STATE" in line for line in lines)
-    assert crm.requests() == []
+    assert [request.method for request in crm.requests()] == ["GET"], "is the account all right?"
+
+
+def test_a_wrong_token_is_noticed_when_nothing_has_to_be_sent(run_target: RunTarget) -> None:
+    """Else the first night with a change would be the one that fails."""
+    ended = run_target(schema(), state(bookmark=1), access_token="revoked")
+    assert ended.code == 1
+    assert "MainBrainer refused the access token (401" in ended.error
+    assert ended.last.startswith("FAILED: ")
+
+
+def test_a_server_that_is_away_fails_no_run_that_has_nothing_to_send(run_target: RunTarget) -> None:
+    ended = run_target(schema(), state(bookmark=1), api_url="http://127.0.0.1:9")
+    assert ended.code == 0, ended.errors
+    assert "WARNING" in next(line for line in ended.log.splitlines() if "Nothing had to be" in line)
 
 
 def test_a_run_that_has_lost_count_fails_loudly(
