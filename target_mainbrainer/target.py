@@ -107,7 +107,7 @@ class TargetMainBrainer(Target):
 
     name = "target-mainbrainer"
     config_jsonschema = copy.deepcopy(SETTINGS)
-    default_sink_class = ContactsSink
+    default_sink_class: type[ContactsSink] = ContactsSink
     message_reader_class = MessageReader
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
@@ -176,7 +176,7 @@ class TargetMainBrainer(Target):
                 announced.stream,
                 announced.bookmark_properties,
             )
-            sink = ContactsSink(self, after_maps, self.current_run, self.reader)
+            sink = self.default_sink_class(self, after_maps, self.current_run, self.reader)
             sink.setup()
             sinks.append((stream_map if changes_records(stream_map) else None, sink))
         validate = None

@@ -47,7 +47,7 @@ FLOORS = [
     {"run"},
     {"sinks"},
     {"target"},
-    {"about"},
+    {"about", "mapping_tests"},
     {"cli"},
     {"__main__"},
 ]
