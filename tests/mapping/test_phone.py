@@ -220,7 +220,7 @@ DEFAULTS = [1, 7, 39, 44, 45, 47, 54, 55, 61, 81, 86, 225, 246, 354, 358, 372, 5
 
 
 @pytest.mark.parametrize("code", COUNTRY_CODES)
-def test_the_quick_route_agrees_when_the_default_is_another_countrys_code(code: int) -> None:
+def test_the_quick_route_agrees_when_the_default_is_the_code_of_another_country(code: int) -> None:
     """A default must never touch a number that says its country, nor misread one that does not."""
     quickly = 0
     for number in examples(code):
