@@ -17,9 +17,9 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FIRST = ("access_token", "field_map", "default_country_code", "rejects_path", "ledger_uri")
-SDK_GROUP = "Every target of the Singer SDK has"
+SDK_GROUP = "Shared by all targets of the Singer SDK"
 _REQUIRED = (
-    "Required is one of `access_token`, `sandbox_path`, or `username` with `password` and "
+    "One of these is required: `access_token`, `sandbox_path`, or `username` with `password` and "
     "`private_token`."
 )
 

@@ -88,12 +88,12 @@ def _as_ours(command: click.Command) -> click.Command:
         click.Option(
             ["--check"],
             is_flag=True,
-            help="Say whether the settings and the credentials work; no contact is sent.",
+            help="Check the settings and the credentials; no contact is sent.",
         ),
         click.Option(
             ["--dry-run"],
             is_flag=True,
-            help="Read the input and say what a run would do and cost; nothing is sent.",
+            help="Report what a run would do and cost; nothing is sent.",
         ),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),

@@ -74,8 +74,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.singer.records import State
 
 _OWN_REJECTS = (
-    "The input is the rejects file itself ('rejects_path'), so what is rejected again would come "
-    "back for ever. Rename the file, then load it."
+    "The input is the rejects file itself ('rejects_path'), so records that are rejected again "
+    "would be read again, without end. Rename the file, then load it."
 )
 
 MOST_SHAPES = 20

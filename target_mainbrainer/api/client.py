@@ -194,7 +194,7 @@ class MainBrainerClient:
         self._request(self._status_of(str(uuid.uuid4())), None, Answer.check)
         found.append(
             f"{self._batch.host} answers and does not refuse the access token. Whether it may "
-            "write contacts shows only when one is written."
+            "write contacts only shows when one is written."
         )
         return " ".join(found)
 
@@ -261,7 +261,7 @@ class MainBrainerClient:
         if is_urgent:
             return self._rate_limiter.acquire(str(endpoint), is_retry=is_retry)
         if (permit := self._rate_limiter.try_acquire(str(endpoint))) is None:
-            message = "Sending leaves no permit."
+            message = "No permit is left for a question about a status."
             raise NoPermitError(message)
         return permit
 

@@ -223,7 +223,7 @@ class Summary:
             if now - self._last_warned_at >= OUTAGE_SECONDS:
                 self._last_warned_at = now
                 logger.warning(
-                    "MainBrainer has accepted nothing for %.0f s, in which %s failed. %s accepted "
+                    "MainBrainer has accepted nothing for %.0f s, and %s failed. %s accepted "
                     "so far; each request is tried again for up to %s s ('retry_max_seconds').",
                     now - self._stands_still_since,
                     counted(failed, "try", "tries"),
@@ -231,9 +231,7 @@ class Summary:
                     self._settings.retry_max_seconds,
                 )
         elif waiting := self._report.total("undelivered"):
-            logger.info(
-                "%s accepted, %s on their way.", f"{accepted:,}", counted(waiting, "record")
-            )
+            logger.info("%s accepted, %s in flight.", f"{accepted:,}", counted(waiting, "record"))
         elif open_batches:
             batches = counted(open_batches, "batch", "batches")
             logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)
@@ -318,8 +316,10 @@ class DrySummary(Summary):
 
     @override
     def log(self, findings: Iterable[str]) -> None:
-        """Log what a run would do; refusals by the API are not foreseen."""
-        logger.info("A run would do this with the input; refusals by MainBrainer are not foreseen.")
+        """Log what a run would do; what the API would refuse is not known."""
+        logger.info(
+            "A run would do the following; what MainBrainer itself would refuse is not known."
+        )
         for name, stream in self._report.streams.items():
             for line in self._describe(f"Stream '{shown(name)}': ", stream):
                 logger.info("%s", line)
@@ -345,13 +345,13 @@ class DrySummary(Summary):
         if stream.changed_columns:
             columns = stream.changed_columns.most_common()
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
-            yield f"{title}what changed is {', '.join(changes)}."
+            yield f"{title}changed fields: {', '.join(changes)}."
         if stream.moved or stream.not_followed or stream.old_parts_kept:
             yield (
-                f"{title}of {counted(stream.moved, 'person', 'people')} whose e-mail address or "
-                f"mobile number changed the contact would follow, if MainBrainer finds it; "
-                f"{stream.not_followed:,} would not be followed, and {stream.old_parts_kept:,} "
-                "keep an old address or number that the source no longer has."
+                f"{title}{counted(stream.moved, 'person has', 'people have')} another e-mail "
+                "address or mobile number, and their contacts would follow if MainBrainer finds "
+                f"them; {stream.not_followed:,} would not be followed, and "
+                f"{stream.old_parts_kept:,} keep an address or number that the source has dropped."
             )
         if stream.missing:
             yield (

@@ -166,9 +166,9 @@ class Missing:
         if left:
             who = counted(len(left), "person is", "people are")
             self._problems.append(
-                f"Of stream '{shown(stream.source.stream)}' {who} gone and could not be opted out, "
-                "because MainBrainer refused that or failed the batch. The next full read tries "
-                "again; or opt them out by hand, and let 'mainbrainer-ledger forget' forget them."
+                f"Stream '{shown(stream.source.stream)}': {who} gone and could not be opted out, "
+                "because MainBrainer refused it or the batch failed. The next full read tries "
+                "again; or opt them out by hand, and remove them with 'mainbrainer-ledger forget'."
             )
         self._ledger.write(lambda connection: people.save(connection, done))
 

@@ -238,7 +238,7 @@ def _bad_url(name: str, url: str) -> Iterator[str]:
         yield f"Setting '{name}' contains a user name or password. Use the settings for those."
     elif "?" in url or "#" in url:  # even with nothing behind it
         yield (
-            f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put behind "
+            f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended to "
             "it. Give the address alone."
         )
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -272,7 +272,7 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
     """
     yes, no = ({plain_word(word) for word in own.get(answer, ())} for answer in ("yes", "no"))
     if "" in yes | no:
-        yield f"Setting '{place}': a blank is no word. An empty consent always means nothing."
+        yield f"Setting '{place}': a blank is not a word. An empty opt-in never means yes or no."
     for word in sorted(yes & no):
         yield f"Setting '{place}': '{shown(word)}' stands for both yes and no."
     for answer, words in (("yes", yes), ("no", no)):
@@ -352,12 +352,12 @@ def _paths(given: Mapping[str, t.Any]) -> dict[str, str]:
 def _problem_of(path: str) -> str:
     """Return the reason why a text cannot be the path of a file, "" if it can."""
     if "\0" in path:
-        return "contains a NUL, which no path may"
+        return "contains a NUL, which a path cannot contain"
     try:
         os.fsencode(path)
         mode = Path(path).stat().st_mode
     except UnicodeError:
-        return "contains an unpaired surrogate, which no path may"
+        return "contains an unpaired surrogate, which a path cannot contain"
     except OSError:
         return ""  # it may be made yet; if not, the part that opens it says so
     if stat.S_ISDIR(mode):

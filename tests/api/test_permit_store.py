@@ -42,7 +42,9 @@ def test_a_ledger_that_is_away_for_a_while_holds_sending_up(
     assert limiter.try_acquire("GET") is None
     with caplog.at_level(logging.INFO):
         assert take(limiter).taken_at >= world.start + 20
-    assert "The ledger cannot be reached. Nothing is sent meanwhile; trying again" in caplog.text
+    assert (
+        "The ledger cannot be reached. Nothing is sent in the meantime; trying again" in caplog.text
+    )
 
 
 def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> None:

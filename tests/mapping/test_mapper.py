@@ -232,8 +232,9 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
         pytest.param(
             EMAIL | {"mobile": "+225 07 00 00 00 00"},
             "leading_zero",
-            "Column 'mobile' has a number that really starts with a zero, and MainBrainer takes "
-            "it as an integer, which cannot; map the column to a property instead.",
+            "Column 'mobile' has a number that starts with a zero after the country code, and "
+            "MainBrainer takes it as an integer, which cannot start with one; map the column to a "
+            "property instead.",
             id="leading zero",
         ),
         pytest.param({"Email": "ola"}, "invalid_email", "Column 'Email' has no '@'.", id="e-mail"),
@@ -278,7 +279,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
             EMAIL
             | {"zip": "0236", "propertyfields": [{"propertyname": "zip", "propertyvalue": "1"}]},
             "ambiguous_property",
-            "Column 'propertyfields' gives a second value to one property.",
+            "Column 'propertyfields' gives a property a second value.",
             id="two values for one property",
         ),
         pytest.param(
@@ -290,7 +291,7 @@ def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
                 ]
             },
             "ambiguous_property",
-            "Column 'propertyfields' gives a second value to one property.",
+            "Column 'propertyfields' gives a property a second value.",
             id="two values for one property inside the array",
         ),
         pytest.param(

@@ -23,7 +23,7 @@ def test_the_summary_says_how_every_column_is_used() -> None:
         "properties of the same name: 'id', 'city'",
         "not sent (null in 'field_map'): 'secret'",
         "not sent (Singer metadata): '_sdc_x'",
-        "told apart by: 'id'",
+        "key: 'id'",
     ]
     assert stream.warnings == []
 
@@ -92,9 +92,9 @@ def test_a_wide_stream_stays_readable() -> None:
         pytest.param(
             ["email", "unsubscribed"],
             {"unsubscribed": "email_opt_in"},
-            "column 'unsubscribed' is mapped to 'email_opt_in', but by its name a yes there means "
-            "no: it would sign up everybody who has opted out. Unless a stream map has turned it "
-            "round already, turn it round with one (docs/mapping.md).",
+            "column 'unsubscribed' is mapped to 'email_opt_in', but its name suggests that a yes "
+            "there means no: everybody who has opted out would be signed up. Unless a stream map "
+            "inverts it already, invert it with one (docs/mapping.md).",
             id="a no for a yes",
         ),
         pytest.param(

@@ -71,7 +71,7 @@ FITS = "does not fit the stream's schema"
     [
         pytest.param(
             {"email": "ola@example.com"},
-            "The record lacks column 'id', by which the stream's records are told apart.",
+            "The record has no column 'id', which the stream's key consists of.",
             id="no key",
         ),
         pytest.param(

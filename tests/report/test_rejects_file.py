@@ -230,7 +230,7 @@ def test_a_second_run_says_that_the_file_is_taken(
 ) -> None:
     monkeypatch.setattr(rejects_file, "LOCK_WAIT_SECONDS", 0.2)
     first = open_file(path)
-    with pytest.raises(SettingsError, match="another run is still going on and writes to"):
+    with pytest.raises(SettingsError, match="another run is still writing to"):
         open_file(path)
     first.close()
     open_file(path).close()

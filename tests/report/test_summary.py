@@ -305,11 +305,11 @@ def test_progress_in_an_outage_says_what_is_happening(
     morning.summary.log_progress()
     assert "300 accepted, 0 rejected" in caplog.messages[-1]
     morning.summary.log_progress()
-    assert caplog.messages[-1] == "300 accepted, 200 records on their way."
+    assert caplog.messages[-1] == "300 accepted, 200 records in flight."
     morning.effort.retries = 4
     morning.summary.log_progress()
     assert caplog.records[-1].levelname == "WARNING"
-    assert "in which 4 tries failed. 300 accepted so far" in caplog.messages[-1]
+    assert "and 4 tries failed. 300 accepted so far" in caplog.messages[-1]
     assert "'retry_max_seconds'" in caplog.messages[-1]
     count = len(caplog.messages)
     morning.people.accepted = 500

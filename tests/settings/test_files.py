@@ -67,9 +67,11 @@ def test_a_ledger_in_no_file_is_no_file(uri: str) -> None:
     [
         pytest.param(".", "names a folder, not a file.", id="here"),
         pytest.param("/", "names a folder, not a file.", id="the root"),
-        pytest.param("a\0b", "contains a NUL, which no path may.", id="NUL"),
+        pytest.param("a\0b", "contains a NUL, which a path cannot contain.", id="NUL"),
         pytest.param(
-            "a\ud800b", "contains an unpaired surrogate, which no path may.", id="surrogate"
+            "a\ud800b",
+            "contains an unpaired surrogate, which a path cannot contain.",
+            id="surrogate",
         ),
         pytest.param("fifo", "must be a regular file.", id="FIFO"),
         pytest.param("/dev/null", "must be a regular file.", id="device"),

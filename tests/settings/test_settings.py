@@ -218,8 +218,8 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
         *(
             pytest.param(
                 TOKEN | {name: f"https://crm.example.com/{rest}"},
-                f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put "
-                "behind it. Give the address alone.",
+                f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended "
+                "to it. Give the address alone.",
                 id=f"{name} with {rest}",
             )
             for name in ("api_url", "auth_url")

@@ -119,7 +119,7 @@ def test_a_batch_file_of_messages_is_told_for_what_it_is(
     assert ended.code == 1
     assert ended.error == (
         "A file of a BATCH message of stream 'people' contains RECORD messages. It should contain "
-        "records alone, one JSON object a line. Check the output of the tap."
+        "only records, one JSON object per line. Check the output of the tap."
     )
 
 
