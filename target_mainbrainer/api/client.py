@@ -347,7 +347,7 @@ def _given_up(
         why = f"'retry_max_seconds' is {limit:.0f}."
     if isinstance(error, TooManyRequestsError):
         why += (
-            " The day's number of requests may be used up; MainBrainer counts it anew from "
+            " The day's number of requests may be used up; the count starts again at "
             "midnight in the account's time zone."
         )
     message = (

@@ -78,7 +78,7 @@ class Missing:
             if number in self._incomplete:
                 self._warnings.append(
                     f"Stream '{shown(stream.source.stream)}' was read in full, but some records "
-                    "have no key that can be read, so that nobody counts as missing."
+                    "have no key that can be read, so nobody counts as missing."
                 )
                 continue
             missing = self._missing(number)

@@ -330,7 +330,8 @@ class Settings:
 
     rate_limit_plan: str = _setting("Plan", default="freemium", enum=[*PLANS])
     """Plan of the account, which sets the limits. `freemium`: 100 requests in 10 seconds and
-    250,000 a day; `starter`: 150 and 500,000; `pro`: 200 and 1,000,000. Set it to the plan you pay for.
+    250,000 a day; `starter`: 150 and 500,000; `pro`: 200 and 1,000,000. Set it to the plan you pay
+    for.
     """
 
     rate_limit_requests: int | None = _setting("Requests in 10 seconds", minimum=0)
