@@ -35,6 +35,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from target_mainbrainer.run import Run
+    from target_mainbrainer.settings.declared import StreamSettings
     from target_mainbrainer.singer.reader import Message, MessageReader
     from target_mainbrainer.singer.records import SourceRecord
     from target_mainbrainer.sinks import Announced
@@ -245,7 +246,7 @@ def write_tests(tester: MappingTester, sample: Iterable[str], path: Path) -> str
         elif kind == "RECORD" and stream in schemas:
             name = f"{stream}: {_kind(*tester.outcome(schemas[stream], message.get('record')))}"
             if name not in tests:
-                record = _fictional(message["record"], tester.settings)
+                record = _fictional(message["record"], tester.settings.for_stream(stream))
                 sent, rejection = tester.outcome(schemas[stream], record)
                 if name == f"{stream}: {_kind(sent, rejection)}":
                     tests[name] = MappingTest(
@@ -285,7 +286,7 @@ def _messages(sample: Iterable[str]) -> Iterator[Message]:
             raise SettingsError([f"Line {number} of the sample {error}."]) from None
 
 
-def _fictional(value: t.Any, settings: Settings) -> t.Any:  # noqa: ANN401 - any JSON value
+def _fictional(value: t.Any, settings: StreamSettings) -> t.Any:  # noqa: ANN401 - any JSON value
     """Return a made-up value of the same kind; words of consent and country codes stay."""
     if isinstance(value, dict):
         return {name: _fictional(inner, settings) for name, inner in value.items()}
@@ -323,8 +324,10 @@ def _example_number(value: object, text: str, country_code: int | None) -> str |
             region = phonenumbers.region_code_for_country_code(mobile.country_code)
             kind = phonenumbers.PhoneNumberType.MOBILE
             if example := phonenumbers.example_number_for_type(region, kind):
-                head = re.sub(r"\D", "", text).removesuffix(str(mobile.number))
-                return f"{'+' if '+' in text else ''}{head}{example.national_number}"
+                digits, number = re.sub(r"\D", "", text), str(mobile.number)
+                if digits.endswith(number):  # else some of them would stay
+                    head = digits.removesuffix(number)
+                    return f"{'+' if '+' in text else ''}{head}{example.national_number}"
     return None
 
 

@@ -218,7 +218,7 @@ SAMPLE = [
         no=4712, email="amina@example.org", phone="+44 7700 900456", newsletter="no", note="+x Y"
     ),
     record(no=4713, email="daniel.cohen@example", phone="", newsletter="no"),
-    record(no=4714, email="", phone=447700900789, newsletter="no"),
+    record(no=4714, note="+54 11 15-2987-6543", email="", phone=447700900789, newsletter="no"),
     record(no=4715, email="second@example.org", phone="07700 900999", newsletter="yes"),
     record(no=4716, email="", phone="", newsletter=""),
     state(bookmark=1),
@@ -236,7 +236,20 @@ def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(tmp_path: Path)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"5 tests written to '{tmp_path / 'tests.yml'}'.\n"
     text = (tmp_path / "tests.yml").read_text()
-    for value in ("ingrid", "amina", "cohen", "7700", "900", "471", "1987", "98", "rebro", "702"):
+    for value in (
+        "ingrid",
+        "amina",
+        "cohen",
+        "7700",
+        "900",
+        "471",
+        "1987",
+        "98",
+        "2987",
+        "6543",
+        "rebro",
+        "702",
+    ):
         assert value not in text.lower(), value
     assert "+x" not in text
     tests = yaml.safe_load(text)["tests"]
