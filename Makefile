@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .tools/lowest
+WHEEL := .tools/wheel
 
 # Meltano, and the taps that the tests try, each in an environment of its own.
 TOOLS := $(CURDIR)/.tools
@@ -22,7 +23,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system lowest bench mutants format clean
+.PHONY: help demo page test lint types docs tests system lowest wheel sbom bench mutants format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,10 +65,12 @@ page: ## Show the sandbox of the demo in a browser, also while a demo runs
 
 test: lint types docs tests ## Everything that CI checks
 
-lint: $(READY) ## Style, format, and whether everything imported is declared
+lint: $(READY) ## Style, format, spelling, declared imports, safe workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/deptry .
+	$(BIN)/typos
+	$(BIN)/zizmor --offline --quiet .github
 
 types: $(READY) ## Static types
 	$(BIN)/mypy
@@ -85,6 +88,21 @@ lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[sandbox,postgres]' --group test
 	$(LOWEST)/bin/pytest -n auto --dist worksteal --ignore tests/end_to_end
+
+wheel: | $(UV) ## The tests against the built wheel; the source is not there
+	rm -rf $(WHEEL)
+	$(UV) build --quiet --python $(PYTHON) --out-dir $(WHEEL)/dist
+	tar -xzf $(WHEEL)/dist/*.tar.gz -C $(WHEEL) --strip-components 1
+	rm -r $(WHEEL)/target_mainbrainer $(WHEEL)/mainbrainer_sandbox
+	$(UV) venv --quiet --python $(PYTHON) $(WHEEL)/venv
+	$(UV) pip install --quiet --python $(WHEEL)/venv/bin/python --group test "$$(echo $(WHEEL)/dist/*.whl)[sandbox,postgres]"
+	cd $(WHEEL) && venv/bin/pytest -n auto --dist worksteal $(or $(ONLY),tests --ignore tests/end_to_end)
+
+sbom: | $(UV) ## What a wheel in dist/ brings with it, as dist/sbom.cdx.json
+	$(UV) venv --quiet --clear --python $(PYTHON) .tools/sbom
+	$(UV) pip install --quiet --python .tools/sbom/bin/python "$$(echo dist/*.whl)[sandbox,postgres]"
+	$(UV) tool run --quiet --from "$$(sed -n 's/^sbom = \["\(.*\)"\]/\1/p' pyproject.toml)" \
+	  cyclonedx-py environment --output-reproducible --output-file dist/sbom.cdx.json .tools/sbom/bin/python
 
 bench: $(READY) ## How fast it is (an hour); ONLY="start grid sharing" for parts of it
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --runs $(or $(RUNS),3)

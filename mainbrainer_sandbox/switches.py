@@ -51,16 +51,12 @@ class Switches:
         "limits",
         "Plan whose documented rate limits apply, per access token.",
     )
-    burst: int = _switch(
-        0, "limits", "Requests allowed in 10 seconds, instead of the plan's; 0 means the plan's."
-    )
-    daily: int = _switch(
-        0, "limits", "Requests allowed in a day (UTC), instead of the plan's; 0 means the plan's."
-    )
+    burst: int = _switch(0, "limits", "Requests allowed in 10 seconds; 0 means those of the plan.")
+    daily: int = _switch(0, "limits", "Requests allowed in a day (UTC); 0 means those of the plan.")
     retry_after: str = _switch(
         ("seconds", "date", "none"),
         "unknown",
-        "Form of the Retry-After header of a 429, if there is one.",
+        "Form of the Retry-After header of a 429.",
     )
     token_lifetime_seconds: float = _switch(
         0.0,
@@ -71,43 +67,42 @@ class Switches:
     opt_in_on_insert: str = _switch(
         ("none", "true"),
         "unknown",
-        "Consent of a new contact that was sent without: 'no consent' (nothing is sent to it), "
-        "or true, as 'default = true' on the same page could mean.",
+        "Opt-in of a new contact that was sent without one: 'no consent', or true, as "
+        "'default = true' on the same page could mean.",
     )
     opt_in_on_update: str = _switch(
         ("keep", "reset"),
         "unknown",
-        "Consent of a known contact that is sent without: kept, because three pages say that "
-        "omitted fields remain as they were, or reset to 'no consent', because one says so.",
+        "Opt-in of a known contact that is sent without one: kept, as three pages say, or reset to "
+        "'no consent', as one page says.",
     )
     empty_values: str = _switch(
         ("clear", "ignore", "refuse"),
         "unknown",
-        "What an empty property value does to the property.",
+        "Effect of an empty value on a property.",
     )
     unknown_contact_id: str = _switch(
         ("create", "create_new_id", "report", "refuse"),
         "unknown",
-        "What an unused contact id does: it creates a contact that keeps the id, or one with a "
-        "new id (so every further load creates another), or it is listed as invalid and "
-        "skipped, or refused.",
+        "Effect of an unused contact id: create a contact with it, create one with a new id (so "
+        "that every load creates another), report it as invalid and skip it, or refuse it.",
     )
     unknown_property: str = _switch(
         ("create", "ignore", "report", "refuse"),
         "unknown",
-        "What an unknown property does: it is created, ignored, ignored and listed as invalid, "
-        "or refused.",
+        "Effect of an unknown property: create it, ignore it, ignore and report it as invalid, or "
+        "refuse the contact.",
     )
     clash: str = _switch(
         ("allow", "conflict"),
         "unknown",
-        "Whether an update by contact id that takes another contact's mobile and e-mail is "
-        "answered 409.",
+        "Answer to an update by contact id that would give a contact the mobile and e-mail of "
+        "another: allow it, or 409.",
     )
     refusal_names: str = _switch(
         ("all", "first", "none"),
         "unknown",
-        "Which contacts a refusal names in its message and its invalid lists.",
+        "Contacts that a refusal names in its message and its lists of invalid contacts.",
     )
     error_body: str = _switch(
         ("envelope", "problem", "html", "empty"),
@@ -126,7 +121,7 @@ class Switches:
     known_lists: str = _switch(
         "",
         "simulated",
-        "Ids of the account's lists, with commas between: any other is refused. Empty allows all.",
+        "Ids of the account's lists, separated by commas; any other is refused. Empty allows all.",
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """The command `target-mainbrainer`: options, configuration files, exit codes, ends in sentences.
 
-It is the Singer SDK's command with `--check` and `--dry-run` beside it. A run that fails says why
-in sentences, without a traceback, and ends with exit code 1; a command line that cannot be read,
-with 2.
+It is the Singer SDK's command with `--check`, `--dry-run`, `--test` and `--write-tests` added. A
+run that fails says why in sentences, without a traceback, and ends with exit code 1; a command line
+that cannot be read, with 2.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from target_mainbrainer.run import Run
     from target_mainbrainer.settings.declared import Settings
@@ -87,15 +87,22 @@ def _as_ours(command: click.Command) -> click.Command:
         click.Option(
             ["--check"],
             is_flag=True,
-            help="Say whether the settings and the credentials work; no contact is sent.",
+            help="Check the settings and the credentials; no contact is sent.",
         ),
         click.Option(
             ["--dry-run"],
             is_flag=True,
-            help="Read the input and say what a run would do and cost; nothing is sent.",
+            help="Report what a run would do and cost; nothing is sent.",
         ),
+        _path("--test", "Test the mapping with the records in this file; nothing is sent."),
+        _path("--junit", "Write the results of --test to this file as JUnit XML."),
+        _path("--write-tests", "Write tests to this file, with the input as a sample."),
     ]
     return command
+
+
+def _path(name: str, words: str) -> click.Option:
+    return click.Option([name], type=click.Path(path_type=Path), help=words)
 
 
 def read_configuration(
@@ -138,6 +145,9 @@ def invoke(
     file_input: t.IO[str] | None = None,
     check: bool = False,
     dry_run: bool = False,
+    test: Path | None = None,
+    junit: Path | None = None,
+    write_tests: Path | None = None,
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
@@ -148,22 +158,58 @@ def invoke(
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     values = config.values | ({"dry_run": True} if dry_run else {})
-    is_well = _check(values, config) if check else _load(values, config, file_input or sys.stdin)
+    sample = file_input or sys.stdin
+    if check:
+        is_well = _print(_check(values, config))
+    elif test or write_tests:
+        is_well = _print(_test(config, test, junit, write_tests, sample))
+    else:
+        is_well = _load(values, config, sample)
     if not is_well:
         sys.exit(1)
 
 
-def _check(values: dict[str, t.Any], config: Configuration) -> bool:
-    """Print whether a run could begin, and return it."""
+def _print(lines: Iterable[str]) -> bool:
+    """Print lines as they come, and return whether nothing went wrong."""
     try:
-        target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
-        _spare_configuration(target, config)
-        for sentence in check_settings(target.settings):
-            click.echo(sentence)
+        for line in lines:
+            click.echo(line)
     except Exception as error:  # noqa: BLE001 - every end is explained
         _log_reasons(error)
         return False
     return True
+
+
+def _check(values: dict[str, t.Any], config: Configuration) -> Iterator[str]:
+    """Yield in sentences that a run could begin.
+
+    Raises:
+        TargetMainBrainerError: It could not, and why.
+    """
+    target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
+    _spare_configuration(target, config)
+    yield from check_settings(target.settings)
+
+
+def _test(
+    config: Configuration,
+    test: Path | None,
+    junit: Path | None,
+    write: Path | None,
+    sample: t.IO[str],
+) -> Iterator[str]:
+    """Yield the results of testing the mapping, or of writing tests from a sample.
+
+    Raises:
+        TargetMainBrainerError: A test failed, or a file cannot be used.
+    """
+    from target_mainbrainer import mapping_tests  # noqa: PLC0415 - a run has no use
+
+    tester = mapping_tests.MappingTester(config.values, config.reads_environment)
+    if write is not None:
+        yield mapping_tests.write_tests(tester, sample, write)
+    if test is not None:
+        yield from mapping_tests.run_tests(tester, test, junit)
 
 
 def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]) -> bool:

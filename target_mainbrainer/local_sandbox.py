@@ -35,7 +35,7 @@ class LocalSandbox:
             with urllib.request.build_opener(no_proxy).open(f"{self.url}/_sandbox/id") as answer:
                 return str(answer.read().decode())
         except OSError:
-            message = "Setting 'sandbox_path': the sandbox does not say which file it is kept in."
+            message = "Setting 'sandbox_path': the sandbox did not report its file."
             raise SettingsError([message]) from None
 
     def close(self) -> None:

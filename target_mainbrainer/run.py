@@ -336,7 +336,7 @@ class Run:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
         if self._is_over:
             return
-        logger.info("The run is ending: nothing new is sent, and what is under way may finish.")
+        logger.info("The run is ending: nothing new is sent, and requests in flight may finish.")
         problems: list[str] = []
         try:
             self.load.abort()

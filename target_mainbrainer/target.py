@@ -74,8 +74,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.singer.records import State
 
 _OWN_REJECTS = (
-    "The input is the rejects file itself ('rejects_path'), so what is rejected again would come "
-    "back for ever. Rename the file, then load it."
+    "The input is the rejects file itself ('rejects_path'), so records that are rejected again "
+    "would be read again, without end. Rename the file, then load it."
 )
 
 MOST_SHAPES = 20
@@ -110,7 +110,7 @@ class TargetMainBrainer(Target):
 
     name = "target-mainbrainer"
     config_jsonschema = copy.deepcopy(SETTINGS)
-    default_sink_class = ContactsSink
+    default_sink_class: type[ContactsSink] = ContactsSink
     message_reader_class = MessageReader
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
@@ -182,7 +182,7 @@ class TargetMainBrainer(Target):
                 announced.stream,
                 announced.bookmark_properties,
             )
-            sink = ContactsSink(self, after_maps, self.current_run, self.reader)
+            sink = self.default_sink_class(self, after_maps, self.current_run, self.reader)
             sink.setup()
             sinks.append((stream_map if changes_records(stream_map) else None, sink))
         validate = None

@@ -83,7 +83,8 @@ class Project:
             del tap["pip_url"]
             tap["executable"] = str(TOOLS / "bin" / tap["executable"])
         del self.loader["pip_url"]
-        self.loader["executable"] = str(BIN / LOADER)
+        for command in (self.loader, *self.loader.get("commands", {}).values()):
+            command["executable"] = str(BIN / command["executable"])
         self.config: Record = self.loader["config"]
 
     @property

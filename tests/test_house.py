@@ -36,7 +36,7 @@ SANDBOX = HOUSE.parent / "mainbrainer_sandbox"
 FLOORS = [
     *({"errors", "words"}, {"contacts"}, {"settings"}, {"privacy"}, {"mapping", "singer"}),
     *({"api"}, {"ledger"}, {"report"}, {"rounds"}, {"local_sandbox"}),
-    *({"run"}, {"sinks"}, {"target"}, {"about"}, {"cli"}, {"__main__"}),
+    *({"run"}, {"sinks"}, {"target"}, {"mapping_tests"}, {"cli"}, {"__main__"}),
 ]
 """A part may import from the floors below its own, and from itself."""
 

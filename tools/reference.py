@@ -1,7 +1,8 @@
 """Generates documents from what the code declares: `make format` writes, `make docs` checks.
 
 The settings stand in `docs/settings.md`, in the plugin file that `meltano add --from-ref` reads,
-and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`.
+and in the demo's own `meltano.yml`; the counts stand in `docs/report.md`. What is installed, an
+address in git or a version, is copied from README: the release workflow changes it there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ MELTANO_YML = REPOSITORY / "meltano.yml"
 PLUGIN_YML = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
 SETTINGS_MD = REPOSITORY / "docs" / "settings.md"
 REPORT_MD = REPOSITORY / "docs" / "report.md"
+DATABASES_MD = REPOSITORY / "docs" / "databases.md"
+README_MD = REPOSITORY / "README.md"
 
 _GENERATED = "<!-- From here on `make format` writes this page, from the settings' schema. -->"
 _COUNTS = "<!-- `make format` writes this table, from the counts' own words. -->"
@@ -185,7 +188,12 @@ def meltano_yml(text: str) -> str:
     return f"{head}\n  - name: target-mainbrainer\n{loader}"
 
 
-def plugin_yml() -> str:
+def source_in(readme: str) -> str:
+    """Return where README installs the target from: ` @ git+...` or `==...`."""
+    return str(re.findall(r"'target-mainbrainer\[sandbox\]([^']+)'", readme)[0])
+
+
+def plugin_yml(readme: str) -> str:
     """Return the definition of the loader in MeltanoHub's format."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     repository = project["urls"]["Homepage"]
@@ -201,7 +209,7 @@ def plugin_yml() -> str:
         f"docs: {project['urls']['Documentation']}",
         f"repo: {repository}",
         "# The inner quotes keep the extra and the address together: Meltano splits at blanks.",
-        f"pip_url: \"'target-mainbrainer[sandbox] @ git+{repository}'\"",
+        f"pip_url: \"'target-mainbrainer[sandbox]{source_in(readme)}'\"",
         "executable: target-mainbrainer",
         "maintenance_status: active",
         "quality: unknown # the Hub says what it is",
@@ -245,6 +253,12 @@ def settings_md(text: str) -> str:
     return f"{before}{_GENERATED}\n\n{tables('##')}\n"
 
 
+def databases_md(text: str, readme: str) -> str:
+    """Return `docs/databases.md` with the target installed as in README."""
+    install = rf"\1{source_in(readme)}'"
+    return re.sub(r"('target-mainbrainer\[sandbox,postgres\])[^']+'", install, text)
+
+
 def report_md(text: str) -> str:
     """Return `docs/report.md` with the table of the counts as they are now."""
     before, rest = text.split(f"{_COUNTS}\n", maxsplit=1)
@@ -257,9 +271,11 @@ def report_md(text: str) -> str:
 
 def main() -> int:
     """Bring the documents up to date, or with `--check` say which are not."""
+    readme = README_MD.read_text(encoding="utf-8")
     documents = {
+        DATABASES_MD: databases_md(DATABASES_MD.read_text(encoding="utf-8"), readme),
         MELTANO_YML: meltano_yml(MELTANO_YML.read_text(encoding="utf-8")),
-        PLUGIN_YML: plugin_yml(),
+        PLUGIN_YML: plugin_yml(readme),
         REPORT_MD: report_md(REPORT_MD.read_text(encoding="utf-8")),
         SETTINGS_MD: settings_md(SETTINGS_MD.read_text(encoding="utf-8")),
     }

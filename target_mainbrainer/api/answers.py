@@ -569,7 +569,7 @@ _ADVICE = {
     404: "Check 'api_url'.",
     405: "Check 'api_url'.",
     402: "Check the account's plan and balance.",
-    406: "The account's plan or balance may be at its end; see what its pages say.",
+    406: "The account's plan may have expired, or its balance be used up: check both there.",
 }
 
 

@@ -192,7 +192,7 @@ class MainBrainerClient:
         self._request(self._status_of(str(uuid.uuid4())), None, Answer.check)
         found.append(
             f"{self._batch.host} answers and does not refuse the access token. Whether it may "
-            "write contacts shows only when one is written."
+            "write contacts only shows when one is written."
         )
         return " ".join(found)
 
@@ -259,7 +259,7 @@ class MainBrainerClient:
         if is_urgent:
             return self._rate_limiter.acquire(str(endpoint), is_retry=is_retry)
         if (permit := self._rate_limiter.try_acquire(str(endpoint))) is None:
-            message = "Sending leaves no permit."
+            message = "No permit is left for a question about a status."
             raise TransientError(message)
         return permit
 
@@ -343,7 +343,7 @@ def _given_up(
     )
     if isinstance(error, TooManyRequestsError):
         message += (
-            " The day's number of requests may be used up; MainBrainer counts it anew from "
+            " The day's number of requests may be used up; the count starts again at "
             "midnight in the account's time zone."
         )
     return type(error)(message, retry_after=error.retry_after)

@@ -521,7 +521,9 @@ class RateLimiter:
             message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
             raise LedgerError(message)
         if self._log.is_due("the store"):
-            logger.warning("%s Nothing is sent meanwhile; trying again in %.1f s.", error, pause)
+            logger.warning(
+                "%s Nothing is sent in the meantime; trying again in %.1f s.", error, pause
+            )
         return pause
 
     def _explain(self, wait: Wait) -> None:

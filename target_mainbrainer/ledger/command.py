@@ -156,7 +156,7 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
     with contextlib.closing(open_database(uri, reads_only=True)) as database:
         lines = database.read(lambda connection: list(describe(connection, wanted)))
     if not lines:
-        message = f"The ledger {database.name} knows nothing of that."
+        message = f"Nothing in the ledger {database.name} matches."
         raise LedgerError(message)
     for line in lines:
         click.echo(shown(line))
@@ -166,7 +166,7 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
 @click.option(
     "--last-seen-before",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Only people of whom no record has come since this day.",
+    help="Only people without a record since this day.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before everything is forgotten.")
 @click.pass_obj
@@ -180,12 +180,12 @@ def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401
         persons, identities = database.write(lambda connection: _forget(connection, wanted))
         is_erased = database.erase_traces()
     if not persons and not identities:
-        message = f"The ledger {database.name} has forgotten nothing: nothing in it matches."
+        message = f"Nothing was forgotten: nothing in the ledger {database.name} matches."
         raise LedgerError(message)
     click.echo(
         f"The ledger {database.name} has forgotten {counted(persons, 'source key')} and "
         f"{counted(identities, 'identity', 'identities')}. Its backups and the contacts in "
-        "MainBrainer are unchanged; what the source still has is sent and remembered again."
+        "MainBrainer are unchanged. What the source still has will be sent and remembered again."
     )
     if not is_erased:
         message = (
@@ -296,7 +296,7 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
     elif row.delivered_at is None:
         content = "unknown: MainBrainer has never accepted it"
     elif row.fields is None:
-        content = "unknown: its last batch did not end well, or its address was spelt otherwise"
+        content = "unknown: its last batch did not end well, or its address was spelt differently"
     elif account.has_ids and account.has_others:
         content = "known, but sent each time: only some contacts are known by 'contact_id'"
     else:

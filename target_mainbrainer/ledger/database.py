@@ -391,8 +391,8 @@ def _require_ledger(database: Database, connection: sa.Connection) -> None:
     if found is not None and found < SCHEMA_VERSION:
         message = (
             f"The ledger {database.name} was written by an earlier version of target-mainbrainer, "
-            "which this one cannot read. Name another file or database in 'ledger_uri'; every "
-            "contact is sent once more then."
+            "which this one cannot read. Name another file or database in 'ledger_uri'. Every "
+            "contact is then sent once more."
         )
     else:
         message = (
@@ -404,7 +404,7 @@ def _require_ledger(database: Database, connection: sa.Connection) -> None:
 
 def _other_file(database: Database) -> LedgerError:
     return LedgerError(
-        f"The file {database.name} is a database of something else. Name another file in "
+        f"The file {database.name} belongs to another application. Name another file in "
         "'ledger_uri'."
     )
 

@@ -76,7 +76,7 @@ def take_stream(
     if row is None:
         known = sa.select(accounts.c.number).where(accounts.c.number == account)
         if connection.scalar(known) is None:
-            message = "The account was forgotten while this run began. Run again."
+            message = "The account was forgotten while this run was starting. Run again."
             raise LedgerError(message)
         connection.execute(streams.insert().values(account=account, name=name))
         row = connection.execute(query).one()
@@ -126,8 +126,8 @@ def renew(connection: sa.Connection, run: int, count: int) -> None:
     query = streams.update().where(streams.c.run == run).values(lease_until=until)
     if connection.execute(query).rowcount != count:
         message = (
-            "Another run has taken over a stream of this one, because this one was not heard of "
-            f"for {LEASE_SECONDS:.0f} s. Nothing more is sent; the next run sends what is left."
+            "Another run has taken over a stream of this one, because this one did not renew its "
+            f"lease for {LEASE_SECONDS:.0f} s. Nothing more is sent; the next run sends the rest."
         )
         raise LedgerError(message)
 

@@ -335,9 +335,9 @@ def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     for column, role in roles.items():
         if role in OPT_INS and _NO.search(_letters(column)):
             yield (
-                f"column '{shown(column)}' is mapped to '{role}', but by its name a yes there "
-                "means no: it would sign up everybody who has opted out. Unless a stream map has "
-                "turned it round already, turn it round with one (docs/mapping.md)."
+                f"column '{shown(column)}' is mapped to '{role}', but its name suggests that "
+                "a yes there means no: everybody who has opted out would be signed up. Unless a "
+                "stream map inverts it already, invert it with one (docs/mapping.md)."
             )
 
 
@@ -379,7 +379,7 @@ def hints_of(
         entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks.items())
         hint = (
             f"{listed([*looks])} may identify contacts but {are} not "
-            f'mapped. If so, add what fits of: "field_map": {{{entries}}}.'
+            f'mapped. If so, add those that do: "field_map": {{{entries}}}.'
         )
         if ContactField.CONTACT_ID in looks.values():
             hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
@@ -389,8 +389,8 @@ def hints_of(
         said_no = [column for column in consent if _NO.search(_letters(column))]
         if said_yes := [column for column in consent if column not in said_no]:
             hints.append(
-                f"{listed(said_yes)} may say what people have consented to. If so, map what fits "
-                "to 'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+                f"{listed(said_yes)} may say what people have consented to. If so, map them to "
+                "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
             )
         hints += [_hint_at_no(stream, column, is_bool=column in booleans) for column in said_no]
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
@@ -404,8 +404,8 @@ def _hint_at_no(stream: str, column: str, *, is_bool: bool) -> str:
     field = "mobile_opt_in" if _BY_PHONE.search(_letters(column)) else "email_opt_in"
     maps = json.dumps({stream: {field: f"'no' if {value} else ''"}}, ensure_ascii=False)
     return (
-        f"'{shown(column)}' may say who has opted out, so that a yes there means no. Do not map "
-        f'it to an opt-in as it is. If it does, turn it round: "stream_maps": {shown(maps)}, '
+        f"'{shown(column)}' may say who has opted out. A yes there would mean no, so do not "
+        f'map it to an opt-in; invert it: "stream_maps": {shown(maps)}, '
         f'"field_map": {{"{shown(column)}": null}}.'
     )
 

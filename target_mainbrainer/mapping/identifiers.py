@@ -215,8 +215,8 @@ _NO_COUNTRY_CODE = (
     "and the country code"
 )
 _LEADING_ZERO = (
-    "has a number that really starts with a zero, and MainBrainer takes it as an integer, which "
-    "cannot; map the column to a property instead"
+    "has a number that starts with a zero after the country code, and MainBrainer takes it as an "
+    "integer, which cannot start with one; map the column to a property instead"
 )
 _AS_TEXT = "; export the column as text"
 _LENGTHS = {
@@ -311,7 +311,7 @@ def _why_not_mobile(text: str, region: str) -> str:
     try:
         # Any country will do to see whether the rest is an extension.
         if phonenumbers.parse(text, "US" if region in _NO_COUNTRIES else region).extension:
-            return "has a number with an extension, to which no SMS can go"
+            return "has a number with an extension, which cannot receive SMS"
     except NumberParseException:
         pass
     return "contains more than the digits of one mobile number"

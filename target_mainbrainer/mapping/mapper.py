@@ -86,7 +86,7 @@ def compile_mapping(
     is_open = schema.get("additionalProperties", True) is not False
     mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
-        mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
+        mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
     mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
@@ -273,7 +273,7 @@ class StreamMapping:
                 continue
             text = "" if value is None else of_column(column, property_text, value)
             if texts.setdefault(ref.address, text) != text:
-                reason = f"Column '{shown(column)}' gives a second value to one property."
+                reason = f"Column '{shown(column)}' gives a property a second value."
                 raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
             properties[ref] = text
 

@@ -81,7 +81,7 @@ def compile_validator(
 
 def _missing(keys: list[str]) -> Rejection:
     columns = f"column{'s' if len(keys) > 1 else ''} {listed(keys)}"
-    reason = f"The record lacks {columns}, by which the stream's records are told apart."
+    reason = f"The record has no {columns}, which the stream's key consists of."
     return Rejection(RejectionCode.MISSING_KEY, reason)
 
 

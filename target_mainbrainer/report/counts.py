@@ -42,7 +42,7 @@ def _details(meaning: str, total: Count | None = None) -> t.Any:  # noqa: ANN401
 
 
 _REJECTED = Count("rejected", "records refused, by the target or by MainBrainer")
-_RESENT = Count("resent", "contacts sent whole because it was not certain what MainBrainer has")
+_RESENT = Count("resent", "contacts sent in full because it was not certain what MainBrainer has")
 _NOT_FOLLOWED = Count("not_followed", "people whose contact has not followed their new identity")
 UNDELIVERED = Count("undelivered", "records read and not sent, because the run ended first")
 
@@ -66,7 +66,7 @@ class StreamReport:
     rejected_by_code: Counter[str] = _details("`rejected` by reason", _REJECTED)
     rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
     created: int = _count("contacts sent that the ledger did not know")
-    updates: int = _count("contacts sent of which only the changed fields were sent")
+    updates: int = _count("contacts of which only the changed fields were sent")
     changed_columns: Counter[str] = _details("contacts of which a field has changed, by field")
     resent_by_reason: Counter[str] = _details("`resent` by reason", _RESENT)
     moved: int = _count(
@@ -76,7 +76,7 @@ class StreamReport:
     old_parts_kept: int = _count(
         "contacts sent with an e-mail address or mobile number that the source no longer has"
     )
-    missing: int = _count("people whom the ledger knows and who did not come in a full read")
+    missing: int = _count("people whom the ledger knows and a full read did not contain")
     gone: int = _count("of the missing, those who were missing in the full read before as well")
     opted_out: int = _count(
         "people who are gone and were opted out; they are not among the records read"
@@ -106,7 +106,9 @@ class StreamReport:
     failed: int = _count("contacts in batches that MainBrainer says have failed")
     unconfirmed: int = _count("contacts in batches that MainBrainer did not confirm in time")
     unreadable: int = _count("contacts in batches whose status could not be read")
-    untracked: int = _count("contacts accepted without a batch id: there is nothing to ask for")
+    untracked: int = _count(
+        "contacts accepted without a batch id, so that their status cannot be asked for"
+    )
     dropped: Counter[Rejection] = field(default_factory=Counter)
     ignored_properties: Counter[str] = _details(
         "batches in which MainBrainer named a property as invalid, by property"

@@ -137,8 +137,8 @@ class Duplicates:
         }
         if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
             yield (
-                f"Of the contacts of this load {'; '.join(said)}. MainBrainer keeps, and bills, "
-                f"each of them. For instance {found.examples[0]}."
+                f"Of the contacts in this load, {'; '.join(said)}. MainBrainer keeps, and bills, "
+                f"each of them. Example: {found.examples[0]}."
             )
         if not found.is_complete:
             yield (

@@ -333,9 +333,9 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         problem = (
-            f"Setting 'rejects_path': another run is still going on and writes to '{path}'. If it "
-            "should not be, find out why it has not ended, and run again when it has. If runs are "
-            f"meant to overlap, put '{STARTED_AT}' in the path, so that each has a file of its own."
+            f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
+            f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
+            "that each has a file of its own."
         )
         raise SettingsError([problem]) from None
     except OSError as error:
@@ -519,9 +519,9 @@ class Rejections:
         if report.is_all_refused:
             yield Reason(
                 "nothing_accepted",
-                f"{sentence(all_refused(report, self.words_of_all))} If the contacts are not the "
-                "cause, check 'list_id', the property names in 'field_map', and what the account "
-                "and its token may do.",
+                f"{sentence(all_refused(report, self.words_of_all))} If the contacts are not "
+                "the cause, check 'list_id', the property names in 'field_map', and what the "
+                "account and its token may do.",
             )
         for name, stream in report.streams.items():
             if stream.read >= SHARE_COUNTS_FROM and self._is_too_large(stream):

@@ -212,7 +212,7 @@ class Summary:
         elif is_failing:
             pass  # the client warns of that once a minute, and says why
         elif waiting := self._report.total("undelivered"):
-            logger.info("%s accepted, %s under way.", f"{accepted:,}", counted(waiting, "record"))
+            logger.info("%s accepted, %s in flight.", f"{accepted:,}", counted(waiting, "record"))
         elif open_batches:
             batches = counted(open_batches, "batch", "batches")
             logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)
@@ -297,8 +297,10 @@ class DrySummary(Summary):
 
     @override
     def log(self, findings: Iterable[str]) -> None:
-        """Log what a run would do; refusals by the API are not foreseen."""
-        logger.info("A run would do this with the input; refusals by MainBrainer are not foreseen.")
+        """Log what a run would do; what the API would refuse is not known."""
+        logger.info(
+            "A run would do the following; what MainBrainer itself would refuse is not known."
+        )
         for name, stream in self._report.streams.items():
             for line in self._describe(f"Stream '{shown(name)}': ", stream):
                 logger.info("%s", line)
@@ -318,7 +320,7 @@ class DrySummary(Summary):
         if stream.changed_columns:
             columns = stream.changed_columns.most_common()
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
-            yield f"{title}what changed is {', '.join(changes)}."
+            yield f"{title}changed fields: {', '.join(changes)}."
 
     def _cost(self) -> Cost:
         by_endpoint = self._effort.by_endpoint

@@ -78,7 +78,7 @@ class Missing:
             if number in self._incomplete:
                 self._warnings.append(
                     f"Stream '{shown(stream.source.stream)}' was read in full, but some records "
-                    "have no key that can be read, so that nobody counts as missing."
+                    "have no key that can be read, so nobody counts as missing."
                 )
                 continue
             missing = self._missing(number)
@@ -173,9 +173,9 @@ class Missing:
         if left:
             who = counted(len(left), "person is", "people are")
             self._problems.append(
-                f"Of stream '{shown(stream.source.stream)}' {who} gone and could not be opted out, "
-                "because MainBrainer refused that or failed the batch. The next full read tries "
-                "again; or opt them out by hand, and let 'mainbrainer-ledger forget' forget them."
+                f"Stream '{shown(stream.source.stream)}': {who} gone and could not be opted out, "
+                "because MainBrainer refused it or the batch failed. The next full read tries "
+                "again; or opt them out by hand, and remove them with 'mainbrainer-ledger forget'."
             )
         self._ledger.write(lambda connection: people.save(connection, done))
 

@@ -52,8 +52,8 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 IDENTITY_TAKEN = Rejection(
     RejectionCode.IDENTITY_TAKEN,
     "Its new e-mail address and mobile number are those of another person, who keeps them in this "
-    "run; people who have swapped theirs look like this. Change one of them in MainBrainer by "
-    "hand, or in two steps in the source.",
+    "run; perhaps the two have swapped theirs. Change one of them in MainBrainer by hand, or in "
+    "two steps in the source.",
 )
 
 

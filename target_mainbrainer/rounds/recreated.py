@@ -136,10 +136,9 @@ class Recreated:
         for name, count in self._counts.items():
             more = examples(self._labels.get(name, []), count)
             yield (
-                f"MainBrainer made {counted(count, 'contact')} of stream '{shown(name)}' anew "
-                f"that it had before{more}: they were deleted there, or their address was "
-                "changed by hand, so that there are two of them now. Merge or delete the other one "
-                "there."
+                f"MainBrainer created {counted(count, 'contact')} of stream '{shown(name)}' again"
+                f"{more}: they had been deleted there, or their address had been changed by hand, "
+                "so that there are two of them now. Merge or delete the other one."
             )
 
 

@@ -275,8 +275,8 @@ class Statuses:
             )
         for finding in self._findings():
             yield (
-                f"{finding} The run counts it as accepted all the same, because 'confirm_batches' "
-                "is not 'require'."
+                f"{finding} The run still counts it as accepted, because 'confirm_batches' is not "
+                "'require'."
             )
 
     def _findings(self) -> Iterator[str]:

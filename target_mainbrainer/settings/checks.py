@@ -224,7 +224,7 @@ def _bad_url(name: str, url: str) -> Iterator[str]:
         yield f"Setting '{name}' contains a user name or password. Use the settings for those."
     elif "?" in url or "#" in url:  # even with nothing behind it
         yield (
-            f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put behind "
+            f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended to "
             "it. Give the address alone."
         )
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -258,7 +258,7 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
     """
     yes, no = ({plain_word(word) for word in own.get(answer, ())} for answer in ("yes", "no"))
     if "" in yes | no:
-        yield f"Setting '{place}': a blank is no word. An empty consent always means nothing."
+        yield f"Setting '{place}': a blank is not a word. An empty opt-in never means yes or no."
     for word in sorted(yes & no):
         yield f"Setting '{place}': '{shown(word)}' stands for both yes and no."
     for answer, words in (("yes", yes), ("no", no)):

@@ -270,8 +270,8 @@ class Settings:
 
     unchanged_contacts: t.Literal["skip", "send"] = _setting("Unchanged contacts", default="skip")
     """What to do with a contact that has not changed. With a ledger, `skip` does not send it;
-    `send` sends it whole. Choose `send` for one run if contacts in MainBrainer were lost or must be
-    overwritten.
+    `send` sends it in full. Choose `send` for one run if contacts in MainBrainer were lost or must
+    be overwritten.
     """
 
     identity_changes: t.Literal["follow", "create"] = _setting("Identity changes", default="follow")
@@ -283,7 +283,7 @@ class Settings:
     unchanged_opt_in: t.Literal["send", "omit"] = _setting("Unchanged opt-ins", default="send")
     """What to do with an unchanged opt-in of a changed contact. With a ledger, `send` sends it
     along; `omit` leaves it out. Choose `omit` if people unsubscribe in MainBrainer and the source
-    does not learn of it.
+    is not told.
     """
 
     missing_records: MissingRecords = _setting("Missing records", default="ignore")
@@ -310,8 +310,8 @@ class Settings:
         "Write mode", begins="Delivery", default="batch"
     )
     """How contacts are sent. `batch` sends many in a request; `single` sends each one alone to
-    `/contacts/insertupdate`, which is slow, but its answer is about that contact. Choose `single`
-    to find out what the API says about a few contacts.
+    `/contacts/insertupdate`, which is slow, but its answer applies to that contact alone. Choose
+    `single` to find out what the API says about a few contacts.
     """
 
     batch_size_rows: int = _setting(
@@ -329,8 +329,9 @@ class Settings:
     """
 
     rate_limit_plan: str = _setting("Plan", default="freemium", enum=[*PLANS])
-    """Plan of the account, which has the limits. `freemium`: 100 requests in 10 seconds and 250,000
-    a day; `starter`: 150 and 500,000; `pro`: 200 and 1,000,000. Set it to the plan you pay for.
+    """Plan of the account, which sets the limits. `freemium`: 100 requests in 10 seconds and
+    250,000 a day; `starter`: 150 and 500,000; `pro`: 200 and 1,000,000. Set it to the plan you pay
+    for.
     """
 
     rate_limit_requests: int | None = _setting("Requests in 10 seconds", minimum=0)
@@ -377,7 +378,7 @@ class Settings:
     # Rejects
     rejects_path: str | None = _setting("Rejects file", begins="Rejects")
     """File that rejected records are appended to. It is a Singer stream that can be corrected and
-    loaded again. `{started_at}` in the path becomes the start of the run, for one file a run. The
+    loaded again. `{started_at}` in the path becomes the start of the run, for one file per run. The
     file contains personal data. Set it; without it, one bad record ends the run.
     """
 
@@ -391,7 +392,7 @@ class Settings:
     )
     """Largest share of a stream's records that may be rejected, in percent. Above it the run fails.
     Rejections by MainBrainer do not count, and a stream of fewer than 20 records is not judged.
-    Raise it, up to 100, if most of a stream's records are known to be of no use.
+    Raise it, up to 100, if most of a stream's records are known to be useless.
     """
 
     # Reports
@@ -401,7 +402,7 @@ class Settings:
     """
 
     dry_run: bool = _setting("Dry run", default=False)
-    """Say what a run would do and cost, and send nothing. Nothing but the report is written. Set
+    """Report what a run would do and cost, and send nothing. Only the report is written. Set
     it, or use `--dry-run`, before the first load and after a change of the mapping.
     """
 

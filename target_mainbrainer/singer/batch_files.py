@@ -77,7 +77,7 @@ def _refuse_messages(stream: str, line: bytes) -> None:
     if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
         text = (
             f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
-            "should contain records alone, one JSON object a line. Check the output of the tap."
+            "should contain only records, one JSON object per line. Check the output of the tap."
         )
         raise InputError(text)
 

@@ -220,7 +220,7 @@ def test_the_check_changes_nothing_and_says_what_it_found(
     crm = serve(lambda request: issue(request) if request.path == "/token" else answer)
     assert connect(crm).check() == (
         f"{crm.host} answers and does not refuse the access token. Whether it may write contacts "
-        "shows only when one is written."
+        "only shows when one is written."
     )
     said = connect(crm, **CREDENTIALS).check()
     assert said.startswith(f"{crm.host} issued an access token for the credentials. ")

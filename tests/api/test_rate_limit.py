@@ -506,7 +506,9 @@ def test_a_ledger_that_is_away_holds_sending_up_and_is_one_line_a_minute(
     limiter = RateLimiter(PLANS["pro"], clock=world.clock, stop=world, store=store)
     assert limiter.try_acquire("GET") is None
     assert take(limiter).taken_at >= world.start + 170
-    assert "The ledger cannot be reached. Nothing is sent meanwhile; trying again" in caplog.text
+    assert (
+        "The ledger cannot be reached. Nothing is sent in the meantime; trying again" in caplog.text
+    )
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) in (2, 3)
 
 

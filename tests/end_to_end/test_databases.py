@@ -22,6 +22,8 @@ PAGE = page("docs/databases.md")
 STREAM = "public-customers"
 FULL = "--environment=full"
 INCREMENTAL = "--environment=incremental"
+REHEARSED = ["invoke", "target-mainbrainer:sandbox", "contacts", "--path", "rehearsal.db"]
+FORGET = ["invoke", "target-mainbrainer:ledger", "forget", "--stream", STREAM, "--key"]
 HOST = "db.example.com"
 Record: t.TypeAlias = "dict[str, t.Any]"
 
@@ -99,9 +101,12 @@ def test_the_commands_of_the_page_are_those_tested_here() -> None:
     assert [line for line in lines if "meltano" in line] == [
         "meltano install",
         f"TARGET_MAINBRAINER_DRY_RUN=true meltano {run}",
+        f"TARGET_MAINBRAINER_SANDBOX_PATH=rehearsal.db meltano {run}",
+        f"meltano {' '.join(REHEARSED)}",
         f"meltano {run}",
         f"meltano {INCREMENTAL} {run}",
         f"meltano {FULL} {run}",
+        f"meltano {' '.join(FORGET)} 4711",
     ]
 
 
@@ -109,6 +114,8 @@ def test_the_commands_of_the_page_are_those_tested_here() -> None:
 def test_full_reads_send_what_has_changed_and_opt_out_who_is_gone(shop: Shop) -> None:
     counts = shop.run("--environment=full", TARGET_MAINBRAINER_DRY_RUN="true")
     assert counts["accepted"] == 4
+    shop.run(FULL, TARGET_MAINBRAINER_SANDBOX_PATH="rehearsal.db", TARGET_MAINBRAINER_API_URL="")
+    assert "ingrid@example.com" in shop.meltano(*REHEARSED).out
     assert shop.contacts() == {}
 
     assert shop.run(FULL)["inserted"] == 4
@@ -132,6 +139,10 @@ def test_full_reads_send_what_has_changed_and_opt_out_who_is_gone(shop: Shop) ->
     assert (counts["unchanged"], counts["gone"], counts["opted_out"]) == (3, 1, 1)
     assert shop.contacts()["4"]["email_opt_in"] is False
     assert shop.contacts()["4"]["mobile_opt_in"] is False
+
+    forgotten = shop.meltano(*FORGET, "4")
+    assert forgotten.code == 0, forgotten.log
+    assert shop.meltano(*FORGET, "4").code == 1, "nothing is left of it"
 
 
 @pytest.mark.timeout(600)

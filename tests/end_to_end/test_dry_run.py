@@ -106,7 +106,7 @@ def test_it_is_told_which_columns_change(run_target: RunTarget, tmp_path: Path) 
     assert run_target(*night(), **ledger).code == 0
     dry = run_target(*night(changed=40), dry_run=True, **ledger)
     assert dry.report["streams"]["people"]["changed_columns"] == {"firstname": 40}
-    assert "what changed is 'firstname' in 40." in dry.log
+    assert "changed fields: 'firstname' in 40." in dry.log
 
 
 def test_a_dry_run_may_go_beside_a_run(run_target: RunTarget, tmp_path: Path) -> None:

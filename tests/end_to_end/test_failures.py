@@ -168,7 +168,7 @@ def test_a_run_that_is_asked_to_stop_says_so(
     run.stdin.write("".join(f"{line}\n" for line in [*GOOD, STATE, person(7)]))
     run.stdin.flush()
     log = ""
-    while "told apart by" not in log:  # reading has begun
+    while "key: " not in log:  # reading has begun
         log += run.stderr.readline()
     run.send_signal(signal.SIGTERM)
     run.wait(timeout=60)  # with its input still open, as under a tap that goes on

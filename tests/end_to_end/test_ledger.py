@@ -265,7 +265,7 @@ def test_an_opt_out_that_is_refused_is_told_and_tried_again(
     for _ in range(2):
         ended = run_target(*night(*consenting(1)), **OPT_OUT)
         assert ended.code == 1
-        assert "Of stream 'people' 1 person is gone and could not be opted out" in ended.error
+        assert "Stream 'people': 1 person is gone and could not be opted out" in ended.error
         assert opted_out(crm) == set()
     crm.set_switches(refuse_email="")
     assert counts(run_target(*night(*consenting(1)), **OPT_OUT))["opted_out"] == 1

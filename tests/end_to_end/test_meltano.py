@@ -117,8 +117,6 @@ def test_the_target_describes_itself_through_meltano(project: Project) -> None:
 
 def test_the_commands_of_the_loader_use_its_settings(project: Project) -> None:
     """`meltano invoke target-mainbrainer:ledger`; `--check` and `--dry-run` are its options."""
-    for command in project.loader["commands"].values():
-        command["executable"] = str(BIN / command["executable"])
     checked = project.meltano("invoke", LOADER, "--check")
     assert "The settings are complete and do not contradict each other." in checked.out, checked.log
     lines = project.root / "people.singer"

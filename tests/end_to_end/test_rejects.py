@@ -57,7 +57,7 @@ def test_runs_beside_each_other_lose_no_rejection(settings: Record, tmp_path: Pa
             assert rejected <= set(ids_in(rejects))
             on_time += 1
         else:
-            assert "another run is still going on and writes to" in stderr
+            assert "another run is still writing to" in stderr
             assert not stdout
     assert on_time
 
@@ -115,6 +115,6 @@ def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
     ended = run_target(schema(), person(1), rejects_path=str(path))
     other.close()
     assert ended.code == 1
-    assert "another run is still going on and writes to" in ended.error
+    assert "another run is still writing to" in ended.error
     assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
     assert crm.requests() == []

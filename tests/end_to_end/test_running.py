@@ -100,7 +100,7 @@ def test_the_script_does_not_start_a_second_run(job: Job, crm: RunningSandbox) -
         ran = job.run()
         other.communicate()
     assert ran.returncode == LOCKED
-    assert ran.stdout == "The load of the night before is still running.\n"
+    assert ran.stdout == "Last night's load is still running.\n"
     assert crm.requests() == []
 
 

@@ -10,13 +10,53 @@ from pathlib import Path
 
 import yaml
 
+from tools import reference
+
 REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 
 
+def workflows() -> list[dict[str, t.Any]]:
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in WORKFLOWS]
+
+
 def steps() -> list[dict[str, t.Any]]:
-    loaded = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in WORKFLOWS]
-    return [step for flow in loaded for job in flow["jobs"].values() for step in job["steps"]]
+    return [step for flow in workflows() for job in flow["jobs"].values() for step in job["steps"]]
+
+
+def test_every_job_names_jobs_and_make_targets_that_exist() -> None:
+    """And ends by itself, whatever hangs."""
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = {".venv/.ready", *re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)}
+    for flow in workflows():
+        for job in flow["jobs"].values():
+            needs = job.get("needs", [])
+            assert set([needs] if isinstance(needs, str) else needs) <= flow["jobs"].keys()
+            assert job["timeout-minutes"] <= 40
+    made = {name for step in steps() for name in re.findall(r"\bmake (\S+)", step.get("run", ""))}
+    assert made >= {"test", "lowest", "wheel", "sbom", "format", "tests"}
+    assert made <= targets
+
+
+def test_a_release_names_its_version_where_readme_names_git() -> None:
+    """What the workflow does to README is enough for `make format` to do the rest."""
+    (step,) = (step for step in steps() if step.get("name", "").startswith("Name the version"))
+    command = step["run"].splitlines()[0].replace(" -i ", " ").removesuffix(" README.md")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    ran = subprocess.run(
+        ["/bin/bash", "-c", command],
+        input=readme,
+        env={"TAG": "v1.2.3", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert reference.source_in(ran.stdout) == "==1.2.3"
+    assert "'target-mainbrainer[sandbox]==1.2.3'" in reference.plugin_yml(ran.stdout)
+    databases = (REPOSITORY / "docs" / "databases.md").read_text(encoding="utf-8")
+    changed = reference.databases_md(databases, ran.stdout)
+    assert "'target-mainbrainer[sandbox,postgres]==1.2.3'" in changed
+    assert changed != databases == reference.databases_md(databases, readme)
 
 
 def test_every_action_is_pinned_to_a_commit() -> None:

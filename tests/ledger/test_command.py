@@ -476,7 +476,7 @@ def test_a_run_that_began_before_its_account_was_forgotten_ends_with_a_sentence(
     assert command("forget", "--yes").exit_code == 1  # there is nobody to be forgotten
     other = Ledger(open_database(ledger_uri), Account("other", "other"), RUN)
     assert other.account > number
-    with pytest.raises(LedgerError, match="was forgotten while this run began"):
+    with pytest.raises(LedgerError, match="was forgotten while this run was starting"):
         ledger.open_stream("people")
     other.close()
     ledger.close()

@@ -116,7 +116,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE customers (id)")
     other.close()
-    with pytest.raises(LedgerError, match="a database of something else"):
+    with pytest.raises(LedgerError, match="belongs to another application"):
         open_database(str(path))
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("customers",)]

@@ -179,7 +179,7 @@ def test_a_dry_run_blocks_no_run(
         assert dry.stdin is not None
         dry.stdin.write("".join(f"{line}\n" for line in NIGHT))
         dry.stdin.flush()
-        wait_until(lambda: "told apart by" in (tmp_path / "dry.log").read_text())
+        wait_until(lambda: "key: " in (tmp_path / "dry.log").read_text())
         time.sleep(2)
         sent = posts(crm)
         ended = run_target(*night(*consenting(1, 2, 3, firstname="A")))

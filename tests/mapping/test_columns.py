@@ -165,7 +165,7 @@ def test_the_summary_says_how_every_column_is_used() -> None:
         "properties sent once, when the contact is created: 'src' -> 'source'",
         "not sent (null in 'field_map'): 'secret'",
         "not sent (Singer metadata): '_sdc_x'",
-        "told apart by: 'id'",
+        "key: 'id'",
     ]
     assert stream.warnings == []
 
@@ -195,7 +195,7 @@ LACKS = "'field_map' names column 'firstname', which the stream does not have."
         (
             "email unsubscribed",
             {"unsubscribed": "email_opt_in"},
-            "by its name a yes there means no",
+            "its name suggests that a yes there means no",
         ),
         ("email phone", {"phone": "Mobile"}, "is sent as a property named 'Mobile', because the"),
     ],

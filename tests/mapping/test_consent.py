@@ -68,7 +68,7 @@ def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
         ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
         ({"no": ["Yes"]}, "'yes' always means the opposite of no"),
         ({"yes": ["0"]}, "'0' always means the opposite of yes"),
-        ({"yes": [" "]}, "a blank is no word"),
+        ({"yes": [" "]}, "a blank is not a word"),
     ],
 )
 def test_words_that_contradict_each_other_are_a_settings_error(

@@ -66,10 +66,10 @@ def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent
 def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: str) -> None:
     assert lookalikes(roles(column)) == []
     (hint,) = mapping("email", column).hints
-    assert f"'{column}' may say who has opted out, so that a yes there means no." in hint
+    assert f"'{column}' may say who has opted out. A yes there would mean no" in hint
     assert '"stream_maps": {"people": {"' in hint
     (warning,) = mapping("email", column, field_map={column: "email_opt_in"}).warnings
-    assert "by its name a yes there means no" in warning
+    assert "its name suggests that a yes there means no" in warning
 
 
 def test_a_column_that_says_yes_with_a_yes_gets_no_stream_map() -> None:
@@ -85,12 +85,12 @@ def test_what_may_identify_gets_one_hint_and_consent_another() -> None:
     identifiers, consent = mapping("id", "e_post", "mobil", "sms", "idea").hints
     assert identifiers == (
         "Stream 'people': 'id', 'e_post' and 'mobil' may identify contacts but are not mapped. If "
-        'so, add what fits of: "field_map": {"id": "contact_id", "e_post": "email", '
+        'so, add those that do: "field_map": {"id": "contact_id", "e_post": "email", '
         '"mobil": "mobile"}. A contact_id is MainBrainer\'s own id of a contact, and no other '
         "system's."
     )
     assert consent == (
-        "Stream 'people': 'sms' may say what people have consented to. If so, map what fits to "
+        "Stream 'people': 'sms' may say what people have consented to. If so, map them to "
         "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
     )
 

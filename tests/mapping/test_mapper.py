@@ -13,7 +13,7 @@ from tests.mapping.one_record import EMAIL, UUID, D, mapped, mapping, named, ola
 
 DELETED = {"_sdc_deleted_at": "2026-01-31T00:00:00Z"}
 ZIP = {"propertyname": "zip", "propertyvalue": "0236"}
-AMBIGUOUS = "ambiguous_property: Column 'propertyfields' gives a second value to one property."
+AMBIGUOUS = "ambiguous_property: Column 'propertyfields' gives a property a second value."
 NO, NO46, GB = Mobile(47, 90812501), Mobile(46, 701740605), Mobile(44, 7700900123)
 
 

@@ -244,7 +244,7 @@ def test_progress_is_silent_while_tries_fail_and_while_the_tap_is_silent(
     morning.summary.log_progress()
     assert "300 accepted, 0 rejected" in caplog.messages[-1]
     morning.summary.log_progress()
-    assert caplog.messages[-1] == "300 accepted, 200 records under way."
+    assert caplog.messages[-1] == "300 accepted, 200 records in flight."
     morning.effort.retries = 4
     morning.summary.log_progress()
     assert len(caplog.messages) == 2, "the client has warned of that"

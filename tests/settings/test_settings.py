@@ -125,7 +125,7 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
         *(
             (
                 TOKEN | {name: f"https://crm.example.com/{rest}"},
-                f"Setting '{name}' contains a '?' or '#', and the paths of the API would be put",
+                f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended to",
             )
             for name in ("api_url", "auth_url")
             for rest in ("?key=made-up", "#x", "?", "x#")

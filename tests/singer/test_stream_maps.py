@@ -53,7 +53,7 @@ def test_a_schema_that_is_sent_again_changes_nothing(
     assert ended.code == 0, ended.errors
     (batch,) = [request for request in crm.requests() if request.path == "/contacts/batch"]
     assert len(batch.body["createUpdateContacts"]) == 3
-    assert ended.log.count("told apart by: 'id'") == 1
+    assert ended.log.count("key: 'id'") == 1
 
 
 def test_one_stream_can_become_two(run_target: RunTarget, crm: RunningSandbox) -> None:

@@ -1,0 +1,319 @@
+"""Tests of a mapping in a file: what passes, what fails, and files written from a sample."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import xml.etree.ElementTree as ET
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from target_mainbrainer import cli
+from tests.messages import record, schema, state
+from tests.projects import REPOSITORY
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from tests.messages import Record
+
+CONFIG: Record = {
+    "field_map": {"phone": "mobile", "newsletter": "email_opt_in", "note": None},
+    "default_country_code": 44,
+}
+INGRID = """
+  stream: people
+  record: {no: 1, phone: 07700 900123, email: ingrid@example.com, newsletter: yes, note: tall}
+"""
+INGRIDS = "{mobile: +44 7700 900123, email: ingrid@example.com, email_opt_in: true, %s}"
+PASSES = f"tests:\n- name: Ingrid{INGRID}  contact: {INGRIDS % 'properties: {no: 1}'}\n"
+
+
+def invoke(tmp_path: Path, *arguments: str, sample: str = "", **config: t.Any) -> Result:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | config))
+    command = ["--config", str(tmp_path / "config.json"), *arguments]
+    return CliRunner().invoke(cli.command(), command, input=sample)
+
+
+def run(tmp_path: Path, tests: str, *arguments: str, **config: t.Any) -> Result:
+    (tmp_path / "tests.yml").write_text(tests)
+    return invoke(tmp_path, "--test", str(tmp_path / "tests.yml"), *arguments, **config)
+
+
+def test_a_mapping_that_does_what_is_expected_passes(tmp_path: Path) -> None:
+    """Without an account, a ledger or a file of suppressions, which a pull request lacks."""
+    files = {"ledger_uri": "no/ledger", "suppression_path": "no/list", "rejects_path": "no/file"}
+    result = run(tmp_path, PASSES, **files)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "passed  Ingrid\n1 test passed.\n"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix not in {".yml", ".json"}] == []
+
+
+def test_each_difference_is_named_and_ends_with_exit_code_1(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = tmp_path / "junit.xml"
+    result = run(tmp_path, PASSES, "--junit", str(report), field_map={"phone": "mobile"})
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "FAILED  Ingrid",
+        "        email_opt_in: expected true, got nothing",
+        "        property 'newsletter': expected nothing, got \"yes\"",
+        "        property 'note': expected nothing, got \"tall\"",
+    ]
+    assert caplog.records[-1].getMessage() == "1 of 1 test of the mapping failed."
+    suite = ET.fromstring(report.read_text())  # noqa: S314 - we have just written it
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    (failure,) = suite.iter("failure")
+    assert failure.get("message") == "email_opt_in: expected true, got nothing"
+
+
+@pytest.mark.parametrize(
+    ("test", "config", "problem"),
+    [
+        pytest.param(
+            "record: {email: cut-off@}\n  rejected: invalid_email",
+            {},
+            "",
+            id="a rejection",
+        ),
+        pytest.param(
+            "record: {email: cut-off@}\n  rejected: no_identity",
+            {},
+            "rejected: expected \"no_identity\", got 'invalid_email': Column 'email' is not",
+            id="another rejection",
+        ),
+        pytest.param(
+            "record: {email: cut-off@}",
+            {},
+            "rejected: expected nothing, got 'invalid_email'",
+            id="an unexpected rejection",
+        ),
+        pytest.param(
+            "record: {phone: +44 7700 900123, email: cut-off@, newsletter: no}\n"
+            "  rejected: invalid_email\n"
+            "  contact: {mobile: 447700900123, email_opt_in: false}",
+            {},
+            "",
+            id="a no that is sent all the same",
+        ),
+        pytest.param("record: {email: ''}\n  contact: null", {}, "", id="an empty record"),
+        pytest.param(
+            "record: {email: a@example.com}",
+            {},
+            'contact: expected nothing, got {"email": "a@example.com"}',
+            id="a contact too many",
+        ),
+        pytest.param(
+            "record: {email: ''}\n  contact: {email: a@example.com}",
+            {},
+            'contact: expected {"email": "a@example.com"}, got nothing',
+            id="no contact",
+        ),
+        pytest.param(
+            "record: {email: a@example.com, other: b@example.com}\n"
+            "  contact: [{email: a@example.com}, {email: b@example.com}]",
+            {
+                "unmapped_columns": "ignore",
+                "stream_maps": {
+                    "people": {"email": "email"},
+                    "second": {"__source__": "people", "email": "other"},
+                },
+            },
+            "",
+            id="a stream map makes two",
+        ),
+        pytest.param(
+            "record: {email: a@example.com, country: NO, born: 2001-02-03, code: 0770, sum: 1.50}\n"
+            "  contact: {email: a@example.com, properties:"
+            " {country: NO, born: 2001-02-03, code: '0770', sum: 1.50}}",
+            {},
+            "",
+            id="plain values are read as JSON has them",
+        ),
+    ],
+)
+def test_what_a_test_can_expect(tmp_path: Path, test: str, config: Record, problem: str) -> None:
+    fields = {"phone": "mobile", "newsletter": "email_opt_in"}
+    field_map = {name: {"field": field, "optional": True} for name, field in fields.items()}
+    config = {"field_map": field_map} | config
+    result = run(tmp_path, f"tests:\n- stream: people\n  {test}\n", **config)
+    assert result.exit_code == int(bool(problem)), result.output
+    first, *rest = result.stdout.splitlines()
+    assert first == f"{'FAILED' if problem else 'passed'}  people, test 1"
+    assert rest[0].strip().startswith(problem or "1 test passed.")
+
+
+def test_a_schema_in_the_file_counts_as_in_a_run(tmp_path: Path) -> None:
+    schemas = "schemas: {people: {schema: {properties: {email: {type: string}, no: {}}}}}\n"
+    test = "tests:\n- stream: people\n  record: {email: 7, no: 1}\n  rejected: schema_mismatch\n"
+    assert run(tmp_path, schemas + test, field_map={}).exit_code == 0
+    assert run(tmp_path, test, field_map={}).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("tests", "error"),
+    [
+        pytest.param("tests: [", "cannot be read: while parsing", id="no YAML"),
+        pytest.param("", "cannot be read: Expected `object`, got `null`.", id="empty"),
+        pytest.param(
+            PASSES.replace("email_opt_in", "emial_opt_in"),
+            "Object contains unknown field `emial_opt_in` - at `$.tests[0].contact`",
+            id="a misspelt field",
+        ),
+        pytest.param(
+            PASSES + "  rejected: invalid",
+            "cannot be read: Invalid enum value 'invalid' - at `$.tests[0].rejected`",
+            id="no such code",
+        ),
+        pytest.param(
+            PASSES.replace("newsletter: yes, ", ""), "has no such column", id="a column is missing"
+        ),
+        pytest.param(
+            PASSES + "schemas: {people: {schema: {}}}",
+            "Stream 'people': a message is a SCHEMA message whose 'schema' has no proper",
+            id="no proper schema",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, tests: str, error: str
+) -> None:
+    assert run(tmp_path, tests).exit_code == 1
+    assert error in caplog.records[-1].getMessage()
+    assert "fault of" not in caplog.text
+
+
+# Writing tests
+
+SAMPLE = [
+    schema(
+        {
+            "no": {"type": "integer"},
+            "email": {"type": "string"},
+            "phone": {"type": ["string", "integer"]},
+            "newsletter": {"type": "string"},
+            "born": {"type": "string", "format": "date-time"},
+            "note": {},
+            "sum": {"type": "number"},
+            "more": {"type": "object"},
+        },
+        key=["no"],
+    ),
+    record(
+        no=4711,
+        email="ingrid@example.org",
+        phone="07700 900123",
+        newsletter="Yes",
+        born="1987-06-05T04:03:02Z",
+        note="1987-06-05 Ingrid",
+        sum=98.76,
+        more={"city": "Örebro", "zip": ["70215"]},
+    ),
+    record(
+        no=4712, email="amina@example.org", phone="+44 7700 900456", newsletter="no", note="+x Y"
+    ),
+    record(no=4713, email="daniel.cohen@example", phone="", newsletter="no"),
+    record(no=4714, note="+54 11 15-2987-6543", email="", phone=447700900789, newsletter="no"),
+    record(no=4715, email="second@example.org", phone="07700 900999", newsletter="yes"),
+    record(no=4716, email="", phone="", newsletter=""),
+    state(bookmark=1),
+]
+
+
+def write(tmp_path: Path, *lines: str, **config: t.Any) -> Result:
+    path = str(tmp_path / "tests.yml")
+    return invoke(tmp_path, "--write-tests", path, sample="\n".join(lines), **config)
+
+
+def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(tmp_path: Path) -> None:
+    """One for each kind of outcome, and every value is another one of its kind."""
+    result = write(tmp_path, *SAMPLE)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"5 tests written to '{tmp_path / 'tests.yml'}'.\n"
+    text = (tmp_path / "tests.yml").read_text()
+    for value in (
+        "ingrid",
+        "amina",
+        "cohen",
+        "7700",
+        "900",
+        "471",
+        "1987",
+        "98",
+        "2987",
+        "6543",
+        "rebro",
+        "702",
+    ):
+        assert value not in text.lower(), value
+    assert "+x" not in text
+    tests = yaml.safe_load(text)["tests"]
+    assert [test["name"] for test in tests] == [
+        "people: mobile, email, email_opt_in true, properties",
+        "people: mobile, email, email_opt_in false, properties",
+        "people: rejected as invalid_email",
+        "people: mobile, email_opt_in false, properties",
+        "people: rejected as no_identity",
+    ]
+    assert tests[0]["record"] == {
+        "no": 1111,
+        "email": "person@example.com",
+        "phone": "07400123456",
+        "newsletter": "Yes",
+        "born": "1111-11-11T11:11:11Z",
+        "note": "1111-11-11 Aaaaaa",
+        "sum": 11.11,
+        "more": {"city": "Aaaaaa", "zip": ["11111"]},
+    }
+    tested = invoke(tmp_path, "--test", str(tmp_path / "tests.yml"))
+    assert tested.exit_code == 0, tested.output
+    assert tested.stdout.endswith("5 tests passed.\n")
+
+
+def test_tests_written_from_another_crm_pass(tmp_path: Path) -> None:
+    """Nested objects, a stream map, a deleted contact."""
+    config: Record = {
+        "deleted_records": "opt_out",
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+        "stream_maps": {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}},
+        "field_map": {"MobilePhone": "mobile", "HasOptedOutOfEmail": None},
+        "default_country_code": 46,
+    }
+    sample = (REPOSITORY / "demo" / "crm.singer").read_text()
+    assert write(tmp_path, sample, **config).stdout.startswith("3 tests written")
+    tested = invoke(tmp_path, "--test", str(tmp_path / "tests.yml"), **config)
+    assert tested.exit_code == 0, tested.output
+
+
+def test_a_file_of_tests_is_not_written_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tests.yml").write_text("mine")
+    assert write(tmp_path, *SAMPLE).exit_code == 1
+    assert (tmp_path / "tests.yml").read_text() == "mine"
+    assert "cannot be written (File exists)" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("Connecting ...", "Line 2 of the sample is not valid JSON"),
+        (
+            '{"type": "RECORD", "stream": "people"}',
+            "Stream 'people': a message is a RECORD message without a proper 'record'.",
+        ),
+    ],
+    ids=["no message", "no record"],
+)
+def test_a_sample_that_is_no_singer_stream_is_said_in_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str, error: str
+) -> None:
+    assert write(tmp_path, SAMPLE[0], line).exit_code == 1
+    assert caplog.records[-1].getMessage().startswith(error)
+    assert list(tmp_path.glob("*.yml")) == []
