@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 
-from tests.loads import add_up
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -33,8 +32,7 @@ def night(*people: str) -> list[str]:
 
 def counts(ended: Ended) -> dict[str, int]:
     """Return the counts of the stream that are not 0, but for new ones."""
-    add_up(ended)
-    found: dict[str, t.Any] = ended.report["streams"]["people"]
+    found: dict[str, t.Any] = ended.counts
     return {name: n for name, n in found.items() if n and type(n) is int and name != "created"}
 
 

@@ -10,14 +10,7 @@ import typing as t
 import pytest
 
 from tests.pages import Page, page, pages, pattern
-from tests.projects import (
-    BIN,
-    REPOSITORY,
-    TOOLS,
-    clean_environment,
-    needs_tools,
-    package_caches,
-)
+from tests.projects import BIN, REPOSITORY, TOOLS, clean_environment, needs_tools, package_caches
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +79,7 @@ def copy_of_the_repository(folder: Path) -> Path:
 
 def git(folder: Path, *arguments: str) -> str:
     ran = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
     )
     return ran.stdout
 

@@ -112,10 +112,7 @@ def outage(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Outage]:
     else:
         other = sqlite3.connect(ledger_uri, isolation_level=None, check_same_thread=False)
         other.execute("PRAGMA busy_timeout = 60000")
-        made = Outage(
-            lambda: other.execute("BEGIN IMMEDIATE"),
-            lambda: other.execute("ROLLBACK"),
-        )
+        made = Outage(lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK"))
     yield made
     made.end()
 
@@ -160,7 +157,7 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
     run_target: RunTarget, crm: RunningSandbox, outage: Outage, plan: int
 ) -> None:
     """While it is away nothing is sent: that is not taken for "no limit"."""
-    assert run_target(*lines("A"), rate_limit_requests=plan).code == 0
+    run_target(*lines("A"), rate_limit_requests=plan).ok()
     crm.set_faults("latency=0.05:batch")
     sent_meanwhile = []
 
@@ -179,7 +176,7 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
     assert names(crm) == everybody("B")
     assert re.search(r"The run waits for it|Nothing is sent meanwhile", ended.log)
     crm.set_faults()
-    assert run_target(*lines("B")).code == 0
+    run_target(*lines("B")).ok()
     assert run_target(*lines("B")).report["streams"]["people"]["unchanged"] == PEOPLE
 
 
@@ -187,7 +184,7 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     run_target: RunTarget, crm: RunningSandbox, settings: Record, outage: Outage, tmp_path: Path
 ) -> None:
     plan = {"rate_limit_requests": 100}
-    assert run_target(*lines("A"), **plan).code == 0
+    run_target(*lines("A"), **plan).ok()
     crm.set_faults("latency=0.05:batch")
     with during_the_run(crm, outage.begin):
         ended = run_process({**settings, **plan, "retry_max_seconds": 1}, lines("B"), tmp_path)
@@ -199,7 +196,7 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     assert {f"B{n}" for n in range(reached + 1)} <= names(crm)
     outage.end()
     crm.set_faults()
-    assert run_target(*lines("B")).code == 0
+    run_target(*lines("B")).ok()
     assert names(crm) == everybody("B")
 
 

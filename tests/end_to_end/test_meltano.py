@@ -46,10 +46,7 @@ def touch(project: Project, seconds: int, *lines: str) -> None:
 
 def at(crm: RunningSandbox, **more: str) -> dict[str, str]:
     """Settings as environment variables: an account at a MainBrainer that answers."""
-    account = {
-        "TARGET_MAINBRAINER_API_URL": crm.url,
-        "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token,
-    }
+    account = {"TARGET_MAINBRAINER_API_URL": crm.url, "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token}
     return account | more
 
 
@@ -203,10 +200,7 @@ def test_state_is_carried_from_run_to_run_also_after_a_failed_one(
     ],
 )
 def test_a_run_ends_non_zero_exactly_when_contacts_are_not_in(
-    project: Project,
-    crm: RunningSandbox,
-    environment: dict[str, str],
-    is_in: bool,
+    project: Project, crm: RunningSandbox, environment: dict[str, str], is_in: bool
 ) -> None:
     """A rejected contact is in when it is on file: nothing is lost, and somebody is told."""
     patience = {"TARGET_MAINBRAINER_RETRY_MAX_SECONDS": "1"}

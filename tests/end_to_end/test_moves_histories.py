@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.killing import Moment, Proxy, run_killed
 from tests.ledgers import forget_everything
-from tests.loads import add_up, is_complete, rejected
+from tests.loads import is_complete, rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
@@ -165,7 +165,6 @@ class Load:
         self._crm.settle()
 
     def _note(self, ended: Ended) -> None:
-        add_up(ended)
         counts = ended.report["streams"]["people"]
         named = re.findall(r"is a second contact now \(([^)]*)\)", ended.log)
         self.not_followed = [int(n) for n in re.findall(r"id=(\d+)", " ".join(named))]

@@ -82,5 +82,5 @@ def test_a_kill_at_any_moment_makes_no_second_contact(
     )
     # Soon after an answer it may have ended by itself.
     assert killed.code == -signal.SIGKILL or when == "answered", killed.log
-    assert run_target(*night(one(1, later, consent=False))).code == 0
+    run_target(*night(one(1, later, consent=False))).ok()
     assert held(crm) == [(None, later, False, "First1")]

@@ -72,9 +72,7 @@ def test_a_run_elsewhere_leaves_an_accounts_memory_alone(
 
 
 def test_another_account_has_a_memory_of_its_own(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    start_crm: Callable[..., RunningSandbox],
+    run_target: RunTarget, crm: RunningSandbox, start_crm: Callable[..., RunningSandbox]
 ) -> None:
     """Empty at first, and found again later."""
     other = start_crm(plan="unlimited")

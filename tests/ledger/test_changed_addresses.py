@@ -60,8 +60,7 @@ def test_an_address_that_was_corrected_by_hand_as_well_makes_no_second_contact_t
     config = {"unchanged_opt_in": unchanged_opt_in}
     run_target(*night(*consenting(1, 2)), **config)
     crm.edit("p1@example.com", email="new1@example.com")
-    ended = run_target(*night(moved(1), *consenting(2)), **config)
-    assert ended.code == 0, ended.errors
+    ended = run_target(*night(moved(1), *consenting(2)), **config).ok()
     assert count(ended, "moved") == 0
     assert names(ended, 1)
     by_address(crm)  # no two have one address
@@ -76,8 +75,7 @@ def test_a_restored_ledger_makes_no_second_contact_that_is_opted_in(
     copy_ledger(ledger_uri, tmp_path / "backup.db")
     run_target(*night(moved(1), *consenting(2)))
     copy_ledger(tmp_path / "backup.db", ledger_uri)
-    ended = run_target(*night(moved(1), *consenting(2)), unchanged_contacts="send")
-    assert ended.code == 0, ended.errors
+    ended = run_target(*night(moved(1), *consenting(2)), unchanged_contacts="send").ok()
     assert count(ended, "moved") == 0
     assert opted_in(crm) == {"new1", "p2"}
     by_address(crm)
@@ -97,8 +95,7 @@ def test_a_search_that_arrives_late_opts_nobody_in(
         return None
 
     between.rule = lose_the_first
-    ended = run_target(*night(moved(1), *consenting(2)), api_url=between.url)
-    assert ended.code == 0, ended.errors
+    run_target(*night(moved(1), *consenting(2)), api_url=between.url).ok()
     between.forward(late[0])
     crm.settle()
     assert opted_in(crm) == {"new1", "p2"}
@@ -112,8 +109,7 @@ def test_a_new_address_that_another_contact_has_leaves_no_ghost_that_is_opted_in
     run_target(*night(*consenting(1, 2)))
     run_target(*night(person(3, "new1")), ledger_uri="")
     crm.delete("p1@example.com")
-    ended = run_target(*night(moved(1), *consenting(2)))
-    assert ended.code == 0, ended.errors
+    ended = run_target(*night(moved(1), *consenting(2))).ok()
     assert count(ended, "moved") == 0
     assert names(ended, 1)
     assert opted_in(crm) == {"new1", "p2"}
@@ -126,8 +122,7 @@ def test_a_no_reaches_the_contact_that_is_left_behind(
     crm.set_switches(clash="conflict")
     run_target(*night(*consenting(1, 2)))
     run_target(*night(person(3, "new1")), ledger_uri="")
-    ended = run_target(*night(moved(1, email_opt_in=False), *consenting(2)))
-    assert ended.code == 0, ended.errors
+    ended = run_target(*night(moved(1, email_opt_in=False), *consenting(2))).ok()
     assert names(ended, 1)
     assert opted_in(crm) == {"p2"}
     assert by_address(crm)["p1"]["email_opt_in"] is False
@@ -159,8 +154,7 @@ THREE = (1, 2, 3)
 
 def move_three(run_target: RunTarget, crm: RunningSandbox, between: Between) -> None:
     """Move three people, and check that each is in once and that nobody counts as moved."""
-    ended = run_target(*night(*(moved(n) for n in THREE)), api_url=between.url)
-    assert ended.code == 0, ended.errors
+    ended = run_target(*night(*(moved(n) for n in THREE)), api_url=between.url).ok()
     assert count(ended, "moved") == 0
     assert all(names(ended, n) for n in THREE)
     found = by_address(crm)
@@ -241,11 +235,7 @@ def test_only_a_status_that_says_so_counts_as_moved(
 
 
 def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_yes(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    between: Between,
-    settings: Record,
-    tmp_path: Path,
+    run_target: RunTarget, crm: RunningSandbox, between: Between, settings: Record, tmp_path: Path
 ) -> None:
     """The next run knows the id of a contact that there is not any more."""
     config = {**settings, "api_url": between.url, **OMIT}
@@ -253,8 +243,7 @@ def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_y
     lines = night(moved(1), *consenting(2))
     run_killed(between, config, lines, tmp_path, at=2, applied=False)
     crm.delete("p1@example.com")
-    ended = run_target(*lines, **config)
-    assert ended.code == 0, ended.errors
+    ended = run_target(*lines, **config).ok()
     assert count(ended, "moved") == 0
     assert opted_in(crm) == {"new1", "p2"}
 
@@ -284,8 +273,7 @@ def test_a_new_number_without_a_country_code_is_read_with_the_default_one(
     """Never with the code of the number that it takes the place of."""
     for columns in (before, after):
         line = record("people", id=1, email=address, **columns)
-        ended = run_target(numbers(columns), line, state(), default_country_code=47)
-        assert ended.code == 0, ended.errors
+        run_target(numbers(columns), line, state(), default_country_code=47).ok()
     assert [contact["mobile"] for contact in crm.contacts()] == ["+47 90000001"]
 
 

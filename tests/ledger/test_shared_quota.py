@@ -274,7 +274,7 @@ def test_a_server_has_one_plan_however_its_address_is_spelt(
 ) -> None:
     own: dict[str, t.Any] = {"rate_limit_requests": None, "ledger_uri": ledger_uri}
     for url in (crm.url, f"{crm.url}/", crm.url.replace("http", "HTTP")):
-        assert run_target(*people(3), api_url=url, **own).code == 0
+        run_target(*people(3), api_url=url, **own).ok()
     database = open_database(ledger_uri)
     with database.transaction() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM mainbrainer_quota")) == 1

@@ -80,7 +80,7 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(
     """
     base = {**settings, "api_url": between.url}
     config = {**base, "batch_size_rows": 5, "max_drift_percent": 100}
-    assert run_target(*night(*consenting(*FORTY, firstname="First")), **config).code == 0
+    run_target(*night(*consenting(*FORTY, firstname="First")), **config).ok()
     sleeper: list[subprocess.Popen[str]] = []
 
     def stop_at_the_second(request: Request) -> Reply | None:
@@ -244,7 +244,7 @@ def test_a_run_that_was_killed_does_not_block_the_next_one_for_long(
     config = {**settings, "api_url": between.url}
     lines = night(person(1, firstname="A"))
     run_killed(between, config, lines, tmp_path, applied=True)
-    assert run_target(*lines, **config).code == 0
+    run_target(*lines, **config).ok()
 
 
 # Only one at a time
@@ -271,7 +271,7 @@ def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
     gate.open()
     first.communicate(timeout=60)
     assert first.returncode == 0
-    assert run_target(*night(person(1, firstname="B")), **config).code == 0
+    run_target(*night(person(1, firstname="B")), **config).ok()
     assert by_address(between.crm)["p1"]["properties"]["firstname"] == "B"
 
 

@@ -213,9 +213,7 @@ def test_a_closed_terminal_is_a_signal_like_others(start: Start, crm: RunningSan
     assert "FAILED: " in process.last_line
 
 
-def test_a_reader_of_state_that_has_stopped_reading_does_not_hold_up_the_end(
-    start: Start,
-) -> None:
+def test_a_reader_of_state_that_has_stopped_reading_does_not_hold_up_the_end(start: Start) -> None:
     """Standard output is full when the signal comes; what is in it are whole lines."""
     process = start()
     stdout = t.cast("t.IO[str]", process.popen.stdout)
