@@ -345,7 +345,7 @@ MANY = 60
     ("faults", "questions"),
     [
         pytest.param([], MANY + 1, id="applied at once"),
-        pytest.param(["late=1:batch"], 4 * MANY, id="applied after 1 s"),
+        pytest.param(["late=0.08:batch"], 4 * MANY, id="applied later"),
     ],
 )
 def test_many_move_side_by_side_with_five_requests_each_at_most(

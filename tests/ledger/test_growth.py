@@ -143,15 +143,15 @@ def back_and_forth(number: int) -> list[list[str]]:
 
 # With how many the smaller night is: few, where each takes requests of its own.
 CASES: dict[t.Any, int] = {
-    twins: 200,
-    unlike_twins: 200,
-    moving_twins: 40,
+    twins: 80,
+    unlike_twins: 50,
+    moving_twins: 20,
     movers: 20,
-    chain: 10,
-    swappers: 50,
+    chain: 6,
+    swappers: 25,
     newcomers: 20,
-    merged: 100,
-    back_and_forth: 30,
+    merged: 50,
+    back_and_forth: 12,
 }
 
 

@@ -24,10 +24,7 @@ if t.TYPE_CHECKING:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause before retries in hundredths of seconds, and look for statuses at once and often."""
-    for module, name in quick.existing(quick.RETRIES):
-        monkeypatch.setattr(module, name, quick.shortened(getattr(module, name)))
-    for module, name in quick.existing(quick.FIRST_LOOK):
-        monkeypatch.setattr(module, name, 0.0)
+    quick.shorten(monkeypatch)
     for module, name in quick.existing(quick.LONGEST_PAUSE):
         monkeypatch.setattr(module, name, 0.1)
 

@@ -18,10 +18,15 @@ from target_mainbrainer import cli
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import pytest
+
 Name: t.TypeAlias = "tuple[str, str]"
 
 RETRIES: list[Name] = [("target_mainbrainer.api.client", "pause_before_retry")]
-FIRST_LOOK: list[Name] = [("target_mainbrainer.rounds.statuses", "FIRST_LOOK_SECONDS")]
+FIRST_LOOK: list[Name] = [
+    ("target_mainbrainer.rounds.statuses", "FIRST_LOOK_SECONDS"),
+    ("target_mainbrainer.rounds.statuses", "FIRST_AWAITED_SECONDS"),
+]
 LONGEST_PAUSE: list[Name] = [("target_mainbrainer.rounds.statuses", "LONGEST_PAUSE_SECONDS")]
 PROGRESS: list[Name] = [("target_mainbrainer.run", "PROGRESS_INTERVAL_SECONDS")]
 TICK: list[Name] = [("target_mainbrainer.rounds.load", "TICK_SECONDS")]
@@ -54,6 +59,14 @@ def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]
         return None if seconds is None else seconds / 100
 
     return hundredth
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pause before retries in hundredths of seconds, and look for statuses soon."""
+    for module, name in existing(RETRIES):
+        monkeypatch.setattr(module, name, shortened(getattr(module, name)))
+    for module, name in existing(FIRST_LOOK):
+        monkeypatch.setattr(module, name, 0.02)
 
 
 def main() -> None:
