@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import sqlite3
 import typing as t
 
 import pytest
-from click.testing import CliRunner
 
-from target_mainbrainer import cli
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
@@ -107,19 +102,6 @@ def test_it_is_told_which_columns_change(run_target: RunTarget, tmp_path: Path) 
     assert "what changed is 'firstname' in 40." in dry.log
 
 
-def test_a_dry_run_may_go_beside_a_run(run_target: RunTarget, tmp_path: Path) -> None:
-    """The ledger's stream is taken by another run, which a dry run does not disturb."""
-    path = tmp_path / "ledger.db"
-    run_target(*night(), ledger_uri=str(path)).ok()
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute(
-            "UPDATE mainbrainer_streams SET run = 7, machine = 'elsewhere', process = '1', "
-            "lease_until = 9e9"
-        )
-    assert run_target(*night(), ledger_uri=str(path)).code == 1
-    run_target(*night(), ledger_uri=str(path), dry_run=True).ok()
-
-
 @pytest.mark.usefixtures("rejects")
 def test_a_dry_run_sends_and_writes_nothing(
     run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
@@ -138,20 +120,6 @@ def test_a_dry_run_needs_no_account_and_no_sandbox(run_target: RunTarget, tmp_pa
         *mixed(), dry_run=True, access_token="", api_url="", sandbox_path=str(path), max_rejects=10
     ).ok()
     assert not path.exists()
-
-
-def test_it_is_an_option_of_the_command_too(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    config, lines = tmp_path / "config.json", tmp_path / "lines"
-    config.write_text("{}")
-    lines.write_text("\n".join([schema(), person(1), ""]))
-    arguments = ["--config", str(config), "--input", str(lines), "--dry-run"]
-    assert CliRunner().invoke(cli.command(), arguments).exit_code == 0
-    assert caplog.records[-1].getMessage() == (
-        "OK: this was a dry run: 1 contact would be sent; nothing was sent."
-    )
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,18 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
     return record(stream, **columns)
 
 
+def one(
+    number: int,
+    email: str | None = None,
+    mobile: str | None = None,
+    *,
+    consent: bool | None = None,
+    **more: t.Any,
+) -> str:
+    """A person with all columns, null unless they are given."""
+    return person(number, email, mobile=mobile, email_opt_in=consent, **more)
+
+
 def consenting(*numbers: int, **more: t.Any) -> list[str]:
     """Records of people who have given the consent to e-mail."""
     return [person(number, email_opt_in=True, **more) for number in numbers]
@@ -100,6 +112,24 @@ def posts(crm: RunningSandbox) -> int:
 def count(ended: Ended, name: str, stream: str = "people") -> int:
     """Return a count of the report, 0 if it is not there."""
     return int(ended.report["streams"][stream].get(name) or 0)
+
+
+def counts(ended: Ended) -> dict[str, int]:
+    """Return the counts that are not 0."""
+    return {name: n for name, n in ended.counts.items() if n and type(n) is int}
+
+
+def held(crm: RunningSandbox) -> list[tuple[str | None, str | None, bool | None, str | None]]:
+    """Return number, first part of the address, consent and first name of every contact."""
+    return [
+        (
+            f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
+            c["email"] and c["email"].partition("@")[0],
+            c["email_opt_in"],
+            c["properties"].get("firstname"),
+        )
+        for c in crm.contacts()
+    ]
 
 
 def warnings(ended: Ended) -> list[str]:

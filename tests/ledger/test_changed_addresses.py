@@ -25,7 +25,6 @@ from tests.ledger.outside import (
     person,
     run_killed,
     start_target,
-    warnings,
 )
 from tests.loads import rejected
 from tests.messages import record, schema, state
@@ -399,17 +398,3 @@ def test_a_move_is_found_again_after_a_kill_at_each_request(
         assert ended.code == 0, ended.errors
         assert f"new{person_id}" in opted_in(crm)
         assert f"p{person_id}" not in opted_in(crm)
-
-
-def test_who_cannot_be_told_is_named_every_time_and_is_in(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    """No status comes: the new data goes out as it is, and a warning names both."""
-    run_target(*night(*consenting(1, 2)))
-    crm.set_faults("stuck@1:batch")
-    ended = run_target(*night(moved(1), *consenting(2)), confirm_timeout_seconds=1)
-    crm.set_faults()
-    assert ended.code == 0, ended.errors
-    assert names(ended, 1)
-    assert len(warnings(ended)) >= 1
-    assert by_address(crm)["new1"]["email_opt_in"] is True

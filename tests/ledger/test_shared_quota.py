@@ -162,12 +162,6 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
     assert len(take_all(clocks.shared_quota(), plan)) == 5
 
 
-def test_a_plan_may_be_another_one_in_the_next_run(clocks: Clocks) -> None:
-    assert len(take_all(clocks.shared_quota(), Plan(burst=8, daily=1000))) == 8
-    assert not take_all(clocks.shared_quota(), Plan(burst=5, daily=1000))
-    assert len(take_all(clocks.shared_quota(), Plan(burst=10, daily=1000))) == 2
-
-
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
 def test_a_clock_that_is_set_costs_one_burst_at_most_and_stretches_no_wait(
     clocks: Clocks, jump: float

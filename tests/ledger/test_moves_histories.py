@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from tests.killing import Moment, Proxy, run_killed
-from tests.ledgers import forget_everything
+from tests.ledgers import forget_everything, on_both_databases
 from tests.loads import is_complete, rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
@@ -284,12 +284,6 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 
 @pytest.fixture
-def proxy(crm: RunningSandbox) -> Iterator[Proxy]:
-    with Proxy(crm) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def new_load(
     run_target: RunTarget,
     crm: RunningSandbox,
@@ -318,6 +312,7 @@ def new_load(
     return new_load
 
 
+@on_both_databases
 @SLOW
 @given(
     history=histories(own, has_faults=True),
@@ -360,6 +355,7 @@ def test_whatever_fails_each_person_is_one_contact(
     assert all(any(one.is_of(key) for key in load.said) for one in contacts)
 
 
+@on_both_databases
 @SLOW
 @given(history=histories(shared, has_faults=False), opt_in=st.sampled_from(["send", "omit"]))
 def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained(

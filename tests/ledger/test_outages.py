@@ -15,6 +15,7 @@ import typing as t
 import pytest
 
 from target_mainbrainer import cli
+from tests.ledgers import on_both_databases
 from tests.messages import Ended, person, schema, state
 from tests.rounds import quick
 
@@ -37,13 +38,8 @@ PATIENCE = 60
 
 
 @pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {
-        **settings,
-        "ledger_uri": ledger_uri,
-        "batch_size_rows": 2,
-        "max_concurrent_requests": 1,
-    }
+def settings(settings: Record) -> Record:
+    return {**settings, "batch_size_rows": 2, "max_concurrent_requests": 1}
 
 
 @pytest.fixture
@@ -151,6 +147,7 @@ def everybody(name: str) -> set[str]:
     return {f"{name}{n}" for n in range(PEOPLE)}
 
 
+@on_both_databases
 @pytest.mark.parametrize("plan", [0, 100], ids=["unlimited", "shared quota"])
 @pytest.mark.usefixtures("in_small_steps")
 def test_a_database_that_comes_back_in_time_costs_nothing(
@@ -180,6 +177,7 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
     assert run_target(*lines("B")).report["streams"]["people"]["unchanged"] == PEOPLE
 
 
+@on_both_databases
 def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     run_target: RunTarget, crm: RunningSandbox, settings: Record, outage: Outage, tmp_path: Path
 ) -> None:

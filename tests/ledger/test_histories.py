@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ledgers import forget_everything
+from tests.ledgers import forget_everything, on_both_databases
 from tests.loads import is_complete
 from tests.messages import record, schema, state
 
@@ -149,6 +149,7 @@ def crm(both: tuple[RunningSandbox, RunningSandbox]) -> RunningSandbox:
     return both[0]
 
 
+@on_both_databases
 @SLOW
 @given(history=histories())
 def test_any_nights_end_as_if_everything_had_been_sent(
