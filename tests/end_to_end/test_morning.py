@@ -8,11 +8,9 @@ import typing as t
 
 import pytest
 
-from tests.full_disk import fill_disk
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
@@ -31,18 +29,6 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(
     ended = run_target(*PEOPLE[:-1], person(9, email="cut-off@"))
     assert ended.code == 1
     assert ended.log.count("Rejected 1 of stream") == 1
-    assert ended.log.count("s waited for the limits") == 1
-
-
-@pytest.mark.usefixtures("rejects")
-def test_a_full_disk_does_not_cost_the_summary(
-    run_target: RunTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill_disk(monkeypatch)
-    bad = [person(number, email="cut-off@") for number in range(300)]
-    ended = run_target(schema(), *bad, state(bookmark=1))
-    assert "cannot be written (No space left on device)" in ended.error
-    assert ended.states == []
     assert ended.log.count("s waited for the limits") == 1
 
 
@@ -119,22 +105,6 @@ def test_the_last_line_says_what_the_run_has_come_to(
 ) -> None:
     ended = run_target(*lines, **config)
     assert ended.last == expected
-
-
-@pytest.mark.usefixtures("rejects")
-def test_a_batch_that_fails_after_it_was_accepted_fails_the_run_if_it_is_kept_nowhere(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
-) -> None:
-    crm = start_crm(faults=["fail"], plan="unlimited")
-    ended = run_target(*PEOPLE, **account(crm, confirm_batches="report"))
-    assert ended.code == 1
-    assert ended.last == (
-        "FAILED: 5 records read: 5 rejected; STATE is at the tap's last. Load the records of the "
-        "failed batches once more."
-    )
-    crm = start_crm(faults=["fail"], plan="unlimited")
-    ended = run_target(*PEOPLE, **account(crm, confirm_batches="report")).ok()
-    assert ended.last == "OK: 5 records read: 5 rejected; STATE is at the tap's last."
 
 
 def test_a_mapping_mistake_does_not_end_green(run_target: RunTarget, tmp_path: Path) -> None:

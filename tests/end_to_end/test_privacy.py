@@ -323,7 +323,8 @@ def test_nothing_is_told_when_the_disk_is_full(
 ) -> None:
     fill_disk(monkeypatch)
     ended = run_target(*lines())
-    assert "No space left on device" in ended.error
+    assert "cannot be written (No space left on device)" in ended.error
+    assert ended.log.count("s waited for the limits") == 1, "the summary comes all the same"
     search(ended.log)
 
 

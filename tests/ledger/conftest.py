@@ -7,7 +7,6 @@ import typing as t
 import pytest
 
 from target_mainbrainer.ledger.database import open_database
-from tests.killing import Proxy
 from tests.ledger.outside import Between
 from tests.ledgers import empty_ledger
 from tests.rounds import quick
@@ -46,13 +45,6 @@ def between(crm: RunningSandbox) -> Iterator[Between]:
     """Start a server that hands everything on to the CRM, unless a test gives it a rule."""
     with Between(crm) as server:
         yield server
-
-
-@pytest.fixture
-def proxy(crm: RunningSandbox) -> Iterator[Proxy]:
-    """Start a proxy that kills who sends through it."""
-    with Proxy(crm) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from tests.broken_server import RESET
 from tests.ledger.outside import (
     OMIT,
+    Moment,
     addresses,
     by_address,
     consenting,
@@ -240,7 +241,7 @@ def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_y
     config = {**settings, "api_url": between.url, **OMIT}
     run_target(*night(*consenting(1, 2)), **config)
     lines = night(moved(1), *consenting(2))
-    run_killed(between, config, lines, tmp_path, at=2, applied=False)
+    run_killed(config, lines, tmp_path, between, Moment("POST", 2, "before"))
     crm.delete("p1@example.com")
     ended = run_target(*lines, **config).ok()
     assert count(ended, "moved") == 0
@@ -388,11 +389,11 @@ def test_a_move_is_found_again_after_a_kill_at_each_request(
 ) -> None:
     """One contact, and nobody opted in twice, wherever the machine went off."""
     config = {**settings, **OMIT, "api_url": between.url}
-    for number, after in itertools.product((1, 2), (False, True)):
-        person_id = number * 2 + after
+    moments = itertools.product((1, 2), ("before", "after"))
+    for person_id, (number, when) in enumerate(moments):
         run_target(*night(*consenting(person_id)), **config)
         lines = night(moved(person_id))
-        run_killed(between, config, lines, tmp_path, at=number, applied=after)
+        run_killed(config, lines, tmp_path, between, Moment("POST", number, when))
         ended = run_target(*lines, **config)
 
         assert ended.code == 0, ended.errors

@@ -11,6 +11,7 @@ from tests.ledger.outside import (
     COLUMNS,
     FULL,
     OMIT,
+    Moment,
     by_address,
     consenting,
     count,
@@ -278,7 +279,7 @@ def test_a_kill_signs_up_nobody_who_unsubscribed_in_mainbrainer(
     run_target(*night(*consenting(1, 2)), **config)
     crm.edit("p1@example.com", email_opt_in=False)
     lines = night(*consenting(1, 2, firstname="A"))
-    run_killed(between, config, lines, tmp_path, applied=True)
+    run_killed(config, lines, tmp_path, between, Moment("POST", 1, "after"))
     for name in "BC":
         run_target(*night(*consenting(1, 2, firstname=name)), **config).ok()
     assert opted_in(crm) == {"p2"}

@@ -10,6 +10,7 @@ import pytest
 from tests.ledger.outside import (
     FULL,
     OPT_OUT,
+    Moment,
     addresses,
     by_address,
     consenting,
@@ -403,7 +404,7 @@ def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(
     others = consenting(*range(10, 20))
     run_target(*night(*others, *consenting(1)), **config)
     lines = night(*others, person(1, "new1", email_opt_in=True))
-    run_killed(between, config, lines, tmp_path, applied=True)
+    run_killed(config, lines, tmp_path, between, Moment("POST", 1, "after"))
     assert opted_in(crm) >= {"p1", "new1"}
     for _ in range(3):
         run_target(*night(*others), **config).ok()

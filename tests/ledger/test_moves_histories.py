@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from tests.killing import Moment, Proxy, run_killed
+from tests.ledger.outside import Moment, run_killed
 from tests.ledgers import forget_everything, on_both_databases
 from tests.loads import is_complete, rejected
 from tests.messages import record, schema, state
@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.ledger.outside import Between
     from tests.messages import Ended, Record, RunTarget
 
 EXAMPLES = int(os.environ.get("MOVES_EXAMPLES", "3"))
@@ -135,10 +136,12 @@ def histories(
 class Load:
     """Delivers nights to one CRM, and remembers what was said and reported."""
 
-    def __init__(self, run_target: RunTarget, proxy: Proxy, settings: Record, folder: Path) -> None:
+    def __init__(
+        self, run_target: RunTarget, between: Between, settings: Record, folder: Path
+    ) -> None:
         self._run_target = run_target
-        self._proxy = proxy
-        self._crm = proxy.crm
+        self._between = between
+        self._crm = between.crm
         self._folder = folder
         self._settings = settings
         self.said: dict[int, list[Said]] = {}
@@ -160,7 +163,9 @@ class Load:
             self._note(ended)
             assert is_complete(ended) or not is_clean, ended.errors
         else:
-            run_killed(self._settings | own, lines, self._folder, self._proxy, night.kill)
+            run_killed(
+                self._settings | own, lines, self._folder, self._between, night.kill, surely=False
+            )
         self._crm.set_faults()
         self._crm.settle()
 
@@ -287,7 +292,7 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 def new_load(
     run_target: RunTarget,
     crm: RunningSandbox,
-    proxy: Proxy,
+    between: Between,
     settings: Record,
     ledger_uri: str,
     tmp_path: Path,
@@ -300,14 +305,14 @@ def new_load(
         crm.reset()
         (tmp_path / "rejects.singer").unlink(missing_ok=True)
         common: Record = {
-            "api_url": proxy.url,
+            "api_url": between.url,
             "ledger_uri": ledger_uri,
             "rejects_path": str(tmp_path / "rejects.singer"),
             "max_rejects_percent": 100,
             "batch_size_rows": 2,
             "confirm_batches": "report",
         }
-        return Load(run_target, proxy, settings | common | more, tmp_path)
+        return Load(run_target, between, settings | common | more, tmp_path)
 
     return new_load
 

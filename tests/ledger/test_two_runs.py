@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.broken_server import RESET
 from tests.ledger.outside import (
     Gate,
+    Moment,
     by_address,
     consenting,
     contacts_of,
@@ -227,7 +228,8 @@ def test_a_process_number_that_is_used_again_locks_nothing_for_ever(
     config = {**settings, "api_url": between.url}
     run_target(*night(person(1)), **config)
     lines = night(person(1, firstname="A"))
-    run_killed(between, config, lines, tmp_path, applied=True, machine=NO_PROC)
+    moment = Moment("POST", 1, "after")
+    run_killed(config, lines, tmp_path, between, moment, machine=NO_PROC)
     machine = NO_PROC + EVERY_PROCESS_LIVES + TOMORROW
     code, log = run_process(config, lines, tmp_path, name="next", machine=machine)
     assert code == 0, log

@@ -28,7 +28,6 @@ pytestmark = pytest.mark.usefixtures("hasty")
     ("options", "code", "bookmark", "words"),
     [
         pytest.param({}, 0, 300, "", id="at once"),
-        pytest.param({"faults": ["late=0.5:batch"]}, 0, 300, "", id="late"),
         pytest.param({"faults": ["late=0.3"]}, 0, 300, "", id="all late"),
         pytest.param({"faults": ["odd"]}, 0, 300, "", id="unknown words"),
         pytest.param({"faults": ["503@p0.5:status"]}, 0, 300, "", id="status hard to get"),
@@ -74,26 +73,6 @@ def test_required_confirmation_that_never_comes_is_not_awaited_for_ever(
     assert "has confirmed no batch for 1 s" in ended.error
     assert len(emails(crm)) < 100
     assert ended.states == []
-
-
-@pytest.mark.parametrize(
-    ("faults", "counts"),
-    [
-        pytest.param(["stuck@3:batch"], {"inserted": 200, "unconfirmed": 100}, id="never"),
-        pytest.param(["skip=2@2:batch"], {"inserted": 298, "skipped": 2}, id="skips"),
-        pytest.param(["noid@2:batch"], {"inserted": 200, "untracked": 100}, id="no id"),
-        pytest.param(["404:status"], {"unreadable": 300}, id="no status"),
-    ],
-)
-def test_reported_confirmation_counts_and_fails_nothing(
-    run_target: RunTarget, crm: RunningSandbox, faults: list[str], counts: dict[str, int]
-) -> None:
-    crm.set_faults(*faults)
-    ended = run_target(*people(300), confirm_batches="report", confirm_timeout_seconds=2).ok()
-    assert ended.states[-1] == {"bookmark": 300}
-    assert any(request.path.endswith("/Status") for request in crm.requests())
-    found = ended.counts
-    assert {name: found[name] for name in counts} == counts
 
 
 def test_contacts_sent_one_by_one_are_taken_but_untracked(run_target: RunTarget) -> None:
@@ -250,23 +229,3 @@ def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
     fails = mode == "require" and unmatched > 0
     assert ended.code == int(fails), ended.errors
     assert ended.states == ([] if fails else [{"bookmark": 10}])
-
-
-@pytest.mark.parametrize(
-    "reason", [{"code": 7}, ["Out of contacts"], "Out of contacts", {"errors": [{"text": "x"}]}]
-)
-def test_a_failure_is_seen_in_whatever_form_its_reason_comes(
-    run_target: RunTarget, serve: Serve, reason: t.Any
-) -> None:
-    def answer(request: broken_server.Request) -> broken_server.Reply:
-        if request.method == "POST":
-            return broken_server.OK
-        counts = {"inserted": {"count": 10}}
-        body = {"id": "b", "statusFailedReason": reason, "processedObj": counts}
-        return broken_server.reply(200, body)
-
-    serve(answer)
-    ended = run_target(*people(10, every=10), confirm_batches="require")
-    assert ended.code == 1
-    assert "failed. STATE stays before it" in ended.error
-    assert ended.states == []

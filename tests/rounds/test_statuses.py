@@ -78,6 +78,7 @@ def run(run_target: RunTarget, tmp_path: Path) -> Run:
     return load
 
 
+FORM = {"errors": [{"text": "x"}]}
 CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
 
 
@@ -91,6 +92,9 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
         pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
         pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
         pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
+        pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
+        pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
+        pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
         pytest.param(status(status=99), (), OPEN, id="an unknown number"),
         pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
         pytest.param(PAGE, (), OPEN, id="a page"),

@@ -22,20 +22,6 @@ if t.TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
-def test_the_server_never_sees_more_than_the_plan_allows(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    """And a wait is explained."""
-    crm.set_switches(burst=15)
-    crm.set_faults("latency=0-0.1")
-    ended = run_target(*people(20 * 100), rate_limit_requests=15).ok()
-    times = sorted(request.started for request in crm.requests())
-    assert len(times) == 20
-    assert all(later - early >= 10 for early, later in zip(times, times[15:], strict=False))
-    assert "Waiting" in ended.log
-    assert "limit of requests in 10 seconds" in ended.log
-
-
 @pytest.mark.parametrize(
     "faults",
     [
