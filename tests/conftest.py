@@ -47,10 +47,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests, so that none is under way when all others are done."""
+    folders = ["end_to_end", "ledger", "rounds"]
 
-    def place(item: pytest.Item) -> tuple[float, bool]:
-        limit = item.get_closest_marker("timeout")
-        return -(limit.args[0] if limit else 0.0), "end_to_end" not in item.path.parts
+    def place(item: pytest.Item) -> tuple[float, int]:
+        limit, folder = item.get_closest_marker("timeout"), item.path.parent.name
+        rank = folders.index(folder) if folder in folders else len(folders)
+        return -(limit.args[0] if limit else 0.0), rank
 
     items.sort(key=place)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import signal
 import threading
@@ -382,20 +381,3 @@ def test_a_batch_of_a_move_that_mainbrainer_fails_is_its_failure(
 
 
 # Beside the thirty: more of their kind
-
-
-def test_a_move_is_found_again_after_a_kill_at_each_request(
-    run_target: RunTarget, crm: RunningSandbox, between: Between, settings: Record, tmp_path: Path
-) -> None:
-    """One contact, and nobody opted in twice, wherever the machine went off."""
-    config = {**settings, **OMIT, "api_url": between.url}
-    moments = itertools.product((1, 2), ("before", "after"))
-    for person_id, (number, when) in enumerate(moments):
-        run_target(*night(*consenting(person_id)), **config)
-        lines = night(moved(person_id))
-        run_killed(config, lines, tmp_path, between, Moment("POST", number, when))
-        ended = run_target(*lines, **config)
-
-        assert ended.code == 0, ended.errors
-        assert f"new{person_id}" in opted_in(crm)
-        assert f"p{person_id}" not in opted_in(crm)

@@ -19,6 +19,7 @@ from target_mainbrainer.ledger.command import main
 from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
+from tests.ledger.outside import FULL, days_later
 from tests.ledgers import on_both_databases
 from tests.messages import PEOPLE, person, record, schema, state
 
@@ -34,7 +35,6 @@ if t.TYPE_CHECKING:
     Run: t.TypeAlias = Callable[..., Ended]
     Command: t.TypeAlias = Callable[..., Result]
 
-FULL = {"streams": {"people": {"full_table": True}}}
 DAY = 86_400
 COLUMNS: Record = {**PEOPLE, "id": {}, "shop": {}}
 
@@ -70,11 +70,6 @@ def counts(shown: Result, stream: str = "people") -> dict[str, str]:
     titles = ("known", "gone", "missing", "changing", "unknown", "no opt in")
     (line,) = [line for line in shown.stdout.splitlines() if line.split()[:1] == [stream]]
     return dict(zip(titles, line.split()[1:], strict=False))
-
-
-def days_later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + days * DAY)
 
 
 # show

@@ -27,12 +27,12 @@ if t.TYPE_CHECKING:
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
 
-STEPS: list[tuple[list[quick.Name], float]] = [
-    ([("target_mainbrainer.rounds.round", "MAX_CONTACTS")], 4),
-    (quick.STATE_INTERVAL, 0.05),
-    ([("target_mainbrainer.ledger.database", "BUSY_TIMEOUT_SECONDS")], 0.1),
-    ([("target_mainbrainer.ledger.database", "PAUSE_SECONDS")], 0.1),
-]
+STEPS = {
+    "target_mainbrainer.rounds.round.MAX_CONTACTS": 4,
+    quick.STATE_INTERVAL: 0.05,
+    "target_mainbrainer.ledger.database.BUSY_TIMEOUT_SECONDS": 0.1,
+    "target_mainbrainer.ledger.database.PAUSE_SECONDS": 0.1,
+}
 PEOPLE = 40
 PATIENCE = 60
 
@@ -45,9 +45,8 @@ def settings(settings: Record) -> Record:
 @pytest.fixture
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send small rounds, and look often whether the database is back."""
-    for names, value in STEPS:
-        for module, name in quick.existing(names):
-            monkeypatch.setattr(module, name, value)
+    for name, value in STEPS.items():
+        monkeypatch.setattr(name, value)
 
 
 def run_process(settings: Record, told: list[str], folder: Path) -> Ended:
@@ -199,7 +198,5 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
 
 
 if __name__ == "__main__":
-    for names_of_one, value in STEPS:
-        for module, name in quick.existing(names_of_one):
-            setattr(module, name, value)
+    quick.change(STEPS)
     cli.main()

@@ -25,8 +25,7 @@ if t.TYPE_CHECKING:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause before retries in hundredths of seconds, and look for statuses at once and often."""
     quick.shorten(monkeypatch)
-    for module, name in quick.existing(quick.LONGEST_PAUSE):
-        monkeypatch.setattr(module, name, 0.1)
+    monkeypatch.setattr(quick.LONGEST_PAUSE, 0.1)
 
 
 @pytest.fixture
