@@ -55,9 +55,10 @@ class Bench:
     windows: Sequence[int]
     say: Callable[[str], None]
 
-    def input(self, shape: str, records: int) -> Path:
-        """Return an input, which is made only once."""
-        return inputs.write(self.folder / f"{shape}-{records}.singer", shape, records)
+    def input(self, shape: str, records: int, *, changed_percent: int = 0) -> Path:
+        """Return an input, which is made only once; so many of its people have moved house."""
+        name = f"{shape}-{records}-{changed_percent}.singer"
+        return inputs.write(self.folder / name, shape, records, changed_percent=changed_percent)
 
     def noop(self, lines: Path) -> Ran:
         """Run the SDK's sink that does nothing."""

@@ -172,8 +172,14 @@ SHAPES: t.Final = {
 }
 
 
-def messages(shape: Shape, records: int) -> Iterator[bytes]:
-    """Yield the Singer messages of a tap: SCHEMA, RECORD, and a STATE now and then."""
+def messages(shape: Shape, records: int, *, changed_percent: int = 0) -> Iterator[bytes]:
+    """Yield the Singer messages of a tap: SCHEMA, RECORD, and a STATE now and then.
+
+    Args:
+        shape: What the records look like.
+        records: How many there are.
+        changed_percent: How many of them have another city than they usually have.
+    """
     encode = msgspec.json.Encoder(decimal_format="number").encode
     schema = {"type": "object", "properties": shape.columns}
     yield encode(
@@ -181,17 +187,20 @@ def messages(shape: Shape, records: int) -> Iterator[bytes]:
     )
     head = f'{{"type":"RECORD","stream":"{shape.name}","record":'.encode()
     for number in range(1, records + 1):
-        yield head + encode(shape.make(number)) + b"}"
+        record = shape.make(number)
+        if number % 100 < changed_percent:
+            record["city"] = "Bergen"
+        yield head + encode(record) + b"}"
         if number % RECORDS_PER_STATE == 0 or number == records:
             yield encode({"type": "STATE", "value": {"bookmarks": {shape.name: {"id": number}}}})
 
 
-def write(path: Path, shape: str, records: int) -> Path:
+def write(path: Path, shape: str, records: int, *, changed_percent: int = 0) -> Path:
     """Write an input, unless it is there already."""
     if not path.exists():
         part = path.with_suffix(".part")
         with part.open("wb") as lines:
-            for message in messages(SHAPES[shape], records):
+            for message in messages(SHAPES[shape], records, changed_percent=changed_percent):
                 lines.write(message + b"\n")
         part.rename(path)
     return path

@@ -173,7 +173,7 @@ class Run:
         )
         self._statuses = Statuses(
             self._sending,
-            self._client.redactor.redact_id,
+            self._client.redactor,
             is_followed=settings.confirm_batches != "none",
             is_required=settings.confirm_batches == "require" and settings.write_mode == "batch",
             clock=time.monotonic,
@@ -189,7 +189,6 @@ class Run:
             spool=spool,
             ledger=self.ledger,
             recreated=Recreated(self._suppressed),
-            redactor=self._client.redactor,
         )
         if self.ledger is not None:
             from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger

@@ -30,7 +30,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import Refused
     from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.report.rejects import Rejections, SourceStream
     from target_mainbrainer.rounds.batches import Batch
     from target_mainbrainer.rounds.recreated import Recreated
@@ -71,7 +70,6 @@ class Booking:
         spool: Keeps the records of accepted batches, for when one fails; None to keep none.
         recreated: Completes contacts that MainBrainer has made anew.
         ledger: Told what was delivered; None without one.
-        redactor: Makes what MainBrainer says safe for the log.
     """
 
     def __init__(
@@ -83,14 +81,12 @@ class Booking:
         spool: Spool | None,
         ledger: Ledger | None,
         recreated: Recreated,
-        redactor: Redactor,
     ) -> None:
         self._state = state
         self._rejects = rejects
         self._statuses = statuses
         self._spool = spool
         self._ledger = ledger
-        self._redactor = redactor
         self.recreated = recreated
         self._contacts = Spool(None)
         self._unmatched: Counter[str] = Counter()
@@ -344,11 +340,11 @@ class Booking:
         self, accepted: AcceptedBatch, records: Iterable[SourceRecord]
     ) -> tuple[Rejection, dict[str, t.Any]]:
         """Return why the records of a batch that has failed are rejected, and what was said."""
-        reason = "" if accepted.status is None else accepted.status.failed_reason
-        said = reason and self._redactor.redact(reason, _values_in(records))
+        said = self._statuses.reason_of(accepted, _values_in(records))
         words = f" MainBrainer said: {said}" if said else ""
         rejection = Rejection(BATCH_FAILED, f"Its batch failed after it was accepted.{words}")
-        return rejection, {"batch_id": accepted.batch_id, "message": reason}
+        unredacted = "" if accepted.status is None else accepted.status.failed_reason
+        return rejection, {"batch_id": accepted.batch_id, "message": unredacted}
 
     # Statuses
 

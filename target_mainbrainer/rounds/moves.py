@@ -269,7 +269,7 @@ class Step(enum.Enum):
     """It is sent as any contact, and so becomes a second one."""
 
     MERGED = "merged"
-    """Its new identity is another person's: that contact gets the data."""
+    """Another contact has its new identity: that one gets the data."""
 
     TAKEN = "taken"
     """Somebody has its new identity who cannot leave it."""
@@ -281,7 +281,7 @@ def next_steps(
     *,
     stuck: Collection[Place] = (),
     moved: Mapping[Place, int] | None = None,
-    abandoned: Collection[int] = (),
+    kept: Collection[int] = (),
 ) -> dict[Place, Step]:
     """Return what can be done now; movers that are not named wait for these.
 
@@ -293,7 +293,7 @@ def next_steps(
         owners: The source keys that own each identity now.
         stuck: Movers that were set aside, and so keep their identity.
         moved: Those that have moved in this run, and the spelling of the identity they have left.
-        abandoned: Identities whose contact was left behind when its person was not followed.
+        kept: Identities of contacts that no person has any more, and that none is leaving.
     """
     waiting = {mover.place: mover for mover in movers}
     moved = moved or {}
@@ -314,10 +314,8 @@ def next_steps(
             steps[place] = Step.JOIN
         elif mover.contact_id is None and _is_shared(mover, owners, waiting):
             steps[place] = Step.NOT_FOLLOWED
-        elif others:
+        elif others or (mover.after in kept and mover.after != mover.before):
             steps[place] = Step.MERGED
-        elif mover.after in abandoned:
-            steps[place] = Step.NOT_FOLLOWED
         else:
             steps[place] = Step.MOVE
             busy |= {mover.before, mover.after}
@@ -353,7 +351,7 @@ class Moves:
         self._booking = booking
         self._stuck: set[Place] = set()
         self._moved: dict[Place, int] = {}
-        self._abandoned: set[int] = set()
+        self._kept: set[int] = set()
         self._not_followed: defaultdict[str, list[Mover]] = defaultdict(list)
 
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
@@ -368,6 +366,7 @@ class Moves:
                 [mover.upsert(mover.following and mover.following.contact) for mover in back]
             )
         owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
+        self._kept = self._kept_identities(movers.values())
         while movers:
             steps = self._next_steps(list(movers.values()), owners)
             taken = {movers.pop(place): step for place, step in steps.items()}
@@ -396,9 +395,7 @@ class Moves:
     def _next_steps(
         self, movers: Sequence[Mover], owners: Mapping[int, Collection[Place]]
     ) -> dict[Place, Step]:
-        return next_steps(
-            movers, owners, stuck=self._stuck, moved=self._moved, abandoned=self._abandoned
-        )
+        return next_steps(movers, owners, stuck=self._stuck, moved=self._moved, kept=self._kept)
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
         ledger = self._ledger
@@ -411,6 +408,23 @@ class Moves:
             for one, owners in ledger.read(read).items()
         }
 
+    def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
+        """Return the new identities that MainBrainer has a contact with, and that none leaves.
+
+        Its person is gone, or was not followed. Renamed to it, a mover's contact would be a second
+        one of the same identity.
+        """
+        ledger = self._ledger
+
+        def read(connection: sa.Connection) -> set[int]:
+            rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
+            # A move that was interrupted may still be on its way from there.
+            leaving = map(identity_from, people.previous_of(connection, ledger.account))
+            delivered = {one for one, row in rows.items() if row.delivered_at is not None}
+            return delivered - set(map(ledger.hashes.identity, leaving))
+
+        return ledger.read(read) - {mover.before for mover in movers} if movers else set()
+
     def _take(self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]]) -> Rounds:
         by_step: defaultdict[Step, list[Mover]] = defaultdict(list)
         for mover, step in steps.items():
@@ -418,20 +432,22 @@ class Moves:
         left_behind = {
             "its old address is another person's, too": by_step[Step.NOT_FOLLOWED],
             "MainBrainer did not name its contact": (yield from self._move(by_step[Step.MOVE])),
-            "its new address is another person's": by_step[Step.MERGED],
+            "another contact has its new address": by_step[Step.MERGED],
         }
         for reason, movers in left_behind.items():
             for mover in movers:
-                self._abandoned.add(mover.before)
+                self._kept.add(mover.before)
                 self._not_followed[mover.source.stream].append(mover)
                 mover.source.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
         for mover in by_step[Step.JOIN]:
             mover.source.report.moved += 1
+        merged = {mover.before: mover for mover in by_step[Step.MERGED]}
+        leave = {mover.place for mover in by_step[Step.MERGED]}
         no = [
             mover.old_contact(opts_out=True)
-            for mover in by_step[Step.MERGED]
-            if owners[mover.before] <= {mover.place}
+            for before, mover in merged.items()
+            if owners[before] <= leave
         ]
         for mover in by_step[Step.TAKEN]:
             self._stuck.add(mover.place)

@@ -14,9 +14,10 @@ from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from target_mainbrainer.api.answers import BatchStatus
+    from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.rounds.accepted import AcceptedBatch
     from target_mainbrainer.rounds.sending import Sending
 
@@ -106,7 +107,7 @@ class Statuses:
 
     Args:
         sending: Asks.
-        redact_id: Returns a batch id as the log may show it.
+        redactor: Makes batch ids, and what MainBrainer says of a batch, safe for the log.
         is_followed: Batches are asked for; otherwise only those that a move waits for.
         is_required: STATE waits for confirmation, and what is not confirmed fails the run.
         clock: Seconds, monotonic.
@@ -115,23 +116,24 @@ class Statuses:
     def __init__(
         self,
         sending: Sending,
-        redact_id: Callable[[str], str],
+        redactor: Redactor,
         *,
         is_followed: bool,
         is_required: bool,
         clock: Callable[[], float],
     ) -> None:
         self._sending = sending
+        self._redactor = redactor
         self._clock = clock
         self.is_followed = is_followed
         self.is_required = is_required
         self._numbers = itertools.count()
         self._pending: list[Poll] = []
         self._asked: dict[int, Poll] = {}
-        self.failed = Summed(redact_id)
-        self.failed_unkept = Summed(redact_id)
-        self.skipping = Summed(redact_id)
-        self.unconfirmed = Summed(redact_id)
+        self.failed = Summed(redactor.redact_id)
+        self.failed_unkept = Summed(redactor.redact_id)
+        self.skipping = Summed(redactor.redact_id)
+        self.unconfirmed = Summed(redactor.redact_id)
         self.untracked = 0
 
     @property
@@ -231,6 +233,11 @@ class Statuses:
                 report.unconfirmed += accepted.contacts
             self.unconfirmed.add(accepted)
         return accepted
+
+    def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
+        """Return why MainBrainer says that a batch has failed, without values of its records."""
+        status = accepted.status
+        return "" if status is None else self._redactor.redact(status.failed_reason, values)
 
     @property
     def has_lost_records(self) -> bool:

@@ -381,3 +381,19 @@ def test_a_batch_of_a_move_that_mainbrainer_fails_is_its_failure(
 
 
 # Beside the thirty: more of their kind
+
+
+def test_an_address_that_a_contact_still_has_is_given_to_no_other(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Two contacts of one address would both be opted in, and a "no" would reach one of them."""
+    run_target(*night(*consenting(1, 2, 3)))
+    ended = run_target(*night(person(1, "p2", email_opt_in=True)))
+    assert names(ended, 1)
+    assert opted_in(crm) == {"p2", "p3"}
+    ended = run_target(*night(*(person(n, "p1", email_opt_in=True) for n in (1, 3))))
+    assert names(ended, 3)
+    assert addresses(crm) == ["p1", "p2", "p3"]
+    assert opted_in(crm) == {"p1", "p2"}
+    run_target(*night(*(person(n, "p1", email_opt_in=False) for n in (1, 3))))
+    assert opted_in(crm) == {"p2"}

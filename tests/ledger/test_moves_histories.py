@@ -8,7 +8,7 @@ import typing as t
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from tests.ledger.outside import Moment, run_killed
@@ -17,7 +17,7 @@ from tests.loads import is_complete, rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
@@ -360,9 +360,24 @@ def test_whatever_fails_each_person_is_one_contact(
     assert all(any(one.is_of(key) for key in load.said) for one in contacts)
 
 
+def nights_of(*nights: Sequence[Said]) -> list[Night]:
+    return [Night(list(said), [], None) for said in nights]
+
+
+X, Y = "x@example.com", "y@example.com"
+LEFT_BEHIND = nights_of(
+    [Said(2, M2, X, True), Said(3, M1, Y, True)],
+    [Said(2, M1, Y, True)],
+    [Said(2, M2, X, True), Said(3, M2, X, True)],
+    [Said(3, None, X, False), Said(2, M1, X, True)],
+)
+"""Two people take an identity whose contact was left behind, and one of them says no."""
+
+
 @on_both_databases
 @SLOW
 @given(history=histories(shared, has_faults=False), opt_in=st.sampled_from(["send", "omit"]))
+@example(history=LEFT_BEHIND, opt_in="send")
 def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained(
     new_load: Callable[..., Load], crm: RunningSandbox, history: list[Night], opt_in: str
 ) -> None:
