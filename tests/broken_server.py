@@ -238,3 +238,6 @@ def _headers(stream: t.BinaryIO) -> Iterator[tuple[str, str]]:
 def script(*replies: Reply, after: Reply = OK) -> Callable[[Request], Reply]:
     """Give these replies one after the other, and another one ever after."""
     return lambda request: replies[request.number] if request.number < len(replies) else after
+
+
+Serve: t.TypeAlias = "Callable[[Callable[[Request], Reply]], BrokenServer]"

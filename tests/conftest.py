@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ import pytest
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli
 from tests import postgresql
+from tests.broken_server import BrokenServer
 from tests.ledgers import empty_ledger
 from tests.messages import Ended
 
@@ -23,9 +25,13 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.broken_server import Reply, Request, Serve
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
 
+
+OUTCOMES = ("accepted", "merged", "unchanged", "rejected", "omitted")
+"""Every record of every stream has exactly one of them, or is undelivered."""
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
@@ -41,10 +47,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests, so that none is under way when all others are done."""
+    folders = ["end_to_end", "ledger", "rounds"]
 
-    def place(item: pytest.Item) -> tuple[float, bool]:
-        limit = item.get_closest_marker("timeout")
-        return -(limit.args[0] if limit else 0.0), "end_to_end" not in item.path.parts
+    def place(item: pytest.Item) -> tuple[float, int]:
+        limit, folder = item.get_closest_marker("timeout"), item.path.parent.name
+        rank = folders.index(folder) if folder in folders else len(folders)
+        return -(limit.args[0] if limit else 0.0), rank
 
     items.sort(key=place)
 
@@ -79,6 +87,27 @@ def settings(crm: RunningSandbox) -> Record:
         "rate_limit_requests": 0,
         "confirm_batches": "none",
     }
+
+
+@pytest.fixture
+def rejects(settings: Record, tmp_path: Path) -> Path:
+    """Let rejected records be kept, and return in which file."""
+    path = tmp_path / "rejects.singer"
+    settings["rejects_path"] = str(path)
+    return path
+
+
+@pytest.fixture
+def serve(settings: Record) -> Iterator[Serve]:
+    """Start a server that takes the CRM's place and answers as a test says."""
+    with contextlib.ExitStack() as running:
+
+        def start(answer: Callable[[Request], Reply]) -> BrokenServer:
+            server = running.enter_context(BrokenServer(answer))
+            settings["api_url"] = server.url
+            return server
+
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +179,10 @@ def run_target(
         assert last.startswith("FAILED: " if code else "OK: "), last
         errors = [error for error in errors if error != last]
         counts = json.loads(report.read_text()) if report.exists() else {}
+        for stream in counts.get("streams", {}).values():
+            outcomes = sum(stream[name] for name in OUTCOMES)
+            assert outcomes + stream["undelivered"] == stream["read"]
+            assert stream["undelivered"] >= 0 or "do not add up" in errors[0]
         return Ended(code, states, caplog.text, errors, last, counts)
 
     return run

@@ -66,6 +66,16 @@ class Ended:
     report: Record = field(default_factory=dict)
 
     @property
+    def counts(self) -> Record:
+        """The counts of the stream `people`."""
+        return t.cast("Record", self.report["streams"]["people"])
+
+    def ok(self) -> Ended:
+        """Return this run, which has to have ended well."""
+        assert self.code == 0, self.errors
+        return self
+
+    @property
     def error(self) -> str:
         """The one error that ended the run."""
         assert len(self.errors) == 1, self.errors

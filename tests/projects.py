@@ -108,11 +108,15 @@ class Project:
         taps: list[Record] = self.definition["plugins"]["extractors"]
         return next(tap for tap in taps if tap["name"] == name)
 
-    def meltano(self, *arguments: str, **environment: str) -> Ran:
-        """Run a command of Meltano's."""
+    def write(self) -> None:
+        """Write its `meltano.yml`."""
         (self.root / "output").mkdir(exist_ok=True)
         text = yaml.safe_dump(self.definition, sort_keys=False, allow_unicode=True)
         (self.root / "meltano.yml").write_text(text)
+
+    def meltano(self, *arguments: str, **environment: str) -> Ran:
+        """Run a command of Meltano's."""
+        self.write()
         ended = subprocess.run(
             [str(MELTANO), *arguments],
             cwd=self.root,

@@ -146,8 +146,7 @@ def test_one_thread_changes_counts_rejects_ledger_and_state(
 
     for owner, name in OWNED_BY_ONE_THREAD:
         watch(owner, name)
-    for module, name in quick.existing(quick.RETRIES):
-        monkeypatch.setattr(module, name, quick.shortened(getattr(module, name)))
+    quick.shorten(monkeypatch)
     faults = ["503@p0.2", "lost@p0.2:batch", "fail@p0.2:batch", "latency=0.02"]
     crm = start_crm(plan="unlimited", refuse_email="bad")
     config = settings | {

@@ -10,20 +10,14 @@ import typing as t
 import pytest
 
 from tests.pages import Page, page, pages, pattern
-from tests.projects import (
-    BIN,
-    REPOSITORY,
-    TOOLS,
-    clean_environment,
-    needs_tools,
-    package_caches,
-)
+from tests.projects import BIN, REPOSITORY, TOOLS, clean_environment, needs_tools, package_caches
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.pages import Step
 
 ADDRESS = "https://github.com/target-mainbrainer/target-mainbrainer"
 PAGES = pages()
@@ -86,11 +80,7 @@ def copy_of_the_repository(folder: Path) -> Path:
 
 def git(folder: Path, *arguments: str) -> str:
     ran = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
     )
     return ran.stdout
 
@@ -103,6 +93,13 @@ def free_port() -> str:
 SERVED = "mainbrainer-sandbox serve --path"
 
 
+def repeats_an_installation(one: Page, step: Step) -> bool:
+    """Return whether `first-night.md`, too, adds the loader in these words, which takes long."""
+    is_there = step in page(f"docs/{IN_AN_EMPTY_FOLDER}").steps()
+    is_elsewhere = one.path.name != IN_AN_EMPTY_FOLDER
+    return is_elsewhere and is_there and step.command.startswith("meltano add ")
+
+
 def script(one: Page, port: str) -> str:
     """Return the steps as one session of a shell that says where each begins and ends.
 
@@ -112,6 +109,8 @@ def script(one: Page, port: str) -> str:
     lines = ["trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
     for number, step in enumerate(one.steps()):
         command = step.command.replace("8790", port)
+        if repeats_an_installation(one, step):
+            command = "true"
         if command == "unset TARGET_MAINBRAINER_ACCESS_TOKEN":
             command += " TARGET_MAINBRAINER_API_URL"
         if command == "export TARGET_MAINBRAINER_ACCESS_TOKEN=your-token":
@@ -166,7 +165,7 @@ def test_every_command_works_for_a_new_user(
     for number, step in enumerate(one.steps()):
         printed = out.split(f"@@@ {number}\n", 1)[-1].split(f"@@@ {number} ended", 1)[0]
         assert f"@@@ {number} ended 0" in out, f"{step.command}\n{printed}"
-        for line in step.shown:
+        for line in () if repeats_an_installation(one, step) else step.shown:
             assert line.replace("8790", port) in printed, f"{step.command}\n{printed}"
     if one.path.name != SCENARIOS:
         for block in one.blocks("text"):

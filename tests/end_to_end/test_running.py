@@ -37,7 +37,7 @@ class Job:
         shutil.copytree(REPOSITORY / "demo", folder / "demo")
         self.project = Project(folder)
         self.project.definition["default_environment"] = "prod"
-        assert self.project.meltano("config", "list", LOADER).code == 0  # writes meltano.yml
+        self.project.write()
         own = folder / "home" / ".local" / "bin"
         own.mkdir(parents=True)
         (own / "meltano").symlink_to(MELTANO)
@@ -122,7 +122,7 @@ def test_meltano_refuses_a_run_after_a_kill_unless_it_is_forced(tmp_path: Path) 
     tap.write_text(SLEEPING_TAP)
     tap.chmod(0o755)
     project.add_tap("tap-sleeping", executable=str(tap))
-    assert project.meltano("config", "list", LOADER).code == 0
+    project.write()
     with subprocess.Popen(
         [str(MELTANO), "run", "tap-sleeping", LOADER],
         cwd=tmp_path,

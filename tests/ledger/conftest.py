@@ -9,6 +9,7 @@ import pytest
 from target_mainbrainer.ledger.database import open_database
 from tests.ledger.outside import Between
 from tests.ledgers import empty_ledger
+from tests.rounds import quick
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,3 +56,9 @@ def bodies(crm: RunningSandbox) -> Callable[[], list[dict[str, t.Any]]]:
         if request.body and "createUpdateContacts" in request.body
         for contact in request.body["createUpdateContacts"]
     ]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait neither for retries nor for the first look at a batch."""
+    quick.shorten(monkeypatch)

@@ -5,8 +5,8 @@ Nothing here knows how the target remembers anything.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import itertools
 import json
 import re
 import shutil
@@ -16,10 +16,11 @@ import sys
 import threading
 import time
 import typing as t
+from collections import Counter
 from pathlib import Path
 
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
-from tests.messages import PEOPLE, record, schema, state
+from tests.messages import PEOPLE, Ended, record, schema, state
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if t.TYPE_CHECKING:
     import pytest
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Ended, Record
+    from tests.messages import Record
 
 FULL: Record = {"streams": {"people": {"full_table": True}}}
 """Every run reads the stream in full."""
@@ -41,6 +42,8 @@ COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
 
 _time = time.time
 
+SOON_SECONDS = 0.005
+
 Contact: t.TypeAlias = "dict[str, t.Any]"
 
 
@@ -49,6 +52,18 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
     address = f"{email or f'p{number}'}@example.com" if email is not None else None
     columns = {"id": number, "email": address, "firstname": f"First{number}"} | more
     return record(stream, **columns)
+
+
+def one(
+    number: int,
+    email: str | None = None,
+    mobile: str | None = None,
+    *,
+    consent: bool | None = None,
+    **more: t.Any,
+) -> str:
+    """A person with all columns, null unless they are given."""
+    return person(number, email, mobile=mobile, email_opt_in=consent, **more)
 
 
 def consenting(*numbers: int, **more: t.Any) -> list[str]:
@@ -100,6 +115,24 @@ def posts(crm: RunningSandbox) -> int:
 def count(ended: Ended, name: str, stream: str = "people") -> int:
     """Return a count of the report, 0 if it is not there."""
     return int(ended.report["streams"][stream].get(name) or 0)
+
+
+def counts(ended: Ended) -> dict[str, int]:
+    """Return the counts that are not 0."""
+    return {name: n for name, n in ended.counts.items() if n and type(n) is int}
+
+
+def held(crm: RunningSandbox) -> list[tuple[str | None, str | None, bool | None, str | None]]:
+    """Return number, first part of the address, consent and first name of every contact."""
+    return [
+        (
+            f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
+            c["email"] and c["email"].partition("@")[0],
+            c["email_opt_in"],
+            c["properties"].get("firstname"),
+        )
+        for c in crm.contacts()
+    ]
 
 
 def warnings(ended: Ended) -> list[str]:
@@ -171,8 +204,23 @@ def start_target(
         )
 
 
+class Moment(t.NamedTuple):
+    """When to kill.
+
+    Attributes:
+        what: A request by its method, or `STATE`.
+        number: Which one of the run, from 1.
+        when: Before the CRM sees it, after it has done it but before it answers, or soon after it
+            has answered; a STATE is always answered.
+    """
+
+    what: str
+    number: int = 1
+    when: str = "answered"
+
+
 class Between(BrokenServer):
-    """A server that hands requests on to the CRM, unless its rule answers them itself.
+    """Hands requests on to a CRM, may change what is said, and may kill who sends them.
 
     Attributes:
         crm: The CRM behind it.
@@ -185,26 +233,57 @@ class Between(BrokenServer):
         super().__init__(self._answer)
         self.crm = crm
         self.rule: Callable[[Request], Reply | None] = lambda _request: None
-        self.falsify: Callable[[list[Contact], Record], Record] = lambda _contacts, status: status
+        self.falsify: Callable[[list[Contact], Record], Record] | None = None
         self._batches: dict[str, list[Contact]] = {}
+        self._seen: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        self._moment: Moment | None = None
+        self._popen: subprocess.Popen[str] | None = None
+
+    def watch(self, popen: subprocess.Popen[str], moment: Moment) -> None:
+        """Kill a process at a moment, counted from now."""
+        self._seen.clear()
+        self._popen, self._moment = popen, moment
+
+    def reached(self, what: str, number: int, when: str) -> bool:
+        """Kill the process if this is the moment, and return whether it is."""
+        is_it = self._popen is not None and self._moment == (what, number, when)
+        if self._popen is not None and is_it:
+            self._popen.kill()
+        return is_it
 
     def _answer(self, request: Request) -> Reply:
-        return self.rule(request) or self.forward(request)
+        with self._counting:
+            self._seen[request.method] += 1
+            number = self._seen[request.method]
+        if self.reached(request.method, number, "before"):
+            return RESET
+        answer = self.rule(request) or self.forward(request)
+        self.reached(request.method, number, "after")
+        soon = threading.Timer(SOON_SECONDS, self.reached, (request.method, number, "answered"))
+        soon.daemon = True
+        soon.start()
+        return answer
 
     def forward(self, request: Request) -> Reply:
         """Let the CRM answer."""
         connection = http.client.HTTPConnection(self.crm.url.removeprefix("http://"), timeout=60)
         headers = {name: value for name, value in request.headers.items() if name != "host"}
-        connection.request(request.method, request.path, request.body, headers)
-        answer = connection.getresponse()
-        status, body = answer.status, answer.read()
-        connection.close()
-        if status == http.client.ACCEPTED:
+        try:
+            connection.request(request.method, request.path, request.body, headers)
+            answer = connection.getresponse()
+            status, body = answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return RESET
+        finally:
+            connection.close()
+        if self.falsify and status == http.client.ACCEPTED:
             self._batches[json.loads(body)["data"]["BatchId"]] = contacts_of(request)
-        if request.path.lower().endswith("/status") and status == http.client.OK:
+        if self.falsify and request.path.lower().endswith("/status"):
             said = json.loads(body)
             body = json.dumps(self.falsify(self._batches.get(said["id"], []), said)).encode()
-        return reply(status, body)
+        pause = answer.getheader("Retry-After")
+        return reply(status, body, headers={"Retry-After": pause} if pause else None)
 
 
 class Gate:
@@ -239,41 +318,51 @@ def run_process(
 
 
 def run_killed(
-    between: Between,
-    config: Record,
+    settings: Record,
     lines: list[str],
     folder: Path,
+    between: Between,
+    moment: Moment,
     *,
-    at: int = 1,
-    applied: bool,
     machine: str = "",
-) -> None:
-    """Run the target in a process that is killed at one of its requests with contacts.
+    surely: bool = True,
+) -> Ended:
+    """Run the target in a process that is killed at a moment.
 
     Args:
-        between: Where it sends to; `config` must say so.
-        config: Its settings.
+        settings: Its settings, but for the address.
         lines: Its input.
         folder: Where its files are put.
-        at: Which request, from 1.
-        applied: Whether the CRM has the request all the same.
+        between: Where it sends to.
+        moment: Soon after an answer it may have ended by itself.
         machine: As `start_target` has it.
+        surely: Whether the moment comes.
     """
-    numbers = itertools.count(1)
-
-    def kill(request: Request) -> Reply | None:
-        if request.method != "POST" or next(numbers) != at:
-            return None
-        if applied:
-            between.forward(request)
-        process.kill()
-        return RESET
-
-    between.rule = kill
-    process = start_target(config, lines, folder, machine=machine)
-    process.communicate(timeout=60)
-    between.rule = lambda _request: None
-    assert process.returncode == -signal.SIGKILL
+    config, log = folder / "settings.json", folder / "killed.log"
+    config.write_text(json.dumps(settings | {"api_url": between.url}))
+    code = f"{machine}\nfrom tests.rounds import quick\nquick.main()"
+    states: list[Record] = []
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", code, "30", "--config", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as popen,
+    ):
+        between.watch(popen, moment)
+        stdin, stdout = t.cast("t.IO[str]", popen.stdin), t.cast("t.IO[str]", popen.stdout)
+        with contextlib.suppress(BrokenPipeError), stdin:
+            stdin.write("".join(f"{line}\n" for line in lines))
+        for line in stdout:
+            states.append(json.loads(line))
+            between.reached("STATE", len(states), "answered")
+        popen.wait(120)
+    is_killed = popen.returncode == -signal.SIGKILL
+    assert is_killed or moment.when == "answered" or not surely, log.read_text()
+    return Ended(popen.returncode, states, log.read_text())
 
 
 def contacts_of(request: Request) -> list[Contact]:

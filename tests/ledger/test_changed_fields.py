@@ -27,10 +27,7 @@ def sent(crm: RunningSandbox) -> t.Callable[[], list[set[str]]]:
 
 @pytest.mark.parametrize("address", ["p1", "other"])
 def test_only_what_has_changed_leaves(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    sent: t.Callable[[], list[set[str]]],
-    address: str,
+    run_target: RunTarget, crm: RunningSandbox, sent: t.Callable[[], list[set[str]]], address: str
 ) -> None:
     """Also of a person whose address changes, several times in one load."""
     run_target(*night(person(1, city="Oslo")))
@@ -38,7 +35,7 @@ def test_only_what_has_changed_leaves(
     crm.edit(contact["id"], firstname="By hand")
     steps = ["step", address] if address != "p1" else [address]
     people = [person(1, one, city="Bergen") for one in steps]
-    assert run_target(*night(*people)).code == 0
+    run_target(*night(*people)).ok()
     assert sent() == [{"city"}]
     (contact,) = crm.contacts()
     assert contact["email"] == f"{address}@example.com"
@@ -52,7 +49,7 @@ def test_everything_leaves_with_send(
     """Of contacts that have changed and of others."""
     run_target(*night(person(1), person(2)))
     changed = night(person(1, firstname="Changed"), person(2))
-    assert run_target(*changed, unchanged_contacts="send").code == 0
+    run_target(*changed, unchanged_contacts="send").ok()
     assert sent() == [{"id", "firstname"}] * 2
 
 
@@ -71,6 +68,6 @@ def test_what_is_sent_once_goes_to_every_new_contact_and_to_no_other(
     crm.edit("p1@example.com", source="")
     run_target(*night(person(1, firstname="shop")), **config)
     assert "source" not in by_address(crm)["p1"]["properties"]
-    assert run_target(*night(person(1, "new", firstname="web")), **config).code == 0
+    run_target(*night(person(1, "new", firstname="web")), **config).ok()
     contacts = sorted(crm.contacts(), key=lambda one: one["id"])
     assert ["source" in one["properties"] for one in contacts] == has_it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import stat
 import sys
 import typing as t
@@ -111,26 +110,6 @@ def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
     assert path.exists()
 
 
-def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE customers (id)")
-    other.close()
-    with pytest.raises(LedgerError, match="belongs to another application"):
-        open_database(str(path))
-    with sqlite3.connect(path) as other:
-        assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("customers",)]
-    other.close()
-
-
-def test_a_file_that_is_no_database_ends_with_a_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "contacts.csv"
-    path.write_text("id,email\n1,ola@example.com\n" * 100)
-    with pytest.raises(LedgerError, match="damaged or no SQLite database") as caught:
-        open_database(str(path))
-    assert str(path) in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [
@@ -150,12 +129,6 @@ def test_what_cannot_be_opened_is_named_without_its_password(uri: str, sentence:
         open_database(uri)
     assert "hush" not in str(caught.value)
     assert "ledger_uri" in str(caught.value)
-
-
-def test_a_missing_file_is_not_created_for_those_who_only_look(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="There is no ledger at"):
-        open_database(str(tmp_path / "ledger.db"), must_exist=True)
-    assert list(tmp_path.iterdir()) == []
 
 
 # PostgreSQL

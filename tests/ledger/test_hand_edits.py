@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from tests.ledger.outside import Contact
     from tests.messages import Ended, RunTarget
 
-HISTORIES = 10
+HISTORIES = 5
 """How many are tried for each setting; a campaign may set it higher."""
 
 PEOPLE = range(4)

@@ -25,7 +25,7 @@ from target_mainbrainer.report.summary import (
     last_line_of_dry_run,
 )
 from target_mainbrainer.settings.declared import PLANS, Settings
-from tests.loads import OUTCOMES
+from tests.conftest import OUTCOMES
 
 
 class Morning:

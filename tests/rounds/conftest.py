@@ -24,12 +24,8 @@ if t.TYPE_CHECKING:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause before retries in hundredths of seconds, and look for statuses at once and often."""
-    for module, name in quick.existing(quick.RETRIES):
-        monkeypatch.setattr(module, name, quick.shortened(getattr(module, name)))
-    for module, name in quick.existing(quick.FIRST_LOOK):
-        monkeypatch.setattr(module, name, 0.0)
-    for module, name in quick.existing(quick.LONGEST_PAUSE):
-        monkeypatch.setattr(module, name, 0.1)
+    quick.shorten(monkeypatch)
+    monkeypatch.setattr(quick.LONGEST_PAUSE, 0.1)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 Called as `python -m tests.rounds.quick GRACE OPTIONS`, it is the target's command with these, and
 with so many seconds for what is in flight when the run has to end.
-
-Each value has all the names it has had; those that do not exist are passed over.
 """
 
 from __future__ import annotations
@@ -14,36 +12,21 @@ import sys
 import typing as t
 
 from target_mainbrainer import cli
+from target_mainbrainer.api.limits import pause_before_retry
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-Name: t.TypeAlias = "tuple[str, str]"
+    import pytest
 
-RETRIES: list[Name] = [("target_mainbrainer.api.client", "pause_before_retry")]
-FIRST_LOOK: list[Name] = [("target_mainbrainer.rounds.statuses", "FIRST_LOOK_SECONDS")]
-LONGEST_PAUSE: list[Name] = [("target_mainbrainer.rounds.statuses", "LONGEST_PAUSE_SECONDS")]
-PROGRESS: list[Name] = [("target_mainbrainer.run", "PROGRESS_INTERVAL_SECONDS")]
-TICK: list[Name] = [("target_mainbrainer.rounds.load", "TICK_SECONDS")]
-GRACE: list[Name] = [("target_mainbrainer.rounds.load", "GRACE_SECONDS")]
-STATE_INTERVAL: list[Name] = [("target_mainbrainer.run", "STATE_INTERVAL_SECONDS")]
-LONGEST_WAIT: list[Name] = [
-    ("target_mainbrainer.rounds.load", "IDLE_SECONDS"),
-    ("target_mainbrainer.rounds.load", "UNFILLED_SECONDS"),
-]
-LOCK: list[Name] = [("target_mainbrainer.ledger.database", "BUSY_TIMEOUT_SECONDS")]
-LEFTOVER: list[Name] = [("target_mainbrainer.singer.reader", "LEFTOVER_SECONDS")]
-
-
-def existing(names: Iterable[Name]) -> Iterator[tuple[t.Any, str]]:
-    """Return each module that exists and has the name, once."""
-    for module, name in dict.fromkeys(names):
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-        if hasattr(found, name):
-            yield found, name
+OURS = "target_mainbrainer"
+RETRIES = f"{OURS}.api.client.pause_before_retry"
+FIRST_LOOK = f"{OURS}.rounds.statuses.FIRST_LOOK_SECONDS"
+FIRST_AWAITED = f"{OURS}.rounds.statuses.FIRST_AWAITED_SECONDS"
+LONGEST_PAUSE = f"{OURS}.rounds.statuses.LONGEST_PAUSE_SECONDS"
+PROGRESS = f"{OURS}.run.PROGRESS_INTERVAL_SECONDS"
+STATE_INTERVAL = f"{OURS}.run.STATE_INTERVAL_SECONDS"
+TICK = f"{OURS}.rounds.load.TICK_SECONDS"
 
 
 def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]:
@@ -57,23 +40,34 @@ def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]
     return hundredth
 
 
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pause before retries in hundredths of seconds, and look for statuses soon."""
+    monkeypatch.setattr(RETRIES, shortened(pause_before_retry))
+    monkeypatch.setattr(FIRST_LOOK, 0.02)
+    monkeypatch.setattr(FIRST_AWAITED, 0.02)
+
+
 def main() -> None:
     """Run the target's command with short intervals."""
-    values = [
-        (GRACE, float(sys.argv.pop(1))),
-        (STATE_INTERVAL, 0.02),
-        (TICK, 0.02),
-        (LONGEST_WAIT, 0.2),
-        (FIRST_LOOK, 0.02),
-        (LEFTOVER, 3.0),
-        (LOCK, 0.5),
-    ]
-    for names, value in values:
-        for module, name in existing(names):
-            setattr(module, name, value)
-    for module, name in existing(RETRIES):
-        setattr(module, name, shortened(getattr(module, name)))
+    values: dict[str, t.Any] = {
+        f"{OURS}.rounds.load.GRACE_SECONDS": float(sys.argv.pop(1)),
+        f"{OURS}.rounds.load.IDLE_SECONDS": 0.2,
+        f"{OURS}.rounds.load.UNFILLED_SECONDS": 0.2,
+        f"{OURS}.singer.reader.LEFTOVER_SECONDS": 3.0,
+        STATE_INTERVAL: 0.02,
+        TICK: 0.02,
+        f"{OURS}.ledger.database.BUSY_TIMEOUT_SECONDS": 0.5,
+        FIRST_LOOK: 0.02,
+    }
+    change(values | {RETRIES: shortened(pause_before_retry)})
     cli.main()
+
+
+def change(values: dict[str, t.Any]) -> None:
+    """Give values of the target's others, for as long as this process lives."""
+    for name, value in values.items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
 
 
 if __name__ == "__main__":

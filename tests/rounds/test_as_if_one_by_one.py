@@ -16,7 +16,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.loads import add_up, rejected
+from tests.loads import rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
@@ -33,14 +33,7 @@ COLUMNS: Record = {
 }
 FIRST_GENERATED_ID = 1_000_000
 
-FAULTS = [
-    "latency=0-0.02",
-    "503@p0.1",
-    "reset@p0.05",
-    "lost@p0.05",
-    "cut@p0.05",
-    "429=0@p0.03",
-]
+FAULTS = ["latency=0-0.02", "503@p0.1", "reset@p0.05", "lost@p0.05", "cut@p0.05", "429=0@p0.03"]
 
 
 @dataclass
@@ -166,7 +159,7 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
 @given(case=cases())
 @pytest.mark.usefixtures("hasty")
 def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, case: Case
+    run_target: RunTarget, crm: RunningSandbox, rejects: Path, case: Case
 ) -> None:
     crm.set_switches(refuse_property="bad")
     crm.reset()
@@ -178,13 +171,11 @@ def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
     }
     truth = contacts_of(crm)
     crm.reset()
-    path = tmp_path / "rejects.singer"
-    path.unlink(missing_ok=True)
+    rejects.unlink(missing_ok=True)
     crm.set_faults(*case.faults)
     try:
         ended = run_target(
             *case.lines(),
-            rejects_path=str(path),
             max_rejects_percent=100,
             field_map={"seq": None, "list": "list_id"},
             **case.config,
@@ -192,8 +183,7 @@ def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
     finally:
         crm.set_faults()
     assert ended.code == 0, ended.errors
-    add_up(ended)
-    found = [line["record"]["seq"] for line in rejected(path)] if path.exists() else []
+    found = [line["record"]["seq"] for line in rejected(rejects)] if rejects.exists() else []
     assert sorted(found) == sorted(expected)
     assert ended.states[-1] == {"bookmark": len(case.records) - 1}
     assert contacts_of(crm) == truth, json.dumps(case.records)

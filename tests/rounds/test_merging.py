@@ -7,17 +7,15 @@ import typing as t
 
 import pytest
 
-from tests.broken_server import BrokenServer
-from tests.loads import add_up, rejected
+from tests.loads import rejected
 from tests.messages import record, schema, state
 from tests.rounds.sent import contacts_in, judging, refusal, sent, value_of
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Reply
+    from tests.broken_server import Reply, Serve
     from tests.messages import Record, RunTarget
 
 COLUMNS = {
@@ -36,11 +34,8 @@ def test_records_of_one_person_are_merged_and_counted(
         record(id=2, email="kari@example.com"),
         record(id=3, email="ola@example.com", city="Hamar"),
         state(bookmark=3),
-    )
-    assert ended.code == 0, ended.errors
-    add_up(ended)
-    counts = ended.report["streams"]["people"]
-    assert (counts["accepted"], counts["merged"]) == (2, 1)
+    ).ok()
+    assert (ended.counts["accepted"], ended.counts["merged"]) == (2, 1)
     assert ended.states == [{"bookmark": 3}]
     (ola,) = [one for one in crm.contacts() if one["email"] == "ola@example.com"]
     assert ola["properties"] == {"city": "Hamar", "id": "3"}
@@ -62,9 +57,7 @@ def test_no_request_has_anybody_twice(run_target: RunTarget, crm: RunningSandbox
     ]
     pairs = list(itertools.permutations(people, 2))
     lines = [record(id=n, **one) for n, one in enumerate(itertools.chain(*pairs))]
-    ended = run_target(schema(COLUMNS), *lines)
-    assert ended.code == 0, ended.errors
-    add_up(ended)
+    run_target(schema(COLUMNS), *lines).ok()
     for _, contacts in sent(crm):
         for one, other in itertools.combinations(contacts, 2):
             assert not may_be_one(one, other)
@@ -85,11 +78,10 @@ def may_be_one(one: Record, other: Record) -> bool:
 
 
 def test_a_bad_record_of_a_person_takes_no_good_one_with_it(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+    run_target: RunTarget, crm: RunningSandbox, rejects: Path
 ) -> None:
     """An opt-out, then a bad record of the same person, then another good one."""
-    crm = start_crm(plan="unlimited", refuse_property="bad")
-    path = tmp_path / "rejects.singer"
+    crm.set_switches(refuse_property="bad")
     ended = run_target(
         schema(COLUMNS),
         record(id=0, email="p0@example.com"),
@@ -97,13 +89,8 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(
         record(id=2, email="ola@example.com", bad="yes", city="Bergen"),
         record(id=3, email="ola@example.com", city="Oslo"),
         state(bookmark=3),
-        api_url=crm.url,
-        access_token=crm.token,
-        rejects_path=str(path),
-    )
-    assert ended.code == 0, ended.errors
-    add_up(ended)
-    assert [line["record"]["id"] for line in rejected(path)] == [2]
+    ).ok()
+    assert [line["record"]["id"] for line in rejected(rejects)] == [2]
     (ola,) = [c for c in crm.contacts() if c["email"] == "ola@example.com"]
     assert ola["email_opt_in"] is False
     assert ola["properties"] == {"city": "Oslo", "id": "3"}
@@ -116,25 +103,15 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(
     ids=["first", "last", "first and last", "in the middle", "every second"],
 )
 def test_the_good_records_of_a_person_are_written_in_their_order(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path, bad: set[int]
+    run_target: RunTarget, crm: RunningSandbox, rejects: Path, bad: set[int]
 ) -> None:
-    crm = start_crm(plan="unlimited", refuse_property="bad", refusal_names="none")
-    path = tmp_path / "rejects.singer"
+    crm.set_switches(refuse_property="bad", refusal_names="none")
     lines = [
         record(id=n, email="ola@example.com", **({"bad": "yes"} if n in bad else {}))
         for n in range(12)
     ]
-    ended = run_target(
-        schema(COLUMNS),
-        record(id=99, email="kari@example.com"),
-        *lines,
-        api_url=crm.url,
-        access_token=crm.token,
-        rejects_path=str(path),
-    )
-    assert ended.code == 0, ended.errors
-    add_up(ended)
-    assert sorted(line["record"]["id"] for line in rejected(path)) == sorted(bad)
+    run_target(schema(COLUMNS), record(id=99, email="kari@example.com"), *lines).ok()
+    assert sorted(line["record"]["id"] for line in rejected(rejects)) == sorted(bad)
     written = [
         int(value_of(contact, "id") or "")
         for request, contacts in sent(crm)
@@ -148,43 +125,31 @@ def test_the_good_records_of_a_person_are_written_in_their_order(
 
 
 def test_one_bad_record_of_a_hundred_of_one_person_costs_few_requests(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+    run_target: RunTarget, crm: RunningSandbox, rejects: Path
 ) -> None:
-    crm = start_crm(plan="unlimited", refuse_property="bad", refusal_names="none")
-    path = tmp_path / "rejects.singer"
+    crm.set_switches(refuse_property="bad", refusal_names="none")
     lines = [
         record(id=n, email="ola@example.com", **({"bad": "yes"} if n == 63 else {}))
         for n in range(100)
     ]
-    ended = run_target(
-        schema(COLUMNS),
-        record(id=999, email="kari@example.com"),
-        *lines,
-        api_url=crm.url,
-        access_token=crm.token,
-        rejects_path=str(path),
-    )
-    assert ended.code == 0, ended.errors
-    assert [line["record"]["id"] for line in rejected(path)] == [63]
+    run_target(schema(COLUMNS), record(id=999, email="kari@example.com"), *lines).ok()
+    assert [line["record"]["id"] for line in rejected(rejects)] == [63]
     assert len(crm.requests()) <= 22
 
 
 def test_a_merged_contact_is_taken_apart_only_after_it_was_refused_alone(
-    run_target: RunTarget,
+    run_target: RunTarget, serve: Serve
 ) -> None:
     def judge(contacts: list[Record]) -> Reply | None:
         return refusal() if len(contacts) > 1 else None
 
-    with BrokenServer(judging(judge)) as server:
-        ended = run_target(
-            schema(COLUMNS),
-            record(id=1, email="ola@example.com", city="Oslo"),
-            record(id=2, email="kari@example.com"),
-            record(id=3, email="ola@example.com"),
-            api_url=server.url,
-            access_token="made-up",
-        )
-    assert ended.code == 0, ended.errors
+    server = serve(judging(judge))
+    run_target(
+        schema(COLUMNS),
+        record(id=1, email="ola@example.com", city="Oslo"),
+        record(id=2, email="kari@example.com"),
+        record(id=3, email="ola@example.com"),
+    ).ok()
     found = [
         (value_of(contact, "id"), value_of(contact, "city"))
         for request in server.requests

@@ -12,44 +12,34 @@ import pytest
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer.report.counts import StreamReport
-from tests.loads import add_up, people
+from tests.loads import people
 from tests.messages import person, record, schema, state
 from tests.rounds import quick
 from tests.rounds.sent import sent
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import RunTarget
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty", "rejects")
 def test_every_record_ends_in_exactly_one_outcome(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+    run_target: RunTarget, crm: RunningSandbox
 ) -> None:
-    crm = start_crm(
-        plan="unlimited", refuse_email="bad", faults=["503@p0.1", "lost@p0.05", "reset@p0.05"]
-    )
+    crm.set_switches(refuse_email="bad")
+    crm.set_faults("503@p0.1", "lost@p0.05", "reset@p0.05")
     lines = people(300, bad={7, 8, 120})
     lines += [person(n) for n in range(250, 281)]  # again: merged or sent anew
     lines += [person(n, email=None) for n in (301, 302)]  # nothing to be matched on
     lines += [person(n, _sdc_deleted_at="2026-01-01T00:00:00Z") for n in (303, 304, 305)]
     lines += [schema(stream="members"), record("members", id=1, email="m@example.org")]
-    ended = run_target(
-        *lines,
-        api_url=crm.url,
-        access_token=crm.token,
-        rejects_path=str(tmp_path / "rejects.singer"),
-    )
-    assert ended.code == 0, ended.errors
-    add_up(ended)
-    counts = ended.report["streams"]["people"]
-    assert counts["read"] == 336
-    assert counts["accepted"] + counts["merged"] == 297 + 31
-    assert counts["rejected_by_code"] == {"refused_422": 3, "no_identity": 2}
-    assert (counts["omitted"], counts["undelivered"]) == (3, 0)
+    ended = run_target(*lines).ok()
+    assert ended.counts["read"] == 336
+    assert ended.counts["accepted"] + ended.counts["merged"] == 297 + 31
+    assert ended.counts["rejected_by_code"] == {"refused_422": 3, "no_identity": 2}
+    assert (ended.counts["omitted"], ended.counts["undelivered"]) == (3, 0)
     assert ended.report["streams"]["members"]["accepted"] == 1
     assert ended.states[-1] == {"bookmark": 300}
 
@@ -57,8 +47,7 @@ def test_every_record_ends_in_exactly_one_outcome(
 def test_the_end_of_input_sends_what_has_no_full_batch(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:
-    ended = run_target(*people(250, every=250))
-    assert ended.code == 0, ended.errors
+    ended = run_target(*people(250, every=250)).ok()
     assert [len(contacts) for _, contacts in sent(crm)].count(100) == 2
     assert len(crm.requests()) == 3
     assert ended.states == [{"bookmark": 250}]
@@ -68,8 +57,7 @@ def test_the_end_of_input_sends_what_has_no_full_batch(
 def test_an_input_without_records_sends_nothing(
     run_target: RunTarget, crm: RunningSandbox, lines: list[str]
 ) -> None:
-    ended = run_target(*lines)
-    assert ended.code == 0, ended.errors
+    ended = run_target(*lines).ok()
     assert len(ended.states) == sum("STATE" in line for line in lines)
     assert [request.method for request in crm.requests()] == ["GET"], "is the account all right?"
 
@@ -123,17 +111,12 @@ def test_the_sdks_metrics_count_records_and_batches(run_target: RunTarget) -> No
 
 
 def test_progress_is_told_in_one_line(
-    run_target: RunTarget,
-    start_crm: Callable[..., RunningSandbox],
-    monkeypatch: pytest.MonkeyPatch,
+    run_target: RunTarget, crm: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for names, value in ((quick.PROGRESS, 0.1), (quick.TICK, 0.05)):
-        for module, name in quick.existing(names):
-            monkeypatch.setattr(module, name, value)
-    crm = start_crm(plan="unlimited", faults=["latency=0.3@2-9"])
-    ended = run_target(
-        *people(250), api_url=crm.url, access_token=crm.token, rate_limit_requests=100
-    )
+    monkeypatch.setattr(quick.PROGRESS, 0.1)
+    monkeypatch.setattr(quick.TICK, 0.05)
+    crm.set_faults("latency=0.3@2-9")
+    ended = run_target(*people(250), rate_limit_requests=100)
     (told, *_) = [line for line in ended.log.splitlines() if "contacts a second, " in line]
     assert re.search(
         r"\d+ accepted, 0 rejected, \d+ contacts a second, \d+% of the plan's requests used", told
@@ -145,7 +128,6 @@ def test_the_sandbox_of_a_rehearsal_is_closed_with_the_run(
 ) -> None:
     settings.clear()
     path = tmp_path / "rehearsal.db"
-    ended = run_target(*people(150), sandbox_path=str(path))
-    assert ended.code == 0, ended.errors
+    run_target(*people(150), sandbox_path=str(path)).ok()
     with sandbox.start(path) as crm:
         assert len(crm.contacts()) == 150

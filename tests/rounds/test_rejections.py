@@ -7,25 +7,23 @@ import typing as t
 import pytest
 
 from target_mainbrainer.target import TargetMainBrainer
-from tests.loads import add_up, emails, people, rejected
+from tests.loads import emails, people, rejected
 from tests.messages import person, record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import RunTarget
+    from tests.messages import Record, RunTarget
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
 def test_rejections_can_be_corrected_and_loaded(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox], tmp_path: Path
+    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, rejects: Path
 ) -> None:
     """Refused by us and by the API, of two streams, one of which changed its schema."""
-    crm = start_crm(plan="unlimited", refuse_email="bad")
-    path = tmp_path / "rejects.singer"
+    crm.set_switches(refuse_email="bad")
     wider = {"id": {"type": "integer"}, "email": {}, "city": {"type": "string"}}
     lines = [
         schema(),
@@ -39,23 +37,20 @@ def test_rejections_can_be_corrected_and_loaded(
         record("members", id=2, email="bad5@example.com"),
     ]
     reach: dict[str, t.Any] = {"api_url": crm.url, "access_token": crm.token}
-    ended = run_target(*lines, rejects_path=str(path), **reach)
-    assert ended.code == 0, ended.errors
-    assert len(rejected(path)) == 5
+    run_target(*lines, **reach).ok()
+    assert len(rejected(rejects)) == 5
     assert emails(crm) == {"p4@example.com"}
     again = tmp_path / "again.singer"
-    lines = [*path.read_text().splitlines(), schema(), person(4)]
-    once_more = run_target(*lines, rejects_path=str(again), **reach)
-    assert once_more.code == 0, once_more.errors
+    lines = [*rejects.read_text().splitlines(), schema(), person(4)]
+    run_target(*lines, rejects_path=str(again), **reach).ok()
     # Batches run side by side, so those that the API refuses come in any order.
     assert sorted((line["record"] for line in rejected(again)), key=str) == sorted(
-        (line["record"] for line in rejected(path)), key=str
+        (line["record"] for line in rejected(rejects)), key=str
     )
     assert all(line.count('"rejection"') <= 1 for line in again.read_text().splitlines())
     corrected = again.read_text().replace("bad", "good").replace("nonsense", "ola@example.org")
     corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
-    ended = run_target(*corrected.splitlines(), **reach)
-    assert ended.code == 0, ended.errors
+    run_target(*corrected.splitlines(), **reach).ok()
     assert emails(crm) == {
         "p4@example.com",
         "good1@example.com",
@@ -66,93 +61,58 @@ def test_rejections_can_be_corrected_and_loaded(
     }
 
 
-class Case(t.NamedTuple):
-    """So many bad records, in a run that allows so many, and how it ends."""
-
-    kept: bool
-    allowed: int | None
-    bad: int
-    code: int
-    bookmark: int
-
-
 @pytest.mark.parametrize(
-    "case",
+    ("is_kept", "allowed", "bad", "code", "bookmark"),
     [
-        pytest.param(
-            Case(kept=False, allowed=None, bad=0, code=0, bookmark=90), id="none, nothing allowed"
-        ),
-        pytest.param(
-            Case(kept=False, allowed=None, bad=1, code=1, bookmark=50), id="one, nothing allowed"
-        ),
-        pytest.param(
-            Case(kept=False, allowed=0, bad=1, code=1, bookmark=50),
-            id="one, nothing allowed by name",
-        ),
-        pytest.param(
-            Case(kept=False, allowed=2, bad=2, code=0, bookmark=20),
-            id="as many as allowed, kept nowhere",
-        ),
-        pytest.param(
-            Case(kept=False, allowed=2, bad=3, code=1, bookmark=20), id="one more, kept nowhere"
-        ),
-        pytest.param(
-            Case(kept=True, allowed=None, bad=9, code=0, bookmark=90), id="a file and no limit"
-        ),
-        pytest.param(
-            Case(kept=True, allowed=2, bad=2, code=0, bookmark=90), id="as many as allowed, on file"
-        ),
-        pytest.param(
-            Case(kept=True, allowed=2, bad=3, code=1, bookmark=50), id="one more, on file"
-        ),
-        pytest.param(
-            Case(kept=True, allowed=0, bad=1, code=1, bookmark=50),
-            id="on file, but nothing allowed",
-        ),
+        (False, None, 0, 0, 90),
+        (False, None, 1, 1, 50),
+        (False, 0, 1, 1, 50),
+        (False, 2, 2, 0, 20),
+        (False, 2, 3, 1, 20),
+        (True, None, 9, 0, 90),
+        (True, 2, 2, 0, 90),
+        (True, 2, 3, 1, 50),
+        (True, 0, 1, 1, 50),
     ],
 )
 def test_how_many_rejections_a_run_survives(
-    run_target: RunTarget, tmp_path: Path, case: Case
+    run_target: RunTarget,
+    tmp_path: Path,
+    is_kept: bool,
+    allowed: int | None,
+    bad: int,
+    code: int,
+    bookmark: int,
 ) -> None:
     """STATE 20 comes before all of them, 50 before the last, 90 at the end."""
     lines = [person(n) for n in range(100)]
-    lines[30 : 30 + case.bad] = [person(n, email=None) for n in range(case.bad)]
-    lines.insert(29 + case.bad, state(bookmark=50))
+    lines[30 : 30 + bad] = [person(n, email=None) for n in range(bad)]
+    lines.insert(29 + bad, state(bookmark=50))
     lines.insert(20, state(bookmark=20))
-    settings: dict[str, t.Any] = {"max_rejects": case.allowed}
-    if case.kept:
-        settings["rejects_path"] = str(tmp_path / "rejects.singer")
-    ended = run_target(
-        schema(),
-        *lines,
-        state(bookmark=90),
-        **{key: value for key, value in settings.items() if value is not None},
-    )
-    assert ended.code == case.code, ended.errors
-    assert ended.states[-1] == {"bookmark": case.bookmark}
-    counts = ended.report["streams"]["people"]
-    assert (counts["rejected"], counts["undelivered"]) == (case.bad, 0)
+    config: Record = {} if allowed is None else {"max_rejects": allowed}
+    if is_kept:
+        config["rejects_path"] = str(tmp_path / "rejects.singer")
+    ended = run_target(schema(), *lines, state(bookmark=90), **config)
+    assert ended.code == code, ended.errors
+    assert ended.states[-1] == {"bookmark": bookmark}
+    assert (ended.counts["rejected"], ended.counts["undelivered"]) == (bad, 0)
     if ended.code:
         assert "'max_rejects'" in ended.error
-        assert counts["read"] == 30 + case.bad, "reading has stopped"
+        assert ended.counts["read"] == 30 + bad, "reading has stopped"
     else:
-        assert ("are not kept" in ended.log) == (case.bad > 0 and not case.kept)
+        assert ("are not kept" in ended.log) == (bad > 0 and not is_kept)
 
 
 def test_too_many_refusals_of_the_api_stop_the_reading_too(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
+    run_target: RunTarget, crm: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crm = start_crm(plan="unlimited", refuse_email="bad", faults=["latency=0.02"])
-    ended = run_target(
-        *people(50_000, bad=range(100, 200, 7)),
-        api_url=crm.url,
-        access_token=crm.token,
-        max_concurrent_requests=2,
-    )
+    monkeypatch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 1000)
+    crm.set_switches(refuse_email="bad")
+    crm.set_faults("latency=0.02")
+    ended = run_target(*people(9000, bad=range(100, 200, 7)), max_concurrent_requests=2)
     assert ended.code == 1
     assert "'max_rejects'" in ended.error
-    add_up(ended)
-    assert ended.report["streams"]["people"]["read"] < 50_000
+    assert ended.counts["read"] < 9000
     assert ended.states[-1] == {"bookmark": 50}
 
 

@@ -6,18 +6,15 @@ import typing as t
 
 import pytest
 
-from tests.broken_server import OK, BrokenServer, Reply
+from tests.broken_server import OK, Reply
 from tests.loads import people
 from tests.messages import person, record, schema, state
 from tests.rounds.process import PACE, endless, is_behind
 from tests.rounds.sent import contacts_in, judging, refusal
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Request
+    from tests.broken_server import Request, Serve
     from tests.messages import Record, RunTarget
     from tests.rounds.process import Start
 
@@ -39,7 +36,7 @@ def test_every_state_is_behind_the_contacts_when_it_is_written(
 
 @pytest.mark.parametrize("batch", range(4))
 def test_state_stays_before_a_batch_that_does_not_get_through(
-    run_target: RunTarget, batch: int
+    run_target: RunTarget, serve: Serve, batch: int
 ) -> None:
     """All others do, some before and some after it."""
     first = f"p{batch * 10 + 1}@example.com"
@@ -48,25 +45,19 @@ def test_state_stays_before_a_batch_that_does_not_get_through(
         is_it = any(one["email"] == first for one in contacts_in(request))
         return Reply(then="reset") if is_it else OK
 
-    with BrokenServer(answer) as server:
-        ended = run_target(
-            *people(40, every=5),
-            api_url=server.url,
-            access_token="made-up",
-            batch_size_rows=10,
-            max_concurrent_requests=4,
-            retry_max_seconds=1,
-        )
+    serve(answer)
+    ended = run_target(
+        *people(40, every=5), batch_size_rows=10, max_concurrent_requests=4, retry_max_seconds=1
+    )
     assert ended.code == 1
     last = ended.states[-1]["bookmark"] if ended.states else 0
     assert last <= batch * 10
-    assert ended.report["streams"]["people"]["undelivered"] >= 10
+    assert ended.counts["undelivered"] >= 10
 
 
 def test_state_comes_once_and_in_order(run_target: RunTarget, crm: RunningSandbox) -> None:
     crm.set_faults("latency=0-0.05")
-    ended = run_target(*people(500, every=7), batch_size_rows=10)
-    assert ended.code == 0, ended.errors
+    ended = run_target(*people(500, every=7), batch_size_rows=10).ok()
     bookmarks = [written["bookmark"] for written in ended.states]
     assert bookmarks == sorted(set(bookmarks))
     assert bookmarks[-1] == 497
@@ -75,27 +66,25 @@ def test_state_comes_once_and_in_order(run_target: RunTarget, crm: RunningSandbo
 def test_the_newest_of_several_states_is_written(run_target: RunTarget) -> None:
     ended = run_target(
         state(bookmark=0, more="x"), *people(3, every=3), state(bookmark=4), state(bookmark=5)
-    )
-    assert ended.code == 0, ended.errors
+    ).ok()
     assert ended.states[-1] == {"bookmark": 5}
 
 
-def test_records_after_the_last_state_hold_nothing_back(run_target: RunTarget) -> None:
+def test_records_after_the_last_state_hold_nothing_back(
+    run_target: RunTarget, serve: Serve
+) -> None:
     def judge(contacts: list[Record]) -> Reply | None:
         is_in = any(one["email"] == "p4@example.com" for one in contacts)
         return refusal() if is_in else None
 
-    with BrokenServer(judging(judge)) as server:
-        ended = run_target(
-            *people(3, every=3), person(4), api_url=server.url, access_token="made-up"
-        )
+    serve(judging(judge))
+    ended = run_target(*people(3, every=3), person(4))
     assert ended.code == 1, "one was rejected, and none may be"
     assert ended.states == [{"bookmark": 3}]
 
 
-def test_omitted_and_merged_and_rejected_records_hold_nothing_back(
-    run_target: RunTarget, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("rejects")
+def test_omitted_and_merged_and_rejected_records_hold_nothing_back(run_target: RunTarget) -> None:
     ended = run_target(
         schema(),
         person(1),
@@ -103,16 +92,14 @@ def test_omitted_and_merged_and_rejected_records_hold_nothing_back(
         person(2, email=None),
         person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"),
         state(bookmark=3),
-        rejects_path=str(tmp_path / "rejects.singer"),
-    )
-    assert ended.code == 0, ended.errors
+    ).ok()
     assert ended.states == [{"bookmark": 3}]
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(
-    run_target: RunTarget, start_crm: Callable[..., RunningSandbox]
+    run_target: RunTarget, crm: RunningSandbox
 ) -> None:
-    crm = start_crm(plan="unlimited", faults=["503@2-99"])
+    crm.set_faults("503@2-99")
     ended = run_target(
         schema(),
         schema(stream="members"),
@@ -122,8 +109,6 @@ def test_a_record_of_one_stream_holds_back_the_state_of_all(
         state(bookmark=2),
         *(person(n) for n in range(2, 12)),
         state(bookmark=3),
-        api_url=crm.url,
-        access_token=crm.token,
         batch_size_rows=10,
         max_concurrent_requests=1,
         retry_max_seconds=1,

@@ -9,15 +9,18 @@ import typing as t
 import pytest
 
 from tests.broken_server import PAGE, STALL, BrokenServer, Reply, reply
-from tests.loads import add_up, people
+from tests.loads import people
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.broken_server import Request
+    from tests.broken_server import Request, Serve
     from tests.messages import Ended, Record, RunTarget
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 TEN = [
     schema({"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}),
@@ -70,17 +73,15 @@ def run(run_target: RunTarget, tmp_path: Path) -> Run:
             "rejects_path": str(tmp_path / "rejects.singer"),
         }
         with BrokenServer(answer) as server:
-            ended = run_target(*TEN, api_url=server.url, access_token="made-up", **own | config)
-        add_up(ended)
-        return ended
+            return run_target(*TEN, api_url=server.url, access_token="made-up", **own | config)
 
     return load
 
 
+FORM = {"errors": [{"text": "x"}]}
 CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     ("answer", "named", "end"),
     [
@@ -91,6 +92,9 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
         pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
         pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
         pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
+        pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
+        pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
+        pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
         pytest.param(status(status=99), (), OPEN, id="an unknown number"),
         pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
         pytest.param(PAGE, (), OPEN, id="a page"),
@@ -118,10 +122,9 @@ def test_ten_contacts_end_as_their_status_says(
     assert ended.states == ([{"bookmark": 10}] if end == CONFIRMED else [])
     if end != CONFIRMED:
         assert end in ended.error
-    assert ended.report["streams"]["people"]["rejected"] == (10 if end == FAILED else len(named))
+    assert ended.counts["rejected"] == (10 if end == FAILED else len(named))
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     ("answer", "counts"),
     [
@@ -134,48 +137,38 @@ def test_ten_contacts_end_as_their_status_says(
 def test_when_it_only_reports_everything_is_counted(
     run: Run, answer: Reply, counts: dict[str, int]
 ) -> None:
-    ended = run(answering(answer), "report")
-    assert ended.code == 0, ended.errors
+    ended = run(answering(answer), "report").ok()
     assert ended.states == [{"bookmark": 10}]
-    found = ended.report["streams"]["people"]
+    found = ended.counts
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
     assert {name: found[name] for name in names if found[name]} == counts
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_batch_is_asked_for_until_it_has_ended(run: Run) -> None:
     answer = answering(status(), reply(503), status(1), status(4, 6))
-    ended = run(answer, "require", confirm_timeout_seconds=60)
-    assert ended.code == 0, ended.errors
+    ended = run(answer, "require", confirm_timeout_seconds=60).ok()
     assert ended.states == [{"bookmark": 10}]
-    counts = ended.report["streams"]["people"]
-    assert (counts["inserted"], counts["updated"]) == (4, 6)
+    assert (ended.counts["inserted"], ended.counts["updated"]) == (4, 6)
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
 def test_an_answer_that_does_not_come_before_the_end_is_not_waited_for(
     run: Run, mode: str, code: int
 ) -> None:
     ended = run(answering(STALL), mode)
     assert ended.code == code, ended.errors
-    counts = ended.report["streams"]["people"]
-    assert counts["inserted"] == 0
-    assert counts["unconfirmed"] + counts["unreadable"] == 10
+    assert ended.counts["inserted"] == 0
+    assert ended.counts["unconfirmed"] + ended.counts["unreadable"] == 10
     assert ended.states == ([] if code else [{"bookmark": 10}])
 
 
-def test_without_confirmation_nothing_is_asked(run_target: RunTarget) -> None:
-    with BrokenServer(answering(status())) as server:
-        ended = run_target(
-            *people(300), api_url=server.url, access_token="made-up", confirm_batches="none"
-        )
-    assert ended.code == 0, ended.errors
+def test_without_confirmation_nothing_is_asked(run_target: RunTarget, serve: Serve) -> None:
+    server = serve(answering(status()))
+    run_target(*people(300), confirm_batches="none").ok()
     assert [request.method for request in server.requests] == ["POST"] * 3
 
 
-@pytest.mark.usefixtures("hasty")
-def test_batches_are_asked_for_while_others_are_sent(run_target: RunTarget) -> None:
+def test_batches_are_asked_for_while_others_are_sent(run_target: RunTarget, serve: Serve) -> None:
     """The last answer comes when the first batch has been asked for."""
     is_asked = threading.Event()
     confirm = answering(status(10))
@@ -187,14 +180,11 @@ def test_batches_are_asked_for_while_others_are_sent(run_target: RunTarget) -> N
             assert is_asked.wait(10)
         return confirm(request)
 
-    with BrokenServer(answer) as server:
-        ended = run_target(
-            *people(20, every=10),
-            api_url=server.url,
-            access_token="made-up",
-            batch_size_rows=10,
-            confirm_batches="require",
-            max_concurrent_requests=1,
-        )
-    assert ended.code == 0, ended.errors
+    serve(answer)
+    ended = run_target(
+        *people(20, every=10),
+        batch_size_rows=10,
+        confirm_batches="require",
+        max_concurrent_requests=1,
+    ).ok()
     assert ended.states[-1] == {"bookmark": 20}

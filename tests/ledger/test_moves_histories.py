@@ -11,16 +11,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
-from tests.killing import Moment, Proxy, run_killed
-from tests.ledgers import forget_everything
-from tests.loads import add_up, is_complete, rejected
+from tests.ledger.outside import Moment, run_killed
+from tests.ledgers import forget_everything, on_both_databases
+from tests.loads import is_complete, rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.ledger.outside import Between
     from tests.messages import Ended, Record, RunTarget
 
 EXAMPLES = int(os.environ.get("MOVES_EXAMPLES", "3"))
@@ -135,10 +136,12 @@ def histories(
 class Load:
     """Delivers nights to one CRM, and remembers what was said and reported."""
 
-    def __init__(self, run_target: RunTarget, proxy: Proxy, settings: Record, folder: Path) -> None:
+    def __init__(
+        self, run_target: RunTarget, between: Between, settings: Record, folder: Path
+    ) -> None:
         self._run_target = run_target
-        self._proxy = proxy
-        self._crm = proxy.crm
+        self._between = between
+        self._crm = between.crm
         self._folder = folder
         self._settings = settings
         self.said: dict[int, list[Said]] = {}
@@ -160,12 +163,13 @@ class Load:
             self._note(ended)
             assert is_complete(ended) or not is_clean, ended.errors
         else:
-            run_killed(self._settings | own, lines, self._folder, self._proxy, night.kill)
+            run_killed(
+                self._settings | own, lines, self._folder, self._between, night.kill, surely=False
+            )
         self._crm.set_faults()
         self._crm.settle()
 
     def _note(self, ended: Ended) -> None:
-        add_up(ended)
         counts = ended.report["streams"]["people"]
         named = re.findall(r"is a second contact now \(([^)]*)\)", ended.log)
         self.not_followed = [int(n) for n in re.findall(r"id=(\d+)", " ".join(named))]
@@ -285,16 +289,10 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 
 @pytest.fixture
-def proxy(crm: RunningSandbox) -> Iterator[Proxy]:
-    with Proxy(crm) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def new_load(
     run_target: RunTarget,
     crm: RunningSandbox,
-    proxy: Proxy,
+    between: Between,
     settings: Record,
     ledger_uri: str,
     tmp_path: Path,
@@ -307,18 +305,19 @@ def new_load(
         crm.reset()
         (tmp_path / "rejects.singer").unlink(missing_ok=True)
         common: Record = {
-            "api_url": proxy.url,
+            "api_url": between.url,
             "ledger_uri": ledger_uri,
             "rejects_path": str(tmp_path / "rejects.singer"),
             "max_rejects_percent": 100,
             "batch_size_rows": 2,
             "confirm_batches": "report",
         }
-        return Load(run_target, proxy, settings | common | more, tmp_path)
+        return Load(run_target, between, settings | common | more, tmp_path)
 
     return new_load
 
 
+@on_both_databases
 @SLOW
 @given(
     history=histories(own, has_faults=True),
@@ -375,6 +374,7 @@ LEFT_BEHIND = nights_of(
 """Two people take an identity whose contact was left behind, and one of them says no."""
 
 
+@on_both_databases
 @SLOW
 @given(history=histories(shared, has_faults=False), opt_in=st.sampled_from(["send", "omit"]))
 @example(history=LEFT_BEHIND, opt_in="send")

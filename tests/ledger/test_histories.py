@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ledgers import forget_everything
+from tests.ledgers import forget_everything, on_both_databases
 from tests.loads import is_complete
 from tests.messages import record, schema, state
-from tests.rounds import quick
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,14 +149,7 @@ def crm(both: tuple[RunningSandbox, RunningSandbox]) -> RunningSandbox:
     return both[0]
 
 
-@pytest.fixture
-def quick_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look soon how a batch has ended; waiting a second for it takes most of a night."""
-    for module, name in quick.existing(quick.FIRST_LOOK):
-        monkeypatch.setattr(module, name, 0.02)
-
-
-@pytest.mark.usefixtures("quick_polling")
+@on_both_databases
 @SLOW
 @given(history=histories())
 def test_any_nights_end_as_if_everything_had_been_sent(

@@ -15,6 +15,7 @@ import typing as t
 import pytest
 
 from target_mainbrainer import cli
+from tests.ledgers import on_both_databases
 from tests.messages import Ended, person, schema, state
 from tests.rounds import quick
 
@@ -26,32 +27,26 @@ if t.TYPE_CHECKING:
     from tests.messages import Record, RunTarget
     from tests.postgresql import PostgreSQL
 
-STEPS: list[tuple[list[quick.Name], float]] = [
-    ([("target_mainbrainer.rounds.round", "MAX_CONTACTS")], 4),
-    (quick.STATE_INTERVAL, 0.05),
-    ([("target_mainbrainer.ledger.database", "BUSY_TIMEOUT_SECONDS")], 0.1),
-    ([("target_mainbrainer.ledger.database", "PAUSE_SECONDS")], 0.1),
-]
+STEPS = {
+    "target_mainbrainer.rounds.round.MAX_CONTACTS": 4,
+    quick.STATE_INTERVAL: 0.05,
+    "target_mainbrainer.ledger.database.BUSY_TIMEOUT_SECONDS": 0.1,
+    "target_mainbrainer.ledger.database.PAUSE_SECONDS": 0.1,
+}
 PEOPLE = 40
 PATIENCE = 60
 
 
 @pytest.fixture
-def settings(settings: Record, ledger_uri: str) -> Record:
-    return {
-        **settings,
-        "ledger_uri": ledger_uri,
-        "batch_size_rows": 2,
-        "max_concurrent_requests": 1,
-    }
+def settings(settings: Record) -> Record:
+    return {**settings, "batch_size_rows": 2, "max_concurrent_requests": 1}
 
 
 @pytest.fixture
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send small rounds, and look often whether the database is back."""
-    for names, value in STEPS:
-        for module, name in quick.existing(names):
-            monkeypatch.setattr(module, name, value)
+    for name, value in STEPS.items():
+        monkeypatch.setattr(name, value)
 
 
 def run_process(settings: Record, told: list[str], folder: Path) -> Ended:
@@ -112,10 +107,7 @@ def outage(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Outage]:
     else:
         other = sqlite3.connect(ledger_uri, isolation_level=None, check_same_thread=False)
         other.execute("PRAGMA busy_timeout = 60000")
-        made = Outage(
-            lambda: other.execute("BEGIN IMMEDIATE"),
-            lambda: other.execute("ROLLBACK"),
-        )
+        made = Outage(lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK"))
     yield made
     made.end()
 
@@ -154,13 +146,14 @@ def everybody(name: str) -> set[str]:
     return {f"{name}{n}" for n in range(PEOPLE)}
 
 
+@on_both_databases
 @pytest.mark.parametrize("plan", [0, 100], ids=["unlimited", "shared quota"])
 @pytest.mark.usefixtures("in_small_steps")
 def test_a_database_that_comes_back_in_time_costs_nothing(
     run_target: RunTarget, crm: RunningSandbox, outage: Outage, plan: int
 ) -> None:
     """While it is away nothing is sent: that is not taken for "no limit"."""
-    assert run_target(*lines("A"), rate_limit_requests=plan).code == 0
+    run_target(*lines("A"), rate_limit_requests=plan).ok()
     crm.set_faults("latency=0.05:batch")
     sent_meanwhile = []
 
@@ -179,15 +172,16 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
     assert names(crm) == everybody("B")
     assert re.search(r"The run waits for it|Nothing is sent in the meantime", ended.log)
     crm.set_faults()
-    assert run_target(*lines("B")).code == 0
+    run_target(*lines("B")).ok()
     assert run_target(*lines("B")).report["streams"]["people"]["unchanged"] == PEOPLE
 
 
+@on_both_databases
 def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     run_target: RunTarget, crm: RunningSandbox, settings: Record, outage: Outage, tmp_path: Path
 ) -> None:
     plan = {"rate_limit_requests": 100}
-    assert run_target(*lines("A"), **plan).code == 0
+    run_target(*lines("A"), **plan).ok()
     crm.set_faults("latency=0.05:batch")
     with during_the_run(crm, outage.begin):
         ended = run_process({**settings, **plan, "retry_max_seconds": 1}, lines("B"), tmp_path)
@@ -199,12 +193,10 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     assert {f"B{n}" for n in range(reached + 1)} <= names(crm)
     outage.end()
     crm.set_faults()
-    assert run_target(*lines("B")).code == 0
+    run_target(*lines("B")).ok()
     assert names(crm) == everybody("B")
 
 
 if __name__ == "__main__":
-    for names_of_one, value in STEPS:
-        for module, name in quick.existing(names_of_one):
-            setattr(module, name, value)
+    quick.change(STEPS)
     cli.main()
