@@ -9,7 +9,7 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection
-from target_mainbrainer.mapping.columns import DELETED_AT, is_deleted
+from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.settings.declared import ADVISED_BATCH_SIZE
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
@@ -88,7 +88,9 @@ class ContactsSink(BatchSink):
         self._shown_key = key[0] if is_key_shown else None
         source = announced.source_stream
         alias_of = None if source == self.stream_name else source
-        reads_key = run.ledger is not None
+        # A key of metadata, such as the number of a line, identifies a record and no person.
+        self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
+        reads_key = run.ledger is not None and self._has_key
         self._key_of = source_key_reader(key, alias_of) if reads_key else lambda _: None
         self._counted = self._report.read
         self._counted_batches = run.load.batches_sent
@@ -105,10 +107,11 @@ class ContactsSink(BatchSink):
         """Log once how every column of the stream is used."""
         for line in (*self._mapping.summary, *self._mapping.hints):
             self.logger.info("%s", line)
-        if self._run.ledger is not None and not self.key_properties:
+        if self._run.ledger is not None and not self._has_key:
             self.logger.info(
-                "Stream '%s' has no 'key_properties', so the ledger knows its contacts by their "
-                "e-mail address and mobile number; a changed one makes another contact.",
+                "Stream '%s' has no 'key_properties' that identify people, so the ledger knows its "
+                "contacts by their e-mail address and mobile number; a changed one makes another "
+                "contact.",
                 shown(self.stream_name),
             )
         if self._may_be_partial:

@@ -60,7 +60,9 @@ IDENTIFIERS = (
 OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
 _NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
-METADATA_PREFIX = "_sdc_"
+METADATA_PREFIXES = ("_sdc_", "__sdc_", "_smart_source_")
+"""Columns that taps add to a record: most of them, and those for Google Sheets and spreadsheets."""
+
 UNANNOUNCED_METADATA = (
     "_sdc_extracted_at",
     "_sdc_received_at",
@@ -121,7 +123,7 @@ def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns)
         return _mapped_role(field_map[column])
     if (field := FIELDS_BY_NAME.get(plain_name(column))) is not None:
         return field
-    if column.startswith(METADATA_PREFIX):
+    if column.startswith(METADATA_PREFIXES):
         return NotSent.METADATA
     return NotSent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
 
@@ -381,7 +383,7 @@ def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator[str]:
     if any(role in IDENTIFIERS for role in roles.values()) or (is_open and not roles):
         return
-    looks = {field: column for column, field in lookalikes(roles)}
+    looks = {field: column for column, field in reversed(lookalikes(roles))}
     is_mobile = ContactField.MOBILE in looks and ContactField.EMAIL not in looks
     field = ContactField.MOBILE if is_mobile else ContactField.EMAIL
     yield (
@@ -423,30 +425,64 @@ def hints_of(
         if ContactField.CONTACT_ID in looks.values():
             hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
         hints.append(hint)
-    if not is_there.intersection(OPT_INS):
-        consent = [column for column in consent_lookalikes(roles) if column not in field_map]
-        said_no = [column for column in consent if _NO.search(_letters(column))]
-        if said_yes := [column for column in consent if column not in said_no]:
-            hints.append(
-                f"{listed(said_yes)} may say what people have consented to. If so, map what fits "
-                "to 'email_opt_in' or 'mobile_opt_in' in 'field_map'."
-            )
-        hints += [_hint_at_no(stream, column, is_bool=column in booleans) for column in said_no]
+    consent = [column for column in consent_lookalikes(roles) if column not in field_map]
+    said_no = [column for column in consent if _NO.search(_letters(column))]
+    said_yes = [column for column in consent if column not in said_no]
+    if is_there.isdisjoint(OPT_INS) and (names := _stating(said_yes, _NEITHER | _DATED)):
+        hints.append(
+            f"{listed(names)} may say what people have consented to. If so, map what fits to "
+            "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+        )
+    if names := _stating(said_no, _NEITHER | {"status", "state"}):
+        hints.append(_hint_at_no(stream, names, booleans, roles))
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
 
 
-def _hint_at_no(stream: str, column: str, *, is_bool: bool) -> str:
-    """Return the stream map for a column in which a yes means no."""
-    value = column if column.isidentifier() else f"_[{column!r}]"
-    if not is_bool and not _DATED.search(column):
-        value = f"str({value}).lower() in ('true', 'yes', 'y', 'x', '1', 'ja')"
-    field = "mobile_opt_in" if _BY_PHONE.search(_letters(column)) else "email_opt_in"
-    maps = json.dumps({stream: {field: f"'no' if {value} else ''"}}, ensure_ascii=False)
+def _stating(columns: Collection[str], beside: Collection[str]) -> list[str]:
+    """Return the columns that state a consent themselves, and not when, why or where it came."""
+    last_words = re.compile(r"([A-Z]?[a-z]+|[A-Z]+)[^A-Za-z]*$")
+    return [
+        column
+        for column in columns
+        if not (last := last_words.search(column)) or last[1].lower() not in beside
+    ]
+
+
+def _hint_at_no(
+    stream: str,
+    columns: Sequence[str],
+    booleans: Collection[str],
+    roles: Mapping[str, ColumnRole],
+) -> str:
+    """Return the stream map for columns in which a yes means no.
+
+    A column that is mapped to the opt-in already says the rest.
+    """
+    column_of = {role: column for column, role in roles.items()}
+    said: defaultdict[str, list[str]] = defaultdict(list)
+    rest: dict[str, str] = {}
+    for column in columns:
+        field = _OPT_IN_OF[bool(_BY_PHONE.search(_letters(column)))]
+        mapped = column_of.get(field)
+        value = _value_of(column)
+        if column not in booleans:
+            value = f"str({value}).strip().lower() not in {_SAYS_NOTHING}"
+        said[mapped or field].append(value)
+        rest[mapped or field] = _value_of(mapped) if mapped else "''"
+    maps = {
+        name: f"'no' if {' or '.join(values)} else {rest[name]}" for name, values in said.items()
+    }
     return (
-        f"'{shown(column)}' may say who has opted out, so that a yes there means no. Do not map "
-        f'it to an opt-in as it is. If it does, turn it round: "stream_maps": {shown(maps)}, '
-        f'"field_map": {{"{shown(column)}": null}}.'
+        f"{listed(columns)} may say who has opted out, so that a yes there means no. Do not map "
+        "it to an opt-in as it is. If it does, turn it round: "
+        f'"stream_maps": {shown(json.dumps({stream: maps}, ensure_ascii=False))}, '
+        f'"field_map": {shown(json.dumps(dict.fromkeys(columns), ensure_ascii=False))}.'
     )
+
+
+def _value_of(column: str) -> str:
+    """Return the expression that reads a column in a stream map."""
+    return column if column.isidentifier() else f"_[{column!r}]"
 
 
 # Lookalikes ------------------------------------------------------------------------------------
@@ -470,13 +506,26 @@ _CONSENT = re.compile(
     r"|nyhetsbrev|nyhedsbrev|uutiskirje|frettabref|abonn|reklam|werbung|markkinointi|lupa"
 )
 _NO = re.compile(
-    r"unsub|opt(ed|ing)?out|donot(e?mail|sms|call|text|contact|send|market)|dont(e?mail|call|send)"
+    r"unsub|opt(ed|ing)?out|don(o|)t(allow)?(bulk)?(e?mail|sms|phone|call|text|contact|send|market)"
     r"|^(dnc|no(e?mails?|sms|marketing|newsletters?))$|blacklist|blocklist|withdr(e|a)w|revoked"
+    r"|marketingsuspend"
     r"|[av]vmeld|avmal|avanmal|afmeld|abmeld|abgemeld|abbestell|av?registr|reserver|frabed|framel"
     r"|widerr|widerspr|sperr|robinson|kiel[lt]|perunut|peruutet|afskra|bannmerk|eimarkk|eisahk"
     r"|(ingen|keine|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
 )
-_DATED = re.compile(r"[_ -](at|on)$|[a-z]At$|([Dd]ate|[Tt]ime|dato|datum)$")
+_DATED = frozenset({"at", "on", "date", "time", "dato", "datum"})
+_NEITHER = frozenset(
+    {
+        *("id", "ids", "ip", "url", "link", "token", "hash", "key", "count", "source", "campaign"),
+        *("title", "reason", "cause", "other"),
+    }
+)
+"""Last words of columns that belong to a consent and do not state it."""
+
+_SAYS_NOTHING = (
+    "('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei', 'nein')"
+)
+_OPT_IN_OF = (ContactField.EMAIL_OPT_IN, ContactField.MOBILE_OPT_IN)
 _BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
 _CONSENT_NAMES = re.compile(
     r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"
@@ -511,11 +560,10 @@ def lookalikes(
         name = _letters(column)
         if column in booleans or _is_consent(name):
             continue
-        short = _QUALIFIERS.sub("", name)
+        names = {name, _QUALIFIERS.sub("", name)}
+        names |= {_letters(column.rpartition("__")[2])} - {"id"}  # as flattening writes it
         found += [
-            (column, field)
-            for field, look in _LOOKS.items()
-            if look.fullmatch(name) or look.fullmatch(short)
+            (column, field) for field, look in _LOOKS.items() if any(map(look.fullmatch, names))
         ]
     return found
 

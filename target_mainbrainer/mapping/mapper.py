@@ -16,7 +16,7 @@ from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
-    METADATA_PREFIX,
+    METADATA_PREFIXES,
     UNANNOUNCED_METADATA,
     ContactField,
     is_deleted,
@@ -350,7 +350,7 @@ def _left(read: Reader[_T] | None, record: Record) -> _T | None:
 
 def _is_empty(record: Record) -> bool:
     """Return whether a record has columns but no value: an empty row of a file."""
-    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIX)]
+    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIXES)]
     return bool(values) and not any(
         value.strip() if isinstance(value, str) else value is not None for value in values
     )

@@ -14,7 +14,7 @@ import jsonschema_rs
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted
+from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
 from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return a schema that allows any `_sdc_*` columns."""
 
     def kept(names: Iterable[t.Any]) -> list[t.Any]:
-        return [name for name in names if not str(name).startswith(METADATA_PREFIX)]
+        return [name for name in names if not str(name).startswith(METADATA_PREFIXES)]
 
     changed = dict(schema)
     if isinstance(properties := schema.get("properties"), dict):
@@ -98,7 +98,7 @@ def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
         changed["required"] = kept(required)
     if schema.get("additionalProperties", True) is not True:
         patterns = schema.get("patternProperties") or {}
-        changed["patternProperties"] = {f"^{METADATA_PREFIX}": True} | patterns
+        changed["patternProperties"] = {f"^({'|'.join(METADATA_PREFIXES)})": True} | patterns
     return changed
 
 

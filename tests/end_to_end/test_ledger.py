@@ -114,7 +114,7 @@ def test_a_changed_list_sends_everybody(run_target: RunTarget) -> None:
 
 def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> None:
     lines = [schema(key=()), person(1), person(2)]
-    assert "has no 'key_properties', so" in run_target(*lines).log
+    assert "has no 'key_properties' that identify people, so" in run_target(*lines).log
     assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
 
 

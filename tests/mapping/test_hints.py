@@ -37,9 +37,10 @@ OPT_OUT = """
 unsubscribed is_unsubscribed unsubscribed_at optout opted_out HasOptedOutOfEmail HasOptedOutOfFax
 email_opt_out do_not_email doNotCall DoNotContact do_not_market dnc no_sms emailBlacklisted
 smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout sms_optout avmeldt
-avmeldt_epost
+avmeldt_epost UNSUB_TIME
 avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt frabedt frabedt_sms
 abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre keine_werbung
+donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
 suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
 """
 NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"
@@ -129,16 +130,17 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
     assert stream.sensitive_columns == {"kundenr", "number"}
 
 
+NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
+
+
 @pytest.mark.parametrize(
     ("column", "kind", "expected"),
     [
         ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-        ("unsubscribed_at", {}, "\"email_opt_in\": \"'no' if unsubscribed_at else ''\""),
         ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
         ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
-        ("unsubscribedAt", {}, "'no' if unsubscribedAt else"),
-        ("avmeldt_person", {}, "if str(avmeldt_person).lower() in ("),
-        ("optout", {}, "if str(optout).lower() in ('true', 'yes', 'y', 'x', '1', 'ja') else"),
+        ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
+        ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
     ],
 )
 def test_the_stream_map_of_the_hint_fits_the_column(
@@ -150,20 +152,87 @@ def test_the_stream_map_of_the_hint_fits_the_column(
     assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 
-@pytest.mark.parametrize("column", ["optout", "Opted out", "unsubscribed_at"])
-@pytest.mark.parametrize("said", ["true", "", "Ja", "2026-01-31"])
-def test_the_stream_map_of_the_hint_turns_a_yes_into_a_no(
-    run_target: RunTarget, crm: RunningSandbox, column: str, said: str
+def settings_of(hint: str) -> dict[str, t.Any]:
+    """The settings that a hint advises."""
+    advised = hint[hint.index('"stream_maps"') : -1]
+    return t.cast("dict[str, t.Any]", json.loads(f"{{{advised}}}"))
+
+
+NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
+NOTHINGS = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
+
+
+@pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
+def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(
+    run_target: RunTarget, crm: RunningSandbox, said: object
 ) -> None:
-    """A date in a column of dates and a yes in any other; and never a yes."""
-    columns = {"id": {"type": "integer"}, "email": {"type": "string"}, column: {"type": "string"}}
-    people = [schema(columns), record(id=1, email="p@example.com", **{column: said})]
-    hint = next(h for h in mapping(*columns).hints if "opted out" in h)
-    maps = json.loads(
-        hint[hint.index("{", hint.index('"stream_maps"')) : hint.index(', "field_map"')]
-    )
-    ended = run_target(*people, stream_maps=maps, field_map={column: None})
+    """A date, a word of any language and a number too; nothing and a no say nothing."""
+    columns: dict[str, t.Any] = {"id": {}, "email": {}, "Opted out": {}}
+    (hint,) = mapping(*columns).hints
+    row = {"id": 1, "email": "p@example.com", "Opted out": said}
+    ended = run_target(schema(columns), record(**row), **settings_of(hint))
     assert ended.code == 0, ended.errors
-    is_no = bool(said) if column.endswith("at") else said in ("true", "Ja")
     (contact,) = crm.contacts()
-    assert contact["email_opt_in"] is (False if is_no else None)
+    assert contact["email_opt_in"] is (None if said in NOTHINGS else False)
+    assert "Opted out" not in contact["properties"]
+
+
+def test_several_columns_that_say_no_get_one_stream_map(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """With a map for each, the last one would count, and the noes of the others would be lost."""
+    columns: dict[str, t.Any] = {"id": {}, "email": {}}
+    columns |= {name: {"type": "boolean"} for name in ("a_optout", "b_optout", "sms_optout")}
+    (hint,) = compile_mapping("people", {"properties": columns}, ["id"], StreamSettings()).hints
+    rows = [(False, False, True), (True, False, False), (False, True, False)]
+    people = [
+        record(id=n, email=f"p{n}@example.com", a_optout=a, b_optout=b, sms_optout=sms)
+        for n, (a, b, sms) in enumerate(rows)
+    ]
+    ended = run_target(schema(columns), *people, **settings_of(hint))
+    assert ended.code == 0, ended.errors
+    by_email = {c["email"]: (c["email_opt_in"], c["mobile_opt_in"]) for c in crm.contacts()}
+    assert by_email == {
+        "p0@example.com": (None, False),
+        "p1@example.com": (False, None),
+        "p2@example.com": (False, None),
+    }
+
+
+def test_a_no_beside_a_mapped_yes_overrules_it(run_target: RunTarget, crm: RunningSandbox) -> None:
+    columns: dict[str, t.Any] = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
+    field_map = {"News?": "email_opt_in"}
+    (hint,) = mapping(*columns, field_map=field_map).hints
+    advised = settings_of(hint)
+    advised["field_map"] |= field_map
+    people = [
+        record(id=n, email=f"p{n}@example.com", unsubscribed=no, **{"News?": yes})
+        for n, (yes, no) in enumerate([("yes", ""), ("yes", "x"), ("no", ""), ("", "")])
+    ]
+    ended = run_target(schema(columns), *people, **advised)
+    assert ended.code == 0, ended.errors
+    opt_ins = {c["email"]: c["email_opt_in"] for c in crm.contacts()}
+    assert opt_ins == {
+        "p0@example.com": True,
+        "p1@example.com": False,
+        "p2@example.com": False,
+        "p3@example.com": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
+        *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
+    ],
+)
+def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> None:
+    """Everybody may have a link to unsubscribe, and a time of consent is neither yes nor no."""
+    assert mapping("email", column).hints == []
+
+
+def test_a_column_inside_of_an_object_is_pointed_at_by_its_own_name() -> None:
+    """As flattening names it; the key of an object inside is nobody's id."""
+    names = ("properties__email", "attributes__phone_number", "address__id")
+    assert lookalikes(roles(*names)) == [(names[0], "email"), (names[1], "mobile")]

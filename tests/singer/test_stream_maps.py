@@ -133,7 +133,7 @@ def test_a_map_that_cannot_be_applied_ends_the_run_before_anything_is_sent(
         pytest.param(
             [schema({"id": {}, "a": {"type": "object", "properties": None}})],
             {"flattening_enabled": True, "flattening_max_depth": 2},
-            "schema cannot be flattened",
+            "is not a valid JSON schema at 'properties.a.properties'",
             id="no JSON schema inside",
         ),
         pytest.param(
