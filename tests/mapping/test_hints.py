@@ -159,7 +159,7 @@ def settings_of(hint: str) -> dict[str, t.Any]:
 
 
 NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
-NOTHINGS = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
+NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
 
 
 @pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
@@ -169,7 +169,7 @@ def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(
     """A date, a word of any language and a number too; nothing and a no say nothing."""
     columns: dict[str, t.Any] = {"id": {}, "email": {}, "Opted out": {}}
     (hint,) = mapping(*columns).hints
-    row = {"id": 1, "email": "p@example.com", "Opted out": said}
+    row: dict[str, t.Any] = {"id": 1, "email": "p@example.com", "Opted out": said}
     ended = run_target(schema(columns), record(**row), **settings_of(hint))
     assert ended.code == 0, ended.errors
     (contact,) = crm.contacts()
