@@ -16,12 +16,11 @@ from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from singer_sdk.target_base import Target
 
     from target_mainbrainer.run import Run
-    from target_mainbrainer.singer.reader import MessageReader
+    from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
+    from target_mainbrainer.singer.stream_maps import MappedStream
 
     Record: t.TypeAlias = dict[str, t.Any]
 
@@ -29,28 +28,13 @@ if t.TYPE_CHECKING:
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
 
 
-class Announced(t.NamedTuple):
-    """A stream after stream maps, as its SCHEMA message announces it.
-
-    Attributes:
-        stream: Its name.
-        source_stream: Its name in the input.
-        bookmark_properties: What the tap reads changes by, if it says so.
-    """
-
-    stream: str
-    schema: dict[str, t.Any]
-    key_properties: Sequence[str] | None
-    source_stream: str
-    bookmark_properties: object
-
-
 class ContactsSink(BatchSink):
     """Maps the records of one stream to contacts; the load sends them in rounds.
 
     Args:
         target: The SDK's part of the target.
-        announced: The stream; its SCHEMA message is the line being read.
+        stream: The stream after stream maps.
+        announced: Its SCHEMA message, which is the line being read.
         run: Takes the contacts.
         reader: Knows the line that is being read.
 
@@ -62,9 +46,14 @@ class ContactsSink(BatchSink):
     MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
 
     def __init__(
-        self, target: Target, announced: Announced, run: Run, reader: MessageReader
+        self,
+        target: Target,
+        stream: MappedStream,
+        announced: SchemaMessage,
+        run: Run,
+        reader: MessageReader,
     ) -> None:
-        super().__init__(target, announced.stream, announced.schema, announced.key_properties)
+        super().__init__(target, stream.name, stream.schema, stream.key_properties)
         self._run = run
         self._reader = reader
         # Asked for once: behind it the SDK asks the settings again for every record.
@@ -78,6 +67,7 @@ class ContactsSink(BatchSink):
             key,
             settings,
             on_drop=lambda rejection: self._report.dropped.update([rejection]),
+            paths=stream.paths,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
@@ -86,7 +76,7 @@ class ContactsSink(BatchSink):
         self._columns = run.summary.columns[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
-        source = announced.source_stream
+        source = announced.stream
         alias_of = None if source == self.stream_name else source
         # A key of metadata, such as the number of a line, identifies a record and no person.
         self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)

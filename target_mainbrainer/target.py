@@ -61,7 +61,7 @@ from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
 from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import mapped_streams
-from target_mainbrainer.sinks import Announced, ContactsSink
+from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -168,14 +168,7 @@ class TargetMainBrainer(Target):
         """Return the sinks of a stream as it is announced now."""
         sinks: list[tuple[Change | None, ContactsSink]] = []
         for stream in mapped_streams(self.mapper, announced, self.config):
-            after_maps = Announced(
-                stream.name,
-                stream.schema,
-                stream.key_properties,
-                announced.stream,
-                announced.bookmark_properties,
-            )
-            sink = ContactsSink(self, after_maps, self.current_run, self.reader)
+            sink = ContactsSink(self, stream, announced, self.current_run, self.reader)
             sink.setup()
             sinks.append((stream.change, sink))
         validate = None

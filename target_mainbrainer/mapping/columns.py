@@ -320,6 +320,7 @@ def warnings_of(
         for warning in [
             *_unmatched(roles, field_map),
             *_nearly_fields(roles, field_map),
+            *_assumed(roles, field_map),
             *_useless_country(roles),
             *_inverted(roles),
             *_unidentified(roles, is_open=is_open),
@@ -328,7 +329,7 @@ def warnings_of(
 
 
 def _unmatched(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for name, target in field_map.items():
+    for name, target in field_map.items() if roles else ():
         if name not in roles and not _has(target, "optional", value=True):
             yield (
                 f"'field_map' names column '{shown(name)}', which the stream does not have."
@@ -350,6 +351,16 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
             yield (
                 f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
                 f"the contact field is spelt '{field}'."
+            )
+
+
+def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for column, role in roles.items():
+        if role is ContactField.CONTACT_ID and column not in field_map:
+            yield (
+                f"column '{shown(column)}' counts as MainBrainer's own id of a contact because of "
+                "its name. If it is another system's id, its records overwrite other people's "
+                "contacts: set it to null or a property in 'field_map', else to 'contact_id'."
             )
 
 
@@ -397,11 +408,19 @@ def hints_of(
     stream: str,
     roles: Mapping[str, ColumnRole],
     field_map: FieldMap,
-    booleans: Collection[str] = (),
+    booleans: Collection[str],
+    paths: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return how to map columns that look like identifiers or consent.
 
-    There is no hint about a kind of identifier, or about consent, once a column is mapped to it.
+    There is no hint about a kind of identifier, or about a yes, once a column is mapped to it.
+
+    Args:
+        stream: The stream's name.
+        roles: The roles of its columns.
+        field_map: The setting.
+        booleans: Columns of nothing but true and false.
+        paths: The names that lead to columns inside of objects.
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
@@ -434,7 +453,7 @@ def hints_of(
             "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
         )
     if names := _stating(said_no, _NEITHER | {"status", "state"}):
-        hints.append(_hint_at_no(stream, names, booleans, roles))
+        hints.append(_hint_at_no(stream, names, booleans, roles, paths))
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
 
 
@@ -453,36 +472,39 @@ def _hint_at_no(
     columns: Sequence[str],
     booleans: Collection[str],
     roles: Mapping[str, ColumnRole],
+    paths: Mapping[str, Sequence[str]],
 ) -> str:
     """Return the stream map for columns in which a yes means no.
 
-    A column that is mapped to the opt-in already says the rest.
+    Where they say nothing, what is mapped to the opt-in already counts.
     """
     column_of = {role: column for column, role in roles.items()}
-    said: defaultdict[str, list[str]] = defaultdict(list)
-    rest: dict[str, str] = {}
+    replaced = [*columns]
+    maps: dict[str, str] = {}
     for column in columns:
         field = _OPT_IN_OF[bool(_BY_PHONE.search(_letters(column)))]
-        mapped = column_of.get(field)
-        value = _value_of(column)
+        if field not in maps and (mapped := column_of.get(field)) not in (None, field):
+            replaced.append(mapped)
+        said = _value_of(column, paths)
         if column not in booleans:
-            value = f"str({value}).strip().lower() not in {_SAYS_NOTHING}"
-        said[mapped or field].append(value)
-        rest[mapped or field] = _value_of(mapped) if mapped else "''"
-    maps = {
-        name: f"'no' if {' or '.join(values)} else {rest[name]}" for name, values in said.items()
-    }
+            said = f"str({said}).strip().lower() not in {_SAYS_NOTHING}"
+        so_far = maps.get(field) or (_value_of(mapped, paths) if mapped else "''")
+        maps[field] = f"'no' if {said} else {so_far}"
     return (
         f"{listed(columns)} may say who has opted out, so that a yes there means no. Do not map "
         "it to an opt-in as it is. If it does, turn it round: "
         f'"stream_maps": {shown(json.dumps({stream: maps}, ensure_ascii=False))}, '
-        f'"field_map": {shown(json.dumps(dict.fromkeys(columns), ensure_ascii=False))}.'
+        f'"field_map": {shown(json.dumps(dict.fromkeys(replaced), ensure_ascii=False))}.'
     )
 
 
-def _value_of(column: str) -> str:
-    """Return the expression that reads a column in a stream map."""
-    return column if column.isidentifier() else f"_[{column!r}]"
+def _value_of(column: str, paths: Mapping[str, Sequence[str]]) -> str:
+    """Return the expression that reads a column in a stream map, where nothing is flattened yet."""
+    name, *inner = paths.get(column, [column])
+    value = name if name.isidentifier() else f"_[{name!r}]"
+    for member in inner:
+        value = f"({value} or {{}}).get({member!r})"
+    return value
 
 
 # Lookalikes ------------------------------------------------------------------------------------

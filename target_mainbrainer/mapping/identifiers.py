@@ -47,11 +47,11 @@ def plain_text(text: str) -> str:
 
 def _only_value(value: object, code: RejectionCode) -> object:
     """Return the value of a list of one, None for an empty list, and any other value as it is."""
-    if not isinstance(value, list):
-        return value
-    if len(value) > 1:
-        raise InvalidValueError(code, "is a list of several values; choose one with a stream map")
-    return value[0] if value else None
+    if isinstance(value, list) and len(value) <= 1:
+        value = value[0] if value else None
+    if isinstance(value, list | dict):
+        raise InvalidValueError(code, "contains several values; choose one with a stream map")
+    return value
 
 
 def _are_several(text: str, is_value: Callable[[str], object]) -> bool:

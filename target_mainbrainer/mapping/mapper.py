@@ -67,6 +67,7 @@ def compile_mapping(
     settings: StreamSettings,
     *,
     on_drop: Callable[[Rejection], None] | None = None,
+    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -77,6 +78,7 @@ def compile_mapping(
         settings: Those that hold for this stream.
         on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
+        paths: The names that lead to columns inside of objects, before they were flattened.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
@@ -92,7 +94,7 @@ def compile_mapping(
         mapping.summary.append(f"told apart by: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans, paths or {})
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 

@@ -48,12 +48,14 @@ class MappedStream(t.NamedTuple):
         key_properties: The key of its records.
         change: Returns the record after both, or None if a map filters it out; None if neither
             changes anything.
+        paths: The names that lead to a column inside of an object, by the name of the column.
     """
 
     name: str
     schema: dict[str, t.Any]
     key_properties: Sequence[str] | None
     change: Change | None
+    paths: dict[str, Sequence[str]]
 
 
 def mapped_streams(
@@ -94,18 +96,22 @@ def mapped_streams(
 
 def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedStream:
     schema = stream_map.transformed_schema
+    paths: dict[str, Sequence[str]] = {}
     if options.enabled:
         columns: Record = {}
-        for name, column in _flat_columns(schema["properties"], options):
+        for path, column in _flat_columns(schema["properties"], options):
+            name = _flat_name(path, options)
             if name in columns:
                 raise ValueError(name)
             columns[name] = column
+            if len(path) > 1:
+                paths[name] = path
         schema = schema | {"properties": columns}
     change = None
     if options.enabled or not isinstance(stream_map, SameRecordTransform):
         change = functools.partial(_changed, stream_map, options, schema.get("properties", {}))
     key_properties = stream_map.transformed_key_properties
-    return MappedStream(stream_map.stream_alias, schema, key_properties, change)
+    return MappedStream(stream_map.stream_alias, schema, key_properties, change, paths)
 
 
 def _changed(
@@ -129,14 +135,15 @@ def _changed(
 
 def _flat_columns(
     properties: Record, options: FlatteningOptions, parents: Sequence[str] = ()
-) -> Iterator[tuple[str, t.Any]]:
-    """Yield the columns of a schema, those inside of objects too, with their names."""
+) -> Iterator[tuple[Sequence[str], t.Any]]:
+    """Yield the columns of a schema and those inside of objects, with the names that lead there."""
     for name, column in properties.items():
+        path = [*parents, name]
         members = _members(column)
-        if members is not None and len(parents) < options.max_level:
-            yield from _flat_columns(members, options, [*parents, name])
+        if members is not None and len(path) <= options.max_level:
+            yield from _flat_columns(members, options, path)
         else:
-            yield _flat_name(name, parents, options), column
+            yield path, column
 
 
 def _members(column: t.Any) -> Record | None:  # noqa: ANN401 - any part of a schema
@@ -154,19 +161,21 @@ def _flattened(
 ) -> Record:
     flat: Record = {}
     for name, value in record.items():
-        key = _flat_name(name, parents, options)
-        if isinstance(value, dict) and key not in columns and len(parents) < options.max_level:
-            flat |= _flattened(value, columns, options, [*parents, name])
+        path = [*parents, name]
+        key = _flat_name(path, options)
+        if isinstance(value, dict) and key not in columns and len(path) <= options.max_level:
+            flat |= _flattened(value, columns, options, path)
         else:
             flat[key] = value
     return flat
 
 
-def _flat_name(name: str, parents: Sequence[str], options: FlatteningOptions) -> str:
-    if not parents and len(name) < options.max_key_length:
+def _flat_name(path: Sequence[str], options: FlatteningOptions) -> str:
+    name, *inner = path
+    if not inner and len(name) < options.max_key_length:
         return name
     longest = options.max_key_length
-    return flatten_key(name, [*parents], options.separator, max_key_length=longest)
+    return flatten_key(path[-1], [*path[:-1]], options.separator, max_key_length=longest)
 
 
 def _cause(error: Exception, expression: str, stream_map: StreamMap, record: Record) -> str:

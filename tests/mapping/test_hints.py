@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 import pytest
@@ -204,7 +205,7 @@ def test_a_no_beside_a_mapped_yes_overrules_it(run_target: RunTarget, crm: Runni
     field_map = {"News?": "email_opt_in"}
     (hint,) = mapping(*columns, field_map=field_map).hints
     advised = settings_of(hint)
-    advised["field_map"] |= field_map
+    advised["field_map"] = field_map | advised["field_map"]
     people = [
         record(id=n, email=f"p{n}@example.com", unsubscribed=no, **{"News?": yes})
         for n, (yes, no) in enumerate([("yes", ""), ("yes", "x"), ("no", ""), ("", "")])
@@ -218,6 +219,32 @@ def test_a_no_beside_a_mapped_yes_overrules_it(run_target: RunTarget, crm: Runni
         "p2@example.com": False,
         "p3@example.com": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("person", "opt_in"),
+    [
+        ({"prefs": {"unsubscribed": "yes"}}, False),
+        ({"prefs": {"unsubscribed": ""}}, None),
+        ({"prefs": {}}, None),
+        ({"prefs": None}, None),
+    ],
+)
+def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
+    run_target: RunTarget, crm: RunningSandbox, person: dict[str, t.Any], opt_in: bool | None
+) -> None:
+    """Maps come before flattening, so the name of the flattened column is not known to them."""
+    inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
+    people = [
+        schema({"id": {}, "email": {}, "prefs": inside}),
+        record(id=1, email="p@example.com", **person),
+    ]
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", run_target(*people, **flat).log)
+    ended = run_target(*people, **flat, **settings_of(line))
+    assert ended.code == 0, ended.errors
+    (contact,) = crm.contacts()
+    assert contact["email_opt_in"] is opt_in
 
 
 @pytest.mark.parametrize(

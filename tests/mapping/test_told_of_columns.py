@@ -98,6 +98,15 @@ def test_a_wide_stream_stays_readable() -> None:
             id="a no for a yes",
         ),
         pytest.param(
+            ["email", "contactID"],
+            {},
+            "column 'contactID' counts as MainBrainer's own id of a contact because of its name. "
+            "If it is another system's id, its records overwrite other people's contacts: set it to "
+            "null or a property in 'field_map', else to 'contact_id'.",
+            id="perhaps another system's id",
+        ),
+        pytest.param(["contact_id"], {"contact_id": "contact_id"}, None, id="an id on purpose"),
+        pytest.param(
             ["email", "phone"],
             {"phone": "Mobile"},
             "column 'phone' is sent as a property named 'Mobile', because the contact field is "
