@@ -72,10 +72,15 @@ def mapped_streams(
         MappingError: The settings cannot be applied to the stream's schema.
     """
     stream, schema, key_properties, _ = announced
+    # The SDK does not know columns that are just true.
+    columns = {
+        name: column if isinstance(column, dict) else {}
+        for name, column in schema["properties"].items()
+    }
     options = FlatteningOptions.from_dict(flattening)  # type: ignore[arg-type] # all settings
     mapper.flattening_options = FlatteningOptions(enabled=False)
     try:
-        mapper.register_raw_stream_schema(stream, schema, key_properties)
+        mapper.register_raw_stream_schema(stream, schema | {"properties": columns}, key_properties)
         maps = [m for m in mapper.stream_maps[stream] if not isinstance(m, RemoveRecordTransform)]
         streams = [_mapped_stream(stream_map, options) for stream_map in maps]
     except Exception as error:  # noqa: BLE001 - the SDK raises any type at an odd schema

@@ -118,6 +118,24 @@ def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> N
     assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
 
 
+def test_the_number_of_a_line_is_no_key_of_a_person(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """On the second night another person stands on the first line, and is not the same one."""
+
+    def file(*names: str) -> list[str]:
+        columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
+        rows = [
+            record(_sdc_line_number=number, email=f"{name}@example.com", name=name)
+            for number, name in enumerate(names, start=2)
+        ]
+        return [schema(columns, key=["_sdc_line_number"]), *rows, state(done=True)]
+
+    assert "has no 'key_properties' that identify people" in run_target(*file(*"ab")).log
+    run_target(*file(*"cb"))
+    assert [c["email"][0] for c in crm.contacts()] == [*"abc"]
+
+
 def test_streams_that_share_people_are_sent_in_the_order_of_the_input(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:

@@ -68,6 +68,9 @@ COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
         pytest.param("+1 202 555 0123", 47, (1, 2025550123), id="abroad"),
         pytest.param("1 2345 6789", 883, (883, 123456789), id="default that is no country's"),
         pytest.param("+39 312 345 6789", None, (39, 3123456789), id="Italian mobile"),
+        pytest.param("'+4790812501", None, (47, 90812501), id="text, as Shopify marks it"),
+        pytest.param('="0047 90812501"', None, (47, 90812501), id="text, as a formula"),
+        pytest.param(["+4790812501"], None, (47, 90812501), id="a list of one"),
     ],
 )
 def test_any_usual_spelling_is_understood(

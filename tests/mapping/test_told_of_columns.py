@@ -101,8 +101,8 @@ def test_a_wide_stream_stays_readable() -> None:
             ["email", "contactID"],
             {},
             "column 'contactID' counts as MainBrainer's own id of a contact because of its name. "
-            "If it is another system's id, its records overwrite other people's contacts: set it to "
-            "null or a property in 'field_map', else to 'contact_id'.",
+            "If it is another system's id, its records overwrite other people's contacts: set it "
+            "to null or a property in 'field_map', else to 'contact_id'.",
             id="perhaps another system's id",
         ),
         pytest.param(["contact_id"], {"contact_id": "contact_id"}, None, id="an id on purpose"),

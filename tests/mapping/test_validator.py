@@ -223,6 +223,13 @@ def test_a_pattern_that_all_dialects_read_alike_counts() -> None:
     assert python({"x": "kari"}) is None
 
 
+def test_a_type_that_is_repeated_counts_once() -> None:
+    repeated = {"properties": {"x": {"type": ["null", "string", "null"]}}, "required": ["x", "x"]}
+    validate = compile_validator(repeated, [])
+    assert validate({"x": None}) is None
+    assert validate({"x": 5}) is not None
+
+
 def test_a_column_may_be_called_like_a_rule() -> None:
     columns = {"pattern": {"type": "integer"}, "dependencies": {"type": "integer"}}
     validate = compile_validator({"properties": columns, "additionalProperties": False}, [])

@@ -44,6 +44,8 @@ def test_two_people_with_one_number_are_counted() -> None:
 def test_an_address_in_other_letters_is_told_apart() -> None:
     found = shared(Contact(email=A), Contact(email=A.upper()), Contact(email=B))
     assert (found.email, found.case) == (2, 2)
+    idn = shared(Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example"))
+    assert (idn.email, idn.case) == (2, 2)
 
 
 def test_one_contact_that_comes_twice_shares_nothing() -> None:

@@ -183,3 +183,42 @@ def test_a_filter_that_fails_is_named_too(run_target: RunTarget) -> None:
     ended = run_target(schema(), person(1), stream_maps={"people": {"__filter__": "age > 5"}})
     assert ended.code == 1
     assert "'__filter__' cannot be applied to it: the record lacks 'age'." in ended.log
+
+
+def test_values_stay_as_they_are_when_objects_are_flattened(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Lists are joined, and what lies deeper is JSON with the letters that it has."""
+    home: dict[str, t.Any] = {"type": ["object", "null"], "properties": {"city": {}, "geo": {}}}
+    columns: dict[str, t.Any] = {
+        "id": {"type": "integer"},
+        "email": {"type": "string"},
+        "home": {"anyOf": [home, {"type": "null"}]},
+        "level": {"enum": ["gold", 1, None]},
+        "more": {},
+        "tags": {"type": "array"},
+    }
+    values: dict[str, t.Any] = {
+        "home": {"city": "Göteborg", "geo": {"Länge": 1.50}},
+        "level": "gold",
+        "more": {"Straße": [1]},
+        "tags": ["a", "ö"],
+    }
+    people = [
+        schema(columns),
+        record(id=1, email="p1@example.com", **values),
+        record(id=2, email="p2@example.com", home=None, level=1, more=["x"], tags=[]),
+    ]
+    ended = run_target(*people, flattening_enabled=True, flattening_max_depth=1)
+    assert ended.code == 0, ended.errors
+    assert [c["properties"] for c in crm.contacts()] == [
+        {
+            "id": "1",
+            "home__city": "Göteborg",
+            "home__geo": '{"Länge":1.5}',
+            "level": "gold",
+            "more": '{"Straße":[1]}',
+            "tags": "a;ö",
+        },
+        {"id": "2", "level": "1", "more": "x"},
+    ]
