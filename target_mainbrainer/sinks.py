@@ -152,8 +152,16 @@ class ContactsSink(BatchSink):
         is_deletion = record.get(DELETED_AT) is not None and is_deleted(record)
         self._run.load.add(contact, source_record, self._stream, is_deletion=is_deletion)
 
-    def reject(self, rejection: Rejection, record: Record) -> None:
-        """Count a record that did not get as far as `process_record`, and set it aside."""
+    def reject(self, rejection: Rejection, record: Record, mapped: Record | None = None) -> None:
+        """Count a record that did not get as far as `process_record`, and set it aside.
+
+        Args:
+            rejection: The reason.
+            record: Its columns, as they came.
+            mapped: Its columns after stream maps, if these could be applied.
+        """
+        if mapped is not None:
+            rejection = self._mapping.with_withdrawal(rejection, mapped)
         self._reject(rejection, self._count(self._key_of(record)))
 
     def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:

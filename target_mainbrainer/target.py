@@ -199,10 +199,10 @@ class TargetMainBrainer(Target):
             raise SettingsError([_OWN_REJECTS])
         misfit = shape.validate(record) if shape.validate is not None else None
         for change, sink in shape.sinks:
-            changed: dict[str, t.Any] | Rejection | None = misfit or record
-            if misfit is None and change is not None:
-                changed = change(record)
-            if isinstance(changed, Rejection):
+            changed = record if change is None else change(record)
+            if misfit is not None:
+                sink.reject(misfit, record, changed if isinstance(changed, dict) else None)
+            elif isinstance(changed, Rejection):
                 sink.reject(changed, record)
             elif changed is None:
                 sink.note_unsent(record)

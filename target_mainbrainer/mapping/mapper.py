@@ -226,18 +226,21 @@ class StreamMapping:
         if rejection.code == RejectionCode.NO_IDENTITY:
             if is_deleted(record):
                 return Omitted.DELETED_WITHOUT_IDENTITY
-            return Omitted.EMPTY if _is_empty(record) else rejection
+            if _is_empty(record):
+                return Omitted.EMPTY
+        return self.with_withdrawal(rejection, record)
+
+    def with_withdrawal(self, rejection: Rejection, record: Record) -> Rejection:
+        """Return a rejection with the "no" of its record, which is not to wait for a correction."""
         return rejection._replace(withdrawal=self._withdrawal(record))
 
     def _withdrawal(self, record: Record) -> Contact | None:
-        """Return the identity that is left of a record, with the opt-ins that are false."""
+        """Return the identity that is left of a record, if any, with the opt-ins that are false."""
         try:
             contact_id = self._contact_id and self._contact_id(record)
         except RefusedError:
             return None  # It would be another contact.
         mobile, email = _left(self._mobile, record), _left(self._email, record)
-        if contact_id is None and mobile is None and email is None:
-            return None
         if is_deleted(record):
             return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
         by_sms = _left(self._mobile_opt_in, record) and None

@@ -115,7 +115,7 @@ def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
         return schema
     pattern = schema.get("pattern", "")
     is_dialect = isinstance(pattern, str) and ("\\" in pattern or "(?" in pattern)
-    changed = {}
+    changed: dict[str, t.Any] = {}
     for rule, value in schema.items():
         if rule in _OF_NAMES and isinstance(value, dict):
             changed[rule] = {name: _lenient(part) for name, part in value.items()}

@@ -118,6 +118,18 @@ def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> N
     assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
 
 
+@pytest.mark.parametrize("mobile", ["1", "", None, 5])
+def test_the_no_of_a_rejected_record_goes_to_the_contact_that_the_ledger_knows(
+    run_target: RunTarget, crm: RunningSandbox, mobile: object
+) -> None:
+    """A number that is none, none at all, and one that does not fit the schema."""
+    run_target(*night(person(1, email=None, mobile="+4790812501")))
+    no = person(1, email=None, mobile=mobile, email_opt_in=False)
+    assert counts(run_target(*night(no), max_rejects=1))["rejected"] == 1
+    (contact,) = crm.contacts()
+    assert (contact["email_opt_in"], contact["mobile_number"]) == (False, 90812501)
+
+
 def test_the_number_of_a_line_is_no_key_of_a_person(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:

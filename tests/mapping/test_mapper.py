@@ -422,7 +422,16 @@ def test_a_row_with_any_value_is_no_empty_row(row: dict[str, t.Any]) -> None:
         ),
         pytest.param(EMAIL | {"mobile": "1", "email_opt_in": "yes"}, None, id="a yes"),
         pytest.param(EMAIL | {"mobile": "1", "email_opt_in": None}, None, id="nothing said"),
-        pytest.param({"mobile": "1", "mobile_opt_in": "no"}, None, id="nobody left"),
+        pytest.param(
+            {"mobile": "1", "mobile_opt_in": "no"},
+            Contact(mobile_opt_in=False),
+            id="nobody left, whom the ledger may know",
+        ),
+        pytest.param(
+            {"mobile": "", "email_opt_in": "no"},
+            Contact(email_opt_in=False),
+            id="no identifier at all",
+        ),
         pytest.param(EMAIL | {"contact_id": "x", "email_opt_in": "no"}, None, id="another contact"),
         pytest.param(
             EMAIL | {"mobile": "1", "_sdc_deleted_at": "2026-01-31"},
