@@ -35,6 +35,7 @@ _REVERSING = {"not", "oneOf", "if"}
 """Rules that refuse more when a part of them refuses less."""
 
 _OF_NAMES = {"properties", "definitions", "$defs"}
+_OF_VALUES = {"enum", "const", "default", "examples"}
 _OF_TEXTS = {"type", "required"}
 """Taps that add "null" to a type that has it already repeat it, which the drafts do not allow."""
 
@@ -120,7 +121,7 @@ def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
         if rule in _OF_NAMES and isinstance(value, dict):
             changed[rule] = {name: _lenient(part) for name, part in value.items()}
         elif rule not in _DISPUTED and not (rule == "pattern" and is_dialect):
-            changed[rule] = _lenient(value)
+            changed[rule] = value if rule in _OF_VALUES else _lenient(value)
         if rule in _OF_TEXTS and isinstance(value, list):
             changed[rule] = [text for at, text in enumerate(value) if text not in value[:at]]
         if rule in _REVERSING and changed.get(rule) != value:

@@ -8,7 +8,7 @@ import json
 import os
 import typing as t
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
@@ -110,7 +110,6 @@ def is_sent(properties: dict[str, str], name: str, value: t.Any) -> bool:
 @settings(
     max_examples=EXAMPLES,
     derandomize=EXAMPLES <= 25,
-    phases=set(Phase) - ({Phase.shrink} if "NOSHRINK" in os.environ else set()),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
