@@ -12,6 +12,8 @@ UV := $(TOOLS)/uv/bin/uv
 MELTANO := $(TOOLS)/bin/meltano
 MELTANO_REQUIREMENT := meltano~=4.4
 TAPS := $(TOOLS)/.taps-ready
+# Its sources contain tap-csv, which is not on PyPI by itself.
+SDK := singer_sdk-0.54.9
 AS_TOOL = UV_TOOL_DIR=$(TOOLS) UV_TOOL_BIN_DIR=$(TOOLS)/bin $(UV) tool install --quiet --no-config --python $(PYTHON)
 
 # What `meltano install` makes of meltano.yml.
@@ -42,6 +44,9 @@ $(MELTANO): | $(UV)
 
 $(TAPS): tests/taps.txt | $(UV)
 	grep -v '^#' tests/taps.txt | while read -r tap; do $(AS_TOOL) "$$tap" || exit 1; done
+	$(TOOLS)/uv/bin/python -m pip download --quiet --no-deps --no-binary singer-sdk --dest $(TOOLS) $(subst _sdk-,-sdk==,$(SDK))
+	tar -xzf $(TOOLS)/$(SDK).tar.gz -C $(TOOLS)
+	$(AS_TOOL) --no-sources $(TOOLS)/$(SDK)/packages/meltano-tap-csv
 	@touch $@
 
 $(DEMO_READY): meltano.yml pyproject.toml | $(MELTANO)

@@ -20,7 +20,7 @@ import phonenumbers
 import yaml
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Rejection, RejectionCode
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError, SettingsError
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
@@ -36,9 +36,9 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.run import Run
     from target_mainbrainer.settings.declared import StreamSettings
-    from target_mainbrainer.singer.reader import Message, MessageReader
+    from target_mainbrainer.singer.reader import Message, MessageReader, SchemaMessage
     from target_mainbrainer.singer.records import SourceRecord
-    from target_mainbrainer.sinks import Announced
+    from target_mainbrainer.singer.stream_maps import MappedStream
 
 Values: t.TypeAlias = "dict[str, t.Any]"
 
@@ -108,18 +108,24 @@ class MappingTester(TargetMainBrainer):
         except MalformedMessageError as error:
             raise SettingsError([f"Stream '{shown(stream)}': a message {error}."]) from None
         rejections = [one for one in self.found if isinstance(one, Rejection)]
-        withdrawn = [one.withdrawal for one in rejections if one.withdrawal is not None]
         contacts = [one for one in self.found if isinstance(one, Contact)]
-        return [*map(_as_written, contacts + withdrawn)], next(iter(rejections), None)
+        # Only a ledger knows who a "no" is of that comes without an identity.
+        contacts += [no for one in rejections if (no := one.withdrawal) and identity_of(no)]
+        return [*map(_as_written, contacts)], next(iter(rejections), None)
 
 
 class _ObservedSink(ContactsSink):
     """Keeps what its records become, and sends nothing."""
 
     def __init__(
-        self, target: MappingTester, announced: Announced, run: Run, reader: MessageReader
+        self,
+        target: MappingTester,
+        stream: MappedStream,
+        announced: SchemaMessage,
+        run: Run,
+        reader: MessageReader,
     ) -> None:
-        super().__init__(target, announced, run, reader)
+        super().__init__(target, stream, announced, run, reader)
         self._found = target.found
 
     @override

@@ -16,7 +16,7 @@ from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
-from target_mainbrainer.contacts import with_identity
+from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.ledger.content import fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
@@ -254,14 +254,16 @@ class Run:
         return None if known is None else with_identity(contact, known)
 
     def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:
-        """Send the opt-ins that are false of a record that is rejected for its address or number.
+        """Send the opt-ins that are false of a record that is rejected.
 
         Args:
-            no: The identity that is left of the record, and these opt-ins.
+            no: The identity that is left of the record, if any, and these opt-ins.
             stream: Where the record comes from.
             key: Its source key; the identity that the ledger knows for it goes first.
         """
-        self.load.withdraw(self.as_known(no, stream, key) or no)
+        contact = self.as_known(no, stream, key) or no
+        if identity_of(contact) is not None:
+            self.load.withdraw(contact)
 
     @property
     def looks_for_duplicates(self) -> bool:

@@ -9,19 +9,18 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection
-from target_mainbrainer.mapping.columns import DELETED_AT, is_deleted
+from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.settings.declared import ADVISED_BATCH_SIZE
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from singer_sdk.target_base import Target
 
     from target_mainbrainer.run import Run
-    from target_mainbrainer.singer.reader import MessageReader
+    from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
+    from target_mainbrainer.singer.stream_maps import MappedStream
 
     Record: t.TypeAlias = dict[str, t.Any]
 
@@ -29,28 +28,13 @@ if t.TYPE_CHECKING:
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
 
 
-class Announced(t.NamedTuple):
-    """A stream after stream maps, as its SCHEMA message announces it.
-
-    Attributes:
-        stream: Its name.
-        source_stream: Its name in the input.
-        bookmark_properties: What the tap reads changes by, if it says so.
-    """
-
-    stream: str
-    schema: dict[str, t.Any]
-    key_properties: Sequence[str] | None
-    source_stream: str
-    bookmark_properties: object
-
-
 class ContactsSink(BatchSink):
     """Maps the records of one stream to contacts; the load sends them in rounds.
 
     Args:
         target: The SDK's part of the target.
-        announced: The stream; its SCHEMA message is the line being read.
+        stream: The stream after stream maps.
+        announced: Its SCHEMA message, which is the line being read.
         run: Takes the contacts.
         reader: Knows the line that is being read.
 
@@ -62,9 +46,14 @@ class ContactsSink(BatchSink):
     MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
 
     def __init__(
-        self, target: Target, announced: Announced, run: Run, reader: MessageReader
+        self,
+        target: Target,
+        stream: MappedStream,
+        announced: SchemaMessage,
+        run: Run,
+        reader: MessageReader,
     ) -> None:
-        super().__init__(target, announced.stream, announced.schema, announced.key_properties)
+        super().__init__(target, stream.name, stream.schema, stream.key_properties)
         self.logger = target.logger  # the SDK's has the name of the stream as it is, unescaped
         self._run = run
         self._reader = reader
@@ -79,6 +68,7 @@ class ContactsSink(BatchSink):
             key,
             settings,
             on_drop=lambda rejection: self._report.dropped.update([rejection]),
+            paths=stream.paths,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
@@ -87,9 +77,11 @@ class ContactsSink(BatchSink):
         self._columns = run.summary.columns[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
-        source = announced.source_stream
+        source = announced.stream
         alias_of = None if source == self.stream_name else source
-        reads_key = run.ledger is not None
+        # A key of metadata, such as the number of a line, identifies a record and no person.
+        self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
+        reads_key = run.ledger is not None and self._has_key
         self._key_of = source_key_reader(key, alias_of) if reads_key else lambda _: None
         self._counted = self._report.read
         self._counted_batches = run.load.batches_sent
@@ -107,10 +99,11 @@ class ContactsSink(BatchSink):
         self.logger.info("Columns of stream '%s':", shown(self.stream_name))
         for line in (*self._mapping.summary, *self._mapping.hints):
             self.logger.info("%s", line)
-        if self._run.ledger is not None and not self.key_properties:
+        if self._run.ledger is not None and not self._has_key:
             self.logger.info(
-                "Stream '%s' has no 'key_properties', so the ledger knows its contacts by their "
-                "e-mail address and mobile number; a changed one makes another contact.",
+                "Stream '%s' has no 'key_properties' that identify people, so the ledger knows its "
+                "contacts by their e-mail address and mobile number; a changed one makes another "
+                "contact.",
                 shown(self.stream_name),
             )
         if self._may_be_partial:
@@ -161,8 +154,16 @@ class ContactsSink(BatchSink):
         is_deletion = record.get(DELETED_AT) is not None and is_deleted(record)
         self._run.load.add(contact, source_record, self._stream, is_deletion=is_deletion)
 
-    def reject(self, rejection: Rejection, record: Record) -> None:
-        """Count a record that did not get as far as `process_record`, and set it aside."""
+    def reject(self, rejection: Rejection, record: Record, mapped: Record | None = None) -> None:
+        """Count a record that did not get as far as `process_record`, and set it aside.
+
+        Args:
+            rejection: The reason.
+            record: Its columns, as they came.
+            mapped: Its columns after stream maps, if these could be applied.
+        """
+        if mapped is not None:
+            rejection = self._mapping.with_withdrawal(rejection, mapped)
         self._reject(rejection, self._count(self._key_of(record)))
 
     def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:

@@ -60,18 +60,17 @@ from target_mainbrainer.settings.declared import SETTINGS, Settings
 from target_mainbrainer.singer import batch_files
 from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
 from target_mainbrainer.singer.state import StateWriter
-from target_mainbrainer.singer.stream_maps import changes_records, mapped, stream_maps_of
-from target_mainbrainer.sinks import Announced, ContactsSink
+from target_mainbrainer.singer.stream_maps import mapped_streams
+from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
     from types import FrameType
 
-    from singer_sdk.mapper import StreamMap
-
     from target_mainbrainer.singer.reader import Message, SchemaMessage
     from target_mainbrainer.singer.records import State
+    from target_mainbrainer.singer.stream_maps import Change
 
 _OWN_REJECTS = (
     "The input is the rejects file itself ('rejects_path'), so records that are rejected again "
@@ -102,7 +101,7 @@ class Shape(t.NamedTuple):
     """
 
     validate: Callable[[dict[str, t.Any]], Rejection | None] | None
-    sinks: list[tuple[StreamMap | None, ContactsSink]]
+    sinks: list[tuple[Change | None, ContactsSink]]
 
 
 class TargetMainBrainer(Target):
@@ -173,18 +172,11 @@ class TargetMainBrainer(Target):
 
     def _shape_of(self, announced: SchemaMessage) -> Shape:
         """Return the sinks of a stream as it is announced now."""
-        sinks: list[tuple[StreamMap | None, ContactsSink]] = []
-        for stream_map in stream_maps_of(self.mapper, announced):
-            after_maps = Announced(
-                stream_map.stream_alias,
-                stream_map.transformed_schema,
-                stream_map.transformed_key_properties,
-                announced.stream,
-                announced.bookmark_properties,
-            )
-            sink = self.default_sink_class(self, after_maps, self.current_run, self.reader)
+        sinks: list[tuple[Change | None, ContactsSink]] = []
+        for stream in mapped_streams(self.mapper, announced, self.config):
+            sink = self.default_sink_class(self, stream, announced, self.current_run, self.reader)
             sink.setup()
-            sinks.append((stream_map if changes_records(stream_map) else None, sink))
+            sinks.append((stream.change, sink))
         validate = None
         if self.config.get("validate_records", True):
             validate = compile_validator(
@@ -212,11 +204,11 @@ class TargetMainBrainer(Target):
         if run.rejects.comes_back(self.reader.line):
             raise SettingsError([_OWN_REJECTS])
         misfit = shape.validate(record) if shape.validate is not None else None
-        for stream_map, sink in shape.sinks:
-            changed: dict[str, t.Any] | Rejection | None = misfit or record
-            if misfit is None and stream_map is not None:
-                changed = mapped(stream_map, record)
-            if isinstance(changed, Rejection):
+        for change, sink in shape.sinks:
+            changed = record if change is None else change(record)
+            if misfit is not None:
+                sink.reject(misfit, record, changed if isinstance(changed, dict) else None)
+            elif isinstance(changed, Rejection):
                 sink.reject(changed, record)
             elif changed is None:
                 sink.note_unsent(record)

@@ -57,7 +57,9 @@ IDENTIFIERS = (
 OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
 _NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
-METADATA_PREFIX = "_sdc_"
+METADATA_PREFIXES = ("_sdc_", "__sdc_", "_smart_source_")
+"""Columns that taps add to a record: most of them, and those for Google Sheets and spreadsheets."""
+
 _NOT_DELETED = {"", "0", "false", "no", "null", "none"}
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -114,7 +116,7 @@ def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns)
         return _mapped_role(field_map[column])
     if (field := FIELDS_BY_NAME.get(plain_name(column))) is not None:
         return field
-    if column.startswith(METADATA_PREFIX):
+    if column.startswith(METADATA_PREFIXES):
         return NotSent.METADATA
     return NotSent.UNMAPPED if unmapped_columns == "ignore" else PropertyRef(None, column)
 
@@ -287,6 +289,7 @@ def warnings_of(
         for warning in [
             *_unmatched(roles, field_map),
             *_nearly_fields(roles, field_map),
+            *_assumed(roles, field_map),
             *_useless_country(roles),
             *_inverted(roles),
             *_unidentified(roles, is_open=is_open),
@@ -295,7 +298,7 @@ def warnings_of(
 
 
 def _unmatched(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for name, target in field_map.items():
+    for name, target in field_map.items() if roles else ():
         if name not in roles and not _has(target, "optional", value=True):
             yield (
                 f"'field_map' names column '{shown(name)}', which the stream does not have."
@@ -317,6 +320,16 @@ def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
             yield (
                 f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
                 f"the contact field is spelt '{field}'."
+            )
+
+
+def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for column, role in roles.items():
+        if role is ContactField.CONTACT_ID and column not in field_map:
+            yield (
+                f"column '{shown(column)}' counts as MainBrainer's own id of a contact because of "
+                "its name. If it is another system's id, its records overwrite other people's "
+                "contacts: set it to null or a property in 'field_map', else to 'contact_id'."
             )
 
 
@@ -344,7 +357,7 @@ def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator[str]:
     if any(role in IDENTIFIERS for role in roles.values()) or (is_open and not roles):
         return
-    looks = {field: column for column, field in lookalikes(roles)}
+    looks = {field: column for column, field in reversed(lookalikes(roles))}
     is_mobile = ContactField.MOBILE in looks and ContactField.EMAIL not in looks
     field = ContactField.MOBILE if is_mobile else ContactField.EMAIL
     yield (
@@ -358,11 +371,19 @@ def hints_of(
     stream: str,
     roles: Mapping[str, ColumnRole],
     field_map: FieldMap,
-    booleans: Collection[str] = (),
+    booleans: Collection[str],
+    paths: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return how to map columns that look like identifiers or consent.
 
-    There is no hint about a kind of identifier, or about consent, once a column is mapped to it.
+    There is no hint about a kind of identifier, or about a yes, once a column is mapped to it.
+
+    Args:
+        stream: The stream's name.
+        roles: The roles of its columns.
+        field_map: The setting.
+        booleans: Columns of nothing but true and false.
+        paths: The names that lead to columns inside of objects.
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
@@ -384,30 +405,67 @@ def hints_of(
         if ContactField.CONTACT_ID in looks.values():
             hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
         hints.append(hint)
-    if not is_there.intersection(OPT_INS):
-        consent = [column for column in consent_lookalikes(roles) if column not in field_map]
-        said_no = [column for column in consent if _NO.search(_letters(column))]
-        if said_yes := [column for column in consent if column not in said_no]:
-            hints.append(
-                f"{listed(said_yes)} may say what people have consented to. If so, map them to "
-                "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
-            )
-        hints += [_hint_at_no(stream, column, is_bool=column in booleans) for column in said_no]
+    consent = [column for column in consent_lookalikes(roles) if column not in field_map]
+    said_no = [column for column in consent if _NO.search(_letters(column))]
+    said_yes = [column for column in consent if column not in said_no]
+    if is_there.isdisjoint(OPT_INS) and (names := _stating(said_yes, _NEITHER | _DATED)):
+        hints.append(
+            f"{listed(names)} may say what people have consented to. If so, map what fits to "
+            "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+        )
+    if names := _stating(said_no, _NEITHER | {"status", "state"}):
+        hints.append(_hint_at_no(stream, names, booleans, roles, paths))
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
 
 
-def _hint_at_no(stream: str, column: str, *, is_bool: bool) -> str:
-    """Return the stream map for a column in which a yes means no."""
-    value = column if column.isidentifier() else f"_[{column!r}]"
-    if not is_bool and not _DATED.search(column):
-        value = f"str({value}).lower() in ('true', 'yes', 'y', 'x', '1', 'ja')"
-    field = "mobile_opt_in" if _BY_PHONE.search(_letters(column)) else "email_opt_in"
-    maps = json.dumps({stream: {field: f"'no' if {value} else ''"}}, ensure_ascii=False)
+def _stating(columns: Collection[str], beside: Collection[str]) -> list[str]:
+    """Return the columns that state a consent themselves, and not when, why or where it came."""
+    last_words = re.compile(r"([A-Z]?[a-z]+|[A-Z]+)[^A-Za-z]*$")
+    return [
+        column
+        for column in columns
+        if not (last := last_words.search(column)) or last[1].lower() not in beside
+    ]
+
+
+def _hint_at_no(
+    stream: str,
+    columns: Sequence[str],
+    booleans: Collection[str],
+    roles: Mapping[str, ColumnRole],
+    paths: Mapping[str, Sequence[str]],
+) -> str:
+    """Return the stream map for columns in which a yes means no.
+
+    Where they say nothing, what is mapped to the opt-in already counts.
+    """
+    column_of = {role: column for column, role in roles.items()}
+    replaced = [*columns]
+    maps: dict[str, str] = {}
+    for column in columns:
+        field = _OPT_IN_OF[bool(_BY_PHONE.search(_letters(column)))]
+        if field not in maps and (mapped := column_of.get(field)) not in (None, field):
+            replaced.append(mapped)
+        said = _value_of(column, paths)
+        if column not in booleans:
+            said = f"str({said}).strip().lower() not in {_SAYS_NOTHING}"
+        so_far = maps.get(field) or (_value_of(mapped, paths) if mapped else "''")
+        maps[field] = f"'no' if {said} else {so_far}"
     return (
-        f"'{shown(column)}' may say who has opted out. A yes there would mean no, so do not "
-        f'map it to an opt-in; invert it: "stream_maps": {shown(maps)}, '
-        f'"field_map": {{"{shown(column)}": null}}.'
+        f"{listed(columns)} may say who has opted out. A yes there would mean no, so do not map it "
+        "to an opt-in; invert it: "
+        f'"stream_maps": {shown(json.dumps({stream: maps}, ensure_ascii=False))}, '
+        f'"field_map": {shown(json.dumps(dict.fromkeys(replaced), ensure_ascii=False))}.'
     )
+
+
+def _value_of(column: str, paths: Mapping[str, Sequence[str]]) -> str:
+    """Return the expression that reads a column in a stream map, where nothing is flattened yet."""
+    name, *inner = paths.get(column, [column])
+    value = name if name.isidentifier() else f"_[{name!r}]"
+    for member in inner:
+        value = f"({value} or {{}}).get({member!r})"
+    return value
 
 
 # Lookalikes ------------------------------------------------------------------------------------
@@ -431,13 +489,26 @@ _CONSENT = re.compile(
     r"|nyhetsbrev|nyhedsbrev|uutiskirje|frettabref|abonn|reklam|werbung|markkinointi|lupa"
 )
 _NO = re.compile(
-    r"unsub|opt(ed|ing)?out|donot(e?mail|sms|call|text|contact|send|market)|dont(e?mail|call|send)"
+    r"unsub|opt(ed|ing)?out|don(o|)t(allow)?(bulk)?(e?mail|sms|phone|call|text|contact|send|market)"
     r"|^(dnc|no(e?mails?|sms|marketing|newsletters?))$|blacklist|blocklist|withdr(e|a)w|revoked"
+    r"|marketingsuspend"
     r"|[av]vmeld|avmal|avanmal|afmeld|abmeld|abgemeld|abbestell|av?registr|reserver|frabed|framel"
     r"|widerr|widerspr|sperr|robinson|kiel[lt]|perunut|peruutet|afskra|bannmerk|eimarkk|eisahk"
     r"|(ingen|keine|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
 )
-_DATED = re.compile(r"[_ -](at|on)$|[a-z]At$|([Dd]ate|[Tt]ime|dato|datum)$")
+_DATED = frozenset({"at", "on", "date", "time", "dato", "datum"})
+_NEITHER = frozenset(
+    {
+        *("id", "ids", "ip", "url", "link", "token", "hash", "key", "count", "source", "campaign"),
+        *("title", "reason", "cause", "other"),
+    }
+)
+"""Last words of columns that belong to a consent and do not state it."""
+
+_SAYS_NOTHING = (
+    "('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei', 'nein')"
+)
+_OPT_IN_OF = (ContactField.EMAIL_OPT_IN, ContactField.MOBILE_OPT_IN)
 _BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
 _CONSENT_NAMES = re.compile(
     r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"
@@ -472,11 +543,10 @@ def lookalikes(
         name = _letters(column)
         if column in booleans or _is_consent(name):
             continue
-        short = _QUALIFIERS.sub("", name)
+        names = {name, _QUALIFIERS.sub("", name)}
+        names |= {_letters(column.rpartition("__")[2])} - {"id"}  # as flattening writes it
         found += [
-            (column, field)
-            for field, look in _LOOKS.items()
-            if look.fullmatch(name) or look.fullmatch(short)
+            (column, field) for field, look in _LOOKS.items() if any(map(look.fullmatch, names))
         ]
     return found
 

@@ -31,14 +31,27 @@ _BETWEEN_VALUES = re.compile(r"\s*(?:[;,|\n\r]|:::|\s/\s)\s*")
 
 
 def plain_text(text: str) -> str:
-    """Return a text with full-width forms as ASCII and without invisible marks.
+    """Return a text with full-width forms as ASCII, and without invisible marks and quotes.
 
-    Numbers copied from a contact card often come wrapped in marks for writing direction.
+    Numbers copied from a contact card often come wrapped in marks for writing direction. Exports
+    that people open in a spreadsheet mark a number as text.
+
+    >>> plain_text("'+47 908 12 501"), plain_text('="0047 90812501"')
+    ('+47 908 12 501', '0047 90812501')
     """
     if not text.isascii():
         plain = text.translate(_FULL_WIDTH)
         text = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")
-    return text.strip()
+    return text.strip().strip("\"'=").strip()
+
+
+def _only_value(value: object, code: RejectionCode) -> object:
+    """Return the value of a list of one, None for an empty list, and any other value as it is."""
+    if isinstance(value, list) and len(value) <= 1:
+        value = value[0] if value else None
+    if isinstance(value, list | dict):
+        raise InvalidValueError(code, "contains several values; choose one with a stream map")
+    return value
 
 
 def _are_several(text: str, is_value: Callable[[str], object]) -> bool:
@@ -111,10 +124,12 @@ def parse_list_id(value: object) -> str | None:
     Raises:
         InvalidValueError: It is not a UUID.
     """
-    text = "" if value is None else str(value).strip()
-    if text and not _UUID.fullmatch(text):
+    text = value.strip() if isinstance(value, str) else value
+    if text in (None, ""):
+        return None
+    if not isinstance(text, str) or not _UUID.fullmatch(text):
         raise InvalidValueError(RejectionCode.INVALID_LIST_ID, "is not the UUID of a list")
-    return text or None
+    return text
 
 
 # E-mail addresses ------------------------------------------------------------------------------
@@ -157,6 +172,7 @@ def parse_email(value: object) -> str | None:
     Raises:
         InvalidValueError: It is not an e-mail address.
     """
+    value = _only_value(value, RejectionCode.INVALID_EMAIL)
     if value is None:
         return None
     if not isinstance(value, str):
@@ -247,6 +263,7 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
     Raises:
         InvalidValueError: It is not a mobile number, or cannot be sent as one.
     """
+    value = _only_value(value, RejectionCode.INVALID_MOBILE)
     if isinstance(value, str):
         text = value
     elif value is None:

@@ -16,7 +16,7 @@ from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
-    METADATA_PREFIX,
+    METADATA_PREFIXES,
     ContactField,
     is_deleted,
     roles_of,
@@ -64,6 +64,7 @@ def compile_mapping(
     settings: StreamSettings,
     *,
     on_drop: Callable[[Rejection], None] | None = None,
+    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -74,6 +75,7 @@ def compile_mapping(
         settings: Those of this stream.
         on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
+        paths: The names that lead to columns inside of objects, before they were flattened.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
@@ -89,7 +91,7 @@ def compile_mapping(
         mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans, paths or {})
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 
@@ -220,18 +222,21 @@ class StreamMapping:
         if rejection.code == RejectionCode.NO_IDENTITY:
             if is_deleted(record):
                 return Omitted.DELETED_WITHOUT_IDENTITY
-            return Omitted.EMPTY if _is_empty(record) else rejection
+            if _is_empty(record):
+                return Omitted.EMPTY
+        return self.with_withdrawal(rejection, record)
+
+    def with_withdrawal(self, rejection: Rejection, record: Record) -> Rejection:
+        """Return a rejection with the "no" of its record, which is not to wait for a correction."""
         return rejection._replace(withdrawal=self._withdrawal(record))
 
     def _withdrawal(self, record: Record) -> Contact | None:
-        """Return the identity that is left of a record, with the opt-ins that are false."""
+        """Return the identity that is left of a record, if any, with the opt-ins that are false."""
         try:
             contact_id = self._contact_id and self._contact_id(record)
         except RefusedError:
             return None  # It would be another contact.
         mobile, email = _left(self._mobile, record), _left(self._email, record)
-        if contact_id is None and mobile is None and email is None:
-            return None
         if is_deleted(record):
             return Contact(contact_id, mobile, email, mobile_opt_in=False, email_opt_in=False)
         by_sms = _left(self._mobile_opt_in, record) and None
@@ -339,7 +344,7 @@ def _left(read: Reader[_T] | None, record: Record) -> _T | None:
 
 def _is_empty(record: Record) -> bool:
     """Return whether a record has columns but no value: an empty row of a file."""
-    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIX)]
+    values = [value for name, value in record.items() if not name.startswith(METADATA_PREFIXES)]
     return bool(values) and not any(
         value.strip() if isinstance(value, str) else value is not None for value in values
     )

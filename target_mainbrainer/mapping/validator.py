@@ -14,7 +14,7 @@ import jsonschema_rs
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
-from target_mainbrainer.mapping.columns import METADATA_PREFIX, is_deleted
+from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
 from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
@@ -35,6 +35,9 @@ _REVERSING = {"not", "oneOf", "if"}
 """Rules that refuse more when a part of them refuses less."""
 
 _OF_NAMES = {"properties", "definitions", "$defs"}
+_OF_VALUES = {"enum", "const", "default", "examples"}
+_OF_TEXTS = {"type", "required"}
+"""Taps that add "null" to a type that has it already repeat it, which the drafts do not allow."""
 
 
 def compile_validator(
@@ -89,7 +92,7 @@ def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return a schema that allows any `_sdc_*` columns."""
 
     def kept(names: Iterable[t.Any]) -> list[t.Any]:
-        return [name for name in names if not str(name).startswith(METADATA_PREFIX)]
+        return [name for name in names if not str(name).startswith(METADATA_PREFIXES)]
 
     changed = dict(schema)
     if isinstance(properties := schema.get("properties"), dict):
@@ -98,7 +101,7 @@ def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:
         changed["required"] = kept(required)
     if schema.get("additionalProperties", True) is not True:
         patterns = schema.get("patternProperties") or {}
-        changed["patternProperties"] = {f"^{METADATA_PREFIX}": True} | patterns
+        changed["patternProperties"] = {f"^({'|'.join(METADATA_PREFIXES)})": True} | patterns
     return changed
 
 
@@ -113,12 +116,14 @@ def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
         return schema
     pattern = schema.get("pattern", "")
     is_dialect = isinstance(pattern, str) and ("\\" in pattern or "(?" in pattern)
-    changed = {}
+    changed: dict[str, t.Any] = {}
     for rule, value in schema.items():
         if rule in _OF_NAMES and isinstance(value, dict):
             changed[rule] = {name: _lenient(part) for name, part in value.items()}
         elif rule not in _DISPUTED and not (rule == "pattern" and is_dialect):
-            changed[rule] = _lenient(value)
+            changed[rule] = value if rule in _OF_VALUES else _lenient(value)
+        if rule in _OF_TEXTS and isinstance(value, list):
+            changed[rule] = [text for at, text in enumerate(value) if text not in value[:at]]
         if rule in _REVERSING and changed.get(rule) != value:
             del changed[rule]
     return changed

@@ -13,6 +13,7 @@ import sqlite3
 import typing as t
 from functools import cached_property
 
+from target_mainbrainer.contacts import fold_email
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Duplicates:
         """
         if not self._is_complete:
             return
-        email = None if contact.email is None else hash(contact.email.casefold())
+        email = None if contact.email is None else hash(fold_email(contact.email))
         mobile = None if contact.mobile is None else hash(contact.mobile)
         self._rows.append(
             (

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 
 from typing_extensions import override
 
-from target_mainbrainer.mapping.columns import METADATA_PREFIX
+from target_mainbrainer.mapping.columns import METADATA_PREFIXES
 from target_mainbrainer.report.duplicates import Duplicates
 from target_mainbrainer.report.rejects import all_refused, sentence
 from target_mainbrainer.words import counted, ordinal, shown
@@ -357,7 +357,7 @@ class ColumnShares:
         return {
             name: round(1 - count / self._records, 4)
             for name, count in self._filled.items()
-            if not name.startswith(METADATA_PREFIX)
+            if not name.startswith(METADATA_PREFIXES)
         }
 
     def describe(self, stream: str) -> str:

@@ -1,15 +1,18 @@
-"""Stream maps and flattening: the SDK's, with sentences for what goes wrong.
+"""Stream maps, with sentences for what goes wrong, and flattening.
 
-The SDK's errors may be of any type, repeat the record's values, and do not name the column whose
-expression has failed.
+Stream maps are the SDK's. Its errors may be of any type, repeat the record's values, and do not
+name the column whose expression has failed. Flattening is not: the SDK's fails at columns without
+a type, drops others, and turns lists and objects into JSON in ASCII. Here values stay as they are.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import typing as t
 
 from singer_sdk.exceptions import MappingError as StreamMapError
+from singer_sdk.helpers._flattening import FlatteningOptions, flatten_key
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
@@ -17,22 +20,60 @@ from target_mainbrainer.errors import MappingError
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+
     from singer_sdk.mapper import PluginMapper, StreamMap
 
     from target_mainbrainer.singer.reader import SchemaMessage
 
 Record: t.TypeAlias = "dict[str, t.Any]"
+Change: t.TypeAlias = "Callable[[Record], Record | Rejection | None]"
 
 
-def stream_maps_of(mapper: PluginMapper, announced: SchemaMessage) -> list[StreamMap]:
-    """Return the maps of a source stream: to itself, to another name, to several streams, or none.
+class MappedStream(t.NamedTuple):
+    """A stream after stream maps and flattening.
+
+    Attributes:
+        name: Its name.
+        schema: The columns that it has then.
+        key_properties: The key of its records.
+        change: Returns the record after both, or None if a map filters it out; None if neither
+            changes anything.
+        paths: The names that lead to a column inside of an object, by the name of the column.
+    """
+
+    name: str
+    schema: dict[str, t.Any]
+    key_properties: Sequence[str] | None
+    change: Change | None
+    paths: dict[str, Sequence[str]]
+
+
+def mapped_streams(
+    mapper: PluginMapper, announced: SchemaMessage, flattening: Mapping[str, t.Any]
+) -> list[MappedStream]:
+    """Return the streams that a stream is mapped to: itself, one of another name, several, or none.
+
+    Args:
+        mapper: The SDK's stream maps.
+        announced: The stream.
+        flattening: The settings that say whether and how to flatten.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's schema.
     """
     stream, schema, key_properties, _ = announced
+    # The SDK does not know columns that are just true.
+    columns = {
+        name: column if isinstance(column, dict) else {}
+        for name, column in schema["properties"].items()
+    }
+    options = FlatteningOptions.from_dict(flattening)  # type: ignore[arg-type] # all settings
+    mapper.flattening_options = FlatteningOptions(enabled=False)
     try:
-        mapper.register_raw_stream_schema(stream, schema, key_properties)
+        mapper.register_raw_stream_schema(stream, schema | {"properties": columns}, key_properties)
+        maps = [m for m in mapper.stream_maps[stream] if not isinstance(m, RemoveRecordTransform)]
+        streams = [_mapped_stream(stream_map, options) for stream_map in maps]
     except Exception as error:  # noqa: BLE001 - the SDK raises any type at an odd schema
         text = f"Setting 'stream_maps' cannot be applied to stream '{shown(stream)}'. {error}"
         if not isinstance(error, StreamMapError):
@@ -43,22 +84,39 @@ def stream_maps_of(mapper: PluginMapper, announced: SchemaMessage) -> list[Strea
                 "schema?"
             )
         raise MappingError(text) from None
-    maps = [m for m in mapper.stream_maps[stream] if not isinstance(m, RemoveRecordTransform)]
-    if not all(isinstance(stream_map.stream_alias, str) for stream_map in maps):
+    if not all(isinstance(mapped.name, str) for mapped in streams):
         text = f"Setting 'stream_maps': the '__alias__' of stream '{shown(stream)}' is not a text."
         raise MappingError(text)
-    return maps
+    return streams
 
 
-def changes_records(stream_map: StreamMap) -> bool:
-    """Return whether a stream map changes records at all."""
-    return not isinstance(stream_map, SameRecordTransform) or stream_map.flattening_enabled
+def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedStream:
+    schema = stream_map.transformed_schema
+    paths: dict[str, Sequence[str]] = {}
+    if options.enabled:
+        columns: Record = {}
+        for path, column in _flat_columns(schema["properties"], options):
+            name = _flat_name(path, options)
+            if name in columns:
+                raise ValueError(name)
+            columns[name] = column
+            if len(path) > 1:
+                paths[name] = path
+        schema = schema | {"properties": columns}
+    change = None
+    if options.enabled or not isinstance(stream_map, SameRecordTransform):
+        change = functools.partial(_changed, stream_map, options, schema.get("properties", {}))
+    key_properties = stream_map.transformed_key_properties
+    return MappedStream(stream_map.stream_alias, schema, key_properties, change, paths)
 
 
-def mapped(stream_map: StreamMap, record: Record) -> Record | Rejection | None:
-    """Return the record after a stream map, or None if the map filters it out."""
+def _changed(
+    stream_map: StreamMap, options: FlatteningOptions, columns: Container[str], record: Record
+) -> Record | Rejection | None:
     try:
-        return stream_map.transform(copy.copy(record))
+        changed = stream_map.transform(copy.copy(record))
+        if changed is not None and options.enabled:
+            changed = _flattened(changed, columns, options)
     except Exception as error:  # noqa: BLE001 - any expression can fail on any record
         column = _failed_column(error)
         what = "A stream map"
@@ -68,6 +126,52 @@ def mapped(stream_map: StreamMap, record: Record) -> Record | Rejection | None:
             what = "The stream map's '__filter__'"
         reason = f"{what} cannot be applied to it: {_cause(error)}."
         return Rejection(RejectionCode.STREAM_MAP_FAILED, reason)
+    return changed
+
+
+def _flat_columns(
+    properties: Record, options: FlatteningOptions, parents: Sequence[str] = ()
+) -> Iterator[tuple[Sequence[str], t.Any]]:
+    """Yield the columns of a schema and those inside of objects, with the names that lead there."""
+    for name, column in properties.items():
+        path = [*parents, name]
+        members = _members(column)
+        if members is not None and len(path) <= options.max_level:
+            yield from _flat_columns(members, options, path)
+        else:
+            yield path, column
+
+
+def _members(column: t.Any) -> Record | None:  # noqa: ANN401 - any part of a schema
+    """Return the columns inside of one that is an object, or an object or something else."""
+    if not isinstance(column, dict):
+        return None
+    for part in (column, *column.get("anyOf", ()), *column.get("oneOf", ())):
+        if isinstance(part, dict) and isinstance(members := part.get("properties"), dict):
+            return members
+    return None
+
+
+def _flattened(
+    record: Record, columns: Container[str], options: FlatteningOptions, parents: Sequence[str] = ()
+) -> Record:
+    flat: Record = {}
+    for name, value in record.items():
+        path = [*parents, name]
+        key = _flat_name(path, options)
+        if isinstance(value, dict) and key not in columns and len(path) <= options.max_level:
+            flat |= _flattened(value, columns, options, path)
+        else:
+            flat[key] = value
+    return flat
+
+
+def _flat_name(path: Sequence[str], options: FlatteningOptions) -> str:
+    name, *inner = path
+    if not inner and len(name) < options.max_key_length:
+        return name
+    longest = options.max_key_length
+    return flatten_key(path[-1], [*path[:-1]], options.separator, max_key_length=longest)
 
 
 def _cause(error: Exception) -> str:

@@ -19,7 +19,7 @@ from tests.ledger.outside import (
     posts,
 )
 from tests.ledgers import on_both_databases
-from tests.messages import record, schema
+from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox
@@ -95,8 +95,38 @@ def test_a_changed_list_sends_everybody(run_target: RunTarget) -> None:
 
 def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> None:
     lines = [schema(key=()), person(1), person(2)]
-    assert "has no 'key_properties', so" in run_target(*lines).log
+    assert "has no 'key_properties' that identify people, so" in run_target(*lines).log
     assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
+
+
+@pytest.mark.parametrize("mobile", ["1", "", None, 5])
+def test_the_no_of_a_rejected_record_goes_to_the_contact_that_the_ledger_knows(
+    run_target: RunTarget, crm: RunningSandbox, mobile: object
+) -> None:
+    """A number that is none, none at all, and one that does not fit the schema."""
+    run_target(*night(person(1, email=None, mobile="+4790812501")))
+    no = person(1, email=None, mobile=mobile, email_opt_in=False)
+    assert counts(run_target(*night(no), max_rejects=1))["rejected"] == 1
+    (contact,) = crm.contacts()
+    assert (contact["email_opt_in"], contact["mobile_number"]) == (False, 90812501)
+
+
+def test_the_number_of_a_line_is_no_key_of_a_person(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """On the second night another person stands on the first line, and is not the same one."""
+
+    def file(*names: str) -> list[str]:
+        columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
+        rows = [
+            record(_sdc_line_number=number, email=f"{name}@example.com", name=name)
+            for number, name in enumerate(names, start=2)
+        ]
+        return [schema(columns, key=["_sdc_line_number"]), *rows, state(done=True)]
+
+    assert "has no 'key_properties' that identify people" in run_target(*file(*"ab")).log
+    run_target(*file(*"cb"))
+    assert [c["email"][0] for c in crm.contacts()] == [*"abc"]
 
 
 def test_streams_that_share_people_are_sent_in_the_order_of_the_input(

@@ -197,6 +197,7 @@ LACKS = "'field_map' names column 'firstname', which the stream does not have."
             {"unsubscribed": "email_opt_in"},
             "its name suggests that a yes there means no",
         ),
+        ("email contactID", {}, "counts as MainBrainer's own id of a contact because of its name"),
         ("email phone", {"phone": "Mobile"}, "is sent as a property named 'Mobile', because the"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 import pytest
@@ -38,9 +39,10 @@ OPT_OUT = """
 unsubscribed is_unsubscribed unsubscribed_at optout opted_out HasOptedOutOfEmail HasOptedOutOfFax
 email_opt_out do_not_email doNotCall DoNotContact do_not_market dnc no_sms emailBlacklisted
 smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout sms_optout avmeldt
-avmeldt_epost
+avmeldt_epost UNSUB_TIME
 avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt frabedt frabedt_sms
 abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre keine_werbung
+donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
 suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
 """
 NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"
@@ -90,8 +92,8 @@ def test_what_may_identify_gets_one_hint_and_consent_another() -> None:
         "system's."
     )
     assert consent == (
-        "Stream 'people': 'sms' may say what people have consented to. If so, map them to "
-        "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
+        "Stream 'people': 'sms' may say what people have consented to. If so, map what fits "
+        "to 'email_opt_in' or 'mobile_opt_in' in 'field_map'."
     )
 
 
@@ -113,43 +115,135 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
     assert stream.sensitive_columns == {"kundenr", "number"}
 
 
+NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
+
+
 @pytest.mark.parametrize(
     ("column", "kind", "expected"),
     [
-        ("unsubscribed", "boolean", "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-        ("unsubscribed_at", "string", "\"email_opt_in\": \"'no' if unsubscribed_at else ''\""),
-        ("sms_optout", "boolean", "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
-        ("Opted Out", ["boolean", "null"], "'no' if _['Opted Out'] else ''"),
-        ("unsubscribedAt", "string", "'no' if unsubscribedAt else"),
-        ("avmeldt_person", "string", "if str(avmeldt_person).lower() in ("),
-        ("optout", "string", "if str(optout).lower() in ('true', 'yes', 'y', 'x', '1', 'ja') else"),
+        ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
+        ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
+        ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+        ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
+        ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
     ],
 )
 def test_the_stream_map_of_the_hint_fits_the_column(
     column: str, kind: t.Any, expected: str
 ) -> None:
-    announced = {"properties": {"email": {}, column: {"type": kind}}}
+    announced = {"properties": {"email": {}, column: kind}}
     (hint,) = compile_mapping("people", announced, [], StreamSettings()).hints
     assert expected in hint
     assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 
-@pytest.mark.parametrize("column", ["optout", "Opted out", "unsubscribed_at"])
-def test_the_stream_map_of_the_hint_turns_a_yes_into_a_no(
-    run_target: RunTarget, crm: RunningSandbox, column: str
+def settings_of(hint: str) -> dict[str, t.Any]:
+    """The settings that a hint advises."""
+    advised = hint[hint.index('"stream_maps"') : -1]
+    return t.cast("dict[str, t.Any]", json.loads(f"{{{advised}}}"))
+
+
+NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
+NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
+
+
+@pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
+def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(
+    run_target: RunTarget, crm: RunningSandbox, said: object
 ) -> None:
-    """A date in a column of dates and a yes in any other; and never a yes."""
-    columns = {name: {"type": "string"} for name in ("email", column)}
-    people = [record(**{"email": f"{said}@example.com", column: said}) for said in SAID]
-    people.append(record(**{"email": "nothing@example.com", column: ""}))
-    hint = next(h for h in mapping(*columns).hints if "opted out" in h)
-    maps, _ = json.JSONDecoder().raw_decode(hint[hint.index('"stream_maps": ') + 15 :])
-    ended = run_target(schema(columns, key=()), *people, stream_maps=maps, field_map={column: None})
+    """A date, a word of any language and a number too; nothing and a no say nothing."""
+    columns: dict[str, t.Any] = {"id": {}, "email": {}, "Opted out": {}}
+    (hint,) = mapping(*columns).hints
+    row: dict[str, t.Any] = {"id": 1, "email": "p@example.com", "Opted out": said}
+    ended = run_target(schema(columns), record(**row), **settings_of(hint))
     assert ended.code == 0, ended.errors
-    nos = {"true", "Ja", "2026-01-31"} if column.endswith("at") else {"true", "Ja"}
-    for contact in crm.contacts():
-        said = contact["email"].partition("@")[0]
-        assert contact["email_opt_in"] is (False if said in nos else None), said
+    (contact,) = crm.contacts()
+    assert contact["email_opt_in"] is (None if said in NOTHINGS else False)
+    assert "Opted out" not in contact["properties"]
 
 
-SAID = ["true", "Ja", "2026-01-31"]
+def test_several_columns_that_say_no_get_one_stream_map(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """With a map for each, the last one would count, and the noes of the others would be lost."""
+    columns: dict[str, t.Any] = {"id": {}, "email": {}}
+    columns |= {name: {"type": "boolean"} for name in ("a_optout", "b_optout", "sms_optout")}
+    (hint,) = compile_mapping("people", {"properties": columns}, ["id"], StreamSettings()).hints
+    rows = [(False, False, True), (True, False, False), (False, True, False)]
+    people = [
+        record(id=n, email=f"p{n}@example.com", a_optout=a, b_optout=b, sms_optout=sms)
+        for n, (a, b, sms) in enumerate(rows)
+    ]
+    ended = run_target(schema(columns), *people, **settings_of(hint))
+    assert ended.code == 0, ended.errors
+    by_email = {c["email"]: (c["email_opt_in"], c["mobile_opt_in"]) for c in crm.contacts()}
+    assert by_email == {
+        "p0@example.com": (None, False),
+        "p1@example.com": (False, None),
+        "p2@example.com": (False, None),
+    }
+
+
+def test_a_no_beside_a_mapped_yes_overrules_it(run_target: RunTarget, crm: RunningSandbox) -> None:
+    columns: dict[str, t.Any] = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
+    field_map = {"News?": "email_opt_in"}
+    (hint,) = mapping(*columns, field_map=field_map).hints
+    advised = settings_of(hint)
+    advised["field_map"] = field_map | advised["field_map"]
+    people = [
+        record(id=n, email=f"p{n}@example.com", unsubscribed=no, **{"News?": yes})
+        for n, (yes, no) in enumerate([("yes", ""), ("yes", "x"), ("no", ""), ("", "")])
+    ]
+    ended = run_target(schema(columns), *people, **advised)
+    assert ended.code == 0, ended.errors
+    opt_ins = {c["email"]: c["email_opt_in"] for c in crm.contacts()}
+    assert opt_ins == {
+        "p0@example.com": True,
+        "p1@example.com": False,
+        "p2@example.com": False,
+        "p3@example.com": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("person", "opt_in"),
+    [
+        ({"prefs": {"unsubscribed": "yes"}}, False),
+        ({"prefs": {"unsubscribed": ""}}, None),
+        ({"prefs": {}}, None),
+        ({"prefs": None}, None),
+    ],
+)
+def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
+    run_target: RunTarget, crm: RunningSandbox, person: dict[str, t.Any], opt_in: bool | None
+) -> None:
+    """Maps come before flattening, so the name of the flattened column is not known to them."""
+    inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
+    people = [
+        schema({"id": {}, "email": {}, "prefs": inside}),
+        record(id=1, email="p@example.com", **person),
+    ]
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", run_target(*people, **flat).log)
+    ended = run_target(*people, **flat, **settings_of(line))
+    assert ended.code == 0, ended.errors
+    (contact,) = crm.contacts()
+    assert contact["email_opt_in"] is opt_in
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
+        *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
+    ],
+)
+def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> None:
+    """Everybody may have a link to unsubscribe, and a time of consent is neither yes nor no."""
+    assert mapping("email", column).hints == []
+
+
+def test_a_column_inside_of_an_object_is_pointed_at_by_its_own_name() -> None:
+    """As flattening names it; the key of an object inside is nobody's id."""
+    names = ("properties__email", "attributes__phone_number", "address__id")
+    assert lookalikes(roles(*names)) == [(names[0], "email"), (names[1], "mobile")]

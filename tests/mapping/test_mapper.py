@@ -221,7 +221,8 @@ BAD, EMAIL_NO = EMAIL | {"mobile": "1"}, {"email_opt_in": "no"}
         (EMAIL | EMAIL_NO | {"mobile_opt_in": "perhaps"}, ola(email_opt_in=False)),
         (BAD | {"email_opt_in": "yes"}, None),
         (BAD | {"email_opt_in": None}, None),
-        ({"mobile": "1", "mobile_opt_in": "no"}, None),
+        ({"mobile": "1", "mobile_opt_in": "no"}, Contact(mobile_opt_in=False)),
+        ({"mobile": "", "email_opt_in": "no"}, Contact(email_opt_in=False)),
         (EMAIL | EMAIL_NO | {"contact_id": "x"}, None),
         (BAD | DELETED, ola(mobile_opt_in=False, email_opt_in=False)),
     ],
@@ -233,6 +234,35 @@ def test_the_no_of_a_rejected_record_is_not_lost(
     rejection = mapped(record, deleted_records="opt_out")
     assert isinstance(rejection, Rejection)
     assert rejection.withdrawal == withdrawal
+
+
+@pytest.mark.parametrize("column", ["_sdc_path", "__sdc_row", "_smart_source_file"])
+def test_what_a_tap_adds_to_a_record_is_not_sent(column: str) -> None:
+    """Tap-google-sheets and tap-spreadsheets-anywhere have names of their own for it."""
+    assert mapped(EMAIL | {column: 5}) == ola()
+    assert mapped({"email": "", column: 5}) is Omitted.EMPTY
+
+
+def test_a_list_of_one_is_its_value() -> None:
+    assert mapped({"email": ["ola@example.com"], "mobile": []}) == ola()
+    found = mapped({"mobile": ["+47 908 12 501"], "email": [" "]})
+    assert found == Contact(mobile=NO)
+
+
+@pytest.mark.parametrize("column", ["email", "mobile"])
+@pytest.mark.parametrize("value", [["+4790812501", "a@example.com"], [{"value": "x"}], {"a": 1}])
+def test_a_list_of_several_is_rejected_as_such(column: str, value: object) -> None:
+    rejection = mapped({column: value})
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == (
+        f"Column '{column}' contains several values; choose one with a stream map."
+    )
+
+
+def test_a_number_is_no_list_however_long_it_is() -> None:
+    rejection = mapped(EMAIL | {"list_id": 10**5000})
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "invalid_list_id"
 
 
 # Columns that a record has and its stream's schema does not

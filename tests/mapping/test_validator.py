@@ -180,6 +180,22 @@ def test_a_pattern_that_all_dialects_read_alike_counts() -> None:
     assert refused(schema, {"x": "kari"}) == f"Column 'x' {FITS}: it breaks the rule 'pattern'."
 
 
+def test_a_type_that_is_repeated_counts_once() -> None:
+    repeated = {"properties": {"x": {"type": ["null", "string", "null"]}}, "required": ["x", "x"]}
+    validate = compile_validator(repeated, [])
+    assert validate({"x": None}) is None
+    assert validate({"x": 5}) is not None
+
+
+def test_a_value_that_looks_like_a_schema_is_compared_as_it_is() -> None:
+    value = {"type": ["null", "null"], "pattern": "\\d", "dependencies": {}}
+    validate = compile_validator(
+        {"properties": {"x": {"enum": [value]}, "y": {"const": value}}}, []
+    )
+    assert validate({"x": value, "y": value}) is None
+    assert validate({"x": {"type": ["null"]}}) is not None
+
+
 def test_a_column_may_be_called_like_a_rule() -> None:
     columns = {"pattern": {"type": "integer"}, "dependencies": {"type": "integer"}}
     schema = {"properties": columns, "additionalProperties": False}

@@ -55,6 +55,8 @@ def test_contacts_that_share_something_are_counted_and_named_by_key(
 def test_an_address_in_other_letters_is_told_apart() -> None:
     found = shared(Contact(email=A), Contact(email=A.upper()), Contact(email=B))
     assert found.email == 2
+    idn = shared(Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example"))
+    assert idn.email == 2
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,22 @@ def test_the_rejects_file_is_not_read_while_it_is_written(
     with path.open() as source, pytest.raises(Exception, match="is the rejects file itself"):
         target.run(source)
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_the_no_of_a_record_that_does_not_fit_its_schema_is_not_lost(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """After the stream map, which alone knows what a yes in the column means."""
+    columns: dict[str, t.Any] = {
+        "id": {},
+        "email": {},
+        "unsubscribed": {"type": "boolean"},
+        "zip": {"type": "string"},
+    }
+    people = [
+        record(id=n, email=f"p{n}@example.com", unsubscribed=no, zip=155)
+        for n, no in enumerate([True, False])
+    ]
+    maps = {"people": {"email_opt_in": "'no' if unsubscribed else ''"}}
+    run_target(schema(columns), *people, stream_maps=maps, max_rejects=2)
+    assert [(c["email"], c["email_opt_in"]) for c in crm.contacts()] == [("p0@example.com", False)]

@@ -107,7 +107,7 @@ def test_a_map_that_cannot_be_applied_ends_the_run_before_anything_is_sent(
         (
             {"id": {}, "a": {"type": "object", "properties": None}},
             FLATTENED,
-            "schema cannot be flattened",
+            "is not a valid JSON schema at 'properties.a.properties'",
         ),
         (PEOPLE, {"flattening_enabled": True}, "'flattening_enabled' needs 'flattening_max_depth'"),
     ],
@@ -153,3 +153,42 @@ def test_a_rejection_by_a_map_names_the_columns_and_no_value(
     assert "Kari" not in ended.log
     (line,) = [line for line in path.read_text().splitlines() if '"RECORD"' in line]
     assert json.loads(line)["rejection"]["code"] == "stream_map_failed"
+
+
+def test_values_stay_as_they_are_when_objects_are_flattened(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """Lists are joined, and what lies deeper is JSON with the letters that it has."""
+    home: dict[str, t.Any] = {"type": ["object", "null"], "properties": {"city": {}, "geo": {}}}
+    columns: dict[str, t.Any] = {
+        "id": {"type": "integer"},
+        "email": {"type": "string"},
+        "home": {"anyOf": [home, {"type": "null"}]},
+        "level": {"enum": ["gold", 1, None]},
+        "more": {},
+        "tags": {"type": "array"},
+    }
+    values: dict[str, t.Any] = {
+        "home": {"city": "Göteborg", "geo": {"Länge": 1.50}},
+        "level": "gold",
+        "more": {"Straße": [1]},
+        "tags": ["a", "ö"],
+    }
+    people = [
+        schema(columns),
+        record(id=1, email="p1@example.com", **values),
+        record(id=2, email="p2@example.com", home=None, level=1, more=["x"], tags=[]),
+    ]
+    ended = run_target(*people, flattening_enabled=True, flattening_max_depth=1)
+    assert ended.code == 0, ended.errors
+    assert [c["properties"] for c in crm.contacts()] == [
+        {
+            "id": "1",
+            "home__city": "Göteborg",
+            "home__geo": '{"Länge":1.5}',
+            "level": "gold",
+            "more": '{"Straße":[1]}',
+            "tags": "a;ö",
+        },
+        {"id": "2", "level": "1", "more": "x"},
+    ]
