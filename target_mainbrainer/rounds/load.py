@@ -156,8 +156,8 @@ class Load:
             self._send_open_round()
 
     def _is_due(self) -> bool:
-        if not len(self._open) or self._sending.is_sending:
-            return False
+        if not len(self._open) or self._sending.is_sending or self._settings.dry_run:
+            return False  # nobody waits for a dry run's contacts, and full rounds cost least
         is_filled = len(self._open) >= self._settings.batch_size_rows
         longest = IDLE_SECONDS if is_filled else UNFILLED_SECONDS
         return self._clock() >= self._open.since + longest

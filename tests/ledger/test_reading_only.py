@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 import typing as t
 from pathlib import Path
 
@@ -110,16 +109,13 @@ def test_a_ledger_stays_as_it_is(
 def test_looking_waits_for_no_writer(
     run_target: RunTarget, settings: Record, ledger_uri: str, tmp_path: Path, how: str
 ) -> None:
-    """Somebody else has the file's write lock."""
+    """Somebody else has the file's write lock, for longer than a writer would wait for it."""
     run_target(*NIGHT)
     with contextlib.closing(sqlite3.connect(ledger_uri, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
         code, said = look(how, settings, tmp_path)
-        seconds = time.monotonic() - started
         writer.execute("ROLLBACK")
     assert code == 0, said
-    assert seconds < 10
 
 
 @all_who_look
