@@ -252,7 +252,7 @@ def read(
 def advised(log: str) -> Record:
     """Return the stream maps that the log advises, and the columns that it leaves out then."""
     settings: Record = {}
-    for hint in re.findall(r'turn it round: (".+)\.$', log, re.MULTILINE):
+    for hint in re.findall(r'invert it: (".+)\.$', log, re.MULTILINE):
         settings |= json.loads(f"{{{hint}}}")
     return settings
 

@@ -305,7 +305,7 @@ def test_people_who_share_a_number_move_side_by_side(
     assert addresses(crm) == [f"new{n}" for n in range(10)]
     sent = [request for request in crm.requests()[before:] if request.method == "POST"]
     at_once = max(sum(one.overlaps(other) for other in sent) for one in sent)
-    assert at_once >= 5
+    assert at_once >= 3, "one after the other, it would be 1"
 
 
 # Fault 21

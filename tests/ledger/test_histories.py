@@ -106,7 +106,7 @@ def check(
         one.reset()
 
     patient = common | {"retry_max_seconds": 600, "confirm_timeout_seconds": 60}
-    account = {"api_url": plain.url, "access_token": plain.token}
+    account = {"api_url": plain.url, "access_token": plain.token, "ledger_uri": ""}
 
     def deliver(night: Night, *, is_clean: bool) -> None:
         own = patient if is_clean else common

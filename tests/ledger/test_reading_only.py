@@ -242,7 +242,7 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(
     before = text.read_bytes(), other.read_bytes()
     for uri, words in (
         (str(text), "damaged or no SQLite database"),
-        (str(other), "a database of something else"),
+        (str(other), "belongs to another application"),
         (str(tmp_path), "names a folder, not a file"),
         ("postgresql://crm:hush@127.0.0.1:1/ledger", "The server does not answer"),
     ):
