@@ -65,7 +65,8 @@ class Held:
         city: What it was corrected to.
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
-        is_late: It was made, or last changed, by a copy that came late.
+        is_late: It was last changed by a copy that came late.
+        is_ghost: It was made by such a copy, and no run has touched it since.
     """
 
     identities: set[tuple[str | None, int | None]] = field(default_factory=set)
@@ -75,6 +76,7 @@ class Held:
     city_at: float = 0.0
     is_left_behind: bool = False
     is_late: bool = False
+    is_ghost: bool = False
 
 
 class CRM:
@@ -250,6 +252,7 @@ class CRM:
             held = self.held.setdefault(contact_id, Held())
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
+            held.is_ghost = batch.is_copy and (held.is_ghost or contact_id in done.inserted)
         for sent in batch.contacts:
             if not batch.is_copy and sent.contact_id in self.held:  # a run follows it again
                 self.held[sent.contact_id].is_left_behind = False

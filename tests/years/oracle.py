@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from mainbrainer_sandbox.rules import Contact
+from tests.years.crm import REFUSED
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -390,6 +391,8 @@ class Oracle:
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             if has != today:
                 self.crm.held[contact.id].is_left_behind = True
+            elif creates:
+                self.crm.held[contact.id].is_left_behind = False
 
     # One person, one contact; and everything is in: after a night in which nothing went wrong
 
@@ -398,7 +401,8 @@ class Oracle:
         run = self.runs[process]
         for key, rows in run.by_key.items():
             columns, one = rows[-1], self.people[key]
-            if columns.get("_sdc_deleted_at") or key in run.rejected or self.has_restored:
+            is_refused = key in run.rejected or (columns.get("email") or "").startswith(REFUSED)
+            if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
             if len(mine) > 1:
@@ -411,7 +415,7 @@ class Oracle:
         return [
             one
             for one in self.crm.contacts.values()
-            if not held[one.id].is_left_behind and not held[one.id].is_late
+            if not held[one.id].is_left_behind and not held[one.id].is_ghost
         ]
 
     def _is_in(self, run: Run, key: int, columns: Columns) -> None:
@@ -427,6 +431,8 @@ class Oracle:
             return
         for contact in found:
             held = self.crm.held[contact.id]
+            if held.is_late:
+                continue
             for name in PROPERTIES:
                 is_corrected = name == "city" and held.city is not None
                 if contact.properties.get(name) != columns[name] and not is_corrected:
@@ -437,8 +443,8 @@ class Oracle:
                 is_withheld = (
                     held.unsubscribed.get(name)
                     or self._is_listed(run, key)
-                    or run.config["unchanged_opt_in"] == "omit"
-                    and (name in self.people[key].doubtful or self._has_twin(contact))
+                    or (run.config["unchanged_opt_in"] == "omit"
+                    and (name in self.people[key].doubtful or self._has_twin(contact)))
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
                     self._break("a yes has not arrived", (key, name, columns, contact))

@@ -35,7 +35,7 @@ AT_THE_SOURCE = {
     "merges": 1,
     "takes over": 1,
     "bad": 1,
-    "good": 1,
+    "good": 8,
     "listed": 1,
     "unlisted": 1,
 }
@@ -97,6 +97,11 @@ class Night(t.NamedTuple):
     hours: float
     events: list[Event]
     faults: list[Event]
+
+    @property
+    def all(self) -> list[tuple[int, Event]]:
+        """All of it, numbered."""
+        return [*enumerate([*self.events, *self.faults])]
 
 
 def _draw(rng: random.Random, weights: dict[str, int]) -> str:

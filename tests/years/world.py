@@ -230,7 +230,7 @@ class World:
         self._alive[process.number] = process
         process.code = 0
         try:
-            cli.invoke(config=cli.Configuration(config), file_input=self._tap(process, lines))
+            cli.invoke(config=cli.Configuration(config), file_input=self._tap(lines))
         except SystemExit as ended:
             process.code = int(ended.code or 0)
         except KilledError:
@@ -242,7 +242,7 @@ class World:
         process.is_dead = True
         self._alive.pop(process.number, None)
 
-    def _tap(self, process: Process, lines: Iterable[str]) -> t.Any:
+    def _tap(self, lines: Iterable[str]) -> t.Any:
         def read() -> Iterator[str]:
             for line in lines:
                 if line.startswith("~"):  # so many seconds without a line
