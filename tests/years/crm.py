@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import typing as t
 from collections import deque
@@ -35,7 +36,7 @@ class Batch:
     Attributes:
         due: When it is applied; infinity for never.
         is_copy: It is what is left of a request without an answer.
-        is_answered: The target has got the answer.
+        is_told: A status has said that it has failed.
         applied: What it has done.
     """
 
@@ -46,8 +47,12 @@ class Batch:
     fails: bool = False
     skip_first: bool = False
     is_copy: bool = False
-    is_answered: bool = False
+    is_told: bool = False
     applied: rules.Applied | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self.skip_first or self.due == math.inf
 
     @property
     def id(self) -> str:
@@ -191,7 +196,7 @@ class CRM:
 
     def _delay(self, faults: Mapping[str, t.Any]) -> float:
         if "stuck" in faults and "noid" not in faults:
-            return float("inf")
+            return math.inf
         if "late" in faults:
             return float(faults["late"].value) * HOUR
         return self._random.choice([0.0, 0.0, 0.2, 2.0])
@@ -202,7 +207,7 @@ class CRM:
             return Response(404, b"{}", "application/json")
         done = batch.applied or rules.Applied()
         is_done = batch.applied is not None
-        failed = is_done and batch.fails
+        batch.is_told |= (failed := is_done and batch.fails)
         ids: dict[str, list[int]] = {
             "inserted": done.inserted,
             "updated": done.updated,
@@ -225,7 +230,7 @@ class CRM:
     def settle(self) -> None:
         """Apply what is due: batches in their order, copies whenever they come."""
         now = self.world.now
-        order = [one for one in self._queue if not one.is_copy and one.due < float("inf")]
+        order = [one for one in self._queue if not one.is_copy and one.due < math.inf]
         for batch in order:
             if batch.due > now:
                 break
@@ -237,7 +242,7 @@ class CRM:
     @property
     def open(self) -> list[Batch]:
         """Batches that may still be applied."""
-        return [one for one in self._queue if one.due < float("inf")]
+        return [one for one in self._queue if one.due < math.inf]
 
     def _apply(self, batch: Batch) -> None:
         self._queue.remove(batch)
@@ -253,9 +258,11 @@ class CRM:
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
             held.is_ghost = batch.is_copy and (held.is_ghost or contact_id in done.inserted)
-        for sent in batch.contacts:
-            if not batch.is_copy and sent.contact_id in self.held:  # a run follows it again
-                self.held[sent.contact_id].is_left_behind = False
+        for sent in () if batch.is_copy else batch.contacts:
+            # A run that sends data to a contact, or names it, follows it again.
+            touched = self.known.with_identity(sent) if sent.contact_id is None else sent.contact_id
+            if touched in self.held and (sent.properties or sent.contact_id):
+                self.held[touched].is_left_behind = False
 
     def _new_id(self) -> int:
         self._next_id += 1

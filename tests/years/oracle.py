@@ -51,7 +51,6 @@ class Said:
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
         moved: It has come with another identity than before.
-        has_changed: Its last record is another one than the one before.
         doubtful: The opt-ins whose yes was last sent in a night in which batches may be lost; it
             is not said again, even if the CRM never applied it.
     """
@@ -64,7 +63,6 @@ class Said:
     missed: int = 0
     is_absent: bool = False
     moved: bool = False
-    has_changed: bool = False
     doubtful: set[str] = field(default_factory=set)
 
 
@@ -75,7 +73,6 @@ class Run:
     Attributes:
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
-        sent: The people for whom it has sent a request.
         is_certain: Nothing was to go wrong in its night.
     """
 
@@ -85,7 +82,6 @@ class Run:
     marks: dict[int, int] = field(default_factory=dict)
     by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
     rejected: set[int] = field(default_factory=set)
-    sent: set[int] = field(default_factory=set)
 
 
 class Oracle:
@@ -139,7 +135,6 @@ class Oracle:
         now = self.crm.world.now
         if one.last is not None:
             one.moved |= identity_of(one.last) != (email, mobile)
-            one.has_changed |= one.last | {"id": 0} != columns | {"id": 0}
             if one.last["city"] != columns["city"]:
                 one.city_at = now
         one.last = columns
@@ -184,7 +179,6 @@ class Oracle:
         for sent in contacts:
             whose = self.whose(sent)
             rows = [row for key in whose for row in run.by_key.get(key, ())]
-            run.sent |= whose
             if not whose:
                 self._break("sent for nobody", sent)
             for name in OPT_INS:
@@ -249,6 +243,16 @@ class Oracle:
             contact_id = self.crm.known.with_identity(sent)
         return None if contact_id is None else self.crm.contacts.get(contact_id)
 
+    # Never faster than the plan allows
+
+    def pace(self, burst: int) -> None:
+        """No ten seconds have more requests than the plan allows."""
+        times = self.crm.arrivals
+        for first, last in zip(times, times[burst:], strict=False):
+            if burst and last - first < 10.0:
+                self._break("faster than the plan allows", (first, last))
+        times.clear()
+
     # What was corrected by hand stays
 
     def _corrected(self, process: Process, sent: Sent, whose: set[int]) -> None:
@@ -266,19 +270,9 @@ class Oracle:
             self.people[key].moved for key in whose
         ):
             return
-        if self._has_recreated(process):
-            return
+        if any(self.people[key].is_absent for key in self._recreated(process)):
+            return  # which contacts are gone shows only when all of their batch are sent again
         self._break("a correction by hand was overwritten", (sent, held.city))
-
-    def _has_recreated(self, process: Process) -> bool:
-        """Tell whether a run has found that contacts are not there any more.
-
-        Which ones shows only when all of a batch are sent once more.
-        """
-        return any(
-            batch.process is process and batch.applied is not None and batch.applied.inserted
-            for batch in self.crm.batches.values()
-        ) and any(one.is_absent for one in self.people.values())
 
     # After each run
 
@@ -289,7 +283,7 @@ class Oracle:
         if report and process.code != -9:
             self._counts(run, process, report)
         for state in process.states[-1:]:
-            self._state(run, state)
+            self._state(process, state)
         self._excuse(run, process)
         if process.code == 0:
             for batch in self.crm.batches.values():
@@ -309,10 +303,11 @@ class Oracle:
         if process.code == 0 and counts["read"] != len(run.records):
             self._break("records not counted", (counts["read"], len(run.records)))
 
-    def _state(self, run: Run, state: dict[str, t.Any]) -> None:
+    def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
+        run = self.runs[process]
         last = dict(run.records[: run.marks[state["at"]]])
-        lost = self._lost_by_crm(run)
+        lost = self._lost_by_crm(process)
         for key, columns in last.items():
             later = run.by_key[key][-1]
             if key in run.rejected or later is not columns or columns.get("_sdc_deleted_at"):
@@ -321,14 +316,14 @@ class Oracle:
                 continue
             self._break("STATE is ahead of a record", (key, columns))
 
-    def _lost_by_crm(self, run: Run) -> set[int]:
-        """Return the people whose batch the CRM has accepted and lost, which STATE may not wait for."""
-        if run.config["confirm_batches"] == "require" and not self.doubt:
+    def _lost_by_crm(self, process: Process) -> set[int]:
+        """Return the people whose batch the CRM has accepted and lost without saying so in time."""
+        if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
             return set()
         lost: set[int] = set()
         for batch in self.crm.batches.values():
-            is_lost = batch.fails or batch.skip_first or batch.due == float("inf")
-            if is_lost and batch.process in self.runs and not batch.is_copy:
+            is_told = batch.is_told and batch.process is process and process.code == 0
+            if not batch.is_copy and not is_told and (batch.fails or batch.is_lost):
                 for sent in batch.contacts:
                     lost |= self.whose(sent)
         return lost
@@ -371,11 +366,19 @@ class Oracle:
             for key in self.people:
                 self._leave_behind(key, creates=True)
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
-            for key in run.sent:
-                if self.people[key].has_changed:
-                    self.people[key].is_absent = False
-        for key in run.by_key:
-            self.people[key].has_changed = False
+            for key in self._recreated(process):
+                self.people[key].is_absent = False
+
+    def _recreated(self, process: Process) -> set[int]:
+        """Return the people for whom a run has made the CRM insert contacts."""
+        inserted = {
+            contact_id
+            for batch in self.crm.batches.values()
+            if batch.process is process and batch.applied is not None
+            for contact_id in batch.applied.inserted
+        }
+        found = [one for one in self.crm.contacts.values() if one.id in inserted]
+        return {key for one in found for key in self.whose(one)}
 
     def _leave_behind(self, key: int, *, creates: bool = False) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
@@ -400,14 +403,15 @@ class Oracle:
         """Judge what the CRM holds after a night without faults."""
         run = self.runs[process]
         for key, rows in run.by_key.items():
-            columns, one = rows[-1], self.people[key]
+            columns = rows[-1]
             is_refused = key in run.rejected or (columns.get("email") or "").startswith(REFUSED)
             if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
             if len(mine) > 1:
                 self._break("two contacts of one person", (key, mine))
-            if not one.is_absent:
+            owners = self.owners(*identity_of(columns))
+            if not any(self.people[owner].is_absent for owner in owners):
                 self._is_in(run, key, columns)
 
     def _followed(self) -> list[Contact]:
@@ -443,8 +447,10 @@ class Oracle:
                 is_withheld = (
                     held.unsubscribed.get(name)
                     or self._is_listed(run, key)
-                    or (run.config["unchanged_opt_in"] == "omit"
-                    and (name in self.people[key].doubtful or self._has_twin(contact)))
+                    or (
+                        run.config["unchanged_opt_in"] == "omit"
+                        and (name in self.people[key].doubtful or self._has_twin(contact))
+                    )
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
                     self._break("a yes has not arrived", (key, name, columns, contact))

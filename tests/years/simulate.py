@@ -34,7 +34,6 @@ from tests.years.source import (
 from tests.years.world import World
 
 if t.TYPE_CHECKING:
-
     from tests.years.world import Process
 
 LAST_NIGHTS = 3
@@ -242,6 +241,7 @@ class Year:
                 and not reasons <= {"nothing_accepted"}
             ):
                 oracle.broken.append(f"a quiet night fails: {reasons} {process.warnings}")
+        oracle.pace(self._source.config["rate_limit_requests"])
         first = processes[0]
         is_quiet = oracle.runs[first].is_certain and not crm.open
         is_read_in_full = self._source.is_full or night.number > len(self._plan)

@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import typing as t
 from collections import deque
 from dataclasses import dataclass, field
@@ -35,11 +36,14 @@ import target_mainbrainer.rounds.missing
 import target_mainbrainer.rounds.moves
 import target_mainbrainer.singer.state
 from target_mainbrainer import cli
+from target_mainbrainer.report import rejects
+from target_mainbrainer.rounds import spool
 from target_mainbrainer.ledger import lease
 from target_mainbrainer.ledger.database import Database, DatabaseAwayError
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from target_mainbrainer.api.http import Transport
 
@@ -66,6 +70,7 @@ class Process:
         steps: How many steps it has made.
         states: What it has written to standard output.
         code: Its exit code.
+        at_death: What the system does for a process that is killed.
     """
 
     number: int
@@ -82,6 +87,7 @@ class Process:
     log: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     code: int | None = None
+    at_death: list[Callable[[], None]] = field(default_factory=list)
 
     def is_away(self) -> bool:
         first, count = self.away
@@ -131,6 +137,7 @@ class World:
         self._numbers = 100
         self.crash: BaseException | None = None
         self._seeds = random.Random(1)
+        self._engines: dict[t.Any, t.Any] = {}
 
     @property
     def process(self) -> Process:
@@ -210,8 +217,8 @@ class World:
         self._waiting.remove(waiter)
         self._process = waiter.process
         waiter.thread.switch()
-        for process in {one.process for one in self._waiting if one.process.is_dead}:
-            self._bury(process)
+        if waiter.process.is_dead:
+            self._bury(waiter.process)
 
     def _bury(self, process: Process) -> None:
         """Unwind the threads of a process that is dead; they reach nothing any more."""
@@ -221,6 +228,9 @@ class World:
             self._process = process
             if left[0].thread:  # else it has not begun
                 left[0].thread.throw(KilledError)
+        if process.code == ENDED_BY_KILL:
+            for close in process.at_death:
+                close()
 
     def _main(
         self, process: Process, seconds: float, config: dict[str, t.Any], lines: Iterable[str]
@@ -280,6 +290,8 @@ class World:
                 stack.enter_context(mock.patch.dict(t.cast("dict[str, t.Any]", defaults), times))
                 yield
         finally:
+            for engine in self._engines.values():
+                engine.dispose()
             root.removeHandler(collector)
             root.setLevel(level)
             for one in others:
@@ -302,13 +314,46 @@ class World:
         database = target_mainbrainer.ledger.database
         urandom = self._seeds.randbytes
         yield database, "os", SimpleNamespace(**{**vars(os), "urandom": urandom})
-        yield database, "_sqlite_engine", _engine
+        yield database, "_sqlite_engine", self._engine(database._sqlite_engine)
+        yield spool, "tempfile", SimpleNamespace(TemporaryFile=self._temporary_file)
+        yield rejects, "_open_locked", self._locked(rejects._open_locked)
         yield Database, "transaction", self._transaction(Database.transaction)
         yield lease, "_machine", lambda: self.process.machine
         yield lease, "_process", self._described
         yield lease, "os", SimpleNamespace(getpid=lambda: self.process.number)
         yield importlib.metadata, "version", _version
         yield target_mainbrainer.api.client, "version", _version
+
+    def _engine(self, real: Callable[..., t.Any]) -> Callable[..., t.Any]:
+        """Return one engine for each file: a new one would compile all statements again."""
+
+        def engine(path: Path, synchronous: str, *, reads_only: bool) -> t.Any:
+            place = path, synchronous, reads_only
+            if place not in self._engines:
+                self._engines[place] = real(path, synchronous, reads_only=reads_only)
+            return self._engines[place]
+
+        return engine
+
+    def _temporary_file(self, **options: t.Any) -> t.IO[bytes]:
+        file = tempfile.TemporaryFile(**options)
+        self.process.at_death.append(file.close)
+        return file
+
+    def _locked(self, real: Callable[[Path], int]) -> Callable[[Path], int]:
+        def open_locked(path: Path) -> int:
+            descriptor = real(path)
+            file = os.fstat(descriptor)
+
+            def close() -> None:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(descriptor), file):
+                        os.close(descriptor)
+
+            self.process.at_death.append(close)
+            return descriptor
+
+        return open_locked
 
     def _described(self, number: int) -> str:
         found = self._alive.get(number)
@@ -498,6 +543,3 @@ def _modules() -> list[t.Any]:
 
 
 _version = functools.cache(importlib.metadata.version)
-
-# One engine for each file: a new one would compile all statements again.
-_engine = functools.cache(target_mainbrainer.ledger.database._sqlite_engine)
