@@ -8,6 +8,8 @@ import typing as t
 from collections import deque
 from dataclasses import dataclass, field
 
+from typing_extensions import override
+
 from mainbrainer_sandbox import reading, responses, rules
 from mainbrainer_sandbox.faults import Faults
 from target_mainbrainer.api.http import Endpoint, Response, Transport
@@ -288,9 +290,11 @@ class Wire(Transport):
         self._crm = crm
         self._process = process
 
+    @override
     def close(self) -> None:
         """Do nothing."""
 
+    @override
     def send(
         self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
     ) -> Response:

@@ -12,13 +12,12 @@ import typing as t
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from mainbrainer_sandbox.rules import Contact
 from tests.years.crm import REFUSED
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mainbrainer_sandbox.rules import Sent
+    from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM
     from tests.years.source import Source
     from tests.years.world import Process
@@ -121,10 +120,11 @@ class Oracle:
             return
         run.records.append((key, columns))
         run.by_key[key].append(columns)
-        one = self.people[key]
-        one.missed = 0
-        if columns.get("_sdc_deleted_at"):
-            return
+        self.people[key].missed = 0
+        if not columns.get("_sdc_deleted_at"):
+            self._learn(key, self.people[key], columns)
+
+    def _learn(self, key: int, one: Said, columns: Columns) -> None:
         email, mobile = identity_of(columns)
         if email:
             one.emails.add(email)
@@ -329,21 +329,19 @@ class Oracle:
         return lost
 
     def _is_held(self, key: int, columns: Columns) -> bool:
-        """Tell whether the CRM holds a record, or has accepted it and not applied it yet."""
-        mine = [one for one in self.crm.contacts.values() if key in self.whose(one)]
+        """Tell whether the CRM holds a record, or has accepted it and not applied it yet.
+
+        A later record of the same contact may have replaced its name.
+        """
+        contacts = [one for one in self.crm.contacts.values() if key in self.whose(one)]
+        if any(self.crm.held[one.id].is_late for one in contacts):
+            return True
+        mine: list[Contact | Sent] = [*contacts]
         mine += [one for batch in self.crm.open for one in batch.contacts if key in self.whose(one)]
         names = {columns["firstname"]}
-        for one in mine:
-            names |= {
-                row["firstname"]
-                for other in self.whose(one)
-                if (row := self.people[other].last) is not None
-            }
-        return any(
-            one.properties.get("firstname") in names
-            or (isinstance(one, Contact) and self.crm.held[one.id].is_late)
-            for one in mine
-        )
+        for other in {other for one in mine for other in self.whose(one)}:
+            names |= {row["firstname"] for row in [self.people[other].last] if row is not None}
+        return any(one.properties.get("firstname") in names for one in mine)
 
     def _book(self, contacts: Sequence[Sent]) -> None:
         """Note whose yes a run has booked that ended well."""

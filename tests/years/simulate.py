@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+
 from mainbrainer_sandbox.switches import Switches
 from tests.years.crm import CRM, REFUSED
 from tests.years.oracle import Oracle, Run, keys_of
@@ -99,7 +101,7 @@ class Year:
         self._plan = plan_of(seed, nights)
         self._kept = kept
         self._folder = folder
-        self._world = World(lambda process: self._crm.transport(process))
+        self._world = World()
         self._source = Source(seed, settings_of(seed))
         self._source.populate({key for key in range(1, PEOPLE + 1) if kept.has(f"p{key}")})
         rng = seed % 24
@@ -111,6 +113,7 @@ class Year:
             unknown_contact_id=("create", "create_new_id", "report", "create")[rng // 6],
         )
         self._crm = CRM(self._world, str(seed), switches)
+        self._world.transport = self._crm.transport
         self._oracle = Oracle(self._source, self._crm)
         self._seed = seed
         self._outcome = Outcome()
@@ -315,11 +318,13 @@ def _json_of(path: Path) -> dict[str, t.Any]:
     return found
 
 
-def simulate(seed: int, nights: int, kept: Kept = Kept(), log: list[str] | None = None) -> Outcome:
+def simulate(
+    seed: int, nights: int, kept: Kept | None = None, log: list[str] | None = None
+) -> Outcome:
     """Return how a year goes."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
     try:
-        year = Year(seed, nights, kept, folder)
+        year = Year(seed, nights, kept or Kept(), folder)
         outcome = year.run()
         if log is not None:
             log += year.log
@@ -372,17 +377,17 @@ def main() -> None:
         kept, log = Kept(options.only.split()), list[str]()
         outcome = simulate(seed, options.nights, kept, log)
         if options.log:
-            print(*log, sep="\n")
+            click.echo("\n".join(log))
         pace = outcome.nights / (time.perf_counter() - began)
         word = "BROKEN" if outcome.broken else "ok"
-        print(
+        click.echo(
             f"{seed}: {word}, {outcome.nights} nights, {pace:.0f} a second, {outcome.digest[:16]}"
         )
         for one in outcome.broken[:3]:
-            print(f"  {one}")
+            click.echo(f"  {one}")
         if outcome.broken and not kept and not options.whole:
             least = shortened(seed, options.nights, outcome.broken[0])
-            print(f"  {command(seed, options.nights, least)}", flush=True)
+            click.echo(f"  {command(seed, options.nights, least)}")
         is_broken |= bool(outcome.broken)
     sys.exit(is_broken)
 

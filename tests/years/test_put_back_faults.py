@@ -48,8 +48,8 @@ FAULTS = [
             Change(
                 f"{LEDGER}.mark",
                 "_MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])",
-                "connection.exec_driver_sql('UPDATE mainbrainer_contacts SET open_mark = ?1, "
-                "open_at = ?2 WHERE id = ?3', [(mark, now, r.id) for r in known])\n"
+                "known and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
+                "open_mark = ?1, open_at = ?2 WHERE id = ?3', [(mark, now, r.id) for r in known])\n"
                 "    for r in known: r.open_mark = mark",
             ),
             Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
@@ -61,7 +61,8 @@ FAULTS = [
             Change(
                 f"{LEDGER}.doubt",
                 "_FORGET_CONTENT.write",
-                "connection.exec_driver_sql('UPDATE mainbrainer_contacts SET email_said = NULL, "
+                "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
+                "email_said = NULL, "
                 "mobile_said = NULL WHERE id = ?1', [(row,) for row, _ in rows])\n"
                 "    _FORGET_CONTENT.write",
             )
@@ -236,8 +237,8 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:next_steps",
-                "if any(other in waiting and waiting[other].before == mover.after for other in others):",
-                "if False:",
+                "if any(other in waiting and waiting[other].before == mover.after",
+                "if any(False and other in waiting and waiting[other].before == mover.after",
             )
         ],
     ),
@@ -293,7 +294,7 @@ def put_back(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     for one in owners:
         owner = getattr(owner, one)
     found = inspect.getattr_static(owner, attribute)
-    function = found.fget if isinstance(found, property) else found
+    function: t.Any = found.fget if isinstance(found, property) else found
     source = SOURCES.get(change.place) or textwrap.dedent(inspect.getsource(function))
     assert change.old in source, (change.place, change.old)
     SOURCES[change.place] = source = source.replace(change.old, change.new)

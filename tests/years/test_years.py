@@ -50,5 +50,5 @@ def test_a_broken_year_is_shortened_to_what_breaks_it(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(years.Year, "run", run)
     least = shortened(5, 20, "night 7: a name has changed: 3")
-    assert least == {"p3", "n7", "7.0"}
+    assert least == Kept(["p3", "n7", "7.0"])
     assert command(5, 20, Kept(least)) == "make years SEED=5 NIGHTS=20 ONLY='7.0 n7 p3'"

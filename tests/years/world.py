@@ -26,6 +26,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import greenlet
+from typing_extensions import override
 
 import target_mainbrainer.api.client
 import target_mainbrainer.ledger.database
@@ -36,10 +37,10 @@ import target_mainbrainer.rounds.missing
 import target_mainbrainer.rounds.moves
 import target_mainbrainer.singer.state
 from target_mainbrainer import cli
-from target_mainbrainer.report import rejects
-from target_mainbrainer.rounds import spool
 from target_mainbrainer.ledger import lease
 from target_mainbrainer.ledger.database import Database, DatabaseAwayError
+from target_mainbrainer.report import rejects
+from target_mainbrainer.rounds import spool
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -124,13 +125,14 @@ class World:
     Attributes:
         now: Seconds since the epoch.
         process: The process that goes on now.
+        transport: Returns the way from a process to the CRM.
         crash: What a greenlet raised that must not raise anything.
     """
 
-    def __init__(self, transport: Callable[[Process], Transport]) -> None:
+    def __init__(self) -> None:
         self.now = BEGINNING
         self.random = random.Random(0)
-        self.transport = transport
+        self.transport: Callable[[Process], Transport]
         self._process: Process | None = None
         self._waiting: list[Waiter] = []
         self._alive: dict[int, Process] = {}
@@ -336,7 +338,7 @@ class World:
         return engine
 
     def _temporary_file(self, **options: t.Any) -> t.IO[bytes]:
-        file = tempfile.TemporaryFile(**options)
+        file: t.IO[bytes] = tempfile.TemporaryFile(**options)  # noqa: SIM115 - closed at death
         self.process.at_death.append(file.close)
         return file
 
@@ -527,6 +529,7 @@ class _Collector(logging.Handler):
         super().__init__(logging.INFO)
         self._world = world
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         process = self._world.process
         if process.is_dead or record.name.startswith("singer_sdk"):
@@ -538,8 +541,7 @@ class _Collector(logging.Handler):
 
 
 def _modules() -> list[t.Any]:
-    found = [one for name, one in sys.modules.items() if name.startswith("target_mainbrainer.")]
-    return [one for one in found if one is not None]
+    return [one for name, one in sys.modules.items() if name.startswith("target_mainbrainer.")]
 
 
 _version = functools.cache(importlib.metadata.version)
