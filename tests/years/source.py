@@ -25,6 +25,7 @@ AT_THE_SOURCE = {
     "respelt": 1,
     "renamed": 10,
     "moves house": 4,
+    "is as before": 6,
     "marries": 2,
     "consent": 12,
     "born": 4,
@@ -39,7 +40,7 @@ AT_THE_SOURCE = {
     "listed": 1,
     "unlisted": 1,
 }
-BY_HAND = {"unsubscribes": 5, "city corrected": 4, "address corrected": 1, "deleted": 1}
+BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 1}
 SETTINGS = {"setting": 1}
 FAULTS = {
     "lost@p0.4:batch": 8,
@@ -116,7 +117,8 @@ def plan_of(seed: int, nights: int) -> list[Night]:
         events = []
         for place in range(rng.choice([0, 1, 1, 2, 2, 3, 5])):
             what = _draw(rng, AT_THE_SOURCE | BY_HAND | SETTINGS)
-            who, other = rng.choice(people), rng.choice(people)
+            # Half of it happens to a few people, so that much comes together.
+            who, other = (rng.choice(people[:6] if rng.random() < 0.5 else people) for _ in "12")
             if what == "born":
                 who = number * 10 + place + 1000
                 people.append(who)
@@ -166,6 +168,7 @@ class Person:
 
     Attributes:
         changed: When anything of it was last changed, counted in changes.
+        before: What it was before that.
     """
 
     key: int
@@ -177,6 +180,7 @@ class Person:
     city: str = "Oslo"
     is_there: bool = True
     changed: int = 0
+    before: dict[str, t.Any] = field(default_factory=dict)
 
     def columns(self, kind: str) -> dict[str, t.Any]:
         key: t.Any = {"int": self.key, "str": str(self.key), "float": float(self.key)}[kind]
@@ -255,9 +259,10 @@ class Source:
         person = self.people.get(event.who)
         if person is None:
             return
-        before = person.columns("int"), person.is_there
+        before, was_there = person.columns("int"), person.is_there
         self._change(person, event)
-        if (person.columns("int"), person.is_there) != before:
+        if (person.columns("int"), person.is_there) != (before, was_there):
+            person.before = before
             self._touch(person)
 
     def _touch(self, person: Person) -> None:
@@ -286,6 +291,9 @@ class Source:
                 one.city = f"City{event.new}"
             case "marries":
                 one.email, one.firstname = new_email, f"First{event.new}"
+            case "is as before":
+                for name, value in one.before.items():
+                    setattr(one, "key" if name == "id" else name, value)
             case "consent":
                 values = [True, False, True, False, None]
                 setattr(

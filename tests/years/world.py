@@ -273,7 +273,6 @@ class World:
     def replaced(self) -> Iterator[None]:
         """Let the target see this world instead of the real one."""
         self._scheduler = greenlet.getcurrent()
-        handlers = {one: signal.getsignal(one) for one in (2, 15, 1)}
         before, limit = random.getstate(), sys.getrecursionlimit()
         random.seed(self.random.random())
         root = logging.getLogger()
@@ -300,8 +299,6 @@ class World:
                 root.addHandler(one)
             random.setstate(before)
             sys.setrecursionlimit(limit)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def _replacements(self) -> Iterator[tuple[t.Any, str, t.Any]]:
         fakes = {"time": self._time(), "threading": self._threading(), "queue": self._queue()}
@@ -320,6 +317,7 @@ class World:
         yield spool, "tempfile", SimpleNamespace(TemporaryFile=self._temporary_file)
         yield rejects, "_open_locked", self._locked(rejects._open_locked)
         yield Database, "transaction", self._transaction(Database.transaction)
+        yield signal, "signal", lambda *_: None
         yield lease, "_machine", lambda: self.process.machine
         yield lease, "_process", self._described
         yield lease, "os", SimpleNamespace(getpid=lambda: self.process.number)
