@@ -69,6 +69,7 @@ class Held:
         identities: All it has had.
         unsubscribed: When each opt-in was withdrawn by hand, if the yes before was known.
         known_yes: The opt-ins whose yes a run has booked.
+        by_hand: The opt-ins that were withdrawn by hand, whatever was known.
         city: What it was corrected to.
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
@@ -79,6 +80,7 @@ class Held:
     identities: set[tuple[str | None, int | None]] = field(default_factory=set)
     unsubscribed: dict[str, float] = field(default_factory=dict)
     known_yes: set[str] = field(default_factory=set)
+    by_hand: set[str] = field(default_factory=set)
     city: str | None = None
     city_at: float = 0.0
     is_left_behind: bool = False

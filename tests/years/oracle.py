@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.years.crm import REFUSED
+from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Said:
         moved: It has come with another identity than before.
         doubtful: The opt-ins whose yes was last sent in a night in which batches may be lost; it
             is not said again, even if the CRM never applied it.
+        is_unsure: It was last sent in such a night, so that it is sent whole again.
     """
 
     emails: set[str] = field(default_factory=set)
@@ -63,6 +65,7 @@ class Said:
     is_absent: bool = False
     moved: bool = False
     doubtful: set[str] = field(default_factory=set)
+    is_unsure: bool = False
 
 
 @dataclass
@@ -72,6 +75,7 @@ class Run:
     Attributes:
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
+        sent: The people for whom it has sent a request.
         is_certain: Nothing was to go wrong in its night.
     """
 
@@ -81,6 +85,7 @@ class Run:
     marks: dict[int, int] = field(default_factory=dict)
     by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
     rejected: set[int] = field(default_factory=set)
+    sent: set[int] = field(default_factory=set)
 
 
 class Oracle:
@@ -88,6 +93,7 @@ class Oracle:
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
+        unwarned: People whom a run may have left behind that was killed before its warning.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -99,6 +105,7 @@ class Oracle:
         self.broken: list[str] = []
         self.doubt = 0
         self.has_restored = False
+        self.unwarned: set[int] = set()
         crm.watch = self.request
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
@@ -169,6 +176,7 @@ class Oracle:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
         for key in self.whose(contact):
             self.people[key].is_absent = True
+            self.people[key].doubtful |= {*OPT_INS}
         self.crm.held[contact.id].is_left_behind = True
 
     # Consent is never made up, and silence is not evidence: at each request
@@ -194,6 +202,9 @@ class Oracle:
                 if name in PROPERTIES and value not in {row.get(name) for row in rows}:
                     self._break("a value that no record has", (name, value, sent))
             self._corrected(process, sent, whose)
+            run.sent |= whose
+            for key in whose:
+                self.people[key].is_unsure = not run.is_certain
 
     def _yes(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
         """A yes is one that the source says now, of nobody who is listed or has withdrawn it."""
@@ -259,7 +270,7 @@ class Oracle:
         """A city that was corrected by hand is sent only after the source has changed it."""
         run = self.runs[process]
         contact = self._found(sent)
-        if contact is None or "city" not in sent.properties or self.doubt or not run.is_certain:
+        if contact is None or "city" not in sent.properties or not run.is_certain:
             return
         held = self.crm.held[contact.id]
         if held.city is None or held.city == sent.properties["city"] or held.is_late:
@@ -267,7 +278,7 @@ class Oracle:
         if any(self.people[key].city_at > held.city_at for key in whose):
             return
         if run.config.get("unchanged_contacts") == "send" or any(
-            self.people[key].moved for key in whose
+            self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
             return
         if any(self.people[key].is_absent for key in self._recreated(process)):
@@ -280,11 +291,16 @@ class Oracle:
         """Judge a run that has ended."""
         run = self.runs[process]
         run.rejected = set(rejected)
-        if report and process.code != -9:
+        if report and process.code != ENDED_BY_KILL:
             self._counts(run, process, report)
         for state in process.states[-1:]:
             self._state(process, state)
         self._excuse(run, process)
+        if process.code:
+            for key in run.sent | run.by_key.keys():
+                self.people[key].is_unsure = True
+        if process.code == ENDED_BY_KILL:
+            self.unwarned |= {key for key in run.sent if self.people[key].moved}
         if process.code == 0:
             for batch in self.crm.batches.values():
                 if batch.process is process and not batch.is_copy and not batch.fails:
@@ -358,7 +374,7 @@ class Oracle:
             if "second contact" in text or "anew" in text:
                 some = {int(key) for key in re.findall(r"id='?(\d+)", text)}
                 named |= some if some and ", ..." not in text else self.people.keys()
-        for key in named:
+        for key in named | self.unwarned:
             self._leave_behind(key)
         if run.config["identity_changes"] == "create":
             for key in self.people:
@@ -376,7 +392,12 @@ class Oracle:
             for contact_id in batch.applied.inserted
         }
         found = [one for one in self.crm.contacts.values() if one.id in inserted]
-        return {key for one in found for key in self.whose(one)}
+        return {
+            key
+            for one in found
+            for key in self.whose(one)
+            if (row := self.people[key].last) is not None and _has_identity(one, row)
+        }
 
     def _leave_behind(self, key: int, *, creates: bool = False) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
@@ -443,7 +464,7 @@ class Oracle:
                 if columns[name] is False and getattr(contact, name):
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
-                    held.unsubscribed.get(name)
+                    name in held.by_hand
                     or self._is_listed(run, key)
                     or (
                         run.config["unchanged_opt_in"] == "omit"

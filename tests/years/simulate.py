@@ -202,7 +202,7 @@ class Year:
             "access_token": "token",
             "ledger_uri": str(self._folder / "ledger.db"),
             "max_rejects_percent": 100,
-            "max_drift_percent": 40,
+            "max_drift_percent": 100,
             **self._source.config,
         }
         if config["confirm_batches"] == "require":
@@ -294,6 +294,7 @@ class Year:
                 name = "email_opt_in" if event.draw < 0.6 else "mobile_opt_in"
                 if getattr(contact, name):
                     crm.edit(contact.id, **{name: "false"})
+                    held.by_hand.add(name)
                     if name in held.known_yes:
                         held.unsubscribed[name] = now
             case "city corrected":
