@@ -27,6 +27,9 @@ STALE_SECONDS = 15.0
 """As `api.http`: what was asked for so long ago does not leave."""
 
 LATEST_COPY_SECONDS = 20 * HOUR
+PATIENCE_SECONDS = 10.0
+"""A run waits so long for a status at least."""
+
 REFUSED = "bad"
 """E-mail addresses that begin so are refused."""
 
@@ -46,6 +49,7 @@ class Batch:
     process: Process
     contacts: Sequence[Sent]
     due: float
+    accepted_at: float
     fails: bool = False
     skip_first: bool = False
     is_copy: bool = False
@@ -170,7 +174,9 @@ class CRM:
             return _response(responses.error_response(refusal, self.switches.error_body))
         self._properties |= found.properties
         now = self.world.now
-        batch = Batch(len(self.batches) + 1, process, found.contacts, now + self._delay(faults))
+        batch = Batch(
+            len(self.batches) + 1, process, found.contacts, now + self._delay(faults), now
+        )
         if "noid" not in faults:
             batch.fails = "fail" in faults
             batch.skip_first = "skip" in faults
@@ -194,7 +200,7 @@ class CRM:
         return _response(responses.batch_accepted(batch_id, found.reported))
 
     def _copy(self, batch: Batch, due: float) -> None:
-        copy = Batch(len(self.batches) + 1, batch.process, batch.contacts, due, is_copy=True)
+        copy = Batch(len(self.batches) + 1, batch.process, batch.contacts, due, 0.0, is_copy=True)
         self.batches[copy.id] = copy
         self._queue.append(copy)
 
@@ -262,7 +268,8 @@ class CRM:
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
             held.is_ghost = batch.is_copy and (held.is_ghost or contact_id in done.inserted)
-        for sent in () if batch.is_copy else batch.contacts:
+        is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
+        for sent in () if is_slow else batch.contacts:
             # A run that sends data to a contact, or names it, follows it again.
             touched = self.known.with_identity(sent) if sent.contact_id is None else sent.contact_id
             if touched in self.held and (sent.properties or sent.contact_id):
