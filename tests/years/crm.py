@@ -78,7 +78,8 @@ class Held:
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
         is_late: It was last changed by a copy that came late.
-        is_ghost: It was made by such a copy, and no run has touched it since.
+        is_ghost: It was made by such a copy, or by a search for a contact that was gone, and no
+            run has sent it data since.
     """
 
     identities: set[tuple[str | None, int | None]] = field(default_factory=set)
@@ -267,7 +268,8 @@ class CRM:
             held = self.held.setdefault(contact_id, Held())
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
-            held.is_ghost = batch.is_copy and (held.is_ghost or contact_id in done.inserted)
+            is_new = contact_id in done.inserted and (batch.is_copy or not contact.properties)
+            held.is_ghost = is_new or (held.is_ghost and (batch.is_copy or not contact.properties))
         is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
         for sent in () if is_slow else batch.contacts:
             # A run that sends data to a contact, or names it, follows it again.

@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
     from tests.years.source import Source
     from tests.years.world import Process
 
+READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
 PROPERTIES = ("firstname", "city")
 
@@ -265,21 +266,25 @@ class Oracle:
         """A no is one that the source says, or of somebody deleted, gone or merged."""
         if any(row.get(name) is False for row in rows):
             return
-        settings = run.config
-        if settings["deleted_records"] == "opt_out" and any(
-            row.get("_sdc_deleted_at") for row in rows
-        ):
-            return
-        if settings["missing_records"] == "opt_out" and any(
-            self.people[key].missed >= 2 and key not in run.by_key for key in whose
-        ):
-            return
-        currents = [self.people[key].last for key in whose if key in run.by_key]
-        is_merged = any(
-            len(self.owners(*identity_of(row))) > 1 for row in currents if row is not None
-        )
-        if not is_merged:
+        if not (self._is_gone(run, rows, whose) or self._is_merged(run, whose)):
             self._break("an opt-out that nobody has asked for", (name, sent))
+        for key in whose:  # a yes after it is a new one
+            self.people[key].no_at[name] = self.crm.world.now
+
+    def _is_gone(self, run: Run, rows: list[Columns], whose: set[int]) -> bool:
+        """Tell whether somebody is deleted, or missing in two full reads, and to be opted out."""
+        is_deleted = any(row.get("_sdc_deleted_at") for row in rows)
+        is_missing = any(
+            self.people[key].missed >= READS_UNTIL_GONE and key not in run.by_key for key in whose
+        )
+        return (is_deleted and run.config["deleted_records"] == "opt_out") or (
+            is_missing and run.config["missing_records"] == "opt_out"
+        )
+
+    def _is_merged(self, run: Run, whose: set[int]) -> bool:
+        """Tell whether somebody has the address and the number of another person by now."""
+        currents = [self.people[key].last for key in whose if key in run.by_key]
+        return any(len(self.owners(*identity_of(row))) > 1 for row in currents if row is not None)
 
     def _found(self, sent: Sent) -> Contact | None:
         """Return the contact that a request would update now."""

@@ -28,7 +28,9 @@ class Fault(t.NamedTuple):
     """A fault, and a year in which it shows.
 
     Attributes:
-        rule: How the broken guarantee begins.
+        changes: How it is put back.
+        seed: Of the year.
+        nights: How many it takes; 0 if the year is longer than a test should be.
     """
 
     name: str
@@ -67,6 +69,8 @@ FAULTS = [
                 "    _FORGET_CONTENT.write",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "a yes is raised again after a lost answer",
@@ -78,6 +82,8 @@ FAULTS = [
                 "        if is_unsure: setattr(row, SAID[name], None)",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "who is missing once is gone",
@@ -88,6 +94,8 @@ FAULTS = [
                 "1",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "a rename is believed without a status",
@@ -139,6 +147,8 @@ FAULTS = [
                 "rules.suppressed(upsert.contact)",
             )
         ],
+        seed=822,
+        nights=55,
     ),
     Fault(
         "STATE does not wait for the records before it",
@@ -149,6 +159,8 @@ FAULTS = [
                 "True",
             )
         ],
+        seed=820,
+        nights=20,
     ),
     Fault(
         "a try of which the end is unknown is forgotten",
@@ -169,6 +181,8 @@ FAULTS = [
                 "if False and said[name]",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "the yes of the old address does not count for a contact that moves",
@@ -179,6 +193,8 @@ FAULTS = [
                 "_said(attribute, row, ())",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "the records of a failed batch are not set aside",
@@ -189,6 +205,8 @@ FAULTS = [
                 "if True:",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -203,6 +221,8 @@ FAULTS = [
     Fault(
         "content is not forgotten with a batch that did not end well",
         [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "a no is not sent to somebody who had said nothing",
@@ -221,6 +241,8 @@ FAULTS = [
                 "(surplus := 0) > 0",
             )
         ],
+        seed=800,
+        nights=45,
     ),
     Fault(
         "what was known of an address that was left counts for who comes to it",
