@@ -363,6 +363,8 @@ class Oracle:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
         run = self.runs[process]
         last = dict(run.records[: run.marks[state["at"]]])
+        if self.has_restored:
+            return  # what was delivered after the backup counts as not delivered
         lost = self._lost_by_crm(process)
         for key, columns in last.items():
             later = run.by_key[key][-1]
