@@ -71,7 +71,7 @@ class Process:
         steps: How many steps it has made.
         states: What it has written to standard output.
         code: Its exit code.
-        at_death: What the system does for a process that is killed.
+        at_death: What the system does when it has ended: files are closed.
     """
 
     number: int
@@ -230,9 +230,8 @@ class World:
             self._process = process
             if left[0].thread:  # else it has not begun
                 left[0].thread.throw(KilledError)
-        if process.code == ENDED_BY_KILL:
-            for close in process.at_death:
-                close()
+        for close in process.at_death:
+            close()
 
     def _main(
         self, process: Process, seconds: float, config: dict[str, t.Any], lines: Iterable[str]
