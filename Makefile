@@ -25,7 +25,7 @@ SANDBOX := output/sandbox.db
 unexport $(filter TARGET_MAINBRAINER_% TAP_% MELTANO_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test lint types docs tests system lowest wheel sbom bench mutants format clean
+.PHONY: help demo page test lint types docs tests system lowest wheel sbom bench mutants years format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -115,6 +115,9 @@ bench: $(READY) ## How fast it is (an hour); ONLY="start grid sharing" for parts
 mutants: $(READY) ## Which faults in the code no test finds; ONLY=mapping SAMPLE=150 SEED=1
 	$(UV) pip install --quiet --python $(BIN)/python --group mutants
 	$(BIN)/python tools/mutants.py --only "$(ONLY)" --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1)
+
+years: $(READY) ## Simulate years of nights with faults from a seed; SEED=1 NIGHTS=365 YEARS=10
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.years.simulate $(or $(SEED),1) --nights $(or $(NIGHTS),365) --years $(or $(YEARS),1) --only "$(ONLY)"
 
 format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,558 @@
+"""What must hold, whatever happens: the six guarantees, each a rule of a few lines.
+
+The oracle knows what the taps wrote, what requests came, what the CRM holds, what people did by
+hand, and what the runs wrote: STATE, exit code, warnings, rejects, report. It knows nothing of how
+the target works.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tests.years.crm import REFUSED
+from tests.years.world import ENDED_BY_KILL
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mainbrainer_sandbox.rules import Contact, Sent
+    from tests.years.crm import CRM
+    from tests.years.source import Source
+    from tests.years.world import Process
+
+READS_UNTIL_GONE = 2
+OPT_INS = ("email_opt_in", "mobile_opt_in")
+PROPERTIES = ("firstname", "city")
+
+Identity: t.TypeAlias = "tuple[str | None, int | None]"
+Columns: t.TypeAlias = "dict[str, t.Any]"
+
+
+WITHOUT_EXCEPTION = (
+    "sent for nobody",
+    "consent that no record gives",
+    "consent of somebody who is listed",
+    "an opt-out that nobody has asked for",
+    "a value that no record has",
+    "counts do not add up",
+    "success with records undelivered",
+    "records not counted",
+    "STATE is ahead of a record",
+    "faster than the plan allows",
+)
+"""Rules that need no excuses. The others excuse what a hand, a kill or a lost batch explains; as
+these excuses may be too few, a year that breaks one of them is to be looked at."""
+
+
+def identity_of(columns: Columns) -> Identity:
+    """Return the identity of a record, folded."""
+    email, mobile = columns.get("email"), columns.get("mobile")
+    return email and email.lower(), mobile and int(mobile[3:])
+
+
+@dataclass
+class Said:
+    """What the source has said of a person, in all records that a run has read.
+
+    Attributes:
+        last: Its last record.
+        no_at: When a run last read a no, for each opt-in.
+        missed: Full reads in a row in which it did not come.
+        is_absent: Its contact was deleted or given another address by hand, and the source has
+            changed nothing since.
+        moved: It has come with another identity than before.
+        doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
+            not said again, even if the CRM never applied it.
+        is_unsure: It was last sent in such a night, so that it is sent whole again.
+    """
+
+    emails: set[str] = field(default_factory=set)
+    mobiles: set[int] = field(default_factory=set)
+    last: Columns | None = None
+    no_at: dict[str, float] = field(default_factory=dict)
+    city_at: float = 0.0
+    missed: int = 0
+    is_absent: bool = False
+    moved: bool = False
+    doubtful: set[str] = field(default_factory=set)
+    is_unsure: bool = False
+
+
+@dataclass
+class Run:
+    """One run of the target.
+
+    Attributes:
+        records: The records it has read, each with its key.
+        marks: How many records stood before each STATE of its input.
+        sent: The people for whom it has sent a request.
+        is_certain: Nothing was to go wrong in its night.
+    """
+
+    config: dict[str, t.Any]
+    is_certain: bool
+    records: list[tuple[int, Columns]] = field(default_factory=list)
+    marks: dict[int, int] = field(default_factory=dict)
+    by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
+    rejected: set[int] = field(default_factory=set)
+    sent: set[int] = field(default_factory=set)
+
+
+class Oracle:
+    """Judges.
+
+    Args:
+        source: What the taps read.
+        crm: What the requests reach.
+        is_lenient: Apply only the rules without exception.
+
+    Attributes:
+        broken: The guarantees that were broken, in sentences.
+        unwarned: People whom a run may have left behind that was killed before its warning.
+        doubt: Nights until everything is known again, after something went wrong.
+    """
+
+    def __init__(self, source: Source, crm: CRM, *, is_lenient: bool) -> None:
+        self._is_lenient = is_lenient
+        self.source = source
+        self.crm = crm
+        self.people: dict[int, Said] = defaultdict(Said)
+        self.runs: dict[Process, Run] = {}
+        self.broken: list[str] = []
+        self.doubt = 0
+        self.has_restored = False
+        self.unwarned: set[int] = set()
+        crm.watch = self.request
+        self._by_email: dict[str, set[int]] = defaultdict(set)
+        self._by_mobile: dict[int, set[int]] = defaultdict(set)
+
+    def _break(self, rule: str, what: object) -> None:
+        if rule in WITHOUT_EXCEPTION or not self._is_lenient:
+            self.broken.append(f"{rule}: {what}")
+
+    # What happens
+
+    def read(self, process: Process, key: int, columns: Columns) -> None:
+        """Note a record that a run reads; with the key 0 a STATE, with -1 the end."""
+        run = self.runs[process]
+        if key < 0:
+            for other, one in self.people.items():
+                one.missed += other not in run.by_key
+            return
+        if not key:
+            run.marks[columns["at"]] = len(run.records)
+            return
+        run.records.append((key, columns))
+        run.by_key[key].append(columns)
+        self.people[key].missed = 0
+        if not columns.get("_sdc_deleted_at"):
+            self._learn(key, self.people[key], columns)
+
+    def _learn(self, key: int, one: Said, columns: Columns) -> None:
+        email, mobile = identity_of(columns)
+        if email:
+            one.emails.add(email)
+            self._by_email[email].add(key)
+        if mobile:
+            one.mobiles.add(mobile)
+            self._by_mobile[mobile].add(key)
+        now = self.crm.world.now
+        if one.last is not None:
+            one.moved |= identity_of(one.last) != (email, mobile)
+            if one.last["city"] != columns["city"]:
+                one.city_at = now
+        one.last = columns
+        for name in OPT_INS:
+            if columns[name] is False:
+                one.no_at[name] = now
+
+    def owners(self, email: str | None, mobile: int | None) -> set[int]:
+        """Return the people who have, or had, an address and a number together."""
+        if email is None and mobile is None:
+            return set()
+        by_email = self._by_email.get((email or "").lower(), set())
+        by_mobile = self._by_mobile.get(mobile or 0, set())
+        if email is None:
+            return set(by_mobile)
+        return by_email & by_mobile if mobile is not None else set(by_email)
+
+    def whose(self, one: Sent | Contact) -> set[int]:
+        """Return the people whom a contact, or a request for it, may be about."""
+        found = self.owners(one.email, one.mobile_number)
+        contact_id = getattr(one, "contact_id", None) or getattr(one, "id", None)
+        for email, mobile in self.identities(contact_id):
+            found |= self.owners(email, mobile)
+        return found
+
+    def identities(self, contact_id: int | None) -> set[Identity]:
+        """Return all the identities that a contact has had."""
+        held = self.crm.held.get(contact_id or 0)
+        return set() if held is None else held.identities
+
+    def leaves(self, contact: Contact) -> None:
+        """Note that a contact is about to be deleted, or to get another address, by hand."""
+        for key in self.whose(contact):
+            self.people[key].is_absent = True
+            self.people[key].doubtful |= {*OPT_INS}
+        self.crm.held[contact.id].is_left_behind = True
+
+    # Consent is never made up, and silence is not evidence: at each request
+
+    def request(self, process: Process, contacts: Sequence[Sent]) -> None:
+        """Judge a request as it comes."""
+        run = self.runs[process]
+        for sent in contacts:
+            whose = self.whose(sent)
+            rows = [row for key in whose for row in run.by_key.get(key, ())]
+            if not whose:
+                self._break("sent for nobody", sent)
+            for name in OPT_INS:
+                if getattr(sent, name) is not None:
+                    self._opt_in(run, sent, name, rows, whose)
+            for name, value in sent.properties.items():
+                if name in PROPERTIES and value not in {row.get(name) for row in rows}:
+                    self._break("a value that no record has", (name, value, sent))
+            self._corrected(process, sent, whose)
+            run.sent |= whose
+            if not run.is_certain:
+                self._may_move(sent)
+            for key in whose:
+                self.people[key].is_unsure = not run.is_certain
+
+    def _opt_in(
+        self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
+    ) -> None:
+        for key in whose:
+            doubtful = self.people[key].doubtful
+            (doubtful.discard if run.is_certain else doubtful.add)(name)
+        (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
+
+    def _may_move(self, sent: Sent) -> None:
+        """Expect nothing of the consent of a contact that moves if no status may say so.
+
+        The contact may have the new address then, and the new data comes with all opt-ins, as for a
+        new contact.
+        """
+        held = self.crm.held.get(sent.contact_id or 0)
+        if held is not None:
+            held.unsubscribed.clear()
+            held.known_yes.clear()
+
+    def _yes(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
+        """A yes is one that the source says now, of nobody who is listed or has withdrawn it."""
+        if not any(row.get(name) is True for row in rows):
+            self._break("consent that no record gives", (name, sent))
+        contact = self._found(sent)
+        addresses = {(sent.email, sent.mobile_number)}
+        if sent.contact_id is not None and contact is not None:
+            addresses.add((contact.email, contact.mobile_number))
+        for email, mobile in addresses:
+            if {(email or "").lower(), f"+47{mobile}"} & {
+                one.lower() for one in run.config["listed"]
+            }:
+                self._break("consent of somebody who is listed", (name, sent))
+        if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
+            return
+        withdrawn_at = self.crm.held[contact.id].unsubscribed.get(name)
+        if withdrawn_at is None:
+            return
+        if not any(self.people[key].no_at.get(name, 0.0) > withdrawn_at for key in whose):
+            self._break("signed up again who had unsubscribed", (name, sent, contact.id))
+
+    def _no(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
+        """A no is one that the source says, or of somebody deleted, gone or merged."""
+        if any(row.get(name) is False for row in rows):
+            return
+        if not (self._is_gone(run, rows, whose) or self._is_merged(run, whose)):
+            self._break("an opt-out that nobody has asked for", (name, sent))
+        for key in whose:  # a yes after it is a new one
+            self.people[key].no_at[name] = self.crm.world.now
+
+    def _is_gone(self, run: Run, rows: list[Columns], whose: set[int]) -> bool:
+        """Tell whether somebody is deleted, or missing in two full reads, and to be opted out."""
+        is_deleted = any(row.get("_sdc_deleted_at") for row in rows)
+        is_missing = any(
+            self.people[key].missed >= READS_UNTIL_GONE and key not in run.by_key for key in whose
+        )
+        return (is_deleted and run.config["deleted_records"] == "opt_out") or (
+            is_missing and run.config["missing_records"] == "opt_out"
+        )
+
+    def _is_merged(self, run: Run, whose: set[int]) -> bool:
+        """Tell whether somebody has the address and the number of another person by now."""
+        currents = [self.people[key].last for key in whose if key in run.by_key]
+        return any(len(self.owners(*identity_of(row))) > 1 for row in currents if row is not None)
+
+    def _found(self, sent: Sent) -> Contact | None:
+        """Return the contact that a request would update now."""
+        contact_id = sent.contact_id
+        if contact_id is None:
+            contact_id = self.crm.known.with_identity(sent)
+        return None if contact_id is None else self.crm.contacts.get(contact_id)
+
+    # Never faster than the plan allows
+
+    def pace(self, burst: int) -> None:
+        """No ten seconds have more requests than the plan allows."""
+        times = self.crm.arrivals
+        for first, last in zip(times, times[burst:], strict=False):
+            if burst and last - first < 10.0:
+                self._break("faster than the plan allows", (first, last))
+        times.clear()
+
+    # What was corrected by hand stays
+
+    def _corrected(self, process: Process, sent: Sent, whose: set[int]) -> None:
+        """A city that was corrected by hand is sent only after the source has changed it."""
+        run = self.runs[process]
+        contact = self._found(sent)
+        if contact is None or "city" not in sent.properties or not run.is_certain:
+            return
+        held = self.crm.held[contact.id]
+        if held.city is None or held.city == sent.properties["city"] or held.is_late:
+            return
+        if any(self.people[key].city_at > held.city_at for key in whose):
+            return
+        if run.config.get("unchanged_contacts") == "send" or any(
+            self.people[key].moved or self.people[key].is_unsure for key in whose
+        ):
+            return
+        if any(self.people[key].is_absent for key in self._recreated(process)):
+            return  # which contacts are gone shows only when all of their batch are sent again
+        self._break("a correction by hand was overwritten", (sent, held.city))
+
+    # After each run
+
+    def ended(self, process: Process, report: dict[str, t.Any], rejected: Iterable[int]) -> None:
+        """Judge a run that has ended."""
+        run = self.runs[process]
+        run.rejected = set(rejected)
+        if report and process.code != ENDED_BY_KILL:
+            self._counts(run, process, report)
+        for state in process.states[-1:]:
+            self._state(process, state)
+        self._follow_again(run)
+        self._excuse(run, process)
+        if process.code:
+            for key in run.sent | run.by_key.keys():
+                self.people[key].is_unsure = True
+        if process.code == ENDED_BY_KILL:
+            self.unwarned |= {key for key in run.sent if self.people[key].moved}
+        if process.code == 0:
+            for batch in self.crm.batches.values():
+                if batch.process is process and not batch.is_copy and not batch.fails:
+                    self._book(batch.contacts)
+
+    def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
+        """Every record read has exactly one outcome."""
+        counts = report.get("streams", {}).get("people")
+        if counts is None:
+            return
+        outcomes = ("accepted", "merged", "unchanged", "rejected", "omitted", "undelivered")
+        if sum(counts[name] for name in outcomes) != counts["read"] or counts["undelivered"] < 0:
+            self._break("counts do not add up", counts)
+        if process.code == 0 and counts["undelivered"]:
+            self._break("success with records undelivered", counts)
+        if process.code == 0 and counts["read"] != len(run.records):
+            self._break("records not counted", (counts["read"], len(run.records)))
+
+    def _state(self, process: Process, state: dict[str, t.Any]) -> None:
+        """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
+        run = self.runs[process]
+        last = dict(run.records[: run.marks[state["at"]]])
+        if self.has_restored:
+            return  # what was delivered after the backup counts as not delivered
+        lost = self._lost_by_crm(process)
+        for key, columns in last.items():
+            later = run.by_key[key][-1]
+            if key in run.rejected or later is not columns or columns.get("_sdc_deleted_at"):
+                continue
+            if key in lost or self.people[key].is_absent or self._is_held(key, columns):
+                continue
+            self._break("STATE is ahead of a record", (key, columns))
+
+    def _lost_by_crm(self, process: Process) -> set[int]:
+        """Return the people whose batch the CRM has accepted and lost without saying so in time."""
+        if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
+            return set()
+        lost: set[int] = set()
+        for batch in self.crm.batches.values():
+            is_told = batch.is_told and batch.process is process and process.code == 0
+            if not batch.is_copy and not is_told and (batch.fails or batch.is_lost):
+                for sent in batch.contacts:
+                    lost |= self.whose(sent)
+        return lost
+
+    def _is_held(self, key: int, columns: Columns) -> bool:
+        """Tell whether the CRM holds a record, or has accepted it and not applied it yet.
+
+        A later record of the same contact may have replaced its name.
+        """
+        contacts = [one for one in self.crm.contacts.values() if key in self.whose(one)]
+        if any(self.crm.held[one.id].is_late for one in contacts):
+            return True
+        mine: list[Contact | Sent] = [*contacts]
+        mine += [one for batch in self.crm.open for one in batch.contacts if key in self.whose(one)]
+        names = {columns["firstname"]}
+        for other in {other for one in mine for other in self.whose(one)}:
+            names |= {row["firstname"] for row in [self.people[other].last] if row is not None}
+        return any(one.properties.get("firstname") in names for one in mine)
+
+    def _book(self, contacts: Sequence[Sent]) -> None:
+        """Note whose yes a run has booked that ended well."""
+        for sent in contacts:
+            contact = self._found(sent)
+            if contact is not None:
+                held = self.crm.held[contact.id]
+                held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
+
+    def _follow_again(self, run: Run) -> None:
+        """Note that people who are back at an old address have their old contact again."""
+        for contact in self.crm.contacts.values():
+            for key in self.whose(contact) & run.by_key.keys():
+                row = self.people[key].last
+                if row is not None and (row["email"], identity_of(row)[1]) == (
+                    contact.email,
+                    contact.mobile_number,
+                ):
+                    self.crm.held[contact.id].is_left_behind = False
+
+    def _excuse(self, run: Run, process: Process) -> None:
+        """Note whose old contacts were left behind, as a warning says."""
+        named: set[int] = set()
+        for text in process.warnings:
+            if "second contact" in text or "anew" in text:
+                some = {int(key) for key in re.findall(r"id='?(\d+)", text)}
+                named |= some if some and ", ..." not in text else self.people.keys()
+        for key in named | self.unwarned:
+            self._leave_behind(key)
+        for contact in self.crm.contacts.values():
+            if self._has_twin(contact):  # they share what was said
+                self.crm.held[contact.id].by_hand |= {*OPT_INS}
+        if run.config["identity_changes"] == "create":
+            for key in self.people:
+                self._leave_behind(key, creates=True)
+        if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
+            for key in self._recreated(process):
+                self.people[key].is_absent = False
+
+    def _recreated(self, process: Process) -> set[int]:
+        """Return the people for whom a run has made the CRM insert contacts."""
+        inserted = {
+            contact_id
+            for batch in self.crm.batches.values()
+            if batch.process is process and batch.applied is not None
+            for contact_id in batch.applied.inserted
+        }
+        found = [one for one in self.crm.contacts.values() if one.id in inserted]
+        return {
+            key
+            for one in found
+            for key in self.whose(one)
+            if (row := self.people[key].last) is not None and _has_identity(one, row)
+        }
+
+    def _leave_behind(self, key: int, *, creates: bool = False) -> None:
+        """Note that a person's contacts but the one of today are not followed any more."""
+        row = self.people[key].last
+        if row is None:
+            return
+        today = row["email"], identity_of(row)[1]
+        mine = [one for one in self.crm.contacts.values() if self.whose(one) == {key}]
+        creates |= today in {(one.email, one.mobile_number) for one in mine}
+        for contact in mine:
+            has = contact.email, contact.mobile_number
+            if not creates:  # what a person has lost the contact keeps
+                has = has[0] if today[0] else None, has[1] if today[1] else None
+            if has != today:
+                self.crm.held[contact.id].is_left_behind = True
+
+    # One person, one contact; and everything is in: after a night in which nothing went wrong
+
+    def quiet(self, process: Process) -> None:
+        """Judge what the CRM holds after a night without faults."""
+        run = self.runs[process]
+        for key, rows in run.by_key.items():
+            columns = rows[-1]
+            is_refused = key in run.rejected or (columns.get("email") or "").startswith(REFUSED)
+            if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
+                continue
+            mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
+            if len(mine) > 1:
+                self._break("two contacts of one person", (key, mine))
+            owners = self.owners(*identity_of(columns))
+            if not any(self.people[owner].is_absent for owner in owners):
+                self._is_in(run, key, columns)
+
+    def _followed(self) -> list[Contact]:
+        held = self.crm.held
+        return [
+            one
+            for one in self.crm.contacts.values()
+            if not held[one.id].is_left_behind and not held[one.id].is_ghost
+        ]
+
+    def _is_in(self, run: Run, key: int, columns: Columns) -> None:
+        found = [
+            one
+            for one in self._followed()
+            if _has_identity(one, columns) and key in self.whose(one)
+        ]
+        if not found:
+            self._break("a record is not in", (key, columns))
+            return
+        if any(len(self.whose(one)) > 1 for one in found):
+            return
+        for contact in found:
+            held = self.crm.held[contact.id]
+            if held.is_late:
+                continue
+            for name in PROPERTIES:
+                is_corrected = name == "city" and held.city is not None
+                if contact.properties.get(name) != columns[name] and not is_corrected:
+                    self._break("a value is not in", (key, name, columns, contact))
+            for name in OPT_INS:
+                if columns[name] is False and getattr(contact, name):
+                    self._break("a no has not arrived", (key, name, columns, contact))
+                is_withheld = (
+                    name in held.by_hand
+                    or self._is_listed(run, key)
+                    or (
+                        run.config["unchanged_opt_in"] == "omit"
+                        and name in self.people[key].doubtful
+                    )
+                )
+                if columns[name] is True and not getattr(contact, name) and not is_withheld:
+                    self._break("a yes has not arrived", (key, name, columns, contact))
+
+    def _has_twin(self, contact: Contact) -> bool:
+        """Tell whether another contact has the same address, spelt otherwise."""
+        email = (contact.email or "").lower()
+        twins = [
+            one
+            for one in self.crm.contacts.values()
+            if (one.email or "").lower() == email and one.mobile_number == contact.mobile_number
+        ]
+        return len(twins) > 1
+
+    def _is_listed(self, run: Run, key: int) -> bool:
+        one = self.people[key]
+        all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
+        return bool({text.lower() for text in run.config["listed"]} & all_of_it)
+
+
+def _has_identity(contact: Contact, columns: Columns) -> bool:
+    """Tell whether a contact has the address and the number of a record, and perhaps an old one."""
+    email, mobile = identity_of(columns)
+    has = contact.email and contact.email.lower()
+    return email in {None, has} and mobile in {None, contact.mobile_number}
+
+
+def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:
+    """Yield the source keys in a rejects file."""
+    for line in lines:
+        if line["type"] == "RECORD":
+            yield int(line["record"]["id"])

@@ -1,0 +1,407 @@
+"""Years of nights from a seed: `python -m tests.years.simulate SEED`.
+
+A year that breaks a guarantee is shortened, and printed with the command that replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+import typing as t
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from mainbrainer_sandbox.switches import Switches
+from tests.years.crm import CRM, REFUSED
+from tests.years.oracle import Oracle, Run, keys_of
+from tests.years.source import (
+    BY_HAND,
+    FAULTS,
+    PEOPLE,
+    Event,
+    Night,
+    Source,
+    plan_of,
+    settings_of,
+)
+from tests.years.world import World
+
+if t.TYPE_CHECKING:
+    from tests.years.world import Process
+
+LAST_NIGHTS = 3
+"""Nights without faults at the end of a year, in which everything is read in full."""
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk, and as good: nothing outlives a run
+LOSSES = ("fail", "skip", "stuck")
+"""Faults that a run can only notice if it asks how its batches have ended."""
+
+
+class Kept(frozenset[str]):
+    """The parts of a year that are simulated: `p7` is a person, `n12` a night, `12.0` an event.
+
+    An empty one keeps everything.
+    """
+
+    def has(self, part: str) -> bool:
+        """Tell whether a part is simulated."""
+        return not self or part in self
+
+    @classmethod
+    def of(cls, seed: int, nights: int) -> Kept:
+        """Return all parts of a year."""
+        plan = plan_of(seed, nights)
+        return cls(
+            {
+                *(f"p{key}" for key in range(1, PEOPLE + 1)),
+                *(f"n{night.number}" for night in plan),
+                *(f"{night.number}.{place}" for night in plan for place, _ in night.all),
+            }
+        )
+
+
+@dataclass
+class Outcome:
+    """How a year has gone.
+
+    Attributes:
+        broken: The guarantees that were broken, with the night.
+        nights: How many were simulated.
+        injected: How often each fault has come about.
+        digest: Of everything that was sent, answered and written.
+        seen: What has come about: the places of the plan that had a part in it.
+    """
+
+    broken: list[str] = field(default_factory=list)
+    nights: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+
+
+class Year:
+    """One year.
+
+    Args:
+        seed: Decides everything.
+        nights: How many there are.
+        kept: The part of it that is simulated.
+        folder: For the ledger and the other files.
+        is_lenient: Apply only the rules without exception.
+    """
+
+    def __init__(
+        self, seed: int, nights: int, kept: Kept, folder: Path, *, is_lenient: bool
+    ) -> None:
+        self._plan = plan_of(seed, nights)
+        self._kept = kept
+        self._folder = folder
+        self._world = World()
+        self._source = Source(seed, settings_of(seed))
+        self._source.populate({key for key in range(1, PEOPLE + 1) if kept.has(f"p{key}")})
+        rng = seed % 24
+        switches = Switches(
+            plan="unlimited",
+            refuse_email=REFUSED,
+            refusal_names=("all", "first", "none")[rng % 3],
+            clash=("allow", "conflict")[rng // 3 % 2],
+            unknown_contact_id=("create", "create_new_id", "report", "create")[rng // 6],
+        )
+        self._crm = CRM(self._world, str(seed), switches)
+        self._world.transport = self._crm.transport
+        self._oracle = Oracle(self._source, self._crm, is_lenient=is_lenient)
+        self._seed = seed
+        self._is_lenient = is_lenient
+        self._outcome = Outcome()
+        self._digest = hashlib.sha256()
+        self._backup: bytes | None = None
+        self.log: list[str] = []
+
+    def run(self) -> Outcome:
+        """Simulate it, to the first guarantee that is broken."""
+        last = self._plan[-1].number if self._plan else 0
+        quiet = [Night(last + n, 25.0, [], []) for n in range(1, LAST_NIGHTS + 1)]
+        with self._world.replaced():
+            plan = [night for night in self._plan if self._kept.has(f"n{night.number}")]
+            for night in (*plan, *quiet):
+                self._night(night, is_last=night.number > last)
+                if self._oracle.broken:
+                    break
+        self._outcome.digest = self._digest.hexdigest()
+        self._outcome.injected.update(self._crm.injected)
+        return self._outcome
+
+    def _night(self, night: Night, *, is_last: bool) -> None:
+        self._world.now += night.hours * 3600
+        self._world.random.seed(f"{self._seed} {night.number}")
+        self._crm.settle()
+        kept = [event for place, event in night.all if self._kept.has(f"{night.number}.{place}")]
+        for event in kept:
+            self.log.append(f"night {night.number}: {event}")
+            if event not in night.faults:
+                (self._by_hand if event.what in BY_HAND else self._source.happens)(event)
+        faults = {event.what: event for event in kept if event in night.faults}
+        if is_last:
+            self._source.bookmark = {}
+        if self._source.config["confirm_batches"] == "none":
+            faults = {k: v for k, v in faults.items() if not k.startswith(LOSSES)}
+        if "restore" in faults and self._backup is not None:
+            self._restore()
+        if "tap skips" in faults:
+            return
+        self._outcome.nights += 1
+        self._outcome.injected.update(name for name in faults if name not in FAULTS)
+        self._crm.begin_night(night.number, [name for name in faults if name in FAULTS])
+        processes = self._processes(night, faults)
+        self._judge(night, faults, processes)
+        if "backup" in faults:
+            self._backup = (self._folder / "ledger.db").read_bytes()
+
+    def _processes(self, night: Night, faults: dict[str, Event]) -> list[Process]:
+        """Run the target once, or on two machines at a time."""
+        own: dict[str, t.Any] = {}
+        if kill := faults.get("kill"):
+            own["kill_at"] = 1 + int(kill.draw**2 * 150)
+        if sleep := faults.get("sleep"):
+            own["sleep_at"] = 1 + int(sleep.draw * 40)
+            own["sleep_seconds"] = (20.0, 100.0, 400.0, 20_000.0)[int(sleep.draw * 997) % 4]
+        if away := faults.get("away"):
+            own["away"] = 8 + int(away.draw * 40), 1 + int(away.draw * 997) % 12
+        machine = "b" if any(name == "tap repeats" for name in faults) else "a"
+        runs = [(self._world.start(machine, **own), 0.0)]
+        if second := faults.get("second"):
+            pause = (0.1, 5.0, 60.0, 500.0)[int(second.draw * 997) % 4]
+            runs.append((self._world.start("c"), pause))
+        config = self._config()
+        for process, _ in runs:
+            listed = {"listed": set(self._source.listed)}
+            is_certain = not faults and not self._crm.open
+            self._oracle.runs[process] = Run(config | listed, is_certain)
+        self._world.run(
+            *(
+                (
+                    process,
+                    pause,
+                    config | self._files(process),
+                    self._source.lines(
+                        night, faults, functools.partial(self._oracle.read, process)
+                    ),
+                )
+                for process, pause in runs
+            )
+        )
+        return [process for process, _ in runs]
+
+    def _config(self) -> dict[str, t.Any]:
+        config = {
+            "api_url": "https://crm.example.com",
+            "access_token": "token",
+            "ledger_uri": str(self._folder / "ledger.db"),
+            "max_rejects_percent": 100,
+            "max_drift_percent": 100,
+            **self._source.config,
+        }
+        if config["confirm_batches"] == "require":
+            config["confirm_timeout_seconds"] = 60
+        if self._source.sends_all:
+            config["unchanged_contacts"] = "send"
+            self._source.sends_all = False
+        if self._source.listed:
+            path = self._folder / "listed.txt"
+            path.write_text("".join(f"{one}\n" for one in sorted(self._source.listed)))
+            config["suppression_path"] = str(path)
+        return config
+
+    def _files(self, process: Process) -> dict[str, str]:
+        return {
+            "report_path": str(self._folder / f"report{process.number}.json"),
+            "rejects_path": str(self._folder / f"rejects{process.number}.singer"),
+        }
+
+    def _judge(self, night: Night, faults: dict[str, Event], processes: list[Process]) -> None:
+        oracle, crm = self._oracle, self._crm
+        self._world.now += 10.0
+        crm.settle()
+        for process in processes:
+            files = {name: Path(path) for name, path in self._files(process).items()}
+            report = _json_of(files["report_path"])
+            rejects = files["rejects_path"]
+            lines = rejects.read_text().splitlines() if rejects.exists() else []
+            oracle.ended(process, report, keys_of(map(json.loads, lines)))
+            for path in files.values():
+                path.unlink(missing_ok=True)
+            if process.states:
+                self._source.bookmark = process.states[-1]
+            self._write(night, process)
+            reasons = {reason["code"] for reason in report.get("reasons", ())}
+            if (
+                not self._is_lenient
+                and oracle.runs[process].is_certain
+                and process.code
+                and not reasons <= {"nothing_accepted"}
+            ):
+                oracle.broken.append(f"a quiet night fails: {reasons} {process.warnings}")
+        oracle.pace(self._source.config["rate_limit_requests"])
+        first = processes[0]
+        is_quiet = oracle.runs[first].is_certain and not crm.open
+        is_read_in_full = self._source.is_full or night.number > len(self._plan)
+        if is_quiet and is_read_in_full:
+            oracle.quiet(first)
+        if faults:
+            oracle.doubt = 2
+        elif oracle.doubt:
+            oracle.doubt -= 1
+        oracle.runs = {process: oracle.runs[process] for process in processes}
+        if oracle.broken:
+            self._outcome.broken = [f"night {night.number}: {one}" for one in oracle.broken]
+
+    def _write(self, night: Night, process: Process) -> None:
+        """Add what a run has done to the digest, and to the log."""
+        lines = [
+            f"night {night.number} process {process.number} code {process.code}",
+            *self._crm.trace,
+            *process.log,
+            *(json.dumps(state) for state in process.states),
+        ]
+        self._crm.trace.clear()
+        self.log += lines
+        for line in lines:
+            self._digest.update(line.encode())
+
+    # By hand
+
+    def _by_hand(self, event: Event) -> None:
+        """Let people do something in MainBrainer, if it can be done."""
+        person = self._source.people.get(event.who)
+        crm = self._crm
+        found = [
+            one
+            for one in crm.contacts.values()
+            if person is not None
+            and person.email == one.email
+            and (person.mobile is None or person.mobile == f"+47{one.mobile_number}")
+        ]
+        if person is None or len(found) != 1:
+            return
+        contact = found[0]
+        held = crm.held[contact.id]
+        now = self._world.now
+        match event.what:
+            case "unsubscribes":
+                name = "email_opt_in" if event.draw < 0.6 else "mobile_opt_in"
+                if getattr(contact, name):
+                    crm.edit(contact.id, **{name: "false"})
+                    held.by_hand.add(name)
+                    if name in held.known_yes:
+                        held.unsubscribed[name] = now
+            case "city corrected":
+                held.city, held.city_at = f"By hand {event.new}", now
+                crm.edit(contact.id, city=held.city)
+            case "address corrected":
+                self._oracle.leaves(contact)
+                crm.edit(contact.id, email=f"h{event.new}@example.com")
+            case _:
+                self._oracle.leaves(contact)
+                crm.delete(contact.id)
+
+    def _restore(self) -> None:
+        for path in self._folder.glob("ledger.db*"):
+            path.unlink()
+        (self._folder / "ledger.db").write_bytes(self._backup or b"")
+        self._oracle.has_restored = True
+
+
+def _json_of(path: Path) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def simulate(
+    seed: int,
+    nights: int,
+    kept: Kept | None = None,
+    log: list[str] | None = None,
+    *,
+    is_lenient: bool = False,
+) -> Outcome:
+    """Return how a year goes."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        year = Year(seed, nights, kept or Kept(), folder, is_lenient=is_lenient)
+        outcome = year.run()
+        if log is not None:
+            log += year.log
+        return outcome
+    finally:
+        shutil.rmtree(folder)
+
+
+def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> Kept:
+    """Return as few parts of a year as break the same guarantee."""
+    rule = _rule_of(broken)
+    left = sorted(kept or Kept.of(seed, nights))
+    size = len(left) // 2
+    while size:
+        start = 0
+        while start < len(left):
+            tried = left[:start] + left[start + size :]
+            found = simulate(seed, nights, Kept(tried)) if tried else Outcome()
+            if any(_rule_of(one) == rule for one in found.broken):
+                left = tried
+            else:
+                start += size
+        size = min(size // 2, len(left) // 2)
+    return Kept(left)
+
+
+def _rule_of(broken: str) -> str:
+    return broken.split(": ")[1]
+
+
+def command(seed: int, nights: int, kept: Kept) -> str:
+    """Return the command that replays a year."""
+    only = f" ONLY='{' '.join(sorted(kept))}'" if kept else ""
+    return f"make years SEED={seed} NIGHTS={nights}{only}"
+
+
+def main() -> None:
+    """Simulate years, and print the shortest history of each that breaks a guarantee."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--nights", type=int, default=365)
+    parser.add_argument("--years", type=int, default=1)
+    parser.add_argument("--only", default="", help="the parts of the year that are simulated")
+    parser.add_argument("--log", action="store_true", help="print all that happens")
+    parser.add_argument("--whole", action="store_true", help="do not shorten a broken year")
+    options = parser.parse_args()
+    is_broken = False
+    for seed in range(options.seed, options.seed + options.years):
+        began = time.perf_counter()
+        kept, log = Kept(options.only.split()), list[str]()
+        outcome = simulate(seed, options.nights, kept, log)
+        if options.log:
+            click.echo("\n".join(log))
+        pace = outcome.nights / (time.perf_counter() - began)
+        word = "BROKEN" if outcome.broken else "ok"
+        click.echo(
+            f"{seed}: {word}, {outcome.nights} nights, {pace:.0f} a second, {outcome.digest[:16]}"
+        )
+        for one in outcome.broken[:3]:
+            click.echo(f"  {one}")
+        if outcome.broken and not kept and not options.whole:
+            least = shortened(seed, options.nights, outcome.broken[0])
+            click.echo(f"  {command(seed, options.nights, least)}")
+        is_broken |= bool(outcome.broken)
+    sys.exit(is_broken)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""The source: people, what happens to them, the taps that read them, and the plan of a year.
+
+All of it is drawn from the seed before the first night, each night from a seed of its own, so that
+what is left out of a history changes nothing else in it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import typing as t
+from dataclasses import dataclass, field
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PEOPLE = 30
+LISTS = (None, "3fa85f64-5717-4562-b3fc-123123d23dd5")
+
+AT_THE_SOURCE = {
+    "email": 6,
+    "mobile": 4,
+    "loses email": 1,
+    "loses mobile": 2,
+    "respelt": 1,
+    "renamed": 10,
+    "moves house": 4,
+    "is as before": 6,
+    "marries": 2,
+    "consent": 12,
+    "born": 4,
+    "leaves": 4,
+    "comes back": 3,
+    "swaps": 1,
+    "shares number": 2,
+    "merges": 1,
+    "takes over": 1,
+    "bad": 1,
+    "good": 8,
+    "listed": 1,
+    "unlisted": 1,
+}
+BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 1}
+SETTINGS = {"setting": 1}
+FAULTS = {
+    "lost@p0.4:batch": 8,
+    "lost@1:batch": 6,
+    "reset@p0.3": 3,
+    "503@p0.3": 4,
+    "503@p0.6:status": 2,
+    "429@p0.2": 2,
+    "429=20@1": 2,
+    "413@p0.5:batch": 2,
+    "fail@p0.4:batch": 6,
+    "fail@1:batch": 4,
+    "late=3@p0.5:batch": 2,
+    "late=0.02@p0.5:batch": 2,
+    "stuck@p0.3:batch": 2,
+    "noid@p0.4:batch": 2,
+    "noid@p0.5:status": 2,
+    "odd@p0.5:status": 1,
+    "skip@p0.4:batch": 3,
+    "cut@p0.2:batch": 2,
+}
+"""As the sandbox writes them."""
+
+TAPS = {"tap dies": 3, "tap skips": 2, "tap is empty": 2, "tap repeats": 2, "tap is slow": 2}
+MACHINES = {"kill": 14, "sleep": 3, "second": 3, "away": 4, "backup": 1, "restore": 1}
+
+
+class Event(t.NamedTuple):
+    """Something that happens between two nights, or goes wrong in one.
+
+    Attributes:
+        who: The source key of the person; 0 if it is nobody's.
+        other: Of another person.
+        draw: A number from 0 to 1.
+        new: Part of a new address or name, which no other event has.
+    """
+
+    what: str
+    who: int = 0
+    other: int = 0
+    draw: float = 0.0
+    new: str = ""
+
+
+class Night(t.NamedTuple):
+    """One night.
+
+    Attributes:
+        hours: Since the one before.
+        events: What happens before it.
+        faults: What goes wrong in it.
+    """
+
+    number: int
+    hours: float
+    events: list[Event]
+    faults: list[Event]
+
+    @property
+    def all(self) -> list[tuple[int, Event]]:
+        """All of it, numbered."""
+        return [*enumerate([*self.events, *self.faults])]
+
+
+def _draw(rng: random.Random, weights: dict[str, int]) -> str:
+    return rng.choices([*weights], weights=[*weights.values()])[0]
+
+
+def plan_of(seed: int, nights: int) -> list[Night]:
+    """Return what happens in a year; the first nights are the same however many there are."""
+    plan, people = [], list(range(1, PEOPLE + 1))
+    for number in range(1, nights + 1):
+        rng = random.Random(f"{seed} night {number}")
+        events = []
+        for place in range(rng.choice([0, 1, 1, 2, 2, 3, 5])):
+            what = _draw(rng, AT_THE_SOURCE | BY_HAND | SETTINGS)
+            # Half of it happens to a few people, so that much comes together.
+            who, other = (rng.choice(people[:6] if rng.random() < 0.5 else people) for _ in "12")
+            if what == "born":
+                who = number * 10 + place + 1000
+                people.append(who)
+            events.append(Event(what, who, other, rng.random(), f"{number:03}{place:03}"))
+        faults = []
+        for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
+            what = _draw(rng, FAULTS | TAPS | MACHINES)
+            faults.append(Event(what, draw=rng.random()))
+        hours = rng.choice([24.0] * 12 + [1.0, 2.0, 49.0])
+        plan.append(Night(number, hours, events, faults))
+    return plan
+
+
+def settings_of(seed: int) -> dict[str, t.Any]:
+    """Return the settings of a year, beside those that every one has."""
+    rng = random.Random(f"{seed} settings")
+    is_full = rng.random() < 0.65
+    return {
+        "unchanged_opt_in": rng.choice(["omit", "omit", "send"]),
+        "identity_changes": rng.choice(["follow"] * 6 + ["create"]),
+        "missing_records": rng.choice(["ignore", "opt_out"]),
+        "deleted_records": rng.choice(["skip", "opt_out"]),
+        "confirm_batches": rng.choice(["report"] * 4 + ["require"] * 2 + ["none"]),
+        "confirm_timeout_seconds": rng.choice([10, 120]),
+        "retry_max_seconds": rng.choice([0, 30, 600]),
+        "batch_size_rows": rng.choice([1, 3, 7, 100]),
+        "max_concurrent_requests": rng.choice([None, 1, 2, 5]),
+        "rate_limit_requests": rng.choice([0, 0, 6, 20]),
+        "streams": {"people": {"full_table": is_full}},
+    }
+
+
+CHANGES: list[tuple[str, t.Any]] = [
+    *[("batch_size_rows", n) for n in (1, 3, 7, 100)],
+    *[("confirm_batches", how) for how in ("report", "require", "none")],
+    *[("list_id", one) for one in LISTS],
+    *[("retry_max_seconds", n) for n in (0, 30, 600)],
+    ("unchanged_contacts", "send"),
+    *[("key type", kind) for kind in ("int", "str", "float")],
+]
+"""Settings that change from one night to the next; `unchanged_contacts` for one night."""
+
+
+@dataclass(eq=False)
+class Person:
+    """A source key, as the source has it.
+
+    Attributes:
+        changed: When anything of it was last changed, counted in changes.
+        before: What it was before that.
+    """
+
+    key: int
+    email: str | None
+    mobile: str | None
+    email_opt_in: bool | None
+    mobile_opt_in: bool | None
+    firstname: str
+    city: str = "Oslo"
+    is_there: bool = True
+    changed: int = 0
+    before: dict[str, t.Any] = field(default_factory=dict)
+
+    def columns(self, kind: str) -> dict[str, t.Any]:
+        key: t.Any = {"int": self.key, "str": str(self.key), "float": float(self.key)}[kind]
+        return {
+            "id": key,
+            "email": self.email,
+            "mobile": self.mobile,
+            "email_opt_in": self.email_opt_in,
+            "mobile_opt_in": self.mobile_opt_in,
+            "firstname": self.firstname,
+            "city": self.city,
+        }
+
+
+SCHEMA = {
+    "id": {"type": ["integer", "string", "number"]},
+    "email": {"type": ["string", "null"]},
+    "mobile": {"type": ["string", "null"]},
+    "email_opt_in": {"type": ["boolean", "null"]},
+    "mobile_opt_in": {"type": ["boolean", "null"]},
+    "firstname": {"type": ["string", "null"]},
+    "city": {"type": ["string", "null"]},
+    "_sdc_deleted_at": {"type": ["string", "null"]},
+}
+
+
+@dataclass
+class Source:
+    """The source's table, and the settings in force.
+
+    Attributes:
+        listed: The addresses and numbers in the suppression file.
+        bookmark: The newest STATE that a run has written.
+        clock: Counts changes.
+    """
+
+    seed: int
+    config: dict[str, t.Any]
+    people: dict[int, Person] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
+    key_type: str = "int"
+    bookmark: dict[str, t.Any] = field(default_factory=dict)
+    clock: int = 0
+    sends_all: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.config["streams"]["people"]["full_table"])
+
+    def populate(self, keys: set[int] | None) -> None:
+        """Let the first people be there."""
+        for key in range(1, PEOPLE + 1):
+            if keys is None or key in keys:
+                self._add(key, random.Random(f"{self.seed} person {key}"), f"000{key:03}")
+
+    def _add(self, key: int, rng: random.Random, new: str) -> None:
+        self.clock += 1
+        email, mobile = f"p{key}@example.com", f"+4790{new}"
+        kind = rng.choice(["email", "email", "mobile", "both", "both"])
+        said = [True, True, False, None]
+        self.people[key] = Person(
+            key,
+            None if kind == "mobile" else email,
+            None if kind == "email" else mobile,
+            rng.choice(said),
+            rng.choice(said),
+            f"First{new}",
+            changed=self.clock,
+        )
+
+    def happens(self, event: Event) -> None:
+        """Let something happen at the source, if it can."""
+        if event.what == "born":
+            self._add(event.who, random.Random(f"{self.seed} person {event.who}"), event.new)
+            return
+        person = self.people.get(event.who)
+        if person is None:
+            return
+        before, was_there = person.columns("int"), person.is_there
+        self._change(person, event)
+        if (person.columns("int"), person.is_there) != (before, was_there):
+            person.before = before
+            self._touch(person)
+
+    def _touch(self, person: Person) -> None:
+        self.clock += 1
+        person.changed = self.clock
+
+    def _change(  # noqa: C901, PLR0912, PLR0915 - a line or two for each event
+        self, one: Person, event: Event
+    ) -> None:
+        other = self.people.get(event.other)
+        new_email, new_mobile = f"n{event.new}@example.com", f"+4791{event.new}"
+        match event.what:
+            case "email":
+                one.email = new_email
+            case "mobile":
+                one.mobile = new_mobile
+            case "loses email" if one.mobile:
+                one.email = None
+            case "loses mobile" if one.email:
+                one.mobile = None
+            case "respelt" if one.email:
+                one.email = one.email.swapcase().replace("EXAMPLE.COM", "example.com")
+            case "renamed":
+                one.firstname = f"First{event.new}"
+            case "moves house":
+                one.city = f"City{event.new}"
+            case "marries":
+                one.email, one.firstname = new_email, f"First{event.new}"
+            case "is as before":
+                for name, value in one.before.items():
+                    setattr(one, "key" if name == "id" else name, value)
+            case "consent":
+                values = [True, False, True, False, None]
+                setattr(
+                    one,
+                    "email_opt_in" if event.draw < 0.6 else "mobile_opt_in",
+                    values[int(event.draw * 997) % 5],
+                )
+            case "leaves":
+                one.is_there = False
+            case "comes back":
+                one.is_there = True
+            case "bad":
+                one.email = f"bad{event.new}@example.com"
+            case "good" if one.email and one.email.startswith("bad"):
+                one.email = new_email
+            case "swaps" if other and other is not one and other.email and one.email:
+                one.email, other.email = other.email, one.email
+                self._touch(other)
+            case "shares number" if other and other is not one and other.mobile:
+                one.mobile = other.mobile
+            case "merges" if other and other is not one and other.is_there:
+                one.email, one.mobile = other.email, other.mobile
+                if event.draw < 0.5:
+                    other.is_there = False
+                    self._touch(other)
+            case "takes over" if other and other is not one and other.email:
+                one.email, one.mobile = other.email, other.mobile
+                other.email, other.mobile = new_email, None
+                self._touch(other)
+            case "listed" if one.email or one.mobile:
+                self.listed.add(t.cast("str", one.email or one.mobile))
+            case "unlisted":
+                self.listed -= {one.email or "", one.mobile or ""}
+            case "setting":
+                self._set(*CHANGES[int(event.draw * len(CHANGES))])
+            case _:
+                pass
+
+    def _set(self, name: str, value: t.Any) -> None:
+        if name == "key type":
+            self.key_type = value
+        elif name == "unchanged_contacts":
+            self.sends_all = True
+        else:
+            self.config[name] = value
+
+    # The tap
+
+    def lines(  # noqa: C901 - read from top to bottom it is what a tap does
+        self, night: Night, faults: dict[str, Event], read: Callable[[int, dict[str, t.Any]], None]
+    ) -> Iterator[str]:
+        """Yield what the tap writes.
+
+        Args:
+            night: The night.
+            faults: What goes wrong, by name.
+            read: Called with each record before it is read, and with 0 for a STATE.
+                At the end it is called with -1.
+        """
+        rng = random.Random(f"{self.seed} tap {night.number}")
+        bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
+        some = sorted(self.people.values(), key=lambda one: one.changed)
+        some = [
+            one for one in some if one.changed > bookmark and (one.is_there or not self.is_full)
+        ]
+        if self.is_full:
+            rng.shuffle(some)
+        records = []
+        for one in some:
+            columns = one.columns(self.key_type)
+            if not one.is_there:
+                columns = {"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
+            records.append((one, columns))
+            if "tap repeats" in faults and rng.random() < 0.4:
+                records.append((one, columns))
+        if "tap is empty" in faults:
+            records = []
+        left = len(records)
+        if "tap dies" in faults:
+            left = int(faults["tap dies"].draw * len(records))
+        schema = {"type": "object", "properties": SCHEMA}
+        yield json.dumps(
+            {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]}
+        )
+        every = rng.choice([3, 10, 1000])
+        for place, (one, columns) in enumerate(records, 1):
+            if left == 0:
+                break
+            left -= 1
+            if "tap is slow" in faults and rng.random() < 0.2:
+                yield f"~{rng.choice([0.5, 3.0, 15.0, 100.0])}"
+            read(one.key, columns)
+            yield json.dumps({"type": "RECORD", "stream": "people", "record": columns})
+            if place % every == 0 or place == len(records):
+                at = one.changed if not self.is_full else place
+                read(0, {"at": at})
+                yield json.dumps({"type": "STATE", "value": {"night": night.number, "at": at}})
+        read(-1, {})
+        if "tap dies" in faults and faults["tap dies"].draw * 1000 % 2 < 1:
+            yield '{"type": "REC'

@@ -1,0 +1,357 @@
+"""The simulation finds faults: each of these was once in the code, or may come back.
+
+Each is put back by a change of the source; a year that finds it stands beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import textwrap
+import typing as t
+
+import pytest
+
+from tests.years.simulate import simulate
+
+
+class Change(t.NamedTuple):
+    """A change of one function."""
+
+    place: str
+    old: str
+    new: str
+
+
+class Fault(t.NamedTuple):
+    """A fault, and a year in which it shows.
+
+    Attributes:
+        changes: How it is put back.
+        seed: Of the year.
+        nights: How many it takes; 0 if the year is longer than a test should be.
+    """
+
+    name: str
+    changes: list[Change]
+    seed: int = 0
+    nights: int = 0
+
+
+LEDGER = "target_mainbrainer.ledger.ledger:Ledger"
+MOVES = "target_mainbrainer.rounds.moves"
+PLAN = "target_mainbrainer.rounds.plan"
+
+FAULTS = [
+    Fault(
+        "content stays known while it is sent",
+        [
+            Change(
+                f"{LEDGER}.mark",
+                "_MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])",
+                "known and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
+                "open_mark = ?1, open_at = ?2 WHERE id = ?3', [(mark, now, r.id) for r in known])\n"
+                "    for r in known: r.open_mark = mark",
+            ),
+            Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
+        ],
+    ),
+    Fault(
+        "consent is forgotten with the content of a batch that did not end well",
+        [
+            Change(
+                f"{LEDGER}.doubt",
+                "_FORGET_CONTENT.write",
+                "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
+                "email_said = NULL, "
+                "mobile_said = NULL WHERE id = ?1', [(row,) for row, _ in rows])\n"
+                "    _FORGET_CONTENT.write",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "a yes is raised again after a lost answer",
+        [
+            Change(
+                f"{PLAN}:note_delivery",
+                "value = getattr(upsert.outgoing, name)",
+                "value = None if is_unsure else getattr(upsert.outgoing, name)\n"
+                "        if is_unsure: setattr(row, SAID[name], None)",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "who is missing once is gone",
+        [
+            Change(
+                "target_mainbrainer.rounds.missing:Missing._count",
+                "READS_UNTIL_GONE",
+                "1",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "a rename is believed without a status",
+        [
+            Change(
+                f"{MOVES}:Moves._move",
+                "if status is not None and mover.contact_id in status.updated_ids:",
+                "if True:",
+            )
+        ],
+        seed=822,
+        nights=15,
+    ),
+    Fault(
+        "a contact that the search has made is taken for the old one",
+        [
+            Change(
+                f"{MOVES}:_found_id",
+                "status.processed != 1 or status.updated != 1",
+                "status.processed != 1",
+            ),
+            Change(
+                f"{MOVES}:_found_id",
+                "ids = status.updated_ids",
+                "ids = status.updated_ids | status.inserted_ids",
+            ),
+            Change(
+                f"{MOVES}:_found_id",
+                "status.inserted_ids or status.skipped_ids",
+                "status.skipped_ids",
+            ),
+        ],
+    ),
+    Fault(
+        "a run that was taken over goes on",
+        [
+            Change(f"{LEDGER}.is_fresh", "return ", "return True or "),
+            Change(
+                "target_mainbrainer.ledger.lease:renew",
+                "if connection.execute(query).rowcount != count:",
+                "if connection.execute(query).rowcount < 0:",
+            ),
+        ],
+    ),
+    Fault(
+        "the suppression list does not know old addresses",
+        [
+            Change(
+                f"{PLAN}:compare",
+                "rules.suppressed(upsert.contact, *others)",
+                "rules.suppressed(upsert.contact)",
+            )
+        ],
+        seed=822,
+        nights=55,
+    ),
+    Fault(
+        "STATE does not wait for the records before it",
+        [
+            Change(
+                "target_mainbrainer.singer.state:StateTracker.take_due",
+                "self._closed[0].settled == self._closed[0].read",
+                "True",
+            )
+        ],
+        seed=820,
+        nights=20,
+    ),
+    Fault(
+        "a try of which the end is unknown is forgotten",
+        [
+            Change(
+                f"{LEDGER}.settle",
+                "if row.unsure_at is not None or self.is_mixed:",
+                "if self.is_mixed:",
+            )
+        ],
+    ),
+    Fault(
+        "an old yes is sent again",
+        [
+            Change(
+                f"{PLAN}:compare",
+                "if rules.omits_old_yes and said[name]",
+                "if False and said[name]",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "the yes of the old address does not count for a contact that moves",
+        [
+            Change(
+                f"{PLAN}:compare",
+                "_said(attribute, row, also_rows)",
+                "_said(attribute, row, ())",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "the records of a failed batch are not set aside",
+        [
+            Change(
+                "target_mainbrainer.rounds.booking:Booking._book_failure",
+                "if self._spool is None or not accepted.spooled:",
+                "if True:",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "skipped contacts count as delivered",
+        [
+            Change(
+                "target_mainbrainer.rounds.statuses:end_of_batch",
+                "return BatchEnd.SKIPPED",
+                "return BatchEnd.CONFIRMED",
+            )
+        ],
+        seed=822,
+        nights=30,
+    ),
+    Fault(
+        "content is not forgotten with a batch that did not end well",
+        [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "a no is not sent to somebody who had said nothing",
+        [
+            Change(
+                f"{PLAN}:_to_say", "value is not said[name]", "bool(value) is not bool(said[name])"
+            )
+        ],
+    ),
+    Fault(
+        "permits are not counted",
+        [
+            Change(
+                "target_mainbrainer.api.limits:Quota.take",
+                "(surplus := len(self.occupied) - burst) >= 0",
+                "(surplus := 0) > 0",
+            )
+        ],
+        seed=800,
+        nights=45,
+    ),
+    Fault(
+        "what was known of an address that was left counts for who comes to it",
+        [
+            Change(
+                f"{MOVES}:Moves._end_moves",
+                "self._ledger.delete_rows(connection, freed)",
+                "pass",
+            )
+        ],
+    ),
+    Fault(
+        "nobody waits for an address that is being left",
+        [
+            Change(
+                f"{MOVES}:next_steps",
+                "if any(other in waiting and waiting[other].before == mover.after",
+                "if any(False and other in waiting and waiting[other].before == mover.after",
+            )
+        ],
+    ),
+    Fault(
+        "contacts that were made anew are not completed",
+        [
+            Change(
+                "target_mainbrainer.rounds.load:Load.finish",
+                "for one in self._booking.recreated.rounds():",
+                "for one in ():",
+            )
+        ],
+    ),
+    Fault(
+        "a part that the source has lost is left out",
+        [
+            Change(
+                f"{MOVES}:follow",
+                "email=contact.email or previous.email",
+                "email=contact.email",
+            )
+        ],
+    ),
+    Fault(
+        "who is gone is opted out though another has the address",
+        [
+            Change(
+                "target_mainbrainer.rounds.missing:Missing._opt_outs",
+                "if any(owner.id not in ids for owner in owners[hashes[text]]):",
+                "if False:",
+            )
+        ],
+    ),
+    Fault(
+        "the id of a contact that moves is not kept",
+        [
+            Change(
+                f"{MOVES}:Moves._note_ids",
+                "self._ledger.write(lambda connection: people.save(connection, some))",
+                "pass",
+            )
+        ],
+    ),
+]
+
+
+def put_back(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    """Change the source of a function."""
+    name, _, path = change.place.partition(":")
+    module = importlib.import_module(name)
+    *owners, attribute = path.split(".")
+    owner: t.Any = module
+    for one in owners:
+        owner = getattr(owner, one)
+    found = inspect.getattr_static(owner, attribute)
+    function: t.Any = found.fget if isinstance(found, property) else found
+    source = SOURCES.get(change.place) or textwrap.dedent(inspect.getsource(function))
+    assert change.old in source, (change.place, change.old)
+    SOURCES[change.place] = source = source.replace(change.old, change.new)
+    space: dict[str, t.Any] = {}
+    flags = (
+        sys.modules["__future__"].annotations.compiler_flag if "__future__" in sys.modules else 0
+    )
+    exec(compile(source, name, "exec", flags=flags, dont_inherit=True), vars(module), space)  # noqa: S102
+    monkeypatch.setattr(owner, attribute, space[attribute])
+    for other in list(sys.modules.values()):  # `from module import function`
+        if getattr(other, "__name__", "").startswith("target_mainbrainer") and (
+            vars(other).get(attribute) is function
+        ):
+            monkeypatch.setattr(other, attribute, space[attribute])
+
+
+SOURCES: dict[str, str] = {}
+"""Of the functions that were changed in the test that is going on."""
+
+
+@functools.cache
+def is_unbroken(seed: int, nights: int) -> bool:
+    return not simulate(seed, nights).broken
+
+
+@pytest.mark.parametrize("fault", [one for one in FAULTS if one.nights], ids=lambda one: one.name)
+def test_a_year_finds_it(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    """The same year without the fault breaks nothing."""
+    assert is_unbroken(fault.seed, fault.nights)
+    SOURCES.clear()
+    for change in fault.changes:
+        put_back(monkeypatch, change)
+    assert simulate(fault.seed, fault.nights).broken
