@@ -307,8 +307,7 @@ class World:
                     yield module, name, fake
         yield target_mainbrainer.api.client, "Transport", lambda **_: self.transport(self.process)
         yield target_mainbrainer.singer.state, "sys", SimpleNamespace(stdout=_Output(self))
-        token = SimpleNamespace(token_hex=lambda _: f"{self.process.number:08x}")
-        yield cli, "secrets", token
+        yield cli, "new_run_id", lambda: f"{self.process.number:08x}"
         database = target_mainbrainer.ledger.database
         urandom = self._seeds.randbytes
         yield database, "os", SimpleNamespace(**{**vars(os), "urandom": urandom})
