@@ -31,7 +31,7 @@ class Fault(t.NamedTuple):
     Attributes:
         changes: How it is put back.
         seed: Of the year.
-        nights: How many it takes; 0 if the year is longer than a test should be.
+        nights: How many it takes; 0 if no year of sixty nights is known that finds it.
     """
 
     name: str
