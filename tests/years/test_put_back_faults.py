@@ -129,6 +129,8 @@ FAULTS = [
                 "status.skipped_ids",
             ),
         ],
+        seed=805,
+        nights=15,
     ),
     Fault(
         "a run that was taken over goes on",
@@ -308,6 +310,8 @@ FAULTS = [
                 "pass",
             )
         ],
+        seed=820,
+        nights=32,
     ),
 ]
 
