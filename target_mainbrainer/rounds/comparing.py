@@ -424,7 +424,8 @@ def _identities_before(
         before |= dict.fromkeys(
             text for text in (person.identity, person.previous) if text is not None and text != own
         )
-    return tuple(map(identity_from, before))
+    renamed_from = () if upsert.renamed_from is None else (upsert.renamed_from,)
+    return (*map(identity_from, before), *renamed_from)
 
 
 def _is_deletion(upsert: Upsert) -> bool:

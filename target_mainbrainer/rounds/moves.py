@@ -113,6 +113,7 @@ class Mover:
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
         after: Hash of the one that it is to hold.
         contact_id: Of its contact, once that is known.
+        may_have_moved: It was sent to be renamed, and no status says what has come of it.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -122,6 +123,7 @@ class Mover:
         self.parts: list[Part] = []
         self.before = self.after = self.spelling = 0
         self.contact_id: int | None = None
+        self.may_have_moved = False
 
     @property
     def source(self) -> SourceStream:
@@ -137,7 +139,10 @@ class Mover:
         """Return all its records as one contact, under another identity if one is given."""
         identity = self.parts[-1].contact if like is None else like
         contact = with_identity(merged(self.parts), identity)
-        return Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
+        upsert = Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
+        if self.may_have_moved and self.following is not None:
+            upsert.renamed_from = self.following.previous
+        return upsert
 
     def old_contact(self, *, opts_out: bool = False) -> Upsert:
         """Return the contact as the CRM holds it, with every opt-in that is false and no true."""
@@ -490,6 +495,8 @@ class Moves:
                 if mover.after != mover.before:
                     freed.append(mover.before)
             else:
+                is_new = status is not None and status.inserted > 0
+                mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
                 stale.append(mover.after)
         self._end_moves(found, [*freed, *stale])

@@ -82,7 +82,8 @@ def compare(
     spelling = rules.hashes.spelling(upsert.contact)
     row = rows.get(own) or Row(None, own, spelling)
     is_moving = upsert.moving_id is not None
-    before = old_rows if is_moving else ()  # any other contact is a new one under a new identity
+    # Any other contact is a new one under a new identity.
+    before = old_rows if is_moving or upsert.renamed_from is not None else ()
     also_rows = (*(rows[one] for one in also if one in rows), *before)
     said = {name: _said(attribute, row, also_rows) for name, attribute in SAID.items()}
     suppressed = rules.suppressed(upsert.contact, *others)

@@ -105,6 +105,8 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         fields: The fields of `contact`, for the ledger.
         withheld: Opt-ins that must not leave, though the source says yes.
         moving_id: The contact_id of a contact that gets another identity.
+        renamed_from: Its identity before a rename that may have been applied; what was said of it
+            there counts, so that an old yes is no new one.
         changed_people: The people of whom this delivery changes the identity.
         batch: The batch in which it was accepted; None if it was not.
         may_be_applied: It was sent in a trial, and not refused there.
@@ -119,6 +121,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     fields: Fields | None = None
     withheld: frozenset[str] = frozenset()
     moving_id: int | None = None
+    renamed_from: Identity | None = None
     changed_people: list[Person] = []
     batch: AcceptedBatch | None = None
     may_be_applied: bool = False

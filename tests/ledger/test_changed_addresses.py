@@ -230,6 +230,27 @@ def test_only_a_status_that_says_so_counts_as_moved(
     assert "new1" in by_address(crm)
 
 
+def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed_in_mainbrainer(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """It may have been applied, and then the plain upsert after it reaches the same contact."""
+
+    def falsify(contacts: list[Contact], status: Record) -> Record:
+        if any("contactId" in contact for contact in contacts):
+            nobody = {"count": 0, "contactIds": []}
+            status["processedObj"] = dict.fromkeys(("inserted", "updated", "skipped"), nobody)
+        return status
+
+    config = {"api_url": between.url, "confirm_timeout_seconds": 2, **OMIT}
+    run_target(*night(*consenting(1, 2)), **config)
+    crm.edit("p1@example.com", email_opt_in=False)
+    between.falsify = falsify
+    ended = run_target(*night(moved(1), *consenting(2)), **config)
+    assert names(ended, 1)
+    assert opted_in(crm) == {"p2"}
+    assert by_address(crm)["new1"]["properties"]["firstname"] == "First1"
+
+
 # Fault 18
 
 
