@@ -266,7 +266,7 @@ class Oracle:
         """A no is one that the source says, or of somebody deleted, gone or merged."""
         if any(row.get(name) is False for row in rows):
             return
-        if not (self._is_gone(run, rows, whose) or self._is_merged(run, whose)):
+        if not (self._is_gone(run, rows, whose) or self._is_merged(run, sent, whose)):
             self._break("an opt-out that nobody has asked for", (name, sent))
         for key in whose:  # a yes after it is a new one
             self.people[key].no_at[name] = self.crm.world.now
@@ -281,10 +281,18 @@ class Oracle:
             is_missing and run.config["missing_records"] == "opt_out"
         )
 
-    def _is_merged(self, run: Run, whose: set[int]) -> bool:
-        """Tell whether somebody has the address and the number of another person by now."""
+    def _is_merged(self, run: Run, sent: Sent, whose: set[int]) -> bool:
+        """Tell whether its people have the address and number of another contact by now.
+
+        That one has their consent; of this one nobody would hear a later no.
+        """
         currents = [self.people[key].last for key in whose if key in run.by_key]
-        return any(len(self.owners(*identity_of(row))) > 1 for row in currents if row is not None)
+        identities = [identity_of(row) for row in currents if row is not None]
+        own = (sent.email or "").lower(), sent.mobile_number
+        return bool(identities) and (
+            any(len(self.owners(*one)) > 1 for one in identities)
+            or all(((email or "").lower(), mobile) != own for email, mobile in identities)
+        )
 
     def _found(self, sent: Sent) -> Contact | None:
         """Return the contact that a request would update now."""
