@@ -20,6 +20,7 @@ import time
 import typing as t
 import zlib
 from array import array
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -75,7 +76,10 @@ _WORDS: dict[type[BaseException], str] = {
 _CONTACT_ID = re.compile(rb'"contactId":(\d+)')
 
 _STALE_SECONDS = 15.0
-"""A connection that took so long to make was made on a machine that slept: 10 s at most."""
+"""A request that has not left after so long does not leave: connecting takes 10 s at most."""
+
+_ASKED_AT: ContextVar[float] = ContextVar("_ASKED_AT", default=0.0)
+"""When this thread's request was asked for; `urllib3` has no place in which to hand it down."""
 
 
 class Endpoint(t.NamedTuple):
@@ -135,15 +139,15 @@ def seconds_awake_or_asleep() -> float:
 
 
 class _Connection(HTTPConnection):
-    """Sends nothing over a connection that was begun before the machine slept."""
+    """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
 
     @override
-    def connect(self) -> None:
-        began = seconds_awake_or_asleep()
-        super().connect()
-        if seconds_awake_or_asleep() > began + _STALE_SECONDS:
-            self.close()
+    def send(self, data: t.Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if seconds_awake_or_asleep() > _ASKED_AT.get() + _STALE_SECONDS:
             raise urllib3.exceptions.ConnectTimeoutError
+        super().send(data)
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
@@ -223,6 +227,7 @@ class Transport:
             ProtocolError: There is no way to talk to that server.
         """
         response = None
+        _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             response = self._session.request(
                 endpoint.method,

@@ -200,7 +200,7 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(
     assert token not in message
 
 
-def test_nothing_goes_over_a_connection_that_was_begun_before_the_machine_slept(
+def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = iter([0.0, 3600.0])

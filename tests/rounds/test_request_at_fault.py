@@ -178,12 +178,14 @@ def test_only_what_was_sent_after_a_refusal_shows_that_it_was_the_contacts_fault
 ) -> None:
     """An answer may have been under way while the fault began."""
     alone: list[str] = []
-    are_refused = threading.Event()
+    is_under_way, are_refused = threading.Event(), threading.Event()
 
     def judge(contacts: list[Record]) -> Reply | None:
         if any(one["email"] == "p1@example.com" for one in contacts) and not alone:
+            is_under_way.set()
             are_refused.wait(1)
             return None
+        is_under_way.wait(10)
         if len(contacts) == 1:
             alone.append(contacts[0]["email"])
             if len(alone) == 5:
