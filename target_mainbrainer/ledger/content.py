@@ -108,11 +108,11 @@ class Fields(Private, msgspec.Struct, gc=False):
 
     Attributes:
         refs: The property, or the name, of each; the list that it is put in is the last one.
-        entries: 12 bytes for each.
+        entries: 12 bytes for each, as a row has them.
     """
 
     refs: list[PropertyRef | str]
-    entries: list[bytes]
+    entries: bytes
 
 
 def fingerprint(*parts: str) -> str:
@@ -176,7 +176,7 @@ class Hashes:
                 names[ref] = self._name(ref)
             return self.fields(contact, list_id)
         entries.append(self._name(f"list {list_id or ''}") + bytes(8))
-        return Fields(refs, entries)
+        return Fields(refs, b"".join(entries))
 
     def _name(self, ref: PropertyRef | str) -> bytes:
         text = ref if isinstance(ref, str) else "\0".join(ref.address)
@@ -185,31 +185,33 @@ class Hashes:
 
 def known_fields(fields: bytes) -> dict[bytes, bytes]:
     """Return what a row's fields say: the hash of each value by that of its name."""
-    return {
-        fields[start : start + _NAME_BYTES]: fields[start + _NAME_BYTES : start + FIELD_BYTES]
-        for start in range(0, len(fields), FIELD_BYTES)
-    }
+    return dict(_entries(fields))
+
+
+def _entries(fields: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the hashes of the name and of the value of each field."""
+    for start in range(0, len(fields), FIELD_BYTES):
+        middle = start + _NAME_BYTES
+        yield fields[start:middle], fields[middle : start + FIELD_BYTES]
 
 
 def changed_fields(known: bytes, fields: Fields) -> list[PropertyRef | str]:
     """Return the fields of a contact that are not known to be in the CRM as they are."""
-    if known == b"".join(fields.entries):
+    if known == fields.entries:
         return []
     row = known_fields(known)
     return [
         ref
-        for ref, entry in zip(fields.refs, fields.entries, strict=True)
-        if row.get(entry[:_NAME_BYTES]) != entry[_NAME_BYTES:]
+        for ref, (name, value) in zip(fields.refs, _entries(fields.entries), strict=True)
+        if row.get(name) != value
     ]
 
 
 def union(known: bytes, delivered: Fields) -> bytes:
     """Return a row's fields after more were delivered; the later value of each counts."""
-    new = b"".join(delivered.entries)
-    if not known or known == new:
-        return new
-    merged = known_fields(known)
-    merged.update((entry[:_NAME_BYTES], entry[_NAME_BYTES:]) for entry in delivered.entries)
+    if not known or known == delivered.entries:
+        return delivered.entries
+    merged = known_fields(known) | known_fields(delivered.entries)
     return b"".join(name + value for name, value in merged.items())
 
 

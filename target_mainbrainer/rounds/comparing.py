@@ -164,7 +164,7 @@ class Comparer:
                 continue
             upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
             # With an identity alone nothing is known that was not known before.
-            upsert.fields = Fields([], [])
+            upsert.fields = Fields([], b"")
             if upsert.contact.properties:
                 upsert.fields = hashes.fields(upsert.contact, upsert.destination.list_id)
             prepared.sent.append(upsert)

@@ -262,6 +262,7 @@ class Load:
 
     def _settle(self) -> None:
         self._booking.settle()
+        self._batches = []  # so that no more than two rounds are in memory
         self.is_settled = True
 
     def _prove(self) -> bool:
