@@ -37,6 +37,8 @@ if t.TYPE_CHECKING:
     from tests.messages import Record, RunTarget
 
 
+IN_FLIGHT = 4
+
 OTHER_MACHINE = """
 import socket
 socket.gethostname = lambda: "another-machine"
@@ -85,24 +87,25 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(
     No request leaves when the run was not sure for a minute that the stream is still its own.
     """
     base = {**settings, "api_url": between.url}
-    config = {**base, "batch_size_rows": 5, "max_drift_percent": 100}
+    config = {**base, "batch_size_rows": 5, "max_concurrent_requests": IN_FLIGHT}
+    config["max_drift_percent"] = 100
     run_target(*night(*consenting(*FORTY, firstname="First")), **config).ok()
     sleeper: list[subprocess.Popen[str]] = []
 
-    def stop_at_the_second(request: Request) -> Reply | None:
-        if any(named(one) == "Old" for one in contacts_of(request)):
+    def stop_when_all_have_left(request: Request) -> Reply | None:
+        """Stop the sleeper while all its threads await answers, and none is about to send."""
+        if any(named(one) == "Old" for one in contacts_of(request)) and not is_awake:
             seen.append(request)
-            if len(seen) >= 2 and not stopped:
-                stopped.append(True)
-                sleeper[0].send_signal(signal.SIGSTOP)
-            if len(seen) >= 2 and not is_awake:
-                return RESET
+            wait_until(lambda: len(seen) >= IN_FLIGHT)
+            stopped.append(True)
+            sleeper[0].send_signal(signal.SIGSTOP)
+            return RESET
         return None
 
     seen: list[Request] = []
     stopped: list[bool] = []
     is_awake: list[bool] = []
-    between.rule = stop_at_the_second
+    between.rule = stop_when_all_have_left
     old, dawn = night(*consenting(*FORTY, firstname="Old")), tmp_path / "dawn"
     later = A_MINUTE_LATER.format(dawn)
     sleeper.append(start_target(config, old, tmp_path, name="sleeper", machine=later))
