@@ -139,10 +139,9 @@ class _ObservedSink(ContactsSink):
 
 def _as_written(contact: Contact) -> Sent:
     mobile = contact.mobile
-    code = f"+{mobile.country_code} " if mobile and mobile.country_code else ""
     return Sent(
         contact.contact_id,
-        None if mobile is None else f"{code}{mobile.number}",
+        None if mobile is None else f"+{mobile.country_code} {mobile.number}",
         contact.email,
         contact.mobile_opt_in,
         contact.email_opt_in,

@@ -368,7 +368,9 @@ class Moves:
         owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
         self._kept = self._kept_identities(movers.values())
         while movers:
-            steps = self._next_steps(list(movers.values()), owners)
+            steps = next_steps(
+                list(movers.values()), owners, stuck=self._stuck, moved=self._moved, kept=self._kept
+            )
             taken = {movers.pop(place): step for place, step in steps.items()}
             yield from self._take(taken, owners)
             for mover in taken:
@@ -391,11 +393,6 @@ class Moves:
         mover.after = hashes.identity(following.contact)
         mover.contact_id = t.cast("Person", mover.person).moving_id
         return True
-
-    def _next_steps(
-        self, movers: Sequence[Mover], owners: Mapping[int, Collection[Place]]
-    ) -> dict[Place, Step]:
-        return next_steps(movers, owners, stuck=self._stuck, moved=self._moved, kept=self._kept)
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
         ledger = self._ledger
