@@ -207,7 +207,7 @@ class Run:
             self._comparer,
             self._suppressed,
             tick=self.tick,
-            may_ask=lambda: self._limiter.can_spare,
+            share_used=lambda: self._limiter.share_used,
         )
         return Load(settings, parts, clock=time.monotonic)
 

@@ -155,7 +155,7 @@ class MainBrainerClient:
         body = encode_single(contact, list_id=list_id)
         return self._request(self._contact, body, Answer.accepted, contacts=[contact])
 
-    def batch_status(self, batch_id: str, *, wait: bool = False) -> BatchStatus | None:
+    def batch_status(self, batch_id: str) -> BatchStatus | None:
         """Ask once how far a batch is; None if that is not known now.
 
         A status that cannot be read fails nothing, whatever the reason: the batch is in, and
@@ -163,14 +163,12 @@ class MainBrainerClient:
 
         Args:
             batch_id: As its 202 named it.
-            wait: Wait for a permit, instead of asking only if sending leaves one.
 
         Raises:
             InterruptedRunError: The run was asked to stop.
         """
-        endpoint, read = self._status_of(batch_id), Answer.batch_status
         try:
-            return self._request(endpoint, None, read, is_once=True, is_urgent=wait)
+            return self._request(self._status_of(batch_id), None, Answer.batch_status, is_once=True)
         except InterruptedRunError:
             raise
         except TargetMainBrainerError as error:
@@ -208,7 +206,6 @@ class MainBrainerClient:
         *,
         contacts: Sequence[Contact] = (),
         is_once: bool = False,
-        is_urgent: bool = True,
     ) -> _T:
         """Send a request until `read` returns a result.
 
@@ -220,10 +217,8 @@ class MainBrainerClient:
             read: Makes a result of an answer, or raises.
             contacts: The contacts in it.
             is_once: Do not try again.
-            is_urgent: Wait for a permit.
 
         Raises:
-            TransientError: There is no permit, and it is not urgent.
             TargetMainBrainerError: As `read` raises it, or there was no response in time.
         """
         limit = 0.0 if is_once else self._retry_max_seconds
@@ -232,7 +227,7 @@ class MainBrainerClient:
             while True:
                 tries += 1
                 bearer = None if endpoint is self._token else self._tokens.get()
-                permit = self._permit(endpoint, is_urgent=is_urgent, is_retry=tries > 1)
+                permit = self._rate_limiter.acquire(str(endpoint), is_retry=tries > 1)
                 began = self._clock()
                 try:
                     response = self._send(endpoint, body, bearer, permit)
@@ -254,14 +249,6 @@ class MainBrainerClient:
         except TargetMainBrainerError as error:
             error.may_be_applied = is_lost or isinstance(error, ProtocolError)
             raise
-
-    def _permit(self, endpoint: Endpoint, *, is_urgent: bool, is_retry: bool) -> Permit:
-        if is_urgent:
-            return self._rate_limiter.acquire(str(endpoint), is_retry=is_retry)
-        if (permit := self._rate_limiter.try_acquire(str(endpoint))) is None:
-            message = "No permit is left for a question about a status."
-            raise TransientError(message)
-        return permit
 
     def _send(
         self, endpoint: Endpoint, body: bytes | None, bearer: Bearer | None, permit: Permit

@@ -10,7 +10,7 @@ the quickest answer of its kind so far. While nothing is known of a kind, an ans
 The rules are in `Quota`, which knows neither a clock nor a lock. It is kept in this process or,
 with a ledger, in a row of its database for all runs with the same account (`ledger.quota`).
 `RateLimiter` serves threads in the order in which they ask, ends every wait when the run is asked
-to stop, explains long waits in the log, and lets status questions have what sending leaves.
+to stop, and explains long waits in the log.
 """
 
 from __future__ import annotations
@@ -51,18 +51,11 @@ SLICE_SECONDS = 600
 """The day is counted in slices, which keeps a million requests in at most 145 numbers."""
 
 _DAY_SECONDS = 24 * 60 * 60 + 0.25
-_SPARED = 10
-"""One permit in so many is not given to what can wait, so that sending finds some."""
-
-_SPARED_OF_DAY = 100
 BURST_LIMIT = "the plan's limit of requests in 10 seconds"
 DAY_LIMIT = "the plan's limit of requests in a day"
 
 LONG_WAIT_SECONDS = 5.0
 _MINUTE = 60.0
-_QUIET_SECONDS = 1.0
-"""Sending has ended when nothing is in flight and no permit was taken for so long."""
-
 _UNPACED_PER_SECOND = 500
 """The pace that is aimed at without a plan: that of a burst of the largest one."""
 
@@ -74,6 +67,7 @@ _NEWEST_WEIGHT = 0.1
 """The weight of the newest answer in the average time that answers take."""
 
 _ACCEPTED = 2  # hundreds of the status
+_SENDS = "POST"
 
 LONGEST_PAUSE_SECONDS = 60.0
 TOO_MANY_REQUESTS_SECONDS = 10.0
@@ -129,25 +123,21 @@ class Quota:
     blocked_seconds: float = 0.0
     blocked_because: str = ""
 
-    def take(self, plan: Plan | None, now: float, *, is_spare: bool = False) -> float | Wait:
+    def take(self, plan: Plan | None, now: float) -> float | Wait:
         """Return the end of a permit that was free until now, or how long to wait for one.
 
         Args:
             plan: The limits; None for no limits but what `block` asks for.
             now: The time.
-            is_spare: Take a permit only if enough others are left.
         """
         self._forget(now)
         if now < self.blocked_until:
             return Wait(self.blocked_until - now, self.blocked_because)
         if plan is None:
             return now
-        burst, daily = plan.burst, plan.daily
-        if is_spare:
-            burst, daily = burst - burst // _SPARED, daily - daily // _SPARED_OF_DAY
-        if (surplus := len(self.occupied) - burst) >= 0:
+        if (surplus := len(self.occupied) - plan.burst) >= 0:
             return Wait(self.occupied[surplus] - now, BURST_LIMIT)
-        if sum(part.requests for part in self.slices) >= daily:
+        if sum(part.requests for part in self.slices) >= plan.daily:
             return Wait(self.slices[0].ends - now, DAY_LIMIT)
         if not self.slices or now + _DAY_SECONDS >= self.slices[-1].ends:
             self.slices.append(Slice(now + SLICE_SECONDS + _DAY_SECONDS))
@@ -254,14 +244,12 @@ class Permit:
         kind: Kind of request; those of a kind usually take the same time.
         taken_at: When it was taken, by this process's clock.
         until: When it is free again, by the store's clock.
-        is_urgent: A thread waited for it.
         seconds: How long it is occupied altogether, as far as is known.
     """
 
     kind: str
     taken_at: float
     until: float
-    is_urgent: bool
     seconds: float = OCCUPIED_SECONDS
 
 
@@ -305,8 +293,7 @@ class RateLimiter:
         self._queue: deque[threading.Event] = deque()
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
         self._in_flight: set[Permit] = set()
-        self._sent: deque[float] = deque()  # when urgent permits were taken, of late
-        self._answer_seconds: float | None = None  # on average, lately
+        self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
         self._unwritten: list[Callable[[Quota, float], None]] = []
         self._log = OncePerMinute(clock)
 
@@ -338,35 +325,6 @@ class RateLimiter:
                 self._queue.popleft()
                 if self._queue:
                     self._queue[0].set()
-
-    def try_acquire(self, kind: str) -> Permit | None:
-        """Return a permit if sending can spare one now."""
-        taken = None
-        with contextlib.suppress(TransientError):
-            taken = self._take(kind, is_urgent=False) if self.can_spare else None
-        return taken if isinstance(taken, Permit) else None
-
-    @property
-    def can_spare(self) -> bool:
-        """Whether `try_acquire` is likely to return a permit now.
-
-        No thread waits for one, and sending, if it goes on as now, will leave some. With slow
-        answers only the end of the 10 seconds would show that sending needs all of them. While
-        nothing is sent, all permits may be used.
-        """
-        quota, time = self._store.last_seen()
-        if self._stop.is_set() or self._queue or time < quota.blocked_until:
-            return False
-        if self._plan is None:
-            return True
-        with self._lock:
-            now, sent, is_sending = self.clock(), list(self._sent), self._is_sending()
-        burst, in_use = self._plan.burst, quota.in_use(time)
-        if not is_sending:
-            return in_use < burst
-        used = sum(at > now - OCCUPIED_SECONDS for at in sent)
-        needed = len(sent) * OCCUPIED_SECONDS / max(now - sent[0], _QUIET_SECONDS)
-        return in_use < burst - burst // _SPARED and in_use + needed - used < burst
 
     @property
     def wanted_in_flight(self) -> int:
@@ -419,7 +377,7 @@ class RateLimiter:
                 late -= self._usual(permit, like)
                 since, quickest = self._quickest.get(like, (now, took))
                 self._quickest[like] = (since, min(took, quickest))
-                if permit.is_urgent:
+                if permit.kind.startswith(_SENDS):
                     usual = took if self._answer_seconds is None else self._answer_seconds
                     self._answer_seconds = usual + _NEWEST_WEIGHT * (took - usual)
             self._extend(permit, late)
@@ -439,7 +397,7 @@ class RateLimiter:
                 raise InterruptedRunError(message)
             began = self.clock()
             try:
-                taken = self._take(kind, is_urgent=True)
+                taken = self._take(kind)
             except TransientError as error:
                 failures += 1
                 self._stop.wait(self._pause_or_raise(error, failures, began - failing_since))
@@ -451,7 +409,7 @@ class RateLimiter:
             self._stop.wait(taken.seconds)
             self.waited_seconds += self.clock() - began
 
-    def _take(self, kind: str, *, is_urgent: bool) -> Permit | Wait:
+    def _take(self, kind: str) -> Permit | Wait:
         with self._lock:
             now = self.clock()
             # A server that hangs counts late whatever it has not answered yet.
@@ -459,31 +417,15 @@ class RateLimiter:
                 if overdue.taken_at + overdue.seconds <= now:
                     usual = self._usual(overdue, (overdue.kind, _ACCEPTED))
                     self._extend(overdue, now - overdue.taken_at - usual)
-            is_spare = not is_urgent and self._is_sending()
             # By the clock when the store is reached: a wait for a busy one makes nothing late.
             until, now = self._change(
-                lambda quota, time: (
-                    quota.take(self._plan, time, is_spare=is_spare),
-                    self.clock(),
-                )
+                lambda quota, time: (quota.take(self._plan, time), self.clock())
             )
             if isinstance(until, Wait):
                 return until
-            permit = Permit(kind, now, until, is_urgent)
+            permit = Permit(kind, now, until)
             self._in_flight.add(permit)
-            if is_urgent and self._plan is not None:
-                self._sent.append(now)
-                # What became free a moment ago still counts: sending is about to use it again.
-                while self._sent[0] <= now - OCCUPIED_SECONDS - _QUIET_SECONDS:
-                    self._sent.popleft()
             return permit
-
-    def _is_sending(self) -> bool:
-        """Return whether a request that was waited for is in flight or has just left."""
-        if not self._sent:
-            return False
-        is_recent = self.clock() - self._sent[-1] < _QUIET_SECONDS
-        return is_recent or any(permit.is_urgent for permit in self._in_flight)
 
     def _usual(self, permit: Permit, like: tuple[str, int]) -> float:
         """Return how much of an answer's time does not make its request late.

@@ -59,6 +59,9 @@ GRACE_SECONDS = 30.0
 BUSY_SECONDS = 0.5
 """How long to wait for contacts that another run is sending."""
 
+SPARE_SHARE = 0.5
+"""While less of the plan's requests is in use, sending does not need all of them."""
+
 TICK_SECONDS = 0.2
 MAX_UNCONFIRMED = 10 * MAX_CONTACTS
 """Accepted contacts that STATE waits for; the next round waits for their statuses."""
@@ -71,7 +74,7 @@ class Parts(t.NamedTuple):
         comparer: Compares rounds with the ledger; None without one.
         suppressed: Returns which opt-ins of a contact must not be sent as true.
         tick: Does what is due in the run, and raises if it cannot go on.
-        may_ask: Returns whether sending leaves room for a question.
+        share_used: Returns how much of the plan's requests is in use, from 0 to 1.
     """
 
     sending: Sending
@@ -80,7 +83,7 @@ class Parts(t.NamedTuple):
     comparer: Comparer | None
     suppressed: Callable[..., frozenset[str]]
     tick: Callable[[], None]
-    may_ask: Callable[[], bool]
+    share_used: Callable[[], float]
 
 
 class Load:
@@ -100,7 +103,7 @@ class Load:
         self._comparer = parts.comparer
         self._suppressed = parts.suppressed
         self._tick = parts.tick
-        self._may_ask = parts.may_ask
+        self._share_used = parts.share_used
         self._clock = clock
         self._open = Round()
         self._numbers = 1
@@ -233,14 +236,17 @@ class Load:
             self._take(result)
         if self._failure is not None:
             raise self._failure
-        is_sending = self._sending.is_sending
-        self._statuses.ask_due(
-            may_ask=not is_sending or self._statuses.is_required or self._may_ask(),
-            wait=not is_sending or self._statuses.is_required or self._is_awaited,
-        )
-        if not is_sending and not self.is_settled and not self._prove():
+        if self._may_ask:
+            self._statuses.ask_due()
+        if not self._sending.is_sending and not self.is_settled and not self._prove():
             self._settle()
         self._tick()
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether questions for statuses take nothing from sending, or are worth it."""
+        is_idle = not self._sending.is_sending and not self._open.is_full
+        return is_idle or self._statuses.is_required or self._share_used() < SPARE_SHARE
 
     def _take(self, result: Result) -> None:
         match result:

@@ -174,17 +174,11 @@ class Sending:
 
         self._submit(check, Batch(Destination(None, None), Kind.OTHER, None, []))
 
-    def ask(self, pending: Poll, *, wait: bool) -> None:
-        """Ask for the status of a batch.
-
-        Args:
-            pending: The batch.
-            wait: Wait for a permit, instead of asking only if sending leaves one.
-        """
+    def ask(self, pending: Poll) -> None:
+        """Ask for the status of a batch."""
 
         def ask() -> None:
-            status = self._client.batch_status(pending.batch_id, wait=wait)
-            self._results.put(Asked(pending, status))
+            self._results.put(Asked(pending, self._client.batch_status(pending.batch_id)))
 
         self._askers.submit(lambda: self._run(ask))
 

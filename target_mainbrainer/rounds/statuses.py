@@ -165,23 +165,13 @@ class Statuses:
         heapq.heappush(self._pending, pending)
         return given_up
 
-    def ask_due(self, *, may_ask: bool, wait: bool) -> None:
-        """Ask for the batches that it is time to ask for.
-
-        Args:
-            may_ask: Sending leaves room for a question.
-            wait: Questions wait for a permit.
-        """
+    def ask_due(self) -> None:
+        """Ask for the batches that it is time to ask for."""
         now = self._clock()
-        while (
-            may_ask
-            and self._pending
-            and self._pending[0].next_look <= now
-            and len(self._asked) < MAX_ASKED
-        ):
+        while self._pending and self._pending[0].next_look <= now and len(self._asked) < MAX_ASKED:
             pending = heapq.heappop(self._pending)
             self._asked[pending.number] = pending
-            self._sending.ask(pending, wait=wait)
+            self._sending.ask(pending)
 
     def note(self, pending: Poll, status: BatchStatus | None) -> BatchEnd:
         """Note an answer; a batch that has not ended is asked for again."""

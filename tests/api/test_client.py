@@ -188,25 +188,19 @@ def test_a_status_that_cannot_be_read_fails_nothing(
     assert not fake.waits
 
 
-def test_a_status_takes_only_what_sending_leaves(
+def test_a_status_takes_a_permit_as_any_request(
     serve: Serve, connect: Connect, fake: FakeTime
 ) -> None:
-    crm = serve(reply(200, {"status": 1}))
-    client = connect(crm, plan=Plan(burst=10, daily=1000))
+    client = connect(serve(reply(200, {"status": 1})), plan=Plan(burst=10, daily=1000))
     began = fake.now
-    polled = [client.batch_status("ce2c2e48") for _ in range(12)]
-    assert [status is not None for status in polled] == [True] * 10 + [False] * 2
-    assert fake.now == began
-    assert client.batch_status("ce2c2e48", wait=True) is not None
-    assert client.batch_status("ce2c2e48", wait=True) is not None
+    assert all(client.batch_status("ce2c2e48") for _ in range(11))
     assert fake.now > began + 10
 
 
 def test_a_status_ends_with_the_run(serve: Serve, connect: Connect, fake: FakeTime) -> None:
     client = connect(serve(OK))
     fake.stopped = True
-    failure(errors.InterruptedRunError, lambda: client.batch_status("x", wait=True))
-    assert client.batch_status("x") is None
+    failure(errors.InterruptedRunError, lambda: client.batch_status("x"))
 
 
 @pytest.mark.parametrize(
