@@ -48,7 +48,7 @@ _MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clea
 _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
-_FORGET_CONTENT = Writer(contacts, ("id", "batch", "unsure_at"), by=2, clears=("fields",))
+_FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
 
 
 class Account(t.NamedTuple):
@@ -196,8 +196,13 @@ class Ledger:
 
     def close(self) -> None:
         """End the leases, and close the database."""
+
+        def end(connection: sa.Connection) -> None:
+            lease.release(connection, self.run)
+            _end_batches_of_dead_runs(connection)
+
         try:
-            self._database.write(lambda connection: lease.release(connection, self.run))
+            self._database.write(end)
         finally:
             self._database.close()
 
@@ -288,19 +293,15 @@ class Ledger:
         return self.run << BATCH_BITS | self._next_number
 
     def add_batches(
-        self,
-        connection: sa.Connection,
-        accepted: Sequence[tuple[int, str | None]],
-        *,
-        are_open: bool,
+        self, connection: sa.Connection, accepted: Sequence[tuple[int, str | None, bool]]
     ) -> None:
-        """Note accepted batches: their number and MainBrainer's id; open until a status is read."""
+        """Note accepted batches: their number, MainBrainer's id, and whether it is asked for."""
         now = self.now(connection)
         _BATCH.write(
             connection,
             [
-                (number, self.account, self.run, batch_id, now, are_open and batch_id is not None)
-                for number, batch_id in accepted
+                (number, self.account, self.run, batch_id, now, is_open)
+                for number, batch_id, is_open in accepted
             ],
         )
         if self._token is not None:
@@ -319,18 +320,14 @@ class Ledger:
             batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
         )
 
-    def doubt(
-        self, connection: sa.Connection, rows: Sequence[tuple[int, int]], *, is_unsure: bool
-    ) -> None:
+    def doubt(self, connection: sa.Connection, rows: Sequence[tuple[int, int]]) -> None:
         """Make content unknown that was last delivered in a batch that did not end well.
 
         Args:
             connection: In a transaction.
             rows: The number of each row, and of the batch.
-            is_unsure: The end of the batch is not known, so it may still be applied.
         """
-        at = self.now(connection) if is_unsure else None
-        _FORGET_CONTENT.write(connection, [(row, batch, at) for row, batch in rows])
+        _FORGET_CONTENT.write(connection, rows)
 
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""

@@ -32,6 +32,19 @@ class Kind(enum.Enum):
     """One or the other; this is not known without a ledger."""
 
 
+class BatchEnd(enum.Enum):
+    """How an accepted batch has ended."""
+
+    OPEN = "open"
+    """It has not, or its counts are not those of the contacts that were sent."""
+
+    CONFIRMED = "confirmed"
+    SKIPPED = "skipped"
+    """At least one contact was skipped that the answer to the batch had not named as invalid."""
+
+    FAILED = "failed"
+
+
 @dataclass(eq=False)
 class AcceptedBatch:
     """Contacts that were accepted together and may still fail; kept for long, so no contacts.
@@ -48,9 +61,10 @@ class AcceptedBatch:
         spooled: Where the records are that are kept, by the SCHEMA message that announced them.
         kept: Where its contacts are, if it is a batch of updates whose status is asked for.
         rows: The ledger's rows that were delivered in it.
+        is_followed: Its status is asked for.
         status: The last status that could be read.
-        has_failed: MainBrainer says that it has failed.
-        has_ended: MainBrainer says how it has ended.
+        end: How it has ended, as MainBrainer says.
+        is_doubtful: Not every contact of it is as it was sent.
     """
 
     source: SourceStream | None
@@ -68,13 +82,14 @@ class AcceptedBatch:
     kept: Spooled | None = None
     rows: array[int] = field(default_factory=partial(array, "q"))
     status: BatchStatus | None = None
-    has_failed: bool = False
-    has_ended: bool = False
+    is_followed: bool = False
+    end: BatchEnd = BatchEnd.OPEN
+    is_doubtful: bool = False
 
     @property
     def is_awaited(self) -> bool:
         """Whether its status may still show how it has ended."""
-        return self.batch_id is not None and not self.has_ended
+        return self.batch_id is not None and self.end is BatchEnd.OPEN
 
 
 @dataclass(order=True)

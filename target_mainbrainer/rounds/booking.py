@@ -15,11 +15,10 @@ from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
-from target_mainbrainer.rounds.accepted import AcceptedBatch, Kind
+from target_mainbrainer.rounds.accepted import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import note_delivery
 from target_mainbrainer.rounds.recreated import encode
 from target_mainbrainer.rounds.spool import Spool
-from target_mainbrainer.rounds.statuses import BatchEnd
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.words import counted, shown
 
@@ -97,9 +96,6 @@ class Booking:
         self._people: list[Person] = []
         self._accepted: list[AcceptedBatch] = []
         self._ended: list[AcceptedBatch] = []
-        self._skipped: list[AcceptedBatch] = []
-        self._failed: list[AcceptedBatch] = []
-        self._unconfirmed: list[AcceptedBatch] = []
         self._waiting: dict[AcceptedBatch, list[Upsert]] = {}
 
     # Before a round is sent
@@ -163,8 +159,8 @@ class Booking:
         if source is not None:
             self._keep(accepted, sent.upserts, taken)
         if self._statuses.is_followed or is_awaited:
-            for given_up in self._statuses.follow(accepted, is_awaited=is_awaited):
-                self.unconfirmed(given_up)
+            accepted.is_followed = accepted.batch_id is not None
+            self.unconfirmed(self._statuses.follow(accepted, is_awaited=is_awaited))
 
     def _number(self, accepted: AcceptedBatch) -> None:
         if self._ledger is not None:
@@ -354,7 +350,9 @@ class Booking:
 
     def ended(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
         """Book a batch that has ended, as its status says."""
-        accepted.has_ended = True
+        accepted.end = end
+        accepted.is_doubtful = end is not BatchEnd.CONFIRMED
+        self._ended.append(accepted)
         kept = b"" if accepted.kept is None else self._contacts.take_data(accepted.kept)
         upserts = self._waiting.pop(accepted, [])
         if end is BatchEnd.FAILED:
@@ -371,32 +369,22 @@ class Booking:
         self._deliver(accepted, upserts)
         if end is BatchEnd.CONFIRMED:
             self._state.settle_counted(accepted.intervals)
-        has_recreated = self._compare_with_expected(accepted, kept)
-        # Which contacts of a batch were skipped, or made anew, its status need not say.
-        is_known = end is BatchEnd.CONFIRMED and not has_recreated
-        (self._ended if is_known else self._skipped).append(accepted)
-
-    def _compare_with_expected(self, accepted: AcceptedBatch, kept: bytes) -> bool:
-        """Compare a status with the kind of its batch; return whether contacts were recreated."""
         status, source = accepted.status, accepted.source
         if status is None or source is None:
-            return False
+            return
         if accepted.kind is Kind.CREATE:
             source.report.already_there += status.updated
-        if accepted.kind is not Kind.UPDATE or not status.inserted:
-            return False
-        self.recreated.note(accepted, accepted.destination, kept)
-        return True
+        if accepted.kind is Kind.UPDATE and status.inserted:
+            accepted.is_doubtful = True  # which contacts were recreated the status need not say
+            self.recreated.note(accepted, accepted.destination, kept)
 
-    def unconfirmed(self, accepted: AcceptedBatch) -> None:
-        """Book a batch of which it stays unknown how it has ended."""
-        self._waiting.pop(accepted, None)
-        self._unconfirmed.append(accepted)
+    def unconfirmed(self, given_up: Iterable[AcceptedBatch]) -> None:
+        """Book batches of which it stays unknown how they end; the ledger keeps them as open."""
+        for accepted in given_up:
+            self._waiting.pop(accepted, None)
 
     def _book_failure(self, accepted: AcceptedBatch) -> None:
         """Book a batch that was accepted and has failed after all: its records are rejected."""
-        accepted.has_failed = True
-        self._failed.append(accepted)
         source = accepted.source
         if source is None:
             reason, _ = self._failure(accepted, ())
@@ -425,12 +413,10 @@ class Booking:
             DeliveryError: The rejects file cannot be written.
         """
         ledger = self._ledger
-        lists = (self._accepted, self._ended, self._skipped, self._failed, self._unconfirmed)
-        if ledger is not None and (self._settled or self._people or any(lists)):
+        lists = (self._accepted, self._ended, self._people)
+        if ledger is not None and (self._settled or any(lists)):
             ledger.write(self._write)
-            self._settled, self._people = {}, []
-            for one in lists:
-                one.clear()
+            self._settled, self._accepted, self._ended, self._people = {}, [], [], []
         self._state.settle_counted(self._rejects.sync())
 
     def _write(self, connection: sa.Connection) -> None:
@@ -438,17 +424,14 @@ class Booking:
         ledger.settle(connection, self._settled.values())
         ledger.save_people(connection, self._people)
         ledger.add_batches(
-            connection,
-            [(one.number, one.batch_id) for one in self._accepted],
-            are_open=self._statuses.is_followed,
+            connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
         )
-        in_doubt = [(row, one.number) for one in self._skipped + self._failed for row in one.rows]
-        ledger.doubt(connection, in_doubt, is_unsure=False)
-        unsure = [(row, one.number) for one in self._unconfirmed for row in one.rows]
-        ledger.doubt(connection, unsure, is_unsure=True)
-        ledger.withdraw_raised(connection, [one.number for one in self._failed])
-        over = (*self._ended, *self._skipped, *self._failed, *self._unconfirmed)
-        ledger.end_batches(connection, [one.number for one in over])
+        ledger.doubt(
+            connection, [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
+        )
+        failed = [one.number for one in self._ended if one.end is BatchEnd.FAILED]
+        ledger.withdraw_raised(connection, failed)
+        ledger.end_batches(connection, [one.number for one in self._ended])
 
     @property
     def contacts_waiting(self) -> int:

@@ -17,7 +17,7 @@ import typing as t
 
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger.content import key_text
-from target_mainbrainer.rounds.accepted import Destination
+from target_mainbrainer.rounds.accepted import BatchEnd, Destination
 from target_mainbrainer.rounds.batches import as_batch, cut
 from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
@@ -31,7 +31,6 @@ from target_mainbrainer.rounds.round import (
     without,
 )
 from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent
-from target_mainbrainer.rounds.statuses import BatchEnd
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -402,8 +401,7 @@ class Load:
         for batch in self._batches:
             if not batch.has_begun or (batch.is_done and not batch.may_be_applied):
                 self._booking.unsent(batch.upserts)
-        for accepted in self._statuses.give_up():
-            self._booking.unconfirmed(accepted)
+        self._booking.unconfirmed(self._statuses.give_up())
         self._settle()
 
     def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:

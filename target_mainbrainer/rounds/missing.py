@@ -11,6 +11,7 @@ import typing as t
 from target_mainbrainer.contacts import Contact
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, key_text
+from target_mainbrainer.rounds.accepted import BatchEnd
 from target_mainbrainer.rounds.moves import drift_limit
 from target_mainbrainer.rounds.round import MoveRound, Upsert
 from target_mainbrainer.words import counted, shown
@@ -159,7 +160,9 @@ class Missing:
     def _mark(self, stream: Stream, gone: list[Person], upserts: Mapping[str, Upsert]) -> None:
         """Mark people as gone, unless their contact is still to be opted out by a later run."""
         sent = {text: upsert.batch for text, upsert in upserts.items() if upsert.outgoing}
-        left = {text for text, batch in sent.items() if batch is None or batch.has_failed}
+        left = {
+            text for text, batch in sent.items() if batch is None or batch.end is BatchEnd.FAILED
+        }
         open_ = {
             text
             for text, batch in sent.items()

@@ -18,6 +18,7 @@ from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
+from target_mainbrainer.rounds.accepted import BatchEnd
 from target_mainbrainer.rounds.round import (
     MoveRound,
     Place,
@@ -481,7 +482,7 @@ class Moves:
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
-            if accepted is not None and accepted.has_failed:
+            if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
                 continue  # the next run goes on with the id
             person.moving_id = None

@@ -14,6 +14,7 @@ import msgspec
 
 from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.report.rejects import KEYS_SHOWN
+from target_mainbrainer.rounds.accepted import BatchEnd
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
 from target_mainbrainer.words import counted, examples, shown
 
@@ -115,7 +116,7 @@ class Recreated:
         found = []
         for group, half, batch in zip(groups, halves, batches, strict=True):
             accepted = batch[0].batch
-            status = None if accepted is None or not accepted.has_ended else accepted.status
+            status = None if accepted is None or accepted.end is BatchEnd.OPEN else accepted.status
             if status is None or status.failed_reason:
                 left.append(group)
                 continue

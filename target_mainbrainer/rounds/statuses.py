@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import heapq
 import itertools
 import typing as t
 
 from typing_extensions import override
 
-from target_mainbrainer.rounds.accepted import Poll
+from target_mainbrainer.rounds.accepted import BatchEnd, Poll
 from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted
 
@@ -30,19 +29,6 @@ ID_CHARACTERS = 8
 MAX_PENDING = 50_000
 """Batches followed; beyond it the oldest counts as unconfirmed, so that memory stays flat, unless
 STATE waits for it."""
-
-
-class BatchEnd(enum.Enum):
-    """How an accepted batch has ended."""
-
-    OPEN = "open"
-    """It has not, or its counts are not those of the contacts that were sent."""
-
-    CONFIRMED = "confirmed"
-    SKIPPED = "skipped"
-    """At least one contact was skipped that the answer to the batch had not named as invalid."""
-
-    FAILED = "failed"
 
 
 def end_of_batch(
