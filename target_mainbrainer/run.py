@@ -184,10 +184,9 @@ class Run:
             is_required=settings.confirm_batches == "require" and settings.write_mode == "batch",
             clock=time.monotonic,
         )
-        spool = None
-        if file is not None and settings.confirm_batches == "report":
-            spool = Spool(file.path.parent)
-            self._closing.callback(spool.close)
+        keeps_records = file is not None and settings.confirm_batches == "report"
+        spool = Spool(file.path.parent if file is not None and keeps_records else None)
+        self._closing.callback(spool.close)
         self._booking = Booking(
             self.state,
             self.rejects,

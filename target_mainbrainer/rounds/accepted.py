@@ -58,8 +58,9 @@ class AcceptedBatch:
         taken: How many contacts count as accepted.
         merged: How many records count as merged.
         intervals: How many records STATE waits for; none unless confirmation is required.
-        spooled: Where the records are that are kept, by the SCHEMA message that announced them.
-        kept: Where its contacts are, if it is a batch of updates whose status is asked for.
+        kept: Where its contacts are until its status is known, if they are kept.
+        streams: The SCHEMA messages that announced their records.
+        has_records: All their records are kept.
         rows: The ledger's rows that were delivered in it.
         is_followed: Its status is asked for.
         status: The last status that could be read.
@@ -78,8 +79,9 @@ class AcceptedBatch:
     taken: int = 0
     merged: int = 0
     intervals: Counter[StateInterval] = field(default_factory=Counter)
-    spooled: list[tuple[SourceStream, Spooled]] = field(default_factory=list)
     kept: Spooled | None = None
+    streams: list[SourceStream] = field(default_factory=list)
+    has_records: bool = False
     rows: array[int] = field(default_factory=partial(array, "q"))
     status: BatchStatus | None = None
     is_followed: bool = False

@@ -11,15 +11,15 @@ import typing as t
 from collections import Counter
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
-from target_mainbrainer.contacts import Rejection
+from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
 from target_mainbrainer.rounds.accepted import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import note_delivery
-from target_mainbrainer.rounds.recreated import encode
-from target_mainbrainer.rounds.spool import Spool
+from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.singer.reader import decode_json
+from target_mainbrainer.singer.records import SourceRecord, StateInterval
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
@@ -35,8 +35,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.recreated import Recreated
     from target_mainbrainer.rounds.round import Prepared, Upsert
     from target_mainbrainer.rounds.sending import Sent
+    from target_mainbrainer.rounds.spool import Spool
     from target_mainbrainer.rounds.statuses import Statuses
-    from target_mainbrainer.singer.records import SourceRecord
     from target_mainbrainer.singer.state import StateTracker
 
 logger = logging.getLogger("target-mainbrainer")
@@ -67,7 +67,7 @@ class Booking:
         state: Says which STATE may be written.
         rejects: Sets records aside.
         statuses: Follows accepted batches.
-        spool: Keeps the records of accepted batches, for when one fails; None to keep none.
+        spool: Keeps the contacts of accepted batches until they have ended.
         recreated: Completes contacts that MainBrainer has made anew.
         ledger: Told what was delivered; None without one.
     """
@@ -78,7 +78,7 @@ class Booking:
         rejects: Rejections,
         statuses: Statuses,
         *,
-        spool: Spool | None,
+        spool: Spool,
         ledger: Ledger | None,
         recreated: Recreated,
     ) -> None:
@@ -88,7 +88,6 @@ class Booking:
         self._spool = spool
         self._ledger = ledger
         self.recreated = recreated
-        self._contacts = Spool(None)
         self._unmatched: Counter[str] = Counter()
         self.pending: list[Pending] = []
         self.has_accepted = False
@@ -156,11 +155,11 @@ class Booking:
             self._waiting[accepted] = list(taken) if self._ledger is not None else []
             if not unmatched:
                 accepted.intervals.update(record.interval for record in records)
-        if source is not None:
-            self._keep(accepted, sent.upserts, taken)
         if self._statuses.is_followed or is_awaited:
             accepted.is_followed = accepted.batch_id is not None
             self.unconfirmed(self._statuses.follow(accepted, is_awaited=is_awaited))
+        if source is not None and accepted.is_followed:
+            self._keep(accepted, taken)
 
     def _number(self, accepted: AcceptedBatch) -> None:
         if self._ledger is not None:
@@ -191,16 +190,30 @@ class Booking:
         taken = [one for id_, some in by_id.items() if id_ not in accepted.named for one in some]
         return taken, unmatched + len(ids) - len(accepted.named)
 
-    def _keep(
-        self, accepted: AcceptedBatch, sent: Sequence[Upsert], taken: Sequence[Upsert]
-    ) -> None:
+    def _keep(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         """Keep the records of a batch that may fail, and the contacts that it may recreate."""
-        if self._spool is not None and accepted.batch_id is not None:
-            accepted.spooled = [
-                (stream, self._spool.keep(some)) for stream, some in _by_stream(taken)
+        accepted.has_records = self._spool.keeps_records
+        is_update = accepted.kind is Kind.UPDATE
+        if not accepted.has_records and not is_update:
+            return
+        numbers: dict[SourceStream, int] = {}
+        accepted.kept = self._spool.keep(
+            [
+                Kept(
+                    [
+                        (
+                            numbers.setdefault(part.stream.source, len(numbers)),
+                            part.record.number,
+                            part.record.line,
+                        )
+                        for part in upsert.parts
+                    ],
+                    upsert.contact if is_update else Contact(),
+                )
+                for upsert in taken
             ]
-        if accepted.kind is Kind.UPDATE and self._statuses.is_followed:
-            accepted.kept = self._contacts.keep_data(encode(sent))
+        )
+        accepted.streams = list(numbers)
 
     def _count_accepted(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         for upsert in taken:
@@ -315,7 +328,7 @@ class Booking:
         source = upsert.parts[-1].stream.source
         source.report.failed += 1
         self._statuses.failed.add(accepted)
-        if self._spool is None:
+        if not self._spool.keeps_records:
             self._statuses.failed_unkept.add(accepted)
             source.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return
@@ -353,9 +366,13 @@ class Booking:
         accepted.end = end
         accepted.is_doubtful = end is not BatchEnd.CONFIRMED
         self._ended.append(accepted)
-        kept = b"" if accepted.kept is None else self._contacts.take_data(accepted.kept)
+        self._book_end(accepted)
+        if accepted.kept is not None:
+            self._spool.forget(accepted.kept)
+
+    def _book_end(self, accepted: AcceptedBatch) -> None:
         upserts = self._waiting.pop(accepted, [])
-        if end is BatchEnd.FAILED:
+        if accepted.end is BatchEnd.FAILED:
             for upsert in upserts:  # whether some of it was applied is not said
                 if upsert.row is not None:
                     upsert.row.fields = None
@@ -363,11 +380,8 @@ class Booking:
                 self._put_back(upsert)
             self._book_failure(accepted)
             return
-        if self._spool is not None:
-            for _, spooled in accepted.spooled:
-                self._spool.forget(spooled)
         self._deliver(accepted, upserts)
-        if end is BatchEnd.CONFIRMED:
+        if accepted.end is BatchEnd.CONFIRMED:
             self._state.settle_counted(accepted.intervals)
         status, source = accepted.status, accepted.source
         if status is None or source is None:
@@ -376,7 +390,10 @@ class Booking:
             source.report.already_there += status.updated
         if accepted.kind is Kind.UPDATE and status.inserted:
             accepted.is_doubtful = True  # which contacts were recreated the status need not say
-            self.recreated.note(accepted, accepted.destination, kept)
+            self.recreated.note(accepted, self._kept(accepted))
+
+    def _kept(self, accepted: AcceptedBatch) -> list[Kept]:
+        return [] if accepted.kept is None else self._spool.take(accepted.kept)
 
     def unconfirmed(self, given_up: Iterable[AcceptedBatch]) -> None:
         """Book batches of which it stays unknown how they end; the ledger keeps them as open."""
@@ -394,14 +411,18 @@ class Booking:
             return
         source.report.accepted -= accepted.taken
         source.report.merged -= accepted.merged
-        if self._spool is None or not accepted.spooled:
+        if not accepted.has_records:
             source.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
             return
-        taken = [(stream, self._spool.take(spooled)) for stream, spooled in accepted.spooled]
-        everything = [record for _, records in taken for record in records]
+        taken: dict[SourceStream, list[SourceRecord]] = {}
+        for one in self._kept(accepted):
+            for stream, number, line in one.records:
+                record = SourceRecord(StateInterval(), number, line)
+                taken.setdefault(accepted.streams[stream], []).append(record)
+        everything = [record for records in taken.values() for record in records]
         rejection, answer = self._failure(accepted, everything)
-        for stream, records in taken:
-            self._rejects.add(stream, records, rejection, answer=answer)
+        for source_stream, records in taken.items():
+            self._rejects.add(source_stream, records, rejection, answer=answer)
 
     # The end of a round
 

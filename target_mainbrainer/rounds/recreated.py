@@ -12,7 +12,6 @@ import typing as t
 
 import msgspec
 
-from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.accepted import BatchEnd
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
@@ -21,18 +20,13 @@ from target_mainbrainer.words import counted, examples, shown
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.accepted import AcceptedBatch, Destination
+    from target_mainbrainer.rounds.spool import Kept
 
 MOST_REQUESTS = 200
 """Requests of a run that place inserted ids."""
-
-
-class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
-    """A contact of a batch of updates, kept until the status of the batch is known."""
-
-    contact: Contact
-    line: bytes
 
 
 class Group(t.NamedTuple):
@@ -46,13 +40,6 @@ class Group(t.NamedTuple):
     destination: Destination
     contacts: Sequence[Kept]
     ids: frozenset[int]
-
-
-def encode(upserts: Sequence[Upsert]) -> bytes:
-    """Return the contacts of a batch as bytes."""
-    return msgspec.msgpack.encode(
-        [Kept(upsert.contact, upsert.parts[-1].record.line) for upsert in upserts]
-    )
 
 
 class Recreated:
@@ -69,7 +56,7 @@ class Recreated:
         self._labels: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
 
-    def note(self, accepted: AcceptedBatch, destination: Destination, kept: bytes) -> None:
+    def note(self, accepted: AcceptedBatch, contacts: Sequence[Kept]) -> None:
         """Note a batch of updates that has inserted contacts."""
         source, status = accepted.source, accepted.status
         if source is None or status is None:
@@ -77,8 +64,7 @@ class Recreated:
         source.report.recreated += status.inserted
         self._counts[source.stream] = self._counts.get(source.stream, 0) + status.inserted
         if status.inserted_ids:
-            contacts = msgspec.msgpack.decode(kept, type=list[Kept])
-            self._groups.append(Group(source, destination, contacts, status.inserted_ids))
+            self._groups.append(Group(source, accepted.destination, contacts, status.inserted_ids))
 
     def rounds(self) -> Generator[MoveRound, None, None]:
         """Yield the rounds that place the inserted ids, then one that completes the contacts."""
@@ -96,7 +82,7 @@ class Recreated:
                 groups = yield from self._halved(groups, left)
         upserts = [_upsert(group, one.contact, self._suppressed) for group, one in found]
         for group, one in found:
-            self._name(group.source, one.line)
+            self._name(group.source, one.records[-1][-1])
         for group in left:  # whole once more, and only counted
             upserts += [_upsert(group, _without_opt_ins(one.contact)) for one in group.contacts]
         if upserts:

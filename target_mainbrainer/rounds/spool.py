@@ -1,8 +1,9 @@
-"""Records of accepted batches, on disk until it is known whether their batch has failed.
+"""Contacts of accepted batches, on disk until it is known how their batch has ended.
 
-A batch can fail minutes after it was accepted, and then its records go to the rejects file. They
-wait in files without a name, beside the rejects file, so that they take no memory and are gone
-with the process, however it ends. STATE does not wait for them.
+A batch can fail minutes after it was accepted, and then its records go to the rejects file; or it
+has recreated contacts, which are sent once more. They wait in files without a name, beside the
+rejects file if there is one, so that they take no memory and are gone with the process, however it
+ends. STATE does not wait for them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import typing as t
 
 import msgspec
 
+from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.singer.records import SourceRecord, StateInterval
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,18 @@ if t.TYPE_CHECKING:
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 """A file is given up once it is so long, and freed once all batches in it have ended."""
+
+
+class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
+    """A contact of an accepted batch.
+
+    Attributes:
+        records: Which stream of the batch each is of, its number in it, and its line.
+        contact: What the source says; empty if it cannot be recreated.
+    """
+
+    records: list[tuple[int, int, bytes]]
+    contact: Contact = Contact()
 
 
 class Segment:
@@ -34,7 +47,7 @@ class Segment:
 
 
 class Spooled(t.NamedTuple):
-    """Where the records of one batch are."""
+    """Where the contacts of one batch are."""
 
     segment: Segment
     start: int
@@ -42,28 +55,25 @@ class Spooled(t.NamedTuple):
 
 
 class Spool:
-    """Keeps data of accepted batches, in a folder or among the system's temporary files."""
+    """Keeps the contacts of accepted batches.
+
+    Args:
+        folder: Where to keep their records, too; None to keep contacts only, among the system's
+            temporary files.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self.keeps_records = folder is not None
         self._segments: list[Segment] = []
 
-    def keep(self, records: Sequence[SourceRecord]) -> Spooled:
-        """Write records down, and return where.
+    def keep(self, contacts: Sequence[Kept]) -> Spooled:
+        """Write contacts down, and return where.
 
         Raises:
             DeliveryError: There is no room for them.
         """
-        return self.keep_data(
-            msgspec.msgpack.encode([(record.number, record.line) for record in records])
-        )
-
-    def keep_data(self, data: bytes) -> Spooled:
-        """Write bytes down, and return where.
-
-        Raises:
-            DeliveryError: There is no room for them.
-        """
+        data = msgspec.msgpack.encode(contacts)
         try:
             if not self._segments or self._segments[-1].size >= SEGMENT_BYTES:
                 self._segments.append(Segment(self._folder))
@@ -74,7 +84,7 @@ class Spool:
                 rest, start = rest[written:], start + written
         except OSError as error:
             message = (
-                "The records of accepted batches cannot be kept in "
+                "The contacts of accepted batches cannot be kept in "
                 f"'{self._folder or tempfile.gettempdir()}' "
                 f"({error.strerror}) until the batches are confirmed. Make room, set another "
                 "'rejects_path', or set 'confirm_batches' to 'none', and run again."
@@ -85,21 +95,10 @@ class Spool:
         segment.batches += 1
         return spooled
 
-    def take(self, spooled: Spooled) -> list[SourceRecord]:
-        """Return the records of a batch, and forget them. They belong to no interval of STATE."""
-        interval = StateInterval()
-        return [
-            SourceRecord(interval, number, line)
-            for number, line in msgspec.msgpack.decode(
-                self.take_data(spooled), type=list[tuple[int, bytes]]
-            )
-        ]
-
-    def take_data(self, spooled: Spooled) -> bytes:
-        """Return bytes that were written down, and forget them."""
+    def take(self, spooled: Spooled) -> list[Kept]:
+        """Return the contacts of a batch."""
         data = os.pread(spooled.segment.file.fileno(), spooled.size, spooled.start)
-        self.forget(spooled)
-        return data
+        return msgspec.msgpack.decode(data, type=list[Kept])
 
     def forget(self, spooled: Spooled) -> None:
         """Free the room of a batch that has ended."""

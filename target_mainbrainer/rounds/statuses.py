@@ -184,7 +184,7 @@ class Statuses:
         if end is BatchEnd.FAILED:
             self.failed.add(accepted)
             source.report.failed += accepted.contacts
-            if not accepted.spooled:
+            if not accepted.has_records:
                 self.failed_unkept.add(accepted)
             return
         source.report.inserted += status.inserted
