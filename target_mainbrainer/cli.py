@@ -235,7 +235,7 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
         report_file.write(
             error,
             dry_run=is_dry,
-            state=None if run is None or is_dry else run.end.state,
+            state=None if is_dry else "unchanged" if run is None else run.end.state,
             counts=None if run is None else run.counts(),
         )
     logger.log(logging.ERROR if error else logging.INFO, "%s", _last_line(run, error))

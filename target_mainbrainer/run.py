@@ -17,7 +17,7 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
-from target_mainbrainer.errors import DeliveryError, SettingsError
+from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.ledger.content import fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
@@ -39,7 +39,6 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.errors import Reason
     from target_mainbrainer.ledger.ledger import Account, Ledger
     from target_mainbrainer.mapping.mapper import StreamMapping
     from target_mainbrainer.rounds.comparing import Comparer
@@ -371,10 +370,13 @@ class Run:
     def _problems(self) -> Iterator[Reason | str]:
         """Yield each reason why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report)
-        yield from self._statuses.problems()
+        unconfirmed = list(self._statuses.problems())
         if self._statuses.is_required:
-            for finding in self._booking.findings():
-                yield f"{finding} STATE stays before them, so the next run sends them again."
+            unconfirmed += [
+                f"{finding} STATE stays before them, so the next run sends them again."
+                for finding in self._booking.findings()
+            ]
+        yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
         if self.missing is not None:
             yield from self.missing.problems()
         if self._comparer is not None:

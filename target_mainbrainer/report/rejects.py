@@ -14,6 +14,7 @@ import stat
 import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
@@ -145,9 +146,9 @@ class RecordLabels:
         """
         try:
             record = decode_json(line)["record"]
-            values = [record[column] for column in self._key]
-            others = {_digits(value) for column, value in record.items() if column not in self._key}
-        except (ValueError, TypeError, LookupError, AttributeError):
+            values = [_whole(record[column]) for column in self._key]
+            others = {_digits(_whole(record[column])) for column in record.keys() - {*self._key}}
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             return None
         if not values or any(
             self._is_personal(value) or _digits(value) in others for value in values
@@ -164,6 +165,13 @@ class RecordLabels:
         return self._country_code is not None and phonenumbers.is_valid_number(
             phonenumbers.PhoneNumber(self._country_code, int(digits))
         )
+
+
+def _whole(value: object) -> object:
+    """Return a whole number as an integer, also one that a tap has written as 17.0."""
+    return (
+        int(value) if isinstance(value, Decimal) and value.is_finite() and not value % 1 else value
+    )
 
 
 def _digits(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger.content import (
     Fields,
@@ -220,16 +220,17 @@ class Comparer:
         rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
         self._ledger.mark(connection, rows, number)
 
-    def problems(self, sent: Iterable[Upsert] = ()) -> Iterator[str]:
+    def problems(self, sent: Iterable[Upsert] = ()) -> Iterator[Reason]:
         """Yield why the run fails if these contacts are sent; a dry run asks at its end."""
         new = self._created + sum(upsert.kind is Kind.CREATE for upsert in sent)
         if self._max_new is not None and new > self._max_new:
             more = "" if self._is_dry else " or more"
-            yield (
+            text = (
                 f"The load would create {new:,} contacts{more}, and 'max_new_contacts' allows "
                 f"{self._max_new:,}. Check the source and 'field_map'; if all of them are really "
                 "new, raise the setting for one run."
             )
+            yield Reason("max_new_contacts", text)
 
     def _busy(self, connection: sa.Connection, rows: dict[int, Row]) -> set[int]:
         """Return the hashes of the identities that another live run is sending."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from target_mainbrainer.contacts import Contact
+from target_mainbrainer.errors import Reason
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, key_text
 from target_mainbrainer.rounds.accepted import BatchEnd
@@ -49,7 +50,7 @@ class Missing:
         self._streams: dict[int, Stream] = {}
         self._came: dict[int, set[str]] = {}
         self._incomplete: set[int] = set()
-        self._problems: list[str] = []
+        self._problems: list[Reason | str] = []
         self._warnings: list[str] = []
 
     def expect(self, stream: Stream) -> None:
@@ -96,7 +97,7 @@ class Missing:
                 yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
             self._mark(stream, gone, upserts)
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Reason | str]:
         """Yield each reason why the run has failed."""
         yield from self._problems
 
@@ -147,7 +148,10 @@ class Missing:
             f"missing{moved}, more than {allowed}, so none of them counts as gone. Check that the "
             f"tap reads the whole stream; if they have really gone, {advice}."
         )
-        (self._problems if self._opts_out else self._warnings).append(text)
+        if self._opts_out:
+            self._problems.append(Reason("max_drift_percent", text))
+        else:
+            self._warnings.append(text)
         return False
 
     def _count(self, missing: list[Person]) -> list[Person]:

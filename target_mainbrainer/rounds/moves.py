@@ -14,7 +14,7 @@ import typing as t
 from collections import Counter, defaultdict
 
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_identity
-from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
@@ -127,6 +127,11 @@ class Mover:
         self.may_have_moved = False
 
     @property
+    def has_begun(self) -> bool:
+        """Whether an earlier run has found its contact: it counted as moving then."""
+        return self.person is not None and self.person.moving_id is not None
+
+    @property
     def source(self) -> SourceStream:
         """Where it comes from."""
         return self.parts[-1].stream.source
@@ -174,7 +179,7 @@ class Deferred:
         self._bytes = 0
         self._newcomers = 0
         self.moving: Counter[int] = Counter()
-        self._too_many: dict[int, str] = {}
+        self._too_many: dict[int, Reason] = {}
 
     def __contains__(self, place: Place) -> bool:
         return place in self._movers
@@ -201,10 +206,10 @@ class Deferred:
         mover = self._movers.get(place)
         if mover is None:
             mover = self._movers[place] = Mover(place, why, person)
-            if why is Why.MOVE:
-                self._count_move(part, place[0], known)
-            else:
+            if why is Why.NEWCOMER:
                 self._newcomers += 1
+            elif not mover.has_begun:
+                self._count_move(part, place[0], known)
         mover.parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
@@ -219,10 +224,10 @@ class Deferred:
         """Remove a person whose records need not wait any more."""
         mover = self._movers.pop(place)
         self._bytes -= sum(len(part.record.line) for part in mover.parts)
-        if mover.why is Why.MOVE:
-            self.moving[place[0]] -= 1
-        else:
+        if mover.why is Why.NEWCOMER:
             self._newcomers -= 1
+        elif not mover.has_begun:
+            self.moving[place[0]] -= 1
 
     def end(self) -> list[Mover]:
         """Return all who wait, in input order; none waits afterwards.
@@ -231,7 +236,7 @@ class Deferred:
             DeliveryError: More people have moved than `max_drift_percent` allows.
         """
         if self._too_many:
-            raise DeliveryError(" ".join(self._too_many.values()))
+            raise DeliveryError(*self._too_many.values())
         movers = sorted(self._movers.values(), key=lambda mover: mover.parts[0].place)
         self._movers = {}
         return movers
@@ -251,9 +256,9 @@ class Deferred:
                 "Check 'field_map' and 'default_country_code'; if they have really changed, raise "
                 "the setting for one run."
             )
+            self._too_many[stream] = Reason("max_drift_percent", message)
             if not self._reads_on:
-                raise DeliveryError(message)
-            self._too_many[stream] = message
+                raise DeliveryError(self._too_many[stream])
 
 
 # The order. Pure.

@@ -85,6 +85,7 @@ def test_every_code_of_a_failed_run_leads_to_a_section() -> None:
         return {error.code}.union(*map(codes, error.__subclasses__()))
 
     reasons = {"nothing_accepted", "max_rejects", "max_rejects_percent", "unexpected"}
+    reasons |= {"max_drift_percent", "max_new_contacts", "unconfirmed"}
     listed = {code for row in ROWS for code in re.findall(r"`(\w+)`", row[1])}
     assert (codes(TargetMainBrainerError) | reasons) - listed == {"failed"}, "only its kinds occur"
 

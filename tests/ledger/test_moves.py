@@ -207,12 +207,26 @@ def test_a_remapped_column_moves_nobody_and_fails_before_the_first_request(
     ended = run_target(*night(*swapped))
     assert ended.code == 1
     assert "'max_drift_percent' (5)" in ended.error
+    assert [reason["code"] for reason in ended.report["reasons"]] == ["max_drift_percent"]
     assert len(crm.requests()) == sent
     assert ended.states == []
     assert counts(run_target(*night(*people))) == {"read": 30, "unchanged": 30}
     assert len(held(crm)) == 30
     assert counts(run_target(*night(*swapped), max_drift_percent=100))["moved"] == 30
     assert len(held(crm)) == 30
+
+
+def test_moves_that_an_earlier_run_has_begun_are_no_drift(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """More than ten that MainBrainer has failed would fail every later night of a small stream."""
+    run_target(*night(*(one(n, f"p{n}") for n in range(12))))
+    moved = [one(n, f"q{n}") for n in range(12)]
+    crm.set_faults("fail@13:batch")
+    assert "moved" not in counts(run_target(*night(*moved), max_drift_percent=100))
+    crm.set_faults()
+    assert counts(run_target(*night(*moved)))["moved"] == 12
+    assert len(held(crm)) == 12
 
 
 @on_both_databases
