@@ -22,7 +22,7 @@ from target_mainbrainer.ledger.content import fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
-from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile, SourceStream
+from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
 from target_mainbrainer.rounds.accepted import Destination
 from target_mainbrainer.rounds.booking import Booking
@@ -231,11 +231,12 @@ class Run:
         labels = RecordLabels(
             key_properties, mapping.sensitive_columns, settings.default_country_code
         )
-        source = SourceStream(name, schema_line, labels, self.report.stream(name))
         return Stream(
-            source,
+            name,
+            schema_line,
+            labels,
+            self.report.stream(name),
             Destination(settings.list_id, settings.webhook_url),
-            key_properties,
             number=None if self.ledger is None else self.ledger.open_stream(name),
             once=mapping.once,
             opt_ins=mapping.opt_ins,

@@ -168,9 +168,7 @@ class ContactsSink(BatchSink):
 
     def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
         self._note_unsent(source_record.source_key)
-        self._run.rejects.add(
-            self._stream.source, [source_record], rejection._replace(withdrawal=None)
-        )
+        self._run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
         if (no := rejection.withdrawal) is not None:
             self._run.withdraw(no, self._stream, source_record.source_key)
 

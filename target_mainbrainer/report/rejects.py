@@ -103,13 +103,13 @@ class SourceStream:
     """What every record of a stream has in common until the next SCHEMA message.
 
     Attributes:
-        stream: The stream's name.
+        name: The stream's name.
         schema_line: The SCHEMA message as it was read, for the rejects file.
         labels: Names records in the log.
         report: The stream's counts.
     """
 
-    stream: str
+    name: str
     schema_line: bytes
     labels: RecordLabels
     report: StreamReport
@@ -117,7 +117,7 @@ class SourceStream:
     @cached_property
     def original_stream(self) -> str:
         """The stream's name in the input; a stream map may have given it another."""
-        return str(decode_json(self.schema_line).get("stream", self.stream))
+        return str(decode_json(self.schema_line).get("stream", self.name))
 
 
 class RecordLabels:
@@ -453,7 +453,7 @@ class Rejections:
                 note = {"code": rejection.code, "reason": rejection.reason, **(answer or {})}
                 self._file.append(source, [record.line for record in source_records], note)
                 self._is_synced = False
-                _, counts = self._unsettled.setdefault(source.stream, (source.report, Counter()))
+                _, counts = self._unsettled.setdefault(source.name, (source.report, Counter()))
                 counts.update(record.interval for record in source_records)
         finally:
             self._note(source, source_records, rejection)
@@ -564,9 +564,9 @@ class Rejections:
         source_records: Sequence[SourceRecord],
         rejection: Rejection,
     ) -> None:
-        key = (source.stream, rejection)
+        key = (source.name, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
-            key = (source.stream, rejection._replace(reason="For various reasons."))
+            key = (source.name, rejection._replace(reason="For various reasons."))
         group = self._groups.setdefault(key, _Group())
         for record in source_records:
             group.count += 1

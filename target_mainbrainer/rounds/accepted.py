@@ -68,7 +68,7 @@ class AcceptedBatch:
         is_doubtful: Not every contact of it is as it was sent.
     """
 
-    source: SourceStream | None
+    stream: SourceStream | None
     destination: Destination
     kind: Kind
     contacts: int

@@ -20,7 +20,7 @@ class Batch:
     """Contacts that are sent together.
 
     Attributes:
-        source: The stream that they come from; None if no record asks for them.
+        stream: The stream that they come from; None if no record asks for them.
         kind: What the batch is expected to do.
         is_probe: Its only contact was accepted before, and is sent once more to see whether
             requests are refused by now.
@@ -31,7 +31,7 @@ class Batch:
 
     destination: Destination
     kind: Kind
-    source: SourceStream | None
+    stream: SourceStream | None
     upserts: Sequence[Upsert]
     is_probe: bool = False
     has_begun: bool = False
@@ -45,10 +45,15 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
     for upsert in upserts:
         # The records of a contact that moves are booked when its status shows that it has moved.
         is_counted = upsert.moving_id is None
-        name = upsert.stream.source.stream if upsert.stream and is_counted else None
+        name = upsert.stream.name if upsert.stream and is_counted else None
         groups.setdefault((upsert.destination, upsert.kind, name), []).append(upsert)
     return [
-        Batch(destination, kind, _source_of(group[0], name), group[start : start + size])
+        Batch(
+            destination,
+            kind,
+            None if name is None else group[0].stream,
+            group[start : start + size],
+        )
         for (destination, kind, name), group in groups.items()
         for start in range(0, len(group), size)
     ]
@@ -57,7 +62,3 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
 def as_batch(upserts: Sequence[Upsert]) -> Batch:
     """Return contacts that no record asks for, and that are sent together, as a batch."""
     return Batch(upserts[0].destination, Kind.OTHER, None, upserts)
-
-
-def _source_of(upsert: Upsert, name: str | None) -> SourceStream | None:
-    return None if name is None or upsert.stream is None else upsert.stream.source

@@ -106,7 +106,7 @@ class Booking:
         ):
             if upsert.stream is None:
                 continue
-            report = upsert.stream.source.report
+            report = upsert.stream.report
             report.opt_ins_emptied += len(finding.emptied)
             report.opt_ins_withheld += len(finding.suppressed)
             report.changed_columns.update(finding.changed)
@@ -116,7 +116,7 @@ class Booking:
         for name, upserts in (("unchanged", prepared.unchanged), ("omitted", prepared.omitted)):
             for upsert in upserts:
                 for part in upsert.parts:
-                    report = part.stream.source.report
+                    report = part.stream.report
                     setattr(report, name, getattr(report, name) + 1)
                 self._state.settle(upsert.records)
 
@@ -128,9 +128,9 @@ class Booking:
         if sent.batch.is_probe:
             return
         # Contacts that no record asks for have no properties, and so prove nothing of the others.
-        self.has_accepted |= sent.batch.source is not None
+        self.has_accepted |= sent.batch.stream is not None
         accepted = AcceptedBatch(
-            sent.batch.source,
+            sent.batch.stream,
             sent.batch.destination,
             sent.batch.kind,
             len(sent.upserts),
@@ -138,11 +138,11 @@ class Booking:
             may_be_applied_twice=answer.may_be_applied_twice,
         )
         taken, unmatched = self._without_unknown(sent.upserts, answer, accepted)
-        source = sent.batch.source
-        if source is not None:
+        stream = sent.batch.stream
+        if stream is not None:
             self._count_accepted(accepted, taken)
-            source.report.ignored_properties.update(_properties(sent.upserts, answer))
-            self._unmatched[source.stream] += unmatched
+            stream.report.ignored_properties.update(_properties(sent.upserts, answer))
+            self._unmatched[stream.name] += unmatched
         self._number(accepted)
         for upsert in taken:
             upsert.batch = accepted
@@ -158,7 +158,7 @@ class Booking:
         if self._statuses.is_followed or is_awaited:
             accepted.is_followed = accepted.batch_id is not None
             self.unconfirmed(self._statuses.follow(accepted, is_awaited=is_awaited))
-        if source is not None and accepted.is_followed:
+        if stream is not None and accepted.is_followed:
             self._keep(accepted, taken)
 
     def _number(self, accepted: AcceptedBatch) -> None:
@@ -202,7 +202,7 @@ class Booking:
                 Kept(
                     [
                         (
-                            numbers.setdefault(part.stream.source, len(numbers)),
+                            numbers.setdefault(part.stream, len(numbers)),
                             part.record.number,
                             part.record.line,
                         )
@@ -218,15 +218,15 @@ class Booking:
     def _count_accepted(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         for upsert in taken:
             self._count_records(upsert)
-            upsert.parts[-1].stream.source.report.created += upsert.kind is Kind.CREATE
+            upsert.parts[-1].stream.report.created += upsert.kind is Kind.CREATE
             accepted.merged += len(upsert.parts) - 1
         accepted.taken = len(taken)
 
     def _count_records(self, upsert: Upsert) -> None:
         *earlier, last = upsert.parts
-        last.stream.source.report.accepted += 1
+        last.stream.report.accepted += 1
         for part in earlier:
-            part.stream.source.report.merged += 1
+            part.stream.report.merged += 1
         self._count_opt_ins(upsert)
 
     def _count_opt_ins(self, upsert: Upsert) -> None:
@@ -238,8 +238,8 @@ class Booking:
             (outgoing.mobile_opt_in, row and row.mobile_said),
             (outgoing.email_opt_in, row and row.email_said),
         ):
-            stream.source.report.opt_ins_given += value is True and not said
-            stream.source.report.opt_ins_withdrawn += value is False and (said is True or not row)
+            stream.report.opt_ins_given += value is True and not said
+            stream.report.opt_ins_withdrawn += value is False and (said is True or not row)
 
     def _deliver(self, accepted: AcceptedBatch, taken: Iterable[Upsert]) -> None:
         """Note what the ledger knows of contacts once their round is settled."""
@@ -267,7 +267,7 @@ class Booking:
         if sent.batch.is_probe:
             return
         (upsert,) = sent.upserts
-        if sent.batch.source is None:
+        if sent.batch.stream is None:
             self._settle_row(upsert)  # no record is rejected for it
         else:
             self.pending.append(Pending(sent.moment, sent.batch, upsert, refused))
@@ -320,17 +320,17 @@ class Booking:
         """Book the records of a contact that has followed its person."""
         self.has_accepted = True
         self._count_records(upsert)
-        upsert.parts[-1].stream.source.report.moved += 1
+        upsert.parts[-1].stream.report.moved += 1
         self._state.settle(upsert.records)
 
     def failed_to_move(self, upsert: Upsert, accepted: AcceptedBatch) -> None:
         """Reject the records of a contact that was to move, and whose batch has failed."""
-        source = upsert.parts[-1].stream.source
-        source.report.failed += 1
+        stream = upsert.parts[-1].stream
+        stream.report.failed += 1
         self._statuses.failed.add(accepted)
         if not self._spool.keeps_records:
             self._statuses.failed_unkept.add(accepted)
-            source.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
+            stream.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return
         rejection, answer = self._failure(accepted, upsert.records)
         self.reject([upsert], rejection, answer=answer)
@@ -383,11 +383,11 @@ class Booking:
         self._deliver(accepted, upserts)
         if accepted.end is BatchEnd.CONFIRMED:
             self._state.settle_counted(accepted.intervals)
-        status, source = accepted.status, accepted.source
-        if status is None or source is None:
+        status, stream = accepted.status, accepted.stream
+        if status is None or stream is None:
             return
         if accepted.kind is Kind.CREATE:
-            source.report.already_there += status.updated
+            stream.report.already_there += status.updated
         if accepted.kind is Kind.UPDATE and status.inserted:
             accepted.is_doubtful = True  # which contacts were recreated the status need not say
             self.recreated.note(accepted, self._kept(accepted))
@@ -402,27 +402,27 @@ class Booking:
 
     def _book_failure(self, accepted: AcceptedBatch) -> None:
         """Book a batch that was accepted and has failed after all: its records are rejected."""
-        source = accepted.source
-        if source is None:
+        stream = accepted.stream
+        if stream is None:
             reason, _ = self._failure(accepted, ())
             logger.warning(
                 "A batch of changed addresses or of opt-outs has failed. %s", reason.reason
             )
             return
-        source.report.accepted -= accepted.taken
-        source.report.merged -= accepted.merged
+        stream.report.accepted -= accepted.taken
+        stream.report.merged -= accepted.merged
         if not accepted.has_records:
-            source.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
+            stream.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
             return
         taken: dict[SourceStream, list[SourceRecord]] = {}
         for one in self._kept(accepted):
-            for stream, number, line in one.records:
+            for place, number, line in one.records:
                 record = SourceRecord(StateInterval(), number, line)
-                taken.setdefault(accepted.streams[stream], []).append(record)
+                taken.setdefault(accepted.streams[place], []).append(record)
         everything = [record for records in taken.values() for record in records]
         rejection, answer = self._failure(accepted, everything)
-        for source_stream, records in taken.items():
-            self._rejects.add(source_stream, records, rejection, answer=answer)
+        for announced, records in taken.items():
+            self._rejects.add(announced, records, rejection, answer=answer)
 
     # The end of a round
 
@@ -475,7 +475,7 @@ def _by_stream(upserts: Iterable[Upsert]) -> list[tuple[SourceStream, list[Sourc
     found: dict[SourceStream, list[SourceRecord]] = {}
     for upsert in upserts:
         for part in upsert.parts:
-            found.setdefault(part.stream.source, []).append(part.record)
+            found.setdefault(part.stream, []).append(part.record)
     return list(found.items())
 
 

@@ -301,7 +301,7 @@ class Comparer:
                 for waiting in self.deferred.parts_of(place):
                     anew.add(waiting.under(like or part.contact))
             if like is not None:
-                part.stream.source.report.old_parts_kept += 1
+                part.stream.report.old_parts_kept += 1
             anew.add(part if like is None else part.under(like))
         prepared.waiting += anew.waiting.parts
         return anew

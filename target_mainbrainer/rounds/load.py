@@ -287,8 +287,8 @@ class Load:
         if not unproven or self._has_probed:
             return False
         self._has_probed = True
-        rules = {one.batch.destination: one for one in unproven}
-        probes = [self._sending.probe(self._sending.rule_of(one)) for one in rules]
+        destinations = dict.fromkeys(one.batch.destination for one in unproven)
+        probes = [self._sending.probe(self._sending.rule_of(one)) for one in destinations]
         return any(probes)
 
     def _accuse_or_drop(self, sent: Sent) -> None:

@@ -79,14 +79,14 @@ class Missing:
             self._look_up(number)
             if number in self._incomplete:
                 self._warnings.append(
-                    f"Stream '{shown(stream.source.stream)}' was read in full, but some records "
+                    f"Stream '{shown(stream.name)}' was read in full, but some records "
                     "have no key that can be read, so nobody counts as missing."
                 )
                 continue
             missing = self._missing(number)
             if not missing:
                 continue
-            report = stream.source.report
+            report = stream.report
             report.missing += len(missing)
             if not self._is_within_limit(number, stream, len(missing)):
                 continue
@@ -144,7 +144,7 @@ class Missing:
                 "'ignore' for one run; then nobody is opted out"
             )
         text = (
-            f"Of {known:,} known people of stream '{shown(stream.source.stream)}' {missing:,} are "
+            f"Of {known:,} known people of stream '{shown(stream.name)}' {missing:,} are "
             f"missing{moved}, more than {allowed}, so none of them counts as gone. Check that the "
             f"tap reads the whole stream; if they have really gone, {advice}."
         )
@@ -176,11 +176,11 @@ class Missing:
         done = [person for person in gone if again.isdisjoint({person.identity, person.previous})]
         for person in done:
             person.is_gone = True
-        stream.source.report.opted_out += len(sent) - len(again)
+        stream.report.opted_out += len(sent) - len(again)
         if left:
             who = counted(len(left), "person is", "people are")
             self._problems.append(
-                f"Stream '{shown(stream.source.stream)}': {who} gone and could not be opted out, "
+                f"Stream '{shown(stream.name)}': {who} gone and could not be opted out, "
                 "because MainBrainer refused it or the batch failed. The next full read tries "
                 "again; or opt them out by hand, and remove them with 'mainbrainer-ledger forget'."
             )

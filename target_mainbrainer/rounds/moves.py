@@ -37,9 +37,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Identity
     from target_mainbrainer.ledger.content import Person
     from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.booking import Booking
-    from target_mainbrainer.rounds.round import Part
+    from target_mainbrainer.rounds.round import Part, Stream
 
 DRIFT_COUNTS_FROM = 10
 """So many people of a stream may have moved or be missing, whatever the percentage."""
@@ -132,9 +131,9 @@ class Mover:
         return self.person is not None and self.person.moving_id is not None
 
     @property
-    def source(self) -> SourceStream:
+    def stream(self) -> Stream:
         """Where it comes from."""
-        return self.parts[-1].stream.source
+        return self.parts[-1].stream
 
     @property
     def following(self) -> Following | None:
@@ -248,7 +247,7 @@ class Deferred:
         people_known = known(stream)
         limit = drift_limit(people_known, self._max_drift_percent)
         if self.moving[stream] > limit:
-            name = shown(part.stream.source.stream)
+            name = shown(part.stream.name)
             message = (
                 f"Of {people_known:,} known contacts of stream '{name}' more than {limit:,} have "
                 "another e-mail address or mobile number than before, more than "
@@ -440,11 +439,11 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                self._not_followed[mover.source.stream].append(mover)
-                mover.source.report.not_followed_by_reason[reason] += 1
+                self._not_followed[mover.stream.name].append(mover)
+                mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
         for mover in by_step[Step.JOIN]:
-            mover.source.report.moved += 1
+            mover.stream.report.moved += 1
         merged = {mover.before: mover for mover in by_step[Step.MERGED]}
         leave = {mover.place for mover in by_step[Step.MERGED]}
         no = [
@@ -549,7 +548,7 @@ class Moves:
     def warnings(self) -> Iterator[str]:
         """Yield which people have a second contact now, and why."""
         for name, movers in self._not_followed.items():
-            labels = [mover.source.labels.key_of(mover.parts[-1].record.line) for mover in movers]
+            labels = [mover.stream.labels.key_of(mover.parts[-1].record.line) for mover in movers]
             more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
             stream = shown(name)
             have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
@@ -570,7 +569,7 @@ def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:
     found: dict[t.Any, Upsert] = {}
     for mover, like in movers:
         upsert = mover.upsert(like)
-        place = (identity_text(upsert.contact), upsert.destination, mover.source.stream)
+        place = (identity_text(upsert.contact), upsert.destination, mover.stream.name)
         if place in found:
             for part in mover.parts:
                 found[place].add(part if like is None else part.under(like))

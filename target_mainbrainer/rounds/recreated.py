@@ -36,7 +36,7 @@ class Group(t.NamedTuple):
         ids: The contact ids of those.
     """
 
-    source: SourceStream
+    stream: SourceStream
     destination: Destination
     contacts: Sequence[Kept]
     ids: frozenset[int]
@@ -58,13 +58,13 @@ class Recreated:
 
     def note(self, accepted: AcceptedBatch, contacts: Sequence[Kept]) -> None:
         """Note a batch of updates that has inserted contacts."""
-        source, status = accepted.source, accepted.status
-        if source is None or status is None:
+        stream, status = accepted.stream, accepted.status
+        if stream is None or status is None:
             return
-        source.report.recreated += status.inserted
-        self._counts[source.stream] = self._counts.get(source.stream, 0) + status.inserted
+        stream.report.recreated += status.inserted
+        self._counts[stream.name] = self._counts.get(stream.name, 0) + status.inserted
         if status.inserted_ids:
-            self._groups.append(Group(source, accepted.destination, contacts, status.inserted_ids))
+            self._groups.append(Group(stream, accepted.destination, contacts, status.inserted_ids))
 
     def rounds(self) -> Generator[MoveRound, None, None]:
         """Yield the rounds that place the inserted ids, then one that completes the contacts."""
@@ -82,7 +82,7 @@ class Recreated:
                 groups = yield from self._halved(groups, left)
         upserts = [_upsert(group, one.contact, self._suppressed) for group, one in found]
         for group, one in found:
-            self._name(group.source, one.records[-1][-1])
+            self._name(group.stream, one.records[-1][-1])
         for group in left:  # whole once more, and only counted
             upserts += [_upsert(group, _without_opt_ins(one.contact)) for one in group.contacts]
         if upserts:
@@ -113,9 +113,9 @@ class Recreated:
             found += [part for part in parts if part.ids]
         return found
 
-    def _name(self, source: SourceStream, line: bytes) -> None:
-        labels = self._labels.setdefault(source.stream, [])
-        if len(labels) < KEYS_SHOWN and (label := source.labels.key_of(line)) is not None:
+    def _name(self, stream: SourceStream, line: bytes) -> None:
+        labels = self._labels.setdefault(stream.name, [])
+        if len(labels) < KEYS_SHOWN and (label := stream.labels.key_of(line)) is not None:
             labels.append(label)
 
     def warnings(self) -> Iterator[str]:

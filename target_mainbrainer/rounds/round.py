@@ -12,6 +12,7 @@ import heapq
 import itertools
 import typing as t
 from collections import deque
+from dataclasses import dataclass
 
 import msgspec
 
@@ -23,6 +24,7 @@ from target_mainbrainer.contacts import (
     merge,
     with_identity,
 )
+from target_mainbrainer.report.rejects import SourceStream
 from target_mainbrainer.rounds.accepted import Destination, Kind
 
 if t.TYPE_CHECKING:
@@ -30,7 +32,6 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contacts import Contact, Identity, PropertyRef
     from target_mainbrainer.ledger.content import Fields, Person, Row
-    from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.accepted import AcceptedBatch
     from target_mainbrainer.singer.records import SourceRecord
 
@@ -44,21 +45,18 @@ Place: t.TypeAlias = "tuple[int, str]"
 """A stream's number in the ledger, and a source key."""
 
 
-class Stream(t.NamedTuple):
-    """A stream as its last SCHEMA message announces it.
+@dataclass(frozen=True, eq=False)
+class Stream(SourceStream):
+    """A stream as its last SCHEMA message announces it, and where its contacts go.
 
     Attributes:
-        source: Names it and counts its records.
-        destination: Where its contacts go, unless a record names a list of its own.
-        key_properties: As announced.
+        destination: Unless a record names a list of its own.
         number: In the ledger; None without one.
         once: Properties that only a new contact gets.
         opt_ins: Which opt-ins a column is mapped to.
     """
 
-    source: SourceStream
     destination: Destination
-    key_properties: Sequence[str] = ()
     number: int | None = None
     once: frozenset[PropertyRef] = frozenset()
     opt_ins: frozenset[str] = frozenset()
@@ -392,7 +390,7 @@ class Round:
         present = self.upserts.get(identity)
         if present is not None and (
             present.destination != destination_of(part)
-            or present.parts[0].stream.source.stream != part.stream.source.stream
+            or present.parts[0].stream.name != part.stream.name
         ):
             return False  # each batch is of one stream, so that its outcome counts there
         if key is not None and self._identity_by_key.get(key, identity) != identity:

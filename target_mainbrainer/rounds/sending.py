@@ -12,12 +12,13 @@ import queue
 import threading
 import typing as t
 from collections import deque
+from functools import partial
 
 from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
-from target_mainbrainer.rounds.accepted import Destination, Kind
+from target_mainbrainer.rounds.accepted import Kind
 from target_mainbrainer.rounds.batches import Batch
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
 
@@ -27,7 +28,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.rounds.accepted import Poll
+    from target_mainbrainer.rounds.accepted import Destination, Poll
     from target_mainbrainer.rounds.round import Upsert
 
 logger = logging.getLogger("target-mainbrainer")
@@ -51,9 +52,14 @@ class Sent(t.NamedTuple):
 
 
 class Done(t.NamedTuple):
-    """A batch of which every contact is decided."""
+    """A job that a thread has ended.
 
-    batch: Batch
+    Attributes:
+        batch: Every contact of it is decided; None if the job was no batch.
+    """
+
+    threads: Threads
+    batch: Batch | None
 
 
 class Asked(t.NamedTuple):
@@ -149,7 +155,7 @@ class Sending:
         for destination, rule in self._rules.items():
             rule.begin_round(by_destination.get(destination, ()), identifiers)
         for batch in batches:
-            self._submit(self._deliver, batch)
+            self._submit(partial(self._deliver, batch), batch)
 
     def probe(self, rule: RequestAtFault) -> bool:
         """Send a contact once more that was accepted; return False if there is none."""
@@ -157,7 +163,7 @@ class Sending:
         if upsert is None:
             return False
         batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
-        self._submit(self._probe, batch)
+        self._submit(partial(self._probe, batch), batch)
         return True
 
     def check(self) -> None:
@@ -166,13 +172,13 @@ class Sending:
         So a wrong token is noticed. A server that is away is only a warning then.
         """
 
-        def check(_batch: Batch) -> None:
+        def check() -> None:
             try:
                 self._client.check()
             except TransientError as error:
                 logger.warning("Nothing had to be sent. %s", error)
 
-        self._submit(check, Batch(Destination(None, None), Kind.OTHER, None, []))
+        self._submit(check)
 
     def ask(self, pending: Poll) -> None:
         """Ask for the status of a batch."""
@@ -180,7 +186,7 @@ class Sending:
         def ask() -> None:
             self._results.put(Asked(pending, self._client.batch_status(pending.batch_id)))
 
-        self._askers.submit(lambda: self._run(ask))
+        self._askers.submit(lambda: self._run(self._askers, ask))
 
     def take(self, wait_seconds: float) -> list[Result]:
         """Return what has come, after waiting so long for the first of it."""
@@ -194,10 +200,9 @@ class Sending:
             pass
         for result in results:
             if isinstance(result, Done):
-                result.batch.is_done = True
-                self._senders.open_jobs -= 1
-            elif isinstance(result, Asked):
-                self._askers.open_jobs -= 1
+                result.threads.open_jobs -= 1
+                if result.batch is not None:
+                    result.batch.is_done = True
         return list(results)
 
     @property
@@ -228,10 +233,10 @@ class Sending:
 
     # The sender threads
 
-    def _submit(self, job: Callable[[Batch], None], batch: Batch) -> None:
-        self._senders.submit(lambda: self._run(lambda: job(batch), batch))
+    def _submit(self, job: Callable[[], None], batch: Batch | None = None) -> None:
+        self._senders.submit(lambda: self._run(self._senders, job, batch))
 
-    def _run(self, job: Callable[[], None], batch: Batch | None = None) -> None:
+    def _run(self, threads: Threads, job: Callable[[], None], batch: Batch | None = None) -> None:
         try:
             if batch is not None:
                 batch.has_begun = True
@@ -242,8 +247,7 @@ class Sending:
             if not (isinstance(error, InterruptedRunError) and self._stop.is_set()):
                 self._results.put(Failed(error))
         finally:
-            if batch is not None:
-                self._results.put(Done(batch))
+            self._results.put(Done(threads, batch))
 
     def _probe(self, batch: Batch) -> None:
         rule = self.rule_of(batch.destination)

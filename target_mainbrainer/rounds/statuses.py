@@ -139,8 +139,8 @@ class Statuses:
         """
         if accepted.batch_id is None:
             if self.is_followed:
-                if accepted.source is not None:
-                    accepted.source.report.untracked += accepted.taken
+                if accepted.stream is not None:
+                    accepted.stream.report.untracked += accepted.taken
                 self.untracked += accepted.taken
             return []
         given_up = []
@@ -178,18 +178,18 @@ class Statuses:
         return end
 
     def _count(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
-        status, source = accepted.status, accepted.source
-        if source is None or status is None:
+        status, stream = accepted.status, accepted.stream
+        if stream is None or status is None:
             return  # no record asked for it
         if end is BatchEnd.FAILED:
             self.failed.add(accepted)
-            source.report.failed += accepted.contacts
+            stream.report.failed += accepted.contacts
             if not accepted.has_records:
                 self.failed_unkept.add(accepted)
             return
-        source.report.inserted += status.inserted
-        source.report.updated += status.updated
-        source.report.skipped += status.skipped
+        stream.report.inserted += status.inserted
+        stream.report.updated += status.updated
+        stream.report.skipped += status.skipped
         if end is BatchEnd.SKIPPED:
             self.skipping.add(accepted)
 
@@ -201,8 +201,8 @@ class Statuses:
 
     def _give_up(self, pending: Poll) -> AcceptedBatch:
         accepted = pending.accepted
-        if accepted.source is not None:
-            report = accepted.source.report
+        if accepted.stream is not None:
+            report = accepted.stream.report
             if pending.is_unreadable:
                 report.unreadable += accepted.contacts
             else:
