@@ -24,7 +24,7 @@ from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
-from target_mainbrainer.rounds.accepted import Destination
+from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
 from target_mainbrainer.rounds.recreated import Recreated

@@ -1,64 +1,98 @@
-"""Batches: contacts of one round that are sent in one request."""
+"""Batches: where they go, what they are to do, and what is remembered of those accepted."""
 
 from __future__ import annotations
 
+import enum
 import typing as t
-from dataclasses import dataclass
-
-from target_mainbrainer.rounds.accepted import Kind
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.accepted import Destination
-    from target_mainbrainer.rounds.round import Upsert
+    from target_mainbrainer.rounds.spool import Spooled
+    from target_mainbrainer.singer.records import StateInterval
+
+
+class Destination(t.NamedTuple):
+    """Where a batch goes; a refusal of one destination says nothing about another."""
+
+    list_id: str | None
+    webhook_url: str | None
+
+
+class Kind(enum.Enum):
+    """What a batch is expected to do; a status is compared with it."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    OTHER = "other"
+    """One or the other; this is not known without a ledger."""
+
+
+class BatchEnd(enum.Enum):
+    """How an accepted batch has ended."""
+
+    OPEN = "open"
+    """It has not, or its counts are not those of the contacts that were sent."""
+
+    CONFIRMED = "confirmed"
+    SKIPPED = "skipped"
+    """At least one contact was skipped that the answer to the batch had not named as invalid."""
+
+    FAILED = "failed"
 
 
 @dataclass(eq=False)
-class Batch:
-    """Contacts that are sent together.
+class AcceptedBatch:
+    """Contacts that were accepted together and may still fail; kept for long, so no contacts.
 
     Attributes:
-        stream: The stream that they come from; None if no record asks for them.
-        kind: What the batch is expected to do.
-        is_probe: Its only contact was accepted before, and is sent once more to see whether
-            requests are refused by now.
-        has_begun: A thread is sending it, or has sent it.
-        is_done: Nothing more is sent of it.
-        may_be_applied: It ended with a request of which it is not known whether it was applied.
+        number: In the ledger; 0 without one.
+        batch_id: MainBrainer's id of the batch, None if it gave none.
+        contacts: How many contacts were sent.
+        may_be_applied_twice: The answer to an earlier try was lost.
+        named: The contact ids among them that the answer named as invalid.
+        taken: How many contacts count as accepted.
+        merged: How many records count as merged.
+        intervals: How many records STATE waits for; none unless confirmation is required.
+        kept: Where its contacts are until its status is known, if they are kept.
+        streams: The SCHEMA messages that announced their records.
+        has_records: All their records are kept.
+        rows: The ledger's rows that were delivered in it.
+        is_followed: Its status is asked for.
+        pause: Seconds until its status is asked for again.
+        is_unreadable: The last answer about it, if there was one, did not say anything.
+        status: The last status that could be read.
+        end: How it has ended, as MainBrainer says.
+        is_doubtful: Not every contact of it is as it was sent.
     """
 
+    stream: SourceStream | None
     destination: Destination
     kind: Kind
-    stream: SourceStream | None
-    upserts: Sequence[Upsert]
-    is_probe: bool = False
-    has_begun: bool = False
-    is_done: bool = False
-    may_be_applied: bool = False
+    contacts: int
+    batch_id: str | None
+    number: int = 0
+    may_be_applied_twice: bool = False
+    named: frozenset[int] = frozenset()
+    taken: int = 0
+    merged: int = 0
+    intervals: Counter[StateInterval] = field(default_factory=Counter)
+    kept: Spooled | None = None
+    streams: list[SourceStream] = field(default_factory=list)
+    has_records: bool = False
+    rows: array[int] = field(default_factory=partial(array, "q"))
+    pause: float = 0.0
+    is_unreadable: bool = False
+    status: BatchStatus | None = None
+    is_followed: bool = False
+    end: BatchEnd = BatchEnd.OPEN
+    is_doubtful: bool = False
 
-
-def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
-    """Return the batches that contacts are sent in, each for one place and of one kind."""
-    groups: dict[tuple[Destination, Kind, str | None], list[Upsert]] = {}
-    for upsert in upserts:
-        # The records of a contact that moves are booked when its status shows that it has moved.
-        is_counted = upsert.moving_id is None
-        name = upsert.stream.name if upsert.stream and is_counted else None
-        groups.setdefault((upsert.destination, upsert.kind, name), []).append(upsert)
-    return [
-        Batch(
-            destination,
-            kind,
-            None if name is None else group[0].stream,
-            group[start : start + size],
-        )
-        for (destination, kind, name), group in groups.items()
-        for start in range(0, len(group), size)
-    ]
-
-
-def as_batch(upserts: Sequence[Upsert]) -> Batch:
-    """Return contacts that no record asks for, and that are sent together, as a batch."""
-    return Batch(upserts[0].destination, Kind.OTHER, None, upserts)
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its status may still show how it has ended."""
+        return self.batch_id is not None and self.end is BatchEnd.OPEN

@@ -15,7 +15,7 @@ from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
-from target_mainbrainer.rounds.accepted import AcceptedBatch, BatchEnd, Kind
+from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import note_delivery
 from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.singer.reader import decode_json
@@ -31,10 +31,9 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.report.rejects import Rejections, SourceStream
-    from target_mainbrainer.rounds.batches import Batch
     from target_mainbrainer.rounds.recreated import Recreated
     from target_mainbrainer.rounds.round import Prepared, Upsert
-    from target_mainbrainer.rounds.sending import Sent
+    from target_mainbrainer.rounds.sending import Batch, Sent
     from target_mainbrainer.rounds.spool import Spool
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.singer.state import StateTracker

@@ -19,7 +19,7 @@ from target_mainbrainer.ledger.content import (
     identity_from,
     identity_text,
 )
-from target_mainbrainer.rounds.accepted import Kind
+from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import Deferred, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of
 from target_mainbrainer.rounds.round import (

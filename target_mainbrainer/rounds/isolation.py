@@ -26,7 +26,7 @@ from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
-    from target_mainbrainer.rounds.accepted import Destination
+    from target_mainbrainer.rounds.batches import Destination
     from target_mainbrainer.rounds.round import Upsert
 
 _HARDLY_EVER_ALONE = 0.38

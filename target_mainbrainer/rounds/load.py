@@ -17,8 +17,7 @@ import typing as t
 
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger.content import key_text
-from target_mainbrainer.rounds.accepted import BatchEnd, Destination
-from target_mainbrainer.rounds.batches import as_batch, cut
+from target_mainbrainer.rounds.batches import BatchEnd, Destination
 from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
@@ -30,18 +29,17 @@ from target_mainbrainer.rounds.round import (
     Upsert,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent
+from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batch, cut
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.errors import InterruptedRunError
-    from target_mainbrainer.rounds.batches import Batch
     from target_mainbrainer.rounds.booking import Booking, Pending
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.round import Stream
-    from target_mainbrainer.rounds.sending import Result, Sending
+    from target_mainbrainer.rounds.sending import Batch, Result, Sending
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.records import SourceRecord
@@ -256,9 +254,9 @@ class Load:
                 if result.batch.is_probe:
                     self._accuse_or_drop(result)
             case Asked():
-                end = self._statuses.note(result.pending, result.status)
+                end = self._statuses.note(result.accepted, result.status)
                 if end is not BatchEnd.OPEN:
-                    self._booking.ended(result.pending.accepted, end)
+                    self._booking.ended(result.accepted, end)
                     self.is_settled = False
             case Failed():
                 self._failure = self._failure or result.error

@@ -12,7 +12,7 @@ from target_mainbrainer.contacts import Contact
 from target_mainbrainer.errors import Reason
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, key_text
-from target_mainbrainer.rounds.accepted import BatchEnd
+from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.moves import drift_limit
 from target_mainbrainer.rounds.round import MoveRound, Upsert
 from target_mainbrainer.words import counted, shown

@@ -18,7 +18,7 @@ from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
-from target_mainbrainer.rounds.accepted import BatchEnd
+from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.round import (
     MoveRound,
     Place,

@@ -11,7 +11,7 @@ import msgspec
 
 from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.ledger.content import Row, changed_fields, names_of, union
-from target_mainbrainer.rounds.accepted import Kind
+from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.round import Finding, without
 
 if t.TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typing as t
 import msgspec
 
 from target_mainbrainer.report.rejects import KEYS_SHOWN
-from target_mainbrainer.rounds.accepted import BatchEnd
+from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
 from target_mainbrainer.words import counted, examples, shown
 
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.accepted import AcceptedBatch, Destination
+    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
     from target_mainbrainer.rounds.spool import Kept
 
 MOST_REQUESTS = 200

@@ -25,14 +25,14 @@ from target_mainbrainer.contacts import (
     with_identity,
 )
 from target_mainbrainer.report.rejects import SourceStream
-from target_mainbrainer.rounds.accepted import Destination, Kind
+from target_mainbrainer.rounds.batches import Destination, Kind
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from target_mainbrainer.contacts import Contact, Identity, PropertyRef
     from target_mainbrainer.ledger.content import Fields, Person, Row
-    from target_mainbrainer.rounds.accepted import AcceptedBatch
+    from target_mainbrainer.rounds.batches import AcceptedBatch
     from target_mainbrainer.singer.records import SourceRecord
 
 MAX_CONTACTS = 20_000

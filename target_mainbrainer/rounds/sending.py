@@ -12,14 +12,14 @@ import queue
 import threading
 import typing as t
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 
 from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
-from target_mainbrainer.rounds.accepted import Kind
-from target_mainbrainer.rounds.batches import Batch
+from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
 
 if t.TYPE_CHECKING:
@@ -28,13 +28,63 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.api.client import MainBrainerClient
     from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.rounds.accepted import Destination, Poll
+    from target_mainbrainer.report.rejects import SourceStream
+    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
     from target_mainbrainer.rounds.round import Upsert
 
 logger = logging.getLogger("target-mainbrainer")
 
 MAX_ASKED = 16
 """Questions for statuses under way at once."""
+
+
+@dataclass(eq=False)
+class Batch:
+    """Contacts that are sent together.
+
+    Attributes:
+        stream: The stream that they come from; None if no record asks for them.
+        kind: What the batch is expected to do.
+        is_probe: Its only contact was accepted before, and is sent once more to see whether
+            requests are refused by now.
+        has_begun: A thread is sending it, or has sent it.
+        is_done: Nothing more is sent of it.
+        may_be_applied: It ended with a request of which it is not known whether it was applied.
+    """
+
+    destination: Destination
+    kind: Kind
+    stream: SourceStream | None
+    upserts: Sequence[Upsert]
+    is_probe: bool = False
+    has_begun: bool = False
+    is_done: bool = False
+    may_be_applied: bool = False
+
+
+def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
+    """Return the batches that contacts are sent in, each for one place and of one kind."""
+    groups: dict[tuple[Destination, Kind, str | None], list[Upsert]] = {}
+    for upsert in upserts:
+        # The records of a contact that moves are booked when its status shows that it has moved.
+        is_counted = upsert.moving_id is None
+        name = upsert.stream.name if upsert.stream and is_counted else None
+        groups.setdefault((upsert.destination, upsert.kind, name), []).append(upsert)
+    return [
+        Batch(
+            destination,
+            kind,
+            None if name is None else group[0].stream,
+            group[start : start + size],
+        )
+        for (destination, kind, name), group in groups.items()
+        for start in range(0, len(group), size)
+    ]
+
+
+def as_batch(upserts: Sequence[Upsert]) -> Batch:
+    """Return contacts that no record asks for, and that are sent together, as a batch."""
+    return Batch(upserts[0].destination, Kind.OTHER, None, upserts)
 
 
 class Sent(t.NamedTuple):
@@ -65,7 +115,7 @@ class Done(t.NamedTuple):
 class Asked(t.NamedTuple):
     """The answer to a question for a status; None if it could not be read."""
 
-    pending: Poll
+    accepted: AcceptedBatch
     status: BatchStatus | None
 
 
@@ -180,11 +230,12 @@ class Sending:
 
         self._submit(check)
 
-    def ask(self, pending: Poll) -> None:
+    def ask(self, accepted: AcceptedBatch) -> None:
         """Ask for the status of a batch."""
 
         def ask() -> None:
-            self._results.put(Asked(pending, self._client.batch_status(pending.batch_id)))
+            status = self._client.batch_status(accepted.batch_id or "")
+            self._results.put(Asked(accepted, status))
 
         self._askers.submit(lambda: self._run(self._askers, ask))
 

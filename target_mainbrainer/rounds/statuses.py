@@ -8,7 +8,7 @@ import typing as t
 
 from typing_extensions import override
 
-from target_mainbrainer.rounds.accepted import BatchEnd, Poll
+from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted
 
@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.privacy import Redactor
-    from target_mainbrainer.rounds.accepted import AcceptedBatch
+    from target_mainbrainer.rounds.batches import AcceptedBatch
     from target_mainbrainer.rounds.sending import Sending
 
 FIRST_LOOK_SECONDS = 1.0
@@ -114,8 +114,8 @@ class Statuses:
         self.is_followed = is_followed
         self.is_required = is_required
         self._numbers = itertools.count()
-        self._pending: list[Poll] = []
-        self._asked: dict[int, Poll] = {}
+        self._pending: list[tuple[float, int, AcceptedBatch]] = []  # when to ask, a number, it
+        self._asked: dict[AcceptedBatch, None] = {}
         self.failed = Summed(redactor.redact_id)
         self.failed_unkept = Summed(redactor.redact_id)
         self.skipping = Summed(redactor.redact_id)
@@ -145,36 +145,38 @@ class Statuses:
             return []
         given_up = []
         if len(self._pending) >= MAX_PENDING and not self.is_required:
-            given_up.append(self._give_up(heapq.heappop(self._pending)))
-        pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
-        pending = Poll(self._clock() + pause, next(self._numbers), accepted, pause)
-        heapq.heappush(self._pending, pending)
+            given_up.append(self._give_up(heapq.heappop(self._pending)[-1]))
+        accepted.pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
+        self._ask_later(accepted)
         return given_up
+
+    def _ask_later(self, accepted: AcceptedBatch) -> None:
+        at = self._clock() + accepted.pause
+        heapq.heappush(self._pending, (at, next(self._numbers), accepted))
 
     def ask_due(self) -> None:
         """Ask for the batches that it is time to ask for."""
         now = self._clock()
-        while self._pending and self._pending[0].next_look <= now and len(self._asked) < MAX_ASKED:
-            pending = heapq.heappop(self._pending)
-            self._asked[pending.number] = pending
-            self._sending.ask(pending)
+        while self._pending and self._pending[0][0] <= now and len(self._asked) < MAX_ASKED:
+            *_, accepted = heapq.heappop(self._pending)
+            self._asked[accepted] = None
+            self._sending.ask(accepted)
 
-    def note(self, pending: Poll, status: BatchStatus | None) -> BatchEnd:
+    def note(self, accepted: AcceptedBatch, status: BatchStatus | None) -> BatchEnd:
         """Note an answer; a batch that has not ended is asked for again."""
-        if self._asked.pop(pending.number, None) is None:
+        if accepted not in self._asked:
             return BatchEnd.OPEN  # it was given up meanwhile
-        accepted = pending.accepted
-        pending.is_unreadable = status is None
+        del self._asked[accepted]
+        accepted.is_unreadable = status is None
         end = BatchEnd.OPEN
         if status is not None:
             accepted.status = status
             end = end_of_batch(status, contacts=accepted.contacts, named=accepted.named)
         if end is BatchEnd.OPEN:
-            pending.next_look = self._clock() + pending.pause
-            pending.pause = min(pending.pause * 2, LONGEST_PAUSE_SECONDS)
-            heapq.heappush(self._pending, pending)
-            return end
-        self._count(accepted, end)
+            self._ask_later(accepted)
+            accepted.pause = min(accepted.pause * 2, LONGEST_PAUSE_SECONDS)
+        else:
+            self._count(accepted, end)
         return end
 
     def _count(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
@@ -195,15 +197,14 @@ class Statuses:
 
     def give_up(self) -> list[AcceptedBatch]:
         """Ask no more; return the batches that have not ended, which count as unconfirmed."""
-        left = [*self._pending, *self._asked.values()]
+        left = [*(accepted for *_, accepted in self._pending), *self._asked]
         self._pending, self._asked = [], {}
-        return [self._give_up(pending) for pending in left]
+        return [self._give_up(accepted) for accepted in left]
 
-    def _give_up(self, pending: Poll) -> AcceptedBatch:
-        accepted = pending.accepted
+    def _give_up(self, accepted: AcceptedBatch) -> AcceptedBatch:
         if accepted.stream is not None:
             report = accepted.stream.report
-            if pending.is_unreadable:
+            if accepted.is_unreadable:
                 report.unreadable += accepted.contacts
             else:
                 report.unconfirmed += accepted.contacts
