@@ -469,15 +469,14 @@ class Moves:
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
-        if not found:
-            return left_behind
+        forgotten = []
         renames = []
         for mover in found:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
             upsert.moving_id = mover.contact_id
             renames.append(upsert)
-        yield MoveRound(renames, awaits_status=True)
-        freed, stale = [], []
+        if renames:
+            yield MoveRound(renames, awaits_status=True)
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
@@ -490,13 +489,13 @@ class Moves:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
                 if mover.after != mover.before:
-                    freed.append(mover.before)
+                    forgotten.append(mover.before)
             else:
                 is_new = status is not None and status.inserted > 0
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
-                stale.append(mover.after)
-        self._end_moves(found, [*freed, *stale])
+                forgotten.append(mover.after)
+        self._end_moves(found, forgotten, [mover.before for mover in left_behind])
         return left_behind
 
     def _note_ids(self, movers: Sequence[Mover], finds: Sequence[Upsert]) -> None:
@@ -511,8 +510,16 @@ class Moves:
                 some.append(person)
         self._ledger.write(lambda connection: people.save(connection, some))
 
-    def _end_moves(self, movers: Sequence[Mover], freed: Sequence[int]) -> None:
-        """Commit that contacts have moved: nothing is known of the identities they have left."""
+    def _end_moves(
+        self, movers: Sequence[Mover], forgotten: Sequence[int], doubted: Sequence[int]
+    ) -> None:
+        """Commit that contacts have moved.
+
+        Args:
+            movers: Their people.
+            forgotten: Identities that no contact has any more.
+            doubted: Identities that a contact may have left, or that only a search has now.
+        """
 
         def end(connection: sa.Connection) -> None:
             current = {}
@@ -524,7 +531,8 @@ class Moves:
                         person.previous = None
                     current[mover.place] = person
             people.save(connection, list(current.values()))
-            self._ledger.delete_rows(connection, freed)
+            self._ledger.delete_rows(connection, forgotten)
+            self._ledger.doubt_identities(connection, doubted)
 
         self._ledger.write(end)
 

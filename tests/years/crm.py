@@ -42,6 +42,7 @@ class Batch:
         due: When it is applied; infinity for never.
         is_copy: It is what is left of a request without an answer.
         is_told: A status has said that it has failed.
+        is_confirmed: A status has said what was done.
         applied: What it has done.
     """
 
@@ -54,6 +55,7 @@ class Batch:
     skip_first: bool = False
     is_copy: bool = False
     is_told: bool = False
+    is_confirmed: bool = False
     applied: rules.Applied | None = None
 
     @property
@@ -78,8 +80,8 @@ class Held:
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
         is_late: It was last changed by a copy that came late.
-        is_ghost: It was made by such a copy, or by a search for a contact that was gone, and no
-            run has sent it data since.
+        is_ghost: It was made by such a copy, by a batch after its run has ended, or by a search for
+            a contact that was gone, and no run has sent it data since.
     """
 
     identities: set[tuple[str | None, int | None]] = field(default_factory=set)
@@ -219,6 +221,7 @@ class CRM:
         done = batch.applied or rules.Applied()
         is_done = batch.applied is not None
         batch.is_told |= (failed := is_done and batch.fails)
+        batch.is_confirmed |= is_done and not failed and not done.skip_reasons
         ids: dict[str, list[int]] = {
             "inserted": done.inserted,
             "updated": done.updated,
@@ -268,8 +271,8 @@ class CRM:
             held = self.held.setdefault(contact_id, Held())
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
-            is_new = contact_id in done.inserted and (batch.is_copy or not contact.properties)
-            held.is_ghost = is_new or (held.is_ghost and (batch.is_copy or not contact.properties))
+            is_blind = batch.is_copy or batch.process.is_dead or not contact.properties
+            held.is_ghost = is_blind and (contact_id in done.inserted or held.is_ghost)
         is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
         for sent in () if is_slow else batch.contacts:
             # A run that sends data to a contact, or names it, follows it again.

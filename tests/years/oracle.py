@@ -19,10 +19,11 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
-    from tests.years.crm import CRM
+    from tests.years.crm import CRM, Batch
     from tests.years.source import Source
     from tests.years.world import Process
 
+DAY = 86_400.0
 READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
 PROPERTIES = ("firstname", "city")
@@ -66,7 +67,7 @@ class Said:
         moved: It has come with another identity than before.
         doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
             not said again, even if the CRM never applied it.
-        is_unsure: It was last sent in such a night, so that it is sent whole again.
+        is_unsure: It is sent whole again, until a day after it was last sent in such a night.
     """
 
     emails: set[str] = field(default_factory=set)
@@ -79,6 +80,7 @@ class Said:
     moved: bool = False
     doubtful: set[str] = field(default_factory=set)
     is_unsure: bool = False
+    unsure_at: float = 0.0
 
 
 @dataclass
@@ -218,9 +220,7 @@ class Oracle:
             self._corrected(process, sent, whose)
             run.sent |= whose
             if not run.is_certain:
-                self._may_move(sent)
-            for key in whose:
-                self.people[key].is_unsure = not run.is_certain
+                self._may_move(sent, whose)
 
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
@@ -230,12 +230,15 @@ class Oracle:
             (doubtful.discard if run.is_certain else doubtful.add)(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
-    def _may_move(self, sent: Sent) -> None:
+    def _may_move(self, sent: Sent, whose: set[int]) -> None:
         """Expect nothing of the consent of a contact that moves if no status may say so.
 
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
-        new contact.
+        new contact; or with none that was said before, if it was asked to move.
         """
+        for key in whose:
+            if self.people[key].moved:
+                self.people[key].doubtful |= {*OPT_INS}
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -322,7 +325,7 @@ class Oracle:
         held = self.crm.held[contact.id]
         if held.city is None or held.city == sent.properties["city"] or held.is_late:
             return
-        if any(self.people[key].city_at > held.city_at for key in whose):
+        if any(self.people[key].city_at >= held.city_at for key in whose):
             return
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
@@ -342,17 +345,53 @@ class Oracle:
             self._counts(run, process, report)
         for state in process.states[-1:]:
             self._state(process, state)
+        if run.is_certain and process.code:
+            self._fails({reason["code"] for reason in report.get("reasons", ())})
         self._follow_again(run)
         self._excuse(run, process)
-        if process.code:
-            for key in run.sent | run.by_key.keys():
-                self.people[key].is_unsure = True
+        self._doubt(run, process)
         if process.code == ENDED_BY_KILL:
             self.unwarned |= {key for key in run.sent if self.people[key].moved}
-        if process.code == 0:
-            for batch in self.crm.batches.values():
-                if batch.process is process and not batch.is_copy and not batch.fails:
-                    self._book(batch.contacts)
+        for batch in self._batches(process) if process.code == 0 else ():
+            if not batch.fails:
+                self._book(batch.contacts)
+
+    def _batches(self, process: Process) -> list[Batch]:
+        """Return the batches that a run knows of."""
+        batches = self.crm.batches.values()
+        return [one for one in batches if one.process is process and not one.is_copy]
+
+    def _doubt(self, run: Run, process: Process) -> None:
+        """Note who is sent whole again: of whom a run did not learn how all has ended.
+
+        That is so, too, for a day after it, and for a batch in which contacts were made anew: which
+        ones shows only when all of it is sent once more.
+        """
+        now = self.crm.world.now
+        unsure = run.sent | run.by_key.keys() if process.code else set[int]()
+        if not run.is_certain:
+            unsure |= run.sent
+        is_asked = run.config["confirm_batches"] != "none"
+        for batch in self._batches(process):
+            done = batch.applied
+            if (is_asked and not batch.is_confirmed) or (done and done.inserted and done.updated):
+                unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
+        for key in run.sent:
+            self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
+        for key in unsure:
+            self.people[key].is_unsure, self.people[key].unsure_at = True, now
+
+    def _fails(self, reasons: set[str]) -> None:
+        """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
+
+        That may be the opt-out of somebody who was always refused, and is gone.
+        """
+        refused = [one for one in self.people.values() if one.last and _is_refused(one.last)]
+        allowed = {"nothing_accepted"}
+        if any(one.missed >= READS_UNTIL_GONE for one in refused):
+            allowed.add("not_delivered")
+        if not reasons <= allowed:
+            self._break("a quiet night fails", reasons)
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
@@ -418,14 +457,20 @@ class Oracle:
                 held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
 
     def _follow_again(self, run: Run) -> None:
-        """Note that people who are back at an old address have their old contact again."""
+        """Note that people who are back at an old address have their old contact again.
+
+        Not so who has only lost a part of the new one: that contact keeps it.
+        """
+        followed = self._followed()
         for contact in self.crm.contacts.values():
             for key in self.whose(contact) & run.by_key.keys():
                 row = self.people[key].last
-                if row is not None and (row["email"], identity_of(row)[1]) == (
-                    contact.email,
-                    contact.mobile_number,
+                if row is None or (contact.email, contact.mobile_number) != (
+                    row["email"],
+                    identity_of(row)[1],
                 ):
+                    continue
+                if not any(_has_identity(one, row) and key in self.whose(one) for one in followed):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -485,7 +530,7 @@ class Oracle:
         run = self.runs[process]
         for key, rows in run.by_key.items():
             columns = rows[-1]
-            is_refused = key in run.rejected or (columns.get("email") or "").startswith(REFUSED)
+            is_refused = key in run.rejected or _is_refused(columns)
             if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
@@ -506,8 +551,10 @@ class Oracle:
     def _is_in(self, run: Run, key: int, columns: Columns) -> None:
         found = [
             one
-            for one in self._followed()
-            if _has_identity(one, columns) and key in self.whose(one)
+            for one in self.crm.contacts.values()
+            if not self.crm.held[one.id].is_left_behind
+            and _has_identity(one, columns)
+            and key in self.whose(one)
         ]
         if not found:
             self._break("a record is not in", (key, columns))
@@ -550,6 +597,10 @@ class Oracle:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
+
+
+def _is_refused(columns: Columns) -> bool:
+    return (columns.get("email") or "").startswith(REFUSED)
 
 
 def _has_identity(contact: Contact, columns: Columns) -> bool:

@@ -241,14 +241,6 @@ class Year:
             if process.states:
                 self._source.bookmark = process.states[-1]
             self._write(night, process)
-            reasons = {reason["code"] for reason in report.get("reasons", ())}
-            if (
-                not self._is_lenient
-                and oracle.runs[process].is_certain
-                and process.code
-                and not reasons <= {"nothing_accepted"}
-            ):
-                oracle.broken.append(f"a quiet night fails: {reasons} {process.warnings}")
         oracle.pace(self._source.config["rate_limit_requests"])
         first = processes[0]
         is_quiet = oracle.runs[first].is_certain and not crm.open
@@ -347,7 +339,8 @@ def simulate(
 def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> Kept:
     """Return as few parts of a year as break the same guarantee."""
     rule = _rule_of(broken)
-    left = sorted(kept or Kept.of(seed, nights))
+    last = int(broken.split(":", maxsplit=1)[0].removeprefix("night "))
+    left = sorted(one for one in kept or Kept.of(seed, nights) if _night_of(one) <= last)
     size = len(left) // 2
     while size:
         start = 0
@@ -364,6 +357,10 @@ def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> 
 
 def _rule_of(broken: str) -> str:
     return broken.split(": ")[1]
+
+
+def _night_of(part: str) -> int:
+    return 0 if part.startswith("p") else int(part.removeprefix("n").split(".")[0])
 
 
 def command(seed: int, nights: int, kept: Kept) -> str:

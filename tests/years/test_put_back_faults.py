@@ -256,7 +256,7 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:Moves._end_moves",
-                "self._ledger.delete_rows(connection, freed)",
+                "self._ledger.delete_rows(connection, forgotten)",
                 "pass",
             )
         ],
