@@ -10,6 +10,7 @@ alone and its status names the contact's id; the id is committed; the new data i
 from __future__ import annotations
 
 import enum
+import logging
 import typing as t
 from collections import Counter, defaultdict
 
@@ -29,7 +30,7 @@ from target_mainbrainer.rounds.round import (
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -39,6 +40,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.round import Part
+
+logger = logging.getLogger("target-mainbrainer")
 
 DRIFT_COUNTS_FROM = 10
 """So many people of a stream may have moved or be missing, whatever the percentage."""
@@ -114,6 +117,7 @@ class Mover:
         after: Hash of the one that it is to hold.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status says what has come of it.
+        is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -123,7 +127,7 @@ class Mover:
         self.parts: list[Part] = []
         self.before = self.after = self.spelling = 0
         self.contact_id: int | None = None
-        self.may_have_moved = False
+        self.may_have_moved = self.is_refused = False
 
     @property
     def source(self) -> SourceStream:
@@ -352,7 +356,6 @@ class Moves:
         self._stuck: set[Place] = set()
         self._moved: dict[Place, int] = {}
         self._kept: set[int] = set()
-        self._not_followed: defaultdict[str, list[Mover]] = defaultdict(list)
 
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
         """Yield the rounds that bring everybody who was deferred to their new identity."""
@@ -434,9 +437,9 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                self._not_followed[mover.source.stream].append(mover)
                 mover.source.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
+        _warn(plain)
         for mover in by_step[Step.JOIN]:
             mover.source.report.moved += 1
         merged = {mover.before: mover for mover in by_step[Step.MERGED]}
@@ -492,10 +495,11 @@ class Moves:
                     forgotten.append(mover.before)
             else:
                 is_new = status is not None and status.inserted > 0
+                mover.is_refused = accepted is None
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
                 forgotten.append(mover.after)
-        self._end_moves(found, forgotten, [mover.before for mover in left_behind])
+        self._end_moves(found, forgotten, left_behind)
         return left_behind
 
     def _note_ids(self, movers: Sequence[Mover], finds: Sequence[Upsert]) -> None:
@@ -511,15 +515,16 @@ class Moves:
         self._ledger.write(lambda connection: people.save(connection, some))
 
     def _end_moves(
-        self, movers: Sequence[Mover], forgotten: Sequence[int], doubted: Sequence[int]
+        self, movers: Sequence[Mover], forgotten: Sequence[int], left_behind: Sequence[Mover]
     ) -> None:
         """Commit that contacts have moved.
 
         Args:
             movers: Their people.
             forgotten: Identities that no contact has any more.
-            doubted: Identities that a contact may have left, or that only a search has now.
+            left_behind: Those whose contact may have left its old identity, or may not have.
         """
+        doubted = [mover.before for mover in left_behind if not mover.is_refused]
 
         def end(connection: sa.Connection) -> None:
             current = {}
@@ -527,6 +532,8 @@ class Moves:
                 stream, key = mover.place
                 for person in people.people_of(connection, stream, [key]).values():
                     person.moving_id = t.cast("Person", mover.person).moving_id
+                    if mover.is_refused and person.previous is not None:
+                        person.identity, person.hash = person.previous, mover.before
                     if person.moving_id is None:
                         person.previous = None
                     current[mover.place] = person
@@ -548,19 +555,27 @@ class Moves:
                 self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
         return free
 
-    def warnings(self) -> Iterator[str]:
-        """Yield which people have a second contact now, and why."""
-        for name, movers in self._not_followed.items():
-            labels = [mover.source.labels.key_of(mover.parts[-1].record.line) for mover in movers]
-            more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
-            stream = shown(name)
-            have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
-            yield (
-                f"{counted(len(movers), 'contact')} of stream '{stream}' {have} another e-mail "
-                f"address or mobile number than before and could not be followed, so {each} is a "
-                f"second contact now{more}: the old identity is another person's, too, or the new "
-                "one is, or MainBrainer did not name the contact. Merge or delete the old one."
-            )
+
+def _warn(not_followed: Sequence[Mover]) -> None:
+    """Warn of second contacts, before they are sent: a run that is killed has named them, too."""
+    by_stream: defaultdict[str, list[Mover]] = defaultdict(list)
+    for mover in not_followed:
+        by_stream[mover.source.stream].append(mover)
+    for name, movers in by_stream.items():
+        labels = [mover.source.labels.key_of(mover.parts[-1].record.line) for mover in movers]
+        more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
+        have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
+        logger.warning(
+            "%s of stream '%s' %s another e-mail address or mobile number than before and could "
+            "not be followed, so %s is sent as a new contact%s: the old identity is another "
+            "person's, too, or the new one is, or MainBrainer did not name the contact or refuses "
+            "the change. Merge or delete the old one when the new one is in MainBrainer.",
+            counted(len(movers), "contact"),
+            shown(name),
+            have,
+            each,
+            more,
+        )
 
 
 def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:

@@ -170,6 +170,10 @@ class Year:
         own: dict[str, t.Any] = {}
         if kill := faults.get("kill"):
             own["kill_at"] = 1 + int(kill.draw**2 * 150)
+        if term := faults.get("term"):
+            own["term_at"] = 1 + int(term.draw**2 * 150)
+        if over := faults.get("taken over"):
+            own |= {"sleep_at": 1 + int(over.draw * 40), "sleep_seconds": 3_000.0}
         if sleep := faults.get("sleep"):
             own["sleep_at"] = 1 + int(sleep.draw * 40)
             own["sleep_seconds"] = (20.0, 100.0, 400.0, 20_000.0)[int(sleep.draw * 997) % 4]
@@ -177,7 +181,9 @@ class Year:
             own["away"] = 8 + int(away.draw * 40), 1 + int(away.draw * 997) % 12
         machine = "b" if any(name == "tap repeats" for name in faults) else "a"
         runs = [(self._world.start(machine, **own), 0.0)]
-        if second := faults.get("second"):
+        if over:
+            runs.append((self._world.start("c"), 200.0 + over.draw * 2_000.0))
+        elif second := faults.get("second"):
             pause = (0.1, 5.0, 60.0, 500.0)[int(second.draw * 997) % 4]
             runs.append((self._world.start("c"), pause))
         config = self._config()
