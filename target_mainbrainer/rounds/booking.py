@@ -379,9 +379,9 @@ class Booking:
     def _compare_with_expected(self, accepted: AcceptedBatch, kept: bytes) -> bool:
         """Compare a status with the kind of its batch; return whether contacts were recreated."""
         status, source = accepted.status, accepted.source
-        if status is None or source is None:
+        if status is None:
             return False
-        if accepted.kind is Kind.CREATE:
+        if accepted.kind is Kind.CREATE and source is not None:
             source.report.already_there += status.updated
         if accepted.kind is not Kind.UPDATE or not status.inserted:
             return False

@@ -419,7 +419,8 @@ class Moves:
         def read(connection: sa.Connection) -> set[int]:
             rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
             # A move that was interrupted may still be on its way from there.
-            leaving = map(identity_from, people.previous_of(connection, ledger.account))
+            previous = people.previous_of(connection, ledger.account, are_renamed=True)
+            leaving = map(identity_from, previous)
             delivered = {one for one, row in rows.items() if row.delivered_at is not None}
             return delivered - set(map(ledger.hashes.identity, leaving))
 

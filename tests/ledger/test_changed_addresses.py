@@ -230,12 +230,34 @@ def test_only_a_status_that_says_so_counts_as_moved(
     assert "new1" in by_address(crm)
 
 
+def hide(contacts: list[Contact], status: Record) -> Record:
+    """Let a status say nothing."""
+    del contacts
+    nobody = {"count": 0, "contactIds": []}
+    return status | {"processedObj": dict.fromkeys(("inserted", "updated", "skipped"), nobody)}
+
+
 def hide_the_rename(contacts: list[Contact], status: Record) -> Record:
     """Let the status of a rename say nothing."""
-    if any("contactId" in contact for contact in contacts):
-        nobody = {"count": 0, "contactIds": []}
-        status["processedObj"] = dict.fromkeys(("inserted", "updated", "skipped"), nobody)
-    return status
+    return hide(contacts, status) if any("contactId" in one for one in contacts) else status
+
+
+def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """Renamed to its old address, the second one would be the same as the first."""
+    config = {
+        "api_url": between.url,
+        "confirm_batches": "require",
+        "confirm_timeout_seconds": 2,
+    }
+    run_target(*night(*consenting(1, 2)), **config)
+    between.falsify = hide
+    assert run_target(*night(moved(1), *consenting(2)), **config).code == 1
+    between.falsify = None
+    run_target(*night(*consenting(1, 2)), **config).ok()
+    assert addresses(crm) == ["new1", "p1", "p2"]
+    assert opted_in(crm) == {"p1", "p2"}
 
 
 def test_who_is_back_after_a_rename_of_unknown_end_is_in_mainbrainer(

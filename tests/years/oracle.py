@@ -137,6 +137,7 @@ class Oracle:
         self.doubt = 0
         self.has_restored = False
         self.turns: list[Process] = []
+        self.vacated: set[Identity] = set()
         crm.watch = self.request
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
@@ -212,6 +213,7 @@ class Oracle:
             self.people[key].is_absent = True
             self.people[key].doubtful |= {*OPT_INS}
         self.crm.held[contact.id].is_left_behind = True
+        self.vacated |= {_folded(one) for one in self.identities(contact.id)}
 
     # Consent is never made up, and silence is not evidence: at each request
 
@@ -533,10 +535,9 @@ class Oracle:
         A status that comes too late is a cause.
         """
         for key in self._named(process, "' again"):
-            last = self.people[key].last
-            owners = self.owners(*identity_of(last)) if last else {key}
-            is_lost = any(self.people[one].is_absent for one in owners) or self.has_restored
-            if not (is_lost or self.people[key].is_unsure):
+            one = self.people[key]
+            is_lost = one.is_absent or one.is_unsure or self.has_restored
+            if not is_lost and one.last and identity_of(one.last) not in self.vacated:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
         late = {
@@ -575,7 +576,7 @@ class Oracle:
         if now in {self.people[other].before for other in named - {key}}:
             return True
         if any(
-            self.crm.held[contact.id].is_left_behind or self.crm.held[contact.id].is_ghost
+            self.crm.held[contact.id].is_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
             if _identity_in(contact) in {now, one.before}
         ):
@@ -692,7 +693,11 @@ class Oracle:
 
 
 def _identity_in(one: Sent | Contact) -> Identity:
-    return (one.email or "").lower() or None, one.mobile_number
+    return _folded((one.email, one.mobile_number))
+
+
+def _folded(identity: Identity) -> Identity:
+    return (identity[0] or "").lower() or None, identity[1]
 
 
 def _is_refused(columns: Columns) -> bool:
