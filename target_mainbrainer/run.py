@@ -398,8 +398,6 @@ class Run:
             yield from self._booking.findings()
         if self.missing is not None:
             yield from self.missing.warnings()
-        if self._moves is not None:
-            yield from self._moves.warnings()
         yield from self._booking.recreated.warnings()
         if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
             yield (

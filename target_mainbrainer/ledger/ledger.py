@@ -277,6 +277,12 @@ class Ledger:
             contacts.delete().where(contacts.c.account == self.account, contacts.c.hash.in_(hashes))
         )
 
+    def doubt_identities(self, connection: sa.Connection, hashes: Sequence[int]) -> None:
+        """Make the content of identities unknown that a contact has left, or may leave yet."""
+        is_one = (contacts.c.account == self.account) & contacts.c.hash.in_(hashes)
+        values = {"fields": None, "unsure_at": self.now(connection)}
+        connection.execute(contacts.update().where(is_one).values(values))
+
     def now(self, connection: sa.Connection) -> int:
         """Return the time by the database's clock, in seconds since the epoch."""
         return int(lease.now_of(connection))

@@ -383,9 +383,9 @@ class Booking:
         if accepted.end is BatchEnd.CONFIRMED:
             self._state.settle_counted(accepted.intervals)
         status, stream = accepted.status, accepted.stream
-        if status is None or stream is None:
+        if status is None:
             return
-        if accepted.kind is Kind.CREATE:
+        if accepted.kind is Kind.CREATE and stream is not None:
             stream.report.already_there += status.updated
         if accepted.kind is Kind.UPDATE and status.inserted:
             accepted.is_doubtful = True  # which contacts were recreated the status need not say

@@ -10,6 +10,7 @@ alone and its status names the contact's id; the id is committed; the new data i
 from __future__ import annotations
 
 import enum
+import logging
 import typing as t
 from collections import Counter, defaultdict
 
@@ -30,7 +31,7 @@ from target_mainbrainer.rounds.round import (
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -39,6 +40,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.round import Part, Stream
+
+logger = logging.getLogger("target-mainbrainer")
 
 DRIFT_COUNTS_FROM = 10
 """So many people of a stream may have moved or be missing, whatever the percentage."""
@@ -114,6 +117,7 @@ class Mover:
         after: Hash of the one that it is to hold.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status says what has come of it.
+        is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -123,7 +127,7 @@ class Mover:
         self.parts: list[Part] = []
         self.before = self.after = self.spelling = 0
         self.contact_id: int | None = None
-        self.may_have_moved = False
+        self.may_have_moved = self.is_refused = False
 
     @property
     def has_begun(self) -> bool:
@@ -357,7 +361,6 @@ class Moves:
         self._stuck: set[Place] = set()
         self._moved: dict[Place, int] = {}
         self._kept: set[int] = set()
-        self._not_followed: defaultdict[str, list[Mover]] = defaultdict(list)
 
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
         """Yield the rounds that bring everybody who was deferred to their new identity."""
@@ -421,7 +424,8 @@ class Moves:
         def read(connection: sa.Connection) -> set[int]:
             rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
             # A move that was interrupted may still be on its way from there.
-            leaving = map(identity_from, people.previous_of(connection, ledger.account))
+            previous = people.previous_of(connection, ledger.account, are_renamed=True)
+            leaving = map(identity_from, previous)
             delivered = {one for one, row in rows.items() if row.delivered_at is not None}
             return delivered - set(map(ledger.hashes.identity, leaving))
 
@@ -439,9 +443,9 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                self._not_followed[mover.stream.name].append(mover)
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
+        _warn(plain)
         for mover in by_step[Step.JOIN]:
             mover.stream.report.moved += 1
         merged = {mover.before: mover for mover in by_step[Step.MERGED]}
@@ -474,15 +478,14 @@ class Moves:
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
-        if not found:
-            return left_behind
+        forgotten = []
         renames = []
         for mover in found:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
             upsert.moving_id = mover.contact_id
             renames.append(upsert)
-        yield MoveRound(renames, awaits_status=True)
-        freed, stale = [], []
+        if renames:
+            yield MoveRound(renames, awaits_status=True)
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
@@ -495,13 +498,14 @@ class Moves:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
                 if mover.after != mover.before:
-                    freed.append(mover.before)
+                    forgotten.append(mover.before)
             else:
                 is_new = status is not None and status.inserted > 0
+                mover.is_refused = accepted is None
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
-                stale.append(mover.after)
-        self._end_moves(found, [*freed, *stale])
+                forgotten.append(mover.after)
+        self._end_moves(found, forgotten, left_behind)
         return left_behind
 
     def _note_ids(self, movers: Sequence[Mover], finds: Sequence[Upsert]) -> None:
@@ -516,8 +520,17 @@ class Moves:
                 some.append(person)
         self._ledger.write(lambda connection: people.save(connection, some))
 
-    def _end_moves(self, movers: Sequence[Mover], freed: Sequence[int]) -> None:
-        """Commit that contacts have moved: nothing is known of the identities they have left."""
+    def _end_moves(
+        self, movers: Sequence[Mover], forgotten: Sequence[int], left_behind: Sequence[Mover]
+    ) -> None:
+        """Commit that contacts have moved.
+
+        Args:
+            movers: Their people.
+            forgotten: Identities that no contact has any more.
+            left_behind: Those whose contact may have left its old identity, or may not have.
+        """
+        doubted = [mover.before for mover in left_behind if not mover.is_refused]
 
         def end(connection: sa.Connection) -> None:
             current = {}
@@ -525,11 +538,14 @@ class Moves:
                 stream, key = mover.place
                 for person in people.people_of(connection, stream, [key]).values():
                     person.moving_id = t.cast("Person", mover.person).moving_id
+                    if mover.is_refused and person.previous is not None:
+                        person.identity, person.hash = person.previous, mover.before
                     if person.moving_id is None:
                         person.previous = None
                     current[mover.place] = person
             people.save(connection, list(current.values()))
-            self._ledger.delete_rows(connection, freed)
+            self._ledger.delete_rows(connection, forgotten)
+            self._ledger.doubt_identities(connection, doubted)
 
         self._ledger.write(end)
 
@@ -545,19 +561,27 @@ class Moves:
                 self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
         return free
 
-    def warnings(self) -> Iterator[str]:
-        """Yield which people have a second contact now, and why."""
-        for name, movers in self._not_followed.items():
-            labels = [mover.stream.labels.key_of(mover.parts[-1].record.line) for mover in movers]
-            more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
-            stream = shown(name)
-            have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
-            yield (
-                f"{counted(len(movers), 'contact')} of stream '{stream}' {have} another e-mail "
-                f"address or mobile number than before and could not be followed, so {each} is a "
-                f"second contact now{more}: the old identity is another person's, too, or the new "
-                "one is, or MainBrainer did not name the contact. Merge or delete the old one."
-            )
+
+def _warn(not_followed: Sequence[Mover]) -> None:
+    """Warn of second contacts, before they are sent: a run that is killed has named them, too."""
+    by_stream: defaultdict[str, list[Mover]] = defaultdict(list)
+    for mover in not_followed:
+        by_stream[mover.stream.name].append(mover)
+    for name, movers in by_stream.items():
+        labels = [mover.stream.labels.key_of(mover.parts[-1].record.line) for mover in movers]
+        more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
+        have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
+        logger.warning(
+            "%s of stream '%s' %s another e-mail address or mobile number than before and could "
+            "not be followed, so %s is sent as a new contact%s: the old identity is another "
+            "person's, too, or the new one is, or MainBrainer did not name the contact or refuses "
+            "the change. Merge or delete the old one when the new one is in MainBrainer.",
+            counted(len(movers), "contact"),
+            shown(name),
+            have,
+            each,
+            more,
+        )
 
 
 def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:

@@ -230,21 +230,68 @@ def test_only_a_status_that_says_so_counts_as_moved(
     assert "new1" in by_address(crm)
 
 
+def hide(contacts: list[Contact], status: Record) -> Record:
+    """Let a status say nothing."""
+    del contacts
+    nobody = {"count": 0, "contactIds": []}
+    return status | {"processedObj": dict.fromkeys(("inserted", "updated", "skipped"), nobody)}
+
+
+def hide_the_rename(contacts: list[Contact], status: Record) -> Record:
+    """Let the status of a rename say nothing."""
+    return hide(contacts, status) if any("contactId" in one for one in contacts) else status
+
+
+def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """Renamed to its old address, the second one would be the same as the first."""
+    config = {
+        "api_url": between.url,
+        "confirm_batches": "require",
+        "confirm_timeout_seconds": 2,
+    }
+    run_target(*night(*consenting(1, 2)), **config)
+    between.falsify = hide
+    assert run_target(*night(moved(1), *consenting(2)), **config).code == 1
+    between.falsify = None
+    run_target(*night(*consenting(1, 2)), **config).ok()
+    assert addresses(crm) == ["new1", "p1", "p2"]
+    assert opted_in(crm) == {"p1", "p2"}
+
+
+def test_who_is_back_after_a_rename_of_unknown_end_is_in_mainbrainer(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """The contact has left the old address, though no status has said so: all of it is sent."""
+    config = {"api_url": between.url, "confirm_timeout_seconds": 2}
+    run_target(*night(*consenting(1, 2)), **config)
+    between.falsify = hide_the_rename
+    run_target(*night(moved(1), *consenting(2)), **config)
+    between.falsify = None
+    run_target(*night(*consenting(1, 2)), **config).ok()
+    assert by_address(crm)["p1"]["properties"]["firstname"] == "First1"
+
+
+def test_who_is_back_at_an_address_that_only_the_search_has_is_in_mainbrainer(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """The search for a contact that was deleted by hand has made one without any data."""
+    run_target(*night(*consenting(1, 2)))
+    crm.delete("p1@example.com")
+    run_target(*night(moved(1), *consenting(2)))
+    run_target(*night(*consenting(1, 2)))
+    assert by_address(crm)["p1"]["properties"]["firstname"] == "First1"
+
+
 def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed_in_mainbrainer(
     run_target: RunTarget, crm: RunningSandbox, between: Between
 ) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
-
-    def falsify(contacts: list[Contact], status: Record) -> Record:
-        if any("contactId" in contact for contact in contacts):
-            nobody = {"count": 0, "contactIds": []}
-            status["processedObj"] = dict.fromkeys(("inserted", "updated", "skipped"), nobody)
-        return status
-
     config = {"api_url": between.url, "confirm_timeout_seconds": 2, **OMIT}
     run_target(*night(*consenting(1, 2)), **config)
     crm.edit("p1@example.com", email_opt_in=False)
-    between.falsify = falsify
+    between.falsify = hide_the_rename
     ended = run_target(*night(moved(1), *consenting(2)), **config)
     assert names(ended, 1)
     assert opted_in(crm) == {"p2"}

@@ -278,6 +278,21 @@ def test_who_is_gone_and_comes_back_is_known(run_target: RunTarget) -> None:
     assert counts(run_target(*night(*consenting(1, 2)), **FULL)) == {"read": 2, "unchanged": 2}
 
 
+def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """The opt-out made a contact without data, though the ledger knew all of the one before."""
+    people = [person(n) for n in (1, 2, 3)]
+    config = {**OPT_OUT, "confirm_batches": "report"}
+    run_target(*night(*people), **config)
+    crm.delete("p3@example.com")
+    for _ in range(2):
+        run_target(*night(*people[:2]), **config)
+    assert opted_out(crm) == {"p3"}
+    run_target(*night(*people), **config)
+    assert name_of(crm, "p3") == "First3"
+
+
 @on_both_databases
 def test_too_many_missing_opt_nobody_out_and_fail_the_run(
     run_target: RunTarget, crm: RunningSandbox

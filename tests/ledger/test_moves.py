@@ -121,6 +121,19 @@ def test_a_search_that_is_accepted_proves_no_refusal(
     assert ended.states == []
 
 
+def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(
+    run_target: RunTarget, crm: RunningSandbox
+) -> None:
+    """It is where it was, though the ledger has asked for another place."""
+    crm.set_switches(refuse_email="bad")
+    run_target(*night(one(1, "a", consent=True), one(2, "x")))
+    ended = run_target(*night(one(1, "bad", consent=True), one(2, "x", firstname="New")))
+    assert counts(ended)["rejected"] == 1
+    ended = run_target(*night(one(1, "b", consent=True), one(2, "x", firstname="New")))
+    assert counts(ended)["moved"] == 1
+    assert [contact[1] for contact in held(crm)] == ["b", "x"]
+
+
 @on_both_databases
 def test_a_chain_resolves_whatever_the_order(run_target: RunTarget, crm: RunningSandbox) -> None:
     run_target(*night(one(0, "d"), one(1, "c")))

@@ -171,7 +171,7 @@ class Load:
 
     def _note(self, ended: Ended) -> None:
         counts = ended.report["streams"]["people"]
-        named = re.findall(r"is a second contact now \(([^)]*)\)", ended.log)
+        named = re.findall(r"is sent as a new contact \(([^)]*)\)", ended.log)
         self.not_followed = [int(n) for n in re.findall(r"id=(\d+)", " ".join(named))]
         assert len(self.not_followed) == counts["not_followed"]
         self.set_aside = []

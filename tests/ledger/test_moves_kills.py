@@ -65,3 +65,19 @@ def test_a_kill_at_any_moment_makes_no_second_contact(
     consent = later == "b"
     run_target(*night(one(1, later, consent=consent))).ok()
     assert held(crm) == [(None, later, consent, "First1")]
+
+
+def test_a_second_contact_is_named_before_it_is_made(
+    run_target: RunTarget,
+    crm: RunningSandbox,
+    settings: Record,
+    between: Between,
+    tmp_path: Path,
+) -> None:
+    """The run that makes it may be killed at once, and the next one cannot tell."""
+    run_target(*night(one(1, "a", consent=True)))
+    crm.delete("a@example.com")
+    moment = Moment("POST", 2, "after")
+    killed = run_killed(settings, night(one(1, "b", consent=True)), tmp_path, between, moment)
+    assert [contact[1] for contact in held(crm)] == ["a", "b"]
+    assert "sent as a new contact (id=1)" in killed.log

@@ -42,6 +42,7 @@ class Batch:
         due: When it is applied; infinity for never.
         is_copy: It is what is left of a request without an answer.
         is_told: A status has said that it has failed.
+        confirmed_at: When a status first said what was done.
         applied: What it has done.
     """
 
@@ -54,6 +55,7 @@ class Batch:
     skip_first: bool = False
     is_copy: bool = False
     is_told: bool = False
+    confirmed_at: float = math.inf
     applied: rules.Applied | None = None
 
     @property
@@ -78,8 +80,9 @@ class Held:
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
         is_late: It was last changed by a copy that came late.
-        is_ghost: It was made by such a copy, or by a search for a contact that was gone, and no
-            run has sent it data since.
+        is_ghost: It was made by such a copy, by a batch after its run has ended, or by a search for
+            a contact that was gone, and no run has sent it data since.
+        was_ghost: It has been one: what was said at its address before is not said again.
     """
 
     identities: set[tuple[str | None, int | None]] = field(default_factory=set)
@@ -91,6 +94,7 @@ class Held:
     is_left_behind: bool = False
     is_late: bool = False
     is_ghost: bool = False
+    was_ghost: bool = False
 
 
 class CRM:
@@ -219,6 +223,8 @@ class CRM:
         done = batch.applied or rules.Applied()
         is_done = batch.applied is not None
         batch.is_told |= (failed := is_done and batch.fails)
+        if is_done and not failed and not done.skip_reasons:
+            batch.confirmed_at = min(batch.confirmed_at, self.world.now)
         ids: dict[str, list[int]] = {
             "inserted": done.inserted,
             "updated": done.updated,
@@ -268,8 +274,9 @@ class CRM:
             held = self.held.setdefault(contact_id, Held())
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
-            is_new = contact_id in done.inserted and (batch.is_copy or not contact.properties)
-            held.is_ghost = is_new or (held.is_ghost and (batch.is_copy or not contact.properties))
+            is_blind = batch.is_copy or batch.process.is_dead or not contact.properties
+            held.is_ghost = is_blind and (contact_id in done.inserted or held.is_ghost)
+            held.was_ghost |= held.is_ghost
         is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
         for sent in () if is_slow else batch.contacts:
             # A run that sends data to a contact, or names it, follows it again.

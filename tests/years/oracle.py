@@ -7,6 +7,7 @@ the target works.
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 from collections import defaultdict
@@ -16,12 +17,16 @@ from tests.years.crm import REFUSED
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
-    from tests.years.crm import CRM
+    from tests.years.crm import CRM, Batch
     from tests.years.source import Source
     from tests.years.world import Process
+
+DAY = 86_400.0
+SLACK_SECONDS = 2.0
+"""How long an answer is on its way at most."""
 
 READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
@@ -42,6 +47,7 @@ WITHOUT_EXCEPTION = (
     "records not counted",
     "STATE is ahead of a record",
     "faster than the plan allows",
+    "two runs deliver one stream",
 )
 """Rules that need no excuses. The others excuse what a hand, a kill or a lost batch explains; as
 these excuses may be too few, a year that breaks one of them is to be looked at."""
@@ -61,12 +67,15 @@ class Said:
         last: Its last record.
         no_at: When a run last read a no, for each opt-in.
         missed: Full reads in a row in which it did not come.
+        is_deleted: It came with nothing but its key the last time.
+        before: The identity that it had before the last one.
+        sent_as: The identities with which data of it was sent.
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
         moved: It has come with another identity than before.
         doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
             not said again, even if the CRM never applied it.
-        is_unsure: It was last sent in such a night, so that it is sent whole again.
+        is_unsure: It is sent whole again, until a day after it was last sent in such a night.
     """
 
     emails: set[str] = field(default_factory=set)
@@ -75,10 +84,14 @@ class Said:
     no_at: dict[str, float] = field(default_factory=dict)
     city_at: float = 0.0
     missed: int = 0
+    is_deleted: bool = False
+    before: Identity = (None, None)
+    sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False
     moved: bool = False
     doubtful: set[str] = field(default_factory=set)
     is_unsure: bool = False
+    unsure_at: float = 0.0
 
 
 @dataclass
@@ -111,7 +124,6 @@ class Oracle:
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
-        unwarned: People whom a run may have left behind that was killed before its warning.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -124,7 +136,8 @@ class Oracle:
         self.broken: list[str] = []
         self.doubt = 0
         self.has_restored = False
-        self.unwarned: set[int] = set()
+        self.turns: list[Process] = []
+        self.vacated: set[Identity] = set()
         crm.watch = self.request
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
@@ -139,7 +152,7 @@ class Oracle:
         """Note a record that a run reads; with the key 0 a STATE, with -1 the end."""
         run = self.runs[process]
         if key < 0:
-            for other, one in self.people.items():
+            for other, one in self.people.items() if self.source.is_full else ():
                 one.missed += other not in run.by_key
             return
         if not key:
@@ -148,7 +161,8 @@ class Oracle:
         run.records.append((key, columns))
         run.by_key[key].append(columns)
         self.people[key].missed = 0
-        if not columns.get("_sdc_deleted_at"):
+        self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
+        if not self.people[key].is_deleted:
             self._learn(key, self.people[key], columns)
 
     def _learn(self, key: int, one: Said, columns: Columns) -> None:
@@ -161,7 +175,8 @@ class Oracle:
             self._by_mobile[mobile].add(key)
         now = self.crm.world.now
         if one.last is not None:
-            one.moved |= identity_of(one.last) != (email, mobile)
+            if identity_of(one.last) != (email, mobile):
+                one.moved, one.before = True, identity_of(one.last)
             if one.last["city"] != columns["city"]:
                 one.city_at = now
         one.last = columns
@@ -198,12 +213,14 @@ class Oracle:
             self.people[key].is_absent = True
             self.people[key].doubtful |= {*OPT_INS}
         self.crm.held[contact.id].is_left_behind = True
+        self.vacated |= {_folded(one) for one in self.identities(contact.id)}
 
     # Consent is never made up, and silence is not evidence: at each request
 
     def request(self, process: Process, contacts: Sequence[Sent]) -> None:
         """Judge a request as it comes."""
         run = self.runs[process]
+        self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
             rows = [row for key in whose for row in run.by_key.get(key, ())]
@@ -216,11 +233,11 @@ class Oracle:
                 if name in PROPERTIES and value not in {row.get(name) for row in rows}:
                     self._break("a value that no record has", (name, value, sent))
             self._corrected(process, sent, whose)
+            for key in whose if sent.properties else ():
+                self.people[key].sent_as.add(_identity_in(sent))
             run.sent |= whose
             if not run.is_certain:
-                self._may_move(sent)
-            for key in whose:
-                self.people[key].is_unsure = not run.is_certain
+                self._may_move(sent, whose)
 
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
@@ -230,12 +247,22 @@ class Oracle:
             (doubtful.discard if run.is_certain else doubtful.add)(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
-    def _may_move(self, sent: Sent) -> None:
+    def _turn(self, process: Process) -> None:
+        """A run sends nothing once another has begun to."""
+        if process in self.turns[:-1]:
+            self._break("two runs deliver one stream", [one.number for one in self.turns])
+        elif process not in self.turns:
+            self.turns.append(process)
+
+    def _may_move(self, sent: Sent, whose: set[int]) -> None:
         """Expect nothing of the consent of a contact that moves if no status may say so.
 
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
-        new contact.
+        new contact; or with none that was said before, if it was asked to move.
         """
+        for key in whose:
+            if self.people[key].moved:
+                self.people[key].doubtful |= {*OPT_INS}
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -266,19 +293,34 @@ class Oracle:
         """A no is one that the source says, or of somebody deleted, gone or merged."""
         if any(row.get(name) is False for row in rows):
             return
-        if not (self._is_gone(run, rows, whose) or self._is_merged(run, sent, whose)):
+        if run.config["deleted_records"] == "opt_out" and any(
+            row.get("_sdc_deleted_at") for row in rows
+        ):
+            pass
+        elif any(self._is_here(key, sent) for key in whose):
+            self._break("an opt-out of somebody who is there", (name, sent))
+        elif not (self._is_gone(run, whose) or self._is_merged(run, sent, whose)):
             self._break("an opt-out that nobody has asked for", (name, sent))
         for key in whose:  # a yes after it is a new one
             self.people[key].no_at[name] = self.crm.world.now
 
-    def _is_gone(self, run: Run, rows: list[Columns], whose: set[int]) -> bool:
-        """Tell whether somebody is deleted, or missing in two full reads, and to be opted out."""
-        is_deleted = any(row.get("_sdc_deleted_at") for row in rows)
-        is_missing = any(
+    def _is_here(self, key: int, sent: Sent) -> bool:
+        """Tell whether a person came lately, and was sent with this very address and number.
+
+        A part that it has no more the CRM may have kept, so that it has another one there.
+        """
+        one = self.people[key]
+        if one.last is None or one.missed or one.is_deleted:
+            return False
+        email, mobile = identity_of(one.last)
+        has_lost = bool((not email and one.emails) or (not mobile and one.mobiles))
+        now = _identity_in(sent)
+        return now == (email, mobile) and now in one.sent_as and not has_lost
+
+    def _is_gone(self, run: Run, whose: set[int]) -> bool:
+        """Tell whether somebody is missing in two full reads in a row, and to be opted out."""
+        return run.config["missing_records"] == "opt_out" and any(
             self.people[key].missed >= READS_UNTIL_GONE and key not in run.by_key for key in whose
-        )
-        return (is_deleted and run.config["deleted_records"] == "opt_out") or (
-            is_missing and run.config["missing_records"] == "opt_out"
         )
 
     def _is_merged(self, run: Run, sent: Sent, whose: set[int]) -> bool:
@@ -322,7 +364,7 @@ class Oracle:
         held = self.crm.held[contact.id]
         if held.city is None or held.city == sent.properties["city"] or held.is_late:
             return
-        if any(self.people[key].city_at > held.city_at for key in whose):
+        if any(self.people[key].city_at >= held.city_at for key in whose):
             return
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
@@ -342,17 +384,55 @@ class Oracle:
             self._counts(run, process, report)
         for state in process.states[-1:]:
             self._state(process, state)
+        if run.is_certain and process.code:
+            self._fails({reason["code"] for reason in report.get("reasons", ())})
         self._follow_again(run)
+        if run.is_certain:
+            self._warnings(run, process)
         self._excuse(run, process)
-        if process.code:
-            for key in run.sent | run.by_key.keys():
-                self.people[key].is_unsure = True
-        if process.code == ENDED_BY_KILL:
-            self.unwarned |= {key for key in run.sent if self.people[key].moved}
-        if process.code == 0:
-            for batch in self.crm.batches.values():
-                if batch.process is process and not batch.is_copy and not batch.fails:
-                    self._book(batch.contacts)
+        self._doubt(run, process)
+        for batch in self._batches(process) if process.code == 0 else ():
+            if not batch.fails:
+                self._book(batch.contacts)
+
+    def _batches(self, process: Process) -> list[Batch]:
+        """Return the batches that a run knows of."""
+        batches = self.crm.batches.values()
+        return [one for one in batches if one.process is process and not one.is_copy]
+
+    def _doubt(self, run: Run, process: Process) -> None:
+        """Note who is sent whole again: of whom a run did not learn how all has ended.
+
+        That is so, too, for a day after it, and for a batch in which contacts were made anew: which
+        ones shows only when all of it is sent once more.
+        """
+        now = self.crm.world.now
+        unsure = run.sent | run.by_key.keys() if process.code else set[int]()
+        if not run.is_certain:
+            unsure |= run.sent
+        is_asked = run.config["confirm_batches"] != "none"
+        for batch in self._batches(process):
+            done = batch.applied
+            if (is_asked and batch.confirmed_at == math.inf) or (
+                done and done.inserted and done.updated
+            ):
+                unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
+        for key in run.sent:
+            self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
+        for key in unsure:
+            self.people[key].is_unsure, self.people[key].unsure_at = True, now
+
+    def _fails(self, reasons: set[str]) -> None:
+        """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
+
+        That may be the opt-out of somebody who was always refused, and is gone.
+        """
+        refused = [one for one in self.people.values() if one.last and _is_refused(one.last)]
+        allowed = {"nothing_accepted"}
+        if any(one.missed >= READS_UNTIL_GONE for one in refused):
+            allowed.add("not_delivered")
+        if not reasons <= allowed:
+            self._break("a quiet night fails", reasons)
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
@@ -416,26 +496,28 @@ class Oracle:
             if contact is not None:
                 held = self.crm.held[contact.id]
                 held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
+                held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
 
     def _follow_again(self, run: Run) -> None:
-        """Note that people who are back at an old address have their old contact again."""
+        """Note that people who are back at an old address have their old contact again.
+
+        Not so who has only lost a part of the new one: that contact keeps it.
+        """
+        followed = self._followed() if run.config["identity_changes"] == "follow" else []
         for contact in self.crm.contacts.values():
             for key in self.whose(contact) & run.by_key.keys():
                 row = self.people[key].last
-                if row is not None and (row["email"], identity_of(row)[1]) == (
-                    contact.email,
-                    contact.mobile_number,
+                if row is None or (contact.email, contact.mobile_number) != (
+                    row["email"],
+                    identity_of(row)[1],
                 ):
+                    continue
+                if not any(_has_identity(one, row) and key in self.whose(one) for one in followed):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
         """Note whose old contacts were left behind, as a warning says."""
-        named: set[int] = set()
-        for text in process.warnings:
-            if "second contact" in text or "anew" in text:
-                some = {int(key) for key in re.findall(r"id='?(\d+)", text)}
-                named |= some if some and ", ..." not in text else self.people.keys()
-        for key in named | self.unwarned:
+        for key in self._named(process, "not be followed", unnamed=self.people.keys()):
             self._leave_behind(key)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
@@ -446,6 +528,64 @@ class Oracle:
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
+
+    def _warnings(self, run: Run, process: Process) -> None:
+        """Nobody is left behind or made anew without a cause in a night without faults.
+
+        A status that comes too late is a cause.
+        """
+        for key in self._named(process, "' again"):
+            one = self.people[key]
+            is_lost = one.is_absent or one.is_unsure or self.has_restored
+            if not is_lost and one.last and identity_of(one.last) not in self.vacated:
+                self._break("made anew though nobody has deleted it", key)
+        patience = run.config["confirm_timeout_seconds"]
+        late = {
+            key
+            for batch in self._batches(process)
+            if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
+            for sent in batch.contacts
+            for key in self.whose(sent)
+        }
+        named = self._named(process, "not be followed")
+        for key in named - late:
+            if not self._has_cause(key, named):
+                self._break("left behind without a cause", key)
+
+    def _named(self, process: Process, words: str, unnamed: Collection[int] = ()) -> set[int]:
+        """Return the people whom the warnings with certain words name; some may name nobody."""
+        found: set[int] = set()
+        for text in process.warnings:
+            if words in text:
+                some = {int(key) for key in re.findall(r"id='?(\d+)", text)}
+                found |= some if some and ", ..." not in text else some.union(unnamed)
+        return found
+
+    def _has_cause(self, key: int, named: set[int]) -> bool:
+        """Tell whether there is a reason not to follow a person.
+
+        Another person has its old or its new address, or nobody any more; or its contact was
+        touched by hand, or something went wrong with it, or the CRM refuses its new address.
+        """
+        one = self.people[key]
+        if one.is_absent or one.is_unsure or one.last is None or self.has_restored:
+            return True
+        if _is_refused(one.last):
+            return True
+        now = identity_of(one.last)
+        if now in {self.people[other].before for other in named - {key}}:
+            return True
+        if any(
+            self.crm.held[contact.id].is_left_behind or self.crm.held[contact.id].was_ghost
+            for contact in self.crm.contacts.values()
+            if _identity_in(contact) in {now, one.before}
+        ):
+            return True
+        return any(
+            (last := self.people[other].last) is not None and identity_of(last) in {now, one.before}
+            for other in self.owners(*now) | self.owners(*one.before)
+            if other != key
+        )
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts."""
@@ -485,7 +625,7 @@ class Oracle:
         run = self.runs[process]
         for key, rows in run.by_key.items():
             columns = rows[-1]
-            is_refused = key in run.rejected or (columns.get("email") or "").startswith(REFUSED)
+            is_refused = key in run.rejected or _is_refused(columns)
             if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
@@ -506,31 +646,31 @@ class Oracle:
     def _is_in(self, run: Run, key: int, columns: Columns) -> None:
         found = [
             one
-            for one in self._followed()
-            if _has_identity(one, columns) and key in self.whose(one)
+            for one in self.crm.contacts.values()
+            if not self.crm.held[one.id].is_left_behind
+            and _has_identity(one, columns)
+            and key in self.whose(one)
         ]
         if not found:
             self._break("a record is not in", (key, columns))
             return
         if any(len(self.whose(one)) > 1 for one in found):
             return
-        for contact in found:
+        for contact in [one for one in found if not self.crm.held[one.id].is_ghost] or found:
             held = self.crm.held[contact.id]
-            if held.is_late:
-                continue
             for name in PROPERTIES:
                 is_corrected = name == "city" and held.city is not None
                 if contact.properties.get(name) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             for name in OPT_INS:
-                if columns[name] is False and getattr(contact, name):
+                if columns[name] is False and getattr(contact, name) is not False:
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
                     name in held.by_hand
                     or self._is_listed(run, key)
                     or (
                         run.config["unchanged_opt_in"] == "omit"
-                        and name in self.people[key].doubtful
+                        and (name in self.people[key].doubtful or held.was_ghost)
                     )
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
@@ -550,6 +690,18 @@ class Oracle:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
+
+
+def _identity_in(one: Sent | Contact) -> Identity:
+    return _folded((one.email, one.mobile_number))
+
+
+def _folded(identity: Identity) -> Identity:
+    return (identity[0] or "").lower() or None, identity[1]
+
+
+def _is_refused(columns: Columns) -> bool:
+    return (columns.get("email") or "").startswith(REFUSED)
 
 
 def _has_identity(contact: Contact, columns: Columns) -> bool:

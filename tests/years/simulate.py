@@ -170,6 +170,10 @@ class Year:
         own: dict[str, t.Any] = {}
         if kill := faults.get("kill"):
             own["kill_at"] = 1 + int(kill.draw**2 * 150)
+        if term := faults.get("term"):
+            own["term_at"] = 1 + int(term.draw**2 * 150)
+        if over := faults.get("taken over"):
+            own |= {"sleep_at": 1 + int(over.draw * 40), "sleep_seconds": 3_000.0}
         if sleep := faults.get("sleep"):
             own["sleep_at"] = 1 + int(sleep.draw * 40)
             own["sleep_seconds"] = (20.0, 100.0, 400.0, 20_000.0)[int(sleep.draw * 997) % 4]
@@ -177,7 +181,9 @@ class Year:
             own["away"] = 8 + int(away.draw * 40), 1 + int(away.draw * 997) % 12
         machine = "b" if any(name == "tap repeats" for name in faults) else "a"
         runs = [(self._world.start(machine, **own), 0.0)]
-        if second := faults.get("second"):
+        if over:
+            runs.append((self._world.start("c"), 200.0 + over.draw * 2_000.0))
+        elif second := faults.get("second"):
             pause = (0.1, 5.0, 60.0, 500.0)[int(second.draw * 997) % 4]
             runs.append((self._world.start("c"), pause))
         config = self._config()
@@ -241,14 +247,6 @@ class Year:
             if process.states:
                 self._source.bookmark = process.states[-1]
             self._write(night, process)
-            reasons = {reason["code"] for reason in report.get("reasons", ())}
-            if (
-                not self._is_lenient
-                and oracle.runs[process].is_certain
-                and process.code
-                and not reasons <= {"nothing_accepted"}
-            ):
-                oracle.broken.append(f"a quiet night fails: {reasons} {process.warnings}")
         oracle.pace(self._source.config["rate_limit_requests"])
         first = processes[0]
         is_quiet = oracle.runs[first].is_certain and not crm.open
@@ -347,7 +345,8 @@ def simulate(
 def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> Kept:
     """Return as few parts of a year as break the same guarantee."""
     rule = _rule_of(broken)
-    left = sorted(kept or Kept.of(seed, nights))
+    last = int(broken.split(":", maxsplit=1)[0].removeprefix("night "))
+    left = sorted(one for one in kept or Kept.of(seed, nights) if _night_of(one) <= last)
     size = len(left) // 2
     while size:
         start = 0
@@ -364,6 +363,10 @@ def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> 
 
 def _rule_of(broken: str) -> str:
     return broken.split(": ")[1]
+
+
+def _night_of(part: str) -> int:
+    return 0 if part.startswith("p") else int(part.removeprefix("n").split(".")[0])
 
 
 def command(seed: int, nights: int, kept: Kept) -> str:

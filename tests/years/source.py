@@ -29,6 +29,7 @@ AT_THE_SOURCE = {
     "marries": 2,
     "consent": 12,
     "born": 4,
+    "moves in": 3,
     "leaves": 4,
     "comes back": 3,
     "swaps": 1,
@@ -40,7 +41,7 @@ AT_THE_SOURCE = {
     "listed": 1,
     "unlisted": 1,
 }
-BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 1}
+BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
 SETTINGS = {"setting": 1}
 FAULTS = {
     "lost@p0.4:batch": 8,
@@ -65,7 +66,16 @@ FAULTS = {
 """As the sandbox writes them."""
 
 TAPS = {"tap dies": 3, "tap skips": 2, "tap is empty": 2, "tap repeats": 2, "tap is slow": 2}
-MACHINES = {"kill": 14, "sleep": 3, "second": 3, "away": 4, "backup": 1, "restore": 1}
+MACHINES = {
+    "kill": 12,
+    "term": 3,
+    "sleep": 3,
+    "second": 3,
+    "taken over": 3,
+    "away": 4,
+    "backup": 1,
+    "restore": 1,
+}
 
 
 class Event(t.NamedTuple):
@@ -112,22 +122,25 @@ def _draw(rng: random.Random, weights: dict[str, int]) -> str:
 def plan_of(seed: int, nights: int) -> list[Night]:
     """Return what happens in a year; the first nights are the same however many there are."""
     plan, people = [], list(range(1, PEOPLE + 1))
+    lately: list[int] = []
     for number in range(1, nights + 1):
         rng = random.Random(f"{seed} night {number}")
         events = []
         for place in range(rng.choice([0, 1, 1, 2, 2, 3, 5])):
             what = _draw(rng, AT_THE_SOURCE | BY_HAND | SETTINGS)
-            # Half of it happens to a few people, so that much comes together.
-            who, other = (rng.choice(people[:6] if rng.random() < 0.5 else people) for _ in "12")
-            if what == "born":
+            # Most of it happens to a few people, so that much comes together.
+            some = [people, people[:6], lately or people]
+            who, other = (rng.choice(some[int(rng.random() * 3)]) for _ in "12")
+            if what in {"born", "moves in"}:
                 who = number * 10 + place + 1000
                 people.append(who)
             events.append(Event(what, who, other, rng.random(), f"{number:03}{place:03}"))
+        lately = [event.who for event in events]
         faults = []
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
             what = _draw(rng, FAULTS | TAPS | MACHINES)
             faults.append(Event(what, draw=rng.random()))
-        hours = rng.choice([24.0] * 12 + [1.0, 2.0, 49.0])
+        hours = rng.choice([24.0] * 12 + [1.0, 2.0, 2.0, 49.0])
         plan.append(Night(number, hours, events, faults))
     return plan
 
@@ -251,10 +264,22 @@ class Source:
             changed=self.clock,
         )
 
+    def _move_in(self, event: Event) -> None:
+        """Let somebody new have an address that another person has left."""
+        left = self.people.get(event.other)
+        used = {(one.email, one.mobile) for one in self.people.values()}
+        if left and left.before and (left.before["email"], left.before["mobile"]) not in used:
+            self._add(event.who, random.Random(f"{self.seed} person {event.who}"), event.new)
+            new = self.people[event.who]
+            new.email, new.mobile = left.before["email"], left.before["mobile"]
+
     def happens(self, event: Event) -> None:
         """Let something happen at the source, if it can."""
         if event.what == "born":
             self._add(event.who, random.Random(f"{self.seed} person {event.who}"), event.new)
+            return
+        if event.what == "moves in":
+            self._move_in(event)
             return
         person = self.people.get(event.who)
         if person is None:

@@ -206,7 +206,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.booking:Booking._book_failure",
-                "if self._spool is None or not accepted.spooled:",
+                "if not accepted.has_records:",
                 "if True:",
             )
         ],
@@ -244,7 +244,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.api.limits:Quota.take",
-                "(surplus := len(self.occupied) - burst) >= 0",
+                "(surplus := len(self.occupied) - plan.burst) >= 0",
                 "(surplus := 0) > 0",
             )
         ],
@@ -256,7 +256,7 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:Moves._end_moves",
-                "self._ledger.delete_rows(connection, freed)",
+                "self._ledger.delete_rows(connection, forgotten)",
                 "pass",
             )
         ],

@@ -65,6 +65,7 @@ class Process:
     Attributes:
         number: The number of the process.
         kill_at: The step at which it is killed; 0 for never.
+        term_at: The step at which it is asked to end.
         sleep_at: The step at which its machine falls asleep; 0 for never.
         sleep_seconds: For how long.
         away: The steps at which the ledger's database goes away, and for how many steps.
@@ -77,6 +78,7 @@ class Process:
     number: int
     machine: str
     kill_at: int = 0
+    term_at: int = 0
     sleep_at: int = 0
     sleep_seconds: float = 0.0
     away: tuple[int, int] = (0, 0)
@@ -89,6 +91,7 @@ class Process:
     warnings: list[str] = field(default_factory=list)
     code: int | None = None
     at_death: list[Callable[[], None]] = field(default_factory=list)
+    handle: Callable[[int, None], None] = lambda *_: None
 
     def is_away(self) -> bool:
         first, count = self.away
@@ -165,6 +168,8 @@ class World:
         """Note that a process comes from one step to the next: here it may be killed."""
         process = self.process
         process.steps += 1
+        if process.steps == process.term_at:
+            process.handle(signal.SIGTERM, None)
         if process.is_dead or process.steps == process.kill_at:
             process.is_dead = True
             raise KilledError
@@ -315,7 +320,7 @@ class World:
         yield spool, "tempfile", SimpleNamespace(TemporaryFile=self._temporary_file)
         yield rejects, "_open_locked", self._locked(rejects._open_locked)
         yield Database, "transaction", self._transaction(Database.transaction)
-        yield signal, "signal", lambda *_: None
+        yield signal, "signal", lambda _, handle: setattr(self.process, "handle", handle)
         yield lease, "_machine", lambda: self.process.machine
         yield lease, "_process", self._described
         yield lease, "os", SimpleNamespace(getpid=lambda: self.process.number)
