@@ -175,6 +175,7 @@ class Oracle:
             self._by_mobile[mobile].add(key)
         now = self.crm.world.now
         if one.last is not None:
+            one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             if identity_of(one.last) != (email, mobile):
                 one.moved, one.before = True, identity_of(one.last)
             if one.last["city"] != columns["city"]:
@@ -212,7 +213,8 @@ class Oracle:
         for key in self.whose(contact):
             self.people[key].is_absent = True
             self.people[key].doubtful |= {*OPT_INS}
-        self.crm.held[contact.id].is_left_behind = True
+        held = self.crm.held[contact.id]
+        held.is_left_behind = held.was_left_behind = True
         self.vacated |= {_folded(one) for one in self.identities(contact.id)}
 
     # Consent is never made up, and silence is not evidence: at each request
@@ -243,8 +245,11 @@ class Oracle:
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
         for key in whose:
-            doubtful = self.people[key].doubtful
-            (doubtful.discard if run.is_certain else doubtful.add)(name)
+            one = self.people[key]
+            if not run.is_certain:
+                one.doubtful.add(name)
+            elif one.last and identity_of(one.last) == _identity_in(sent):
+                one.doubtful.discard(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
     def _turn(self, process: Process) -> None:
@@ -386,9 +391,9 @@ class Oracle:
             self._state(process, state)
         if run.is_certain and process.code:
             self._fails({reason["code"] for reason in report.get("reasons", ())})
-        self._follow_again(run)
         if run.is_certain:
             self._warnings(run, process)
+        self._follow_again(run)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
@@ -417,7 +422,7 @@ class Oracle:
                 done and done.inserted and done.updated
             ):
                 unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
-        for key in run.sent:
+        for key in run.sent & run.by_key.keys():
             self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
         for key in unsure:
             self.people[key].is_unsure, self.people[key].unsure_at = True, now
@@ -576,7 +581,7 @@ class Oracle:
         if now in {self.people[other].before for other in named - {key}}:
             return True
         if any(
-            self.crm.held[contact.id].is_left_behind or self.crm.held[contact.id].was_ghost
+            self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
             if _identity_in(contact) in {now, one.before}
         ):
@@ -616,7 +621,8 @@ class Oracle:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             if has != today:
-                self.crm.held[contact.id].is_left_behind = True
+                held = self.crm.held[contact.id]
+                held.is_left_behind = held.was_left_behind = True
 
     # One person, one contact; and everything is in: after a night in which nothing went wrong
 
@@ -663,7 +669,11 @@ class Oracle:
                 if contact.properties.get(name) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             for name in OPT_INS:
-                if columns[name] is False and getattr(contact, name) is not False:
+                is_new = identity_of(columns) in self.vacated  # nothing was said of it yet
+                if columns[name] is False and getattr(contact, name) not in {
+                    False,
+                    None if is_new else False,
+                }:
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
                     name in held.by_hand

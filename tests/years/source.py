@@ -135,6 +135,9 @@ def plan_of(seed: int, nights: int) -> list[Night]:
                 who = number * 10 + place + 1000
                 people.append(who)
             events.append(Event(what, who, other, rng.random(), f"{number:03}{place:03}"))
+        if plan and plan[-1].faults and lately and rng.random() < 0.4:
+            # What was perhaps delivered, and is not so any more.
+            events.append(Event("is as before", rng.choice(lately)))
         lately = [event.who for event in events]
         faults = []
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
