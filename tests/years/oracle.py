@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.years.crm import REFUSED
+from tests.years.source import STREAMS
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,7 @@ SLACK_SECONDS = 2.0
 
 READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
-PROPERTIES = ("firstname", "city")
+PROPERTIES = {"firstname", "city"}
 
 Identity: t.TypeAlias = "tuple[str | None, int | None]"
 Columns: t.TypeAlias = "dict[str, t.Any]"
@@ -124,6 +125,9 @@ class Oracle:
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
+        has_new_stream: The stream has had another name, under which its people were unknown.
+        known: The people who have come, under each name of the stream.
+        twins: People who had two contacts that were spelt differently: to the ledger they are one.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -136,6 +140,9 @@ class Oracle:
         self.broken: list[str] = []
         self.doubt = 0
         self.has_restored = False
+        self.has_new_stream = False
+        self.twins: set[int] = set()
+        self.known: set[tuple[str, int]] = set()
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
         crm.watch = self.request
@@ -178,7 +185,7 @@ class Oracle:
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             if identity_of(one.last) != (email, mobile):
                 one.moved, one.before = True, identity_of(one.last)
-            if one.last["city"] != columns["city"]:
+            if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
         for name in OPT_INS:
@@ -441,7 +448,7 @@ class Oracle:
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
-        counts = report.get("streams", {}).get("people")
+        counts = report.get("streams", {}).get(self.source.stream)
         if counts is None:
             return
         outcomes = ("accepted", "merged", "unchanged", "rejected", "omitted", "undelivered")
@@ -527,9 +534,14 @@ class Oracle:
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
-        if run.config["identity_changes"] == "create":
-            for key in self.people:
-                self._leave_behind(key, creates=True)
+                if self._was_respelt(contact):
+                    self.twins |= self.whose(contact)
+        self.has_new_stream |= self.source.stream != STREAMS[0]
+        creates = run.config["identity_changes"] == "create"
+        come = {(self.source.stream, key) for key in run.by_key}
+        for key in self.people if creates else [key for _, key in come - self.known]:
+            self._leave_behind(key, creates=creates)
+        self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
@@ -573,7 +585,9 @@ class Oracle:
         touched by hand, or something went wrong with it, or the CRM refuses its new address.
         """
         one = self.people[key]
-        if one.is_absent or one.is_unsure or one.last is None or self.has_restored:
+        if one.is_absent or one.is_unsure or one.last is None:
+            return True
+        if self.has_restored or self.has_new_stream:
             return True
         if _is_refused(one.last):
             return True
@@ -634,8 +648,10 @@ class Oracle:
             is_refused = key in run.rejected or _is_refused(columns)
             if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
+            if key in self.twins:
+                continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
-            if len(mine) > 1:
+            if len(mine) > 1 and not self.has_new_stream:
                 self._break("two contacts of one person", (key, mine))
             owners = self.owners(*identity_of(columns))
             if not any(self.people[owner].is_absent for owner in owners):
@@ -664,9 +680,10 @@ class Oracle:
             return
         for contact in [one for one in found if not self.crm.held[one.id].is_ghost] or found:
             held = self.crm.held[contact.id]
-            for name in PROPERTIES:
-                is_corrected = name == "city" and held.city is not None
-                if contact.properties.get(name) != columns[name] and not is_corrected:
+            for name in PROPERTIES & columns.keys():
+                mapped = run.config.get("field_map", {}).get(name, name)
+                is_corrected = mapped == "city" and held.city is not None
+                if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             for name in OPT_INS:
                 is_new = identity_of(columns) in self.vacated  # nothing was said of it yet
@@ -695,6 +712,11 @@ class Oracle:
             if (one.email or "").lower() == email and one.mobile_number == contact.mobile_number
         ]
         return len(twins) > 1
+
+    def _was_respelt(self, contact: Contact) -> bool:
+        now = _identity_in(contact)
+        had = self.identities(contact.id)
+        return any(_folded(one) == now and one[0] != contact.email for one in had)
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]
