@@ -103,10 +103,11 @@ class Recreated:
         for group, half, batch in zip(groups, halves, batches, strict=True):
             accepted = batch[0].batch
             status = None if accepted is None or accepted.end is BatchEnd.OPEN else accepted.status
-            if status is None or status.failed_reason:
-                left.append(group)
+            named = frozenset() if status is None else status.updated_ids | status.inserted_ids
+            if status is None or status.failed_reason or len(named) < len(half):
+                left.append(group)  # what is not named may be in either half
                 continue
-            first = group.ids & (status.updated_ids | status.inserted_ids)
+            first = group.ids & named
             rest = group.contacts[len(half) :]
             parts: tuple[Group, ...] = (group._replace(contacts=half, ids=first),)
             parts += (group._replace(contacts=rest, ids=group.ids - first),)

@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.ledger.outside import Between
+    from tests.ledger.outside import Between, Contact
     from tests.messages import Record, RunTarget
 
 
@@ -351,6 +351,28 @@ def test_looking_for_a_contact_made_anew_signs_up_nobody_else(
         crm.edit(f"p{number}@example.com", email_opt_in=False)
     run_target(*night(*consenting(*range(8), firstname="A")), **config)
     assert opted_in(crm) == {"p0", "p1", "p5", "p6", "p7"}
+
+
+def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """What is not named in one half of a batch need not be in the other half."""
+
+    def falsify(contacts: list[Contact], status: Record) -> Record:
+        if len(contacts) == 1:
+            for counted in status["processedObj"].values():
+                counted["contactIds"] = []
+        return status
+
+    config = {**OMIT, **REPORT, "api_url": between.url}
+    run_target(*night(*consenting(1, 2, 3)), **config)
+    crm.delete("p1@example.com")
+    for number in (2, 3):
+        crm.edit(f"p{number}@example.com", email_opt_in=False)
+    between.falsify = falsify
+    ended = run_target(*night(*consenting(1, 2, 3, firstname="A")), **config)
+    assert count(ended, "recreated") == 1
+    assert opted_in(crm) == set()
 
 
 # Fault 15

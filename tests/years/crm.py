@@ -79,6 +79,7 @@ class Held:
         city: What it was corrected to.
         city_at: When that was.
         is_left_behind: It is nobody's any more, as a warning has said.
+        was_left_behind: It was so once.
         is_late: It was last changed by a copy that came late.
         is_ghost: It was made by such a copy, by a batch after its run has ended, or by a search for
             a contact that was gone, and no run has sent it data since.
@@ -92,6 +93,7 @@ class Held:
     city: str | None = None
     city_at: float = 0.0
     is_left_behind: bool = False
+    was_left_behind: bool = False
     is_late: bool = False
     is_ghost: bool = False
     was_ghost: bool = False

@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.years.crm import REFUSED
+from tests.years.source import STREAMS
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,7 @@ SLACK_SECONDS = 2.0
 
 READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
-PROPERTIES = ("firstname", "city")
+PROPERTIES = {"firstname", "city"}
 
 Identity: t.TypeAlias = "tuple[str | None, int | None]"
 Columns: t.TypeAlias = "dict[str, t.Any]"
@@ -124,6 +125,9 @@ class Oracle:
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
+        has_new_stream: The stream has had another name, under which its people were unknown.
+        known: The people who have come, under each name of the stream.
+        twins: People who had two contacts that were spelt differently: to the ledger they are one.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -136,6 +140,9 @@ class Oracle:
         self.broken: list[str] = []
         self.doubt = 0
         self.has_restored = False
+        self.has_new_stream = False
+        self.twins: set[int] = set()
+        self.known: set[tuple[str, int]] = set()
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
         crm.watch = self.request
@@ -175,9 +182,10 @@ class Oracle:
             self._by_mobile[mobile].add(key)
         now = self.crm.world.now
         if one.last is not None:
+            one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             if identity_of(one.last) != (email, mobile):
                 one.moved, one.before = True, identity_of(one.last)
-            if one.last["city"] != columns["city"]:
+            if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
         for name in OPT_INS:
@@ -212,7 +220,8 @@ class Oracle:
         for key in self.whose(contact):
             self.people[key].is_absent = True
             self.people[key].doubtful |= {*OPT_INS}
-        self.crm.held[contact.id].is_left_behind = True
+        held = self.crm.held[contact.id]
+        held.is_left_behind = held.was_left_behind = True
         self.vacated |= {_folded(one) for one in self.identities(contact.id)}
 
     # Consent is never made up, and silence is not evidence: at each request
@@ -243,8 +252,11 @@ class Oracle:
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
         for key in whose:
-            doubtful = self.people[key].doubtful
-            (doubtful.discard if run.is_certain else doubtful.add)(name)
+            one = self.people[key]
+            if not run.is_certain:
+                one.doubtful.add(name)
+            elif one.last and identity_of(one.last) == _identity_in(sent):
+                one.doubtful.discard(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
     def _turn(self, process: Process) -> None:
@@ -386,9 +398,9 @@ class Oracle:
             self._state(process, state)
         if run.is_certain and process.code:
             self._fails({reason["code"] for reason in report.get("reasons", ())})
-        self._follow_again(run)
         if run.is_certain:
             self._warnings(run, process)
+        self._follow_again(run)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
@@ -417,7 +429,7 @@ class Oracle:
                 done and done.inserted and done.updated
             ):
                 unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
-        for key in run.sent:
+        for key in run.sent & run.by_key.keys():
             self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
         for key in unsure:
             self.people[key].is_unsure, self.people[key].unsure_at = True, now
@@ -436,7 +448,7 @@ class Oracle:
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
-        counts = report.get("streams", {}).get("people")
+        counts = report.get("streams", {}).get(self.source.stream)
         if counts is None:
             return
         outcomes = ("accepted", "merged", "unchanged", "rejected", "omitted", "undelivered")
@@ -522,9 +534,14 @@ class Oracle:
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
-        if run.config["identity_changes"] == "create":
-            for key in self.people:
-                self._leave_behind(key, creates=True)
+                if self._was_respelt(contact):
+                    self.twins |= self.whose(contact)
+        self.has_new_stream |= self.source.stream != STREAMS[0]
+        creates = run.config["identity_changes"] == "create"
+        come = {(self.source.stream, key) for key in run.by_key}
+        for key in self.people if creates else [key for _, key in come - self.known]:
+            self._leave_behind(key, creates=creates)
+        self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
@@ -568,7 +585,9 @@ class Oracle:
         touched by hand, or something went wrong with it, or the CRM refuses its new address.
         """
         one = self.people[key]
-        if one.is_absent or one.is_unsure or one.last is None or self.has_restored:
+        if one.is_absent or one.is_unsure or one.last is None:
+            return True
+        if self.has_restored or self.has_new_stream:
             return True
         if _is_refused(one.last):
             return True
@@ -576,7 +595,7 @@ class Oracle:
         if now in {self.people[other].before for other in named - {key}}:
             return True
         if any(
-            self.crm.held[contact.id].is_left_behind or self.crm.held[contact.id].was_ghost
+            self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
             if _identity_in(contact) in {now, one.before}
         ):
@@ -616,7 +635,8 @@ class Oracle:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             if has != today:
-                self.crm.held[contact.id].is_left_behind = True
+                held = self.crm.held[contact.id]
+                held.is_left_behind = held.was_left_behind = True
 
     # One person, one contact; and everything is in: after a night in which nothing went wrong
 
@@ -628,8 +648,10 @@ class Oracle:
             is_refused = key in run.rejected or _is_refused(columns)
             if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
                 continue
+            if key in self.twins:
+                continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
-            if len(mine) > 1:
+            if len(mine) > 1 and not self.has_new_stream:
                 self._break("two contacts of one person", (key, mine))
             owners = self.owners(*identity_of(columns))
             if not any(self.people[owner].is_absent for owner in owners):
@@ -658,12 +680,17 @@ class Oracle:
             return
         for contact in [one for one in found if not self.crm.held[one.id].is_ghost] or found:
             held = self.crm.held[contact.id]
-            for name in PROPERTIES:
-                is_corrected = name == "city" and held.city is not None
-                if contact.properties.get(name) != columns[name] and not is_corrected:
+            for name in PROPERTIES & columns.keys():
+                mapped = run.config.get("field_map", {}).get(name, name)
+                is_corrected = mapped == "city" and held.city is not None
+                if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             for name in OPT_INS:
-                if columns[name] is False and getattr(contact, name) is not False:
+                is_new = identity_of(columns) in self.vacated  # nothing was said of it yet
+                if columns[name] is False and getattr(contact, name) not in {
+                    False,
+                    None if is_new else False,
+                }:
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
                     name in held.by_hand
@@ -685,6 +712,11 @@ class Oracle:
             if (one.email or "").lower() == email and one.mobile_number == contact.mobile_number
         ]
         return len(twins) > 1
+
+    def _was_respelt(self, contact: Contact) -> bool:
+        now = _identity_in(contact)
+        had = self.identities(contact.id)
+        return any(_folded(one) == now and one[0] != contact.email for one in had)
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]

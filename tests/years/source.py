@@ -15,6 +15,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PEOPLE = 30
+STREAMS = ("people", "persons")
 LISTS = (None, "3fa85f64-5717-4562-b3fc-123123d23dd5")
 
 AT_THE_SOURCE = {
@@ -42,7 +43,7 @@ AT_THE_SOURCE = {
     "unlisted": 1,
 }
 BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
-SETTINGS = {"setting": 1}
+SETTINGS = {"setting": 3}
 FAULTS = {
     "lost@p0.4:batch": 8,
     "lost@1:batch": 6,
@@ -135,6 +136,9 @@ def plan_of(seed: int, nights: int) -> list[Night]:
                 who = number * 10 + place + 1000
                 people.append(who)
             events.append(Event(what, who, other, rng.random(), f"{number:03}{place:03}"))
+        if plan and plan[-1].faults and lately and rng.random() < 0.4:
+            # What was perhaps delivered, and is not so any more.
+            events.append(Event("is as before", rng.choice(lately)))
         lately = [event.who for event in events]
         faults = []
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
@@ -160,7 +164,7 @@ def settings_of(seed: int) -> dict[str, t.Any]:
         "batch_size_rows": rng.choice([1, 3, 7, 100]),
         "max_concurrent_requests": rng.choice([None, 1, 2, 5]),
         "rate_limit_requests": rng.choice([0, 0, 6, 20]),
-        "streams": {"people": {"full_table": is_full}},
+        "streams": {name: {"full_table": is_full} for name in STREAMS},
     }
 
 
@@ -171,8 +175,11 @@ CHANGES: list[tuple[str, t.Any]] = [
     *[("retry_max_seconds", n) for n in (0, 30, 600)],
     ("unchanged_contacts", "send"),
     *[("key type", kind) for kind in ("int", "str", "float")],
+    *[("field_map", mapping) for mapping in ({}, {"city": "state"})],
+    *[("city", is_there) for is_there in (True, False)],
+    *[("stream", name) for name in STREAMS],
 ]
-"""Settings that change from one night to the next; `unchanged_contacts` for one night."""
+"""What changes from one night to the next; `unchanged_contacts` for one night."""
 
 
 @dataclass(eq=False)
@@ -226,6 +233,7 @@ class Source:
 
     Attributes:
         listed: The addresses and numbers in the suppression file.
+        has_city: The table has such a column.
         bookmark: The newest STATE that a run has written.
         clock: Counts changes.
     """
@@ -238,6 +246,8 @@ class Source:
     bookmark: dict[str, t.Any] = field(default_factory=dict)
     clock: int = 0
     sends_all: bool = False
+    stream: str = "people"
+    has_city: bool = True
 
     @property
     def is_full(self) -> bool:
@@ -362,6 +372,10 @@ class Source:
             self.key_type = value
         elif name == "unchanged_contacts":
             self.sends_all = True
+        elif name == "city":
+            self.has_city = value
+        elif name == "stream":
+            self.stream = value
         else:
             self.config[name] = value
 
@@ -389,6 +403,8 @@ class Source:
         records = []
         for one in some:
             columns = one.columns(self.key_type)
+            if not self.has_city:
+                del columns["city"]
             if not one.is_there:
                 columns = {"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
             records.append((one, columns))
@@ -399,10 +415,10 @@ class Source:
         left = len(records)
         if "tap dies" in faults:
             left = int(faults["tap dies"].draw * len(records))
-        schema = {"type": "object", "properties": SCHEMA}
-        yield json.dumps(
-            {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]}
-        )
+        properties = {name: one for name, one in SCHEMA.items() if self.has_city or name != "city"}
+        schema = {"type": "object", "properties": properties}
+        stream = {"stream": self.stream}
+        yield json.dumps({"type": "SCHEMA", **stream, "schema": schema, "key_properties": ["id"]})
         every = rng.choice([3, 10, 1000])
         for place, (one, columns) in enumerate(records, 1):
             if left == 0:
@@ -411,7 +427,7 @@ class Source:
             if "tap is slow" in faults and rng.random() < 0.2:
                 yield f"~{rng.choice([0.5, 3.0, 15.0, 100.0])}"
             read(one.key, columns)
-            yield json.dumps({"type": "RECORD", "stream": "people", "record": columns})
+            yield json.dumps({"type": "RECORD", **stream, "record": columns})
             if place % every == 0 or place == len(records):
                 at = one.changed if not self.is_full else place
                 read(0, {"at": at})
