@@ -121,6 +121,9 @@ class Night(Load):
 
     @override
     def lines(self, *lines: str, stream: str = "people") -> list[str]:
+        """Return a night of these people; what begins with a SCHEMA is one already."""
+        if lines and "SCHEMA" in lines[0]:
+            return [*lines]
         return [schema(COLUMNS, stream=stream), *lines, state(bookmark=len(lines))]
 
     # What the CRM holds
