@@ -110,7 +110,7 @@ class Night(Load):
         super().__init__(request)
         self.uri = uri
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
-        self._started: list[subprocess.Popen[str]] = []
+        self._logs: dict[subprocess.Popen[str], Path] = {}
 
     @cached_property
     def between(self) -> Between:
@@ -235,22 +235,22 @@ class Night(Load):
             stream: The name of its stream.
             **config: More settings.
         """
-        path, source = self.folder / f"{name}.json", self.folder / f"{name}.singer"
+        path, source, log = (self.folder / f"{name}.{end}" for end in ("json", "singer", "log"))
         path.write_text(json.dumps(self.settings | config))
         source.write_text("".join(f"{line}\n" for line in self.lines(*people, stream=stream)))
         arguments = [sys.executable, "-c", f"{machine}\n{code}", "--config", str(path)]
-        with source.open() as stdin, (self.folder / f"{name}.log").open("w") as log:
+        with source.open() as stdin, log.open("w") as stderr:
             process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True
+                arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
-        self._started.append(process)
+        self._logs[process] = log
         return process
 
-    def end(self, process: subprocess.Popen[str], *, name: str = "process") -> Ended:
+    def end(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for the end of a process."""
         out, _ = process.communicate(timeout=120)
-        log = (self.folder / f"{name}.log").read_text()
-        return Ended(process.returncode, [json.loads(line) for line in out.splitlines()], log)
+        states = [json.loads(line) for line in out.splitlines()]
+        return Ended(process.returncode, states, self._logs[process].read_text())
 
     def killed(
         self, *people: str, at: Moment, machine: str = "", surely: bool = True, **config: t.Any
@@ -274,7 +274,7 @@ class Night(Load):
 
     def close(self) -> None:
         """End all processes."""
-        for process in self._started:
+        for process in self._logs:
             process.kill()
             process.communicate()
 
