@@ -15,7 +15,6 @@ import threading
 import time
 import typing as t
 from collections import Counter
-from functools import cached_property
 
 from click.testing import CliRunner
 from typing_extensions import override
@@ -112,9 +111,8 @@ class Night(Load):
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
         self._logs: dict[subprocess.Popen[str], Path] = {}
 
-    @cached_property
     def between(self) -> Between:
-        """What stands between the target and the CRM from now on."""
+        """Return what stands between the target and the CRM from now on."""
         server: Between = self._get("between")
         self.settings["api_url"] = server.url
         return server
@@ -259,7 +257,7 @@ class Night(Load):
 
         Soon after an answer it may have ended by itself.
         """
-        between = self.between
+        between = self.between()
         code = "import sys; sys.argv.insert(1, '30'); from tests.rounds import quick; quick.main()"
         popen = self.start(*people, machine=machine, code=code, **config)
         between.watch(popen, at)

@@ -74,7 +74,7 @@ def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
             return RESET
         return None
 
-    between = night.between
+    between = night.between()
     night(*consenting(1, 2))
     between.rule = lose_the_first
     night(*moved(1), *consenting(2)).ok()
@@ -130,7 +130,7 @@ def test_a_status_that_names_no_contact_or_one_for_three_people_renames_nobody(
     night: Night, named: object
 ) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
-    between = night.between
+    between = night.between()
     night(*consenting(1, 2, 3))
     first = night.crm.contacts()[0]["id"]
 
@@ -160,14 +160,14 @@ def say_of_a_rename(night: Night, **said: list[int]) -> None:
                 name: {"count": len(ids[name]), "contactIds": ids[name]} for name in names
             }
 
-    night.between.falsify = falsify
+    night.between().falsify = falsify
 
 
 @pytest.mark.parametrize("said", [{"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {}])
 def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
     night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
-    assert night.between
+    night.between()
     night(*consenting(1, 2))
     say_of_a_rename(night, **said)
     ended = night(*moved(1), *consenting(2))
@@ -179,7 +179,7 @@ def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str
 def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
     night.settings |= {**OMIT, "confirm_timeout_seconds": 1}
-    assert night.between
+    night.between()
     night(*consenting(1, 2))
     night.unsubscribe("p1")
     say_of_a_rename(night)
@@ -197,7 +197,7 @@ def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_y
 ) -> None:
     """The next run knows the id of a contact that there is not any more."""
     night.settings |= OMIT
-    assert night.between
+    night.between()
     night(*consenting(1, 2))
     people = [*moved(1), *consenting(2)]
     night.killed(*people, at=Moment("POST", 2, "before"))
@@ -268,7 +268,7 @@ def stalled(night: Night) -> Iterator[tuple[threading.Event, list[str]]]:
             return RESET
         return None
 
-    night.between.rule = stall
+    night.between().rule = stall
     yield is_waiting, methods
     is_over.set()
 

@@ -327,7 +327,7 @@ def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(night: Night
     """With `create` the new address is a contact of its own, of which the run has not heard."""
     night.settings |= {**OPT_OUT, "identity_changes": "create"}
     others = consenting(*range(10, 20))
-    assert night.between
+    night.between()
     night(*others, *consenting(1))
     night.killed(*others, *moved(1), at=Moment("POST", 1, "after"))
     assert night.opted_in >= {"p1", "new1"}

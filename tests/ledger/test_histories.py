@@ -63,7 +63,7 @@ def lines_of(night: Records) -> list[str]:
 def held(crm: RunningSandbox, night: Records | None = None) -> set[tuple[object, ...]]:
     """Return what the CRM holds of everybody, or of those that a night names and it takes."""
     named = {(one.get("mobile", ""), one.get("email")) for _, _, one, _, _ in night or []}
-    found = set()
+    found: set[tuple[object, ...]] = set()
     for one in crm.contacts(settle=False):
         number = one["mobile_number"]
         mobile = f"+{one['mobile_country_code']}{number}" if number else ""
@@ -102,7 +102,7 @@ def test_any_nights_end_as_if_everything_had_been_sent(
     night.crm.reset()
 
     def deliver(people: Records, faults: list[str]) -> None:
-        own = full | (hasty if faults else {})
+        own: Record = full | (hasty if faults else {})
         ended = night(*lines_of(people), identity_changes="create", **own)
         assert is_complete(ended) or faults, ended.errors
         night.crm.set_faults()

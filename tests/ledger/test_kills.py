@@ -37,7 +37,7 @@ def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> Non
     first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
     changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}
     night.settings |= {**FULL, "batch_size_rows": 5}
-    assert night.between
+    night.between()
     night.run(*people(first)).ok()
     confirm = "report" if moment.what == "GET" else "none"
     killed = night.killed(*people(changed), at=moment, confirm_batches=confirm)
@@ -52,7 +52,7 @@ def test_what_was_not_on_its_way_is_not_sent_again(night: Night) -> None:
     """A kill is no reason to send everything."""
     everybody = {n: f"First{n}" for n in range(1, 41)}
     night.settings |= {**FULL, "batch_size_rows": 5}
-    assert night.between
+    night.between()
     night.run(*people(everybody)).ok()
     one_changed = people(everybody | {1: "Other"})
     night.killed(*one_changed, at=Moment("POST", 1, "before"))
@@ -84,7 +84,7 @@ def test_a_kill_at_any_moment_of_a_move_makes_no_second_contact(
     night: Night, what: str, number: int, when: str, later: str
 ) -> None:
     night.settings |= OMIT
-    assert night.between
+    night.between()
     night(one(1, "a", consent=True))
     night.killed(one(1, "b", consent=True), at=Moment(what, number, when))
     consent = later == "b"

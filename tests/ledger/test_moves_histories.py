@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Record
 
 EXAMPLES = int(os.environ.get("MOVES_EXAMPLES", "5"))
 PEOPLE = [1, 2, 3]
@@ -49,7 +50,7 @@ class Said(t.NamedTuple):
 
     @property
     def line(self) -> str:
-        columns = {"mobile": self.mobile, "email": self.email, "email_opt_in": self.consent}
+        columns: Record = {"mobile": self.mobile, "email": self.email, "email_opt_in": self.consent}
         return record(id=self.key, firstname=self.name, **columns)
 
 

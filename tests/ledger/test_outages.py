@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.ledger.outside import Night
+    from tests.messages import Record
     from tests.postgresql import PostgreSQL
 
 STEPS = {
@@ -146,7 +147,7 @@ def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
     night.settings["rate_limit_requests"] = 100
     night(*lines("A")).ok()
     with during_the_run(night, outage.begin):
-        own = {"retry_max_seconds": 1, "report_path": str(report)}
+        own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
         ended = night.end(night.start(*lines("B"), code=PROCESS, **own))
     assert ended.code == 1
     assert re.search(r"The ledger '.*' cannot be used\. .* It was tried for \d+ s", ended.log)

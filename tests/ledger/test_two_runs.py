@@ -55,7 +55,7 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: 
     night.settings |= {"batch_size_rows": 5, "max_concurrent_requests": IN_FLIGHT}
     night.settings["max_drift_percent"] = 100
     is_server = "://" in night.uri
-    between = night.between
+    between = night.between()
     night(*consenting(*range(40))).ok()
     seen: list[Request] = []
     stopped, awake = list[bool](), list[bool]()
@@ -122,7 +122,7 @@ def test_first_runs_may_make_a_ledger_and_deliver_two_streams_at_once(night: Nig
         )
         for name, column in columns.items()
     }
-    for name, run in runs.items():
+    for run in runs.values():
         ended = night.end(run)
         assert ended.code == 0, ended.log
     assert len(night.contacts) == 12
@@ -157,7 +157,7 @@ os.kill = lambda number, signal: None if signal == 0 else _kill(number, signal)
 
 def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night) -> None:
     """Without /proc, as on macOS, a process cannot be told from a later one with its number."""
-    assert night.between
+    night.between()
     night(person(1))
     later = person(1, firstname="A")
     night.killed(later, at=Moment("POST", 1, "after"), machine=NO_PROC)
@@ -175,7 +175,7 @@ def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
 ) -> None:
     """It says so; and it may begin as soon as the first has ended. To another account it may."""
     other = start_crm(plan="unlimited")
-    night.between.rule = gate = Gate()
+    night.between().rule = gate = Gate()
     first = night.start(person(1))
     wait_until(lambda: gate.seen)
     night(person(1, firstname="B")).failed("stream 'people'")

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import typing as t
 
 import pytest
 
-from tests.broken_server import PAGE, STALL, BrokenServer, Reply, reply
+from tests.broken_server import PAGE, STALL, reply
 from tests.loads import people
-from tests.messages import record, schema, state
+from tests.rounds.statuses import TEN, answering
+from tests.rounds.statuses import reply_status as status
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.broken_server import Request, Serve
-    from tests.messages import Ended, Record, RunTarget
+    from tests.broken_server import Reply, Request
+    from tests.loads import Load
 
 pytestmark = pytest.mark.usefixtures("hasty")
-
-
-TEN = [
-    schema({"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}),
-    *(record(id=n, contact_id=1000 + n, firstname="x") for n in range(10)),
-    state(bookmark=10),
-]
-
-
-def status(
-    inserted: int = 0,
-    updated: int = 0,
-    skipped: int = 0,
-    *,
-    skipped_ids: tuple[int, ...] = (),
-    **more: t.Any,
-) -> Reply:
-    """How far a batch is."""
-    processed = {
-        "inserted": {"count": inserted},
-        "updated": {"count": updated},
-        "skipped": {"count": skipped, "contactIds": list(skipped_ids)},
-    }
-    return reply(200, {"id": "b", "processedObj": processed, **more})
-
-
-def answering(*statuses: Reply, named: tuple[int, ...] = ()) -> Callable[[Request], Reply]:
-    """Accept every batch; answer questions one after the other, the last one ever after."""
-    asked = itertools.count()
-
-    def answer(request: Request) -> Reply:
-        if request.method == "GET":
-            return statuses[min(next(asked), len(statuses) - 1)]
-        data = {"BatchId": f"b{request.number}", "InvalidContactIds": list(named)}
-        return reply(202, {"status": "Success", "data": data})
-
-    return answer
-
-
-Run: t.TypeAlias = "Callable[..., Ended]"
-
-
-@pytest.fixture
-def run(run_target: RunTarget, tmp_path: Path) -> Run:
-    """Load ten contacts into a server that answers as it is told to."""
-
-    def load(answer: Callable[[Request], Reply], mode: str, **config: t.Any) -> Ended:
-        own: Record = {
-            "confirm_batches": mode,
-            "confirm_timeout_seconds": 1,
-            "rejects_path": str(tmp_path / "rejects.singer"),
-        }
-        with BrokenServer(answer) as server:
-            return run_target(*TEN, api_url=server.url, access_token="made-up", **own | config)
-
-    return load
-
 
 FORM = {"errors": [{"text": "x"}]}
 CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
@@ -102,27 +42,23 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
         # One contact was named as invalid: it may be counted as skipped, or not at all.
         pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
         pytest.param(status(9, skipped=1), (1007,), CONFIRMED, id="named, counted"),
-        pytest.param(
-            status(9, skipped=1, skipped_ids=(1007,)), (1007,), CONFIRMED, id="named twice"
-        ),
-        pytest.param(
-            status(9, skipped=1, skipped_ids=(1008,)), (1007,), SKIPPED, id="another skipped"
-        ),
+        pytest.param(status(9, skipped=1, ids=[1007]), (1007,), CONFIRMED, id="named twice"),
+        pytest.param(status(9, skipped=1, ids=[1008]), (1007,), SKIPPED, id="another skipped"),
         pytest.param(status(8, skipped=1), (1007,), OPEN, id="named, in part"),
         pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
         pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
     ],
 )
 def test_ten_contacts_end_as_their_status_says(
-    run: Run, answer: Reply, named: tuple[int, ...], end: str
+    load: Load, answer: Reply, named: tuple[int, ...], end: str
 ) -> None:
     """Anything but a confirmation holds STATE back and fails the run."""
-    ended = run(answering(answer, named=named), "require")
-    assert ended.code == int(end != CONFIRMED), ended.errors
-    assert ended.states == ([{"bookmark": 10}] if end == CONFIRMED else [])
-    if end != CONFIRMED:
-        assert end in ended.error
-    assert ended.counts["rejected"] == (10 if end == FAILED else len(named))
+    load.keep_rejects()
+    load.serve(answering(answer, named=named))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=1)
+    ended.ok() if end == CONFIRMED else ended.failed(end)
+    assert ended.bookmark == (10 if end == CONFIRMED else 0)
+    assert ended.count("rejected") == (10 if end == FAILED else len(named))
 
 
 @pytest.mark.parametrize(
@@ -135,40 +71,39 @@ def test_ten_contacts_end_as_their_status_says(
     ],
 )
 def test_when_it_only_reports_everything_is_counted(
-    run: Run, answer: Reply, counts: dict[str, int]
+    load: Load, answer: Reply, counts: dict[str, int]
 ) -> None:
-    ended = run(answering(answer), "report").ok()
-    assert ended.states == [{"bookmark": 10}]
-    found = ended.counts
+    load.serve(answering(answer))
+    ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
+    assert ended.bookmark == 10
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
-    assert {name: found[name] for name in names if found[name]} == counts
+    assert {name: n for name, n in ended.numbers.items() if name in names} == counts
 
 
-def test_a_batch_is_asked_for_until_it_has_ended(run: Run) -> None:
-    answer = answering(status(), reply(503), status(1), status(4, 6))
-    ended = run(answer, "require", confirm_timeout_seconds=60).ok()
-    assert ended.states == [{"bookmark": 10}]
-    assert (ended.counts["inserted"], ended.counts["updated"]) == (4, 6)
+def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
+    load.serve(answering(status(), reply(503), status(1), status(4, 6)))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=60).ok()
+    assert (ended.bookmark, ended.count("inserted"), ended.count("updated")) == (10, 4, 6)
 
 
 @pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
 def test_an_answer_that_does_not_come_before_the_end_is_not_waited_for(
-    run: Run, mode: str, code: int
+    load: Load, mode: str, code: int
 ) -> None:
-    ended = run(answering(STALL), mode)
-    assert ended.code == code, ended.errors
-    assert ended.counts["inserted"] == 0
-    assert ended.counts["unconfirmed"] + ended.counts["unreadable"] == 10
-    assert ended.states == ([] if code else [{"bookmark": 10}])
+    load.serve(answering(STALL))
+    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)
+    assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
+    assert ended.count("inserted") == 0
+    assert ended.count("unconfirmed") + ended.count("unreadable") == 10
 
 
-def test_without_confirmation_nothing_is_asked(run_target: RunTarget, serve: Serve) -> None:
-    server = serve(answering(status()))
-    run_target(*people(300), confirm_batches="none").ok()
+def test_without_confirmation_nothing_is_asked(load: Load) -> None:
+    server = load.serve(answering(status()))
+    load(*people(300), confirm_batches="none").ok()
     assert [request.method for request in server.requests] == ["POST"] * 3
 
 
-def test_batches_are_asked_for_while_others_are_sent(run_target: RunTarget, serve: Serve) -> None:
+def test_batches_are_asked_for_while_others_are_sent(load: Load) -> None:
     """The last answer comes when the first batch has been asked for."""
     is_asked = threading.Event()
     confirm = answering(status(10))
@@ -180,11 +115,6 @@ def test_batches_are_asked_for_while_others_are_sent(run_target: RunTarget, serv
             assert is_asked.wait(10)
         return confirm(request)
 
-    serve(answer)
-    ended = run_target(
-        *people(20, every=10),
-        batch_size_rows=10,
-        confirm_batches="require",
-        max_concurrent_requests=1,
-    ).ok()
-    assert ended.states[-1] == {"bookmark": 20}
+    load.serve(answer)
+    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1}
+    assert load(*people(20, every=10), confirm_batches="require").ok().bookmark == 20
