@@ -8,14 +8,11 @@ import typing as t
 
 import pytest
 
-from tests.broken_server import STALL, BrokenServer
+from tests.broken_server import STALL
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import RunTarget
+    from tests.loads import Load
     from tests.rounds.process import Process, Start
 
 MOST_LINES = 60_000
@@ -23,21 +20,6 @@ MOST_LINES = 60_000
 
 MOST_CHARACTERS = 24 * 1024 * 1024
 """Two rounds of 6 MiB, and as much again."""
-
-
-def small() -> Iterator[str]:
-    yield schema()
-    yield from (person(n) for n in itertools.count())
-
-
-def large() -> Iterator[str]:
-    yield schema()
-    yield from (person(n, firstname="x" * 20_000) for n in itertools.count())
-
-
-def large_of_one() -> Iterator[str]:
-    yield schema()
-    yield from (person(1, firstname=f"{n:06}" + "x" * 20_000) for n in itertools.count())
 
 
 def wait_until_it_reads_no_more(process: Process) -> None:
@@ -51,36 +33,35 @@ def wait_until_it_reads_no_more(process: Process) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("is_one", "size"),
     [
-        pytest.param(small, id="many contacts"),
-        pytest.param(large, id="large records"),
-        pytest.param(large_of_one, id="large records of one contact"),
+        pytest.param(False, 0, id="many contacts"),
+        pytest.param(False, 20_000, id="large records"),
+        pytest.param(True, 20_000, id="large records of one contact"),
     ],
 )
 def test_the_reader_never_runs_ahead_of_a_server_that_does_not_answer(
-    start: Start, lines: Callable[[], Iterator[str]]
+    load: Load, start: Start, is_one: bool, size: int
 ) -> None:
     """That keeps the memory flat; the million is in `make bench`."""
-    with BrokenServer(lambda _: STALL) as server:
-        process = start(api_url=server.url, max_concurrent_requests=2)
-        process.feed(lines())
-        process.wait_until_ready()
-        wait_until_it_reads_no_more(process)
-        assert process.fed[0] <= MOST_LINES
-        assert process.fed[1] <= MOST_CHARACTERS
-        assert process.fed[0] >= 100
-        process.popen.kill()
+    server = load.serve(lambda _: STALL)
+    process = start(api_url=server.url, max_concurrent_requests=2)
+    names = (f"{n:06}{'x' * size}" for n in itertools.count())
+    people = (person(1 if is_one else n, firstname=name) for n, name in enumerate(names))
+    process.feed(itertools.chain([schema()], people))
+    process.wait_until_ready()
+    wait_until_it_reads_no_more(process)
+    assert 100 <= process.fed[0] <= MOST_LINES
+    assert process.fed[1] <= MOST_CHARACTERS
+    process.popen.kill()
 
 
-def test_large_records_of_one_contact_are_all_taken(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_large_records_of_one_contact_are_all_taken(load: Load) -> None:
     """They are more than one request may wait for; the last one counts."""
     lines = [person(1, firstname=f"{n:06}" + "x" * 40_000) for n in range(400)]
-    ended = run_target(schema(), *lines, state(bookmark=400)).ok()
-    assert ended.counts["accepted"] + ended.counts["merged"] == 400
-    assert 2 <= len(crm.requests()) <= 8
-    (contact,) = crm.contacts()
+    ended = load(schema(), *lines, state(bookmark=400)).ok()
+    assert ended.count("accepted") + ended.count("merged") == 400
+    assert 2 <= len(load.crm.requests()) <= 8
+    (contact,) = load.crm.contacts()
     assert contact["properties"]["firstname"].startswith("000399")
     assert ended.states == [{"bookmark": 400}]
