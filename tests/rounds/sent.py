@@ -71,6 +71,11 @@ def refusal(words: str = "No", status: int = 422) -> Reply:
     return broken_server.reply(status, {"status": "Error", "message": words})
 
 
+def in_letters(number: int) -> str:
+    """Return a word of its own for a number; numbers are not repeated from what a server says."""
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
 def judging(
     judge: Callable[[list[Record]], Reply | None],
 ) -> Callable[[broken_server.Request], Reply]:

@@ -71,8 +71,8 @@ def cases(draw: st.DrawFn) -> Case:
     """
     kind = draw(st.sampled_from(["plain", "plain", "ids", "mixed"]))
     is_mixed = kind == "mixed"
-    some: list[int | None] = [7, 8]
-    ids = st.sampled_from({"plain": [None], "ids": some, "mixed": [None, None, *some]}[kind])
+    kinds: dict[str, list[int | None]] = {"plain": [None], "ids": [7, 8]}
+    ids = st.sampled_from(kinds.get(kind, [None, None, 7, 8]))
     count = draw(st.integers(1, 40))
     streams = ["a"] if is_mixed else draw(st.sampled_from([["a"], ["a", "b"], ["a", "b", "c"]]))
     lists: list[str | None] = [None] if is_mixed else draw(st.sampled_from([[None], LISTS]))

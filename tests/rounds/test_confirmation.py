@@ -72,6 +72,7 @@ def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(load: Load) ->
     assert ended.bookmark == 300
     found = rejected(path)
     assert ended.counts["rejected_by_code"] == {"batch_failed": len(found)}
+    assert ended.count("rejected_before_sending") == 0
     assert ended.count("accepted") + ended.count("merged") == 301 - len(found)
     assert len(found) >= 100
     assert {line["rejection"]["code"] for line in found} == {"batch_failed"}
