@@ -56,7 +56,7 @@ def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere
     assert "anew" not in ended.log
 
 
-def test_another_account_has_a_memory_of_its_own(
+def test_another_account_has_its_own_memory(
     night: Night, start_crm: Callable[..., RunningSandbox]
 ) -> None:
     """Empty at first, and found again later; a yes that one was told is told the other, too."""

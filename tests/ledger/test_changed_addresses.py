@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("opt_in", ["send", "omit"])
-def test_an_address_corrected_by_hand_too_makes_no_second_contact_opted_in(
+def test_an_address_corrected_by_hand_too_opts_in_no_second_contact(
     night: Night, opt_in: str
 ) -> None:
     """The search for the old address creates a contact, of which nobody has said yes."""
@@ -84,9 +84,7 @@ def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
 
 
 @pytest.mark.parametrize(("opt_in", "yes"), [(True, {"new1", "p2"}), (False, {"p2"})])
-def test_a_contact_left_behind_is_not_opted_in_and_gets_a_no(
-    night: Night, opt_in: bool, yes: set[str]
-) -> None:
+def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
     """The contact was deleted by hand, another has its new address, and a rename is a conflict.
 
     The search carries a no, so that it is said even where nobody can be renamed.
@@ -126,7 +124,7 @@ def is_rename(contacts: list[Contact]) -> bool:
 
 
 @pytest.mark.parametrize("named", [0, -5, 2**63 - 1, 999, "1000001x", None, "the first"])
-def test_a_status_that_names_no_contact_or_one_for_three_people_renames_nobody(
+def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     night: Night, named: object
 ) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
@@ -192,9 +190,7 @@ def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) 
 # Fault 18
 
 
-def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_yes(
-    night: Night,
-) -> None:
+def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(night: Night) -> None:
     """The next run knows the id of a contact that there is not any more."""
     night.settings |= OMIT
     night.between()
@@ -302,9 +298,7 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(
 
 @pytest.mark.parametrize("confirm", ["report", "require"])
 @pytest.mark.parametrize("failing", ["fail@1:batch", "fail@2:batch"])
-def test_a_batch_of_a_move_that_mainbrainer_fails_is_its_failure(
-    night: Night, failing: str, confirm: str
-) -> None:
+def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confirm: str) -> None:
     """Not a rejection of ours; its reason is in the log or in the rejects file."""
     night.settings |= {"confirm_batches": confirm, "max_rejects_percent": 100}
     rejects = night.keep_rejects()

@@ -162,7 +162,7 @@ KEYS: list[tuple[t.Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("key", "spellings"), KEYS)
-def test_a_key_is_found_and_forgotten_however_it_is_written(
+def test_a_key_is_found_however_it_is_written(
     night: Night, key: t.Any, spellings: list[str]
 ) -> None:
     for spelling in spellings:
@@ -390,9 +390,7 @@ def test_nothing_is_forgotten_while_a_run_delivers(night: Night) -> None:
 
 
 @on_both_databases
-def test_a_run_that_began_before_its_account_was_forgotten_ends_with_a_sentence(
-    night: Night,
-) -> None:
+def test_a_run_whose_account_was_forgotten_as_it_began_ends_with_a_sentence(night: Night) -> None:
     """Its number is not given to another account."""
     for _ in range(2):
         ledger = open_ledger(night.uri)

@@ -83,7 +83,7 @@ SPELLINGS = [
 @pytest.mark.parametrize(
     ("on_list", "in_source"), [pair for a, b in SPELLINGS for pair in ((a, b), (b, a))]
 )
-def test_a_listed_address_is_found_in_every_spelling(
+def test_a_listed_address_is_found_however_spelt(
     night: Night, on_list: str, in_source: str
 ) -> None:
     """An international domain, and full width, in both directions."""
@@ -93,9 +93,7 @@ def test_a_listed_address_is_found_in_every_spelling(
 
 
 @send_and_omit
-def test_a_yes_that_was_withheld_goes_out_when_its_address_leaves_the_list(
-    night: Night, opt_in: str
-) -> None:
+def test_a_yes_that_was_withheld_goes_out_when_nobody_is_listed(night: Night, opt_in: str) -> None:
     """It was never said."""
     night.settings["unchanged_opt_in"] = opt_in
     for _ in range(2):
@@ -195,9 +193,7 @@ def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(night: Nig
 
 
 @pytest.mark.parametrize("faults", ["lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch"])
-def test_a_yes_that_reached_mainbrainer_in_a_roundabout_way_is_not_raised_again(
-    night: Night, faults: str
-) -> None:
+def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults: str) -> None:
     """Its answer was lost and its repetition accepted, or its batch was open when the run ended."""
     night.settings |= {**OMIT, **REPORT, "confirm_timeout_seconds": 0}
     night(*consenting(1, 2), faults=faults).ok()

@@ -72,7 +72,7 @@ def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
 
 
 @pytest.mark.parametrize("mobile", ["1", "", None, 5])
-def test_the_no_of_a_rejected_record_goes_to_the_contact_that_the_ledger_knows(
+def test_the_no_of_a_rejected_record_goes_to_the_known_contact(
     night: Night, mobile: object
 ) -> None:
     """A number that is none, none at all, and one that does not fit the schema."""
@@ -145,7 +145,7 @@ def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str)
         ("stuck:batch", "report"),
     ],
 )
-def test_what_may_still_be_applied_is_sent_again_for_a_day(
+def test_what_may_yet_be_applied_is_resent_for_a_day(
     night: Night, faults: str, confirm: str
 ) -> None:
     """It may come after a later request, and undo it."""

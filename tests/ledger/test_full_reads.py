@@ -60,7 +60,7 @@ QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
 
 @pytest.mark.parametrize("missing_records", ["opt_out", "ignore"])
 @pytest.mark.parametrize("quiet", QUIET_NIGHTS)
-def test_only_a_setting_says_that_a_stream_was_read_in_full(
+def test_only_a_setting_makes_a_read_a_full_one(
     night: Night, quiet: str, missing_records: str
 ) -> None:
     """ACTIVATE_VERSION says nothing: nobody is opted out, and nobody is forgotten.
@@ -116,9 +116,7 @@ def test_a_setting_that_is_wrong_costs_nobody_their_contact(night: Night) -> Non
     assert night.opted_in == {f"new{n}" if n in new else f"p{n}" for n in range(60)}
 
 
-def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(
-    night: Night,
-) -> None:
+def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(night: Night) -> None:
     """The tap's SCHEMA message says that it reads changes."""
     bookmarked = json.dumps(json.loads(schema()) | {"bookmark_properties": ["id"]})
     ended = night.run(bookmarked, person(1), **FULL)
@@ -220,9 +218,7 @@ def test_a_tap_that_ends_halfway_makes_nobody_a_second_contact(night: Night) -> 
 # Fault 5
 
 
-def test_two_customers_merged_at_the_source_have_one_contact_that_may_be_written_to(
-    night: Night,
-) -> None:
+def test_of_two_customers_merged_at_the_source_one_contact_may_be_written_to(night: Night) -> None:
     """The contact of the one that stays gets the data; the other is opted out.
 
     Number 1 is gone, and number 2 has its address: two contacts with one identity could never be
@@ -301,9 +297,7 @@ def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(night: Nigh
     assert night.opted_in == {f"p{n}" for n in range(20)}
 
 
-def test_a_stream_that_is_not_delivered_any_more_holds_nobody_after_thirty_days(
-    night: Night,
-) -> None:
+def test_a_stream_not_delivered_any_more_holds_nobody_after_thirty_days(night: Night) -> None:
     """Who goes from the stream that took its place is opted out, and who changes is followed."""
     both: Record = {name: {"full_table": True} for name in ("people", "customers")}
     night.settings |= {**OPT_OUT, "streams": both}
@@ -352,9 +346,7 @@ def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: 
 
 
 @pytest.mark.parametrize("more", [{}, {"email": "p9@example.com", "email_opt_in": True}])
-def test_a_deletion_of_somebody_never_delivered_creates_no_contact(
-    night: Night, more: Record
-) -> None:
+def test_a_deletion_of_somebody_unknown_creates_no_contact(night: Night, more: Record) -> None:
     """It would be billed."""
     night.keep_rejects()
     night.settings["deleted_records"] = "opt_out"

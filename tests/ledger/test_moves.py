@@ -236,9 +236,7 @@ def test_the_touch_is_applied_before_the_rename_goes_out(night: Night) -> None:
 
 
 @pytest.mark.parametrize("faults", ["noid:batch", "stuck@1:batch", "503:status"])
-def test_without_a_status_it_becomes_a_second_contact_with_a_warning(
-    night: Night, faults: str
-) -> None:
+def test_without_a_status_it_is_a_second_contact_with_a_warning(night: Night, faults: str) -> None:
     night(one(1, "a"))
     ended = night(one(1, "b"), confirm_timeout_seconds=1, faults=faults).ok()
     assert ended.count("not_followed") == 1
@@ -292,7 +290,7 @@ MANY = 60
         pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
     ],
 )
-def test_many_move_side_by_side_with_five_requests_each_at_most(
+def test_many_move_with_five_requests_each_at_most(
     night: Night, faults: str, questions: int
 ) -> None:
     night.settings |= OPT_OUT

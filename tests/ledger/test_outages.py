@@ -112,9 +112,7 @@ def _small_rounds(night: Night) -> None:
 
 @on_both_databases
 @pytest.mark.parametrize("plan", [0, 100], ids=["unlimited", "shared quota"])
-def test_a_database_that_comes_back_in_time_costs_nothing(
-    night: Night, outage: Outage, plan: int
-) -> None:
+def test_a_database_that_comes_back_costs_nothing(night: Night, outage: Outage, plan: int) -> None:
     """While it is away nothing is sent: that is not taken for "no limit"."""
     for name, value in STEPS.items():
         night.patch.setattr(name, value)
@@ -139,9 +137,7 @@ def test_a_database_that_comes_back_in_time_costs_nothing(
 
 
 @on_both_databases
-def test_a_database_that_stays_away_ends_the_run_and_loses_nothing(
-    night: Night, outage: Outage
-) -> None:
+def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Outage) -> None:
     """The run is a process of its own, which lets the next run have its streams."""
     report = night.folder / "process-report.json"
     night.settings["rate_limit_requests"] = 100

@@ -52,9 +52,7 @@ def finds_no_ledger(night: Night, how: str) -> bool:
 
 @all_who_write_nothing
 @on_postgresql
-def test_an_empty_database_stays_empty(
-    night: Night, empty_postgresql: PostgreSQL, how: str
-) -> None:
+def test_an_empty_database_stays_so(night: Night, empty_postgresql: PostgreSQL, how: str) -> None:
     """`check`, `show` and `forget` say that there is no ledger."""
     assert finds_no_ledger(night, how)
     there = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"

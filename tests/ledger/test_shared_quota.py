@@ -161,7 +161,7 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
-def test_a_clock_that_is_set_costs_one_burst_at_most_and_stretches_no_wait(
+def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
     clocks: Clocks, jump: float
 ) -> None:
     one, other = clocks.shared_quota(), clocks.shared_quota()

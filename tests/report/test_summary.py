@@ -196,9 +196,7 @@ def test_a_run_that_sent_something_of_which_nothing_was_accepted_is_never_ok(
         ),
     ],
 )
-def test_the_last_line_of_a_dry_run_says_what_a_run_would_do(
-    counts: str, problem: str, expected: str
-) -> None:
+def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected: str) -> None:
     said = last_line_of_dry_run(night(counts), problem)
     assert said.startswith(expected.format("this was a dry run: "))
     assert said.endswith(f"sent; {problem}." if problem else "")

@@ -31,7 +31,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Start]:
-    """Start the target as a process of its own."""
+    """Start the target as a process of its own; the CRM refuses whose address begins with bad."""
+    crm.set_switches(refuse_email="bad")
     running: list[Process] = []
 
     def begin(
@@ -39,9 +40,11 @@ def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Sta
         grace: float = 30.0,
         is_quick: bool = True,
         closed_stdout: bool = False,
+        faults: str = "",
         **more: t.Any,
     ) -> Process:
         number = len(running)
+        crm.set_faults(*faults.split())
         rejects = tmp_path / f"rejects{number}.singer"
         config = tmp_path / f"config{number}.json"
         config.write_text(json.dumps({**settings, "rejects_path": str(rejects), **more}))

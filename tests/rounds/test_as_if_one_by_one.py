@@ -146,7 +146,7 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
 )
 @given(case=cases())
 @pytest.mark.usefixtures("hasty")
-def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
+def test_the_crm_ends_as_if_each_record_had_been_sent_alone_in_order(
     load: Load, case: Case
 ) -> None:
     crm = load.crm

@@ -32,9 +32,7 @@ pytestmark = pytest.mark.usefixtures("hasty")
         pytest.param("404:status", 0, "not confirmed", id="no status"),
     ],
 )
-def test_required_confirmation_holds_state(
-    load: Load, faults: str, bookmark: int, words: str
-) -> None:
+def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
     """Batches come in order, as one is in flight."""
     load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
     ended = load(*people(300), faults=faults, max_concurrent_requests=1)

@@ -31,11 +31,10 @@ from tests.waiting import PATIENCE, wait_until
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from mainbrainer_sandbox.running import RunningSandbox
     from tests.broken_server import BrokenServer, Serve
     from tests.rounds.process import Process, Start
 
-TROUBLE = ["latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03"]
+TROUBLE = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
 
 
 @pytest.mark.parametrize(
@@ -46,13 +45,12 @@ TROUBLE = ["latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03"]
     ],
 )
 def test_state_is_never_ahead_whenever_the_process_ends(
-    start: Start, crm: RunningSandbox, how: str, mode: str, is_under_way: bool
+    start: Start, how: str, mode: str, is_under_way: bool
 ) -> None:
     """At a random moment from the first request on, or when STATE has come."""
-    crm.set_switches(refuse_email="bad")
     dice = random.Random(f"{how} {mode}")
-    crm.set_faults(*TROUBLE, seed=dice.randrange(1000))
-    process = start(batch_size_rows=10, confirm_batches=mode, max_concurrent_requests=8)
+    own = {"confirm_batches": mode, "max_concurrent_requests": 8}
+    process = start(faults=TROUBLE, batch_size_rows=10, **own)
     process.feed_endlessly()
     if is_under_way:
         process.next_state()
@@ -65,11 +63,8 @@ def test_state_is_never_ahead_whenever_the_process_ends(
     assert process.popen.returncode == (-signal.SIGKILL if how == "KILL" else 1)
 
 
-def test_what_a_killed_run_left_is_taken_up_by_the_next(
-    start: Start, crm: RunningSandbox, tmp_path: Path
-) -> None:
+def test_the_next_run_takes_up_what_a_killed_one_left(start: Start, tmp_path: Path) -> None:
     """The second run appends to the same rejects file, which is then a valid Singer stream."""
-    crm.set_switches(refuse_email="bad")
     rejects = tmp_path / "rejects.singer"
     process = start(rejects_path=str(rejects))
     process.feed_endlessly()
@@ -99,15 +94,13 @@ def test_what_a_killed_run_left_is_taken_up_by_the_next(
         *(("retrying", "503"), ("silent", "latency=0")),
     ],
 )
-def test_a_signal_is_heard_wherever_the_run_waits(
-    start: Start, crm: RunningSandbox, where: str, faults: str
-) -> None:
+def test_a_signal_is_heard_wherever_the_run_waits(start: Start, where: str, faults: str) -> None:
     """The summary comes all the same."""
-    crm.set_faults(faults)
     mode = "require" if where == "confirming" else "none"
     # Something has to be left to be sent when the first answer is there.
     most = 1 if where == "finishing" else 2
-    process = start(max_concurrent_requests=most, confirm_batches=mode)
+    process = start(faults=faults, max_concurrent_requests=most, confirm_batches=mode)
+    crm = process.crm
     if where == "sending":
         process.feed_endlessly()
     else:
@@ -184,11 +177,10 @@ def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
 
 @pytest.mark.parametrize("signals", ["TERM TERM", "INT TERM", "HUP"])
 def test_two_signals_within_two_seconds_are_one_and_a_closed_terminal_is_one_too(
-    start: Start, crm: RunningSandbox, signals: str
+    start: Start, signals: str
 ) -> None:
     """As a process group, Meltano and a supervisor send them."""
-    crm.set_faults("latency=0.5")
-    process = start(batch_size_rows=10)
+    process = start(faults="latency=0.5", batch_size_rows=10)
     process.feed_endlessly()
     process.wait_for_requests(2)
     first, *others = signals.split()
@@ -220,14 +212,12 @@ def unread_bytes(pipe: t.IO[str]) -> int:
     return count[0]
 
 
-def test_a_closed_standard_output_ends_the_run_in_one_sentence(
-    start: Start, crm: RunningSandbox
-) -> None:
+def test_a_closed_standard_output_ends_the_run_in_one_sentence(start: Start) -> None:
     process = start(closed_stdout=True)
     process.feed_all([schema(), person(1), state(bookmark=1)])
     process.close_input()
     process.failed("STATE cannot be written to standard output (it is closed)")
-    assert len(crm.contacts()) == 1
+    assert len(process.crm.contacts()) == 1
 
 
 def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: Start) -> None:
@@ -255,15 +245,12 @@ def test_a_run_that_fails_lets_the_tap_write_to_its_end(
     assert words in process.log.splitlines()[-2]
 
 
-def test_a_dead_network_ends_the_run_with_state_where_it_should_be(
-    start: Start, crm: RunningSandbox
-) -> None:
-    crm.set_switches(refuse_email="bad")
+def test_a_dead_network_ends_the_run_with_state_where_it_should_be(start: Start) -> None:
     process = start(retry_max_seconds=1, batch_size_rows=10)
     process.feed_endlessly()
     process.next_state()
-    crm.close()
+    process.crm.close()
     process.failed("was given up after")
     assert process.log.count(" ERROR ") == 2, "the cause, and the last line"
-    with sandbox.start(crm.path) as again:
+    with sandbox.start(process.crm.path) as again:
         assert process.is_behind(again)

@@ -82,9 +82,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 @pytest.mark.parametrize("way", ["one stream", "two streams", "two lists"])
-def test_the_last_word_on_a_person_wins(
-    load: Load, first: Record, second: Record, way: str
-) -> None:
+def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record, way: str) -> None:
     """However they are spelt, and whichever stream and list they come in."""
     streams = ("a", "b") if way == "two streams" else ("a", "a")
     lists: list[Record] = [{"list": LIST}, {"list": OTHER_LIST}] if way == "two lists" else [{}, {}]

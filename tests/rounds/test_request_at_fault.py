@@ -47,7 +47,7 @@ def blames_the_request(ended: Ended) -> bool:
     ],
 )
 @pytest.mark.parametrize(("mode", "count"), [("batch", 2000), ("single", 20)])
-def test_a_request_at_fault_blames_nobody(
+def test_a_faulty_request_blames_nobody(
     load: Load, faults: str, switches: Record, mode: str, count: int
 ) -> None:
     """Each batch may be sent once before the search begins."""
@@ -67,9 +67,7 @@ def test_small_batches_blame_nobody_either(load: Load, size: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [1, 7, 9])
-def test_a_few_contacts_refused_alike_are_rejected_if_others_are_accepted(
-    load: Load, bad: int
-) -> None:
+def test_a_few_refused_alike_are_rejected_if_others_are_accepted(load: Load, bad: int) -> None:
     """Fewer than ten cannot accuse the request."""
     ended = load(*people(20, every=20, bad=range(bad + 1))).ok()
     assert (ended.count("rejected"), ended.states) == (bad, [{"bookmark": 20}])
@@ -129,9 +127,7 @@ def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
 
 
 @pytest.mark.parametrize("last", [1, 7, 40])
-def test_a_fault_that_begins_with_the_last_contacts_blames_none_of_them(
-    load: Load, last: int
-) -> None:
+def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
     """However few they are: a contact that passed before shows that it is not their fault."""
     lines = people(500 + last, every=500)
     ended = load(*lines, faults="422@6-99999", max_concurrent_requests=1)
@@ -139,9 +135,7 @@ def test_a_fault_that_begins_with_the_last_contacts_blames_none_of_them(
     assert (ended.bookmark, load.rejected()) == (500, [])
 
 
-def test_only_what_was_sent_after_a_refusal_shows_that_it_was_the_contacts_fault(
-    load: Load,
-) -> None:
+def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load) -> None:
     """An answer may have been under way while the fault began."""
     alone: list[str] = []
     is_under_way, are_refused = threading.Event(), threading.Event()

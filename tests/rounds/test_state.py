@@ -12,20 +12,16 @@ from tests.messages import person, record, schema, state
 from tests.rounds.sent import contacts_in, judging, refusal
 
 if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
     from tests.broken_server import Request
     from tests.loads import Load
     from tests.messages import Record
     from tests.rounds.process import Start
 
 
-def test_every_state_is_behind_the_contacts_when_it_is_written(
-    start: Start, crm: RunningSandbox
-) -> None:
+def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> None:
     """In the middle of a run, with refusals, retries and lost answers."""
-    crm.set_switches(refuse_email="bad")
-    crm.set_faults("latency=0-0.1", "503@p0.05", "reset@p0.05", "lost@p0.03")
-    process = start(batch_size_rows=10, max_concurrent_requests=8)
+    faults = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
+    process = start(faults=faults, batch_size_rows=10, max_concurrent_requests=8)
     process.feed_endlessly()
     for _ in range(2):
         process.next_state()
@@ -116,13 +112,13 @@ def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
     ],
 )
 def test_contacts_and_state_leave_while_the_tap_is_silent(
-    start: Start, crm: RunningSandbox, is_quick: bool, size: int
+    start: Start, is_quick: bool, size: int
 ) -> None:
     """While the input is still open."""
     process = start(is_quick=is_quick, batch_size_rows=size)
     process.feed([schema(), *(person(n) for n in range(1, 8)), state(bookmark=7)])
     assert process.next_state() == {"bookmark": 7}
-    assert len(crm.contacts()) == 7
+    assert len(process.crm.contacts()) == 7
     assert process.popen.poll() is None
     if is_quick:
         process.feed([person(8), state(bookmark=8)])

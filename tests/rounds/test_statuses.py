@@ -70,7 +70,7 @@ def test_ten_contacts_end_as_their_status_says(
         pytest.param(PAGE, {"unreadable": 10}, id="a page"),
     ],
 )
-def test_when_it_only_reports_everything_is_counted(
+def test_in_reports_everything_is_counted(
     load: Load, answer: Reply, counts: dict[str, int]
 ) -> None:
     load.serve(answering(answer))
@@ -87,9 +87,7 @@ def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
 
 
 @pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
-def test_an_answer_that_does_not_come_before_the_end_is_not_waited_for(
-    load: Load, mode: str, code: int
-) -> None:
+def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
     load.serve(answering(STALL))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)
     assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
