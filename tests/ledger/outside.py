@@ -206,6 +206,24 @@ class Night(Load):
         assert "Unexpected" not in ended.output
         return ended
 
+    def show(self, *arguments: str) -> str:
+        """Return what `mainbrainer-ledger show` says."""
+        ended = self.command("show", *arguments)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    def forget(self, *arguments: str, answer: str | None = None) -> str:
+        """Return what `mainbrainer-ledger forget` says."""
+        ended = self.command("forget", *arguments, answer=answer)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    def finds_nothing(self, *arguments: str) -> str:
+        """Return why `mainbrainer-ledger` fails."""
+        ended = self.command(*arguments)
+        assert ended.exit_code == 1, ended.output
+        return ended.output
+
     def check(self) -> Ended:
         """Run the target with `--check`."""
         path = self.folder / "check.json"

@@ -185,13 +185,6 @@ def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, ev
     assert night.contacts["p1"]["properties"]["firstname"] == "Z"
 
 
-def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(night: Night) -> None:
-    """It has not reached MainBrainer."""
-    for faults in ("fail:batch", ""):
-        night(*consenting(1), **OMIT, **REPORT, faults=faults)
-    assert night.opted_in == {"p1"}
-
-
 @pytest.mark.parametrize("faults", ["lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch"])
 def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults: str) -> None:
     """Its answer was lost and its repetition accepted, or its batch was open when the run ended."""

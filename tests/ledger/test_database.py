@@ -103,27 +103,6 @@ def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize(
-    ("uri", "sentence"),
-    [
-        ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
-        ("sqlite://", "names no file"),
-        ("/dev/full", "which is no regular file"),
-        ("/", "which is no regular file"),
-        ("sqlite:///:memory:", "names no file"),
-        ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
-        ("://", "neither a path nor a URI"),
-        ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
-        ("postgresql://a:hush@127.0.0.1:1/b", "The server does not answer"),
-    ],
-)
-def test_what_cannot_be_opened_is_named_without_its_password(uri: str, sentence: str) -> None:
-    with pytest.raises(LedgerError, match=sentence) as caught:
-        open_database(uri)
-    assert "hush" not in str(caught.value)
-    assert "ledger_uri" in str(caught.value)
-
-
 # PostgreSQL
 
 

@@ -187,7 +187,7 @@ def test_a_role_that_has_one_schema_suffices(night: Night, postgresql_server: Po
 
 
 def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) -> None:
-    """A file of something else stays as it is."""
+    """A file of something else stays as it is, and no password is told."""
     text, other = night.folder / "text", night.folder / "other.db"
     text.write_text("not a database " * 100)
     with contextlib.closing(sqlite3.connect(other)) as database, database:
@@ -197,9 +197,18 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) ->
         (str(text), "damaged or no SQLite database"),
         (str(other), "belongs to another application"),
         (str(night.folder), "names a folder, not a file"),
+        ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
+        ("/dev/full", "names a device or a pipe"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
+        ("://", "neither a path nor a URI"),
+        ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
         ("postgresql://crm:hush@127.0.0.1:1/ledger", "The server does not answer"),
     ):
-        ended = night(*PEOPLE, ledger_uri=uri).failed(words)
+        ended = night(*PEOPLE, ledger_uri=uri).failed(words, "ledger_uri")
         assert "hush" not in ended.log + json.dumps(ended.report)
+    for night.uri in ("/dev/full", "/"):
+        assert "which is no regular file" in night.finds_nothing("show")
     assert (text.read_bytes(), other.read_bytes()) == before
     assert night.posts == 0

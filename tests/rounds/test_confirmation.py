@@ -1,21 +1,58 @@
-"""A 202 only queues: what becomes of batches is asked for, and never assumed."""
+"""A 202 only queues: batches are asked for until they have ended, and nothing is assumed."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import threading
 import typing as t
 
 import pytest
 
 from target_mainbrainer.words import counted
+from tests.broken_server import PAGE, STALL, Reply, reply
 from tests.loads import people, rejected
-from tests.messages import person
-from tests.rounds.statuses import TEN, answering, reply_status
+from tests.messages import person, record, schema, state
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.broken_server import Request
     from tests.loads import Load
 
 pytestmark = pytest.mark.usefixtures("hasty")
+
+
+TEN = [
+    schema({"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}),
+    *(record(id=n, contact_id=1000 + n, firstname="x") for n in range(10)),
+    state(bookmark=10),
+]
+
+
+def status(
+    inserted: int = 0, updated: int = 0, skipped: int = 0, *, ids: Sequence[int] = (), **more: t.Any
+) -> Reply:
+    """Say how far a batch is; `ids` are those of the skipped."""
+    processed = {
+        "inserted": {"count": inserted},
+        "updated": {"count": updated},
+        "skipped": {"count": skipped, "contactIds": list(ids)},
+    }
+    return reply(200, {"id": "b", "processedObj": processed, **more})
+
+
+def answering(*statuses: Reply, named: Sequence[t.Any] = ()) -> Callable[[Request], Reply]:
+    """Accept every batch; answer questions one after the other, the last one ever after."""
+    asked = itertools.count()
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET":
+            return statuses[min(next(asked), len(statuses) - 1)]
+        data = {"BatchId": f"b{request.number}", "InvalidContactIds": list(named)}
+        return reply(202, {"status": "Success", "data": data})
+
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -135,7 +172,7 @@ def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
 ) -> None:
     """What can be matched is set aside; what cannot is told, and with `require` fails the run."""
     load.keep_rejects()
-    load.serve(answering(reply_status(updated=10 - found, skipped=found), named=named))
+    load.serve(answering(status(updated=10 - found, skipped=found), named=named))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)
     assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
     assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
@@ -144,3 +181,105 @@ def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
     fails = mode == "require" and unmatched > 0
     assert ended.code == int(fails), ended.errors
     assert ended.bookmark == (0 if fails else 10)
+
+
+# --- What a status says
+
+FORM = {"errors": [{"text": "x"}]}
+CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "named", "end"),
+    [
+        pytest.param(status(), (), OPEN, id="nothing yet"),
+        pytest.param(status(9), (), OPEN, id="in part"),
+        pytest.param(status(4, 6), (), CONFIRMED, id="all"),
+        pytest.param(status(11), (), OPEN, id="more than were sent"),
+        pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
+        pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
+        pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
+        pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
+        pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
+        pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
+        pytest.param(status(status=99), (), OPEN, id="an unknown number"),
+        pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
+        pytest.param(PAGE, (), OPEN, id="a page"),
+        pytest.param(reply(404), (), OPEN, id="no status"),
+        # One contact was named as invalid: it may be counted as skipped, or not at all.
+        pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
+        pytest.param(status(9, skipped=1), (1007,), CONFIRMED, id="named, counted"),
+        pytest.param(status(9, skipped=1, ids=[1007]), (1007,), CONFIRMED, id="named twice"),
+        pytest.param(status(9, skipped=1, ids=[1008]), (1007,), SKIPPED, id="another skipped"),
+        pytest.param(status(8, skipped=1), (1007,), OPEN, id="named, in part"),
+        pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
+        pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
+    ],
+)
+def test_ten_contacts_end_as_their_status_says(
+    load: Load, answer: Reply, named: tuple[int, ...], end: str
+) -> None:
+    """Anything but a confirmation holds STATE back and fails the run."""
+    load.keep_rejects()
+    load.serve(answering(answer, named=named))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=1)
+    ended.ok() if end == CONFIRMED else ended.failed(end)
+    assert ended.bookmark == (10 if end == CONFIRMED else 0)
+    assert ended.count("rejected") == (10 if end == FAILED else len(named))
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
+        pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
+        pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
+        pytest.param(PAGE, {"unreadable": 10}, id="a page"),
+    ],
+)
+def test_in_reports_everything_is_counted(
+    load: Load, answer: Reply, counts: dict[str, int]
+) -> None:
+    load.serve(answering(answer))
+    ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
+    assert ended.bookmark == 10
+    names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
+    assert {name: n for name, n in ended.numbers.items() if name in names} == counts
+
+
+def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
+    load.serve(answering(status(), reply(503), status(1), status(4, 6)))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=60).ok()
+    assert (ended.bookmark, ended.count("inserted"), ended.count("updated")) == (10, 4, 6)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
+def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
+    load.serve(answering(STALL))
+    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)
+    assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
+    assert ended.count("inserted") == 0
+    assert ended.count("unconfirmed") + ended.count("unreadable") == 10
+
+
+def test_without_confirmation_nothing_is_asked(load: Load) -> None:
+    server = load.serve(answering(status()))
+    load(*people(300), confirm_batches="none").ok()
+    assert [request.method for request in server.requests] == ["POST"] * 3
+
+
+def test_batches_are_asked_for_while_others_are_sent(load: Load) -> None:
+    """The last answer comes when the first batch has been asked for."""
+    is_asked = threading.Event()
+    confirm = answering(status(10))
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET":
+            is_asked.set()
+        elif request.number >= 1:
+            assert is_asked.wait(10)
+        return confirm(request)
+
+    load.serve(answer)
+    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1}
+    assert load(*people(20, every=10), confirm_batches="require").ok().bookmark == 20

@@ -109,48 +109,37 @@ def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record,
         assert ended.report["streams"][streams[0]]["merged"] == 1
 
 
-CONSENT = {"id": {"type": "integer"}, "email": {}, "email_opt_in": {}, "list": {}}
+CONSENT: Record = {"id": {"type": "integer"}, "email": {}, "email_opt_in": {}, "list": {}}
 BOTH = [schema(CONSENT, stream=stream) for stream in "ab"]
+
+
+def says(stream: str, email: str, opt_in: bool | None = None, **more: str) -> str:
+    consent = {} if opt_in is None else {"email_opt_in": opt_in}
+    return record(stream, id=1, email=f"{email}@example.com", **consent, **more)
+
+
+ON_ANOTHER_STREAM = [says("a", "Ola", True), says("b", "ola", False), says("b", "p2")]
+FOR_ANOTHER_LIST = [
+    says("a", "ola", True, list=LIST),
+    says("a", "ola", False, list=OTHER_LIST),
+    says("a", "p2", list=OTHER_LIST),
+]
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        pytest.param(
-            [
-                record("a", id=1, email="Ola@example.com", email_opt_in=True),
-                record("b", id=1, email="ola@example.com", email_opt_in=False),
-                record("b", id=2, email="p2@example.com"),
-            ],
-            id="on another stream",
-        ),
-        pytest.param(
-            [
-                record("b", id=9, email="p9@example.com"),
-                record("a", id=1, email="Ola@example.com", email_opt_in=True),
-                record("b", id=1, email="ola@example.com", email_opt_in=False),
-                record("b", id=2, email="p2@example.com"),
-            ],
-            id="on another stream, where both wait",
-        ),
-        pytest.param(
-            [
-                record("a", id=1, email="ola@example.com", email_opt_in=True, list=LIST),
-                record("a", id=1, email="ola@example.com", email_opt_in=False, list=OTHER_LIST),
-                record("a", id=2, email="p2@example.com", list=OTHER_LIST),
-            ],
-            id="for another list",
-        ),
+        pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
+        pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
+        pytest.param(FOR_ANOTHER_LIST, id="for another list"),
     ],
 )
 def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     """The opt-in waits for its batch to fill up while that of the opt-out goes off full."""
     load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 4}
     load(*BOTH, *lines, field_map={"list": "list_id"}).ok()
-    order = [
-        c["emailOptIn"] for _, contacts in sent(load.crm) for c in contacts if "emailOptIn" in c
-    ]
-    assert order == [True, False]
+    everybody = [contact for _, contacts in sent(load.crm) for contact in contacts]
+    assert [one["emailOptIn"] for one in everybody if "emailOptIn" in one] == [True, False]
 
 
 def test_streams_that_share_nobody_fill_their_batches_side_by_side(load: Load) -> None:

@@ -1,4 +1,4 @@
-"""However slow the server and however large the records: what is read ahead is bounded."""
+"""How many requests are in flight at once, and how much is read ahead: both are bounded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,36 @@ import typing as t
 import pytest
 
 from tests.broken_server import STALL
+from tests.loads import people
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
     from tests.loads import Load
     from tests.rounds.process import Process, Start
+
+LATENCY = 2.0
+
+
+def test_a_load_whose_answers_are_slow_has_all_that_the_plan_allows_in_flight(load: Load) -> None:
+    """Not even the first answer is waited for: it may take half a window."""
+    load.settings |= {"rate_limit_requests": None, "rate_limit_plan": "pro"}
+    load(*people(400), faults=f"latency={LATENCY}", batch_size_rows=10).ok()
+    began = [request.started for request in load.crm.requests()]
+    most = max(sum(at <= moment < at + LATENCY for at in began) for moment in began)
+    assert most >= 30, "all 40, but for a slow machine"
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_number_that_the_user_sets_is_kept_to(load: Load, most: int) -> None:
+    load.settings |= {"rate_limit_requests": None, "max_concurrent_requests": most}
+    load(*people(60), faults=f"latency={LATENCY / 4}", batch_size_rows=10).ok()
+    began = sorted(request.started for request in load.crm.requests())
+    assert len(began) == 6
+    for earlier, later in zip(began, began[most:], strict=False):
+        assert later - earlier >= LATENCY / 4
+
+
+# --- However slow the server and however large the records
 
 MOST_LINES = 60_000
 """Two rounds of 20,000 contacts, and what pipes and buffers hold."""
@@ -47,8 +72,8 @@ def test_the_reader_never_runs_ahead_of_a_server_that_does_not_answer(
     server = load.serve(lambda _: STALL)
     process = start(api_url=server.url, max_concurrent_requests=2)
     names = (f"{n:06}{'x' * size}" for n in itertools.count())
-    people = (person(1 if is_one else n, firstname=name) for n, name in enumerate(names))
-    process.feed(itertools.chain([schema()], people))
+    everybody = (person(1 if is_one else n, firstname=name) for n, name in enumerate(names))
+    process.feed(itertools.chain([schema()], everybody))
     process.wait_until_ready()
     wait_until_it_reads_no_more(process)
     assert 100 <= process.fed[0] <= MOST_LINES
