@@ -19,6 +19,7 @@ from target_mainbrainer import cli
 from tests import postgresql
 from tests.broken_server import BrokenServer
 from tests.ledgers import empty_ledger
+from tests.loads import Load
 from tests.messages import Ended
 
 if t.TYPE_CHECKING:
@@ -186,3 +187,9 @@ def run_target(
         return Ended(code, states, caplog.text, errors, last, counts)
 
     return run
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Load:
+    """The target, the CRM and what a test looks at, in one."""
+    return Load(request)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
+from pathlib import Path
 
 from tests.messages import person, schema, state
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+
+    import pytest
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Ended
+    from tests.broken_server import Serve
+    from tests.messages import Ended, Record, RunTarget
 
 
 def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:
@@ -37,3 +42,58 @@ def is_complete(ended: Ended) -> bool:
     """Return whether a run came to its end; one in which all was refused fails for that alone."""
     reasons = [reason["code"] for reason in ended.report["reasons"]]
     return ended.code == 0 or reasons == ["nothing_accepted"]
+
+
+class Load:
+    """Runs the target on lines of input, with all that a test needs beside it.
+
+    Attributes:
+        run: Runs the target, as the fixture of this name.
+        serve: Starts a server in the place of the CRM.
+        settings: Of all runs; a test may change them.
+        folder: Of the test's files.
+        patch: Pytest's `monkeypatch`.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._get = request.getfixturevalue
+        self.run: RunTarget = self._get("run_target")
+        self.crm: RunningSandbox = self._get("crm")
+        self.serve: Serve = self._get("serve")
+        self.settings: Record = self._get("settings")
+        self.folder: Path = self._get("tmp_path")
+        self.patch: pytest.MonkeyPatch = self._get("monkeypatch")
+
+    def lines(self, *lines: str) -> Sequence[str]:
+        """Return the input of a run on these."""
+        return lines
+
+    def __call__(self, *lines: str, faults: str = "", **config: t.Any) -> Ended:
+        """Run the target, with these faults in the CRM until it has ended."""
+        if faults:
+            self.crm.set_faults(*faults.split())
+        ended = self.run(*self.lines(*lines), **config)
+        if faults:
+            self.crm.set_faults()
+        return ended
+
+    def keep_rejects(self) -> Path:
+        """Let rejected records be kept from now on, and return in which file."""
+        path = self.folder / "rejects.singer"
+        self.settings["rejects_path"] = str(path)
+        return path
+
+    def rejected(self) -> list[Record]:
+        """Return the records in the rejects file, if there is one."""
+        path = Path(self.settings["rejects_path"])
+        return rejected(path) if path.exists() else []
+
+    def rejected_ids(self) -> list[int]:
+        """Return the ids of the records in the rejects file, in order."""
+        return sorted(line["record"]["id"] for line in self.rejected())
+
+    def numbers(self) -> set[t.Any]:
+        """Return who is in the CRM: numbers of made-up people, or whole addresses."""
+        made_up = re.compile(r"p(\d+)@example\.com")
+        found = ((made_up.fullmatch(email), email) for email in emails(self.crm))
+        return {int(number[1]) if number else email for number, email in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -75,11 +76,42 @@ class Ended:
         assert self.code == 0, self.errors
         return self
 
+    def failed(self, *words: str) -> Ended:
+        """Return this run, which has to have failed for one reason, in these words among others."""
+        assert self.code == 1
+        for one in words:
+            assert one in self.error
+        return self
+
     @property
     def error(self) -> str:
         """The one error that ended the run."""
         assert len(self.errors) == 1, self.errors
         return self.errors[0]
+
+    @property
+    def bookmark(self) -> int:
+        """What the last STATE says, 0 if there is none."""
+        return int(self.states[-1]["bookmark"]) if self.states else 0
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The counts that are not 0."""
+        return {name: n for name, n in self.counts.items() if n and type(n) is int}
+
+    def count(self, name: str) -> int:
+        """Return one of the counts, 0 if it is not there."""
+        return int(self.counts.get(name) or 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The lines of the log that are warnings."""
+        return [line for line in self.log.splitlines() if line.startswith("WARNING")]
+
+    def names(self, number: t.Any) -> bool:
+        """Return whether a warning names the person with this key, alone or among others."""
+        named = re.compile(rf"\bids?[= ]([^)]*\W)?{re.escape(str(number))}\b")
+        return any(named.search(line) for line in self.warnings)
 
 
 class RunTarget(t.Protocol):

@@ -6,17 +6,15 @@ import typing as t
 
 import pytest
 
-from target_mainbrainer.ledger.database import open_database
-from tests.ledger.outside import Between
+from tests.ledger.outside import Between, Night
 from tests.ledgers import empty_ledger
 from tests.rounds import quick
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
-    from target_mainbrainer.ledger.database import Database
     from tests.messages import Record
 
 
@@ -33,14 +31,6 @@ def settings(settings: Record, ledger_uri: str) -> Record:
 
 
 @pytest.fixture
-def database(ledger_uri: str) -> Iterator[Database]:
-    """Open an empty database of each kind."""
-    opened = open_database(ledger_uri)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def between(crm: RunningSandbox) -> Iterator[Between]:
     """Start a server that hands everything on to the CRM, unless a test gives it a rule."""
     with Between(crm) as server:
@@ -48,17 +38,11 @@ def between(crm: RunningSandbox) -> Iterator[Between]:
 
 
 @pytest.fixture
-def bodies(crm: RunningSandbox) -> Callable[[], list[dict[str, t.Any]]]:
-    """Return every contact of every request so far, as it was sent."""
-    return lambda: [
-        contact
-        for request in crm.requests()
-        if request.body and "createUpdateContacts" in request.body
-        for contact in request.body["createUpdateContacts"]
-    ]
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait neither for retries nor for the first look at a batch."""
+def night(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, ledger_uri: str
+) -> Iterator[Night]:
+    """The target with a ledger; it waits neither for retries nor for the first look at a batch."""
     quick.shorten(monkeypatch)
+    made = Night(request, ledger_uri)
+    yield made
+    made.close()

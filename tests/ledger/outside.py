@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,15 +15,23 @@ import threading
 import time
 import typing as t
 from collections import Counter
-from pathlib import Path
 
+from click.testing import CliRunner
+from typing_extensions import override
+
+from target_mainbrainer import cli
+from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
+from tests.loads import Load
 from tests.messages import PEOPLE, Ended, record, schema, state
+from tests.rounds.sent import contacts_in
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pytest
+    from click.testing import Result
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record
@@ -37,12 +43,12 @@ OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 10
 """And whoever is gone is opted out."""
 
 OMIT: Record = {"unchanged_opt_in": "omit"}
-
+REPORT: Record = {"confirm_batches": "report"}
 COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
+M1, M2 = "+4790000001", "+4790000002"
+SOON_SECONDS = 0.005
 
 _time = time.time
-
-SOON_SECONDS = 0.005
 
 Contact: t.TypeAlias = "dict[str, t.Any]"
 
@@ -55,15 +61,10 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
 
 
 def one(
-    number: int,
-    email: str | None = None,
-    mobile: str | None = None,
-    *,
-    consent: bool | None = None,
-    **more: t.Any,
+    number: int, email: str | None = None, mobile: str | None = None, consent: bool | None = None
 ) -> str:
     """A person with all columns, null unless they are given."""
-    return person(number, email, mobile=mobile, email_opt_in=consent, **more)
+    return person(number, email, mobile=mobile, email_opt_in=consent)
 
 
 def consenting(*numbers: int, **more: t.Any) -> list[str]:
@@ -71,137 +72,19 @@ def consenting(*numbers: int, **more: t.Any) -> list[str]:
     return [person(number, email_opt_in=True, **more) for number in numbers]
 
 
-def night(*people: str, stream: str = "people", **more: t.Any) -> list[str]:
-    """What a tap writes in one night."""
-    return [schema(COLUMNS, stream=stream, **more), *people, state(bookmark=len(people))]
+def moved(*numbers: int, **more: t.Any) -> list[str]:
+    """The records of people whose addresses are other ones now."""
+    return [person(n, f"new{n}", **{"email_opt_in": True, **more}) for n in numbers]
 
 
-def by_address(crm: RunningSandbox) -> dict[str | None, Contact]:
-    """Return the contacts by the first part of their address; two with one address fail."""
-    found: dict[str | None, Contact] = {}
-    for contact in crm.contacts():
-        name = contact["email"] and contact["email"].partition("@")[0]
-        assert name not in found, f"two contacts have the address of {name}"
-        found[name] = contact
-    return found
+def rehearsal(path: Path) -> Record:
+    """Settings of a run into a sandbox of its own."""
+    return {"api_url": "", "access_token": "", "sandbox_path": str(path)}
 
 
-def addresses(crm: RunningSandbox) -> list[str]:
-    """Return the first part of every contact's address, in order."""
-    return sorted((contact["email"] or "").partition("@")[0] for contact in crm.contacts())
-
-
-def opted_in(crm: RunningSandbox) -> set[str]:
-    """Return the first part of the addresses that may be written to."""
-    return {
-        contact["email"].partition("@")[0] for contact in crm.contacts() if contact["email_opt_in"]
-    }
-
-
-def opted_out(crm: RunningSandbox) -> set[str]:
-    """Return the first part of the addresses that said no."""
-    return {
-        contact["email"].partition("@")[0]
-        for contact in crm.contacts()
-        if contact["email_opt_in"] is False
-    }
-
-
-def posts(crm: RunningSandbox) -> int:
-    """Return how many requests with contacts the CRM has had."""
-    return sum(request.method == "POST" for request in crm.requests())
-
-
-def count(ended: Ended, name: str, stream: str = "people") -> int:
-    """Return a count of the report, 0 if it is not there."""
-    return int(ended.report["streams"][stream].get(name) or 0)
-
-
-def counts(ended: Ended) -> dict[str, int]:
-    """Return the counts that are not 0."""
-    return {name: n for name, n in ended.counts.items() if n and type(n) is int}
-
-
-def held(crm: RunningSandbox) -> list[tuple[str | None, str | None, bool | None, str | None]]:
-    """Return number, first part of the address, consent and first name of every contact."""
-    return [
-        (
-            f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
-            c["email"] and c["email"].partition("@")[0],
-            c["email_opt_in"],
-            c["properties"].get("firstname"),
-        )
-        for c in crm.contacts()
-    ]
-
-
-def warnings(ended: Ended) -> list[str]:
-    """Return the lines of the log that are warnings."""
-    return [line for line in ended.log.splitlines() if line.startswith("WARNING")]
-
-
-def names(ended: Ended, number: t.Any) -> bool:
-    """Return whether a warning names the person with this key, alone or among others."""
-    named = re.compile(rf"\bids?[= ]([^)]*\W)?{re.escape(str(number))}\b")
-    return any(named.search(line) for line in warnings(ended))
-
-
-def days_later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
-    """Let this process's clock of the day be so many days ahead."""
-    ahead = days * 86_400
-    monkeypatch.setattr(time, "time", lambda: _time() + ahead)
-
-
-def copy_ledger(source: str | Path, target: str | Path) -> None:
-    """Put one file of a ledger, with its companions, in the place of another one."""
-    for end in ("", "-wal", "-shm"):
-        Path(f"{target}{end}").unlink(missing_ok=True)
-        if Path(f"{source}{end}").exists():
-            shutil.copy(f"{source}{end}", f"{target}{end}")
-
-
-def ledger_command(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `mainbrainer-ledger`."""
-    command = str(Path(sys.executable).with_name("mainbrainer-ledger"))
-    return subprocess.run(
-        [command, "--ledger-uri", uri, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def start_target(
-    settings: Record,
-    lines: list[str],
-    folder: Path,
-    *options: str,
-    name: str = "process",
-    machine: str = "",
-) -> subprocess.Popen[str]:
-    """Start the target in a process of its own, with its log in a file beside its settings.
-
-    Args:
-        settings: Its settings.
-        lines: Its input.
-        folder: Where its files are put.
-        *options: More options of its command.
-        name: What its files are called.
-        machine: Code to run in it first, which makes another machine of this one.
-    """
-    config, source = folder / f"{name}.json", folder / f"{name}.singer"
-    config.write_text(json.dumps(settings))
-    source.write_text("".join(f"{line}\n" for line in lines))
-    code = f"{machine}\nfrom target_mainbrainer import cli\ncli.main()"
-    with source.open() as stdin, (folder / f"{name}.log").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", code, "--config", str(config), *options],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+def name_of(contact: Contact) -> str:
+    """Return the first part of a contact's address, "" if it has none."""
+    return (contact["email"] or "").removesuffix("@example.com")
 
 
 class Moment(t.NamedTuple):
@@ -219,11 +102,203 @@ class Moment(t.NamedTuple):
     when: str = "answered"
 
 
+class Night(Load):
+    """Runs the target on a night's people, and looks at what the CRM and the ledger hold."""
+
+    def __init__(self, request: pytest.FixtureRequest, uri: str) -> None:
+        super().__init__(request)
+        self.uri = uri
+        self.caplog: pytest.LogCaptureFixture = self._get("caplog")
+        self._logs: dict[subprocess.Popen[str], Path] = {}
+
+    def between(self) -> Between:
+        """Return what stands between the target and the CRM from now on."""
+        server: Between = self._get("between")
+        self.settings["api_url"] = server.url
+        return server
+
+    @override
+    def lines(self, *lines: str, stream: str = "people") -> list[str]:
+        """Return a night of these people; what begins with a SCHEMA is one already."""
+        if lines and "SCHEMA" in lines[0]:
+            return [*lines]
+        return [schema(COLUMNS, stream=stream), *lines, state(bookmark=len(lines))]
+
+    # What the CRM holds
+
+    @property
+    def contacts(self) -> dict[str, Contact]:
+        """The contacts by the first part of their address; two with one address fail."""
+        found: dict[str, Contact] = {}
+        for contact in self.crm.contacts():
+            assert name_of(contact) not in found, "two contacts have one address"
+            found[name_of(contact)] = contact
+        return found
+
+    @property
+    def addresses(self) -> list[str]:
+        """The first part of every contact's address, in order."""
+        return sorted(name_of(contact) for contact in self.crm.contacts())
+
+    def answered(self, *, opt_in: bool) -> set[str]:
+        """Return the first part of the addresses that said yes, or no."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is opt_in}
+
+    @property
+    def opted_in(self) -> set[str]:
+        return self.answered(opt_in=True)
+
+    @property
+    def opted_out(self) -> set[str]:
+        return self.answered(opt_in=False)
+
+    @property
+    def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
+        """Number, first part of the address, consent and first name of every contact."""
+        return [
+            (
+                f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
+                name_of(c),
+                c["email_opt_in"],
+                c["properties"].get("firstname"),
+            )
+            for c in self.crm.contacts()
+        ]
+
+    @property
+    def posts(self) -> int:
+        """How many requests with contacts the CRM has had."""
+        return sum(request.method == "POST" for request in self.crm.requests())
+
+    def sent(self) -> list[Contact]:
+        """Return every contact of every request so far, as it was sent."""
+        bodies = [request.body for request in self.crm.requests() if request.body]
+        return [contact for body in bodies for contact in body.get("createUpdateContacts", ())]
+
+    # By hand
+
+    def edit(self, *names: str, **changes: t.Any) -> None:
+        for name in names:
+            self.crm.edit(f"{name}@example.com", **changes)
+
+    def unsubscribe(self, *names: str) -> None:
+        self.edit(*names, email_opt_in=False)
+
+    def delete(self, name: str) -> None:
+        self.crm.delete(f"{name}@example.com")
+
+    def listed(self, *lines: str) -> Record:
+        """Write a suppression list, and return the setting that names it."""
+        path = self.folder / "unsubscribed.txt"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return {"suppression_path": str(path)}
+
+    def days_later(self, days: float) -> None:
+        """Let this process's clock of the day be so many days ahead."""
+        self.patch.setattr(time, "time", lambda: _time() + days * 86_400)
+
+    # Other commands and processes
+
+    def command(self, *arguments: str, answer: str | None = None) -> Result:
+        """Run `mainbrainer-ledger`; its end is always a sentence."""
+        ended = CliRunner().invoke(main, ["--ledger-uri", self.uri, *arguments], input=answer)
+        assert ended.exception is None or isinstance(ended.exception, SystemExit)
+        assert "Unexpected" not in ended.output
+        return ended
+
+    def show(self, *arguments: str) -> str:
+        """Return what `mainbrainer-ledger show` says."""
+        ended = self.command("show", *arguments)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    def forget(self, *arguments: str, answer: str | None = None) -> str:
+        """Return what `mainbrainer-ledger forget` says."""
+        ended = self.command("forget", *arguments, answer=answer)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    def finds_nothing(self, *arguments: str) -> str:
+        """Return why `mainbrainer-ledger` fails."""
+        ended = self.command(*arguments)
+        assert ended.exit_code == 1, ended.output
+        return ended.output
+
+    def check(self) -> Ended:
+        """Run the target with `--check`."""
+        path = self.folder / "check.json"
+        path.write_text(json.dumps(self.settings))
+        self.caplog.clear()
+        ended = CliRunner().invoke(cli.command(), ["--config", str(path), "--check"])
+        return Ended(ended.exit_code, [], ended.output + self.caplog.text)
+
+    def start(
+        self,
+        *people: str,
+        name: str = "process",
+        machine: str = "",
+        code: str = "from target_mainbrainer import cli; cli.main()",
+        stream: str = "people",
+        **config: t.Any,
+    ) -> subprocess.Popen[str]:
+        """Start the target in a process of its own, with its log in a file beside its settings.
+
+        Args:
+            *people: Its input.
+            name: What its files are called.
+            machine: Code to run in it first, which makes another machine of this one.
+            code: What starts it.
+            stream: The name of its stream.
+            **config: More settings.
+        """
+        path, source, log = (self.folder / f"{name}.{end}" for end in ("json", "singer", "log"))
+        path.write_text(json.dumps(self.settings | config))
+        source.write_text("".join(f"{line}\n" for line in self.lines(*people, stream=stream)))
+        arguments = [sys.executable, "-c", f"{machine}\n{code}", "--config", str(path)]
+        with source.open() as stdin, log.open("w") as stderr:
+            process = subprocess.Popen(
+                arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        self._logs[process] = log
+        return process
+
+    def end(self, process: subprocess.Popen[str]) -> Ended:
+        """Wait for the end of a process."""
+        out, _ = process.communicate(timeout=120)
+        states = [json.loads(line) for line in out.splitlines()]
+        return Ended(process.returncode, states, self._logs[process].read_text())
+
+    def killed(
+        self, *people: str, at: Moment, machine: str = "", surely: bool = True, **config: t.Any
+    ) -> Ended:
+        """Run the target in a process that is killed at a moment; `surely` if that comes.
+
+        Soon after an answer it may have ended by itself.
+        """
+        between = self.between()
+        code = "import sys; sys.argv.insert(1, '30'); from tests.rounds import quick; quick.main()"
+        popen = self.start(*people, machine=machine, code=code, **config)
+        between.watch(popen, at)
+        states: list[Record] = []
+        for line in t.cast("t.IO[str]", popen.stdout):
+            states.append(json.loads(line))
+            between.reached("STATE", len(states), "answered")
+        ended = self.end(popen)
+        is_killed = ended.code == -signal.SIGKILL
+        assert is_killed or at.when == "answered" or not surely, ended.log
+        return Ended(ended.code, states, ended.log)
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._logs:
+            process.kill()
+            process.communicate()
+
+
 class Between(BrokenServer):
     """Hands requests on to a CRM, may change what is said, and may kill who sends them.
 
     Attributes:
-        crm: The CRM behind it.
         rule: Answers a request in the place of the CRM, or returns None.
         falsify: Changes what the CRM says of a batch, given the contacts that were sent in it and
             the JSON of its status.
@@ -231,9 +306,9 @@ class Between(BrokenServer):
 
     def __init__(self, crm: RunningSandbox) -> None:
         super().__init__(self._answer)
-        self.crm = crm
+        self._crm = crm
         self.rule: Callable[[Request], Reply | None] = lambda _request: None
-        self.falsify: Callable[[list[Contact], Record], Record] | None = None
+        self.falsify: Callable[[list[Contact], Record], object] | None = None
         self._batches: dict[str, list[Contact]] = {}
         self._seen: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -267,21 +342,21 @@ class Between(BrokenServer):
 
     def forward(self, request: Request) -> Reply:
         """Let the CRM answer."""
-        connection = http.client.HTTPConnection(self.crm.url.removeprefix("http://"), timeout=60)
+        connection = http.client.HTTPConnection(self._crm.url.removeprefix("http://"), timeout=60)
         headers = {name: value for name, value in request.headers.items() if name != "host"}
         try:
-            connection.request(request.method, request.path, request.body, headers)
-            answer = connection.getresponse()
-            status, body = answer.status, answer.read()
+            with contextlib.closing(connection):
+                connection.request(request.method, request.path, request.body, headers)
+                answer = connection.getresponse()
+                status, body = answer.status, answer.read()
         except (OSError, http.client.HTTPException):
             return RESET
-        finally:
-            connection.close()
         if self.falsify and status == http.client.ACCEPTED:
-            self._batches[json.loads(body)["data"]["BatchId"]] = contacts_of(request)
+            self._batches[json.loads(body)["data"]["BatchId"]] = contacts_in(request)
         if self.falsify and request.path.lower().endswith("/status"):
             said = json.loads(body)
-            body = json.dumps(self.falsify(self._batches.get(said["id"], []), said)).encode()
+            self.falsify(self._batches.get(said["id"], []), said)
+            body = json.dumps(said).encode()
         pause = answer.getheader("Retry-After")
         return reply(status, body, headers={"Retry-After": pause} if pause else None)
 
@@ -306,68 +381,3 @@ class Gate:
     def open(self) -> None:
         """Let everything pass, from now on."""
         self._is_open.set()
-
-
-def run_process(
-    settings: Record, lines: list[str], folder: Path, *options: str, **more: str
-) -> tuple[int, str]:
-    """Run the target in a process of its own, and return its exit code and its log."""
-    process = start_target(settings, lines, folder, *options, **more)
-    process.communicate(timeout=240)
-    return process.returncode, (folder / f"{more.get('name', 'process')}.log").read_text()
-
-
-def run_killed(
-    settings: Record,
-    lines: list[str],
-    folder: Path,
-    between: Between,
-    moment: Moment,
-    *,
-    machine: str = "",
-    surely: bool = True,
-) -> Ended:
-    """Run the target in a process that is killed at a moment.
-
-    Args:
-        settings: Its settings, but for the address.
-        lines: Its input.
-        folder: Where its files are put.
-        between: Where it sends to.
-        moment: Soon after an answer it may have ended by itself.
-        machine: As `start_target` has it.
-        surely: Whether the moment comes.
-    """
-    config, log = folder / "settings.json", folder / "killed.log"
-    config.write_text(json.dumps(settings | {"api_url": between.url}))
-    code = f"{machine}\nfrom tests.rounds import quick\nquick.main()"
-    states: list[Record] = []
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-c", code, "30", "--config", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as popen,
-    ):
-        between.watch(popen, moment)
-        stdin, stdout = t.cast("t.IO[str]", popen.stdin), t.cast("t.IO[str]", popen.stdout)
-        with contextlib.suppress(BrokenPipeError), stdin:
-            stdin.write("".join(f"{line}\n" for line in lines))
-        for line in stdout:
-            states.append(json.loads(line))
-            between.reached("STATE", len(states), "answered")
-        popen.wait(120)
-    is_killed = popen.returncode == -signal.SIGKILL
-    assert is_killed or moment.when == "answered" or not surely, log.read_text()
-    return Ended(popen.returncode, states, log.read_text())
-
-
-def contacts_of(request: Request) -> list[Contact]:
-    """Return the contacts that a request sends."""
-    if request.method != "POST" or not request.body:
-        return []
-    found: list[Contact] = json.loads(request.body).get("createUpdateContacts", [])
-    return found

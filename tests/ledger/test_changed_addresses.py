@@ -12,79 +12,60 @@ import pytest
 
 from tests.broken_server import RESET
 from tests.ledger.outside import (
+    M1,
     OMIT,
+    REPORT,
+    Contact,
     Moment,
-    addresses,
-    by_address,
+    Night,
     consenting,
-    copy_ledger,
-    count,
-    names,
-    night,
-    opted_in,
+    moved,
     person,
-    run_killed,
-    start_target,
 )
-from tests.loads import rejected
 from tests.messages import record, schema, state
 from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from mainbrainer_sandbox.running import RunningSandbox
     from tests.broken_server import Reply, Request
-    from tests.ledger.outside import Between, Contact
-    from tests.messages import Record, RunTarget
-
-
-MOBILE = "+4790000001"
-
-
-def moved(number: int, **more: t.Any) -> str:
-    """The record of a person whose address is another one now."""
-    return person(number, f"new{number}", **{"email_opt_in": True, **more})
-
+    from tests.messages import Record
 
 # Fault 16
 
 
-@pytest.mark.parametrize("unchanged_opt_in", ["send", "omit"])
-def test_an_address_that_was_corrected_by_hand_as_well_makes_no_second_contact_that_is_opted_in(
-    run_target: RunTarget, crm: RunningSandbox, unchanged_opt_in: str
+@pytest.mark.parametrize("opt_in", ["send", "omit"])
+def test_an_address_corrected_by_hand_too_opts_in_no_second_contact(
+    night: Night, opt_in: str
 ) -> None:
     """The search for the old address creates a contact, of which nobody has said yes."""
-    config = {"unchanged_opt_in": unchanged_opt_in}
-    run_target(*night(*consenting(1, 2)), **config)
-    crm.edit("p1@example.com", email="new1@example.com")
-    ended = run_target(*night(moved(1), *consenting(2)), **config).ok()
-    assert count(ended, "moved") == 0
-    assert names(ended, 1)
-    by_address(crm)  # no two have one address
-    assert opted_in(crm) == {"new1", "p2"}
+    night.settings["unchanged_opt_in"] = opt_in
+    night(*consenting(1, 2))
+    night.edit("p1", email="new1@example.com")
+    ended = night(*moved(1), *consenting(2)).ok()
+    assert ended.count("moved") == 0
+    assert ended.names(1)
+    assert night.contacts, "no two have one address"
+    assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_restored_ledger_makes_no_second_contact_that_is_opted_in(
-    run_target: RunTarget, crm: RunningSandbox, ledger_uri: str, tmp_path: Path
-) -> None:
+def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> None:
     """It says that a person has the old address still; `unchanged_contacts: send` is the advice."""
-    run_target(*night(*consenting(1, 2)))
-    copy_ledger(ledger_uri, tmp_path / "backup.db")
-    run_target(*night(moved(1), *consenting(2)))
-    copy_ledger(tmp_path / "backup.db", ledger_uri)
-    ended = run_target(*night(moved(1), *consenting(2)), unchanged_contacts="send").ok()
-    assert count(ended, "moved") == 0
-    assert opted_in(crm) == {"new1", "p2"}
-    by_address(crm)
+    night(*consenting(1, 2))
+    files = {path: path.read_bytes() for path in night.folder.glob("ledger.db*")}
+    night(*moved(1), *consenting(2))
+    for path in night.folder.glob("ledger.db*"):
+        path.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
+    ended = night(*moved(1), *consenting(2), unchanged_contacts="send").ok()
+    assert ended.count("moved") == 0
+    assert night.contacts, "no two have one address"
+    assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_search_that_arrives_late_opts_nobody_in(
-    run_target: RunTarget, crm: RunningSandbox, between: Between
-) -> None:
+def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
     """Its answer was lost, it was repeated, and the first one lands after the rename."""
-    run_target(*night(*consenting(1, 2)), api_url=between.url)
     late: list[Request] = []
 
     def lose_the_first(request: Request) -> Reply | None:
@@ -93,285 +74,213 @@ def test_a_search_that_arrives_late_opts_nobody_in(
             return RESET
         return None
 
+    between = night.between()
+    night(*consenting(1, 2))
     between.rule = lose_the_first
-    run_target(*night(moved(1), *consenting(2)), api_url=between.url).ok()
+    night(*moved(1), *consenting(2)).ok()
     between.forward(late[0])
-    crm.settle()
-    assert opted_in(crm) == {"new1", "p2"}
+    night.crm.settle()
+    assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_new_address_that_another_contact_has_leaves_no_ghost_that_is_opted_in(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    """The contact was deleted by hand, and the API answers 409 to a rename."""
-    crm.set_switches(clash="conflict")
-    run_target(*night(*consenting(1, 2)))
-    run_target(*night(person(3, "new1")), ledger_uri="")
-    crm.delete("p1@example.com")
-    ended = run_target(*night(moved(1), *consenting(2))).ok()
-    assert count(ended, "moved") == 0
-    assert names(ended, 1)
-    assert opted_in(crm) == {"new1", "p2"}
+@pytest.mark.parametrize(("opt_in", "yes"), [(True, {"new1", "p2"}), (False, {"p2"})])
+def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
+    """The contact was deleted by hand, another has its new address, and a rename is a conflict.
+
+    The search carries a no, so that it is said even where nobody can be renamed.
+    """
+    night.crm.set_switches(clash="conflict")
+    night(*consenting(1, 2))
+    night(person(3, "new1"), ledger_uri="")
+    night.delete("p1")
+    ended = night(*moved(1, email_opt_in=opt_in), *consenting(2)).ok()
+    assert ended.count("moved") == 0
+    assert ended.names(1)
+    assert night.opted_in == yes
+    assert ("p1" in night.opted_out) is not opt_in
 
 
-def test_a_no_reaches_the_contact_that_is_left_behind(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    """The search carries it, so that it is said even where nobody can be renamed."""
-    crm.set_switches(clash="conflict")
-    run_target(*night(*consenting(1, 2)))
-    run_target(*night(person(3, "new1")), ledger_uri="")
-    ended = run_target(*night(moved(1, email_opt_in=False), *consenting(2))).ok()
-    assert names(ended, 1)
-    assert opted_in(crm) == {"p2"}
-    assert by_address(crm)["p1"]["email_opt_in"] is False
-
-
-def test_a_search_never_carries_a_yes(
-    run_target: RunTarget, crm: RunningSandbox, bodies: Callable[[], list[Contact]]
-) -> None:
+def test_a_search_never_carries_a_yes(night: Night) -> None:
     """Nor anything else than the old combination and what is withdrawn."""
-    run_target(*night(person(1, mobile=MOBILE, email_opt_in=True, mobile_opt_in=True)))
-    before = len(bodies())
-    later = person(1, "new1", mobile=MOBILE, email_opt_in=True, mobile_opt_in=False)
-    run_target(*night(later))
-    search = bodies()[before]
-    assert search == {
+    night(person(1, mobile=M1, email_opt_in=True, mobile_opt_in=True))
+    night(*moved(1, mobile=M1, mobile_opt_in=False))
+    assert night.sent()[1] == {
         "email": "p1@example.com",
         "mobileCountryCode": 47,
         "mobileNumber": 90000001,
         "mobileOptIn": False,
     }
-    contact = by_address(crm)["new1"]
+    contact = night.contacts["new1"]
     assert (contact["email_opt_in"], contact["mobile_opt_in"]) == (True, False)
 
 
 # Fault 17
 
-THREE = (1, 2, 3)
+NOBODY: Record = {"count": 0, "contactIds": []}
 
 
-def move_three(run_target: RunTarget, crm: RunningSandbox, between: Between) -> None:
-    """Move three people, and check that each is in once and that nobody counts as moved."""
-    ended = run_target(*night(*(moved(n) for n in THREE)), api_url=between.url).ok()
-    assert count(ended, "moved") == 0
-    assert all(names(ended, n) for n in THREE)
-    found = by_address(crm)
-    for n in THREE:
-        assert found[f"new{n}"]["properties"]["firstname"] == f"First{n}"
-    assert opted_in(crm) >= {f"new{n}" for n in THREE}
+def is_rename(contacts: list[Contact]) -> bool:
+    return any("contactId" in contact for contact in contacts)
 
 
-def is_search(contacts: list[Contact]) -> bool:
-    return len(contacts) == 1 and "contactId" not in contacts[0]
-
-
-@pytest.mark.parametrize("contact_id", [0, -5, 2**63 - 1, 999, "1000001x", None])
-def test_a_status_that_names_no_contact_renames_nobody(
-    run_target: RunTarget, crm: RunningSandbox, between: Between, contact_id: object
+@pytest.mark.parametrize("named", [0, -5, 2**63 - 1, 999, "1000001x", None, "the first"])
+def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
+    night: Night, named: object
 ) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
+    between = night.between()
+    night(*consenting(1, 2, 3))
+    first = night.crm.contacts()[0]["id"]
 
-    def falsify(contacts: list[Contact], status: Record) -> Record:
-        if is_search(contacts):
-            nobody = {"count": 0, "contactIds": []}
-            updated = {"count": 1, "contactIds": [contact_id]}
-            status["processedObj"] = {"inserted": nobody, "updated": updated, "skipped": nobody}
-        return status
-
-    run_target(*night(*consenting(*THREE)), api_url=between.url)
-    between.falsify = falsify
-    move_three(run_target, crm, between)
-
-
-def test_an_id_that_is_named_for_three_people_renames_nobody(
-    run_target: RunTarget, crm: RunningSandbox, between: Between
-) -> None:
-    """Two of them would be lost."""
-    run_target(*night(*consenting(*THREE)), api_url=between.url)
-    first = crm.contacts()[0]["id"]
-
-    def falsify(contacts: list[Contact], status: Record) -> Record:
-        if is_search(contacts):
-            status["processedObj"]["updated"] = {"count": 1, "contactIds": [first]}
-        return status
+    def falsify(contacts: list[Contact], status: Record) -> None:
+        if len(contacts) == 1 and not is_rename(contacts):
+            updated = {"count": 1, "contactIds": [first if named == "the first" else named]}
+            status["processedObj"] = {"inserted": NOBODY, "updated": updated, "skipped": NOBODY}
 
     between.falsify = falsify
-    move_three(run_target, crm, between)
+    ended = night(*moved(1, 2, 3)).ok()
+    assert ended.count("moved") == 0
+    found = night.contacts
+    for n in (1, 2, 3):
+        assert ended.names(n)
+        assert found[f"new{n}"]["properties"]["firstname"] == f"First{n}"
+    assert night.opted_in >= {"new1", "new2", "new3"}
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"updated": [], "inserted": [7], "skipped": []},
-        {"updated": [7], "inserted": [], "skipped": []},
-        {"updated": [], "inserted": [], "skipped": [7]},
-        {"updated": [], "inserted": [], "skipped": []},
-    ],
-)
-def test_only_a_status_that_says_so_counts_as_moved(
-    run_target: RunTarget, crm: RunningSandbox, between: Between, said: dict[str, list[int]]
-) -> None:
-    """The status of the rename: `updated`, with this id."""
+def say_of_a_rename(night: Night, **said: list[int]) -> None:
+    """Change what the status of a rename says: `updated`, with its id."""
 
-    def falsify(contacts: list[Contact], status: Record) -> Record:
-        if any("contactId" in contact for contact in contacts):
+    def falsify(contacts: list[Contact], status: Record) -> None:
+        if is_rename(contacts):
+            names = ("inserted", "updated", "skipped")
+            ids = {name: said.get(name, []) for name in names}
             status["processedObj"] = {
-                name: {"count": len(ids), "contactIds": ids} for name, ids in said.items()
+                name: {"count": len(ids[name]), "contactIds": ids[name]} for name in names
             }
-        return status
 
-    run_target(*night(*consenting(1, 2)), api_url=between.url)
-    between.falsify = falsify
-    config = {"api_url": between.url, "confirm_batches": "report", "confirm_timeout_seconds": 2}
-    ended = run_target(*night(moved(1), *consenting(2)), **config)
-    assert count(ended, "moved") == 0
-    assert names(ended, 1)
-    assert "new1" in by_address(crm)
+    night.between().falsify = falsify
 
 
-def hide(contacts: list[Contact], status: Record) -> Record:
-    """Let a status say nothing."""
-    del contacts
-    nobody = {"count": 0, "contactIds": []}
-    return status | {"processedObj": dict.fromkeys(("inserted", "updated", "skipped"), nobody)}
+@pytest.mark.parametrize("said", [{"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {}])
+def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
+    """The status of the rename: `updated`, with this id."""
+    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
+    night.between()
+    night(*consenting(1, 2))
+    say_of_a_rename(night, **said)
+    ended = night(*moved(1), *consenting(2))
+    assert ended.count("moved") == 0
+    assert ended.names(1)
+    assert "new1" in night.contacts
 
 
-def hide_the_rename(contacts: list[Contact], status: Record) -> Record:
-    """Let the status of a rename say nothing."""
-    return hide(contacts, status) if any("contactId" in one for one in contacts) else status
-
-
-def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(
-    run_target: RunTarget, crm: RunningSandbox, between: Between
-) -> None:
-    """Renamed to its old address, the second one would be the same as the first."""
-    config = {
-        "api_url": between.url,
-        "confirm_batches": "require",
-        "confirm_timeout_seconds": 2,
-    }
-    run_target(*night(*consenting(1, 2)), **config)
-    between.falsify = hide
-    assert run_target(*night(moved(1), *consenting(2)), **config).code == 1
-    between.falsify = None
-    run_target(*night(*consenting(1, 2)), **config).ok()
-    assert addresses(crm) == ["new1", "p1", "p2"]
-    assert opted_in(crm) == {"p1", "p2"}
-
-
-def test_who_is_back_after_a_rename_of_unknown_end_is_in_mainbrainer(
-    run_target: RunTarget, crm: RunningSandbox, between: Between
-) -> None:
-    """The contact has left the old address, though no status has said so: all of it is sent."""
-    config = {"api_url": between.url, "confirm_timeout_seconds": 2}
-    run_target(*night(*consenting(1, 2)), **config)
-    between.falsify = hide_the_rename
-    run_target(*night(moved(1), *consenting(2)), **config)
-    between.falsify = None
-    run_target(*night(*consenting(1, 2)), **config).ok()
-    assert by_address(crm)["p1"]["properties"]["firstname"] == "First1"
-
-
-def test_who_is_back_at_an_address_that_only_the_search_has_is_in_mainbrainer(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    """The search for a contact that was deleted by hand has made one without any data."""
-    run_target(*night(*consenting(1, 2)))
-    crm.delete("p1@example.com")
-    run_target(*night(moved(1), *consenting(2)))
-    run_target(*night(*consenting(1, 2)))
-    assert by_address(crm)["p1"]["properties"]["firstname"] == "First1"
-
-
-def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed_in_mainbrainer(
-    run_target: RunTarget, crm: RunningSandbox, between: Between
-) -> None:
+def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
-    config = {"api_url": between.url, "confirm_timeout_seconds": 2, **OMIT}
-    run_target(*night(*consenting(1, 2)), **config)
-    crm.edit("p1@example.com", email_opt_in=False)
-    between.falsify = hide_the_rename
-    ended = run_target(*night(moved(1), *consenting(2)), **config)
-    assert names(ended, 1)
-    assert opted_in(crm) == {"p2"}
-    assert by_address(crm)["new1"]["properties"]["firstname"] == "First1"
+    night.settings |= {**OMIT, "confirm_timeout_seconds": 1}
+    night.between()
+    night(*consenting(1, 2))
+    night.unsubscribe("p1")
+    say_of_a_rename(night)
+    ended = night(*moved(1), *consenting(2))
+    assert ended.names(1)
+    assert night.opted_in == {"p2"}
+    assert night.contacts["new1"]["properties"]["firstname"] == "First1"
+
+
+def hide(_contacts: list[Contact], status: Record) -> None:
+    """Let a status name nobody."""
+    status["processedObj"] = dict.fromkeys(("inserted", "updated", "skipped"), NOBODY)
+
+
+def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Night) -> None:
+    """Renamed to its old address, the second one would be the same as the first."""
+    night.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
+    between = night.between()
+    night(*consenting(1, 2))
+    between.falsify = hide
+    assert night(*moved(1), *consenting(2)).code == 1
+    between.falsify = None
+    night(*consenting(1, 2)).ok()
+    assert night.addresses == ["new1", "p1", "p2"]
+    assert night.opted_in == {"p1", "p2"}
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["the search", "the rename"])
+def test_who_is_back_where_the_contact_may_not_be_any_more_is_sent_whole(
+    night: Night, *, is_deleted: bool
+) -> None:
+    """The search has made a contact without data, or the rename has left the address unseen."""
+    night.settings["confirm_timeout_seconds"] = 2
+    between = night.between()
+    night(*consenting(1, 2))
+    if is_deleted:
+        night.delete("p1")
+    else:
+        say_of_a_rename(night)
+    night(*moved(1), *consenting(2))
+    between.falsify = None
+    night(*consenting(1, 2)).ok()
+    assert night.contacts["p1"]["properties"]["firstname"] == "First1"
 
 
 # Fault 18
 
 
-def test_a_contact_deleted_between_a_kill_and_its_rename_is_made_anew_with_its_yes(
-    run_target: RunTarget, crm: RunningSandbox, between: Between, settings: Record, tmp_path: Path
-) -> None:
+def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(night: Night) -> None:
     """The next run knows the id of a contact that there is not any more."""
-    config = {**settings, "api_url": between.url, **OMIT}
-    run_target(*night(*consenting(1, 2)), **config)
-    lines = night(moved(1), *consenting(2))
-    run_killed(config, lines, tmp_path, between, Moment("POST", 2, "before"))
-    crm.delete("p1@example.com")
-    ended = run_target(*lines, **config).ok()
-    assert count(ended, "moved") == 0
-    assert opted_in(crm) == {"new1", "p2"}
+    night.settings |= OMIT
+    night.between()
+    night(*consenting(1, 2))
+    people = [*moved(1), *consenting(2)]
+    night.killed(*people, at=Moment("POST", 2, "before"))
+    night.delete("p1")
+    assert night(*people).ok().count("moved") == 0
+    assert night.opted_in == {"new1", "p2"}
 
 
 # Fault 19
 
-
-def numbers(columns: Record) -> str:
-    """A SCHEMA of people whose number is in these columns."""
-    return schema({name: {} for name in ("id", "email", *columns)})
+WITH_CODE: Record = {"mobile_country_code": 44, "mobile_number": 7700900123}
+WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
 
 
+@pytest.mark.parametrize("address", ["p1@example.com", None])
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "default", "expected"),
     [
-        ({"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}),
-        (
-            {"mobile_country_code": 44, "mobile_number": 7700900123},
-            {"mobile_country_code": None, "mobile_number": 90000001},
-        ),
+        ({"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}, 47, "+47 90000001"),
+        (WITH_CODE, WITHOUT, 47, "+47 90000001"),
+        (WITH_CODE, WITHOUT, None, "+44 7700900123"),
     ],
 )
-@pytest.mark.parametrize("address", ["p1@example.com", None])
-def test_a_new_number_without_a_country_code_is_read_with_the_default_one(
-    run_target: RunTarget, crm: RunningSandbox, before: Record, after: Record, address: str | None
-) -> None:
-    """Never with the code of the number that it takes the place of."""
-    for columns in (before, after):
-        line = record("people", id=1, email=address, **columns)
-        run_target(numbers(columns), line, state(), default_country_code=47).ok()
-    assert [contact["mobile"] for contact in crm.contacts()] == ["+47 90000001"]
-
-
-@pytest.mark.parametrize("address", ["p1@example.com", None])
-def test_a_new_number_without_any_country_code_is_not_given_the_old_ones(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, address: str | None
+def test_a_new_number_without_a_country_code_has_the_default_and_never_the_old_one(
+    night: Night,
+    before: Record,
+    after: Record,
+    default: int | None,
+    expected: str,
+    address: str | None,
 ) -> None:
     """Without a default it is a number that cannot be sent."""
-    rejects = {"rejects_path": str(tmp_path / "rejects.singer"), "max_rejects_percent": 100}
-    for code, number in ((44, 7700900123), (None, 90000001)):
-        columns: Record = {"mobile_country_code": code, "mobile_number": number}
+    night.keep_rejects()
+    for columns in (before, after):
         line = record("people", id=1, email=address, **columns)
-        run_target(numbers(columns), line, state(), **rejects)
-    assert "+44 90000001" not in {contact["mobile"] for contact in crm.contacts()}
+        lines = schema({name: {} for name in ("id", "email", *columns)}), line, state()
+        night.run(*lines, default_country_code=default, max_rejects_percent=100)
+    assert [contact["mobile"] for contact in night.crm.contacts()] == [expected]
 
 
 # Fault 20
 
 
-def test_people_who_share_a_number_move_side_by_side(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     """Ten of them one after the other would take ten times as long."""
-    shared: Record = {"mobile": MOBILE, "email_opt_in": True}
-    run_target(*night(*(person(n, **shared) for n in range(10))))
-    before = len(crm.requests())
-    crm.set_faults("latency=1:batch")
-    ended = run_target(*night(*(moved(n, mobile=MOBILE) for n in range(10))))
-    assert count(ended, "moved") == 10
-    assert addresses(crm) == [f"new{n}" for n in range(10)]
-    sent = [request for request in crm.requests()[before:] if request.method == "POST"]
+    night(*consenting(*range(10), mobile=M1))
+    before = len(night.crm.requests())
+    ended = night(*moved(*range(10), mobile=M1), faults="latency=1:batch")
+    assert ended.count("moved") == 10
+    assert night.addresses == [f"new{n}" for n in range(10)]
+    sent = [request for request in night.crm.requests()[before:] if request.method == "POST"]
     at_once = max(sum(one.overlaps(other) for other in sent) for one in sent)
     assert at_once >= 3, "one after the other, it would be 1"
 
@@ -379,46 +288,45 @@ def test_people_who_share_a_number_move_side_by_side(
 # Fault 21
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("case", [("batch", 1, 3), ("status", 1, 3), ("batch", 2, 10_000)])
-def test_a_signal_ends_a_run_that_waits_in_a_move(
-    run_target: RunTarget,
-    between: Between,
-    settings: Record,
-    tmp_path: Path,
-    case: tuple[str, int, int],
-) -> None:
-    """Soon, and at a second signal at once, however long its requests may wait.
-
-    What is in flight has 30 seconds to end, and less here.
-    """
-    endpoint, signals, grace = case
-    config = {**settings, "api_url": between.url, "request_timeout_seconds": 100}
-    run_target(*night(*consenting(1, 2)), **config)
-    is_waiting, is_over = threading.Event(), threading.Event()
+@pytest.fixture
+def stalled(night: Night) -> Iterator[tuple[threading.Event, list[str]]]:
+    """Let no request of a method get an answer; tell whether one waits."""
+    is_waiting, is_over, methods = threading.Event(), threading.Event(), list[str]()
 
     def stall(request: Request) -> Reply | None:
-        if (request.method == "POST") is (endpoint == "batch"):
+        if request.method in methods:
             is_waiting.set()
             is_over.wait(100)
             return RESET
         return None
 
-    between.rule = stall
+    night.between().rule = stall
+    yield is_waiting, methods
+    is_over.set()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("case", [("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000)])
+def test_a_signal_ends_a_run_that_waits_in_a_move(
+    night: Night, stalled: tuple[threading.Event, list[str]], case: tuple[str, int, int]
+) -> None:
+    """Soon, and at a second signal at once, however long its requests may wait.
+
+    What is in flight has 30 seconds to end, and less here.
+    """
+    method, signals, grace = case
+    is_waiting, methods = stalled
+    night.settings["request_timeout_seconds"] = 100
+    night(*consenting(1, 2))
+    methods.append(method)
     machine = f"from target_mainbrainer.rounds import load; load.GRACE_SECONDS = {grace}"
-    process = start_target(config, night(moved(1), *consenting(2)), tmp_path, machine=machine)
-    try:
-        wait_until(is_waiting.is_set)
+    process = night.start(*moved(1), *consenting(2), machine=machine)
+    wait_until(is_waiting.is_set)
+    process.send_signal(signal.SIGTERM)
+    for _ in range(signals - 1):
+        time.sleep(2.2)
         process.send_signal(signal.SIGTERM)
-        for _ in range(signals - 1):
-            time.sleep(2.2)
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-    finally:
-        is_over.set()
-        process.kill()
-        process.communicate()
-    assert process.returncode != 0
+    assert night.end(process).code != 0
 
 
 # Fault 22
@@ -426,46 +334,34 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(
 
 @pytest.mark.parametrize("confirm", ["report", "require"])
 @pytest.mark.parametrize("failing", ["fail@1:batch", "fail@2:batch"])
-def test_a_batch_of_a_move_that_mainbrainer_fails_is_its_failure(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, failing: str, confirm: str
-) -> None:
+def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confirm: str) -> None:
     """Not a rejection of ours; its reason is in the log or in the rejects file."""
-    rejects = tmp_path / "rejects.singer"
-    config: Record = {
-        "confirm_batches": confirm,
-        "rejects_path": str(rejects),
-        "max_rejects_percent": 100,
-    }
-    run_target(*night(*consenting(1, 2)), **config)
-    crm.set_faults(failing)
-    ended = run_target(*night(moved(1), *consenting(2)), **config)
-    crm.set_faults()
-    assert count(ended, "rejected_before_sending") == 0
-    assert count(ended, "moved") == 0
+    night.settings |= {"confirm_batches": confirm, "max_rejects_percent": 100}
+    rejects = night.keep_rejects()
+    people = [*moved(1), *consenting(2)]
+    night(*consenting(1, 2))
+    ended = night(*people, faults=failing)
+    assert (ended.count("rejected_before_sending"), ended.count("moved")) == (0, 0)
     told = ended.log + (rejects.read_text() if rejects.exists() else "")
     assert "A fault set in the sandbox" in told
-    if rejects.exists() and rejected(rejects):
+    if night.rejected():
         assert "batch_failed" in json.dumps(ended.report)
-    crm_before = len(crm.contacts())
-    run_target(*night(moved(1), *consenting(2)), **config)
-    assert "new1" in addresses(crm)
-    assert len(crm.contacts()) <= crm_before + 1
+    before = len(night.crm.contacts())
+    night(*people)
+    assert "new1" in night.addresses
+    assert len(night.crm.contacts()) <= before + 1
 
 
 # Beside the thirty: more of their kind
 
 
-def test_an_address_that_a_contact_still_has_is_given_to_no_other(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_an_address_that_a_contact_still_has_is_given_to_no_other(night: Night) -> None:
     """Two contacts of one address would both be opted in, and a "no" would reach one of them."""
-    run_target(*night(*consenting(1, 2, 3)))
-    ended = run_target(*night(person(1, "p2", email_opt_in=True)))
-    assert names(ended, 1)
-    assert opted_in(crm) == {"p2", "p3"}
-    ended = run_target(*night(*(person(n, "p1", email_opt_in=True) for n in (1, 3))))
-    assert names(ended, 3)
-    assert addresses(crm) == ["p1", "p2", "p3"]
-    assert opted_in(crm) == {"p1", "p2"}
-    run_target(*night(*(person(n, "p1", email_opt_in=False) for n in (1, 3))))
-    assert opted_in(crm) == {"p2"}
+    night(*consenting(1, 2, 3))
+    assert night(person(1, "p2", email_opt_in=True)).names(1)
+    assert night.opted_in == {"p2", "p3"}
+    assert night(*(person(n, "p1", email_opt_in=True) for n in (1, 3))).names(3)
+    assert night.addresses == ["p1", "p2", "p3"]
+    assert night.opted_in == {"p1", "p2"}
+    night(*(person(n, "p1", email_opt_in=False) for n in (1, 3)))
+    assert night.opted_in == {"p2"}

@@ -6,300 +6,290 @@ import typing as t
 
 import pytest
 
-from tests.ledger.outside import (
-    FULL,
-    OPT_OUT,
-    by_address,
-    consenting,
-    counts,
-    days_later,
-    night,
-    opted_out,
-    person,
-    posts,
-)
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, consenting, person
 from tests.ledgers import on_both_databases
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record, RunTarget
+    from tests.messages import Record
 
 
-def name_of(crm: RunningSandbox, address: str = "p1") -> str | None:
-    name: str | None = by_address(crm)[address]["properties"].get("firstname")
-    return name
+def first_name(night: Night) -> object:
+    return night.contacts["p1"]["properties"].get("firstname")
 
 
 @on_both_databases
-def test_what_has_not_changed_is_not_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
+def test_what_has_not_changed_is_not_sent(night: Night) -> None:
     people = [person(n) for n in range(30)]
-    assert counts(run_target(*night(*people))) == {"read": 30, "accepted": 30, "created": 30}
-    sent = posts(crm)
-    second = run_target(*night(*people))
-    assert counts(second) == {"read": 30, "unchanged": 30}
-    assert second.states == [{"bookmark": 30}]
-    assert posts(crm) == sent
+    assert night(*people).numbers == {"read": 30, "accepted": 30, "created": 30}
+    sent = night.posts
+    second = night(*people)
+    assert second.numbers == {"read": 30, "unchanged": 30}
+    assert (second.bookmark, night.posts) == (30, sent)
 
 
 @on_both_databases
-def test_what_has_changed_is_sent_and_counted(run_target: RunTarget, crm: RunningSandbox) -> None:
-    run_target(*night(*consenting(1), person(2), person(3)))
+def test_what_has_changed_is_sent_and_counted(night: Night) -> None:
+    night(*consenting(1), person(2), person(3))
     later = [person(1, email_opt_in=False), *consenting(2), person(3), person(4)]
-    assert counts(run_target(*night(*later))) == {
-        "read": 4,
-        "accepted": 3,
-        "unchanged": 1,
-        "created": 1,
-        "updates": 2,
-        "opt_ins_given": 1,
-        "opt_ins_withdrawn": 1,
-    }
-    assert by_address(crm)["p1"]["email_opt_in"] is False
+    read = {"read": 4, "accepted": 3, "unchanged": 1, "created": 1, "updates": 2}
+    assert night(*later).numbers == read | {"opt_ins_given": 1, "opt_ins_withdrawn": 1}
+    assert night.contacts["p1"]["email_opt_in"] is False
 
 
-def test_everything_is_sent_on_request_and_remembered(run_target: RunTarget) -> None:
-    people = night(*(person(n) for n in range(3)))
-    run_target(*people)
-    assert counts(run_target(*people, unchanged_contacts="send"))["accepted"] == 3
-    assert counts(run_target(*people)) == {"read": 3, "unchanged": 3}
+def test_a_changed_mapping_sends_what_it_changes(night: Night) -> None:
+    people = person(1), person(2, firstname=None)
+    night(*people)
+    ended = night(*people, field_map={"firstname": {"property_name": "given"}})
+    assert ended.numbers == {"read": 2, "accepted": 1, "unchanged": 1, "updates": 1}
 
 
-def test_a_changed_mapping_sends_what_it_changes(run_target: RunTarget) -> None:
-    people = night(person(1), person(2, firstname=None))
-    run_target(*people)
-    ended = run_target(*people, field_map={"firstname": {"property_name": "given"}})
-    assert counts(ended) == {"read": 2, "accepted": 1, "unchanged": 1, "updates": 1}
+def test_a_null_that_begins_to_clear_is_sent(night: Night) -> None:
+    night(person(1))
+    night(person(1, firstname=None))
+    assert first_name(night) == "First1"
+    night(person(1, firstname=None), null_values="clear")
+    assert first_name(night) in {None, ""}
 
 
-def test_a_null_that_begins_to_clear_is_sent(run_target: RunTarget, crm: RunningSandbox) -> None:
-    run_target(*night(person(1)))
-    run_target(*night(person(1, firstname=None)))
-    assert name_of(crm) == "First1"
-    run_target(*night(person(1, firstname=None)), null_values="clear")
-    assert name_of(crm) in {None, ""}
-
-
-def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(run_target: RunTarget) -> None:
+def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None:
     both = [schema(), person(1), schema({"id": {}, "email": {}}), person(2)]
-    run_target(*both)
-    assert counts(run_target(*both)) == {"read": 2, "unchanged": 2}
+    night.run(*both)
+    assert night.run(*both).numbers == {"read": 2, "unchanged": 2}
 
 
-def test_a_changed_list_sends_everybody(run_target: RunTarget) -> None:
-    run_target(*night(person(1)))
+def test_a_changed_list_sends_everybody(night: Night) -> None:
+    night(person(1))
     other = {"list_id": "00000000-0000-4000-8000-000000000001"}
-    assert counts(run_target(*night(person(1)), **other))["accepted"] == 1
-    assert counts(run_target(*night(person(1)), **other)) == {"read": 1, "unchanged": 1}
+    assert night(person(1), **other).count("accepted") == 1
+    assert night(person(1), **other).numbers == {"read": 1, "unchanged": 1}
 
 
-def test_streams_without_a_key_are_known_by_identity(run_target: RunTarget) -> None:
+def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
     lines = [schema(key=()), person(1), person(2)]
-    assert "has no 'key_properties' that identify people, so" in run_target(*lines).log
-    assert counts(run_target(*lines)) == {"read": 2, "unchanged": 2}
+    assert "has no 'key_properties' that identify people, so" in night.run(*lines).log
+    assert night.run(*lines).numbers == {"read": 2, "unchanged": 2}
 
 
 @pytest.mark.parametrize("mobile", ["1", "", None, 5])
-def test_the_no_of_a_rejected_record_goes_to_the_contact_that_the_ledger_knows(
-    run_target: RunTarget, crm: RunningSandbox, mobile: object
+def test_the_no_of_a_rejected_record_goes_to_the_known_contact(
+    night: Night, mobile: object
 ) -> None:
     """A number that is none, none at all, and one that does not fit the schema."""
-    run_target(*night(person(1, email=None, mobile="+4790812501")))
+    night(person(1, email=None, mobile="+4790812501"))
     no = person(1, email=None, mobile=mobile, email_opt_in=False)
-    assert counts(run_target(*night(no), max_rejects=1))["rejected"] == 1
-    (contact,) = crm.contacts()
-    assert (contact["email_opt_in"], contact["mobile_number"]) == (False, 90812501)
+    assert night(no, max_rejects=1).count("rejected") == 1
+    assert night.held == [("+4790812501", "", False, "First1")]
 
 
-def test_the_number_of_a_line_is_no_key_of_a_person(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     """On the second night another person stands on the first line, and is not the same one."""
-
-    def file(*names: str) -> list[str]:
-        columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
+    columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
+    for names in ("ab", "cb"):
         rows = [
             record(_sdc_line_number=number, email=f"{name}@example.com", name=name)
             for number, name in enumerate(names, start=2)
         ]
-        return [schema(columns, key=["_sdc_line_number"]), *rows, state(done=True)]
-
-    assert "has no 'key_properties' that identify people" in run_target(*file(*"ab")).log
-    run_target(*file(*"cb"))
-    assert [c["email"][0] for c in crm.contacts()] == [*"abc"]
+        ended = night.run(schema(columns, key=["_sdc_line_number"]), *rows, state(done=True))
+        assert "has no 'key_properties' that identify people" in ended.log
+    assert night.addresses == ["a", "b", "c"]
 
 
-def test_streams_that_share_people_are_sent_in_the_order_of_the_input(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_streams_that_share_people_are_sent_in_the_order_of_the_input(night: Night) -> None:
     """Else an older consent would come after a newer refusal."""
     columns: Record = {"id": {}, "email": {}, "email_opt_in": {}}
-    streams = ("people", "others")
-    schemas = [schema(columns, stream=stream) for stream in streams]
-    told = [(streams[n % 2], n, n % 4 < 2) for n in range(7)]
+    schemas = [schema(columns, stream=stream) for stream in ("people", "others")]
+    told = [
+        record(("people", "others")[n % 2], id=n, email="p@example.com", email_opt_in=n % 4 < 2)
+        for n in range(7)
+    ]
     for length in range(2, 8):
-        run_target(
-            *schemas,
-            *(
-                record(stream, id=n, email="p@example.com", email_opt_in=opt_in)
-                for stream, n, opt_in in told[:length]
-            ),
-        ).ok()
-        assert by_address(crm)["p"]["email_opt_in"] is told[length - 1][2]
+        night.run(*schemas, *told[:length]).ok()
+        assert night.contacts["p"]["email_opt_in"] is ((length - 1) % 4 < 2)
+
+
+# Only what has changed leaves
+
+
+def properties_sent(night: Night) -> list[set[str]]:
+    """Return the names of the properties of each contact of the last request."""
+    bodies = [request.body for request in night.crm.requests() if request.body]
+    contacts = bodies[-1]["createUpdateContacts"]
+    return [{one["propertyname"] for one in c.get("propertyfields") or []} for c in contacts]
+
+
+@pytest.mark.parametrize("steps", [["p1"], ["step", "other"]])
+def test_only_what_has_changed_leaves(night: Night, steps: list[str]) -> None:
+    """Also of a person whose address changes, several times in one load."""
+    night(person(1, city="Oslo"))
+    night.edit("p1", firstname="By hand")
+    night(*(person(1, one, city="Bergen") for one in steps)).ok()
+    assert properties_sent(night) == [{"city"}]
+    contact = night.contacts[steps[-1]]["properties"]
+    assert (contact["firstname"], contact["city"]) == ("By hand", "Bergen")
+    assert len(night.addresses) == 1
+
+
+def test_everything_leaves_with_send_and_is_remembered(night: Night) -> None:
+    """Of contacts that have changed and of others."""
+    night(person(1), person(2))
+    changed = person(1, firstname="Changed"), person(2)
+    assert night(*changed, unchanged_contacts="send").ok().count("accepted") == 2
+    assert properties_sent(night) == [{"id", "firstname"}] * 2
+    assert night(*changed).numbers == {"read": 2, "unchanged": 2}
+
+
+@pytest.mark.parametrize(
+    ("identity_changes", "has_it"), [("follow", [False]), ("create", [False, True])]
+)
+def test_what_is_sent_once_goes_to_every_new_contact_and_to_no_other(
+    night: Night, identity_changes: str, has_it: list[bool]
+) -> None:
+    """A person who is not followed gets a new contact, and so its first source."""
+    night.settings["field_map"] = {"firstname": {"property_name": "source", "send": "once"}}
+    night.settings["identity_changes"] = identity_changes
+    night(person(1, firstname="web"))
+    night.edit("p1", source="")
+    night(person(1, firstname="shop"))
+    assert "source" not in night.contacts["p1"]["properties"]
+    night(person(1, "new", firstname="web")).ok()
+    contacts = sorted(night.crm.contacts(), key=lambda one: one["id"])
+    assert ["source" in one["properties"] for one in contacts] == has_it
 
 
 # What goes wrong
 
 
-def test_a_lost_answer_is_never_taken_for_unchanged(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    run_target(*night(person(1, firstname="A")))
-    crm.set_faults("lost:batch")
-    assert run_target(*night(person(1, firstname="B")), retry_max_seconds=0).code == 1
-    crm.set_faults()
-    assert name_of(crm) == "B"
-    run_target(*night(person(1, firstname="A")))
-    assert name_of(crm) == "A"
+def test_a_lost_answer_is_never_taken_for_unchanged(night: Night) -> None:
+    night(person(1, firstname="A"))
+    assert night(person(1, firstname="B"), retry_max_seconds=0, faults="lost:batch").code == 1
+    assert first_name(night) == "B"
+    night(person(1, firstname="A"))
+    assert first_name(night) == "A"
 
 
-@pytest.mark.usefixtures("rejects")
-def test_a_refused_contact_is_sent_again_and_again(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    crm.set_switches(refuse_email="bad")
+def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
+    night.keep_rejects()
+    night.crm.set_switches(refuse_email="bad")
     for unchanged in (0, 1):
-        found = counts(run_target(*night(person(1), person(2, "bad2"))))
-        assert (found["rejected"], found.get("unchanged", 0)) == (1, unchanged)
-    assert counts(run_target(*night(person(1), person(2))))["created"] == 1
+        found = night(person(1), person(2, "bad2"))
+        assert (found.count("rejected"), found.count("unchanged")) == (1, unchanged)
+    assert night(person(1), person(2)).count("created") == 1
 
 
 @pytest.mark.parametrize("confirm", ["report", "require"])
-def test_a_batch_that_fails_afterwards_is_sent_again(
-    run_target: RunTarget, crm: RunningSandbox, confirm: str
-) -> None:
-    crm.set_faults("fail:batch")
-    assert run_target(*night(person(1)), confirm_batches=confirm).code == 1
-    crm.set_faults()
-    assert crm.contacts() == []
-    run_target(*night(person(1)), confirm_batches=confirm).ok()
-    assert by_address(crm).keys() == {"p1"}
-    assert counts(run_target(*night(person(1)), confirm_batches=confirm))["unchanged"] == 1
+def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str) -> None:
+    """And a yes with it, which has not reached MainBrainer."""
+    night.settings |= {**OMIT, "confirm_batches": confirm}
+    assert night(*consenting(1), faults="fail:batch").code == 1
+    assert night.crm.contacts() == []
+    night(*consenting(1)).ok()
+    assert night.opted_in == {"p1"}
+    assert night(*consenting(1)).count("unchanged") == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "config"),
+    ("faults", "confirm"),
     [
-        ("lost@1:batch", {"confirm_batches": "none"}),
-        ("lost@1:batch", {"confirm_batches": "report"}),
-        ("lost@1:batch", {"confirm_batches": "require"}),
-        ("stuck:batch", {"confirm_batches": "report", "confirm_timeout_seconds": 0}),
+        *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
+        ("stuck:batch", "report"),
     ],
 )
-def test_what_may_still_be_applied_is_sent_again_for_a_day(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: str,
-    config: Record,
+def test_what_may_yet_be_applied_is_resent_for_a_day(
+    night: Night, faults: str, confirm: str
 ) -> None:
     """It may come after a later request, and undo it."""
-    crm.set_faults(fault)
-    run_target(*night(person(1)), **config)
-    crm.set_faults()
+    patience = {"confirm_timeout_seconds": 0} if faults == "stuck:batch" else {}
+    night(person(1), faults=faults, confirm_batches=confirm, **patience)
     for hours in (1, 12, 23):
-        days_later(monkeypatch, hours / 24)
-        found = counts(run_target(*night(person(1))))
-        assert (found["accepted"], found["resent"]) == (1, 1)
-    days_later(monkeypatch, 25 / 24)
-    run_target(*night(person(1)))
-    assert counts(run_target(*night(person(1)))) == {"read": 1, "unchanged": 1}
+        night.days_later(hours / 24)
+        found = night(person(1))
+        assert (found.count("accepted"), found.count("resent")) == (1, 1)
+    night.days_later(25 / 24)
+    night(person(1))
+    assert night(person(1)).numbers == {"read": 1, "unchanged": 1}
 
 
 # Missing records
 
 
-def test_a_contact_that_another_record_holds_is_not_opted_out(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> None:
+    night.settings |= OPT_OUT
     twin = person(3, "p2", email_opt_in=True)
-    run_target(*night(*consenting(1, 2), twin), **OPT_OUT)
+    for numbers in ((1, 2), (1,), (1,)):
+        ended = night(*consenting(*numbers), twin)
+    assert ended.count("gone") == 1
+    assert night.opted_out == set()
+
+
+def test_an_opt_out_that_is_refused_is_told_and_tried_again(night: Night) -> None:
+    night.settings |= OPT_OUT
+    night(*consenting(1, 2))
+    night(*consenting(1))
+    night.crm.set_switches(refuse_email="p2@")
     for _ in range(2):
-        ended = run_target(*night(*consenting(1), twin), **OPT_OUT)
-    assert ended.counts["gone"] == 1
-    assert opted_out(crm) == set()
+        ended = night(*consenting(1))
+        ended.failed("Stream 'people': 1 person is gone and could not be opted out")
+        assert night.opted_out == set()
+    night.crm.set_switches(refuse_email="")
+    assert night(*consenting(1)).count("opted_out") == 1
+    assert night.opted_out == {"p2"}
 
 
-def test_an_opt_out_that_is_refused_is_told_and_tried_again(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    run_target(*night(*consenting(1, 2)), **OPT_OUT)
-    run_target(*night(*consenting(1)), **OPT_OUT)
-    crm.set_switches(refuse_email="p2@")
-    for _ in range(2):
-        ended = run_target(*night(*consenting(1)), **OPT_OUT)
-        assert ended.code == 1
-        assert "Stream 'people': 1 person is gone and could not be opted out" in ended.error
-        assert opted_out(crm) == set()
-    crm.set_switches(refuse_email="")
-    assert run_target(*night(*consenting(1)), **OPT_OUT).counts["opted_out"] == 1
-    assert opted_out(crm) == {"p2"}
-
-
-def test_an_opt_out_that_was_not_confirmed_is_tried_again(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_an_opt_out_that_was_not_confirmed_is_tried_again(night: Night) -> None:
     """Its batch may have failed."""
-    run_target(*night(*consenting(1, 2)), **OPT_OUT)
-    run_target(*night(*consenting(1)), **OPT_OUT)
-    crm.set_faults("fail:batch")
-    hasty = {"confirm_batches": "report", "confirm_timeout_seconds": 0}
-    run_target(*night(*consenting(1)), **OPT_OUT, **hasty)
-    crm.set_faults()
-    run_target(*night(*consenting(1)), **OPT_OUT)
-    assert opted_out(crm) == {"p2"}
+    night.settings |= OPT_OUT
+    night(*consenting(1, 2))
+    night(*consenting(1))
+    night(*consenting(1), faults="fail:batch", **REPORT, confirm_timeout_seconds=0)
+    night(*consenting(1))
+    assert night.opted_out == {"p2"}
 
 
-@pytest.mark.usefixtures("rejects")
-def test_who_is_gone_and_was_always_refused_is_not_created_to_be_opted_out(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    crm.set_switches(refuse_email="p2@")
-    run_target(*night(*consenting(1, 2)), **OPT_OUT)
-    crm.set_switches(refuse_email="")
+def test_who_is_gone_and_was_always_refused_is_not_created_to_be_opted_out(night: Night) -> None:
+    night.keep_rejects()
+    night.settings |= OPT_OUT
+    night.crm.set_switches(refuse_email="p2@")
+    night(*consenting(1, 2))
+    night.crm.set_switches(refuse_email="")
     for _ in range(3):
-        run_target(*night(*consenting(1)), **OPT_OUT).ok()
-    assert by_address(crm).keys() == {"p1"}
+        night(*consenting(1)).ok()
+    assert night.addresses == ["p1"]
 
 
-def test_who_is_gone_and_comes_back_is_known(run_target: RunTarget) -> None:
+def test_who_is_gone_and_comes_back_is_known(night: Night) -> None:
     for people in ((1, 2), (1,), (1,), (1,)):
-        run_target(*night(*consenting(*people)), **FULL, max_drift_percent=100)
-    assert counts(run_target(*night(*consenting(1, 2)), **FULL)) == {"read": 2, "unchanged": 2}
+        night(*consenting(*people), **FULL, max_drift_percent=100)
+    assert night(*consenting(1, 2), **FULL).numbers == {"read": 2, "unchanged": 2}
 
 
-def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(night: Night) -> None:
     """The opt-out made a contact without data, though the ledger knew all of the one before."""
+    night.settings |= {**OPT_OUT, "confirm_batches": "report"}
     people = [person(n) for n in (1, 2, 3)]
-    config = {**OPT_OUT, "confirm_batches": "report"}
-    run_target(*night(*people), **config)
-    crm.delete("p3@example.com")
+    night(*people)
+    night.delete("p3")
     for _ in range(2):
-        run_target(*night(*people[:2]), **config)
-    assert opted_out(crm) == {"p3"}
-    run_target(*night(*people), **config)
-    assert name_of(crm, "p3") == "First3"
+        night(*people[:2])
+    assert night.opted_out == {"p3"}
+    night(*people)
+    assert night.contacts["p3"]["properties"]["firstname"] == "First3"
 
 
 @on_both_databases
-def test_too_many_missing_opt_nobody_out_and_fail_the_run(
-    run_target: RunTarget, crm: RunningSandbox
+@pytest.mark.parametrize(
+    ("moved", "there", "words"),
+    [
+        (0, 9, "Of 20 known people of stream 'people' 11 are missing"),
+        (6, 14, "6 are missing and 6 have moved"),
+    ],
+)
+def test_too_many_missing_and_moved_opt_nobody_out_and_fail_the_run(
+    night: Night, moved: int, there: int, words: str
 ) -> None:
-    settings = {**OPT_OUT, "max_drift_percent": 5}
-    run_target(*night(*consenting(*range(20))), **settings)
-    ended = run_target(*night(*consenting(*range(9))), **settings)
-    assert ended.code == 1
-    assert "Of 20 known people of stream 'people' 11 are missing" in ended.error
-    assert opted_out(crm) == set()
+    """They count together."""
+    night.settings |= {**OPT_OUT, "max_drift_percent": 5}
+    night(*consenting(*range(20)))
+    people = [person(n, f"q{n}" if n < moved else "", email_opt_in=True) for n in range(there)]
+    night(*people).failed(words)
+    assert night.opted_in == {f"p{n}" for n in range(20)}

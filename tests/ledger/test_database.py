@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import sys
 import typing as t
@@ -15,10 +16,12 @@ from target_mainbrainer.ledger.tables import SCHEMA_VERSION
 from tests.ledgers import empty_ledger
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.postgresql import PostgreSQL
 
+VERSION = sa.text("SELECT version FROM mainbrainer_schema")
 FULL = 2
 
 
@@ -27,38 +30,36 @@ def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return empty_ledger(request, tmp_path)
 
 
+@contextlib.contextmanager
+def transaction(uri: str) -> Iterator[sa.Connection]:
+    """Open a ledger's database for one transaction."""
+    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
+        yield connection
+
+
 def test_a_database_is_created_once_and_opened_again(ledger_uri: str) -> None:
     for _ in range(2):
-        database = open_database(ledger_uri)
-        with database.transaction() as connection:
-            versions = connection.scalars(sa.text("SELECT version FROM mainbrainer_schema")).all()
-        database.close()
-        assert versions == [SCHEMA_VERSION]
+        with transaction(ledger_uri) as connection:
+            assert connection.scalars(VERSION).all() == [SCHEMA_VERSION]
 
 
 def test_all_tables_begin_with_the_product_name(ledger_uri: str) -> None:
-    database = open_database(ledger_uri)
-    with database.transaction() as connection:
+    with transaction(ledger_uri) as connection:
         names = sa.inspect(connection).get_table_names()
-    database.close()
     assert names
     assert all(name.startswith("mainbrainer_") for name in names)
 
 
 def test_a_newer_version_ends_with_a_sentence(ledger_uri: str) -> None:
-    database = open_database(ledger_uri)
-    with database.transaction() as connection:
+    with transaction(ledger_uri) as connection:
         connection.execute(sa.text("UPDATE mainbrainer_schema SET version = 99"))
-    database.close()
     with pytest.raises(LedgerError, match=r"newer target-mainbrainer .* Upgrade"):
         open_database(ledger_uri)
 
 
 def test_an_error_rolls_back_and_hides_what_the_statement_carried(ledger_uri: str) -> None:
-    database = open_database(ledger_uri)
-
     def fail() -> None:
-        with database.transaction() as connection:
+        with transaction(ledger_uri) as connection:
             connection.execute(sa.text("DELETE FROM mainbrainer_schema"))
             connection.execute(sa.text("SELECT :x FROM nowhere"), {"x": "ola@example.com"})
 
@@ -66,40 +67,32 @@ def test_an_error_rolls_back_and_hides_what_the_statement_carried(ledger_uri: st
         fail()
     assert "ola@example.com" not in str(caught.value)
     assert caught.value.__cause__ is None
-    with database.transaction() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM mainbrainer_schema")) == 1
-    database.close()
+    with transaction(ledger_uri) as connection:
+        assert connection.scalars(VERSION).all() == [SCHEMA_VERSION]
 
 
 # SQLite
 
 
-def modes(folder: Path) -> dict[str, int]:
-    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-
-
 def test_a_file_and_its_companions_are_for_their_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.touch(mode=0o644)
-    database = open_database(str(path))
-    with database.transaction() as connection:
+    with transaction(str(path)) as connection:
         connection.execute(sa.text("UPDATE mainbrainer_schema SET version = version"))
-    assert modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
-    database.close()
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
 
 
 def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
-    database = open_database(str(tmp_path / "ledger.db"))
-    with database.transaction() as connection:
+    with transaction(str(tmp_path / "ledger.db")) as connection:
         assert connection.scalar(sa.text("PRAGMA synchronous")) == FULL
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
-    database.close()
 
 
 def test_a_reader_is_not_hindered_by_a_writer(tmp_path: Path) -> None:
     database = open_database(str(tmp_path / "ledger.db"))
     with database.transaction(), database.transaction(reads_only=True) as reader:
-        assert reader.scalar(sa.text("SELECT version FROM mainbrainer_schema")) == SCHEMA_VERSION
+        assert reader.scalar(VERSION) == SCHEMA_VERSION
     database.close()
 
 
@@ -108,27 +101,6 @@ def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
     path = tmp_path / "ledger.db"
     open_database(uri.format(path=path)).close()
     assert path.exists()
-
-
-@pytest.mark.parametrize(
-    ("uri", "sentence"),
-    [
-        ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
-        ("sqlite://", "names no file"),
-        ("/dev/full", "which is no regular file"),
-        ("/", "which is no regular file"),
-        ("sqlite:///:memory:", "names no file"),
-        ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
-        ("://", "neither a path nor a URI"),
-        ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
-        ("postgresql://a:hush@127.0.0.1:1/b", "The server does not answer"),
-    ],
-)
-def test_what_cannot_be_opened_is_named_without_its_password(uri: str, sentence: str) -> None:
-    with pytest.raises(LedgerError, match=sentence) as caught:
-        open_database(uri)
-    assert "hush" not in str(caught.value)
-    assert "ledger_uri" in str(caught.value)
 
 
 # PostgreSQL
@@ -141,9 +113,8 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_a_server_has_several_spellings(postgresql_server: PostgreSQL, scheme: str) -> None:
-    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    open_database(postgresql_server.url.replace("postgresql", scheme, 1)).close()
+def test_a_server_has_several_spellings(empty_postgresql: PostgreSQL, scheme: str) -> None:
+    open_database(empty_postgresql.url.replace("postgresql", scheme, 1)).close()
 
 
 def test_a_missing_database_is_named_without_the_user(postgresql_server: PostgreSQL) -> None:
@@ -153,23 +124,18 @@ def test_a_missing_database_is_named_without_the_user(postgresql_server: Postgre
     assert "tests" not in str(caught.value)
 
 
-def test_a_role_without_rights_is_told_so(postgresql_server: PostgreSQL) -> None:
-    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    postgresql_server.execute(
+def test_a_role_without_rights_is_told_so(empty_postgresql: PostgreSQL) -> None:
+    empty_postgresql.execute(
         "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN; "
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
     )
     with pytest.raises(LedgerError, match="lacks a right"):
-        open_database(postgresql_server.url.replace("tests:any", "visitor:any"))
+        open_database(empty_postgresql.url.replace("tests:any", "visitor:any"))
 
 
-def test_nothing_rests_on_a_session(postgresql_server: PostgreSQL) -> None:
+def test_nothing_rests_on_a_session(empty_postgresql: PostgreSQL) -> None:
     """A pooler gives each transaction another session: prepared statements would be missing."""
-    postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    database = open_database(postgresql_server.url)
-    with database.transaction() as connection:
+    with transaction(empty_postgresql.url) as connection:
         for _ in range(20):
-            connection.execute(sa.text("SELECT version FROM mainbrainer_schema"))
-        prepared = connection.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements"))
-    database.close()
-    assert prepared == 0
+            connection.execute(VERSION)
+        assert connection.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements")) == 0

@@ -7,34 +7,14 @@ import typing as t
 
 import pytest
 
-from tests.ledger.outside import (
-    FULL,
-    OPT_OUT,
-    Moment,
-    addresses,
-    by_address,
-    consenting,
-    count,
-    days_later,
-    ledger_command,
-    night,
-    opted_in,
-    opted_out,
-    person,
-    posts,
-    run_killed,
-    warnings,
-)
+from tests.ledger.outside import FULL, OPT_OUT, Moment, Night, consenting, moved, person
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.ledger.outside import Between
-    from tests.messages import Record, RunTarget
-
+    from tests.messages import Record
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -52,135 +32,112 @@ def batch_file(folder: Path, *people: str) -> str:
     """A BATCH message, and the file that it names."""
     path = folder / "batch.jsonl"
     path.write_text("".join(json.dumps(json.loads(one)["record"]) + "\n" for one in people))
-    message = {
-        "type": "BATCH",
-        "stream": "people",
-        "encoding": {"format": "jsonl", "compression": "none"},
-        "manifest": [path.as_uri()],
-    }
-    return json.dumps(message)
+    encoding = {"format": "jsonl", "compression": "none"}
+    message = {"type": "BATCH", "stream": "people", "encoding": encoding}
+    return json.dumps(message | {"manifest": [path.as_uri()]})
 
 
 # Fault 1
 
 EIGHT = range(1, 9)
+ALL = {f"p{n}" for n in EIGHT}
+HIDDEN = person(1, firstname="hidden")
 
-QUIET_NIGHTS: dict[str, Callable[[Path], list[str]]] = {
-    "the old version and no record": lambda _: [*night(), activate(1)],
-    "a resumed read with nothing left": lambda _: [schema(), state(), activate(2)],
-    "the changed record is filtered out": lambda _: [
-        *night(*versioned(1, person(1, firstname="hidden"))),
-        activate(1),
-    ],
-    "one record in a BATCH file": lambda folder: [
-        *night(batch_file(folder, *consenting(1))),
-        activate(1),
-    ],
-    "one record without a version": lambda _: [*night(*consenting(1)), activate(1)],
-    "a new version and no record": lambda _: [*night(), activate(3)],
-    "the version comes first and the tap dies": lambda _: [
-        schema(),
-        activate(4),
-        *versioned(4, *consenting(1)),
-    ],
-    "a new version and one record": lambda _: [*night(*versioned(5, *consenting(1))), activate(5)],
+# What comes before the STATE, and after it; with nothing after it there is none.
+QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
+    "the old version and no record": lambda _: ([], [activate(1)]),
+    "a resumed read with nothing left": lambda _: ([], [activate(2)]),
+    "the changed record is filtered out": lambda _: (versioned(1, HIDDEN), [activate(1)]),
+    "one record in a BATCH file": lambda at: ([batch_file(at, *consenting(1))], [activate(1)]),
+    "one record without a version": lambda _: (consenting(1), [activate(1)]),
+    "the version comes first, and the tap dies": lambda _: (
+        [activate(4), *versioned(4, *consenting(1))],
+        [],
+    ),
+    "a new version and one record": lambda _: (versioned(5, *consenting(1)), [activate(5)]),
 }
 
 
 @pytest.mark.parametrize("missing_records", ["opt_out", "ignore"])
 @pytest.mark.parametrize("quiet", QUIET_NIGHTS)
-def test_only_a_setting_says_that_a_stream_was_read_in_full(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, quiet: str, missing_records: str
+def test_only_a_setting_makes_a_read_a_full_one(
+    night: Night, quiet: str, missing_records: str
 ) -> None:
     """ACTIVATE_VERSION says nothing: nobody is opted out, and nobody is forgotten.
 
     That nobody is forgotten shows when their addresses change: they stay one contact each.
     """
-    config = {
-        "missing_records": missing_records,
-        **DRIFTING,
-        "stream_maps": {"people": {"__filter__": "firstname != 'hidden'"}},
-    }
-    run_target(*night(*versioned(1, *consenting(*EIGHT))), activate(1), **config)
+    maps = {"people": {"__filter__": "firstname != 'hidden'"}}
+    night.settings |= {**DRIFTING, "missing_records": missing_records, "stream_maps": maps}
+    night.run(*night.lines(*versioned(1, *consenting(*EIGHT))), activate(1))
     for _ in range(3):
-        run_target(*QUIET_NIGHTS[quiet](tmp_path), **config).ok()
-    assert opted_out(crm) == set()
-    moved = [person(n, f"new{n}", email_opt_in=True) for n in EIGHT]
-    run_target(*night(*moved), **config)
-    assert addresses(crm) == [f"new{n}" for n in EIGHT]
+        people, behind = QUIET_NIGHTS[quiet](night.folder)
+        lines = night.lines(*people)
+        night.run(*lines, *behind).ok() if behind else night.run(*lines[:-1]).ok()
+    assert night.opted_out == set()
+    night(*moved(*EIGHT))
+    assert night.addresses == [f"new{n}" for n in EIGHT]
 
 
-def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(night: Night) -> None:
     """More than half of a stream is missing: with `opt_out` the run fails, every time."""
-    run_target(*night(*consenting(*EIGHT)), **OPT_OUT)
+    night.settings |= OPT_OUT
+    night(*consenting(*EIGHT))
     for _ in range(3):
-        ended = run_target(*night(), **OPT_OUT)
-        assert ended.code == 1
-        assert "8 are missing, more than half of the stream" in ended.error
+        ended = night().failed("8 are missing, more than half of the stream")
         assert "forget them with 'mainbrainer-ledger forget'" in ended.error
-        assert opted_out(crm) == set()
-    run_target(*night(*consenting(*EIGHT)), **OPT_OUT).ok()
-    assert opted_in(crm) == {f"p{n}" for n in EIGHT}
+        assert night.opted_out == set()
+    night(*consenting(*EIGHT)).ok()
+    assert night.opted_in == ALL
 
 
-def test_an_empty_full_read_warns_if_nobody_is_to_be_opted_out(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_an_empty_full_read_warns_if_nobody_is_to_be_opted_out(night: Night) -> None:
     """And nobody is gone."""
-    run_target(*night(*consenting(*EIGHT)), **FULL)
+    night(*consenting(*EIGHT), **FULL)
     for _ in range(3):
-        ended = run_target(*night(), **FULL).ok()
-        assert any("missing" in line for line in warnings(ended))
-        assert count(ended, "gone") == 0
-    run_target(*night(person(1, "new1", email_opt_in=True)), **DRIFTING)
-    assert addresses(crm) == ["new1", *(f"p{n}" for n in EIGHT if n > 1)]
+        ended = night(**FULL).ok()
+        assert any("missing" in line for line in ended.warnings)
+        assert ended.count("gone") == 0
+    night(*moved(1), **DRIFTING)
+    assert night.opted_in == ALL - {"p1"} | {"new1"}
 
 
 # Fault 2
 
 
-def test_a_setting_that_is_wrong_costs_nobody_their_contact(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_a_setting_that_is_wrong_costs_nobody_their_contact(night: Night) -> None:
     """`full_table` on a stream that is read by its changes: it warns, and forgets nobody."""
-    everybody = range(60)
-    run_target(*night(*consenting(*everybody)))
+    night(*consenting(*range(60)))
     for changed in ((1, 2), (3, 4), (5, 6)):
-        ended = run_target(*night(*consenting(*changed, firstname="New")), **FULL).ok()
-        assert any("missing" in line for line in warnings(ended))
-    moved = [person(n, f"new{n}", email_opt_in=True) for n in range(40, 50)]
-    run_target(*night(*moved), **DRIFTING)
-    assert len(crm.contacts()) == len(everybody)
-    assert {f"new{n}" for n in range(40, 50)} <= set(addresses(crm))
+        ended = night(*consenting(*changed, firstname="New"), **FULL).ok()
+        assert any("missing" in line for line in ended.warnings)
+    night(*moved(*range(40, 50)), **DRIFTING)
+    new = range(40, 50)
+    assert night.opted_in == {f"new{n}" if n in new else f"p{n}" for n in range(60)}
 
 
-def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(
-    run_target: RunTarget,
-) -> None:
+def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(night: Night) -> None:
     """The tap's SCHEMA message says that it reads changes."""
     bookmarked = json.dumps(json.loads(schema()) | {"bookmark_properties": ["id"]})
-    ended = run_target(bookmarked, person(1), **FULL)
-    assert any("full_table" in line for line in warnings(ended))
+    ended = night.run(bookmarked, person(1), **FULL)
+    assert any("full_table" in line for line in ended.warnings)
 
 
 # Fault 3
 
-CITY = {
-    "id": {"type": ["integer", "null"]},
-    "email": {"type": "string"},
-    "city": {"type": ["string", "null"]},
-    "email_opt_in": {"type": "boolean"},
-}
+CITY = schema(
+    {
+        "id": {"type": ["integer", "null"]},
+        "email": {"type": "string"},
+        "city": {"type": ["string", "null"]},
+        "email_opt_in": {"type": "boolean"},
+    }
+)
 
 
-def resident(number: int | None, city: str | None = "Oslo", **more: t.Any) -> str:
-    columns = {"email": f"p{number}@example.com", "city": city, "email_opt_in": True} | more
-    return record("people", id=number, **columns)
-
-
-STREAM_MAPS: Record = {"people": {"city": "city.upper()", "__filter__": "city != 'nowhere'"}}
+def resident(number: int | None, city: str | None = "Oslo", email: str = "") -> str:
+    email = email or f"p{number}@example.com"
+    return record("people", id=number, email=email, city=city, email_opt_in=True)
 
 
 @pytest.mark.parametrize(
@@ -193,22 +150,16 @@ STREAM_MAPS: Record = {"people": {"city": "city.upper()", "__filter__": "city !=
         pytest.param(resident(None, email="not an address"), id="neither key nor address"),
     ],
 )
-def test_who_is_in_the_source_is_not_missing(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, there: str
-) -> None:
+def test_who_is_in_the_source_is_not_missing(night: Night, there: str) -> None:
     """A record that could not be mapped has come; one without a key makes the read incomplete."""
-    config = {
-        **OPT_OUT,
-        "stream_maps": STREAM_MAPS,
-        "rejects_path": str(tmp_path / "rejects.singer"),
-        "max_rejects_percent": 100,
-    }
+    night.keep_rejects()
+    maps = {"people": {"city": "city.upper()", "__filter__": "city != 'nowhere'"}}
+    night.settings |= {**OPT_OUT, "stream_maps": maps, "max_rejects_percent": 100}
     others = [resident(n) for n in (1, 3, 4)]
-    run_target(schema(CITY), resident(2), *others, **config)
+    night.run(CITY, resident(2), *others)
     for _ in range(3):
-        ended = run_target(schema(CITY), there, *others, **config).ok()
-        assert count(ended, "gone") == 0
-    assert opted_out(crm) == set()
+        assert night.run(CITY, there, *others).ok().count("gone") == 0
+    assert night.opted_out == set()
 
 
 # Fault 4
@@ -216,80 +167,72 @@ def test_who_is_in_the_source_is_not_missing(
 HUNDRED = range(100)
 
 
-def test_a_tap_that_ends_early_once_costs_nobody_their_consent(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> None:
     """A person is gone who is missing in two full reads in a row, and not before."""
-    run_target(*night(*consenting(*HUNDRED)), **OPT_OUT)
+    night.settings |= OPT_OUT
+    night(*consenting(*HUNDRED))
     for last in (97, 100, 97, 100, 95, 100):
-        ended = run_target(*night(*consenting(*range(last))), **OPT_OUT).ok()
-        assert count(ended, "missing") == 100 - last
-        assert count(ended, "gone") == 0
-        assert opted_out(crm) == set()
+        ended = night(*consenting(*range(last))).ok()
+        assert (ended.count("missing"), ended.count("gone")) == (100 - last, 0)
+        assert night.opted_out == set()
 
 
-def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Night) -> None:
     """On both channels, and once; who comes back is as the source says."""
+    night.settings |= OPT_OUT
     both: Record = {"mobile": "+4790000009", "mobile_opt_in": True, "email_opt_in": True}
     gone, stay = person(9, **both), consenting(1, 2, 3)
-    run_target(*night(*stay, gone), **OPT_OUT)
-    run_target(*night(*stay), **OPT_OUT)
-    assert opted_out(crm) == set()
-    ended = run_target(*night(*stay), **OPT_OUT)
-    assert count(ended, "gone") == 1
-    contact = by_address(crm)["p9"]
+    night(*stay, gone)
+    night(*stay)
+    assert night.opted_out == set()
+    assert night(*stay).count("gone") == 1
+    contact = night.contacts["p9"]
     assert (contact["email_opt_in"], contact["mobile_opt_in"]) == (False, False)
-    sent = posts(crm)
-    ended = run_target(*night(*stay), **OPT_OUT)
-    assert (posts(crm), count(ended, "gone")) == (sent, 0)
-    run_target(*night(*stay, gone), **OPT_OUT)
-    assert opted_out(crm) == set()
+    sent = night.posts
+    ended = night(*stay)
+    assert (night.posts, ended.count("gone")) == (sent, 0)
+    night(*stay, gone)
+    assert night.opted_out == set()
 
 
-def test_a_run_that_fails_is_no_full_read(run_target: RunTarget, crm: RunningSandbox) -> None:
+def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     """Its input did not end whole, so that nobody was missing in it."""
-    run_target(*night(*consenting(*HUNDRED)), **OPT_OUT)
-    assert run_target(*night(*consenting(*range(97)))[:-1], "{half a li", **OPT_OUT).code == 1
-    run_target(*night(*consenting(*range(97))), **OPT_OUT).ok()
-    assert opted_out(crm) == set()
+    night.settings |= OPT_OUT
+    night(*consenting(*HUNDRED))
+    assert night.run(*night.lines(*consenting(*range(97)))[:-1], "{half a li").code == 1
+    night(*consenting(*range(97))).ok()
+    assert night.opted_out == set()
 
 
-def test_a_tap_that_ends_halfway_makes_nobody_a_second_contact(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_a_tap_that_ends_halfway_makes_nobody_a_second_contact(night: Night) -> None:
     """Nobody is forgotten by itself."""
-    run_target(*night(*consenting(*HUNDRED)), **FULL)
-    run_target(*night(*consenting(*range(50))), **FULL)
-    moved = [person(n, f"new{n}", email_opt_in=True) for n in range(60, 64)]
-    unmoved = [n for n in HUNDRED if n not in range(60, 64)]
-    run_target(*night(*consenting(*unmoved), *moved), **FULL)
-    assert len(crm.contacts()) == 100
-    assert {f"new{n}" for n in range(60, 64)} <= set(addresses(crm))
+    night.settings |= FULL
+    night(*consenting(*HUNDRED))
+    night(*consenting(*range(50)))
+    new = range(60, 64)
+    night(*consenting(*(n for n in HUNDRED if n not in new)), *moved(*new))
+    assert night.opted_in == {f"new{n}" if n in new else f"p{n}" for n in HUNDRED}
+    assert len(night.crm.contacts()) == 100
 
 
 # Fault 5
 
 
-def test_two_customers_merged_at_the_source_have_one_contact_that_may_be_written_to(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_of_two_customers_merged_at_the_source_one_contact_may_be_written_to(night: Night) -> None:
     """The contact of the one that stays gets the data; the other is opted out.
 
     Number 1 is gone, and number 2 has its address: two contacts with one identity could never be
     told apart again, and her later no would reach one of them.
     """
+    night.settings |= OPT_OUT
     others = consenting(*range(10, 20))
-    run_target(*night(*others, *consenting(1, 2)), **OPT_OUT)
-    merged = person(2, "p1", email_opt_in=True, firstname="Merged")
+    night(*others, *consenting(1, 2))
     for _ in range(3):
-        run_target(*night(*others, merged), **OPT_OUT).ok()
-    found = by_address(crm)
-    assert found["p1"]["properties"]["firstname"] == "Merged"
-    assert opted_in(crm) & {"p1", "p2"} == {"p1"}
-    run_target(*night(*others, person(2, "p1", email_opt_in=False)), **OPT_OUT)
-    assert opted_in(crm) & {"p1", "p2"} == set()
+        night(*others, person(2, "p1", email_opt_in=True, firstname="Merged")).ok()
+    assert night.contacts["p1"]["properties"]["firstname"] == "Merged"
+    assert night.opted_in & {"p1", "p2"} == {"p1"}
+    night(*others, person(2, "p1", email_opt_in=False))
+    assert night.opted_in & {"p1", "p2"} == set()
 
 
 # Fault 6
@@ -299,13 +242,7 @@ def renamed(stream: str = "people", key: t.Any = int, column: str = "id") -> lis
     """Twenty people in a stream of this name, under keys of this kind."""
     columns: Record = {column: {}, "email": {}, "firstname": {}, "email_opt_in": {}}
     people = [
-        record(
-            stream,
-            **{column: key(n)},
-            email=f"p{n}@example.com",
-            firstname=f"First{n}",
-            email_opt_in=True,
-        )
+        record(stream, email=f"p{n}@example.com", email_opt_in=True, **{column: key(n)})
         for n in range(20)
     ]
     return [schema(columns, stream=stream, key=[column]), *people, state(bookmark=20)]
@@ -322,88 +259,75 @@ RENAMINGS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("renaming", RENAMINGS)
-def test_other_keys_for_the_same_people_send_nothing(
-    run_target: RunTarget, crm: RunningSandbox, renaming: str
-) -> None:
+def test_other_keys_for_the_same_people_send_nothing(night: Night, renaming: str) -> None:
     """What was delivered is kept by identity, whoever delivered it.
 
     The old keys are still held to be there: who changes then is followed, or is a second contact,
     which is named in a warning.
     """
-    mapped: Record = {"field_map": {"id": None, "number": None}, **DRIFTING}
-    run_target(*renamed(), **mapped)
-    sent = posts(crm)
+    night.settings |= {"field_map": {"id": None, "number": None}, **DRIFTING}
+    night.run(*renamed())
+    sent = night.posts
     for _ in range(3):
-        run_target(*RENAMINGS[renaming], **mapped).ok()
-    assert posts(crm) == sent
-    assert len(crm.contacts()) == 20
-    moved = [line.replace("p7@", "new7@") for line in RENAMINGS[renaming]]
-    ended = run_target(*moved, **mapped).ok()
-    seen = addresses(crm)
-    assert "new7" in seen
-    if len(seen) > 20:
-        said = " ".join(warnings(ended))
+        night.run(*RENAMINGS[renaming]).ok()
+    assert night.posts == sent
+    assert len(night.crm.contacts()) == 20
+    ended = night.run(*(line.replace("p7@", "new7@") for line in RENAMINGS[renaming])).ok()
+    assert "new7" in night.addresses
+    if len(night.addresses) > 20:
+        said = " ".join(ended.warnings)
         assert any(words in said for words in ("not be followed", "left behind", "second contact"))
 
 
-def test_a_stream_under_another_name_is_shown_beside_the_old_one(
-    run_target: RunTarget, ledger_uri: str
-) -> None:
+def test_a_stream_under_another_name_is_shown_beside_the_old_one(night: Night) -> None:
     """So that it can be seen, and forgotten."""
-    run_target(*renamed())
-    run_target(*renamed("customers"))
-    shown = ledger_command(ledger_uri, "show").stdout
+    night.run(*renamed())
+    night.run(*renamed("customers"))
+    shown = night.command("show").stdout
     assert "people" in shown
     assert "customers" in shown
 
 
-def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(night: Night) -> None:
     """Their old keys are missing; but somebody with a new key has their identity."""
-    mapped = {**OPT_OUT, "field_map": {"id": None}}
-    run_target(*renamed(), **mapped)
+    night.settings |= {**OPT_OUT, "field_map": {"id": None}}
+    night.run(*renamed())
     for _ in range(3):  # the old keys are missing, which may fail these runs
-        run_target(*RENAMINGS["numbers become text"], **mapped)
-    assert opted_in(crm) == {f"p{n}" for n in range(20)}
+        night.run(*RENAMINGS["numbers become text"])
+    assert night.opted_in == {f"p{n}" for n in range(20)}
 
 
-def test_a_stream_that_is_not_delivered_any_more_holds_nobody_after_thirty_days(
-    run_target: RunTarget, crm: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_not_delivered_any_more_holds_nobody_after_thirty_days(night: Night) -> None:
     """Who goes from the stream that took its place is opted out, and who changes is followed."""
-    both: Record = {"streams": {name: {"full_table": True} for name in ("people", "customers")}}
-    config = {**OPT_OUT, **both}
-    run_target(*renamed(), **config)
-    days_later(monkeypatch, 1)
-    run_target(*renamed("customers"), **config)
-    days_later(monkeypatch, 40)
-    run_target(*renamed("customers"), **config)
+    both: Record = {name: {"full_table": True} for name in ("people", "customers")}
+    night.settings |= {**OPT_OUT, "streams": both}
+    night.run(*renamed())
+    for day in (1, 40):
+        night.days_later(day)
+        night.run(*renamed("customers"))
     lines = [line.replace("p7@", "new7@") for line in renamed("customers") if "p8@" not in line]
     for day in (41, 42):
-        days_later(monkeypatch, day)
-        run_target(*lines, **config).ok()
-    assert opted_out(crm) == {"p8"}
-    assert "new7" in addresses(crm)
-    assert "p7" not in addresses(crm)
+        night.days_later(day)
+        night.run(*lines).ok()
+    assert night.opted_out == {"p8"}
+    assert "new7" in night.addresses
+    assert "p7" not in night.addresses
 
 
 # Fault 7
 
 
-def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(
-    run_target: RunTarget, crm: RunningSandbox, between: Between, settings: Record, tmp_path: Path
-) -> None:
+def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(night: Night) -> None:
     """With `create` the new address is a contact of its own, of which the run has not heard."""
-    config = {**settings, **OPT_OUT, "api_url": between.url, "identity_changes": "create"}
+    night.settings |= {**OPT_OUT, "identity_changes": "create"}
     others = consenting(*range(10, 20))
-    run_target(*night(*others, *consenting(1)), **config)
-    lines = night(*others, person(1, "new1", email_opt_in=True))
-    run_killed(config, lines, tmp_path, between, Moment("POST", 1, "after"))
-    assert opted_in(crm) >= {"p1", "new1"}
+    night.between()
+    night(*others, *consenting(1))
+    night.killed(*others, *moved(1), at=Moment("POST", 1, "after"))
+    assert night.opted_in >= {"p1", "new1"}
     for _ in range(3):
-        run_target(*night(*others), **config).ok()
-    assert opted_in(crm) == {f"p{n}" for n in range(10, 20)}
+        night(*others).ok()
+    assert night.opted_in == {f"p{n}" for n in range(10, 20)}
 
 
 # Fault 8
@@ -411,49 +335,36 @@ def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(
 DELETED = {"_sdc_deleted_at": "2026-11-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize(
-    "deletion",
-    [
-        pytest.param(record(id=1, **DELETED), id="with its key alone"),
-        pytest.param(record(id=1, email=None, firstname=None, **DELETED), id="with nulls"),
-    ],
-)
-def test_a_deletion_with_its_key_alone_opts_the_person_out(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, deletion: str
-) -> None:
+@pytest.mark.parametrize("nulls", [{}, {"email": None, "firstname": None}])
+def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: Record) -> None:
     """As log-based taps write it: it is the person that the ledger knows under the key."""
-    config = {"deleted_records": "opt_out", "rejects_path": str(tmp_path / "rejects.singer")}
-    run_target(*night(*consenting(1, 2)), **config)
-    ended = run_target(*night(deletion), **config).ok()
-    assert count(ended, "rejected") == 0
-    assert opted_in(crm) == {"p2"}
-    assert opted_out(crm) == {"p1"}
+    night.keep_rejects()
+    night.settings["deleted_records"] = "opt_out"
+    night(*consenting(1, 2))
+    assert night(record(id=1, **nulls, **DELETED)).ok().count("rejected") == 0
+    assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
 
 
 @pytest.mark.parametrize("more", [{}, {"email": "p9@example.com", "email_opt_in": True}])
-def test_a_deletion_of_somebody_never_delivered_creates_no_contact(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, more: Record
-) -> None:
+def test_a_deletion_of_somebody_unknown_creates_no_contact(night: Night, more: Record) -> None:
     """It would be billed."""
-    config = {"deleted_records": "opt_out", "rejects_path": str(tmp_path / "rejects.singer")}
-    run_target(*night(*consenting(1)), **config)
-    run_target(*night(record(id=9, **more, **DELETED)), **config).ok()
-    assert addresses(crm) == ["p1"]
+    night.keep_rejects()
+    night.settings["deleted_records"] = "opt_out"
+    night(*consenting(1))
+    night(record(id=9, **more, **DELETED)).ok()
+    assert night.addresses == ["p1"]
 
 
 # Fault 9
 
 
-def test_who_is_opted_out_because_they_are_gone_was_not_read(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_who_is_opted_out_because_they_are_gone_was_not_read(night: Night) -> None:
     """The counts and the last line say so in words of their own."""
-    run_target(*night(*consenting(*range(30))), **OPT_OUT)
-    run_target(*night(*consenting(*range(25))), **OPT_OUT)
-    ended = run_target(*night(*consenting(*range(25))), **OPT_OUT)
-    assert len(opted_out(crm)) == 5
-    assert (count(ended, "read"), count(ended, "unchanged")) == (25, 25)
-    assert count(ended, "gone") == 5
+    night.settings |= OPT_OUT
+    for count in (30, 25, 25):
+        ended = night(*consenting(*range(count)))
+    assert len(night.opted_out) == 5
+    assert [ended.count(name) for name in ("read", "unchanged", "gone")] == [25, 25, 5]
     assert "30" not in ended.last
     assert "5 contacts are in" not in ended.last
     assert "5" in ended.last

@@ -13,27 +13,17 @@ import typing as t
 
 import pytest
 
-from tests.ledger.outside import OPT_OUT, consenting, night, person, posts
+from tests.ledger.outside import OPT_OUT, Night, consenting, person
 
 if t.TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record, RunTarget
-
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.
 MOST = 6.5
 
 STEPS_AT_ONCE = 50
-
-
-@pytest.fixture
-def settings(settings: Record) -> Record:
-    return {**settings, "max_drift_percent": 100}
 
 
 class Work:
@@ -80,106 +70,76 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
             threading.settrace(t.cast("t.Any", before))
 
 
-def twins(number: int) -> list[list[str]]:
+def addresses(*names: str, number: int) -> list[list[str]]:
+    """So many people under these patterns of an address, one night after the other."""
+    return [[person(n, name.format(n)) for n in range(number)] for name in names]
+
+
+def twins(number: int, *spellings: str) -> list[list[str]]:
     """One identity that so many keys have, and every night other data."""
     return [
-        [person(n, "twin", firstname=f"{name}{n}") for n in range(number)] for name in ("A", "B")
-    ]
-
-
-def unlike_twins(number: int) -> list[list[str]]:
-    """The same, but their address is spelt in two ways."""
-    return [
-        [person(n, ("twin", "TWIN")[n % 2], firstname=f"{name}{n}") for n in range(number)]
-        for name in ("A", "B")
-    ]
-
-
-def moving_twins(number: int) -> list[list[str]]:
-    """One identity that so many keys have, and all of them another one at once."""
-    return [[person(n, name) for n in range(number)] for name in ("old", "new")]
-
-
-def movers(number: int) -> list[list[str]]:
-    """Everybody has another address."""
-    return [[person(n, f"{name}{n}") for n in range(number)] for name in ("old", "new")]
-
-
-def chain(number: int) -> list[list[str]]:
-    """Everybody takes the address that the next one leaves; a newcomer takes the last."""
-    return [
-        [person(n, f"p{n}") for n in range(number)],
-        [*(person(n, f"p{n + 1}") for n in range(number)), person(number, "p0")],
-    ]
-
-
-def swappers(number: int) -> list[list[str]]:
-    """They swap in pairs."""
-    return [[person(n, f"p{n ^ swap}") for n in range(number)] for swap in (0, 1)]
-
-
-def newcomers(number: int) -> list[list[str]]:
-    """Everybody leaves their address to a new person."""
-    return [
-        [person(n, f"p{n}") for n in range(number)],
-        [
-            *(person(n, f"new{n}") for n in range(number)),
-            *(person(n + number, f"p{n}") for n in range(number)),
-        ],
+        [person(n, spellings[n % len(spellings)], firstname=f"{x}{n}") for n in range(number)]
+        for x in "AB"
     ]
 
 
 def merged(number: int) -> list[list[str]]:
-    """All but one are gone, in two full reads, and the others have come back once."""
+    """Half of them are gone, in two full reads."""
     everybody = consenting(*range(number))
-    half = everybody[: number // 2]
-    return [everybody, half, half]
-
-
-def back_and_forth(number: int) -> list[list[str]]:
-    """One person changes so many times in one load."""
-    return [[person(1, "p")], [person(1, f"p{n}") for n in range(number)]]
+    return [everybody, *[everybody[: number // 2]] * 2]
 
 
 # With how many the smaller night is: few, where each takes requests of its own.
-CASES: dict[t.Any, int] = {
-    twins: 80,
-    unlike_twins: 50,
-    moving_twins: 20,
-    movers: 20,
-    chain: 6,
-    swappers: 25,
-    newcomers: 20,
-    merged: 50,
-    back_and_forth: 12,
+CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
+    "twins": (80, lambda number: twins(number, "twin")),
+    "twins spelt in two ways": (50, lambda number: twins(number, "twin", "TWIN")),
+    "twins that move together": (20, lambda number: addresses("old", "new", number=number)),
+    "everybody moves": (20, lambda number: addresses("old{}", "new{}", number=number)),
+    "everybody takes the next one's address, and a newcomer the last": (
+        6,
+        lambda number: [
+            *addresses("p{}", number=number),
+            [*(person(n, f"p{n + 1}") for n in range(number)), person(number, "p0")],
+        ],
+    ),
+    "they swap in pairs": (
+        25,
+        lambda number: [[person(n, f"p{n ^ swap}") for n in range(number)] for swap in (0, 1)],
+    ),
+    "everybody leaves their address to a new person": (
+        20,
+        lambda number: [
+            *addresses("p{}", number=number),
+            addresses("new{}", number=number)[0]
+            + [person(n + number, f"p{n}") for n in range(number)],
+        ],
+    ),
+    "half of them are gone": (50, merged),
+    "one person changes many times in one load": (
+        12,
+        lambda number: [[person(1, "p")], [person(1, f"p{n}") for n in range(number)]],
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_work_grows_in_proportion(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    case: Callable[[int], list[list[str]]],
-) -> None:
+def test_work_grows_in_proportion(night: Night, case: str) -> None:
     """Of the second night, and of the nights after it."""
     done: list[tuple[int, int, int]] = []
-    for number in (CASES[case], CASES[case] * TIMES):
-        config: Record = {
-            "ledger_uri": str(tmp_path / f"ledger{number}.db"),
-            "rejects_path": str(tmp_path / f"rejects{number}.singer"),
-            "max_rejects_percent": 100,
-            **(OPT_OUT if case is merged else {}),
-        }
-        crm.reset()
-        first, *later = case(number)
-        run_target(*night(*first), **config).ok()
-        before = posts(crm)
-        with counted(monkeypatch) as work:
+    count, nights = CASES[case]
+    night.keep_rejects()
+    night.settings |= {"max_drift_percent": 100, "max_rejects_percent": 100}
+    night.settings |= OPT_OUT if nights is merged else {}
+    for number in (count, count * TIMES):
+        night.settings["ledger_uri"] = str(night.folder / f"ledger{number}.db")
+        night.crm.reset()
+        first, *later = nights(number)
+        night(*first).ok()
+        before = night.posts
+        with counted(night.patch) as work:
             for people in later:
-                run_target(*night(*people), **config).ok()
-        done.append((work.lines, work.steps, posts(crm) - before))
+                night(*people).ok()
+        done.append((work.lines, work.steps, night.posts - before))
     (lines, steps, requests), (more_lines, more_steps, more_requests) = done
     assert more_lines < MOST * lines
     assert more_steps < MOST * steps

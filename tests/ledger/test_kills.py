@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import pytest
 
-from tests.ledger.outside import FULL, Moment, run_killed
+from tests.ledger.outside import FULL, OMIT, Moment, Night, one
 from tests.ledgers import on_both_databases
 from tests.messages import person, schema, state
 
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.ledger.outside import Between
-    from tests.messages import Record, RunTarget
-
-
-@pytest.fixture
-def settings(settings: Record, between: Between) -> Record:
-    return {**settings, "api_url": between.url, "batch_size_rows": 5, **FULL}
-
-
-def night(names: dict[int, str]) -> list[str]:
-    """Return a full read of people, by number and first name."""
+def people(names: dict[int, str]) -> list[str]:
+    """Return a full read of people, by number and first name, with STATE in between."""
     lines = [schema()]
     for number, name in names.items():
         lines.append(person(number, firstname=name))
         if number % 4 == 0:
             lines.append(state(bookmark=number))
     return lines
+
+
+def names(night: Night) -> dict[int, str]:
+    return {int(n[1:]): one["properties"]["firstname"] for n, one in night.contacts.items()}
 
 
 MOMENTS = [
@@ -43,40 +33,70 @@ MOMENTS = [
 
 @on_both_databases
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
-def test_a_kill_at_any_moment_costs_nothing(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    settings: Record,
-    between: Between,
-    tmp_path: Path,
-    moment: Moment,
-) -> None:
+def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> None:
     first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
     changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}
-    run_target(*night(first)).ok()
-    report = {"confirm_batches": "report" if moment.what == "GET" else "none"}
-    killed = run_killed(settings | report, night(changed), tmp_path, between, moment)
-    reached = max([written["bookmark"] for written in killed.states], default=0)
-    held = {contact["email"] for contact in crm.contacts()}
-    assert {f"p{n}@example.com" for n in range(1, reached + 1)} <= held
-    names = {one["email"]: one["properties"]["firstname"] for one in crm.contacts()}
-    assert all(names[f"p{n}@example.com"] == changed[n] for n in range(1, reached + 1))
+    night.settings |= {**FULL, "batch_size_rows": 5}
+    night.between()
+    night.run(*people(first)).ok()
+    confirm = "report" if moment.what == "GET" else "none"
+    killed = night.killed(*people(changed), at=moment, confirm_batches=confirm)
+    found = names(night)
+    assert all(found[n] == changed[n] for n in range(1, killed.bookmark + 1))
     for _ in range(2):  # what was on its way may come again for a while
-        run_target(*night(changed)).ok()
-        assert len(crm.contacts()) == len(changed) + 1
-        names = {one["email"]: one["properties"]["firstname"] for one in crm.contacts()}
-        expected = {f"p{n}@example.com": name for n, name in changed.items()}
-        assert names == expected | {"p99@example.com": "Gone"}
+        night.run(*people(changed)).ok()
+        assert names(night) == changed | {99: "Gone"}
 
 
-def test_what_was_not_on_its_way_is_not_sent_again(
-    run_target: RunTarget, settings: Record, between: Between, tmp_path: Path
-) -> None:
+def test_what_was_not_on_its_way_is_not_sent_again(night: Night) -> None:
     """A kill is no reason to send everything."""
-    people = {n: f"First{n}" for n in range(1, 41)}
-    run_target(*night(people)).ok()
-    one_changed = people | {1: "Other"}
-    run_killed(settings, night(one_changed), tmp_path, between, Moment("POST", 1, "before"))
-    ended = run_target(*night(one_changed)).ok()
-    assert ended.report["requests"] == 1
-    assert ended.counts["unchanged"] == 39
+    everybody = {n: f"First{n}" for n in range(1, 41)}
+    night.settings |= {**FULL, "batch_size_rows": 5}
+    night.between()
+    night.run(*people(everybody)).ok()
+    one_changed = people(everybody | {1: "Other"})
+    night.killed(*one_changed, at=Moment("POST", 1, "before"))
+    ended = night.run(*one_changed).ok()
+    assert (ended.report["requests"], ended.count("unchanged")) == (1, 39)
+
+
+# A move asks three things one after the other.
+
+FIND, ASK, RENAME = ("POST", 1), ("GET", 1), ("POST", 2)
+IN_A_MOVE = [
+    *((*FIND, "before", "b"), (*FIND, "after", "c"), (*FIND, "answered", "a")),
+    *((*ASK, "before", "b"), (*ASK, "after", "a"), (*ASK, "answered", "c")),
+    *((*RENAME, "before", "a"), (*RENAME, "after", "b")),
+    *((*RENAME, "after", "c"), (*RENAME, "answered", "b")),
+    *(("STATE", 1, "answered", "a"), ("STATE", 1, "answered", "c")),
+]
+"""The moment, and where the person is by the next run: at "b", as when it was killed, or not."""
+
+ON_POSTGRESQL = [(*ASK, "after", "b"), (*ASK, "answered", "c"), (*RENAME, "after", "a")]
+
+
+@pytest.mark.parametrize(
+    ("ledger_uri", "what", "number", "when", "later"),
+    [("sqlite", *case) for case in IN_A_MOVE] + [("postgresql", *case) for case in ON_POSTGRESQL],
+    indirect=["ledger_uri"],
+)
+def test_a_kill_at_any_moment_of_a_move_makes_no_second_contact(
+    night: Night, what: str, number: int, when: str, later: str
+) -> None:
+    night.settings |= OMIT
+    night.between()
+    night(one(1, "a", consent=True))
+    night.killed(one(1, "b", consent=True), at=Moment(what, number, when))
+    consent = later == "b"
+    night(one(1, later, consent=consent)).ok()
+    assert night.held == [(None, later, consent, "First1")]
+
+
+def test_a_second_contact_is_named_before_it_is_made(night: Night) -> None:
+    """The run that makes it may be killed at once, and the next one cannot tell."""
+    night.between()
+    night(one(1, "a", consent=True))
+    night.delete("a")
+    killed = night.killed(one(1, "b", consent=True), at=Moment("POST", 2, "after"))
+    assert night.addresses == ["a", "b"]
+    assert "sent as a new contact (id=1)" in killed.log

@@ -27,9 +27,7 @@ def take_all(quota: Quota, plan: Plan, now: float) -> int:
 
 @given(st.lists(st.tuples(st.floats(0, 15), PLANS), min_size=1, max_size=80))
 @settings(deadline=None)
-def test_a_plan_that_changes_between_runs_is_kept_to_from_then_on(
-    asked: list[tuple[float, Plan]],
-) -> None:
+def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Plan]]) -> None:
     quota, now = Quota(), 0.0
     taken: list[float] = []
     for pause, plan in asked:

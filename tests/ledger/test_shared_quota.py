@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-import threading
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -24,8 +25,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import RunTarget
+    from tests.ledger.outside import Night
 
 HOUR = 3600.0
 PLAN = Plan(burst=5, daily=1000)
@@ -127,10 +127,8 @@ def test_another_token_has_a_plan_of_its_own(clocks: Clocks) -> None:
 
 def test_an_account_is_kept_without_its_token(clocks: Clocks, ledger_uri: str) -> None:
     take_all(clocks.shared_quota())
-    database = open_database(ledger_uri)
-    with database.transaction() as connection:
+    with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
         rows = connection.execute(sa.text("SELECT * FROM mainbrainer_quota")).all()
-    database.close()
     assert "made-up" not in repr(rows)
     assert fingerprint("a", "bc") != fingerprint("ab", "c")
 
@@ -163,7 +161,7 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
-def test_a_clock_that_is_set_costs_one_burst_at_most_and_stretches_no_wait(
+def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
     clocks: Clocks, jump: float
 ) -> None:
     one, other = clocks.shared_quota(), clocks.shared_quota()
@@ -180,14 +178,9 @@ def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -
     plan = Plan(burst=60, daily=1000)
     runs = [open_shared_quota(ledger_uri, ACCOUNT) for _ in range(3)]
     taken: list[float] = []
-    threads = [
-        threading.Thread(target=lambda run=run: taken.extend(take_all(run, plan)))
-        for run in runs * 3
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    with ThreadPoolExecutor(9) as threads:
+        for some in threads.map(lambda run: take_all(run, plan), runs * 3):
+            taken += some
     for run in runs:
         run.close()
     assert len(taken) == 60
@@ -195,10 +188,8 @@ def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -
 
 
 def rename(uri: str, old: str, new: str) -> None:
-    database = open_database(uri)
-    with database.transaction() as connection:
+    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
         connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
-    database.close()
 
 
 def test_a_database_that_is_away_is_a_passing_trouble(clocks: Clocks, ledger_uri: str) -> None:
@@ -248,28 +239,23 @@ def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri:
     assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"
 
 
-def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(
-    ledger_uri: str, crm: RunningSandbox, run_target: RunTarget
-) -> None:
+def quotas(uri: str) -> list[str]:
+    """Return what the ledger keeps of each account's requests."""
+    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
+        return [*connection.scalars(sa.text("SELECT record FROM mainbrainer_quota"))]
+
+
+def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:
     """Batches, status questions and tokens; `--check` and other runs count on from there."""
-    own = {"rate_limit_requests": None, "confirm_batches": "require", "ledger_uri": ledger_uri}
-    ended = run_target(*people(30), batch_size_rows=10, **own)
-    assert ended.code == 0, ended.log
-    database = open_database(ledger_uri)
-    with database.transaction() as connection:
-        (record,) = connection.execute(sa.text("SELECT record FROM mainbrainer_quota")).one()
-    database.close()
+    own = {"rate_limit_requests": None, "confirm_batches": "require", "batch_size_rows": 10}
+    night.run(*people(30), **own).ok()
+    (record,) = quotas(night.uri)
     counted = sum(part["requests"] for part in json.loads(record)["slices"])
-    assert counted == len(crm.requests()) >= 6
+    assert counted == len(night.crm.requests()) >= 6
 
 
-def test_a_server_has_one_plan_however_its_address_is_spelt(
-    ledger_uri: str, crm: RunningSandbox, run_target: RunTarget
-) -> None:
-    own: dict[str, t.Any] = {"rate_limit_requests": None, "ledger_uri": ledger_uri}
-    for url in (crm.url, f"{crm.url}/", crm.url.replace("http", "HTTP")):
-        run_target(*people(3), api_url=url, **own).ok()
-    database = open_database(ledger_uri)
-    with database.transaction() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM mainbrainer_quota")) == 1
-    database.close()
+def test_a_server_has_one_plan_however_its_address_is_spelt(night: Night) -> None:
+    url = night.crm.url
+    for spelling in (url, f"{url}/", url.replace("http", "HTTP")):
+        night.run(*people(3), api_url=spelling, rate_limit_requests=None).ok()
+    assert len(quotas(night.uri)) == 1

@@ -25,38 +25,31 @@ def shared(*contacts: Contact) -> Shared:
 
 
 @pytest.mark.parametrize(
-    ("contacts", "counts", "examples"),
+    ("contacts", "counts", "example"),
     [
-        (
+        pytest.param(
             [Contact(email=A, mobile=M1), Contact(email=B), Contact(email=A, mobile=M2)],
             (2, 0),
-            ["key 10 of 'people' and key 30 of 'people' have the same e-mail address"],
+            "key 10 of 'people' and key 30 of 'people' have the same e-mail address",
+            id="address",
         ),
-        (
+        pytest.param(
             [Contact(mobile=M1), Contact(email=A, mobile=M1), Contact(mobile=M2)],
             (0, 2),
-            ["key 10 of 'people' and key 20 of 'people' have the same mobile number"],
+            "key 10 of 'people' and key 20 of 'people' have the same mobile number",
+            id="number",
         ),
-        (
-            [Contact(email=A, mobile=M1), Contact(email=A, mobile=M1, email_opt_in=True)],
-            (0, 0),
-            [],
-        ),
-        ([Contact(1, email=A), Contact(1, email=A.upper())], (0, 0), []),
     ],
-    ids=["address", "number", "one contact twice", "one id twice"],
 )
 def test_contacts_that_share_something_are_counted_and_named_by_key(
-    contacts: list[Contact], counts: tuple[int, int], examples: list[str]
+    contacts: list[Contact], counts: tuple[int, int], example: str
 ) -> None:
-    assert shared(*contacts) == Shared(*counts, examples, is_complete=True)
+    assert shared(*contacts) == Shared(*counts, [example], is_complete=True)
 
 
 def test_an_address_in_other_letters_is_told_apart() -> None:
-    found = shared(Contact(email=A), Contact(email=A.upper()), Contact(email=B))
-    assert found.email == 2
-    idn = shared(Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example"))
-    assert idn.email == 2
+    idn = Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example")
+    assert shared(*idn).email == 2
 
 
 @pytest.mark.parametrize(
@@ -66,9 +59,7 @@ def test_an_address_in_other_letters_is_told_apart() -> None:
         *(("4790812501", "record 7"), ("kari@example.com", "record 7")),
     ],
 )
-def test_a_key_that_is_no_short_number_is_named_by_the_records_number(
-    key: str | None, shown: str
-) -> None:
+def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str) -> None:
     found = Duplicates()
     for mobile in (M1, M2):
         found.add(Contact(email=A, mobile=mobile), "people", 7, key=key)

@@ -18,6 +18,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Record
     from tests.rounds.process import Start
 
 
@@ -29,8 +30,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
-    """Start the target as a process of its own."""
+def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Start]:
+    """Start the target as a process of its own; the CRM refuses whose address begins with bad."""
+    crm.set_switches(refuse_email="bad")
     running: list[Process] = []
 
     def begin(
@@ -38,19 +40,14 @@ def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
         grace: float = 30.0,
         is_quick: bool = True,
         closed_stdout: bool = False,
-        **settings: t.Any,
+        faults: str = "",
+        **more: t.Any,
     ) -> Process:
         number = len(running)
+        crm.set_faults(*faults.split())
         rejects = tmp_path / f"rejects{number}.singer"
         config = tmp_path / f"config{number}.json"
-        reach = {
-            "api_url": crm.url,
-            "access_token": crm.token,
-            "rate_limit_requests": 0,
-            "confirm_batches": "none",
-            "rejects_path": str(rejects),
-        }
-        config.write_text(json.dumps(reach | settings))
+        config.write_text(json.dumps({**settings, "rejects_path": str(rejects), **more}))
         log = tmp_path / f"log{number}.txt"
         shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
         module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
@@ -62,13 +59,13 @@ def start(tmp_path: Path, crm: RunningSandbox) -> Iterator[Start]:
                 stderr=stderr,
                 text=True,
             )
-        running.append(Process(popen, rejects, log))
+        running.append(Process(popen, crm, rejects, log))
         return running[-1]
 
     yield begin
     for process in running:
         process.popen.kill()
         process.popen.wait()
-        for pipe in (process.popen.stdin, process.popen.stdout):
+        for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
-                t.cast("t.IO[str]", pipe).close()
+                pipe.close()

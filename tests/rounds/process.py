@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import select
+import signal
 import threading
 import time
 import typing as t
@@ -20,6 +21,9 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
 
+PACE = 0.002
+"""So many seconds between two lines let a run send often, however much it collects before."""
+
 
 @dataclass
 class Process:
@@ -34,13 +38,26 @@ class Process:
     """
 
     popen: subprocess.Popen[str]
+    crm: RunningSandbox
     rejects: Path
-    log: Path
+    log_path: Path
     states: list[int] = field(default_factory=list)
     fed: tuple[int, int] = (0, 0)
     is_cut_off: bool = False
     is_enough: bool = False
     writers: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def stdin(self) -> t.IO[str]:
+        return t.cast("t.IO[str]", self.popen.stdin)
+
+    @property
+    def stdout(self) -> t.IO[str]:
+        return t.cast("t.IO[str]", self.popen.stdout)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
 
     def feed(self, lines: Iterable[str], *, pace: float = 0.0) -> threading.Thread:
         """Write lines to its standard input, from a thread, until it stops reading.
@@ -51,17 +68,16 @@ class Process:
         """
 
         def write() -> None:
-            stdin = t.cast("t.IO[str]", self.popen.stdin)
             try:
                 for line in lines:
                     if self.is_enough:
                         break
-                    stdin.write(f"{line}\n")
+                    self.stdin.write(f"{line}\n")
                     self.fed = self.fed[0] + 1, self.fed[1] + len(line)
                     if pace:
-                        stdin.flush()
+                        self.stdin.flush()
                         time.sleep(pace)
-                stdin.flush()
+                self.stdin.flush()
             except (OSError, ValueError):
                 self.is_cut_off = True
 
@@ -70,39 +86,58 @@ class Process:
         self.writers.append(writer)
         return writer
 
+    def feed_all(self, lines: Iterable[str]) -> None:
+        """Write lines to its standard input, and return when it has read, or buffered, them."""
+        self.feed(lines).join(PATIENCE)
+
+    def feed_endlessly(self) -> None:
+        """Write people without end; some cannot be sent, some are refused; STATE comes often."""
+        self.feed(_endless(), pace=PACE)
+
     def wait_for_log(self, words: str) -> None:
-        """Wait until the log says something."""
-        wait_until(lambda: words in self.log.read_text(), f"no '{words}' in the log")
+        wait_until(lambda: words in self.log, f"no '{words}' in the log")
 
     def wait_until_ready(self) -> None:
         """Wait until a stream is announced, which is after the signal handlers stand."""
         self.wait_for_log("people")
+
+    def wait_for_requests(self, count: int = 1) -> None:
+        wait_until(lambda: len(self.crm.requests()) >= count, f"not {count} requests came")
+
+    def send(self, name: str) -> None:
+        """Send it a signal."""
+        self.popen.send_signal(getattr(signal, f"SIG{name}"))
 
     def close_input(self) -> None:
         """End what is fed, and close standard input."""
         self.is_enough = True
         for writer in self.writers:
             writer.join(PATIENCE)
-        t.cast("t.IO[str]", self.popen.stdin).close()
-
-    @property
-    def last_line(self) -> str:
-        return self.log.read_text().splitlines()[-1]
+        self.stdin.close()
 
     def next_state(self) -> dict[str, t.Any]:
-        stdout = t.cast("t.IO[str]", self.popen.stdout)
-        assert select.select([stdout], [], [], PATIENCE)[0], "no STATE came"
-        written = t.cast("dict[str, t.Any]", json.loads(stdout.readline()))
+        assert select.select([self.stdout], [], [], PATIENCE)[0], "no STATE came"
+        written = t.cast("dict[str, t.Any]", json.loads(self.stdout.readline()))
         self.states.append(written["bookmark"])
         return written
 
     def end(self) -> list[int]:
         """Wait for the end, and return all bookmarks written."""
-        stdout = t.cast("t.IO[str]", self.popen.stdout)
-        whole = [line for line in stdout if line.endswith("}\n")]
-        self.states += [json.loads(line)["bookmark"] for line in whole]
+        if not self.stdout.closed:
+            whole = [line for line in self.stdout if line.endswith("}\n")]
+            self.states += [json.loads(line)["bookmark"] for line in whole]
         self.popen.wait(PATIENCE)
         return self.states
+
+    def failed(self, words: str = "Ended by SIGTERM") -> list[int]:
+        """Wait for the end, which has to be a failure that is told; return all bookmarks."""
+        states = self.end()
+        assert self.popen.returncode == 1
+        assert words in self.log
+        assert "FAILED: " in self.log.splitlines()[-1]
+        assert self.log.count("FAILED: ") == 1
+        assert "Traceback" not in self.log
+        return states
 
     def on_file(self) -> set[int]:
         """Return the ids of the records in the rejects file, half a line at the end left out."""
@@ -112,37 +147,24 @@ class Process:
         messages = [json.loads(line) for line in lines if line.endswith("\n")]
         return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
 
+    def is_behind(self, crm: RunningSandbox | None = None) -> bool:
+        """Tell whether every record before the last STATE is in the CRM or in the rejects file."""
+        taken = {contact["email"] for contact in (crm or self.crm).contacts()}
+        kept = self.on_file()
+        return all(
+            n in kept or taken & {f"p{n}@example.com", f"bad{n}@example.com"}
+            for n in range(1, (self.states[-1] if self.states else 0) + 1)
+        )
+
 
 Start: t.TypeAlias = "Callable[..., Process]"
 
-PACE = 0.002
-"""So many seconds between two lines let a run send often, however much it collects before."""
 
-
-def endless(*, every: int = 20) -> Iterator[str]:
-    """People without end; some cannot be sent, some are refused, and STATE comes often."""
+def _endless(every: int = 20) -> Iterator[str]:
+    odd: dict[int, t.Any] = {7: {"email": None}}
     yield schema()
     for n in itertools.count(1):
-        kind = n % 50
-        if kind == 7:
-            yield person(n, email=None)
-        elif kind == 23:
-            yield person(n, email=f"bad{n}@example.com")
-        else:
-            yield person(n)
+        odd[23] = {"email": f"bad{n}@example.com"}
+        yield person(n, **odd.get(n % 50, {}))
         if n % every == 0:
             yield state(bookmark=n)
-
-
-def is_behind(bookmark: int, crm: RunningSandbox, process: Process) -> bool:
-    """Tell whether every record before a STATE is in the CRM or in the rejects file."""
-    taken = {contact["email"] for contact in crm.contacts()}
-    kept = process.on_file()
-    return all(
-        n in kept or f"p{n}@example.com" in taken or f"bad{n}@example.com" in taken
-        for n in range(1, bookmark + 1)
-    )
-
-
-def wait_for_requests(crm: RunningSandbox, count: int = 1) -> None:
-    wait_until(lambda: len(crm.requests()) >= count, f"not {count} requests came")

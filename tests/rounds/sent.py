@@ -50,9 +50,30 @@ def value_of(contact: Record, name: str) -> str | None:
     return None
 
 
+def may_be_one(one: Record, other: Record) -> bool:
+    """Tell whether two contacts may be the same one, as far as their requests say.
+
+    MainBrainer matches the combination of address and number, so a number alone and the same
+    number with an address are two people, unless one of them is known by its id.
+    """
+    ids = [contact.get("contactId") for contact in (one, other)]
+    number, other_number = (contact.get("mobileNumber") for contact in (one, other))
+    email, other_email = ((contact.get("email") or "").casefold() for contact in (one, other))
+    if None not in ids:
+        return ids[0] == ids[1]
+    if ids == [None, None]:
+        return (number, email) == (other_number, other_email)
+    return bool((number and number == other_number) or (email and email == other_email))
+
+
 def refusal(words: str = "No", status: int = 422) -> Reply:
     """Refuse a request as the API does, without naming a contact."""
     return broken_server.reply(status, {"status": "Error", "message": words})
+
+
+def in_letters(number: int) -> str:
+    """Return a word of its own for a number; numbers are not repeated from what a server says."""
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 
 def judging(

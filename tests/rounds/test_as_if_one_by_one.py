@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import dataclass, field
 
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.loads import rejected
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record, RunTarget
+    from tests.loads import Load
+    from tests.messages import Record
 
 LISTS = [None, "3fa85f64-5717-4562-b3fc-2c963f66afa6", "00000000-0000-4000-8000-000000000001"]
 COLUMNS: Record = {
@@ -36,15 +33,14 @@ FIRST_GENERATED_ID = 1_000_000
 FAULTS = ["latency=0-0.02", "503@p0.1", "reset@p0.05", "lost@p0.05", "cut@p0.05", "429=0@p0.03"]
 
 
-@dataclass
-class Case:
+class Case(t.NamedTuple):
     """Records in input order, and how they are loaded."""
 
     records: list[Record]
     streams: list[str]
-    schemas: set[int] = field(default_factory=set)
-    config: Record = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    schemas: set[int]
+    config: Record
+    faults: list[str]
 
     def lines(self) -> t.Iterator[str]:
         """Singer messages, with a wider schema here and there in between."""
@@ -75,21 +71,13 @@ def cases(draw: st.DrawFn) -> Case:
     """
     kind = draw(st.sampled_from(["plain", "plain", "ids", "mixed"]))
     is_mixed = kind == "mixed"
-    kinds: dict[str, list[int | None]] = {
-        "plain": [None],
-        "ids": [7, 8],
-        "mixed": [None, None, 7, 8],
-    }
+    kinds: dict[str, list[int | None]] = {"plain": [None], "ids": [7, 8]}
+    ids = st.sampled_from(kinds.get(kind, [None, None, 7, 8]))
     count = draw(st.integers(1, 40))
     streams = ["a"] if is_mixed else draw(st.sampled_from([["a"], ["a", "b"], ["a", "b", "c"]]))
     lists: list[str | None] = [None] if is_mixed else draw(st.sampled_from([[None], LISTS]))
-    person = st.fixed_dictionaries(
-        {
-            "email": st.sampled_from(EMAILS),
-            "mobile": st.sampled_from(MOBILES),
-            "contact_id": st.sampled_from(kinds[kind]),
-        }
-    )
+    email, mobile = st.sampled_from(EMAILS), st.sampled_from(MOBILES)
+    person = st.fixed_dictionaries({"email": email, "mobile": mobile, "contact_id": ids})
     people = draw(st.lists(person, min_size=1, max_size=draw(st.sampled_from([1, 3, 20]))))
     records = [
         draw(st.sampled_from(people))
@@ -116,6 +104,11 @@ def cases(draw: st.DrawFn) -> Case:
 def send_alone(crm: RunningSandbox, columns: Record) -> bool:
     """Send one record as its page says, and return whether it was taken."""
     mobile = columns["mobile"]
+    properties = [
+        {"propertyName": name, "propertyValue": columns[name]}
+        for name in ("city", "bad")
+        if name in columns
+    ]
     body = {
         "listId": columns["list"],
         "contactId": columns["contact_id"],
@@ -124,12 +117,7 @@ def send_alone(crm: RunningSandbox, columns: Record) -> bool:
         "email": columns["email"],
         "mobileOptIn": columns.get("mobile_opt_in"),
         "emailOptIn": columns.get("email_opt_in"),
-        "propertyFields": [
-            {"propertyName": name, "propertyValue": columns[name]}
-            for name in ("city", "bad")
-            if name in columns
-        ]
-        or None,
+        "propertyFields": properties or None,
     }
     answer = requests.post(
         f"{crm.url}/contacts/insertupdate",
@@ -158,32 +146,24 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
 )
 @given(case=cases())
 @pytest.mark.usefixtures("hasty")
-def test_the_crm_ends_as_if_every_record_had_been_sent_alone_in_input_order(
-    run_target: RunTarget, crm: RunningSandbox, rejects: Path, case: Case
+def test_the_crm_ends_as_if_each_record_had_been_sent_alone_in_order(
+    load: Load, case: Case
 ) -> None:
+    crm = load.crm
     crm.set_switches(refuse_property="bad")
     crm.reset()
-    expected = {
+    expected = [
         place
         for place, columns in enumerate(case.records)
         if not (columns["email"] or columns["mobile"] or columns["contact_id"])
         or not send_alone(crm, columns)
-    }
+    ]
     truth = contacts_of(crm)
     crm.reset()
-    rejects.unlink(missing_ok=True)
-    crm.set_faults(*case.faults)
-    try:
-        ended = run_target(
-            *case.lines(),
-            max_rejects_percent=100,
-            field_map={"seq": None, "list": "list_id"},
-            **case.config,
-        )
-    finally:
-        crm.set_faults()
-    assert ended.code == 0, ended.errors
-    found = [line["record"]["seq"] for line in rejected(rejects)] if rejects.exists() else []
-    assert sorted(found) == sorted(expected)
-    assert ended.states[-1] == {"bookmark": len(case.records) - 1}
+    load.keep_rejects().unlink(missing_ok=True)
+    load.settings["field_map"] = {"seq": None, "list": "list_id"}
+    faults = " ".join(case.faults)
+    ended = load(*case.lines(), faults=faults, max_rejects_percent=100, **case.config).ok()
+    assert sorted(line["record"]["seq"] for line in load.rejected()) == expected
+    assert ended.bookmark == len(case.records) - 1
     assert contacts_of(crm) == truth, json.dumps(case.records)

@@ -1,196 +1,158 @@
-"""A 202 only queues: what becomes of batches is asked for, and never assumed."""
+"""A 202 only queues: batches are asked for until they have ended, and nothing is assumed."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import threading
 import typing as t
 
 import pytest
 
 from target_mainbrainer.words import counted
-from tests import broken_server
-from tests.loads import emails, people, rejected
+from tests.broken_server import PAGE, STALL, Reply, reply
+from tests.loads import people, rejected
 from tests.messages import person, record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Serve
-    from tests.messages import RunTarget
-
+    from tests.broken_server import Request
+    from tests.loads import Load
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
+TEN = [
+    schema({"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}),
+    *(record(id=n, contact_id=1000 + n, firstname="x") for n in range(10)),
+    state(bookmark=10),
+]
+
+
+def status(
+    inserted: int = 0, updated: int = 0, skipped: int = 0, *, ids: Sequence[int] = (), **more: t.Any
+) -> Reply:
+    """Say how far a batch is; `ids` are those of the skipped."""
+    processed = {
+        "inserted": {"count": inserted},
+        "updated": {"count": updated},
+        "skipped": {"count": skipped, "contactIds": list(ids)},
+    }
+    return reply(200, {"id": "b", "processedObj": processed, **more})
+
+
+def answering(*statuses: Reply, named: Sequence[t.Any] = ()) -> Callable[[Request], Reply]:
+    """Accept every batch; answer questions one after the other, the last one ever after."""
+    asked = itertools.count()
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET":
+            return statuses[min(next(asked), len(statuses) - 1)]
+        data = {"BatchId": f"b{request.number}", "InvalidContactIds": list(named)}
+        return reply(202, {"status": "Success", "data": data})
+
+    return answer
+
+
 @pytest.mark.parametrize(
-    ("options", "code", "bookmark", "words"),
+    ("faults", "bookmark", "words"),
     [
-        pytest.param({}, 0, 300, "", id="at once"),
-        pytest.param({"faults": ["late=0.3"]}, 0, 300, "", id="all late"),
-        pytest.param({"faults": ["odd"]}, 0, 300, "", id="unknown words"),
-        pytest.param({"faults": ["503@p0.5:status"]}, 0, 300, "", id="status hard to get"),
-        pytest.param({"faults": ["stuck@3:batch"]}, 1, 200, "not confirmed", id="never"),
-        pytest.param({"faults": ["fail@2:batch"]}, 1, 100, "failed", id="a failure"),
-        pytest.param({"faults": ["skip=2@2:batch"]}, 1, 100, "skipped contacts", id="skips"),
-        pytest.param({"faults": ["noid@2:batch"]}, 1, 100, "without a batch id", id="no id"),
-        pytest.param({"faults": ["404:status"]}, 1, 0, "not confirmed", id="no status"),
+        pytest.param("", 300, "", id="at once"),
+        pytest.param("late=0.3", 300, "", id="all late"),
+        pytest.param("odd", 300, "", id="unknown words"),
+        pytest.param("503@p0.5:status", 300, "", id="status hard to get"),
+        pytest.param("stuck@3:batch", 200, "not confirmed", id="never"),
+        pytest.param("fail@2:batch", 100, "failed", id="a failure"),
+        pytest.param("skip=2@2:batch", 100, "skipped contacts", id="skips"),
+        pytest.param("noid@2:batch", 100, "without a batch id", id="no id"),
+        pytest.param("404:status", 0, "not confirmed", id="no status"),
     ],
 )
-def test_required_confirmation_holds_state(
-    run_target: RunTarget,
-    start_crm: Callable[..., RunningSandbox],
-    options: dict[str, t.Any],
-    code: int,
-    bookmark: int,
-    words: str,
-) -> None:
-    crm = start_crm(plan="unlimited", **options)
-    ended = run_target(
-        *people(300),
-        api_url=crm.url,
-        access_token=crm.token,
-        confirm_batches="require",
-        confirm_timeout_seconds=2,
-        max_concurrent_requests=1,  # so that batches come in order
-    )
-    assert ended.code == code, ended.errors
-    assert (ended.states[-1]["bookmark"] if ended.states else 0) == bookmark
-    if code:
-        assert words in ended.error
+def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
+    """Batches come in order, as one is in flight."""
+    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
+    ended = load(*people(300), faults=faults, max_concurrent_requests=1)
+    assert ended.bookmark == bookmark
+    ended.failed(words) if words else ended.ok()
 
 
-def test_required_confirmation_that_never_comes_is_not_awaited_for_ever(
-    run_target: RunTarget, crm: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_required_confirmation_that_never_comes_is_not_awaited_for_ever(load: Load) -> None:
     """Memory is bounded: when STATE waits for so many, no more are sent."""
-    monkeypatch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
-    monkeypatch.setattr("target_mainbrainer.rounds.load.MAX_UNCONFIRMED", 50)
-    crm.set_faults("stuck:batch")
-    ended = run_target(*people(300), confirm_batches="require", confirm_timeout_seconds=1)
-    assert ended.code == 1
-    assert "has confirmed no batch for 1 s" in ended.error
-    assert len(emails(crm)) < 100
-    assert ended.states == []
+    load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
+    load.patch.setattr("target_mainbrainer.rounds.load.MAX_UNCONFIRMED", 50)
+    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 1}
+    ended = load(*people(300), faults="stuck:batch")
+    assert ended.failed("has confirmed no batch for 1 s").states == []
+    assert len(load.numbers()) < 100
 
 
-def test_contacts_sent_one_by_one_are_taken_but_untracked(run_target: RunTarget) -> None:
+def test_contacts_sent_one_by_one_are_taken_but_untracked(load: Load) -> None:
     """There is no batch whose status could be asked for."""
-    ended = run_target(*people(50), write_mode="single", confirm_batches="require").ok()
-    assert ended.states[-1] == {"bookmark": 50}
-    assert ended.counts["untracked"] == 50
+    ended = load(*people(50), write_mode="single", confirm_batches="require").ok()
+    assert (ended.bookmark, ended.count("untracked")) == (50, 50)
 
 
 # --- A batch that fails after it was accepted
 
 
-def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path
-) -> None:
+def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(load: Load) -> None:
     """They can be loaded again; the other batches are not touched, and STATE goes on."""
-    crm.set_faults("fail@2:batch")
-    reach: dict[str, t.Any] = {"api_url": crm.url, "access_token": crm.token}
-    folder = tmp_path / "rejected"
+    folder = load.folder / "rejected"
     folder.mkdir()
     path = folder / "rejects.singer"
-    ended = run_target(
-        *people(150),
-        person(101, firstname="again"),
-        *people(300)[154:],
-        **reach,
-        confirm_batches="report",
-        max_concurrent_requests=1,
-        rejects_path=str(path),
-    ).ok()
-    assert ended.states[-1] == {"bookmark": 300}
-    assert ended.counts["rejected_by_code"] == {"batch_failed": ended.counts["rejected"]}
-    assert ended.counts["accepted"] + ended.counts["merged"] == 301 - ended.counts["rejected"]
-    lines = rejected(path)
-    assert len(lines) == ended.counts["rejected"] >= 100
-    assert {line["rejection"]["code"] for line in lines} == {"batch_failed"}
-    assert all("MainBrainer said: " in line["rejection"]["reason"] for line in lines)
-    failed = {line["record"]["id"] for line in lines}
-    assert emails(crm) == {f"p{n}@example.com" for n in range(1, 301) if n not in failed}
+    lines = *people(150), person(101, firstname="again"), *people(300)[154:]
+    load.settings |= {"confirm_batches": "report", "max_concurrent_requests": 1}
+    ended = load(*lines, faults="fail@2:batch", rejects_path=str(path)).ok()
+    assert ended.bookmark == 300
+    found = rejected(path)
+    assert ended.counts["rejected_by_code"] == {"batch_failed": len(found)}
+    assert ended.count("rejected_before_sending") == 0
+    assert ended.count("accepted") + ended.count("merged") == 301 - len(found)
+    assert len(found) >= 100
+    assert {line["rejection"]["code"] for line in found} == {"batch_failed"}
+    assert all("MainBrainer said: " in line["rejection"]["reason"] for line in found)
+    everybody = {*range(1, 301)}
+    assert load.numbers() == everybody - {line["record"]["id"] for line in found}
     assert [file.name for file in folder.iterdir()] == [path.name]
-    crm.set_faults()
-    run_target(*path.read_text().splitlines(), **reach).ok()
-    assert emails(crm) == {f"p{n}@example.com" for n in range(1, 301)}
+    load(*path.read_text().splitlines()).ok()
+    assert load.numbers() == everybody
 
 
-@pytest.mark.usefixtures("rejects")
-def test_failed_batches_count_towards_the_rejects_allowed(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    crm.set_faults("fail@2:batch")
-    ended = run_target(*people(300), confirm_batches="report", max_rejects=99)
-    assert ended.code == 1
-    assert "'max_rejects'" in ended.error
+def test_failed_batches_count_towards_the_rejects_allowed(load: Load) -> None:
+    load.keep_rejects()
+    load.settings |= {"confirm_batches": "report", "max_rejects": 99}
+    load(*people(300), faults="fail@2:batch").failed("'max_rejects'")
 
 
-def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    crm.set_faults("fail@2:batch")
-    ended = run_target(*people(300), confirm_batches="report")
-    assert ended.code == 1
+def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(load: Load) -> None:
+    ended = load(*people(300), faults="fail@2:batch", confirm_batches="report").failed()
     assert re.search(r"1 batch of 100 contacts \([0-9a-f]{8}\) failed after", ended.error)
-    assert ended.states[-1] == {"bookmark": 300}
-    assert (ended.counts["accepted"], ended.counts["rejected_by_code"]) == (
-        200,
-        {"batch_failed": 100},
-    )
+    assert (ended.bookmark, ended.count("accepted")) == (300, 200)
+    assert ended.counts["rejected_by_code"] == {"batch_failed": 100}
 
 
 # --- Polling and the budget
 
 
-def test_questions_that_are_not_required_wait_for_no_permit(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_questions_that_are_not_required_wait_for_no_permit(load: Load) -> None:
     """Sending has used all of them; what could not be asked for in time is unconfirmed."""
-    ended = run_target(
-        *people(500), confirm_batches="report", confirm_timeout_seconds=1, rate_limit_requests=5
-    ).ok()
-    assert ended.states[-1] == {"bookmark": 500}
-    assert ended.counts["accepted"] == 500
-    assert ended.counts["unconfirmed"] + ended.counts["inserted"] == 500
-    assert len(crm.contacts()) == 500
+    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 1}
+    ended = load(*people(500), rate_limit_requests=5).ok()
+    assert (ended.bookmark, ended.count("accepted")) == (500, 500)
+    assert ended.count("unconfirmed") + ended.count("inserted") == 500
+    assert len(load.numbers()) == 500
 
 
-def test_required_questions_wait_for_permits(run_target: RunTarget, crm: RunningSandbox) -> None:
-    ended = run_target(
-        *people(30, every=10),
-        batch_size_rows=10,
-        confirm_batches="require",
-        confirm_timeout_seconds=60,
-        rate_limit_requests=3,
-    ).ok()
-    assert ended.states[-1] == {"bookmark": 30}
-    assert ended.counts["inserted"] == 30
-    times = sorted(request.started for request in crm.requests())
+def test_required_questions_wait_for_permits(load: Load) -> None:
+    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 60}
+    ended = load(*people(30, every=10), batch_size_rows=10, rate_limit_requests=3).ok()
+    assert (ended.bookmark, ended.count("inserted")) == (30, 30)
+    times = sorted(request.started for request in load.crm.requests())
     assert all(later - early >= 10 for early, later in zip(times, times[3:], strict=False))
 
 
 # --- Contacts that a 202 names as invalid
-
-
-class Naming:
-    """Accepts a batch, names contacts of it as invalid, and says how it has ended."""
-
-    def __init__(self, named: t.Any, processed: dict[str, t.Any]) -> None:
-        self.named = named
-        self.processed = processed
-
-    def __call__(self, request: broken_server.Request) -> broken_server.Reply:
-        if request.method == "GET":
-            return broken_server.reply(200, {"id": "b", "processedObj": self.processed})
-        data = {"BatchId": "ce2c2e48", "InvalidContactIds": self.named}
-        return broken_server.reply(202, {"status": "Success", "data": data})
-
-
-KNOWN = {"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}
-TEN = [record(id=n, contact_id=1000 + n, firstname="x") for n in range(10)]
 
 NAMED = [
     pytest.param([1005], 1, 0, id="integers"),
@@ -206,24 +168,118 @@ NAMED = [
 @pytest.mark.parametrize(("named", "found", "unmatched"), NAMED)
 @pytest.mark.parametrize("mode", ["report", "require"])
 def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
-    run_target: RunTarget,
-    serve: Serve,
-    rejects: Path,
-    named: t.Any,
-    found: int,
-    unmatched: int,
-    mode: str,
+    load: Load, named: list[t.Any], found: int, unmatched: int, mode: str
 ) -> None:
     """What can be matched is set aside; what cannot is told, and with `require` fails the run."""
-    processed = {"updated": {"count": 10 - found}, "skipped": {"count": found}}
-    serve(Naming(named, processed))
-    ended = run_target(
-        schema(KNOWN), *TEN, state(bookmark=10), confirm_batches=mode, confirm_timeout_seconds=2
-    )
-    assert (ended.counts["accepted"], ended.counts["rejected"]) == (10 - found, found)
-    assert {line["rejection"]["code"] for line in rejected(rejects)} <= {"unknown_contact_id"}
+    load.keep_rejects()
+    load.serve(answering(status(updated=10 - found, skipped=found), named=named))
+    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)
+    assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
+    assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
     is_told = f"named {counted(unmatched, 'contact')} of stream 'people' as invalid" in ended.log
     assert is_told == bool(unmatched)
     fails = mode == "require" and unmatched > 0
     assert ended.code == int(fails), ended.errors
-    assert ended.states == ([] if fails else [{"bookmark": 10}])
+    assert ended.bookmark == (0 if fails else 10)
+
+
+# --- What a status says
+
+FORM = {"errors": [{"text": "x"}]}
+CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "named", "end"),
+    [
+        pytest.param(status(), (), OPEN, id="nothing yet"),
+        pytest.param(status(9), (), OPEN, id="in part"),
+        pytest.param(status(4, 6), (), CONFIRMED, id="all"),
+        pytest.param(status(11), (), OPEN, id="more than were sent"),
+        pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
+        pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
+        pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
+        pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
+        pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
+        pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
+        pytest.param(status(status=99), (), OPEN, id="an unknown number"),
+        pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
+        pytest.param(PAGE, (), OPEN, id="a page"),
+        pytest.param(reply(404), (), OPEN, id="no status"),
+        # One contact was named as invalid: it may be counted as skipped, or not at all.
+        pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
+        pytest.param(status(9, skipped=1), (1007,), CONFIRMED, id="named, counted"),
+        pytest.param(status(9, skipped=1, ids=[1007]), (1007,), CONFIRMED, id="named twice"),
+        pytest.param(status(9, skipped=1, ids=[1008]), (1007,), SKIPPED, id="another skipped"),
+        pytest.param(status(8, skipped=1), (1007,), OPEN, id="named, in part"),
+        pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
+        pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
+    ],
+)
+def test_ten_contacts_end_as_their_status_says(
+    load: Load, answer: Reply, named: tuple[int, ...], end: str
+) -> None:
+    """Anything but a confirmation holds STATE back and fails the run."""
+    load.keep_rejects()
+    load.serve(answering(answer, named=named))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=1)
+    ended.ok() if end == CONFIRMED else ended.failed(end)
+    assert ended.bookmark == (10 if end == CONFIRMED else 0)
+    assert ended.count("rejected") == (10 if end == FAILED else len(named))
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
+        pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
+        pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
+        pytest.param(PAGE, {"unreadable": 10}, id="a page"),
+    ],
+)
+def test_in_reports_everything_is_counted(
+    load: Load, answer: Reply, counts: dict[str, int]
+) -> None:
+    load.serve(answering(answer))
+    ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
+    assert ended.bookmark == 10
+    names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
+    assert {name: n for name, n in ended.numbers.items() if name in names} == counts
+
+
+def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
+    load.serve(answering(status(), reply(503), status(1), status(4, 6)))
+    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=60).ok()
+    assert (ended.bookmark, ended.count("inserted"), ended.count("updated")) == (10, 4, 6)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
+def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
+    load.serve(answering(STALL))
+    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)
+    assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
+    assert ended.count("inserted") == 0
+    assert ended.count("unconfirmed") + ended.count("unreadable") == 10
+
+
+def test_without_confirmation_nothing_is_asked(load: Load) -> None:
+    server = load.serve(answering(status()))
+    load(*people(300), confirm_batches="none").ok()
+    assert [request.method for request in server.requests] == ["POST"] * 3
+
+
+def test_batches_are_asked_for_while_others_are_sent(load: Load) -> None:
+    """The last answer comes when the first batch has been asked for."""
+    is_asked = threading.Event()
+    confirm = answering(status(10))
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET":
+            is_asked.set()
+        elif request.number >= 1:
+            assert is_asked.wait(10)
+        return confirm(request)
+
+    load.serve(answer)
+    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1}
+    assert load(*people(20, every=10), confirm_batches="require").ok().bookmark == 20

@@ -9,147 +9,99 @@ import typing as t
 import pytest
 
 from tests.messages import record, schema
-from tests.rounds.sent import sent, value_of
+from tests.rounds.sent import may_be_one, sent, value_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mainbrainer_sandbox.running import RunningSandbox
     from mainbrainer_sandbox.store import Request
-    from tests.messages import Record, RunTarget
+    from tests.loads import Load
+    from tests.messages import Record
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OTHER_LIST = "00000000-0000-4000-8000-000000000001"
 
 
-def families(count: int, seed: int) -> Iterator[dict[str, t.Any]]:
+def families(count: int, dice: random.Random) -> Iterator[Record]:
     """Records of people who share numbers and addresses, some of them known by their id."""
-    dice = random.Random(seed)
     for n in range(count):
         family, member = dice.randrange(60), dice.randrange(3)
-        columns: dict[str, t.Any] = {"seq": str(n)}
-        match dice.randrange(5):
-            case 0:
-                columns |= {"contact_id": 900 + family}
-            case 1:
-                columns |= {"contact_id": 900 + family, "email": f"f{family}@example.com"}
-            case 2:
-                columns |= {"mobile": f"+4790000{family:03}"}
-            case 3:
-                columns |= {"email": f"f{family}m{member}@example.com"}
-            case _:
-                columns |= {
-                    "mobile": f"+4790000{family:03}",
-                    "email": f"f{family}m{member}@example.com",
-                }
-        yield columns
-
-
-def may_be_one(one: Record, other: Record) -> bool:
-    """Tell whether two contacts may be the same one, as far as their requests say.
-
-    MainBrainer matches the combination of address and number, so a number alone and the same
-    number with an address are two people, unless one of them is known by its id.
-    """
-    ids = [contact.get("contactId") for contact in (one, other)]
-    number, other_number = (contact.get("mobileNumber") for contact in (one, other))
-    email, other_email = ((contact.get("email") or "").casefold() for contact in (one, other))
-    if None not in ids:
-        return ids[0] == ids[1]
-    if ids == [None, None]:
-        return (number, email) == (other_number, other_email)
-    return bool((number and number == other_number) or (email and email == other_email))
+        columns: Record = {"contact_id": 900 + family, "mobile": f"+4790000{family:03}"}
+        columns["email"] = f"f{family}m{member}@example.com"
+        kinds = ["contact_id"], ["contact_id", "email"], ["mobile"], ["email"], ["mobile", "email"]
+        chosen = kinds[dice.randrange(5)]
+        if "contact_id" in chosen:
+            columns["email"] = f"f{family}@example.com"
+        bad = {"bad": "yes"} if dice.random() < 0.02 else {}
+        yield {"seq": str(n), **{name: columns[name] for name in chosen}, **bad}
 
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("seed", range(2))
-def test_nobody_is_overtaken_by_their_own_past(
-    run_target: RunTarget, crm: RunningSandbox, seed: int
-) -> None:
+def test_nobody_is_overtaken_by_their_own_past(load: Load, seed: int) -> None:
     """20 in flight, random latencies, retries, refusals and halves."""
-    crm.set_switches(refuse_property="bad")
-    crm.set_faults("latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch", seed=seed)
-    records = list(families(160, seed))
-    dice = random.Random(seed)
-    for columns in records:
-        if dice.random() < 0.02:
-            columns["bad"] = "yes"
+    load.crm.set_switches(refuse_property="bad")
+    load.crm.set_faults("latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch", seed=seed)
+    records = families(160, random.Random(seed))
     columns = {"contact_id": {}, "email": {}, "mobile": {}, "seq": {"type": "string"}, "bad": {}}
-    run_target(
-        schema(columns, key=()),
-        *(record(**columns) for columns in records),
-        batch_size_rows=2,
-        max_concurrent_requests=20,
-        max_rejects=160,
-    ).ok()
+    load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 20, "max_rejects": 160}
+    load(schema(columns, key=()), *(record(**one) for one in records)).ok()
     overlaps = 0
-    for (one, contacts), (other, others) in itertools.combinations(sent(crm), 2):
+    for (one, contacts), (other, others) in itertools.combinations(sent(load.crm), 2):
         if one.overlaps(other):
             overlaps += 1
             assert not any(may_be_one(a, b) for a in contacts for b in others)
     assert overlaps, "without requests side by side this shows nothing"
     # Of every identity, the newest record that was not refused has been written last.
     newest: dict[t.Any, int] = {}
-    for request, contacts in sent(crm):
+    for request, contacts in sent(load.crm):
         for contact in contacts if request.status == 202 else ():
-            identity = contact.get("contactId") or (
-                contact.get("mobileNumber"),
-                contact.get("email"),
-            )
+            of_both = contact.get("mobileNumber"), contact.get("email")
+            identity = contact.get("contactId") or of_both
             seq = int(value_of(contact, "seq") or "")
             assert newest.get(identity, -1) <= seq
             newest[identity] = seq
 
 
-OLA = "ola@example.com"
-NUMBER = "+4790812501"
+OLA: Record = {"email": "ola@example.com"}
+NUMBER: Record = {"mobile": "+4790812501"}
+SEVEN: Record = {"contact_id": 7}
+IDN = "ola@b\u00fccher.example", "ola@xn--bcher-kva.example"
 PAIRS = [
-    pytest.param({"email": OLA}, {"email": OLA}, id="spelt alike"),
-    pytest.param({"email": "Ola@example.com"}, {"email": OLA}, id="another case"),
-    pytest.param(
-        {"email": "ola@b\u00fccher.example"},
-        {"email": "ola@xn--bcher-kva.example"},
-        id="a domain in punycode",
-    ),
-    pytest.param({"mobile": NUMBER}, {"mobile": "90812501"}, id="without a country code"),
-    pytest.param({"mobile": NUMBER}, {"mobile": "0047 908 12 501"}, id="00 and spaces"),
-    pytest.param({"contact_id": 7}, {"contact_id": 7, "email": OLA}, id="by id"),
-    pytest.param({"contact_id": 7, "email": OLA}, {"email": OLA}, id="by id, then by address"),
-    pytest.param({"email": OLA}, {"contact_id": 7, "email": OLA}, id="by address, then by id"),
-    pytest.param({"mobile": NUMBER}, {"contact_id": 7, "mobile": NUMBER}, id="by number, then id"),
+    pytest.param(OLA, OLA, id="spelt alike"),
+    pytest.param({"email": "Ola@example.com"}, OLA, id="another case"),
+    pytest.param({"email": IDN[0]}, {"email": IDN[1]}, id="a domain in punycode"),
+    pytest.param(NUMBER, {"mobile": "90812501"}, id="without a country code"),
+    pytest.param(NUMBER, {"mobile": "0047 908 12 501"}, id="00 and spaces"),
+    pytest.param(SEVEN, SEVEN | OLA, id="by id"),
+    pytest.param(SEVEN | OLA, OLA, id="by id, then by address"),
+    pytest.param(OLA, SEVEN | OLA, id="by address, then by id"),
+    pytest.param(NUMBER, SEVEN | NUMBER, id="by number, then id"),
 ]
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 @pytest.mark.parametrize("way", ["one stream", "two streams", "two lists"])
-def test_the_last_word_on_a_person_wins(
-    run_target: RunTarget, crm: RunningSandbox, first: Record, second: Record, way: str
-) -> None:
+def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record, way: str) -> None:
     """However they are spelt, and whichever stream and list they come in."""
-    crm.set_faults("latency=0.2@1")
     streams = ("a", "b") if way == "two streams" else ("a", "a")
-    lists = (LIST, OTHER_LIST) if way == "two lists" else (None, None)
+    lists: list[Record] = [{"list": LIST}, {"list": OTHER_LIST}] if way == "two lists" else [{}, {}]
     columns: Record = {name: {} for name in ("contact_id", "email", "mobile", "seq", "list")}
-    words = [
-        record(stream, seq=str(seq), **columns, **({"list": place} if place else {}))
-        for seq, columns, stream, place in zip(
-            range(2), (first, second), streams, lists, strict=True
-        )
-    ]
-    ended = run_target(
+    load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 4}
+    ended = load(
         *(schema(columns, stream=stream, key=()) for stream in "ab"),
-        *words,
-        record(streams[1], email="p1@example.com", **({"list": lists[1]} if lists[1] else {})),
+        record(streams[0], seq="0", **first, **lists[0]),
+        record(streams[1], seq="1", **second, **lists[1]),
+        record(streams[1], email="p1@example.com", **lists[1]),
+        faults="latency=0.2@1",
         field_map={"list": "list_id"},
         default_country_code=47,
-        batch_size_rows=2,
-        max_concurrent_requests=4,
     ).ok()
-    requests: dict[str, Request] = {}
-    for request, contacts in sent(crm):
-        for contact in contacts:
-            if (seq := value_of(contact, "seq")) is not None:
-                requests[seq] = request
+    requests: dict[str | None, Request] = {
+        value_of(contact, "seq"): request
+        for request, contacts in sent(load.crm)
+        for contact in contacts
+    }
     if "0" in requests:
         assert requests["0"].number != requests["1"].number
         assert requests["0"].ended <= requests["1"].started
@@ -157,58 +109,41 @@ def test_the_last_word_on_a_person_wins(
         assert ended.report["streams"][streams[0]]["merged"] == 1
 
 
-CONSENT = {"id": {"type": "integer"}, "email": {}, "email_opt_in": {}, "list": {}}
+CONSENT: Record = {"id": {"type": "integer"}, "email": {}, "email_opt_in": {}, "list": {}}
+BOTH = [schema(CONSENT, stream=stream) for stream in "ab"]
 
 
-def consent_of(crm: RunningSandbox, email: str) -> list[bool | None]:
-    return [c["email_opt_in"] for c in crm.contacts() if c["email"] == email]
+def says(stream: str, email: str, opt_in: bool | None = None, **more: str) -> str:
+    consent = {} if opt_in is None else {"email_opt_in": opt_in}
+    return record(stream, id=1, email=f"{email}@example.com", **consent, **more)
+
+
+ON_ANOTHER_STREAM = [says("a", "Ola", True), says("b", "ola", False), says("b", "p2")]
+FOR_ANOTHER_LIST = [
+    says("a", "ola", True, list=LIST),
+    says("a", "ola", False, list=OTHER_LIST),
+    says("a", "p2", list=OTHER_LIST),
+]
 
 
 @pytest.mark.parametrize(
-    "before", [[], [record("b", id=9, email="p9@example.com")]], ids=["one waits", "both wait"]
+    "lines",
+    [
+        pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
+        pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
+        pytest.param(FOR_ANOTHER_LIST, id="for another list"),
+    ],
 )
-def test_an_opt_out_on_another_stream_is_never_overtaken(
-    run_target: RunTarget, crm: RunningSandbox, before: list[str]
-) -> None:
+def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     """The opt-in waits for its batch to fill up while that of the opt-out goes off full."""
-    run_target(
-        schema(CONSENT, stream="a"),
-        schema(CONSENT, stream="b"),
-        *before,
-        record("a", id=1, email="Ola@example.com", email_opt_in=True),
-        record("b", id=1, email="ola@example.com", email_opt_in=False),
-        record("b", id=2, email="p2@example.com"),
-        batch_size_rows=2,
-        max_concurrent_requests=4,
-    ).ok()
-    bodies = [request.body["createUpdateContacts"] for request in crm.requests()]
-    order = [c["emailOptIn"] for body in bodies for c in body if "emailOptIn" in c]
-    assert order == [True, False]
+    load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 4}
+    load(*BOTH, *lines, field_map={"list": "list_id"}).ok()
+    everybody = [contact for _, contacts in sent(load.crm) for contact in contacts]
+    assert [one["emailOptIn"] for one in everybody if "emailOptIn" in one] == [True, False]
 
 
-def test_an_opt_out_for_another_list_is_never_overtaken(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
-    run_target(
-        schema(CONSENT),
-        record(id=1, email="ola@example.com", email_opt_in=True, list=LIST),
-        record(id=1, email="ola@example.com", email_opt_in=False, list=OTHER_LIST),
-        record(id=2, email="p2@example.com", list=OTHER_LIST),
-        field_map={"list": "list_id"},
-        batch_size_rows=2,
-        max_concurrent_requests=4,
-    ).ok()
-    assert consent_of(crm, "ola@example.com") == [False]
-
-
-def test_streams_that_share_nobody_fill_their_batches_side_by_side(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_streams_that_share_nobody_fill_their_batches_side_by_side(load: Load) -> None:
     """Only contacts that meet send a batch off before it is full."""
-    lines = [
-        record(stream, id=n, email=f"{stream}{n}@example.com")
-        for n in range(100)
-        for stream in "ab"
-    ]
-    run_target(schema(CONSENT, stream="a"), schema(CONSENT, stream="b"), *lines).ok()
-    assert len(crm.requests()) == 2
+    people = [record(s, id=n, email=f"{s}{n}@example.com") for n in range(100) for s in "ab"]
+    load(*BOTH, *people).ok()
+    assert len(load.crm.requests()) == 2

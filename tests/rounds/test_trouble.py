@@ -11,13 +11,10 @@ import pytest
 
 from tests import broken_server
 from tests.broken_server import BrokenServer
-from tests.loads import emails, people
+from tests.loads import people
 
 if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Serve
-    from tests.messages import RunTarget
-
+    from tests.loads import Load
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -25,97 +22,76 @@ pytestmark = pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(["500@p0.05", "502@p0.05", "503@p0.05"], id="5xx"),
-        pytest.param(["reset@p0.1"], id="reset"),
-        pytest.param(["lost@p0.1"], id="applied, and the answer lost"),
-        pytest.param(["hang@4,9"], id="hanging"),
-        pytest.param(["cut@p0.1"], id="cut JSON"),
-        pytest.param(["429@3,7", "429=1@11"], id="429"),
-        pytest.param(["408@p0.1"], id="408"),
-        pytest.param(["413@1-3:batch"], id="413"),
-        pytest.param(["noid"], id="no batch id"),
-        pytest.param(
-            ["503@p0.05", "reset@p0.02", "lost@p0.01", "hang@17", "latency=0-0.02", "429@23"],
-            id="everything at once",
-        ),
+        pytest.param("500@p0.05 502@p0.05 503@p0.05", id="5xx"),
+        pytest.param("reset@p0.1", id="reset"),
+        pytest.param("lost@p0.1", id="applied, and the answer lost"),
+        pytest.param("hang@4,9", id="hanging"),
+        pytest.param("cut@p0.1", id="cut JSON"),
+        pytest.param("429@3,7 429=1@11", id="429"),
+        pytest.param("408@p0.1", id="408"),
+        pytest.param("413@1-3:batch", id="413"),
+        pytest.param("noid", id="no batch id"),
+        pytest.param("503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23", id="all"),
     ],
 )
-def test_every_contact_lands_through_passing_trouble(
-    run_target: RunTarget, crm: RunningSandbox, faults: list[str]
-) -> None:
-    crm.set_faults(*faults)
-    ended = run_target(*people(600), batch_size_rows=20, request_timeout_seconds=1).ok()
-    assert ended.states[-1] == {"bookmark": 600}
-    assert emails(crm) == {f"p{n}@example.com" for n in range(1, 601)}
-    assert len(crm.contacts()) == 600, "sent twice is not there twice"
-    met = {request.fault for request in crm.requests()} - {None}
+def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) -> None:
+    load.settings |= {"batch_size_rows": 20, "request_timeout_seconds": 1}
+    ended = load(*people(600), faults=faults).ok()
+    assert ended.bookmark == 600
+    assert load.numbers() == {*range(1, 601)}
+    assert len(load.crm.contacts()) == 600, "sent twice is not there twice"
+    met = {request.fault for request in load.crm.requests()} - {None}
     assert met or ended.report["retries"], "no request was met by a fault, so this shows nothing"
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "none"])
-def test_a_limit_that_others_have_used_up_is_waited_for(
-    run_target: RunTarget, crm: RunningSandbox, form: str
-) -> None:
-    crm.set_switches(retry_after=form)
-    crm.set_faults("429=2@2,5", "429@8")
-    run_target(*people(1000)).ok()
-    assert len(crm.contacts()) == 1000
-    assert Counter(request.status for request in crm.requests())[429] == 3
+def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -> None:
+    load.crm.set_switches(retry_after=form)
+    load(*people(1000), faults="429=2@2,5 429@8").ok()
+    assert len(load.numbers()) == 1000
+    assert Counter(request.status for request in load.crm.requests())[429] == 3
 
 
-def test_tokens_that_end_all_the_time_are_renewed(
-    run_target: RunTarget, settings: dict[str, t.Any], crm: RunningSandbox
-) -> None:
-    crm.set_switches(token_lifetime_seconds=0.8)
-    crm.set_faults("latency=0.25")
-    del settings["access_token"]
-    who = crm.credentials
-    run_target(
-        *people(2000),
-        username=who.username,
-        password=who.password,
-        private_token=who.private_token,
-        max_concurrent_requests=2,
-    ).ok()
-    assert len(crm.contacts()) == 2000
-    assert sum(request.path == "/token" for request in crm.requests()) > 2
+def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
+    load.crm.set_switches(token_lifetime_seconds=0.8)
+    del load.settings["access_token"]
+    for name in ("username", "password", "private_token"):
+        load.settings[name] = getattr(load.crm.credentials, name)
+    load(*people(2000), faults="latency=0.25", max_concurrent_requests=2).ok()
+    assert len(load.numbers()) == 2000
+    assert sum(request.path == "/token" for request in load.crm.requests()) > 2
 
 
 @pytest.mark.parametrize(
-    ("faults", "words"),
+    ("fault", "words"),
     [
-        pytest.param(["html@4-999"], "not MainBrainer's", id="a proxy's page"),
-        pytest.param(["503@4-999"], "was given up after", id="503 for good"),
-        pytest.param(["reset@4-999"], "was given up after", id="a dead network"),
-        pytest.param(["hang@4-999"], "was given up after", id="silence"),
-        pytest.param(["cut@4-999"], "was given up after", id="cut JSON for good"),
-        pytest.param(["429@4-999"], "was given up after", id="429 for good"),
-        pytest.param(["401@4-999"], "refused the access token", id="401"),
-        pytest.param(["lost@4-999"], "was given up after", id="every answer lost"),
-        pytest.param(["403@4-999"], "403", id="403"),
-        pytest.param(["404@4-999"], "Check 'api_url'", id="404"),
-        pytest.param(["406@4-999"], "406", id="406"),
-        pytest.param(["302@4-999"], "Redirects are", id="a redirect"),
+        pytest.param("html", "not MainBrainer's", id="a proxy's page"),
+        pytest.param("503", "was given up after", id="503 for good"),
+        pytest.param("reset", "was given up after", id="a dead network"),
+        pytest.param("hang", "was given up after", id="silence"),
+        pytest.param("cut", "was given up after", id="cut JSON for good"),
+        pytest.param("429", "was given up after", id="429 for good"),
+        pytest.param("401", "refused the access token", id="401"),
+        pytest.param("lost", "was given up after", id="every answer lost"),
+        pytest.param("403", "403", id="403"),
+        pytest.param("404", "Check 'api_url'", id="404"),
+        pytest.param("406", "406", id="406"),
+        pytest.param("302", "Redirects are", id="a redirect"),
     ],
 )
 def test_lasting_trouble_ends_the_run_with_one_error_and_state_where_it_should_be(
-    run_target: RunTarget, crm: RunningSandbox, faults: list[str], words: str
+    load: Load, fault: str, words: str
 ) -> None:
-    crm.set_faults(*faults)
-    ended = run_target(
-        *people(1000), retry_max_seconds=2, request_timeout_seconds=1, max_concurrent_requests=2
-    )
-    assert ended.code == 1
-    assert words in ended.error
-    last = ended.states[-1]["bookmark"] if ended.states else 0
-    assert last >= 100
-    assert {f"p{n}@example.com" for n in range(1, last + 1)} <= emails(crm)
-    assert (ended.counts["accepted"], ended.counts["rejected"]) == (300, 0), (
-        "unknown is never success"
-    )
+    """Unknown is never success."""
+    load.settings |= {"retry_max_seconds": 2, "request_timeout_seconds": 1}
+    lines = people(1000)
+    ended = load(*lines, faults=f"{fault}@4-999", max_concurrent_requests=2).failed(words)
+    assert ended.bookmark >= 100
+    assert {*range(1, ended.bookmark + 1)} <= load.numbers()
+    assert (ended.count("accepted"), ended.count("rejected")) == (300, 0)
 
 
-def test_the_first_error_is_the_one_that_is_told(run_target: RunTarget, serve: Serve) -> None:
+def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
 
@@ -129,44 +105,31 @@ def test_the_first_error_is_the_one_that_is_told(run_target: RunTarget, serve: S
             return broken_server.reply(403)
         return broken_server.OK
 
-    serve(answer)
-    ended = run_target(*people(1000), max_concurrent_requests=2)
-    assert ended.code == 1
-    assert "403" in ended.error
+    load.serve(answer)
+    ended = load(*people(1000), max_concurrent_requests=2).failed("403")
     assert "404" not in ended.error
 
 
 @pytest.mark.parametrize("status", [307, 308, 302])
-def test_a_redirect_carries_nothing_to_another_host(run_target: RunTarget, status: int) -> None:
+def test_a_redirect_carries_nothing_to_another_host(load: Load, status: int) -> None:
     with BrokenServer(lambda _: broken_server.OK) as elsewhere:
         away = broken_server.redirect(status, f"{elsewhere.url}/contacts/batch")
-        with BrokenServer(lambda _: away) as server:
-            ended = run_target(*people(300), api_url=server.url, access_token="secret-token")
-    assert ended.code == 1
-    assert "Redirects are never followed" in ended.error
+        load.serve(lambda _: away)
+        ended = load(*people(300), access_token="secret-token")
+    assert ended.failed("Redirects are never followed").states == []
     assert elsewhere.requests == []
-    assert ended.states == []
 
 
-def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(
-    run_target: RunTarget, settings: dict[str, t.Any], crm: RunningSandbox
-) -> None:
-    crm.set_faults("500:token")
-    del settings["access_token"]
-    ended = run_target(
-        *people(300), username="u", password="p", private_token="t", retry_max_seconds=1
-    )
-    assert ended.code == 1
-    assert "POST /token was given up" in ended.error
-    assert {request.path for request in crm.requests()} == {"/token"}
-    assert ended.states == []
+def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(load: Load) -> None:
+    del load.settings["access_token"]
+    load.settings |= {"username": "u", "password": "p", "private_token": "t"}
+    ended = load(*people(300), faults="500:token", retry_max_seconds=1)
+    assert ended.failed("POST /token was given up").states == []
+    assert {request.path for request in load.crm.requests()} == {"/token"}
 
 
-def test_a_lost_answer_is_asked_for_again(run_target: RunTarget, crm: RunningSandbox) -> None:
+def test_a_lost_answer_is_asked_for_again(load: Load) -> None:
     """The CRM has the batch twice then, which changes nothing."""
-    crm.set_faults("lost@1")
-    ended = run_target(*people(100)).ok()
-    assert len(crm.contacts()) == 100
-    assert [request.contacts for request in crm.requests()] == [100, 100]
-    assert ended.counts["accepted"] == 100
-    assert ended.report["retries"] == 1
+    ended = load(*people(100), faults="lost@1").ok()
+    assert [request.contacts for request in load.crm.requests()] == [100, 100]
+    assert (len(load.numbers()), ended.count("accepted"), ended.report["retries"]) == (100, 100, 1)
