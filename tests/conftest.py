@@ -19,7 +19,7 @@ from target_mainbrainer import cli
 from tests import postgresql
 from tests.broken_server import BrokenServer
 from tests.ledgers import empty_ledger
-from tests.messages import Ended
+from tests.messages import Ended, Night
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,3 +186,9 @@ def run_target(
         return Ended(code, states, caplog.text, errors, last, counts)
 
     return run
+
+
+@pytest.fixture
+def night(run_target: RunTarget, crm: RunningSandbox, settings: Record, tmp_path: Path) -> Night:
+    """Return the target, the CRM that it loads and a folder for its files."""
+    return Night(run_target, crm, settings, tmp_path)
