@@ -22,57 +22,52 @@ PLUGIN: dict[str, t.Any] = yaml.safe_load(PLUGIN_FILE.read_text(encoding="utf-8"
 
 # What the Hub's schemas (meltano/hub, folder `schemas`) allow of a loader. They are closed: a key
 # or a kind that is not listed there is refused.
-TEXT = {"type": "string", "minLength": 1}
-SETTING = {
-    "type": "object",
-    "required": ["name"],
-    "additionalProperties": False,
-    "properties": {
-        **dict.fromkeys(("name", "label", "placeholder", "description", "tooltip"), TEXT),
-        **dict.fromkeys(("documentation", "env", "docs"), TEXT),
-        **{key: {"type": "boolean"} for key in ("hidden", "sensitive")},
-        "aliases": {"type": "array", "items": TEXT},
-        "value": {},
-        "kind": {
-            "enum": [
-                *("oauth", "hidden", "password", "date_iso8601", "file", "email", "integer"),
-                *("options", "object", "array", "boolean", "string", "decimal"),
-            ]
-        },
-        "options": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"label": TEXT, "value": TEXT}},
-        },
-    },
-}
-LOADER = {
-    "type": "object",
-    "required": ["name", "namespace", "variant", "quality"],
-    "additionalProperties": False,
-    "properties": {
-        **dict.fromkeys(("name", "namespace", "variant", "label", "description"), TEXT),
-        **dict.fromkeys(("pip_url", "executable", "python", "log_parser", "definition"), TEXT),
-        **dict.fromkeys(("next_steps", "settings_preamble", "usage", "prereq"), TEXT),
-        **{key: {"pattern": "^https://"} for key in ("repo", "docs", "logo_url", "domain_url")},
-        "quality": {"enum": ["gold", "silver", "bronze", "unknown"]},
-        "maintenance_status": {"enum": ["active", "beta", "development", "inactive", "unknown"]},
-        "keywords": {"type": "array", "items": TEXT},
-        "supported_python_versions": {"items": {"pattern": r"^3\.\d+$"}},
-        "capabilities": {
-            "type": "array",
-            "items": {
-                "enum": [
-                    *("about", "stream-maps", "activate-version", "batch", "soft-delete"),
-                    *("hard-delete", "datatype-failsafe", "schema-flattening", "target-schema"),
-                    *("validate-records", "structured-logging"),
-                ]
-            },
-        },
-        "commands": {"type": "object"},
-        "settings_group_validation": {"items": {"type": "array", "items": TEXT}},
-        "settings": {"type": "array", "items": SETTING},
-    },
-}
+TEXT, BOOLEAN = {"type": "string", "minLength": 1}, {"type": "boolean"}
+
+
+def closed(required: str, texts: str, **more: object) -> dict[str, object]:
+    """Return the schema of an object with these members that are texts, and some others."""
+    members = dict.fromkeys(texts.split(), TEXT) | more
+    known = {"properties": members, "additionalProperties": False}
+    return known | {"type": "object", "required": required.split()}
+
+
+def list_of(items: object) -> dict[str, object]:
+    return {"type": "array", "items": items}
+
+
+KINDS = """
+oauth hidden password date_iso8601 file email integer options object array boolean string decimal
+"""
+CAPABILITIES = """
+about stream-maps activate-version batch soft-delete hard-delete datatype-failsafe
+schema-flattening target-schema validate-records structured-logging
+"""
+STATUSES = ["active", "beta", "development", "inactive", "unknown"]
+SETTING = closed(
+    "name",
+    "name label placeholder description tooltip documentation env docs",
+    hidden=BOOLEAN,
+    sensitive=BOOLEAN,
+    aliases=list_of(TEXT),
+    value={},
+    kind={"enum": KINDS.split()},
+    options=list_of({"type": "object", "properties": {"label": TEXT, "value": TEXT}}),
+)
+LOADER = closed(
+    "name namespace variant quality",
+    "name namespace variant label description pip_url executable python log_parser definition "
+    "next_steps settings_preamble usage prereq",
+    **{key: {"pattern": "^https://"} for key in ("repo", "docs", "logo_url", "domain_url")},
+    quality={"enum": ["gold", "silver", "bronze", "unknown"]},
+    maintenance_status={"enum": STATUSES},
+    keywords=list_of(TEXT),
+    supported_python_versions={"items": {"pattern": r"^3\.\d+$"}},
+    capabilities=list_of({"enum": CAPABILITIES.split()}),
+    commands={"type": "object"},
+    settings_group_validation={"items": list_of(TEXT)},
+    settings=list_of(SETTING),
+)
 
 
 def test_the_hub_would_take_it() -> None:
