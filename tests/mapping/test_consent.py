@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import typing as t
 
 import pytest
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 from target_mainbrainer.mapping.values import InvalidValueError, parse_consent
 from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
-from tests.mapping.refusals import code_of
+from tests.mapping.one_record import D, code_of
 from tests.strategies import VALUES
 
-D = decimal.Decimal
 YES = ["true", "yes", "y", "1"]
 NO = ["false", "no", "n", "0"]
 
