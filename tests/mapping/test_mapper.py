@@ -111,10 +111,10 @@ REASONS: dict[str, dict[str, t.Any]] = {
     "invalid_list_id: Column 'list_id' is not the UUID": EMAIL | {"list_id": 10**5000},
     "invalid_country_code: Column 'mobile_country' is neither the ISO code of a country, ": SWEDEN,
     "invalid_country_code: Column 'mobile_country_code' is": NUMBER | {"mobile_country_code": "N"},
-    "no_country_code: Column 'mobile_number' has a number without a country code; set": NUMBER,
+    "no_country_code: Column 'mobile_number' has a": NUMBER | {"mobile_country_code": None},
     "unsendable_text: Column 'note' contains an unpaired ": EMAIL | {"note": "\ud800"},
-    f"{AMBIGUOUS}": EMAIL | {"zip": "1", "propertyfields": [ZIP]},
-    f"{AMBIGUOUS[:-1]}": EMAIL | {"propertyfields": TWO_ZIPS},
+    AMBIGUOUS: EMAIL | {"zip": "1", "propertyfields": [ZIP]},
+    AMBIGUOUS[:-1]: EMAIL | {"propertyfields": TWO_ZIPS},
     "invalid_properties: Column 'propertyfields' is not an": EMAIL | {"propertyfields": "x"},
     "not_a_number: Column 'propertyfields'": EMAIL | {"propertyfields": NAN},
 }

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import re
 
-from target_mainbrainer.settings.declared import (
-    CONTACT_FIELDS,
-    GROUPS,
-    SETTINGS,
-    Settings,
-    descriptions,
-)
+from target_mainbrainer.settings import declared
+from target_mainbrainer.settings.declared import CONTACT_FIELDS, GROUPS, SETTINGS, Settings
 
 NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
@@ -32,11 +27,11 @@ def test_every_description_says_when_to_set_it() -> None:
 
 
 def test_the_text_below_a_field_is_its_description() -> None:
-    assert descriptions(Settings).keys() == SETTINGS["properties"].keys()
+    assert declared.descriptions(Settings).keys() == SETTINGS["properties"].keys()
     assert SETTINGS["properties"]["password"]["description"] == (
         "Password of the account. Set it with `username` and `private_token`."
     )
 
 
 def test_without_source_files_there_are_no_descriptions_and_no_error() -> None:
-    assert descriptions(type("Compiled", (), {})) == {}
+    assert declared.descriptions(type("Compiled", (), {})) == {}
