@@ -43,13 +43,6 @@ def test_a_stream_can_go_to_a_list_of_its_own(night: Night) -> None:
     assert night.all_of("lists") == lists
 
 
-def test_a_column_can_say_which_list_each_contact_goes_to(night: Night) -> None:
-    people = [record(id=n, email=f"p{n}@example.com", list=LISTS[n % 2]) for n in range(10)]
-    night.ok(schema("id email list"), *people, field_map={"list": "list_id"})
-    assert [len(body["createUpdateContacts"]) for body in night.bodies] == [5, 5]
-    assert {body["listId"] for body in night.bodies} == {*LISTS}
-
-
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_batch_messages_end_as_the_same_contacts(night: Night, compression: str) -> None:
     text = "".join(json.dumps(json.loads(person(n))["record"]) + "\n" for n in range(150))
@@ -69,16 +62,6 @@ def test_stream_maps_run_before_us(night: Night) -> None:
     field_map = {"mail": "email", "e": "email"}
     night.ok(*noise, schema(), person(1), person(2), stream_maps=maps, field_map=field_map)
     assert night.contact["email"] == "P2@EXAMPLE.COM"
-
-
-def test_a_schema_may_change_in_the_middle(night: Night) -> None:
-    """What came under the old schema arrives first."""
-    old = {"id": {"type": "integer"}, "email": {}}
-    kari: Record = {"id": 1, "email": "kari@example.com"}
-    lines = [schema(old), record(**kari), schema(old | {"city": {}})]
-    ended = night.ok(*lines, record(**kari, city="Bergen"), state(bookmark=2))
-    assert ended.states == [{"bookmark": 2}]
-    assert night.contact["properties"]["city"] == "Bergen"
 
 
 def test_dropped_identifiers_are_counted_and_said(night: Night) -> None:

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.messages import Record, person, schema, state
-from tests.projects import BIN, LOADER, REPOSITORY, TOOLS, Project, needs_tools, printed
+from tests.messages import person, schema, state
+from tests.projects import LOADER, REPOSITORY, TOOLS, Project, needs_tools
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -38,31 +38,6 @@ def at(crm: RunningSandbox, **more: str) -> t.Any:
 
 
 # The definition
-
-
-def flat(properties: Record, prefix: str = "") -> Record:
-    """Return settings by name, with the members of objects whose members are known."""
-    found: Record = {}
-    for name, wanted in properties.items():
-        members = wanted.get("properties") or {}
-        if members and all("title" in member for member in members.values()):
-            found |= flat(members, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = wanted
-    return found
-
-
-def test_the_loader_is_declared_as_the_target_describes_itself(project: Project) -> None:
-    about = json.loads(printed(BIN / LOADER, "--about", "--format=json"))
-    assert project.loader["capabilities"] == about["capabilities"]
-    declared = {setting["name"]: setting for setting in project.loader["settings"]}
-    described = flat(about["settings"]["properties"])
-    assert declared.keys() == described.keys()
-    for name, wanted in described.items():
-        setting = declared[name]
-        assert setting["kind"] == wanted.get("type", ["string"])[0], name
-        assert setting.get("sensitive", False) is wanted.get("secret", False), name
-        assert wanted["description"].startswith(setting["description"]), name
 
 
 def test_meltano_finds_nothing_wrong_with_the_project(project: Project) -> None:

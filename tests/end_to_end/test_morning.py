@@ -83,10 +83,6 @@ def test_what_the_sdk_says_in_passing_is_for_those_who_debug(night: Night, log_l
     assert "Meltano SDK v" in ended.log
 
 
-def test_a_server_that_is_away_is_not_said_to_ask_for_patience(night: Night) -> None:
-    assert night.fails(*PEOPLE, **AWAY).error.endswith("'retry_max_seconds' is 1.")
-
-
 def test_an_empty_input_leaves_a_report_too(night: Night) -> None:
     """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
     assert night.ok().report["streams"] == {}

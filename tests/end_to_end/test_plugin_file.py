@@ -6,7 +6,6 @@ commands of `docs/first-night.md`.
 
 from __future__ import annotations
 
-import re
 import shlex
 import typing as t
 
@@ -14,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from target_mainbrainer.settings.declared import GROUPS, SETTINGS
+from target_mainbrainer.settings.declared import SETTINGS
 from tests.projects import REPOSITORY
 
 PLUGIN_FILE = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
@@ -84,14 +83,6 @@ def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:
         jsonschema.Draft202012Validator(LOADER).validate(PLUGIN | wrong)
 
 
-def test_it_declares_the_loader_as_meltano_yml_does() -> None:
-    project = yaml.safe_load((REPOSITORY / "meltano.yml").read_text(encoding="utf-8"))
-    (loader,) = project["plugins"]["loaders"]
-    for key in ("capabilities", "commands", "settings", "executable"):
-        assert PLUGIN[key] == loader[key], key
-    assert PLUGIN["settings_group_validation"] == loader["settings_group_validation"]
-
-
 def test_a_setting_takes_four_lines_of_a_users_project_at_most() -> None:
     """`meltano add` copies them, and wraps what is longer than 80 characters."""
     for setting in PLUGIN["settings"]:
@@ -107,10 +98,3 @@ def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
     name, address = requirement.split(" @ ")
     assert name == "target-mainbrainer[sandbox]"
     assert address == f"git+{PLUGIN['repo']}"
-
-
-def test_the_settings_stand_in_their_groups() -> None:
-    text = PLUGIN_FILE.read_text(encoding="utf-8")
-    headings = re.findall(r"^# (\w+)\n- name: (\w+)$", text, re.MULTILINE)
-    there = [group for group in GROUPS.items() if group[1] in SETTINGS["properties"]]
-    assert headings == there

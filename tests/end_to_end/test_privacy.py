@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from target_mainbrainer.privacy import explain
 from tests import broken_server
 from tests.broken_server import Reply
 from tests.full_disk import fill_disk
@@ -265,12 +264,3 @@ def test_nothing_is_told_when_the_disk_is_full(
     assert "cannot be written (No space left on device)" in ended.error
     assert ended.log.count("s waited for the limits") == 1, "the summary comes all the same"
     search(ended.log)
-
-
-def test_the_text_of_an_unexpected_error_is_not_told() -> None:
-    try:
-        int("Plugh1")
-    except ValueError as error:
-        (sentence,) = explain(error)
-    assert "Plugh1" not in sentence
-    assert "test_privacy.py" in sentence

@@ -189,17 +189,6 @@ def test_the_keyboard_reaches_everything(browser: Browser, filled: Crm) -> None:
     assert browser.switch_to.active_element.tag_name == "main"
 
 
-def test_requests_are_plotted_against_the_limit(browser: Browser, filled: Crm) -> None:
-    browser.get(f"{filled.sandbox.url}/_sandbox/requests")
-    picture = browser.find_element(By.TAG_NAME, "svg")
-    assert picture.accessible_name.startswith("Requests in 10 seconds")
-    assert "limit: 100 in 10 seconds" in picture.text
-    bar = picture.find_element(By.CSS_SELECTOR, "rect.ok")
-    line = picture.find_element(By.CSS_SELECTOR, "line.limit")
-    assert bar.rect["y"] > line.rect["y"]
-    assert len(picture.find_elements(By.CSS_SELECTOR, "rect.bad")) >= 1
-
-
 def test_nothing_is_cut_off_in_a_narrow_window(browser: Browser, filled: Crm) -> None:
     """Neither the page nor a table in it is wider than the window."""
     browser.execute_cdp_cmd(

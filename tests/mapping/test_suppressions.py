@@ -33,7 +33,8 @@ CONTACTS = st.builds(
     Contact,
     email=st.sampled_from(["kari@example.com", "ola@example.com", None]),
     mobile=st.sampled_from([Mobile(44, 7700900123), Mobile(47, 40000000), None]),
-    email_opt_in=OPT_IN, mobile_opt_in=OPT_IN,
+    email_opt_in=OPT_IN,
+    mobile_opt_in=OPT_IN,
 )
 
 

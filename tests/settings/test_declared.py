@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 
 from target_mainbrainer.settings import declared
-from target_mainbrainer.settings.declared import CONTACT_FIELDS, GROUPS, SETTINGS, Settings
+from target_mainbrainer.settings.declared import CONTACT_FIELDS, SETTINGS, Settings
 
 NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
-
-
-def test_the_groups_follow_each_other_in_the_schema() -> None:
-    starts = [NAMES.index(first) for first in GROUPS.values() if first in NAMES]
-    assert starts[0] == 0
-    assert starts == sorted(starts)
 
 
 def test_every_description_says_when_to_set_it() -> None:
