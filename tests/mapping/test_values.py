@@ -54,7 +54,7 @@ NO_NUMBERS = [float("nan"), D("sNaN"), D("-Infinity"), [float("inf")], {"a": [fl
     [
         *((half, "unsendable_text") for half in HALVES),
         *((odd, "not_a_number") for odd in (*NO_NUMBERS, {"a": D("Infinity")})),
-        ({"a": object()}, "unsendable_value"),
+        pytest.param({"a": object()}, "unsendable_value", id="no JSON"),
     ],
     ids=ascii,
 )
