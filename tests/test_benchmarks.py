@@ -19,7 +19,7 @@ RECORDS = 3000
 
 
 @pytest.mark.parametrize("name", inputs.SHAPES)
-def test_every_record_of_the_benchmark_is_a_contact_that_shares_nothing_with_another(
+def test_every_record_of_the_benchmark_is_a_contact_of_its_own(
     name: str,
 ) -> None:
     messages = [decode_json(line) for line in inputs.messages(inputs.SHAPES[name], RECORDS)]

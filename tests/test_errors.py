@@ -1,6 +1,5 @@
 """The error tree tells the SDK, and us, what to do next."""
 
-
 from target_mainbrainer import errors
 
 

@@ -14,7 +14,7 @@ SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-requ
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
 
 
-def test_records_arrive_as_contacts_and_state_follows_and_a_second_run_inserts_nothing(
+def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(
     night: Night,
 ) -> None:
     lines = [schema(), *(person(n) for n in range(250)), state(bookmark=250)]
@@ -90,23 +90,6 @@ def test_metadata_columns_can_be_mapped(night: Night) -> None:
     field_map = {"_sdc_received_at": "last_synced", "id": None}
     night.ok(schema(), person(1), add_record_metadata=True, field_map=field_map)
     assert night.contact["properties"].keys() == {"firstname", "last_synced"}
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ([person(1)], "came before the stream's SCHEMA message"),
-        (["kari@example.com"], "Line 1 of the input is not valid JSON"),
-        ([schema("a b"), "x"], "'a' and 'b'"),
-        ([schema({"email": {}, "a\ud800": {}})], "'a\\ud800' would be a property whose n"),
-    ],
-    ids=["no schema", "no JSON", "two columns for one field", "half a character"],
-)
-def test_a_mistake_is_said_in_one_sentence(night: Night, lines: list[str], expected: str) -> None:
-    ended = night.fails(*lines, field_map={"a": "email", "b": "email"})
-    assert expected in ended.error
-    assert "kari" not in ended.log
-    assert "Traceback" not in ended.log
 
 
 def test_words_of_the_source_are_consent_if_a_setting_says_so(night: Night) -> None:

@@ -26,7 +26,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     root.setLevel(logging.DEBUG)
     root.addHandler(heard)
     with contextlib.ExitStack() as running:
-        yield Api(running, heard)
+        yield Api(running, heard, monkeypatch)
     root.removeHandler(heard)
     root.setLevel(before)
     whole = "\n".join(heard.lines).casefold()

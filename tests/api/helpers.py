@@ -121,13 +121,17 @@ class Api:
         world: The clock.
         heard: Every line of the log.
         crm: The server that was started last.
+        patch: Changes what the machine has set, for one test.
     """
 
     crm: BrokenServer
 
-    def __init__(self, running: contextlib.ExitStack, heard: Listener) -> None:
+    def __init__(
+        self, running: contextlib.ExitStack, heard: Listener, patch: pytest.MonkeyPatch
+    ) -> None:
         self.world = World()
         self.heard = heard
+        self.patch = patch
         self._running = running
 
     def serve(self, answer: Callable[[Request], Reply] | Reply, **options: t.Any) -> BrokenServer:

@@ -203,7 +203,7 @@ def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize(
-    ("entries", "ids", "unreadable"),
+    ("entries", "ids", "odd"),
     [
         *(([1005], {1005}, 0), (1005, {1005}, 0), (["1005", " 7 "], {1005, 7}, 0)),
         *(([{"contactId": 1005}], set(), 1), ({"1005": "gone"}, set(), 1)),
@@ -214,11 +214,9 @@ def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> N
 @pytest.mark.parametrize(
     "key", ["InvalidContactIds", "invalidContactIdList", "invalid_contact_ids"]
 )
-def test_contacts_are_named_in_any_form(
-    key: str, entries: object, ids: set[int], unreadable: int
-) -> None:
+def test_contacts_are_named_in_any_form(key: str, entries: object, ids: set[int], odd: int) -> None:
     body = encoded({"status": "Success", "data": {"BatchId": "b", key: entries}})
-    assert decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), unreadable))
+    assert decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
 
 
 def test_both_lists_count_if_both_are_there() -> None:

@@ -118,7 +118,7 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("takes", "lifetime", "moments", "tokens"),
+    ("takes", "life", "at", "tokens"),
     [
         (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
         (50, 7200, [0, 7141], [1, 2]),
@@ -126,22 +126,20 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
     ],
     ids=["renewed a minute before it ends", "counted from the question on", "ended on arrival"],
 )
-def test_a_tokens_life(
-    api: Api, takes: float, lifetime: int, moments: list[int], tokens: list[int]
-) -> None:
+def test_a_tokens_life(api: Api, takes: float, life: int, at: list[int], tokens: list[int]) -> None:
     """A slow token endpoint may have counted from the beginning of the exchange.
 
     A token that has ended on arrival is used for a second, as its end may have been told wrongly;
     asking again at once would bring another like it.
     """
-    issue, world = api.issue_tokens(lifetime=lifetime), api.world
+    issue, world = api.issue_tokens(lifetime=life), api.world
 
     def answer(request: Request) -> Reply:
         world.now += takes if request.path == "/token" else 0
         return issue(request)
 
     client, asked = api.client(answer, **CREDENTIALS), []
-    for moment in moments:
+    for moment in at:
         world.now = world.start + moment
         assert client.send_batch(*BATCH) == ACCEPTED
         asked.append(len(api.token_requests()))

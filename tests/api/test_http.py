@@ -118,11 +118,9 @@ def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api) -> None:
     assert message == "The response to GET /x was not complete after 1 s."
 
 
-def test_an_answer_is_cut_before_it_eats_the_memory(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_is_cut_before_it_eats_the_memory(api: Api) -> None:
     """A packed one like any other."""
-    monkeypatch.setattr(http, "MOST_BYTES", 1_000_000)
+    api.patch.setattr(http, "MOST_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     crm = api.serve(reply(500, bomb, headers={"Content-Encoding": "gzip"}))
     with contextlib.closing(Transport(user_agent="x", timeout_seconds=5)) as careful:
@@ -132,14 +130,12 @@ def test_an_answer_is_cut_before_it_eats_the_memory(
     assert "'text/html' that is not MainBrainer's" in message
 
 
-def test_netrc_does_not_replace_the_token(
-    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_netrc_does_not_replace_the_token(api: Api, tmp_path: Path) -> None:
     trap = tmp_path / ".netrc"
     trap.write_text("machine 127.0.0.1 login mallory password x\ndefault login m password m\n")
     trap.chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(trap))
+    api.patch.setenv("HOME", str(tmp_path))
+    api.patch.setenv("NETRC", str(trap))
     crm = api.serve(api.issue_tokens())
     for settings in ({}, CREDENTIALS):
         api.client(crm, **settings).send_batch(*BATCH)
@@ -147,12 +143,10 @@ def test_netrc_does_not_replace_the_token(
     assert tokens == [f"Bearer {TOKEN}", None, "Bearer issued-token-1"]
 
 
-def test_proxies_are_honoured_but_not_for_this_machine(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_are_honoured_but_not_for_this_machine(api: Api) -> None:
     proxy, crm = api.serve(OK), api.serve(OK)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, proxy.url)
+        api.patch.setenv(name, proxy.url)
     accepted(api, crm)
     assert not proxy.requests
     accepted(api, crm, api_url="http://crm.example.com")
@@ -171,11 +165,9 @@ def test_a_token_that_cannot_be_sent_is_not_quoted(api: Api, token: str) -> None
     assert token not in given + issued
 
 
-def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(api: Api) -> None:
     moments = iter([0.0, 3600.0])
-    monkeypatch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
+    api.patch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
     client = api.client(OK)
     assert client.send_batch(*BATCH) == ACCEPTED, "which may not be applied twice"
     assert (api.crm.connections, len(api.crm.requests), client.stats.retries) == (2, 1, 1)
@@ -184,9 +176,7 @@ def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(
 # --- Certificates
 
 
-def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names(api: Api) -> None:
     """That it cannot be verified is no passing trouble.
 
     The authorities are read once for all connections: the usual ones take 45 ms to read, and a
@@ -209,8 +199,8 @@ def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names
         message = api.fails(errors.ProtocolError, send)
         assert message.startswith(f"The certificate of {endpoint.host} cannot be verified, so no")
         assert crm.seen()["batches"] == []
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", crm.certificate)
-        monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", count)
+        api.patch.setenv("REQUESTS_CA_BUNDLE", crm.certificate)
+        api.patch.setattr(ssl.SSLContext, "load_verify_locations", count)
         assert [send() for _ in range(3)] == [202] * 3
     assert len(loaded) == 1
 

@@ -132,9 +132,7 @@ def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
 
 
 @pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
-def test_the_check_tells_at_once_that_there_is_no_server(
-    api: Api, credentials: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_tells_at_once_that_there_is_no_server(api: Api, credentials: t.Any) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
@@ -142,7 +140,7 @@ def test_the_check_tells_at_once_that_there_is_no_server(
     api.crm.__exit__()
     assert "refused. Check 'api_url'" in api.fails(errors.UnreachableError, client.check)
     client = api.client(api.crm, api_url="https://crm.example.com", **credentials)
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    api.patch.setattr(socket, "getaddrinfo", unknown)
     message = api.fails(errors.UnreachableError, client.check)
     assert message.startswith("The connection to crm.example.com failed on ")
     assert "the host's name cannot be resolved. Check 'api_url'" in message

@@ -43,9 +43,7 @@ def test_no_representation_shows_contact_data() -> None:
     ],
     ids=["the id decides", "mobile and e-mail together", "e-mail", "mobile", "nothing"],
 )
-def test_the_identity_is_what_the_crm_matches_on(
-    contact: Contact, identity: Identity | None
-) -> None:
+def test_an_identity_is_what_the_crm_matches(contact: Contact, identity: Identity | None) -> None:
     assert identity_of(contact) == identity
 
 

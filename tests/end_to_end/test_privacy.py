@@ -96,9 +96,7 @@ FAULTS: dict[str, tuple[list[str], Record]] = {
 
 
 @pytest.mark.parametrize(("faults", "switches"), FAULTS.values(), ids=FAULTS)
-def test_the_log_tells_nothing_of_anybody(
-    night: Night, faults: list[str], switches: Record
-) -> None:
+def test_the_log_tells_of_nobody(night: Night, faults: list[str], switches: Record) -> None:
     night.crm.set_switches(refuse_email="bad", **switches)
     night.crm.set_faults(*faults)
     seconds = ("retry_max", "request_timeout", "confirm_timeout")
@@ -182,9 +180,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("rejects_path", ["", "rejects.singer"])
-def test_no_server_gets_its_words_into_the_log(
-    night: Night, serve: Serve, rejects_path: str
-) -> None:
+def test_no_server_gets_words_into_the_log(night: Night, serve: Serve, rejects_path: str) -> None:
     """Not as an id, a name, a status or a header, and not as a line of its own."""
     serve(Hostile())
     path = night.path(rejects_path) if rejects_path else None
@@ -256,9 +252,7 @@ def test_a_thread_that_dies_tells_its_place_alone(
 
 
 @pytest.mark.usefixtures("rejects")
-def test_nothing_is_told_when_the_disk_is_full(
-    night: Night, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_told_on_a_full_disk(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_disk(monkeypatch)
     ended = night.fails(*LINES)
     assert "cannot be written (No space left on device)" in ended.error

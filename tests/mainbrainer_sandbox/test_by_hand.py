@@ -53,7 +53,7 @@ def test_what_was_accepted_before_is_processed_before_the_edit(crm: Crm) -> None
 
 
 @pytest.mark.parametrize(
-    ("selector", "changes", "message"),
+    ("selector", "changes", "said"),
     [
         *(("nobody", {"city": "x"}, "0 contacts"), ("twice", {"city": "x"}, "2 contacts")),
         *(
@@ -63,13 +63,11 @@ def test_what_was_accepted_before_is_processed_before_the_edit(crm: Crm) -> None
         ("ada", {"mobile": "+4790000001"}, "is written"),
     ],
 )
-def test_a_wrong_edit_changes_nothing(
-    crm: Crm, selector: str, changes: Record, message: str
-) -> None:
+def test_a_wrong_edit_changes_nothing(crm: Crm, selector: str, changes: Record, said: str) -> None:
     twice = {"email": "twice@example.com"}
     crm.batch(ADA, twice, {**twice, "mobileCountryCode": 44, "mobileNumber": 7700900002})
     before = crm.contacts()
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(StoreError, match=said):
         crm.sandbox.edit(f"{selector}@example.com", **changes)
     assert crm.contacts() == before
 

@@ -47,7 +47,7 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("contact", "status"),
+    ("sent", "status"),
     [
         *(({}, 422), ({"mobileOptIn": True}, 422), ({"contactId": 0}, 422), (7, 400)),
         *(({"mobileNumber": 7700900001}, 422), ({"mobileCountryCode": 44}, 422)),
@@ -61,10 +61,8 @@ def test_what_is_refused(
         ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
     ],
 )
-def test_a_contact_that_is_wrong_is_refused_alone_too(
-    crm: Crm, contact: t.Any, status: int
-) -> None:
-    assert crm.post(SINGLE, contact).status_code == crm.batch(contact).status_code == status
+def test_a_contact_that_is_wrong_is_refused_alone_too(crm: Crm, sent: t.Any, status: int) -> None:
+    assert crm.post(SINGLE, sent).status_code == crm.batch(sent).status_code == status
     assert crm.contacts() == []
 
 

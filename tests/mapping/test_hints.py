@@ -113,7 +113,7 @@ NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei
 
 
 @pytest.mark.parametrize(
-    ("column", "kind", "expected"),
+    ("column", "kind", "said"),
     [
         ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
         ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
@@ -122,11 +122,9 @@ NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei
         ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
     ],
 )
-def test_the_stream_map_of_the_hint_fits_the_column(
-    column: str, kind: t.Any, expected: str
-) -> None:
+def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
     (hint,) = mapping_of({"email": {}, column: kind}).hints
-    assert expected in hint
+    assert said in hint
     assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 

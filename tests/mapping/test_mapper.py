@@ -17,7 +17,7 @@ NO46 = Mobile(46, 701740605)
 NOT_FROM_47: t.Any = {"mobile_country_code": 46, "mobile_number": 4746464646}
 
 
-def refused(record: dict[str, t.Any], **config: t.Any) -> str:
+def refused(record: t.Any, **config: t.Any) -> str:
     """Return the code and the reason with which a record is rejected."""
     rejection = rejected(record, **config)
     return f"{rejection.code}: {rejection.reason}"
@@ -44,7 +44,7 @@ def refused(record: dict[str, t.Any], **config: t.Any) -> str:
     ids=str,
 )
 def test_a_number_is_completed_by_the_country_beside_it_or_the_default(
-    record: dict[str, t.Any], default: int | None, mobile: Mobile | None
+    record: t.Any, default: int | None, mobile: Mobile | None
 ) -> None:
     assert mapped(EMAIL | record, default_country_code=default) == ola(mobile=mobile)
 
@@ -174,14 +174,14 @@ def test_a_deleted_record_without_an_identifier_cannot_be_opted_out() -> None:
     "row",
     [{"email": "", "name": " "}, {"email": None}, {"zip": "\t", "_sdc_filename": "people.csv"}],
 )
-def test_an_empty_row_is_left_out(row: dict[str, t.Any]) -> None:
+def test_an_empty_row_is_left_out(row: t.Any) -> None:
     assert mapped(row) is Omitted.EMPTY
 
 
 @pytest.mark.parametrize(
     "row", [{"email": "", "name": "Ola"}, {"email": None, "id": 0}, {"_sdc_filename": "x"}, {}]
 )
-def test_a_row_with_any_value_is_no_empty_row(row: dict[str, t.Any]) -> None:
+def test_a_row_with_any_value_is_no_empty_row(row: t.Any) -> None:
     assert rejected(row).code == "no_identity"
 
 
@@ -204,9 +204,7 @@ GOOD_NUMBER = {"mobile": "+4790812501"}
         (BAD | DELETED, ola(mobile_opt_in=False, email_opt_in=False)),
     ],
 )
-def test_the_no_of_a_rejected_record_is_not_lost(
-    record: dict[str, t.Any], withdrawal: Contact | None
-) -> None:
+def test_the_no_of_a_rejected_record_is_not_lost(record: t.Any, withdrawal: Contact | None) -> None:
     """It is sent alone, to those of its identifiers that are good."""
     assert rejected(record, deleted_records="opt_out").withdrawal == withdrawal
 

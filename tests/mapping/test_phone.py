@@ -38,12 +38,12 @@ NATIONAL = ["908 12 501", "4790812501", 90812501, 4790812501, D("90812501.0"), 9
 
 
 @pytest.mark.parametrize(
-    ("written", "default", "mobile"),
+    ("said", "default", "mobile"),
     [
-        *((written, None, NO) for written in SPELLINGS),
-        *((written, 47, NO) for written in NATIONAL),
+        *((said, None, NO) for said in SPELLINGS),
+        *((said, 47, NO) for said in NATIONAL),
         *(("0047 908 12 501", 1, NO), ("011 47 908 12 501", 1, NO), ("07700 900123", 44, GB)),
-        *((written, None, GB) for written in ("+44 7700 900123", "+44 (0)7700 900123")),
+        *((said, None, GB) for said in ("+44 7700 900123", "+44 (0)7700 900123")),
         ("(202) 555-0123", 1, Mobile(1, 2025550123)),
         ("+1 202 555 0123", 47, Mobile(1, 2025550123)),
         ("1 2345 6789", 883, Mobile(883, 123456789)),
@@ -52,9 +52,9 @@ NATIONAL = ["908 12 501", "4790812501", 90812501, 4790812501, D("90812501.0"), 9
     ids=repr,
 )
 def test_any_usual_spelling_is_understood(
-    written: object, default: int | None, mobile: Mobile
+    said: object, default: int | None, mobile: Mobile
 ) -> None:
-    assert parse_mobile(written, default) == mobile
+    assert parse_mobile(said, default) == mobile
 
 
 NO_MOBILES: list[object] = [
@@ -67,21 +67,19 @@ NO_MOBILES: list[object] = [
 
 
 @pytest.mark.parametrize(
-    ("written", "default", "code"),
+    ("said", "default", "code"),
     [
         *(("908 12 501", None, "no_country_code"), ("4790812501", None, "no_country_code")),
         *(("+225 07 00 00 00 00", None, "leading_zero"), ("0700000000", 225, "leading_zero")),
         *(("+39 06 1234 5678", None, "leading_zero"), ("[x 12.50]", None, "invalid_mobile")),
         *(("1-800-FLOWERS", 1, "invalid_mobile"), ("555-0123", 1, "invalid_mobile")),
         pytest.param(10**5000, 47, "invalid_mobile", id="enormous"),
-        *((written, 47, "invalid_mobile") for written in NO_MOBILES),
+        *((said, 47, "invalid_mobile") for said in NO_MOBILES),
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_cannot_be_a_mobile_is_refused(
-    written: object, default: int | None, code: str
-) -> None:
-    assert code_of(parse_mobile, written, default) == code
+def test_what_cannot_be_a_mobile_is_refused(said: object, default: int | None, code: str) -> None:
+    assert code_of(parse_mobile, said, default) == code
 
 
 SCIENTIFIC = "is in scientific notation, as spreadsheets write it: its digits are lost"

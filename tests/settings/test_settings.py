@@ -103,7 +103,7 @@ PATH = "contains a '?' or '#', but the paths of the API are appended to"
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_in_a_sentence(config: dict[str, t.Any], expected: str) -> None:
+def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> None:
     (problem,) = problems(**config)
     assert problem.startswith(expected)
 
@@ -220,7 +220,7 @@ def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     ids=str,
 )
 def test_the_plan_to_keep_and_how_many_rejections_a_run_may_have(
-    config: dict[str, t.Any], plan: Plan | None, rejects: int | None
+    config: t.Any, plan: Plan | None, rejects: int | None
 ) -> None:
     settings = Settings.from_config(TOKEN | config)
     assert (settings.plan, settings.rejects_allowed) == (plan, rejects)

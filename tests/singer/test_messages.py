@@ -29,7 +29,7 @@ def batch(*files: object, **members: t.Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("line", "said"),
     [
         ('{"type":"RECORD","stream":["x"],"record":{}}', "without a proper 'stream'"),
         ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
@@ -48,12 +48,10 @@ def batch(*files: object, **members: t.Any) -> str:
         (batch(encoding=None), "BATCH message without a proper 'encoding'"),
     ],
 )
-def test_what_is_no_proper_message_is_named_by_its_line(
-    night: Night, line: str, expected: str
-) -> None:
+def test_what_is_no_proper_message_is_named_by_its_line(night: Night, line: str, said: str) -> None:
     ended = night.fails(schema(), line)
     assert ended.error.startswith("Line 2 of the input is ")
-    assert expected in ended.error
+    assert said in ended.error
 
 
 NO_PACKAGE = "package for this kind of storage is not installed"
@@ -70,7 +68,7 @@ NO_PACKAGE = "package for this kind of storage is not installed"
         (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
     ],
 )
-def test_a_batch_that_cannot_be_read_ends_in_one_sentence(
+def test_a_batch_that_cannot_be_read_is_one_sentence(
     night: Night, message: str, expected: str
 ) -> None:
     ended = night.fails(schema(), message)
@@ -129,7 +127,7 @@ def test_a_record_that_is_nested_less_deeply_is_delivered(night: Night, depth: i
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_state_with_a_number_that_json_lacks_is_passed_on_as_it_came(
+def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(
     night: Night, number: str
 ) -> None:
     """A null in its place would make the tap start from nothing."""
@@ -147,4 +145,6 @@ def test_a_closed_standard_input_is_told_as_such(night: Night) -> None:
 
 
 def test_the_name_of_a_stream_cannot_forge_a_line_of_the_log(night: Night) -> None:
-    assert "stream 'a\\nERROR b'" in night.fails(record("a\nERROR b", id=1)).error
+    error = night.fails(record("a\nERROR b", id=1)).error
+    assert "stream 'a\\nERROR b'" in error
+    assert "came before the stream's SCHEMA message" in error
