@@ -19,7 +19,8 @@ PAGE = "/_sandbox/contacts/1000001"
 )
 def test_a_contact_is_found_by_each_of_its_identifiers(crm: Crm, selector: int | str) -> None:
     crm.single(**ADA)
-    assert crm.sandbox.edit(selector, Street="New") == 1000001
+    for _ in range(2):  # the second changes nothing
+        assert crm.sandbox.edit(selector, Street="New") == 1000001
     assert crm.contact["properties"] == {"city": "London", "Street": "New"}
 
 
