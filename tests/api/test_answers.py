@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,18 +41,8 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner),
 )
 
-PORTAL_ANSWER = b"""{
-    "status": "Success",
-    "message": "Batch request accepted",
-    "data": {
-        "BatchId": "ce2c2e48-47e4-4aa0-b4e7-c9deebe29852",
-        "Processed": null,
-        "ContactId": null,
-        "InvalidProperties": [],
-        "InvalidContactIds": [],
-
-    }
-}"""
+SAMPLES = Path(__file__).parents[1] / "mainbrainer_sandbox" / "samples"
+PORTAL_ANSWER = (SAMPLES / "batch-response.txt").read_bytes()
 
 
 def encoded(answer: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The plugin file is in MeltanoHub's format, and declares the loader as `meltano.yml` does.
+"""The plugin file is in MeltanoHub's format; `make docs` writes it from what is declared.
 
 That `meltano add --from-ref` takes it, and that what it names can be installed, is shown by the
 commands of `docs/first-night.md`.
@@ -6,8 +6,10 @@ commands of `docs/first-night.md`.
 
 from __future__ import annotations
 
+import json
 import shlex
 import typing as t
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -21,56 +23,12 @@ PLUGIN: dict[str, t.Any] = yaml.safe_load(PLUGIN_FILE.read_text(encoding="utf-8"
 
 # What the Hub's schemas (meltano/hub, folder `schemas`) allow of a loader. They are closed: a key
 # or a kind that is not listed there is refused.
-TEXT, BOOLEAN = {"type": "string", "minLength": 1}, {"type": "boolean"}
-
-
-def closed(required: str, texts: str, **more: object) -> dict[str, object]:
-    """Return the schema of an object with these members that are texts, and some others."""
-    members = dict.fromkeys(texts.split(), TEXT) | more
-    known = {"properties": members, "additionalProperties": False}
-    return known | {"type": "object", "required": required.split()}
-
-
-def list_of(items: object) -> dict[str, object]:
-    return {"type": "array", "items": items}
-
-
-KINDS = """
-oauth hidden password date_iso8601 file email integer options object array boolean string decimal
-"""
-CAPABILITIES = """
-about stream-maps activate-version batch soft-delete hard-delete datatype-failsafe
-schema-flattening target-schema validate-records structured-logging
-"""
-STATUSES = ["active", "beta", "development", "inactive", "unknown"]
-SETTING = closed(
-    "name",
-    "name label placeholder description tooltip documentation env docs",
-    hidden=BOOLEAN,
-    sensitive=BOOLEAN,
-    aliases=list_of(TEXT),
-    value={},
-    kind={"enum": KINDS.split()},
-    options=list_of({"type": "object", "properties": {"label": TEXT, "value": TEXT}}),
-)
-LOADER = closed(
-    "name namespace variant quality",
-    "name namespace variant label description pip_url executable python log_parser definition "
-    "next_steps settings_preamble usage prereq",
-    **{key: {"pattern": "^https://"} for key in ("repo", "docs", "logo_url", "domain_url")},
-    quality={"enum": ["gold", "silver", "bronze", "unknown"]},
-    maintenance_status={"enum": STATUSES},
-    keywords=list_of(TEXT),
-    supported_python_versions={"items": {"pattern": r"^3\.\d+$"}},
-    capabilities=list_of({"enum": CAPABILITIES.split()}),
-    commands={"type": "object"},
-    settings_group_validation={"items": list_of(TEXT)},
-    settings=list_of(SETTING),
-)
+SCHEMA = json.loads(Path(__file__).with_name("hub-loader.schema.json").read_text())
+HUB = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def test_the_hub_would_take_it() -> None:
-    jsonschema.Draft202012Validator(LOADER).validate(PLUGIN)
+    HUB.validate(PLUGIN)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +38,7 @@ def test_the_hub_would_take_it() -> None:
 )
 def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft202012Validator(LOADER).validate(PLUGIN | wrong)
+        HUB.validate(PLUGIN | wrong)
 
 
 def test_a_setting_takes_four_lines_of_a_users_project_at_most() -> None:

@@ -68,13 +68,6 @@ def test_only_what_is_sent_changes(sent: Sent, changes: dict[str, t.Any]) -> Non
     assert done.history == ([(1, contact)] if changes else []), "what it was before"
 
 
-@pytest.mark.parametrize("value", [None, True, False])
-def test_consent_is_never_made_up(value: bool | None) -> None:
-    done, contacts = run(Sent(email="a@example.com", email_opt_in=value))
-    contact = contacts[done.inserted[0]]
-    assert (contact.email_opt_in, contact.mobile_opt_in) == (value, None)
-
-
 mobiles = st.sampled_from([(None, None), (44, 7700900001), (44, 7700900002), (1, 2025550101)])
 emails = st.sampled_from([None, "a@example.com", "b@example.com"])
 consents = st.sampled_from([None, True, False])
