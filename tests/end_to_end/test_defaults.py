@@ -90,17 +90,6 @@ def test_nothing_is_remembered_and_nothing_is_written_beside_state(night: Night)
     assert {path.name for path in night.folder.iterdir() if path not in before} == {"report.json"}
 
 
-def test_the_smallest_plan_is_kept(night: Night) -> None:
-    """`rate_limit_plan: freemium`: 100 requests in 10 seconds; a wait is explained."""
-    night.crm.set_faults("latency=0-0.1")
-    people = [person(n) for n in range(105)]
-    ended = night.ok(schema(), *people, batch_size_rows=1, confirm_batches="none")
-    times = sorted(request.started for request in night.crm.requests())
-    assert len(times) == 105
-    assert all(later - early >= 10 for early, later in zip(times, times[100:], strict=False))
-    assert "limit of requests in 10 seconds" in ended.log
-
-
 def test_every_default_is_the_one_that_was_decided() -> None:
     """A default that behaves in another way is a breaking change, and a line here."""
     defaults = {name: setting.get("default") for name, setting in SETTINGS["properties"].items()}

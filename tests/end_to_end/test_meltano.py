@@ -157,7 +157,7 @@ def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Pro
 def test_a_misspelt_setting_of_meltano_yml_is_told_once(project: Project) -> None:
     """Meltano makes a variable of it, too, which the project's owner has never written."""
     project.config["default_contry_code"] = 47
-    ran = project.run("contacts")
+    ran = project.meltano("invoke", LOADER, "--check")
     assert ran.code != 0
     (told,) = ran.lines("There is no setting")
     assert "'default_contry_code'. Did you mean 'default_country_code'?" in told
