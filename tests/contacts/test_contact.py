@@ -54,33 +54,28 @@ def test_what_may_be_one_person_shares_an_identifier() -> None:
     assert {*identifiers_of(Contact(contact_id=7))}.isdisjoint(identifiers_of(other))
 
 
-@pytest.mark.parametrize(
-    ("email", "other"),
-    [
-        ("ola@example.com", " OLA@Example.COM "),
-        ("ola@bücher.example", "ola@xn--bcher-kva.example"),
-        ("ola@bücher.example", "OLA@XN--BCHER-KVA.EXAMPLE"),
-        ("ola@bu\u0308cher.example", "ola@BÜCHER.example"),
-        ("ola@straße.example", "ola@xn--strae-oqa.example"),
-        ("\uff4f\uff4c\uff41\uff20example\uff0ecom", "ola@example.com"),
-        ("ola@example\u3002com", "ola@example.com"),
-        ("a\u030ase@example.com", "ÅSE@example.com"),
+SPELLINGS = [
+    *[("ola@example.com", " OLA@Example.COM "), ("ola@example\u3002com", "ola@example.com")],
+    *[
+        ("ola@bücher.example", f"ola@{one}")
+        for one in ("xn--bcher-kva.example", "XN--BCHER-KVA.EXAMPLE")
     ],
-)
+    ("ola@bu\u0308cher.example", "ola@BÜCHER.example"),
+    ("ola@straße.example", "ola@xn--strae-oqa.example"),
+    ("\uff4f\uff4c\uff41\uff20example\uff0ecom", "ola@example.com"),
+    ("a\u030ase@example.com", "ÅSE@example.com"),
+]
+
+
+@pytest.mark.parametrize(("email", "other"), SPELLINGS)
 def test_spellings_of_one_address_are_one(email: str, other: str) -> None:
     assert fold_email(email) == fold_email(other)
     assert identifiers_of(Contact(email=email)) == identifiers_of(Contact(email=other))
 
 
-@pytest.mark.parametrize(
-    ("email", "other"),
-    [
-        ("ola@example.com", "ola@example.org"),
-        ("xn--bcher-kva@example.com", "bücher@example.com"),
-    ],
-)
-def test_addresses_that_are_two_stay_two(email: str, other: str) -> None:
-    assert fold_email(email) != fold_email(other)
+def test_addresses_that_are_two_stay_two() -> None:
+    assert fold_email("ola@example.com") != fold_email("ola@example.org")
+    assert fold_email("xn--bcher-kva@example.com") != fold_email("bücher@example.com")
 
 
 @given(st.text() | st.emails() | st.from_regex(r"\A[a-z]@xn--[a-z0-9-]{1,12}\.de\Z"))
@@ -93,18 +88,17 @@ def test_folding_never_fails_and_nothing_is_left_to_fold(email: str) -> None:
 
 # Merging -----------------------------------------------------------------------------------
 
-TEXTS = st.sampled_from(["", "Oslo", "Bergen"])
-REFS = st.builds(
-    PropertyRef, st.sampled_from([None, "ID-1", "id-1", "id-2"]), st.sampled_from(["city", "City"])
-)
+TEXTS, OPT_INS = st.sampled_from(["", "Oslo", "Bergen"]), st.sampled_from([None, True, False])
+IDS, NAMES = st.sampled_from([None, "ID-1", "id-1", "id-2"]), st.sampled_from(["city", "City"])
+REFS = st.tuples(st.builds(PropertyRef, IDS, NAMES), TEXTS)
 CONTACTS = st.builds(
     Contact,
     contact_id=st.sampled_from([None, 1, 2]),
     mobile=st.none() | st.builds(Mobile, st.sampled_from([47, 46]), st.sampled_from([5, 6])),
     email=st.sampled_from([None, "ola@example.com", "kari@example.com"]),
-    mobile_opt_in=st.sampled_from([None, True, False]),
-    email_opt_in=st.sampled_from([None, True, False]),
-    properties=st.lists(st.tuples(REFS, TEXTS), unique_by=lambda item: item[0].address).map(dict),
+    mobile_opt_in=OPT_INS,
+    email_opt_in=OPT_INS,
+    properties=st.lists(REFS, unique_by=lambda item: item[0].address).map(dict),
     list_id=st.sampled_from([None, "a", "b"]),
 ).filter(lambda contact: identity_of(contact) is not None)
 

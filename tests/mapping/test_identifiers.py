@@ -72,13 +72,8 @@ def test_the_reason_names_what_is_wrong(email: str, what: str) -> None:
     assert refused(parse_email, email).what.startswith(what)
 
 
-EMAIL_LIKE = st.from_regex(
-    re.compile(
-        r"[a-zA-Z0-9.!'+_\"-]{1,12}@[a-zA-Z0-9._-]{1,16}\.(com|test|[a-z]{2}|local|invalid|x1)",
-        re.ASCII,
-    ),
-    fullmatch=True,
-)
+LIKE = r"[a-zA-Z0-9.!'+_\"-]{1,12}@[a-zA-Z0-9._-]{1,16}\.(com|test|[a-z]{2}|local|invalid|x1)"
+EMAIL_LIKE = st.from_regex(re.compile(LIKE, re.ASCII), fullmatch=True)
 
 
 @given(EMAIL_LIKE | st.emails() | st.text())
