@@ -8,18 +8,9 @@ import typing as t
 
 import pytest
 
+from tests import projects
 from tests.pages import Page, page, pages, pattern
-from tests.projects import (
-    BIN,
-    REPOSITORY,
-    TOOLS,
-    call,
-    clean_environment,
-    copy_of_the_repository,
-    needs_tools,
-    package_caches,
-    printed,
-)
+from tests.projects import REPOSITORY, TOOLS, printed
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +102,7 @@ def script(one: Page, port: str) -> str:
     return "\n".join(lines)
 
 
-@needs_tools
+@projects.needs_tools
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("one", WITH_COMMANDS, ids=name_of)
 def test_every_command_works_for_a_new_user(
@@ -119,29 +110,29 @@ def test_every_command_works_for_a_new_user(
 ) -> None:
     """In a fresh copy with an empty home, from the first command of a page to its last."""
     crm = start_crm(token="your-token", plan="unlimited")
-    clone = copy_of_the_repository(tmp_path / "target-mainbrainer")
+    clone = projects.copy_of_the_repository(tmp_path / "target-mainbrainer")
     author = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com"]
     commit = [*author, "commit", "--quiet", "--message", "Everything"]
     for arguments in (["init", "--quiet"], ["add", "--all"], commit):
         printed("git", *arguments, cwd=clone)
     begin = tmp_path / "empty" if one.path.name == IN_AN_EMPTY_FOLDER else clone
     begin.mkdir(exist_ok=True)
-    environment = clean_environment(
+    environment = projects.clean_environment(
         tmp_path / "home",
         ACCOUNT=crm.url,
-        **package_caches(),
+        **projects.package_caches(),
         # git takes the copy for the address.
         GIT_CONFIG_COUNT="1",
         GIT_CONFIG_KEY_0=f"url.{clone.as_uri()}.insteadOf",
         GIT_CONFIG_VALUE_0=ADDRESS,
     )
     own = (tmp_path / "home" / ".local" / "bin", clone / ".tools" / "bin")
-    found = (TOOLS / "bin", TOOLS / "uv" / "bin", BIN)
+    found = (TOOLS / "bin", TOOLS / "uv" / "bin", projects.BIN)
     environment["PATH"] = ":".join([*map(str, own + found), environment["PATH"]])
     port = free_port()
     shell = ["/bin/bash", "-c", script(one, port)]
     ends: t.Any = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-    out = call(*shell, cwd=begin, env=environment, **ends).stdout
+    out = projects.call(*shell, cwd=begin, env=environment, **ends).stdout
     for number, step in enumerate(one.steps()):
         shown = out.split(f"@@@ {number}\n", 1)[-1].split(f"@@@ {number} ended", 1)[0]
         assert f"@@@ {number} ended 0" in out, f"{step.command}\n{shown}"

@@ -10,20 +10,13 @@ from importlib import metadata
 
 import pytest
 
-from tests.projects import (
-    REPOSITORY,
-    TOOLS,
-    call,
-    clean_environment,
-    copy_of_the_repository,
-    needs_tools,
-    printed,
-)
+from tests import projects
+from tests.projects import REPOSITORY, TOOLS, printed
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [needs_tools, pytest.mark.xdist_group("packaging")]
+pytestmark = [projects.needs_tools, pytest.mark.xdist_group("packaging")]
 UV = TOOLS / "uv" / "bin" / "uv"
 PYTHON = ("--quiet", "--python", sys.executable)
 
@@ -32,7 +25,7 @@ PYTHON = ("--quiet", "--python", sys.executable)
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel and the sdist, built from what git knows of."""
     folder = tmp_path_factory.mktemp("built")
-    source = copy_of_the_repository(folder / "source")
+    source = projects.copy_of_the_repository(folder / "source")
     printed(UV, "build", *PYTHON, "--out-dir", folder, source)
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return {"wheel": wheel, "sdist": sdist}
@@ -70,7 +63,7 @@ def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: P
     wanted = f"target-mainbrainer @ {built['wheel'].as_uri()}"
     printed(UV, "pip", "install", "--quiet", "--python", bin_dir / "python", wanted)
 
-    options: t.Any = {"env": clean_environment(tmp_path / "home"), "cwd": tmp_path}
+    options: t.Any = {"env": projects.clean_environment(tmp_path / "home"), "cwd": tmp_path}
     version, target = metadata.version("target-mainbrainer"), bin_dir / "target-mainbrainer"
     sdk = f"Meltano SDK v{metadata.version('singer-sdk')}"
     assert printed(target, "--version", **options).strip() == f"{target.name} v{version}, {sdk}"
@@ -82,7 +75,7 @@ def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: P
 
     (tmp_path / "config.json").write_text('{"sandbox_path": "crm.db"}')
     line = '{"type":"SCHEMA","stream":"s","schema":{"properties":{"email":{}}},"key_properties":[]}'
-    piped = call(target, "--config", "config.json", input=line, **options)
+    piped = projects.call(target, "--config", "config.json", input=line, **options)
     assert piped.returncode == 1
     assert "Install 'target-mainbrainer[sandbox]'" in piped.stderr
     assert "Traceback" not in piped.stderr
