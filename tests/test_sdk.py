@@ -11,10 +11,13 @@ import inspect
 import json
 from importlib.metadata import requires, version
 
+import pytest
 from packaging.requirements import Requirement
 from singer_sdk import Target
 
 from target_mainbrainer import target as target_module
+from target_mainbrainer.singer.reader import MessageReader
+from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 from tests.messages import state
 
@@ -24,6 +27,15 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
     (sdk,) = [r for r in asked if r.name == "singer-sdk" and "msgspec" in r.extras]
     assert sdk.specifier.contains(version("singer-sdk"))
     assert not sdk.specifier.contains("1.0"), "an SDK that was never tried"
+
+
+@pytest.mark.parametrize("ours", [TargetMainBrainer, ContactsSink, MessageReader])
+def test_every_method_that_is_overridden_is_still_one_of_the_sdks(ours: type) -> None:
+    overriding = {name: what for name, what in vars(ours).items() if hasattr(what, "__override__")}
+    assert overriding
+    for name, what in overriding.items():
+        theirs = getattr(super(ours, ours), name)
+        assert list(inspect.signature(what).parameters) == [*inspect.signature(theirs).parameters]
 
 
 def test_every_method_that_is_overridden_is_explained() -> None:
