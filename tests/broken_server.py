@@ -12,12 +12,10 @@ import json
 import socket
 import struct
 import threading
-import time
 import typing as t
 from dataclasses import dataclass, field
 
 if t.TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
 
@@ -63,16 +61,12 @@ def reply(
     status: int,
     body: object = b"",
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: dict[str, str] | None = None,
     content_type: str = "application/json",
 ) -> Reply:
     """Answer properly; whatever is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = {
-        "Content-Type": content_type,
-        "Content-Length": str(len(content)),
-        **(headers or {}),
-    }
+    lines = {"Content-Type": content_type, "Content-Length": str(len(content))} | (headers or {})
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     reason = http.client.responses.get(status, "Odd")
     return Reply(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + content)
@@ -107,15 +101,9 @@ class BrokenServer:
 
     Attributes:
         answer: Makes a reply of a request.
-        tls: Speaks TLS, and serves as an HTTP proxy to itself, too.
-        setup_seconds: How long it takes to set up a connection.
-        arrivals: When each request had come, by `time.monotonic`.
     """
 
     answer: Callable[[Request], Reply]
-    tls: ssl.SSLContext | None = None
-    setup_seconds: float = 0.0
-    arrivals: list[float] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     host: str = field(init=False)
@@ -131,7 +119,7 @@ class BrokenServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"{'http' if self.tls is None else 'https'}://{self.host}"
+        return f"http://{self.host}"
 
     def __enter__(self) -> t.Self:
         self._threads[0].start()
@@ -165,21 +153,12 @@ class BrokenServer:
                 number = self.connections
                 self.connections += 1
                 self._sockets.append(connection)
-                thread = threading.Thread(
-                    target=self._serve, args=(connection, number), daemon=True
-                )
+                arguments = (connection, number)
+                thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
                 self._threads.append(thread)
             thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):
-            if self.setup_seconds:
-                self._closing.wait(self.setup_seconds)
-            if self.tls is not None:
-                _leave_proxy(connection)
-                connection = self.tls.wrap_socket(connection, server_side=True)
-                with self._lock:
-                    self._sockets.append(connection)
         with connection, contextlib.suppress(OSError), connection.makefile("rb") as stream:
             while (request := self._read(stream, number)) is not None:
                 if not self._do(self.answer(request), connection):
@@ -195,7 +174,6 @@ class BrokenServer:
             number = len(self.requests)
             request = Request(number, first[0], first[1], headers, body, connection)
             self.requests.append(request)
-            self.arrivals.append(time.monotonic())
         return request
 
     def _do(self, answer: Reply, connection: socket.socket) -> bool:
@@ -218,15 +196,6 @@ class BrokenServer:
             # Lingering for no time makes the kernel send RST instead of FIN.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return answer.then == "keep"
-
-
-def _leave_proxy(connection: socket.socket) -> None:
-    """Open the tunnel that a client asks for, if it takes us for a proxy."""
-    if connection.recv(1, socket.MSG_PEEK) == b"C":
-        asked = b""
-        while not asked.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
-            asked += byte
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
 def _headers(stream: t.BinaryIO) -> Iterator[tuple[str, str]]:

@@ -19,20 +19,21 @@ if t.TYPE_CHECKING:
     from tests.messages import Record
 
 
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.command(), arguments)
+
+
 def invoke(tmp_path: Path, config: Record, *arguments: str) -> Result:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
-    command = cli.command()
-    return CliRunner().invoke(command, ["--config", str(path), *arguments])
+    return call("--config", str(path), *arguments)
 
 
 def test_check_says_that_the_settings_work(tmp_path: Path, settings: Record) -> None:
     """A sandbox needs no account."""
     sandbox = {"sandbox_path": str(tmp_path / "crm.db")}
-    for config, said in (
-        (settings, "does not refuse the access token"),
-        (sandbox, "starts and can be used"),
-    ):
+    works = {"does not refuse the access token": settings, "starts and can be used": sandbox}
+    for said, config in works.items():
         result = invoke(tmp_path, config, "--check")
         assert result.exit_code == 0, result.output
         assert "The settings are complete" in result.output
@@ -98,7 +99,7 @@ def test_the_report_is_not_written_over_another_file(
     ],
 )
 def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
-    result = CliRunner().invoke(cli.command(), arguments)
+    result = call(*arguments)
     assert result.exit_code == 0
     assert expected in result.output
 
@@ -117,7 +118,7 @@ def test_a_broken_configuration_is_said_in_a_sentence(
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
-    result = CliRunner().invoke(cli.command(), ["--config", str(path)])
+    result = call("--config", str(path))
     assert result.exit_code == 2
     assert expected in result.output
     assert "Traceback" not in result.output
@@ -127,22 +128,19 @@ def test_a_broken_configuration_is_said_in_a_sentence(
     ("variable", "value", "expected"),
     [
         ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
-        *(
-            (name, "{a", "must be an object, written as JSON.")
-            for name in ("FIELD_MAP", "STREAM_MAPS")
-        ),
+        ("FIELD_MAP", "{a", "must be an object, written as JSON."),
+        ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
     ],
 )
 def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     variable: str,
     value: str,
     expected: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
     monkeypatch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
-    command = cli.command()
-    assert CliRunner().invoke(command, ["--config", "ENV"]).exit_code == 1
+    assert call("--config", "ENV").exit_code == 1
     errors = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
     assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import typing as t
 from contextlib import closing
 from pathlib import Path
 
@@ -46,8 +47,7 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -
     path = tmp_path / "crm.db"
     command = [sys.executable, "-c", PARENT, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        url, token = json.loads(parent.stdout.readline())
+        url, token = json.loads(t.cast("t.IO[str]", parent.stdout).readline())
         post(url, token)
         parent.send_signal(number)
     # The sandbox gives up its lock when everything else is done.
@@ -68,16 +68,13 @@ def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
     ("name", "said"),
     [
         *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
-        *(("notes.txt", "is not a sandbox file"),),
+        ("notes.txt", "is not a sandbox file"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_an_error_that_says_so(
-    tmp_path: Path, name: str, said: str
-) -> None:
+def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "notes.txt").write_text("notes " * 1000)
-    with pytest.raises(SettingsError, match="'sandbox_path'") as raised:
+    with pytest.raises(SettingsError, match=f"'sandbox_path'.*{said}"):
         local_sandbox.start(str(tmp_path / name))
-    assert said in str(raised.value)
 
 
 def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -97,8 +94,8 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
     local_sandbox.start(path).close()
     command = [sys.executable, "-m", "mainbrainer_sandbox", "page", "--path", path, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
-        assert page.stdout is not None
-        shown = page.stdout.readline().split("shown at ")[1].split(";")[0]
+        line = t.cast("t.IO[str]", page.stdout).readline()
+        shown = line.split("shown at ")[1].split(";")[0]
         with closing(local_sandbox.start(path)) as started:
             post(started.url, started.token)
             assert "person1@example.com" in requests.get(shown, timeout=20).text

@@ -66,8 +66,7 @@ TESTS: dict[str, str] = {
     "singer/records": "singer",
     "singer/state": "singer",
     "singer/stream_maps": "singer",
-    "api/answers": "api/test_responses.py api/test_refusals.py api/test_invalid.py "
-    "api/test_client.py",
+    "api/answers": "api/test_answers.py api/test_client.py",
     "api/auth": "api/test_auth.py",
     "api/client": "api/test_client.py api/test_requester.py",
     "api/http": "api/test_http.py api/test_requester.py",

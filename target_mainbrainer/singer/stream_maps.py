@@ -194,7 +194,7 @@ def _failed_column(error: Exception) -> str | None:
     """Return the column at which a map has failed.
 
     The SDK's error does not name it, but it is in the frames that the error has passed;
-    `tests/test_sdk.py` checks the SDK for their names.
+    `tests/singer/test_stream_maps.py` fails when their names change.
     """
     trace = error.__traceback__
     while trace is not None:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
+import heapq
+import itertools
 import logging
 import threading
 import traceback
 import typing as t
-from email.utils import format_datetime
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typing_extensions import override
 
+from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.limits import Permit, RateLimiter
-from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
+from target_mainbrainer.api.requests import encode_batch, encode_contact
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import values_of
-from tests.broken_server import OK, BrokenServer, Reply, Request, reply
+from target_mainbrainer.settings.declared import Plan, Settings
+from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
 
 if t.TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-Serve = t.Callable[..., BrokenServer]
-Connect = t.Callable[..., MainBrainerClient]
+    import contextlib
+    from collections.abc import Callable
 
 TOKEN = "made-up-token-of-the-tests"
 CREDENTIALS: dict[str, t.Any] = {
@@ -41,35 +41,36 @@ PERSON = Contact(
 )
 BATCH = [PERSON], [encode_contact(PERSON)]
 BODY = encode_batch(BATCH[1])
-SINGLE = encode_single(PERSON)
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_of([PERSON])]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
+ACCEPTED = Accepted(batch_id="ce2c2e48")
 
 
-class Certificate(t.NamedTuple):
-    """A certificate that no public authority has signed.
+class World(threading.Event):
+    """A clock that moves only while somebody waits, and what happens meanwhile.
+
+    It starts low, because `pytest.approx` allows a millionth, which at 1,000,000 is a second.
 
     Attributes:
-        path: To be trusted by name.
-        context: For the server.
+        start: When it began.
+        waits: How long each wait was.
     """
-
-    path: Path
-    context: ssl.SSLContext
-
-
-class FakeTime(threading.Event):
-    """A clock that moves only while somebody waits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1_000.0
+        self.start = self.now = 1_000.0
         self.waits: list[float] = []
         self.stopped = False
         self._lock = threading.Lock()
+        self._ahead: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
 
     def clock(self) -> float:
         return self.now
+
+    @property
+    def passed(self) -> float:
+        return self.now - self.start
 
     @override
     def is_set(self) -> bool:
@@ -77,10 +78,28 @@ class FakeTime(threading.Event):
 
     @override
     def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
         with self._lock:
-            self.waits.append(timeout or 0.0)
-            self.now += timeout or 0.0
+            self.waits.append(timeout)
+            self.pass_by(timeout)
         return self.stopped
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._ahead, (when, next(self._order), action))
+
+    def pass_by(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._ahead and self._ahead[0][0] <= end:
+            self.next_event()
+        self.now = max(self.now, end)
+
+    def next_event(self) -> None:
+        when, _, action = heapq.heappop(self._ahead)
+        self.now = max(self.now, when)
+        action()
+
+    def limiter(self, plan: Plan | None = None, **options: t.Any) -> RateLimiter:
+        return RateLimiter(plan, clock=self.clock, stop=self, **options)
 
 
 class Listener(logging.Handler):
@@ -95,80 +114,97 @@ class Listener(logging.Handler):
         self.lines.append(self.format(record))
 
 
-def failure(kind: type[Exception], action: Callable[[], object]) -> str:
-    """Return the message of the error, having searched its whole traceback for secrets."""
-    with pytest.raises(kind) as caught:
-        action()
-    whole = "".join(traceback.TracebackException.from_exception(caught.value).format())
-    whole += "".join(map(str, _chain(caught.value)))
-    for secret in NEVER_LOGGED:
-        assert secret.casefold() not in whole.casefold()
-    return str(caught.value)
+class Api:
+    """Hostile servers, and clients that talk to them, on a clock of their own.
 
+    Attributes:
+        world: The clock.
+        heard: Every line of the log.
+        crm: The server that was started last.
+        patch: Changes what the machine has set, for one test.
+    """
 
-def _chain(error: BaseException | None) -> Iterator[str]:
-    while error is not None:
-        yield repr(error) + repr(vars(error))
-        error = error.__context__
+    crm: BrokenServer
 
+    def __init__(
+        self, running: contextlib.ExitStack, heard: Listener, patch: pytest.MonkeyPatch
+    ) -> None:
+        self.world = World()
+        self.heard = heard
+        self.patch = patch
+        self._running = running
 
-def in_threads(count: int, action: Callable[[], object]) -> list[BaseException]:
-    """Run an action in many threads at once and return what they raised."""
-    raised: list[BaseException] = []
+    def serve(self, answer: Callable[[Request], Reply] | Reply, **options: t.Any) -> BrokenServer:
+        """Start a server."""
+        fixed = script(after=answer) if isinstance(answer, Reply) else answer
+        self.crm = self._running.enter_context(BrokenServer(fixed, **options))
+        return self.crm
 
-    def run() -> None:
-        try:
-            action()
-        except BaseException as error:  # noqa: BLE001 - a thread must not hide what it raised
-            raised.append(error)
+    def client(
+        self,
+        to: BrokenServer | Callable[[Request], Reply] | Reply,
+        *,
+        plan: Plan | None = None,
+        limiter: RateLimiter | None = None,
+        **settings: t.Any,
+    ) -> MainBrainerClient:
+        """Connect to a server, which is started if need be."""
+        crm = to if isinstance(to, BrokenServer) else self.serve(to)
+        account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
+        limiter = limiter or self.world.limiter(plan)
+        made = Settings(**account | settings)
+        client = MainBrainerClient(made, rate_limiter=limiter, stop=self.world)
+        self._running.callback(client.close)
+        return client
 
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    return raised
+    def token_requests(self) -> list[Request]:
+        return [request for request in self.crm.requests if request.path == "/token"]
 
+    def fails(self, kind: type[Exception], does: MainBrainerClient | Callable[[], object]) -> str:
+        """Return the message of the error with which a batch fails, or anything else.
 
-def in_http(moment: dt.datetime) -> str:
-    return format_datetime(moment, usegmt=True)
+        The whole traceback is searched for secrets.
+        """
+        with pytest.raises(kind) as caught:
+            does.send_batch(*BATCH) if isinstance(does, MainBrainerClient) else does()
+        whole = "".join(traceback.TracebackException.from_exception(caught.value).format())
+        error: BaseException | None = caught.value
+        while error is not None:
+            whole += repr(error) + repr(vars(error))
+            error = error.__context__
+        assert [secret for secret in NEVER_LOGGED if secret.casefold() in whole.casefold()] == []
+        return str(caught.value)
 
+    @staticmethod
+    def issue_tokens(
+        *, is_good: Callable[[str], bool] = lambda _: True, lifetime: int = 7200
+    ) -> Callable[[Request], Reply]:
+        """Be a server that issues numbered tokens and takes the good ones."""
+        numbers = itertools.count(1)
 
-NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+        def answer(request: Request) -> Reply:
+            if request.path == "/token":
+                return reply(200, token_answer(f"issued-token-{next(numbers)}", lifetime))
+            return OK if is_good(request.token) else reply(401, {"message": ECHO})
 
+        return answer
 
-def issue_tokens(
-    *, is_good: Callable[[str], bool] = lambda _: True, lifetime: int = 7200
-) -> Callable[[Request], Reply]:
-    """Be a server that issues numbered tokens and takes the good ones."""
-    issued = 0
-    lock = threading.Lock()
-
-    def answer(request: Request) -> Reply:
-        nonlocal issued
-        if request.path == "/token":
-            with lock:
-                issued += 1
-                return reply(200, token_answer(f"issued-token-{issued}", lifetime))
-        return OK if is_good(request.token) else reply(401, {"message": ECHO})
-
-    return answer
+    def in_threads(self, count: int, client: MainBrainerClient) -> list[type[BaseException]]:
+        """Send a batch in many threads at once and return what they raised."""
+        with ThreadPoolExecutor(count) as pool:
+            done = [pool.submit(client.send_batch, *BATCH) for _ in range(count)]
+        return [type(error) for one in done if (error := one.exception())]
 
 
 def token_answer(token: str, lifetime: int) -> dict[str, t.Any]:
+    issued = dt.datetime(2020, 5, 29, 4, 21, 56, tzinfo=dt.UTC)
     return {
         "access_token": token,
         "token_type": "Bearer",
         "expires_in": lifetime // 60,
-        "issued": "2020-05-29T04:21:56.0000000+00:00",
-        "expires": (
-            dt.datetime(2020, 5, 29, 4, 21, 56, tzinfo=dt.UTC) + dt.timedelta(seconds=lifetime)
-        ).isoformat(),
+        "issued": issued.isoformat(),
+        "expires": (issued + dt.timedelta(seconds=lifetime)).isoformat(),
     }
-
-
-def token_requests(crm: BrokenServer) -> list[Request]:
-    return [request for request in crm.requests if request.path == "/token"]
 
 
 class SlowLimiter(RateLimiter):
@@ -180,17 +216,16 @@ class SlowLimiter(RateLimiter):
         unused: How many permits found no server.
     """
 
-    def __init__(self, fake: FakeTime, *, seconds: float) -> None:
-        super().__init__(None, clock=fake.clock, stop=fake)
-        self._fake = fake
+    def __init__(self, world: World, *, seconds: float) -> None:
+        super().__init__(None, clock=world.clock, stop=world)
+        self._world = world
         self._seconds = seconds
-        self.taken = 0
-        self.unused = 0
+        self.taken = self.unused = 0
         self.statuses: list[int | None] = []
 
     @override
     def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
-        self._fake.now += self._seconds
+        self._world.now += self._seconds
         self.taken += 1
         return super().acquire(kind, is_retry=is_retry)
 

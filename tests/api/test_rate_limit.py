@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from typing_extensions import override
 from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
-from tests.api.simulated_clock import World, most_in, take
+from tests.api.helpers import World
 from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
@@ -26,166 +27,149 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.limits import Permit
 
 HOUR = 3600.0
+T = t.TypeVar("T")
+
+
+def begin(burst: int = 0, daily: int = 1000, *, plan: str = "") -> tuple[World, RateLimiter]:
+    """Return a clock, and a limiter with these limits, with a plan's or with none."""
+    world = World()
+    limits = PLANS[plan] if plan else Plan(burst=burst, daily=daily) if burst else None
+    return world, world.limiter(limits)
+
+
+def send(
+    world: World, limiter: RateLimiter, *seconds: float, status: int = 202, kind: str = "POST"
+) -> None:
+    """Send requests one after the other, which are answered after so many seconds each."""
+    for answered_after in seconds:
+        permit = limiter.acquire(kind)
+        world.pass_by(answered_after)
+        limiter.answered(permit, status)
+
+
+def most_in(seen: list[float], window: float) -> int:
+    """Return the most requests in any window of that length."""
+    most = first = 0
+    for last, when in enumerate(seen):
+        while seen[first] <= when - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=1, daily=1000))
-    permit = take(limiter)
+    world, limiter = begin(burst=1)
+    permit = limiter.acquire("POST")
     world.pass_by(4)
     limiter.answered(permit, None)
-    assert take(limiter).taken_at == pytest.approx(world.start + 4 + 10.25)
+    assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 4 + 10.25)
 
 
 @pytest.mark.parametrize(
     ("kind", "status"), [("POST", 400), ("GET", 200)], ids=["a refusal", "something else"]
 )
 def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=2, daily=1000))
-    for one, its_status, seconds in ((kind, status, 0.01), ("POST", 202, 1.0)):
-        permit = take(limiter, one)
-        world.pass_by(seconds)
-        limiter.answered(permit, its_status)
+    world, limiter = begin(burst=2)
+    send(world, limiter, 0.01, status=status, kind=kind)
+    send(world, limiter, 1.0)
     world.pass_by(20)
     began = world.now
-    permits = [take(limiter) for _ in range(2)]
+    permits = [limiter.acquire("POST") for _ in range(2)]
     world.pass_by(1)
     for permit in permits:
         limiter.answered(permit, 202)
-    assert take(limiter).taken_at == pytest.approx(began + 10.25)
+    assert limiter.acquire("POST").taken_at == pytest.approx(began + 10.25)
 
 
 def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=10, daily=2))
-    with caplog.at_level(logging.INFO):
-        for _ in range(3):
-            limiter.answered(take(limiter), 202)
+    world, limiter = begin(burst=10, daily=2)
+    send(world, limiter, 0, 0, 0)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("The day's 2 requests are used up. Sending resumes at 2")
-    assert 24 * HOUR <= world.now - world.start <= 24 * HOUR + 601
+    assert 24 * HOUR <= world.passed <= 24 * HOUR + 601
 
 
 def test_a_long_wait_is_logged_and_told_again_after_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=1, daily=1000))
+    world, limiter = begin(burst=1)
     times = []
     with caplog.at_level(logging.INFO):
         for _ in range(14):
-            limiter.answered(take(limiter), 202)
+            send(world, limiter, 0)
             times.append(len(caplog.records))
-    assert {(record.levelno, record.getMessage()) for record in caplog.records} == {
-        (
-            logging.INFO,
-            "Waiting 10 s before the next request: the plan's limit of requests in 10 seconds.",
-        )
-    }
+    waiting = "Waiting 10 s before the next request: the plan's limit of requests in 10 seconds."
+    assert {(r.levelno, r.getMessage()) for r in caplog.records} == {(logging.INFO, waiting)}
     assert times == [0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3]
     assert limiter.waited_seconds == pytest.approx(13 * 10.25)
 
 
-def test_a_short_wait_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
-    limiter = world.limiter(None)
-    limiter.block(4, "MainBrainer asks for it")
+@pytest.mark.parametrize("plan", ["", "freemium"])
+def test_a_hold_makes_everything_wait_and_a_short_one_is_not_worth_a_line(
+    plan: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, limiter = begin(plan=plan)
     with caplog.at_level(logging.INFO):
-        take(limiter)
-    assert not caplog.records
-    assert limiter.waited_seconds == pytest.approx(4)
-
-
-@pytest.mark.parametrize("plan", [None, PLANS["freemium"]])
-def test_a_hold_makes_everything_wait(plan: Plan | None, caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
-    limiter = world.limiter(plan)
-    limiter.block(12, "MainBrainer answered 429")
-    limiter.block(3, "a shorter one changes nothing")
-    with caplog.at_level(logging.INFO):
-        take(limiter)
-    assert world.now - world.start == pytest.approx(12)
+        limiter.block(4, "MainBrainer asks for it")
+        limiter.acquire("POST")
+        assert caplog.text == ""
+        assert limiter.waited_seconds == pytest.approx(4)
+        limiter.block(12, "MainBrainer answered 429")
+        limiter.block(3, "a shorter one changes nothing")
+        limiter.acquire("POST")
+    assert world.passed == pytest.approx(4 + 12)
     assert "Waiting 12 s before the next request: MainBrainer answered 429." in caplog.text
 
 
 def test_what_leaves_while_nothing_is_known_counts_whole() -> None:
     """The first requests make their connections, too: they may be counted late."""
-    world = World()
-    limiter = world.limiter(Plan(burst=2, daily=1000))
-    first, second = take(limiter), take(limiter)
+    world, limiter = begin(burst=2)
+    first, second = limiter.acquire("POST"), limiter.acquire("POST")
     world.pass_by(1)
     limiter.answered(first, 202)
     world.pass_by(0.5)
     limiter.answered(second, 202)
-    assert take(limiter).taken_at == pytest.approx(world.start + 11)
-    assert take(limiter).taken_at == pytest.approx(world.start + 11.5)
+    taken = [limiter.acquire("POST").taken_at - world.start for _ in range(2)]
+    assert taken == pytest.approx([11, 11.5])
 
 
 def test_a_permit_is_occupied_for_as_much_longer_as_its_answer_took_longer() -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=1, daily=1000))
-    for seconds in (0.3, 0.3, 0.8, 0.3):
-        permit = take(limiter)
-        world.pass_by(seconds)
-        limiter.answered(permit, 202)
-    taken = take(limiter).taken_at - world.start
-    assert taken == pytest.approx(10.3 + 10.25 + 10.75 + 10.25)
+    world, limiter = begin(burst=1)
+    send(world, limiter, 0.3, 0.3, 0.8, 0.3)
+    limiter.acquire("POST")
+    assert world.passed == pytest.approx(10.3 + 10.25 + 10.75 + 10.25)
 
 
 def test_a_request_that_found_no_server_leaves_its_permit_as_it_is() -> None:
-    world = World()
-    limiter = world.limiter(Plan(burst=1, daily=1000))
-    permit = take(limiter)
+    world, limiter = begin(burst=1)
+    permit = limiter.acquire("POST")
     world.pass_by(5)
     limiter.unsent(permit)
-    assert take(limiter).taken_at == pytest.approx(world.start + 10.25)
+    assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 10.25)
     assert limiter.stats.requests == 0
 
 
 def test_without_a_plan_nothing_waits() -> None:
-    world = World()
-    limiter = world.limiter(None)
-    for _ in range(1000):
-        limiter.answered(take(limiter), 202)
-    assert world.now == world.start
-    assert limiter.share_used == 0.0
-    assert limiter.wanted_in_flight == 4
-
-
-def test_without_a_plan_longer_answers_want_more_in_flight() -> None:
-    world = World()
-    limiter = world.limiter(None)
-    assert limiter.wanted_in_flight == 4, "before anything is known"
-    permit = take(limiter)
-    world.pass_by(0.099)
-    limiter.answered(permit, 202)
-    assert limiter.wanted_in_flight == 50
+    world, limiter = begin()
+    send(world, limiter, *[0] * 1000)
+    assert (world.passed, limiter.share_used) == (0, 0)
 
 
 def test_a_stop_ends_every_wait_at_once() -> None:
     stop = threading.Event()
     limiter = RateLimiter(Plan(burst=1, daily=10), clock=time.monotonic, stop=stop)
-    take(limiter)
-    ended: list[float] = []
-
-    def send() -> None:
-        with pytest.raises(InterruptedRunError, match="asked to stop"):
-            take(limiter)
-        ended.append(time.monotonic())
-
-    threads = [threading.Thread(target=send) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    began = time.monotonic()
-    stop.set()
-    for thread in threads:
-        thread.join(timeout=5)
-    assert len(ended) == 20
-    assert max(ended) - began < 2
+    limiter.acquire("POST")
+    with ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(limiter.acquire, "POST") for _ in range(20)]
+        began = time.monotonic()
+        stop.set()
+        errors = [one.exception() for one in waiting]
+    assert [type(error) for error in errors] == [InterruptedRunError] * 20
+    assert "asked to stop" in str(errors[0])
+    assert time.monotonic() - began < 2
 
 
 def test_first_come_first_served() -> None:
@@ -203,44 +187,37 @@ def test_first_come_first_served() -> None:
     limiter = RateLimiter(None, clock=time.monotonic, stop=Gate())
     limiter.block(0.3, "so that the first one waits")
 
-    def send(number: int) -> None:
+    def ask(number: int) -> None:
         limiter.acquire("POST")
         served.append(number)
 
-    threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
-    for place, thread in enumerate(threads, start=1):
-        thread.start()
-        wait_until(lambda place=place: len(limiter._queue) >= place)  # type: ignore[misc]
-    first_may_go.set()
-    for thread in threads:
-        thread.join(timeout=10)
+    with ThreadPoolExecutor(10) as pool:
+        for number in range(10):
+            pool.submit(ask, number)
+            wait_until(lambda number=number: len(limiter._queue) > number)  # type: ignore[misc]
+        first_may_go.set()
     assert served == list(range(10))
 
 
 @pytest.mark.parametrize(
-    ("plan", "seconds", "wanted"),
+    ("plan", "at_first", "seconds", "wanted"),
     [
-        *(("freemium", 0.05, 13), ("freemium", 0.299, 75), ("freemium", 20.5, 200)),
-        *(("pro", 1.0, 200), ("pro", 10.0, 200), ("pro", 60.0, 256)),
+        *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
+        *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
+        *(("", 4, 0, 4), ("", 4, 0.099, 50)),
     ],
 )
 def test_as_many_are_wanted_in_flight_as_use_all_permits(
-    plan: str, seconds: float, wanted: int
+    plan: str, at_first: int, seconds: float, wanted: int
 ) -> None:
-    world = World()
-    limiter = world.limiter(PLANS[plan])
-    assert limiter.wanted_in_flight == PLANS[plan].burst, "before anything is known"
-    for _ in range(3):
-        permit = take(limiter)
-        world.pass_by(seconds)
-        limiter.answered(permit, 202)
+    """Without a plan longer answers want more in flight."""
+    world, limiter = begin(plan=plan)
+    assert limiter.wanted_in_flight == at_first, "before anything is known"
+    send(world, limiter, *[seconds] * 3)
     assert limiter.wanted_in_flight == wanted
 
 
 # Never more than the plan allows, as the server counts, and hardly ever less or slower
-
-
-CHANCE = random.Random(4)
 
 
 def load(
@@ -275,19 +252,17 @@ def load(
     for _ in range(count):
         while in_flight >= (threads or limiter.wanted_in_flight):
             world.next_event()
-        permit = take(limiter)
+        permit = limiter.acquire("POST")
         in_flight += 1
         counted.append(world.now + way() + (setup if in_flight > connections else 0.0))
         connections = max(connections, in_flight)
         world.at(counted[-1] + work(), lambda permit=permit: finish(permit))  # type: ignore[misc]
     while in_flight:
         world.next_event()
-    return world.now - world.start, sorted(counted)
+    return world.passed, sorted(counted)
 
 
-SHORT = [
-    (windows, *one) for windows in (2, 3, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1.15))
-]
+SHORT = [(n, *one) for n in (2, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1.15))]
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -308,13 +283,10 @@ def test_a_load_is_about_as_fast_as_the_plan_allows_and_never_beyond_it(
 
 
 @given(
-    st.integers(1, 40),
-    st.integers(1, 60),
-    st.floats(0, 0.25),
-    st.floats(0.001, 3),
+    *(st.integers(1, 40), st.integers(1, 60), st.floats(0, 0.25), st.floats(0.001, 3)),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_server_never_counts_more_than_the_burst_in_any_ten_seconds(
     burst: int, threads: int, jitter: float, slowest: float, chance: random.Random
 ) -> None:
@@ -328,56 +300,42 @@ def test_the_server_never_counts_more_than_the_burst_in_any_ten_seconds(
     assert most_in(seen, 10) <= burst
 
 
+TWENTY = Plan(burst=20, daily=10**6)
+
+
 @pytest.mark.parametrize("queued", [0.45, 1.5, 6.0, 14.0])
 def test_requests_that_the_server_counts_late_are_given_as_much_more_time(queued: float) -> None:
     """A burst queues in front of a busy server; the first of the next is counted at once."""
     places = itertools.cycle(place * queued / 19 for place in range(20))
-    _, seen = load(
-        Plan(burst=20, daily=10**6),
-        200,
-        threads=20,
-        way=lambda: 0.01 + next(places),
-        work=lambda: 0.1,
-    )
+    _, seen = load(TWENTY, 200, threads=20, way=lambda: 0.01 + next(places), work=lambda: 0.1)
     assert most_in(seen, 10) <= 20
 
 
 def test_a_server_that_hangs_for_15_seconds_does_not_find_two_bursts_afterwards() -> None:
     """It counts all that has piled up at the moment when it goes on."""
     world = World()
-    limiter = world.limiter(Plan(burst=20, daily=10**6))
-    for _ in range(5):  # so that what an answer usually takes is known
-        permit = take(limiter)
-        world.pass_by(0.1)
-        limiter.answered(permit, 202)
+    limiter = world.limiter(TWENTY)
+    send(world, limiter, *[0.1] * 5)  # so that what an answer usually takes is known
     world.pass_by(11)
     began = world.now
-    hanging = [take(limiter) for _ in range(20)]
-    for place, permit in enumerate(hanging):
+    for place in range(20):
+        permit = limiter.acquire("POST")
         world.at(began + 15 + place / 100, lambda permit=permit: limiter.answered(permit, 202))  # type: ignore[misc]
-    later = [take(limiter).taken_at for _ in range(20)]
+    later = [limiter.acquire("POST").taken_at for _ in range(20)]
     assert min(later) >= began + 15 + 10
     assert most_in(sorted([began + 15] * 20 + later), 10) <= 20
 
 
 def test_answers_that_vary_cost_no_more_than_they_vary_by() -> None:
     """Nothing tells a request that was counted late from one that was worked on for long."""
-    _, seen = load(
-        PLANS["freemium"],
-        31 * PLANS["freemium"].burst,
-        threads=200,
-        way=lambda: 0.02,
-        work=lambda: CHANCE.uniform(0.05, 1.05),
-    )
+    plan, chance = PLANS["freemium"], random.Random(4)
+    work = lambda: chance.uniform(0.05, 1.05)  # noqa: E731
+    _, seen = load(plan, 31 * plan.burst, threads=200, way=lambda: 0.02, work=work)
     steady = [when for when in seen if seen[0] + 10 <= when < seen[0] + 310]
-    assert len(steady) >= 10 / 10.8 * 30 * PLANS["freemium"].burst
+    assert len(steady) >= 10 / 10.8 * 30 * plan.burst
 
 
 # Permits that come from a ledger, which may be slow or away
-
-
-T = t.TypeVar("T")
-HOUR = 3600.0
 
 
 class Away(PermitStore):
@@ -398,40 +356,34 @@ class Away(PermitStore):
 
 def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> None:
     world = World()
-    store = Away(world, until=HOUR)
-    limiter = RateLimiter(
-        PLANS["pro"], clock=world.clock, stop=world, store=store, retry_max_seconds=60
-    )
+    limiter = world.limiter(PLANS["pro"], store=Away(world, until=HOUR), retry_max_seconds=60)
     with pytest.raises(LedgerError, match=r"tried for 60 s \('retry_max_seconds'\)"):
-        take(limiter)
-    assert 60 <= world.now - world.start <= 61
+        limiter.acquire("POST")
+    assert 60 <= world.passed <= 61
 
 
 def test_a_ledger_that_is_away_holds_sending_up_and_is_one_line_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World()
-    store = Away(world, until=170)
-    limiter = RateLimiter(PLANS["pro"], clock=world.clock, stop=world, store=store)
-    assert take(limiter).taken_at >= world.start + 170
-    assert (
-        "The ledger cannot be reached. Nothing is sent in the meantime; trying again" in caplog.text
-    )
+    limiter = world.limiter(PLANS["pro"], store=Away(world, until=170))
+    assert limiter.acquire("POST").taken_at >= world.start + 170
+    said = "The ledger cannot be reached. Nothing is sent in the meantime; trying again"
+    assert said in caplog.text
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) in (2, 3)
 
 
 def test_late_answers_and_waits_that_could_not_be_written_count_when_the_ledger_is_back() -> None:
-    world = World()
+    world, plan = World(), Plan(burst=2, daily=10)
     store = Away(world)
-    limiter = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
-    permits = [take(limiter) for _ in range(2)]
+    limiter = world.limiter(plan, store=store)
+    permits = [limiter.acquire("POST") for _ in range(2)]
     store.until = world.now + 5
     world.pass_by(1)
     limiter.answered(permits[0], 202)
     limiter.answered(permits[1], None)
     limiter.block(10.5, "MainBrainer answered 429")
     world.pass_by(5)
-    assert take(limiter).taken_at == pytest.approx(world.start + 11.5), "the wait"
+    assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 11.5), "the wait"
     store.until = 0
-    other = RateLimiter(Plan(burst=2, daily=10), clock=world.clock, stop=world, store=store)
-    assert other.share_used == 0.5, "until 11.25, both of them"
+    assert world.limiter(plan, store=store).share_used == 0.5, "until 11.25, both of them"

@@ -6,183 +6,124 @@ import datetime as dt
 import logging
 import socket
 import typing as t
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer import errors
-from target_mainbrainer.api import http
-from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.api.http import seconds_asked
-from target_mainbrainer.api.limits import RateLimiter, pause_before_retry
+from target_mainbrainer.api.limits import pause_before_retry
 from tests import broken_server as server
-from tests.api.helpers import (
-    BATCH,
-    CREDENTIALS,
-    ECHO,
-    NOON,
-    Connect,
-    FakeTime,
-    Serve,
-    SlowLimiter,
-    failure,
-    in_http,
-    in_threads,
-    issue_tokens,
-)
+from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import OK, Reply, Request, reply, script
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def test_an_endless_answer_does_not_eat_the_memory(
-    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "MOST_BYTES", 1_000_000)
-    crm = serve(Reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<", then="repeat"))
-    message = failure(errors.ProtocolError, lambda: connect(crm).send_batch(*BATCH))
-    assert "'text/html' that is not MainBrainer's" in message
-
-
-def test_giving_up_says_what_was_asked_and_what_came_back(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    crm = serve(reply(503, {"message": ECHO}))
-    message = failure(
-        errors.TransientError,
-        lambda: connect(crm, retry_max_seconds=100).send_batch(*BATCH),
-    )
+def test_giving_up_says_what_was_asked_and_what_came_back(api: Api) -> None:
+    client = api.client(reply(503, {"message": ECHO}), retry_max_seconds=100)
+    message = api.fails(errors.TransientError, client)
     assert message == (
-        f"POST /contacts/batch was given up after {len(crm.requests)} tries in 100 s. The last "
+        f"POST /contacts/batch was given up after {len(api.crm.requests)} tries in 100 s. The last "
         "one: MainBrainer answered 503 Service Unavailable to POST /contacts/batch. "
         "'retry_max_seconds' is 100."
     )
-    assert sum(fake.waits) == pytest.approx(100)
+    assert sum(api.world.waits) == pytest.approx(100)
 
 
-def test_a_server_that_is_not_there_has_counted_nothing(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
+def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
     """But every try is a retry, so that progress can say that there is an outage."""
-    crm = serve(OK)
-    limiter = SlowLimiter(fake, seconds=0)
-    client = connect(crm, rate_limiter=limiter, retry_max_seconds=30)
-    crm.__exit__()
-    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    assert f"The connection to {crm.host} failed on POST /contacts/batch: refused." in message
+    limiter = SlowLimiter(api.world, seconds=0)
+    client = api.client(OK, limiter=limiter, retry_max_seconds=30)
+    api.crm.__exit__()
+    message = api.fails(errors.TransientError, client)
+    assert f"The connection to {api.crm.host} failed on POST /contacts/batch: refused." in message
     assert message.startswith("POST /contacts/batch was given up after ")
     assert client.stats.requests == 0
-    assert client.stats.retries == len(fake.waits) > 1
+    assert client.stats.retries == len(api.world.waits) > 1
     assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
 
 
 @pytest.mark.parametrize(
-    ("headers", "at_least"),
+    ("status", "headers", "at_least"),
     [
-        *(({}, 10), ({"Retry-After": "25"}, 25), ({"Retry-After": "soon"}, 10)),
+        *((429, {}, 10), (429, {"Retry-After": "25"}, 25), (429, {"Retry-After": "soon"}, 10)),
+        (503, {"Retry-After": "30"}, 30),
     ],
 )
-def test_after_a_429_everything_waits(
-    headers: dict[str, str], at_least: float, serve: Serve, connect: Connect, fake: FakeTime
+def test_a_server_that_says_when_is_not_asked_earlier(
+    api: Api, status: int, headers: dict[str, str], at_least: float
 ) -> None:
-    crm = serve(script(reply(429, {"message": "slow"}, headers=headers)))
-    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
-    client = connect(crm, rate_limiter=rate_limiter)
-    began = fake.now
-    assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
-    assert at_least <= fake.now - began <= at_least + 2.001
-    assert rate_limiter.waited_seconds == pytest.approx(fake.now - began)
+    """After a 429 everything waits for the limiter."""
+    limiter = api.world.limiter()
+    client = api.client(
+        script(reply(status, {"message": "slow"}, headers=headers)), limiter=limiter
+    )
+    assert client.send_batch(*BATCH) == ACCEPTED
+    assert at_least <= api.world.passed <= at_least + 2.001
+    assert limiter.waited_seconds == pytest.approx(api.world.passed if status == 429 else 0)
 
 
-def test_a_429_to_one_thread_holds_the_others(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    crm = serve(reply(429))
-    rate_limiter = RateLimiter(None, clock=fake.clock, stop=fake)
-    client = connect(crm, retry_max_seconds=0, rate_limiter=rate_limiter)
-    failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    began = fake.now
-    client.batch_status("ce2c2e48")
-    assert fake.now - began >= 10
+def test_a_429_to_one_thread_holds_the_others(api: Api) -> None:
+    client = api.client(reply(429), retry_max_seconds=0)
+    api.fails(errors.TransientError, client)
+    assert client.batch_status("ce2c2e48") is None
+    assert api.world.passed >= 10
 
 
-def test_a_server_that_asks_for_too_much_time_ends_it_at_once(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    crm = serve(reply(429, headers={"Retry-After": "7200"}))
-    message = failure(errors.TransientError, lambda: connect(crm).send_batch(*BATCH))
+def test_a_server_that_asks_for_too_much_time_ends_it_at_once(api: Api) -> None:
+    client = api.client(reply(429, headers={"Retry-After": "7200"}))
+    message = api.fails(errors.TransientError, client)
     assert "It asks to wait 7200 s. 'retry_max_seconds' is 600." in message
     assert "The day's number of requests may be used up" in message
-    assert not fake.waits
-    assert len(crm.requests) == 1
-
-
-def test_a_503_that_says_when_is_not_asked_earlier(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    connect(serve(script(reply(503, headers={"Retry-After": "30"})))).send_batch(*BATCH)
-    assert 30 <= sum(fake.waits) <= 32
+    assert (api.world.waits, len(api.crm.requests)) == ([], 1)
 
 
 # --- Time and tries
 
 
-def slowly(fake: FakeTime, seconds: float, answer: Reply) -> Callable[[Request], Reply]:
-    """Answer after a time by the client's clock, which moves during requests, too."""
-
-    def wait(_: Request) -> Reply:
-        fake.now += seconds
-        return answer
-
-    return wait
-
-
-def test_time_spent_in_requests_counts(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+def test_time_spent_in_requests_counts(api: Api) -> None:
     """`retry_max_seconds` is a promise about time, not about pauses."""
-    crm = serve(slowly(fake, 40, reply(503)))
-    client = connect(crm, retry_max_seconds=100)
-    message = failure(errors.TransientError, lambda: client.send_batch(*BATCH))
-    assert len(crm.requests) == 3
+
+    def answer(_: Request) -> Reply:
+        api.world.now += 40
+        return reply(503)
+
+    message = api.fails(errors.TransientError, api.client(answer, retry_max_seconds=100))
+    assert len(api.crm.requests) == 3
     assert "was given up after 3 tries in 12" in message
 
 
-def test_a_wait_for_permits_is_no_failure(serve: Serve, connect: Connect, fake: FakeTime) -> None:
-    rate_limiter = SlowLimiter(fake, seconds=500)
-    crm = serve(script(reply(503), reply(503)))
-    client = connect(crm, rate_limiter=rate_limiter, retry_max_seconds=100)
-    assert client.send_batch(*BATCH) == Accepted(batch_id="ce2c2e48")
-    assert len(crm.requests) == 3
+def test_a_wait_for_permits_is_no_failure(api: Api) -> None:
+    limiter = SlowLimiter(api.world, seconds=500)
+    client = api.client(script(reply(503), reply(503)), limiter=limiter, retry_max_seconds=100)
+    assert client.send_batch(*BATCH) == ACCEPTED
+    assert len(api.crm.requests) == 3
 
 
-def test_every_permit_is_answered(serve: Serve, connect: Connect, fake: FakeTime) -> None:
+def test_every_permit_is_answered(api: Api) -> None:
     """Also those with which tokens are created."""
-    rate_limiter = SlowLimiter(fake, seconds=40)
-    crm = serve(issue_tokens(lifetime=50))
-    client = connect(crm, rate_limiter=rate_limiter, **CREDENTIALS)
+    limiter = SlowLimiter(api.world, seconds=40)
+    client = api.client(api.issue_tokens(lifetime=50), limiter=limiter, **CREDENTIALS)
     for _ in range(5):
         client.send_batch(*BATCH)
-    assert len(crm.requests) == len(rate_limiter.statuses) == rate_limiter.taken
-    assert set(rate_limiter.statuses) == {200, 202}
-    rate_limiter = SlowLimiter(fake, seconds=0)
-    connect(serve(script(server.RESET)), rate_limiter=rate_limiter).send_batch(*BATCH)
-    assert rate_limiter.statuses == [None, 202], "a connection has failed"
+    assert len(api.crm.requests) == len(limiter.statuses) == limiter.taken
+    assert set(limiter.statuses) == {200, 202}
+    limiter = SlowLimiter(api.world, seconds=0)
+    api.client(script(server.RESET), limiter=limiter).send_batch(*BATCH)
+    assert limiter.statuses == [None, 202], "a connection has failed"
 
 
 def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
-    serve: Serve, connect: Connect, fake: FakeTime, caplog: pytest.LogCaptureFixture
+    api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    crm = serve(script(*[reply(503)] * 3, after=OK))
-    connect(crm).send_batch(*BATCH)
+    api.client(script(*[reply(503)] * 3)).send_batch(*BATCH)
     told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
     assert told == [logging.DEBUG, logging.WARNING, logging.DEBUG]
     caplog.clear()
-    fake.now += 60
-    crm.answer = script(after=reply(503))
-    client = connect(crm, retry_max_seconds=8)
-    in_threads(10, lambda: client.send_batch(*BATCH))
+    api.world.now += 60
+    api.in_threads(10, api.client(reply(503), retry_max_seconds=8))
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) in range(1, 10)
 
@@ -191,34 +132,24 @@ def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
 
 
 @pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
-def test_the_check_tells_at_once_that_there_is_no_server(
-    credentials: dict[str, str],
-    serve: Serve,
-    connect: Connect,
-    fake: FakeTime,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_check_tells_at_once_that_there_is_no_server(api: Api, credentials: t.Any) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
-    crm = serve(OK)
-    crm.__exit__()
-    message = failure(errors.UnreachableError, connect(crm, **credentials).check)
-    assert "refused. Check 'api_url'" in message
-    client = connect(crm, api_url="https://crm.example.com", **credentials)
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    message = failure(errors.UnreachableError, client.check)
+    client = api.client(OK, **credentials)
+    api.crm.__exit__()
+    assert "refused. Check 'api_url'" in api.fails(errors.UnreachableError, client.check)
+    client = api.client(api.crm, api_url="https://crm.example.com", **credentials)
+    api.patch.setattr(socket, "getaddrinfo", unknown)
+    message = api.fails(errors.UnreachableError, client.check)
     assert message.startswith("The connection to crm.example.com failed on ")
     assert "the host's name cannot be resolved. Check 'api_url'" in message
-    assert not fake.waits
+    assert not api.world.waits
 
 
-def test_the_check_gives_up_on_a_token_endpoint_as_well(
-    serve: Serve, connect: Connect, fake: FakeTime
-) -> None:
-    began = fake.now
-    failure(errors.TransientError, connect(serve(reply(503)), **CREDENTIALS).check)
-    assert fake.now <= began + 31
+def test_the_check_gives_up_on_a_token_endpoint_as_well(api: Api) -> None:
+    api.fails(errors.TransientError, api.client(reply(503), **CREDENTIALS).check)
+    assert api.world.passed <= 31
 
 
 # How long to wait before the next try
@@ -234,12 +165,13 @@ def test_the_policy_jitters_up_to_its_limit() -> None:
     assert pause_before_retry(errors.AuthError("no"), tries=1, spent=0, limit=600) is None
 
 
+NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+PAST = format_datetime(NOON - dt.timedelta(seconds=9), usegmt=True)
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [
-        *((None, None), ("0", 0), ("-5", None), ("9" * 5000, None)),
-        (in_http(NOON - dt.timedelta(seconds=9)), 0),
-    ],
+    [(None, None), ("0", 0), ("-5", None), ("9" * 5000, None), (PAST, 0)],
     ids=lambda value: str(value)[:40],
 )
 def test_retry_after_is_read_leniently(header: str | None, seconds: float | None) -> None:
@@ -249,14 +181,10 @@ def test_retry_after_is_read_leniently(header: str | None, seconds: float | None
 @pytest.mark.parametrize(
     "header",
     [
-        "Fri, 01 May 2026 12:00:00 +9999999999",
-        "Fri, 01 May 2026 12:00:00 -99999",
-        "Fri, 01 May 9999 23:59:59 -2359",
-        "Fri, 01 May 0001 00:00:00 +2359",
-        "Fri, 01 May 99999 12:00:00 GMT",
-        "Fri, 99 May 2026 99:99:99 GMT",
-        "1e400",
-        "\u0661\u0662",
+        *["Fri, 01 May 2026 12:00:00 +9999999999", "Fri, 01 May 2026 12:00:00 -99999"],
+        *["Fri, 01 May 9999 23:59:59 -2359", "Fri, 01 May 0001 00:00:00 +2359"],
+        *["Fri, 01 May 99999 12:00:00 GMT", "Fri, 99 May 2026 99:99:99 GMT"],
+        *["1e400", "\u0661\u0662"],
     ],
 )
 def test_an_absurd_time_is_no_time_or_a_long_one(header: str) -> None:
@@ -270,10 +198,13 @@ def test_no_header_breaks_the_reading(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most() -> None:
-    for kind, asked in ((errors.TransientError, 30.0), (errors.TooManyRequestsError, None)):
-        error = kind("busy", retry_after=asked)
-        floor = asked or 10.0
-        for tries, seconds in ((1, floor + 1), (2, floor + 2), (12, floor + 2)):
-            pause = pause_before_retry(error, tries=tries, spent=0, limit=600, jitter=float)
-            assert pause == seconds
+@pytest.mark.parametrize(
+    ("kind", "asked"), [(errors.TransientError, 30.0), (errors.TooManyRequestsError, None)]
+)
+def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most(
+    kind: type[errors.TransientError], asked: float | None
+) -> None:
+    error, floor = kind("busy", retry_after=asked), asked or 10.0
+    options: dict[str, t.Any] = {"spent": 0, "limit": 600, "jitter": float}
+    pauses = [pause_before_retry(error, tries=tries, **options) for tries in (1, 2, 12)]
+    assert pauses == [floor + 1, floor + 2, floor + 2]

@@ -7,32 +7,18 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.api.requests import (
-    encode_batch,
-    encode_contact,
-    encode_single,
-)
+from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
-JENNIFER = Contact(
-    contact_id=234567,
-    mobile=Mobile(47, 90812501),
-    email="apitest@example.com",
-    mobile_opt_in=True,
-    email_opt_in=True,
-    properties={
-        PropertyRef(LIST_ID, "firstname"): "jennifer",
-        PropertyRef(None, "lastname"): "merg",
-        PropertyRef(ZIP_ID, None): "0236",
-    },
-)
+REFS = [PropertyRef(LIST_ID, "firstname"), PropertyRef(None, "lastname"), PropertyRef(ZIP_ID, None)]
+PROPERTIES = dict(zip(REFS, ["jennifer", "merg", "0236"], strict=True))
+EMAIL = "apitest@example.com"
+JENNIFER = Contact(234567, Mobile(47, 90812501), EMAIL, True, True, PROPERTIES)
 MARK = Contact(mobile=Mobile(47, 93454496), mobile_opt_in=False)
-
-
 NUMBER = {"contactId": 234567, "mobileCountryCode": 47, "mobileNumber": 90812501}
-FIELDS = {**NUMBER, "mobileOptIn": True, "email": "apitest@example.com", "emailOptIn": True}
+FIELDS = {**NUMBER, "mobileOptIn": True, "email": EMAIL, "emailOptIn": True}
 
 
 def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
@@ -64,19 +50,18 @@ def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
 
 
 def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
-    contact = Contact(email="a@example.com", properties={PropertyRef(None, "zip"): ""})
+    contact = Contact(email=EMAIL, properties={PropertyRef(None, "zip"): ""})
     batch = {"propertyfields": [{"propertyname": "zip", "propertyvalue": ""}]}
-    assert json.loads(encode_contact(contact)) == {"email": "a@example.com", **batch}
+    assert json.loads(encode_contact(contact)) == {"email": EMAIL, **batch}
     single = {"propertyFields": [{"propertyName": "zip", "propertyValue": ""}]}
-    assert json.loads(encode_single(contact)) == {"email": "a@example.com", **single}
+    assert json.loads(encode_single(contact)) == {"email": EMAIL, **single}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=8), st.emails())
 def test_any_text_survives_the_wire(properties: dict[str, str], email: str) -> None:
-    contact = Contact(
-        email=email, properties={PropertyRef(None, name): v for name, v in properties.items()}
-    )
-    (read,) = json.loads(encode_batch([encode_contact(contact)]))["createUpdateContacts"]
+    refs = {PropertyRef(None, name): value for name, value in properties.items()}
+    contact = encode_contact(Contact(email=email, properties=refs))
+    (read,) = json.loads(encode_batch([contact]))["createUpdateContacts"]
     fields = read.get("propertyfields", [])
     assert read["email"] == email
     assert {item["propertyname"]: item["propertyvalue"] for item in fields} == properties

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import typing as t
 
 import pytest
 
+from tests import projects
 from tests.pages import Page, page, pages, pattern
-from tests.projects import BIN, REPOSITORY, TOOLS, clean_environment, needs_tools, package_caches
+from tests.projects import REPOSITORY, TOOLS, printed
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +37,10 @@ def name_of(one: Page) -> str:
 @pytest.mark.parametrize("one", PAGES, ids=name_of)
 def test_links_inside_the_repository_lead_somewhere(one: Page) -> None:
     for link in one.links():
-        if link.startswith("http"):
-            continue
         name, _, anchor = link.partition("#")
         target = (one.path.parent / name).resolve() if name else one.path
-        assert target.exists(), link
-        if anchor:
+        assert link.startswith("http") or target.exists(), link
+        if anchor and not link.startswith("http"):
             assert anchor in page(str(target.relative_to(REPOSITORY))).anchors(), link
 
 
@@ -64,33 +62,17 @@ def test_the_pages_are_found() -> None:
     assert sum(len(list(one.steps())) for one in WITH_COMMANDS) > 40
 
 
-def copy_of_the_repository(folder: Path) -> Path:
-    """Copy what git knows of, or would know of after `git add`, as a repository of its own."""
-    listed = git(REPOSITORY, "ls-files", "--cached", "--others", "--exclude-standard")
-    for name in listed.splitlines():
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    author = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
-    git(folder, *author, "commit", "--quiet", "--message", "Everything")
-    return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    ran = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return ran.stdout
-
-
 def free_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return str(server.getsockname()[1])
 
 
 SERVED = "mainbrainer-sandbox serve --path"
+OF_THE_ACCOUNT = {
+    "unset TARGET_MAINBRAINER_ACCESS_TOKEN": " TARGET_MAINBRAINER_API_URL",
+    "export TARGET_MAINBRAINER_ACCESS_TOKEN=your-token": ' TARGET_MAINBRAINER_API_URL="$ACCOUNT"',
+}
+"""What is added to these commands."""
 
 
 def repeats_an_installation(one: Page, step: Step) -> bool:
@@ -111,21 +93,16 @@ def script(one: Page, port: str) -> str:
         command = step.command.replace("8790", port)
         if repeats_an_installation(one, step):
             command = "true"
-        if command == "unset TARGET_MAINBRAINER_ACCESS_TOKEN":
-            command += " TARGET_MAINBRAINER_API_URL"
-        if command == "export TARGET_MAINBRAINER_ACCESS_TOKEN=your-token":
-            command += ' TARGET_MAINBRAINER_API_URL="$ACCOUNT"'
+        command += OF_THE_ACCOUNT.get(command, "")
         if command.startswith(SERVED):
-            answers = (
-                f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))'"
-            )
-            command += " > serve.log & "
-            command += f"until {answers} 2>/dev/null; do sleep 0.1; done; cat serve.log"
+            connects = f'import socket; socket.create_connection(("127.0.0.1", {port}))'
+            until = f"until python3 -c '{connects}' 2>/dev/null; do sleep 0.1; done"
+            command += f" > serve.log & {until}; cat serve.log"
         lines += [f"echo '@@@ {number}'", command, f'echo "@@@ {number} ended $?"']
     return "\n".join(lines)
 
 
-@needs_tools
+@projects.needs_tools
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("one", WITH_COMMANDS, ids=name_of)
 def test_every_command_works_for_a_new_user(
@@ -133,40 +110,34 @@ def test_every_command_works_for_a_new_user(
 ) -> None:
     """In a fresh copy with an empty home, from the first command of a page to its last."""
     crm = start_crm(token="your-token", plan="unlimited")
-    clone = copy_of_the_repository(tmp_path / "target-mainbrainer")
-    begin = clone
-    if one.path.name == IN_AN_EMPTY_FOLDER:
-        begin = tmp_path / "empty"
-        begin.mkdir()
-    environment = clean_environment(
+    clone = projects.copy_of_the_repository(tmp_path / "target-mainbrainer")
+    author = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com"]
+    commit = [*author, "commit", "--quiet", "--message", "Everything"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], commit):
+        printed("git", *arguments, cwd=clone)
+    begin = tmp_path / "empty" if one.path.name == IN_AN_EMPTY_FOLDER else clone
+    begin.mkdir(exist_ok=True)
+    environment = projects.clean_environment(
         tmp_path / "home",
         ACCOUNT=crm.url,
-        **package_caches(),
+        **projects.package_caches(),
         # git takes the copy for the address.
         GIT_CONFIG_COUNT="1",
         GIT_CONFIG_KEY_0=f"url.{clone.as_uri()}.insteadOf",
         GIT_CONFIG_VALUE_0=ADDRESS,
     )
     own = (tmp_path / "home" / ".local" / "bin", clone / ".tools" / "bin")
-    found = (TOOLS / "bin", TOOLS / "uv" / "bin", BIN)
+    found = (TOOLS / "bin", TOOLS / "uv" / "bin", projects.BIN)
     environment["PATH"] = ":".join([*map(str, own + found), environment["PATH"]])
     port = free_port()
-    ran = subprocess.run(
-        ["/bin/bash", "-c", script(one, port)],
-        cwd=begin,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    out = ran.stdout
+    shell = ["/bin/bash", "-c", script(one, port)]
+    ends: t.Any = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+    out = projects.call(*shell, cwd=begin, env=environment, **ends).stdout
     for number, step in enumerate(one.steps()):
-        printed = out.split(f"@@@ {number}\n", 1)[-1].split(f"@@@ {number} ended", 1)[0]
-        assert f"@@@ {number} ended 0" in out, f"{step.command}\n{printed}"
+        shown = out.split(f"@@@ {number}\n", 1)[-1].split(f"@@@ {number} ended", 1)[0]
+        assert f"@@@ {number} ended 0" in out, f"{step.command}\n{shown}"
         for line in () if repeats_an_installation(one, step) else step.shown:
-            assert line.replace("8790", port) in printed, f"{step.command}\n{printed}"
+            assert line.replace("8790", port) in shown, f"{step.command}\n{shown}"
     if one.path.name != SCENARIOS:
         for block in one.blocks("text"):
             for line in block.splitlines():

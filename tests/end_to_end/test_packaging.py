@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 import tarfile
 import typing as t
@@ -12,35 +10,24 @@ from importlib import metadata
 
 import pytest
 
-from tests.projects import REPOSITORY, TOOLS, clean_environment, needs_tools
+from tests import projects
+from tests.projects import REPOSITORY, TOOLS, printed
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [needs_tools, pytest.mark.xdist_group("packaging")]
+pytestmark = [projects.needs_tools, pytest.mark.xdist_group("packaging")]
 UV = TOOLS / "uv" / "bin" / "uv"
-
-
-def run(*command: str | Path, **options: t.Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    )
+PYTHON = ("--quiet", "--python", sys.executable)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel and the sdist, built from what git knows of."""
     folder = tmp_path_factory.mktemp("built")
-    source = folder / "source"
-    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY)
-    for name in listed.stdout.splitlines():
-        if (REPOSITORY / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, source / name)
-    made = run(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", folder, source)
-    assert made.returncode == 0, made.stderr
-    (wheel,) = folder.glob("*.whl")
-    (sdist,) = folder.glob("*.tar.gz")
+    source = projects.copy_of_the_repository(folder / "source")
+    printed(UV, "build", *PYTHON, "--out-dir", folder, source)
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return {"wheel": wheel, "sdist": sdist}
 
 
@@ -71,35 +58,24 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(built: dict[str, Path]
 
 def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: Path) -> None:
     """Without its extra; the commands of README install it with that."""
-    environment = tmp_path / "venv"
-    bin_dir = environment / "bin"
-    made = run(UV, "venv", "--quiet", "--python", sys.executable, environment)
-    assert made.returncode == 0, made.stderr
+    bin_dir = tmp_path / "venv" / "bin"
+    printed(UV, "venv", *PYTHON, tmp_path / "venv")
     wanted = f"target-mainbrainer @ {built['wheel'].as_uri()}"
-    installed = run(UV, "pip", "install", "--quiet", "--python", bin_dir / "python", wanted)
-    assert installed.returncode == 0, installed.stderr
+    printed(UV, "pip", "install", "--quiet", "--python", bin_dir / "python", wanted)
 
-    options = {"env": clean_environment(tmp_path / "home"), "cwd": tmp_path}
-    version = metadata.version("target-mainbrainer")
-    target = bin_dir / "target-mainbrainer"
-    assert run(target, "--version", **options).stdout.strip() == (
-        f"target-mainbrainer v{version}, Meltano SDK v{metadata.version('singer-sdk')}"
+    options: t.Any = {"env": projects.clean_environment(tmp_path / "home"), "cwd": tmp_path}
+    version, target = metadata.version("target-mainbrainer"), bin_dir / "target-mainbrainer"
+    sdk = f"Meltano SDK v{metadata.version('singer-sdk')}"
+    assert printed(target, "--version", **options).strip() == f"{target.name} v{version}, {sdk}"
+    for arguments in ("--help", "--about", "--about --format=json", "--about --format=markdown"):
+        assert "mainbrainer" in printed(target, *arguments.split(), **options).lower()
+    assert version in printed(
+        bin_dir / "python", "-m", "target_mainbrainer", "--version", **options
     )
-    for arguments in (
-        ["--help"],
-        ["--about"],
-        ["--about", "--format=json"],
-        ["--about", "--format=markdown"],
-    ):
-        described = run(target, *arguments, **options)
-        assert described.returncode == 0, described.stderr
-        assert "mainbrainer" in described.stdout.lower()
-    as_module = run(bin_dir / "python", "-m", "target_mainbrainer", "--version", **options)
-    assert version in as_module.stdout
 
     (tmp_path / "config.json").write_text('{"sandbox_path": "crm.db"}')
     line = '{"type":"SCHEMA","stream":"s","schema":{"properties":{"email":{}}},"key_properties":[]}'
-    piped = run(target, "--config", "config.json", input=line, **options)
+    piped = projects.call(target, "--config", "config.json", input=line, **options)
     assert piped.returncode == 1
     assert "Install 'target-mainbrainer[sandbox]'" in piped.stderr
     assert "Traceback" not in piped.stderr

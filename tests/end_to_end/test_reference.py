@@ -9,12 +9,9 @@ import typing as t
 from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.errors import TargetMainBrainerError
 from target_mainbrainer.report.counts import StreamReport
-from tests.messages import person, schema
+from tests.messages import Night, person, schema
 from tests.pages import page
 from tests.projects import REPOSITORY
-
-if t.TYPE_CHECKING:
-    from tests.messages import RunTarget
 
 REPORT = page("docs/report.md")
 LISTED = set(re.findall(r"`(\w+)`", REPORT.text))
@@ -24,9 +21,9 @@ def test_everything_counted_is_explained() -> None:
     assert set(StreamReport().as_dict()) - LISTED == set()
 
 
-def test_all_that_the_report_file_holds_is_explained(run_target: RunTarget) -> None:
+def test_all_that_the_report_file_holds_is_explained(night: Night) -> None:
     for dry_run in (False, True):
-        report = run_target(schema(), person(1), dry_run=dry_run).report
+        report = night.run(schema(), person(1), dry_run=dry_run).report
         names = {*report, *report["streams"]["people"], *report["duplicates"]}
         names |= set(report.get("cost", ()))
         assert names - LISTED == set()
@@ -57,20 +54,16 @@ def sentences(*, warned: bool = False) -> set[str]:
             continue
         nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
         if warned:
-            named = [
-                n for n in nodes if isinstance(n, ast.FunctionDef) and n.name in WARNING_PLACES
-            ]
+            functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
+            named = [n for n in functions if n.name in WARNING_PLACES]
             yielded = [n for one in named for n in ast.walk(one) if isinstance(n, ast.Yield)]
             calls = [n for n in nodes if isinstance(n, ast.Call) and n.args]
             logged = [n for n in calls if getattr(n.func, "attr", "") == "warning"]
             nodes = [t.cast("ast.AST", n.value) for n in yielded] + [n.args[0] for n in logged]
         for node in nodes:
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            words = [
-                getattr(part, "value", "") if isinstance(part, ast.Constant) else "{}"
-                for part in parts
-            ]
-            found.add(re.sub(r"%(\.\d)?\w", "{}", "".join(map(str, words))))
+            words = [str(one.value) if isinstance(one, ast.Constant) else "{}" for one in parts]
+            found.add(re.sub(r"%(\.\d)?\w", "{}", "".join(words)))
     return {text for text in found if len(text.split()) > 3}
 
 
@@ -91,9 +84,7 @@ def test_every_code_of_a_failed_run_leads_to_a_section() -> None:
 
 
 def test_every_message_of_the_index_is_one_of_the_code() -> None:
-    known = sentences() | {
-        line for block in page("docs/failures.md").blocks("text") for line in block.splitlines()
-    }
+    known = sentences().union(*map(str.splitlines, page("docs/failures.md").blocks("text")))
     assert [p for p in PHRASES if not any(regex_of(p).search(text) for text in known)] == []
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 import typing as t
 
 import pytest
 import yaml
 
 from tests.pages import page
-from tests.projects import LOADER, MELTANO, REPOSITORY, Project, needs_tools
+from tests.projects import MELTANO, REPOSITORY, Project, call, needs_tools
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -55,15 +52,8 @@ class Job:
     def run(self) -> subprocess.CompletedProcess[str]:
         """Run the script with cron's environment, and return what cron would mail."""
         environment = {"HOME": str(self.root / "home"), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
-        return subprocess.run(
-            ["/bin/sh", "-c", str(self.script)],
-            cwd="/",
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        mailed: t.Any = {"cwd": "/", "env": environment, "stderr": subprocess.STDOUT}
+        return call("/bin/sh", "-c", self.script, **mailed)
 
 
 @pytest.fixture
@@ -89,59 +79,12 @@ def test_cron_mails_nothing_of_a_good_night_and_the_reason_of_a_bad_one(
 
 @needs_tools
 def test_the_script_does_not_start_a_second_run(job: Job, crm: RunningSandbox) -> None:
-    lock = job.root / "output" / ".lock"
-    with subprocess.Popen(
-        ["flock", str(lock), "sh", "-c", "echo locked && cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"locked\n"
+    with (job.root / "output" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         ran = job.run()
-        other.communicate()
     assert ran.returncode == LOCKED
     assert ran.stdout == "Last night's load is still running.\n"
     assert crm.requests() == []
-
-
-SLEEPING_TAP = f"""#!{sys.executable}
-import sys, time
-if "--discover" in sys.argv:
-    print('{{"streams": []}}')
-    sys.exit()
-print("ready", file=sys.stderr, flush=True)
-time.sleep(float(open("seconds").read()))
-"""
-
-
-@needs_tools
-def test_meltano_refuses_a_run_after_a_kill_unless_it_is_forced(tmp_path: Path) -> None:
-    project = Project(tmp_path)
-    (tmp_path / "seconds").write_text("60")
-    tap = tmp_path / "tap.py"
-    tap.write_text(SLEEPING_TAP)
-    tap.chmod(0o755)
-    project.add_tap("tap-sleeping", executable=str(tap))
-    project.write()
-    with subprocess.Popen(
-        [str(MELTANO), "run", "tap-sleeping", LOADER],
-        cwd=tmp_path,
-        env=os.environ | {"HOME": str(tmp_path / "home")},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    ) as killed:
-        assert killed.stderr is not None
-        assert any("ready" in line for line in killed.stderr)
-        time.sleep(1)  # Meltano notes the run about now
-        os.killpg(killed.pid, signal.SIGKILL)
-    (tmp_path / "seconds").write_text("0")
-    refused = project.run("tap-sleeping", LOADER)
-    assert refused.code == 1
-    assert "pipeline is already running" in refused.log
-    forced = project.meltano("run", "--force", "tap-sleeping", LOADER)
-    assert forced.code == 0, forced.log
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -152,12 +95,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         here = text.replace("/home/crm/.local/bin/meltano", "/bin/true").replace(FOLDER, "/")
         (tmp_path / f"{name}.service").write_text(here.replace("User=crm\n", ""))
     (tmp_path / "crm.timer").write_text(timer)
-    checked = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    checked = call("systemd-analyze", "verify", "--man=no", *tmp_path.iterdir())
     own = [line for line in checked.stderr.splitlines() if str(tmp_path) in line or "crm" in line]
     assert own == []
 
@@ -187,10 +125,7 @@ def test_the_check_of_the_report_finds_bad_nights_and_missing_ones(
     report.parent.mkdir()
     running = outcome == "running"
     report.write_text(json.dumps({"outcome": outcome, "ended_at": None if running else text}))
-    (command,) = (
-        line for block in PAGE.blocks("sh") for line in block.splitlines() if line.startswith("jq")
-    )
-    ran = subprocess.run(
-        ["/bin/sh", "-c", command.replace(FOLDER, str(tmp_path))], capture_output=True, check=False
-    )
+    lines = [line for block in PAGE.blocks("sh") for line in block.splitlines()]
+    (command,) = (line for line in lines if line.startswith("jq"))
+    ran = call("/bin/sh", "-c", command.replace(FOLDER, str(tmp_path)))
     assert ran.returncode == code, ran.stderr

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 import typing as t
-from pathlib import Path
 
 import yaml
 
+from tests.projects import REPOSITORY, call, printed
 from tools import reference
 
-REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 
 
@@ -43,18 +41,12 @@ def test_a_release_names_its_version_where_readme_names_git() -> None:
     (step,) = (step for step in steps() if step.get("name", "").startswith("Name the version"))
     command = step["run"].splitlines()[0].replace(" -i ", " ").removesuffix(" README.md")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    ran = subprocess.run(
-        ["/bin/bash", "-c", command],
-        input=readme,
-        env={"TAG": "v1.2.3", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert reference.source_in(ran.stdout) == "==1.2.3"
-    assert "'target-mainbrainer[sandbox]==1.2.3'" in reference.plugin_yml(ran.stdout)
+    env = {"TAG": "v1.2.3", "PATH": "/usr/bin:/bin"}
+    released = printed("/bin/bash", "-c", command, input=readme, env=env)
+    assert reference.source_in(released) == "==1.2.3"
+    assert "'target-mainbrainer[sandbox]==1.2.3'" in reference.plugin_yml(released)
     databases = (REPOSITORY / "docs" / "databases.md").read_text(encoding="utf-8")
-    changed = reference.databases_md(databases, ran.stdout)
+    changed = reference.databases_md(databases, released)
     assert "'target-mainbrainer[sandbox,postgres]==1.2.3'" in changed
     assert changed != databases == reference.databases_md(databases, readme)
 
@@ -83,11 +75,5 @@ def test_the_tests_run_with_the_pythons_that_the_package_names() -> None:
 
 def test_no_file_names_the_host_of_a_registry() -> None:
     """Where packages come from is the choice of the machine they are installed on."""
-    listed = subprocess.run(
-        ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert listed.stdout.splitlines() == []
+    command = ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"]
+    assert call(*command, cwd=REPOSITORY).stdout == ""

@@ -1,71 +1,194 @@
-"""`mainbrainer-sandbox`: what it prints, its exit codes, and how it stops."""
+"""`mainbrainer-sandbox`: what it prints, its files, its exit codes, and how it stops."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import typing as t
 
 import pytest
 import requests
 
+import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
+from mainbrainer_sandbox.file import FORMAT, StoreError
+from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
-from tests.mainbrainer_sandbox.people import ADA, BOB, prop
+from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mainbrainer_sandbox.conftest import Client, Run
+
+# Contacts and batches
 
 
-def test_a_property_called_as_a_field_does_not_take_its_column(
-    filled: Callable[..., Path], run_command: Run
-) -> None:
+def test_contacts_as_a_table(crm: Crm) -> None:
+    head, rule, ada, bob = crm.prints("contacts", crm.file("a.db", ADA, BOB)).splitlines()
+    names = ["id", "mobile", "email", "mobile_opt_in", "email_opt_in", "city", "note"]
+    assert head.split() == names
+    assert set(rule) == {"-", " "}
+    assert ada.startswith("1000001")
+    assert "ada@example.com  no consent" in ada
+    assert re.search(r"1000002  \+44 7700900001\s+false\s+no consent$", bob)
+    assert "\x1b" not in ada, "what a contact's data holds cannot move the cursor or add lines"
+
+
+def test_contacts_as_json(crm: Crm) -> None:
+    ada, bob = json.loads(crm.prints("contacts", crm.file("a.db", ADA, BOB), "--format", "json"))
+    note = 'a "quoted",\nsecond line\x1b[31m'
+    assert ada["properties"] == {"city": "Oslo", "note": note}
+    assert (ada["email_opt_in"], bob["mobile_opt_in"]) == (True, False)
+
+
+def test_no_contacts(crm: Crm) -> None:
+    path = crm.file("a.db")
+    printed = [crm.prints("contacts", path, "--format", form) for form in ("table", "json")]
+    assert printed == ["", "[]\n"]
+
+
+def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None:
     properties = prop("id", "own id") + prop("city", "own city")
-    path = filled("a.db", {"email": "ada@example.com", "propertyFields": properties})
-    _, out, _ = run_command("contacts", "--path", path)
-    head, _, ada = (re.split(" {2,}", line) for line in out.splitlines())
+    path = crm.file("a.db", {"email": "ada@example.com", "propertyFields": properties})
+    lines = crm.prints("contacts", path).splitlines()
+    head, _, ada = (re.split(" {2,}", line) for line in lines)
     shown = dict(zip(head, ada, strict=True))
     assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
 
 
-def test_batches_say_what_was_refused_and_why(crm: Client, run_command: Run) -> None:
+def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
     crm.batch(ADA, BOB)
     crm.batch(ADA, {"email": "no"})
     crm.sandbox.close()
-    code, out, _ = run_command("batches", "--path", crm.sandbox.path)
-    assert code == 0
-    assert re.search("refused .*It is not an e-mail address.", out)
-    out = run_command("batches", "--path", crm.sandbox.path, "--format", "json")[1]
-    accepted, refused = json.loads(out)
+    assert re.search(
+        "refused .*It is not an e-mail address.", crm.prints("batches", crm.sandbox.path)
+    )
+    accepted, refused = json.loads(crm.prints("batches", crm.sandbox.path, "--format", "json"))
     assert (accepted["inserted"], accepted["state"]) == (2, "completed")
     assert refused["details"]["problems"][0]["where"] == "createUpdateContacts[1].email"
 
 
-# -- serve -----------------------------------------------------------------------------------
+# `diff`: what differs, by field and by contact
 
 
-def test_a_port_in_use_is_an_error_that_says_what_to_do(
-    crm: Client, run_command: Run, filled: Callable[..., Path]
-) -> None:
+def test_equal_files_do_not_differ_whatever_the_ids(crm: Crm) -> None:
+    first, second = crm.file("a.db", ADA, BOB), crm.file("b.db", BOB, ADA)
+    assert crm.run("diff", first, second) == (0, "0 added, 0 removed, 0 changed\n", "")
+    assert crm.run("diff", first, second, "--format", "json") == (0, "[]\n", "")
+    assert crm.run("diff", first, "none.db")[0] == 2
+
+
+def test_a_difference_is_said_property_by_property(crm: Crm) -> None:
+    changed = {**ADA, "emailOptIn": False, "propertyFields": prop("city", "Bergen") + prop("new")}
+    carl = {"email": "carl@example.com", "listId": LISTS[0]}
+    first, second = crm.file("a.db", BOB, ADA), crm.file("b.db", changed, carl)
+    code, out, _ = crm.run("diff", first, second, "--format", "json")
+    assert code == 1
+    by_change = {one["change"]: one for one in json.loads(out)}
+    assert by_change["changed"]["email"] == "ada@example.com"
+    assert by_change["changed"]["ids"] == [1000002, 1000001]
+    assert by_change["changed"]["fields"] == [
+        ["email_opt_in", "true", "false"],
+        ["property city", "Oslo", "Bergen"],
+        ["property new", None, "x"],
+        ["property note", 'a "quoted",\nsecond line\x1b[31m', None],
+    ]
+    assert by_change["removed"]["mobile"] == "+44 7700900001"
+    assert ["lists", None, LISTS[0]] in by_change["added"]["fields"]
+    code, out, _ = crm.run("diff", first, second)
+    assert code == 1
+    assert out.splitlines()[:5] == [
+        "1 added, 1 removed, 1 changed",
+        "email_opt_in true -> false: 1 contact",
+        "property city changed: 1 contact",
+        "property new added: 1 contact",
+        "property note removed: 1 contact",
+    ]
+
+
+def test_each_field_is_counted_before_the_first_contacts(crm: Crm) -> None:
+    def people(column: str) -> t.Iterator[Record]:
+        for n in range(30):
+            size = prop("size", "L" if column == "town" and n else "M")
+            fields = prop(column, f"City {n % 5}") + size
+            yield {"email": f"p{n}@example.com", "propertyFields": fields}
+
+    first, second = crm.file("a.db", *people("city")), crm.file("b.db", *people("town"))
+    code, out, _ = crm.run("diff", first, second)
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[:4] == [
+        "0 added, 0 removed, 30 changed",
+        "property city removed: 30 contacts",
+        "property town added: 30 contacts",
+        "property size changed: 29 contacts",
+    ]
+    assert lines[-1] == "... and 10 more contacts; --all shows them."
+    _, out, _ = crm.run("diff", first, second, "--all")
+    assert sum("property town" in line for line in out.splitlines()) == 1 + 30
+
+
+# Which files are a sandbox's, and who may use them
+
+
+def test_a_file_is_its_owners_alone_and_has_one_sandbox_at_a_time(crm: Crm) -> None:
+    crm.single(email="a@example.com")
+    for path in crm.sandbox.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+    with pytest.raises(StoreError, match="in use"):
+        crm.another("sandbox.db")
+    crm.again()
+
+
+@pytest.mark.parametrize("command", ["contacts", "batches", "delete a@example.com"])
+def test_a_file_that_is_none_is_an_error(crm: Crm, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "none" / "text.db"
+    path.parent.mkdir()
+    code, out, err = crm.run(*command.split(), "--path", path)
+    assert (code, out) == (2, "")
+    assert err.startswith("mainbrainer-sandbox: There is no sandbox file at ")
+    assert not list(path.parent.iterdir())
+    text = "not a database, but long enough to look like something " * 40
+    path.write_text(text)
+    code, _, err = crm.run(*command.split(), "--path", path)
+    assert (code, "is not a sandbox file" in err) == (2, True)
+    with pytest.raises(StoreError):
+        sandbox.start(path)
+    assert path.read_text() == text
+
+
+def test_a_file_of_another_version_is_an_error(crm: Crm) -> None:
+    path = crm.file("a.db", ADA)
+    for sql, said in (
+        ("UPDATE meta SET value = '1' WHERE key = 'format'", "another version"),
+        (f"UPDATE meta SET value = '{FORMAT}'; DROP TABLE contacts", "cannot be used"),  # noqa: S608
+    ):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(sql)
+        code, _, err = crm.run("contacts", "--path", path)
+        assert (code, said in err) == (2, True)
+
+
+# `serve`
+
+
+@pytest.mark.parametrize("command", ["serve", "page"])
+def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) -> None:
     port = crm.sandbox.url.rpartition(":")[2]
-    for command in ("serve", "page"):
-        code, out, err = run_command(command, "--path", filled("a.db"), "--port", port)
-        assert (code, out) == (2, "")
-        assert f"port {port}: Address already in use. If it runs there already" in err
+    code, out, err = crm.run(command, "--path", crm.file("a.db"), "--port", port)
+    assert (code, out) == (2, "")
+    assert f"port {port}: Address already in use. If it runs there already" in err
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--clash", "x"], ["--fault", "x"], ["--burst", "x"], ["--plan", "none"]]
-)
-def test_a_wrong_option_is_an_error(run_command: Run, tmp_path: Path, arguments: list[str]) -> None:
-    code, out, err = run_command("serve", "--path", tmp_path / "x.db", *arguments)
+@pytest.mark.parametrize("options", ["--clash x", "--fault x", "--burst x", "--plan none"])
+def test_a_wrong_option_is_an_error(crm: Crm, tmp_path: Path, options: str) -> None:
+    code, out, err = crm.run("serve", "--path", tmp_path / "x.db", *options.split())
     assert (code, out) == (2, "")
     assert err.startswith("mainbrainer-sandbox: ")
 
@@ -75,29 +198,56 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
         main(["serve", "--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
-    for name in DECLARED:
-        assert f"--{name.replace('_', '-')}" in text
+    assert [name for name in DECLARED if f"--{name.replace('_', '-')}" not in text] == []
     assert "What the real API does is unknown." in " ".join(text.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_stops_on_a_signal_with_everything_processed(
-    tmp_path: Path, run_command: Run, number: int
+    crm: Crm, tmp_path: Path, number: int
 ) -> None:
     path = tmp_path / "x.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = "".join(process.stdout.readline() for _ in range(5))
+        stdout = t.cast("t.IO[str]", process.stdout)
+        said = "".join(stdout.readline() for _ in range(5))
         url = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
         token = re.findall(r"Access token: (\S+)", said)[0]
-        headers = {"Authorization": f"Bearer {token}"}
-        body = {"createUpdateContacts": [ADA]}
+        sent: Record = {"json": {"createUpdateContacts": [ADA]}}
+        sent |= {"headers": {"Authorization": f"Bearer {token}"}}
         for status in (503, 202):
-            answer = requests.post(f"{url}/contacts/batch", json=body, headers=headers, timeout=9)
+            answer = requests.post(f"{url}/contacts/batch", timeout=9, **sent)
             assert answer.status_code == status
         process.send_signal(number)
         assert process.wait(20) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "ada@example.com" in run_command("contacts", "--path", path)[1]
+    assert "ada@example.com" in crm.prints("contacts", path)
+
+
+# Requests over time, as numbers
+
+
+def plotted(buckets: list[Bucket], limit: int | None) -> Record:
+    found = plot(buckets, limit)
+    assert found is not None
+    return found
+
+
+def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
+    buckets = [Bucket(n * 10, 5) for n in range(1000)]
+    buckets[500] = Bucket(5000, 90, limited=10)
+    found = plotted(buckets, 100)
+    assert 100 <= len(found["bars"]) <= 122
+    assert found["caption"] == "Each bar is the busiest 10 of 90 seconds, in UTC."
+    tallest = max(found["bars"], key=lambda bar: bar["height"])
+    assert tallest["kind"] == "ok"
+    assert found["limit"]["y"] < tallest["y"]
+    assert plot([], 100) is None
+    assert plotted(buckets, None)["limit"] is None
+
+
+def test_grid_lines_are_round_numbers_with_room_above_the_limit() -> None:
+    found = plotted([Bucket(0, 84)], 100)
+    assert [line["label"] for line in found["lines"]] == ["0", "50", "100", "150"]
+    assert found["limit"]["y"] == found["lines"][2]["y"]

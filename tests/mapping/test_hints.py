@@ -10,14 +10,8 @@ import pytest
 
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
-from target_mainbrainer.mapping.mapper import compile_mapping
-from target_mainbrainer.settings.declared import StreamSettings
-from tests.mapping.one_record import mapping
-from tests.messages import record, schema
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import RunTarget
+from tests.mapping.one_record import mapping, mapping_of
+from tests.messages import Night, Record, person, record, schema
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
@@ -119,7 +113,7 @@ NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei
 
 
 @pytest.mark.parametrize(
-    ("column", "kind", "expected"),
+    ("column", "kind", "said"),
     [
         ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
         ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
@@ -128,19 +122,16 @@ NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei
         ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
     ],
 )
-def test_the_stream_map_of_the_hint_fits_the_column(
-    column: str, kind: t.Any, expected: str
-) -> None:
-    announced = {"properties": {"email": {}, column: kind}}
-    (hint,) = compile_mapping("people", announced, [], StreamSettings()).hints
-    assert expected in hint
+def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
+    (hint,) = mapping_of({"email": {}, column: kind}).hints
+    assert said in hint
     assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 
-def settings_of(hint: str) -> dict[str, t.Any]:
+def settings_of(hint: str) -> Record:
     """The settings that a hint advises."""
     advised = hint[hint.index('"stream_maps"') : -1]
-    return t.cast("dict[str, t.Any]", json.loads(f"{{{advised}}}"))
+    return t.cast("Record", json.loads(f"{{{advised}}}"))
 
 
 NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
@@ -148,87 +139,53 @@ NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [],
 
 
 @pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
-def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(
-    run_target: RunTarget, crm: RunningSandbox, said: object
-) -> None:
+def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(night: Night, said: object) -> None:
     """A date, a word of any language and a number too; nothing and a no say nothing."""
-    columns: dict[str, t.Any] = {"id": {}, "email": {}, "Opted out": {}}
-    (hint,) = mapping(*columns).hints
-    row: dict[str, t.Any] = {"id": 1, "email": "p@example.com", "Opted out": said}
-    ended = run_target(schema(columns), record(**row), **settings_of(hint))
-    assert ended.code == 0, ended.errors
-    (contact,) = crm.contacts()
-    assert contact["email_opt_in"] is (None if said in NOTHINGS else False)
-    assert "Opted out" not in contact["properties"]
+    row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
+    (hint,) = mapping(*row).hints
+    night.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
+    assert night.contact["email_opt_in"] is (None if said in NOTHINGS else False)
+    assert "Opted out" not in night.contact["properties"]
 
 
-def test_several_columns_that_say_no_get_one_stream_map(
-    run_target: RunTarget, crm: RunningSandbox
-) -> None:
+def test_several_columns_that_say_no_get_one_stream_map(night: Night) -> None:
     """With a map for each, the last one would count, and the noes of the others would be lost."""
-    columns: dict[str, t.Any] = {"id": {}, "email": {}}
-    columns |= {name: {"type": "boolean"} for name in ("a_optout", "b_optout", "sms_optout")}
-    (hint,) = compile_mapping("people", {"properties": columns}, ["id"], StreamSettings()).hints
+    names = ("a_optout", "b_optout", "sms_optout")
+    columns: Record = {"id": {}, "email": {}} | {name: {"type": "boolean"} for name in names}
+    (hint,) = mapping_of(columns, key=["id"]).hints
     rows = [(False, False, True), (True, False, False), (False, True, False)]
-    people = [
-        record(id=n, email=f"p{n}@example.com", a_optout=a, b_optout=b, sms_optout=sms)
-        for n, (a, b, sms) in enumerate(rows)
-    ]
-    ended = run_target(schema(columns), *people, **settings_of(hint))
-    assert ended.code == 0, ended.errors
-    by_email = {c["email"]: (c["email_opt_in"], c["mobile_opt_in"]) for c in crm.contacts()}
-    assert by_email == {
-        "p0@example.com": (None, False),
-        "p1@example.com": (False, None),
-        "p2@example.com": (False, None),
-    }
+    people = [person(n, **dict(zip(names, row, strict=True))) for n, row in enumerate(rows)]
+    night.ok(schema(columns), *people, **settings_of(hint))
+    opt_ins = [*night.all_of("email_opt_in", "mobile_opt_in").values()]
+    assert opt_ins == [(None, False), (False, None), (False, None)]
 
 
-def test_a_no_beside_a_mapped_yes_overrules_it(run_target: RunTarget, crm: RunningSandbox) -> None:
-    columns: dict[str, t.Any] = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
+def test_a_no_beside_a_mapped_yes_overrules_it(night: Night) -> None:
+    columns: Record = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
     field_map = {"News?": "email_opt_in"}
     (hint,) = mapping(*columns, field_map=field_map).hints
     advised = settings_of(hint)
     advised["field_map"] = field_map | advised["field_map"]
-    people = [
-        record(id=n, email=f"p{n}@example.com", unsubscribed=no, **{"News?": yes})
-        for n, (yes, no) in enumerate([("yes", ""), ("yes", "x"), ("no", ""), ("", "")])
-    ]
-    ended = run_target(schema(columns), *people, **advised)
-    assert ended.code == 0, ended.errors
-    opt_ins = {c["email"]: c["email_opt_in"] for c in crm.contacts()}
-    assert opt_ins == {
-        "p0@example.com": True,
-        "p1@example.com": False,
-        "p2@example.com": False,
-        "p3@example.com": None,
-    }
+    said = [("yes", ""), ("yes", "x"), ("no", ""), ("", "")]
+    people = [person(n, unsubscribed=no, **{"News?": yes}) for n, (yes, no) in enumerate(said)]
+    night.ok(schema(columns), *people, **advised)
+    assert [*night.all_of("email_opt_in").values()] == [True, False, False, None]
 
 
 @pytest.mark.parametrize(
-    ("person", "opt_in"),
-    [
-        ({"prefs": {"unsubscribed": "yes"}}, False),
-        ({"prefs": {"unsubscribed": ""}}, None),
-        ({"prefs": {}}, None),
-        ({"prefs": None}, None),
-    ],
+    ("prefs", "opt_in"),
+    [({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)],
 )
 def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
-    run_target: RunTarget, crm: RunningSandbox, person: dict[str, t.Any], opt_in: bool | None
+    night: Night, prefs: object, opt_in: bool | None
 ) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""
     inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
-    people = [
-        schema({"id": {}, "email": {}, "prefs": inside}),
-        record(id=1, email="p@example.com", **person),
-    ]
+    people = [schema({"id": {}, "email": {}, "prefs": inside}), person(1, prefs=prefs)]
     flat = {"flattening_enabled": True, "flattening_max_depth": 1}
-    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", run_target(*people, **flat).log)
-    ended = run_target(*people, **flat, **settings_of(line))
-    assert ended.code == 0, ended.errors
-    (contact,) = crm.contacts()
-    assert contact["email_opt_in"] is opt_in
+    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", night.run(*people, **flat).log)
+    night.ok(*people, **flat, **settings_of(line))
+    assert night.contact["email_opt_in"] is opt_in
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import decimal
 import typing as t
 import uuid
 
@@ -17,9 +16,13 @@ from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.validator import compile_validator
 from tests import broken_server
 from tests.broken_server import BrokenServer
+from tests.mapping.one_record import D
 from tests.strategies import DEEP, RECORDS, VALUES
 
-D = decimal.Decimal
+if t.TYPE_CHECKING:
+    from target_mainbrainer.contacts import Rejection
+    from tests.messages import Record
+
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -45,7 +48,7 @@ validate = compile_validator(SCHEMA, ["id"], stream="people")
         *({"email": 5, "_sdc_deleted_at": "2026-01-31"}, {"address": DEEP}),
     ],
 )
-def test_what_fits_passes(more: dict[str, t.Any]) -> None:
+def test_what_fits_passes(more: Record) -> None:
     """NaN is for the mapping to refuse; endless nesting ends the run; formats are not asserted."""
     record = {"id": 1} | more
     before = copy.copy(record)
@@ -64,21 +67,17 @@ FITS = "does not fit the stream's schema"
         ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
         ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
         ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
-        (
-            {"id": 1, "address": {"zip": 5}},
-            f"Column 'address' {FITS}: inside, it should be a text.",
-        ),
+        ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
         ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
     ],
 )
-def test_what_does_not_fit_is_told_without_the_value(record: dict[str, t.Any], reason: str) -> None:
-    rejection = validate(record)
-    assert rejection is not None
+def test_what_does_not_fit_is_told_without_the_value(record: Record, reason: str) -> None:
+    rejection = t.cast("Rejection", validate(record))
     assert rejection.code == ("schema_mismatch" if "id" in record else "missing_key")
     assert rejection.reason.startswith(reason)
 
 
-def refused(schema: dict[str, t.Any], record: dict[str, t.Any]) -> str:
+def refused(schema: Record, record: Record) -> str:
     rejection = compile_validator(schema, [])(record)
     return "" if rejection is None else rejection.reason
 
@@ -119,7 +118,7 @@ def test_an_old_schema_is_understood() -> None:
         ({"$ref": "https://example.com/schema"}, ""),
     ],
 )
-def test_a_schema_that_is_none_is_said_at_once(schema: dict[str, t.Any], where: str) -> None:
+def test_a_schema_that_is_none_is_said_at_once(schema: Record, where: str) -> None:
     with pytest.raises(MappingError) as caught:
         compile_validator(schema, [], stream="people")
     assert str(caught.value) == (
@@ -128,31 +127,26 @@ def test_a_schema_that_is_none_is_said_at_once(schema: dict[str, t.Any], where: 
     )
 
 
-@given(
-    RECORDS | st.fixed_dictionaries({"id": VALUES}, optional={"email": VALUES, "address": VALUES})
-)
-def test_no_record_breaks_the_validator(record: dict[str, t.Any]) -> None:
+ANY = st.fixed_dictionaries({"id": VALUES}, optional={"email": VALUES, "address": VALUES})
+
+
+@given(RECORDS | ANY)
+def test_no_record_breaks_the_validator(record: Record) -> None:
     rejection = validate(record)
     assert rejection is None or rejection.reason.endswith(".")
 
 
-PLAIN_JSON: st.SearchStrategy[t.Any] = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"))
-    | st.lists(st.integers())
-    | st.dictionaries(st.sampled_from(["zip", "x"]), st.text(st.characters(codec="utf-8")))
+TEXT = st.text(st.characters(codec="utf-8"))
+PLAIN_JSON: st.SearchStrategy[t.Any] = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), TEXT, st.lists(st.integers())),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.dictionaries(st.sampled_from(["zip", "x"]), TEXT),
 )
+OPTIONAL = dict.fromkeys(("email", "born", "address"), PLAIN_JSON)
 
 
-@given(
-    st.fixed_dictionaries(
-        {"id": PLAIN_JSON}, optional=dict.fromkeys(("email", "born", "address"), PLAIN_JSON)
-    )
-)
-def test_it_finds_what_the_sdk_would_find(record: dict[str, t.Any]) -> None:
+@given(st.fixed_dictionaries({"id": PLAIN_JSON}, optional=OPTIONAL))
+def test_it_finds_what_the_sdk_would_find(record: Record) -> None:
     schema = {**SCHEMA, "required": ["id"]}
     assert (validate(record) is None) == jsonschema.Draft7Validator(schema).is_valid(record)
 
@@ -170,7 +164,7 @@ def test_it_finds_what_the_sdk_would_find(record: dict[str, t.Any]) -> None:
         ({"dependencies": {"a": ["b"]}}, {"a": 1}),
     ],
 )
-def test_nothing_is_refused_that_the_sdk_lets_pass(rule: dict[str, t.Any], value: object) -> None:
+def test_nothing_is_refused_that_the_sdk_lets_pass(rule: Record, value: object) -> None:
     assert not refused({"properties": {"x": rule}}, {"x": value})
 
 
@@ -182,18 +176,15 @@ def test_a_pattern_that_all_dialects_read_alike_counts() -> None:
 
 def test_a_type_that_is_repeated_counts_once() -> None:
     repeated = {"properties": {"x": {"type": ["null", "string", "null"]}}, "required": ["x", "x"]}
-    validate = compile_validator(repeated, [])
-    assert validate({"x": None}) is None
-    assert validate({"x": 5}) is not None
+    assert not refused(repeated, {"x": None})
+    assert refused(repeated, {"x": 5})
 
 
 def test_a_value_that_looks_like_a_schema_is_compared_as_it_is() -> None:
     value = {"type": ["null", "null"], "pattern": "\\d", "dependencies": {}}
-    validate = compile_validator(
-        {"properties": {"x": {"enum": [value]}, "y": {"const": value}}}, []
-    )
-    assert validate({"x": value, "y": value}) is None
-    assert validate({"x": {"type": ["null"]}}) is not None
+    schema = {"properties": {"x": {"enum": [value]}, "y": {"const": value}}}
+    assert not refused(schema, {"x": value, "y": value})
+    assert refused(schema, {"x": {"type": ["null"]}})
 
 
 def test_a_column_may_be_called_like_a_rule() -> None:
@@ -215,31 +206,24 @@ def test_a_reference_to_a_server_is_never_fetched() -> None:
 
 
 TYPES = st.sampled_from(["string", "integer", "number", "boolean", "object", "array", "null"])
-RULES: st.SearchStrategy[dict[str, t.Any]] = st.one_of(
-    st.builds(lambda kind: {"type": kind}, TYPES | st.lists(TYPES, min_size=1, unique=True)),
-    st.builds(lambda values: {"enum": values}, st.lists(PLAIN_JSON, min_size=1, max_size=3)),
-    st.builds(lambda value: {"const": value}, PLAIN_JSON),
-    st.builds(
-        lambda least, most: {"minimum": least, "exclusiveMaximum": most}, *[st.integers()] * 2
-    ),
-    st.builds(lambda length: {"maxLength": length, "minItems": length}, st.integers(0, 3)),
+RULES: st.SearchStrategy[Record] = st.one_of(
+    st.fixed_dictionaries({"type": TYPES | st.lists(TYPES, min_size=1, unique=True)}),
+    st.fixed_dictionaries({"enum": st.lists(PLAIN_JSON, min_size=1, max_size=3)}),
+    st.fixed_dictionaries({"const": PLAIN_JSON}),
+    st.fixed_dictionaries({"minimum": st.integers(), "exclusiveMaximum": st.integers()}),
+    st.integers(0, 3).map(lambda length: {"maxLength": length, "minItems": length}),
     st.sampled_from(
         [
-            {},
-            {"$ref": "#/$defs/text"},
-            {"$ref": "#/definitions/text"},
-            {"multipleOf": D("0.01")},
-            {"pattern": "^[a-z]+$"},
-            {"pattern": r"^\d+$"},
+            *({}, {"$ref": "#/$defs/text"}, {"$ref": "#/definitions/text"}),
+            *({"multipleOf": D("0.01")}, {"pattern": "^[a-z]+$"}, {"pattern": r"^\d+$"}),
+            *({"uniqueItems": True}, {"contains": {"type": "integer"}}, {"required": ["zip"]}),
+            *({"dependentRequired": {"zip": ["x"]}}, {"dependencies": {"zip": ["x"]}}),
+            *(
+                {"propertyNames": {"maxLength": 3}},
+                {"patternProperties": {"^z": {"type": "integer"}}},
+            ),
             {"format": "date-time", "type": ["string", "null"]},
-            {"uniqueItems": True},
-            {"contains": {"type": "integer"}},
-            {"required": ["zip"]},
-            {"dependentRequired": {"zip": ["x"]}},
-            {"dependencies": {"zip": ["x"]}},
-            {"propertyNames": {"maxLength": 3}},
             {"additionalProperties": False, "properties": {"zip": {"type": "string"}}},
-            {"patternProperties": {"^z": {"type": "integer"}}},
             {"contentEncoding": "base64", "contentMediaType": "application/json"},
             {"if": {"type": "string"}, "then": {"minLength": 1}, "else": {"type": "integer"}},
         ]
@@ -248,11 +232,10 @@ RULES: st.SearchStrategy[dict[str, t.Any]] = st.one_of(
 SCHEMAS = st.recursive(
     RULES,
     lambda inner: st.one_of(
-        st.builds(lambda parts: {"anyOf": parts}, st.lists(inner, min_size=1, max_size=3)),
-        st.builds(lambda parts: {"oneOf": parts}, st.lists(inner, min_size=1, max_size=2)),
-        st.builds(lambda part: {"not": part}, inner),
-        st.builds(lambda part: {"items": part}, inner),
-        st.builds(lambda part: {"properties": {"zip": part}}, inner),
+        st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"oneOf": st.lists(inner, min_size=1, max_size=2)}),
+        *(st.fixed_dictionaries({rule: inner}) for rule in ("not", "items")),
+        st.fixed_dictionaries({"properties": st.fixed_dictionaries({"zip": inner})}),
     ),
     max_leaves=4,
 )
@@ -260,9 +243,7 @@ SCHEMAS = st.recursive(
 
 @settings(max_examples=400)
 @given(SCHEMAS, PLAIN_JSON.filter(lambda value: type(value) is not float) | st.just(D("1.5")))
-def test_no_schema_is_read_more_strictly_than_the_sdk_reads_it(
-    column: dict[str, t.Any], value: object
-) -> None:
+def test_no_schema_is_read_more_strictly_than_by_the_sdk(column: Record, value: object) -> None:
     schema = {"properties": {"x": column}, "$defs": {"text": {"type": "string"}}}
     schema["definitions"] = schema["$defs"]
     if jsonschema.Draft202012Validator(schema).is_valid({"x": value}):

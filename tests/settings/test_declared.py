@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import re
 
-from target_mainbrainer.settings.declared import (
-    CONTACT_FIELDS,
-    GROUPS,
-    SETTINGS,
-    Settings,
-    descriptions,
-)
+from target_mainbrainer.settings import declared
+from target_mainbrainer.settings.declared import CONTACT_FIELDS, SETTINGS, Settings
 
 NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
-
-
-def test_the_groups_follow_each_other_in_the_schema() -> None:
-    starts = [NAMES.index(first) for first in GROUPS.values() if first in NAMES]
-    assert starts[0] == 0
-    assert starts == sorted(starts)
 
 
 def test_every_description_says_when_to_set_it() -> None:
@@ -32,11 +21,11 @@ def test_every_description_says_when_to_set_it() -> None:
 
 
 def test_the_text_below_a_field_is_its_description() -> None:
-    assert descriptions(Settings).keys() == SETTINGS["properties"].keys()
+    assert declared.descriptions(Settings).keys() == SETTINGS["properties"].keys()
     assert SETTINGS["properties"]["password"]["description"] == (
         "Password of the account. Set it with `username` and `private_token`."
     )
 
 
 def test_without_source_files_there_are_no_descriptions_and_no_error() -> None:
-    assert descriptions(type("Compiled", (), {})) == {}
+    assert declared.descriptions(type("Compiled", (), {})) == {}

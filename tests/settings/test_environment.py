@@ -20,14 +20,6 @@ def problems(**environ: str) -> list[str]:
     return [*misspelt(variables, schema=SETTINGS), *misread(variables, schema=SETTINGS)]
 
 
-def test_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
-    (problem,) = problems(ACCES_TOKEN="x")
-    assert problem == (
-        "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean "
-        "'TARGET_MAINBRAINER_ACCESS_TOKEN'?"
-    )
-
-
 @pytest.mark.parametrize(
     "variable", ["_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID"]
 )
@@ -67,19 +59,21 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
     assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
+@pytest.mark.parametrize("reads", [[], ["--config", "ENV"]], ids=["not read", "read"])
 def test_a_misspelt_variable_ends_the_command(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
-    *,
-    reads: bool,
+    reads: list[str],
 ) -> None:
     """Also where settings come in a file only, as from Meltano."""
-    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKN", "made-up-token")
+    monkeypatch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
     config = tmp_path / "config.json"
     config.write_text('{"access_token": "another-token"}')
-    arguments = ["--config", str(config), *(["--config", "ENV"] if reads else [])]
-    assert CliRunner().invoke(cli.command(), arguments).exit_code == 1
-    assert "There is no setting 'TARGET_MAINBRAINER_ACCESS_TOKN'." in caplog.text
+    ended = CliRunner().invoke(cli.command(), ["--config", str(config), *reads])
+    assert ended.exit_code == 1
+    said = (
+        "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER_A"
+    )
+    assert said in caplog.text
     assert "made-up-token" not in caplog.text

@@ -7,17 +7,10 @@ import typing as t
 import pytest
 
 from target_mainbrainer.settings.checks import check_config
-from target_mainbrainer.settings.declared import (
-    PLANS,
-    SETTINGS,
-    Plan,
-    Settings,
-    StreamSettings,
-)
+from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
 
-TOKEN = {"access_token": "made-up-token"}
+TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
-ONCE = {"send": "once"}
 CREDENTIALS = "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
 NO = "There is no setting"
 LEDGER = "' needs a ledger, and there is none. Set 'ledger_uri', or remove"
@@ -46,94 +39,71 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
     assert {name: s.get("default") for name, s in SETTINGS["properties"].items()} == fields
 
 
+def field(**use: object) -> dict[str, object]:
+    """Settings with a ledger and one entry in `field_map`."""
+    return TOKEN | {"ledger_uri": "l.db", "field_map": {"m": use}}
+
+
+def people(**own: object) -> dict[str, object]:
+    """Settings of the stream `people`."""
+    return TOKEN | {"streams": {"people": own}}
+
+
+NOT_ONE = "Setting 'field_map.m' must name one of 'field', 'property_name' and 'property"
+OWN = "streams.people."
+TWO = "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an"
+MISSPELT = f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"
+NO_UUID = f"Setting '{OWN}field_map.zip.property_id' is not a UUID."
+ONE_OF = "Setting 'field_map.m.field' must be 'contact_id' or 'mobile' or 'mobile_country'"
+FIELD = "Setting 'field_map.m.send' is for properties only; a contact field is always sent."
+PROPERTY_ONCE = {"field_map": {"m": {"property_name": "m", "send": "once"}}}
+ONCE_NEEDS = f"Setting '{OWN}field_map.m.send{LEDGER} '{OWN}field_map.m.send'."
+WORD = f"Setting '{OWN}consent_words': 'no' always means the opposite of yes."
+NO_URL = "Setting 'api_url' is not a URL; it should look like 'https:"
+PATH = "contains a '?' or '#', but the paths of the API are appended to"
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
         ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
         ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
         (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
-        (
-            {"sandbox_path": "crm.db", "api_url": "https://crm.example.com"},
-            "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an",
-        ),
+        ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
         ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
-        (
-            TOKEN | {"streams": {"people": {"lst_id": "x"}}},
-            f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?",
-        ),
+        (people(lst_id="x"), MISSPELT),
         (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
         ({"access_token": 12345}, "Setting 'access_token' must be a text."),
         (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
         (TOKEN | {"list_id": "3fa85f64-57"}, "Setting 'list_id' is not a UUID."),
-        (
-            TOKEN | {"streams": {"people": {"field_map": {"zip": {"property_id": "12"}}}}},
-            "Setting 'streams.people.field_map.zip.property_id' is not a UUID.",
-        ),
+        (people(field_map={"zip": {"property_id": "12"}}), NO_UUID),
+        *((field(property_id="12", property_name="zip"), NOT_ONE), (field(optional=True), NOT_ONE)),
+        *((field(field="e_mail"), ONE_OF), (field(field="email", send="once"), FIELD)),
+        (people(**PROPERTY_ONCE), ONCE_NEEDS),
+        (field(property_name="m", send="never"), "Setting 'field_map.m.send' must be 'once'."),
         *(
-            (
-                TOKEN | {"field_map": {"zip": use}},
-                "Setting 'field_map.zip' must name one of 'field', 'property_name' and 'property",
-            )
-            for use in ({"property_id": "12", "property_name": "zip"}, {"optional": True})
+            (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
+            for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
         ),
-        (
-            TOKEN | {"field_map": {"mail": {"field": "e_mail"}}},
-            "Setting 'field_map.mail.field' must be 'contact_id' or 'mobile' or 'mobile_country'",
-        ),
-        (
-            TOKEN | {"ledger_uri": "l.db", "field_map": {"m": {"field": "email", "send": "once"}}},
-            "Setting 'field_map.m.send' is for properties only; a contact field is always sent.",
-        ),
-        (
-            TOKEN | {"streams": {"a": {"field_map": {"m": {"property_name": "m"} | ONCE}}}},
-            f"Setting 'streams.a.field_map.m.send{LEDGER} 'streams.a.field_map.m.send'.",
-        ),
-        (
-            TOKEN | {"field_map": {"m": {"property_name": "m", "send": "never"}}},
-            "Setting 'field_map.m.send' must be 'once'.",
-        ),
-        (
-            TOKEN | {"max_new_contacts": 10},
-            f"Setting 'max_new_contacts{LEDGER} 'max_new_contacts'.",
-        ),
-        (
-            TOKEN | {"missing_records": "opt_out"},
-            f"Setting 'missing_records{LEDGER} 'missing_records'.",
-        ),
-        (
-            TOKEN | {"ledger_uri": "l.db", "max_new_contacts": -1},
-            "Setting 'max_new_contacts' must be at least 0.",
-        ),
+        (field(field="email") | {"max_new_contacts": -1}, "Setting 'max_new_contacts' must be at"),
         (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
-        (
-            TOKEN | {"streams": {"people": {"default_country_code": 999}}},
-            f"Setting 'streams.people.default_country_code{CODE}",
-        ),
-        (
-            TOKEN | {"streams": {"people": {"consent_words": {"yes": ["no"]}}}},
-            "Setting 'streams.people.consent_words': 'no' always means the opposite of yes.",
-        ),
+        (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
+        (people(consent_words={"yes": ["no"]}), WORD),
         (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
         (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
         *(
-            (
-                TOKEN | {"api_url": url},
-                "Setting 'api_url' is not a URL; it should look like 'https:",
-            )
+            (TOKEN | {"api_url": url}, NO_URL)
             for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
         ),
         *(
-            (
-                TOKEN | {name: f"https://crm.example.com/{rest}"},
-                f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended to",
-            )
+            (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {PATH}")
             for name in ("api_url", "auth_url")
             for rest in ("?key=made-up", "#x", "?", "x#")
         ),
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_in_a_sentence(config: dict[str, t.Any], expected: str) -> None:
+def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> None:
     (problem,) = problems(**config)
     assert problem.startswith(expected)
 
@@ -153,8 +123,7 @@ def test_defaults_that_are_passed_on_need_no_ledger() -> None:
 def test_empty_texts_count_as_absent() -> None:
     """Meltano and shells leave an empty text behind for a variable that is not set."""
     settings = Settings.from_config(TOKEN | {"username": "", "list_id": ""})
-    assert settings.username is None
-    assert settings.list_id is None
+    assert (settings.username, settings.list_id) == (None, None)
 
 
 @pytest.mark.parametrize("stream_maps", [{"__else__": 5}, {"people": {"__else__": "x"}}])
@@ -190,15 +159,14 @@ def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
         "field_map": {"m": "email"},
         "unmapped_columns": "ignore",
         "default_country_code": 46,
+        "full_table": True,
         "consent_words": {"yes": ["ja"]},
         "invalid_identifiers": "drop",
         "null_values": "clear",
         "deleted_records": "opt_out",
-        "full_table": True,
     }
-    config = TOKEN | {"streams": {"people": own}}
-    assert problems(**config) == []
-    settings = Settings.from_config(config)
+    assert problems(**people(**own)) == []
+    settings = Settings.from_config(people(**own))
     assert vars(settings.for_stream("people")) == own
     assert vars(settings.for_stream("others")) == vars(StreamSettings())
     described = SETTINGS["properties"]["streams"]["description"]
@@ -208,11 +176,8 @@ def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        {"property_name": "title", "send": "once"},
-        {"property_id": UUID, "optional": True},
-        {"field": "email", "optional": True},
-        {"field": "mobile_country"},
-        "mobile_country",
+        *({"property_name": "title", "send": "once"}, {"property_id": UUID, "optional": True}),
+        *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
     ],
     ids=str,
 )
@@ -235,13 +200,8 @@ def test_faker_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     """Meltano drops nulls inside an object, and the column would be sent after all."""
-    settings = Settings.from_config(
-        TOKEN
-        | {
-            "field_map": {"note": "__NULL__", "mail": "email"},
-            "streams": {"people": {"field_map": {"remark": "__NULL__"}}},
-        }
-    )
+    own = people(field_map={"remark": "__NULL__"})
+    settings = Settings.from_config(own | {"field_map": {"note": "__NULL__", "mail": "email"}})
     assert settings.for_stream("others").field_map == {"note": None, "mail": "email"}
     assert settings.for_stream("people").field_map == {"remark": None}
 
@@ -260,7 +220,7 @@ def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     ids=str,
 )
 def test_the_plan_to_keep_and_how_many_rejections_a_run_may_have(
-    config: dict[str, t.Any], plan: Plan | None, rejects: int | None
+    config: t.Any, plan: Plan | None, rejects: int | None
 ) -> None:
     settings = Settings.from_config(TOKEN | config)
     assert (settings.plan, settings.rejects_allowed) == (plan, rejects)

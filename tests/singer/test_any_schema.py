@@ -12,11 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
-from tests.messages import schema
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record, RunTarget
+from tests.messages import Night, Record, record, schema
 
 EXAMPLES = int(os.environ.get("ANY_SCHEMA_EXAMPLES", "25"))
 
@@ -39,11 +35,8 @@ KINDS = ["string", "integer", "number", "object", "array", "boolean", "null"]
 
 def kind_of(value: object) -> str:
     """Return the type that a tap announces for a value."""
-    kinds: list[tuple[type, str]] = [
-        *((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string")),
-        *((list, "array"), (dict, "object")),
-    ]
-    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+    return (kinds | {dict: "object", type(None): "null"})[type(value)]
 
 
 @st.composite
@@ -86,15 +79,11 @@ def described(draw: st.DrawFn) -> tuple[Record, Record]:
     return record, columns
 
 
-MAPS = st.sampled_from(
+MAPS: st.SearchStrategy[Record] = st.sampled_from(
     [
-        {},
-        {"email": "email"},
-        {"email": "_['email']", "left_out": None},
-        {"__filter__": "email != ''"},
-        {"email_opt_in": "email_opt_in"},
-        {"__alias__": "people"},
-        {"id": "record['id'] * 1"},
+        *({}, {"email": "email"}, {"email": "_['email']", "left_out": None}),
+        *({"__filter__": "email != ''"}, {"email_opt_in": "email_opt_in"}),
+        *({"__alias__": "people"}, {"id": "record['id'] * 1"}),
     ]
 )
 numbers = itertools.count(1)
@@ -115,35 +104,28 @@ def is_sent(properties: dict[str, str], name: str, value: t.Any) -> bool:
 )
 @given(st.lists(described(), min_size=1, max_size=8), MAPS, st.integers(0, 3))
 def test_a_good_record_is_good_with_maps_and_flattening_too(
-    run_target: RunTarget,
-    crm: RunningSandbox,
-    people: list[tuple[Record, Record]],
-    stream_map: Record,
-    depth: int,
+    night: Night, people: list[tuple[Record, Record]], stream_map: Record, depth: int
 ) -> None:
     """Its contact has the same address, the same consent and the same values."""
-    crm.reset()
-    lines, records = [], {}
-    for record, announced in people:
+    night.crm.reset()
+    lines, rows = list[str](), dict[str, Record]()
+    for columns, announced in people:
         number = next(numbers)
-        row = {"id": number, "email": f"p{number}@example.com"} | record
-        records[row["email"]] = row
-        stream = f"s{number}"
-        columns = {"id": {}, "email": {"type": "string"}} | announced
-        lines.append(schema(columns, stream=stream, definitions={"any": {}}))
-        lines.append(json.dumps({"type": "RECORD", "stream": stream, "record": row}))
+        row: Record = {"id": number, "email": f"p{number}@example.com"} | columns
+        rows[row["email"]] = row
+        announced_too = {"id": {}, "email": {"type": "string"}} | announced
+        lines.append(schema(announced_too, stream=f"s{number}", definitions={"any": {}}))
+        lines.append(record(f"s{number}", **row))
     config: Record = {"flattening_enabled": True, "flattening_max_depth": depth} if depth else {}
     for change in ({}, config | {"stream_maps": {"s*": stream_map}}):
-        ended = run_target(*lines, **change)
-        assert ended.code == 0, (ended.errors, ended.log)
-        contacts = {contact["email"]: contact for contact in crm.contacts()}
-        assert contacts.keys() == records.keys(), ended.log
-        for email, row in records.items():
+        ended = night.ok(*lines, **change)
+        contacts = {contact["email"]: contact for contact in night.crm.contacts()}
+        assert contacts.keys() == rows.keys(), ended.log
+        for email, row in rows.items():
             said = {"yes": True, "0": False, 1: True}.get(row["email_opt_in"], row["email_opt_in"])
             assert contacts[email]["email_opt_in"] is said
             properties = contacts[email]["properties"]
-            for name, value in row.items():
-                if name not in {"email", "email_opt_in"}:
-                    exact = json.loads(json.dumps(value), parse_float=decimal.Decimal)
-                    assert is_sent(properties, name, exact), (name, value, properties)
-        crm.reset()
+            for name in row.keys() - {"email", "email_opt_in"}:
+                exact = json.loads(json.dumps(row[name]), parse_float=decimal.Decimal)
+                assert is_sent(properties, name, exact), (name, row[name], properties)
+        night.crm.reset()

@@ -5,23 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
-import sys
 import typing as t
 
 import pytest
 
-from tests.messages import PEOPLE, person, record, schema
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import RunTarget
+from tests.messages import PEOPLE, Night, person, record, schema
+from tests.projects import BIN, LOADER, call
 
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
 NO_KEYS = "'key_properties' is not a list of column names"
+NO_FILES = "'manifest' is not a list of files"
 
 
 def schema_message(**members: t.Any) -> str:
@@ -29,13 +23,13 @@ def schema_message(**members: t.Any) -> str:
     return json.dumps(message | {"key_properties": ["id"]} | members)
 
 
-def batch(**members: t.Any) -> str:
+def batch(*files: object, **members: t.Any) -> str:
     message = {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}}
-    return json.dumps(message | {"manifest": []} | members)
+    return json.dumps(message | {"manifest": files} | members)
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("line", "said"),
     [
         ('{"type":"RECORD","stream":["x"],"record":{}}', "without a proper 'stream'"),
         ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
@@ -49,42 +43,35 @@ def batch(**members: t.Any) -> str:
         *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),
         ('{"type":"STATE","value":[1]}', "STATE message without a proper 'value'"),
         (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', TOO_DEEP),
-        *(
-            (batch(manifest=odd), "'manifest' is not a list of files")
-            for odd in ([5], [None], [""])
-        ),
+        *((batch(odd), NO_FILES) for odd in (5, None, "")),
         (batch(manifest=None), "BATCH message without a proper 'manifest'"),
         (batch(encoding=None), "BATCH message without a proper 'encoding'"),
     ],
 )
-def test_what_is_no_proper_message_is_named_by_its_line(
-    run_target: RunTarget, line: str, expected: str
-) -> None:
-    ended = run_target(schema(), line)
-    assert ended.code == 1
+def test_what_is_no_proper_message_is_named_by_its_line(night: Night, line: str, said: str) -> None:
+    ended = night.fails(schema(), line)
     assert ended.error.startswith("Line 2 of the input is ")
-    assert expected in ended.error
+    assert said in ended.error
+
+
+NO_PACKAGE = "package for this kind of storage is not installed"
 
 
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
         (batch(encoding={"format": "jsonl", "compression": {}}), "encoded in a way"),
-        (batch(encoding={"format": {}}), "encoded in a way"),
-        (batch(encoding={"format": "parquet"}), "encoded in a way"),
-        (batch(manifest=["s3://bucket/x"]), "package for this kind of storage is not installed"),
-        (batch(manifest=["http://127.0.0.1:1/x"]), "package for this kind of storage is not"),
-        (batch(manifest=["odd://secret@x/y"]), "cannot be read: ValueError."),
-        (batch(manifest=["file:///"]), "cannot be read: Is a directory."),
-        (batch(manifest=["file:///no-such-file"]), "cannot be read: No such file or directory."),
-        (batch(manifest=["file:///a\0b"]), "cannot be read: ValueError."),
+        *((batch(encoding={"format": odd}), "encoded in a way") for odd in (["jsonl"], "parquet")),
+        *((batch(file), NO_PACKAGE) for file in ("s3://bucket/x", "http://127.0.0.1:1/x")),
+        *((batch(odd), "read: ValueError.") for odd in ("odd://secret@x/y", "file:///a\0b")),
+        (batch("file:///"), "cannot be read: Is a directory."),
+        (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
     ],
 )
-def test_a_batch_that_cannot_be_read_ends_in_one_sentence(
-    run_target: RunTarget, message: str, expected: str
+def test_a_batch_that_cannot_be_read_is_one_sentence(
+    night: Night, message: str, expected: str
 ) -> None:
-    ended = run_target(schema(), message)
-    assert ended.code == 1
+    ended = night.fails(schema(), message)
     assert expected in ended.error
     assert "secret" not in ended.log
 
@@ -103,13 +90,12 @@ OF_MESSAGES = "A file of a BATCH message of stream 'people' contains RECORD mess
     ids=["no JSON", "a list", "a text", "messages", "cut off"],
 )
 def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_none(
-    run_target: RunTarget, tmp_path: Path, compression: str, content: bytes, expected: str
+    night: Night, compression: str, content: bytes, expected: str
 ) -> None:
-    path = tmp_path / "people.jsonl"
+    path = night.folder / "people.jsonl"
     path.write_bytes(content)
     encoding = {"format": "jsonl", "compression": compression}
-    ended = run_target(schema(), batch(manifest=[path.as_uri()], encoding=encoding))
-    assert ended.code == 1
+    ended = night.fails(schema(), batch(path.as_uri(), encoding=encoding))
     assert expected in ended.error
     assert "kari" not in ended.log
 
@@ -117,60 +103,48 @@ def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_n
 @pytest.mark.parametrize("address", ["file://{}", "file://localhost{}", "{}"])
 @pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "people.jsonl"])
 def test_a_batch_file_is_found_however_its_address_is_written(
-    run_target: RunTarget, crm: RunningSandbox, tmp_path: Path, address: str, name: str
+    night: Night, address: str, name: str
 ) -> None:
-    path = tmp_path / name
+    path = night.folder / name
     path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
     spellings = [str(path)]
     if address.startswith("file"):
         spellings.append(str(path).replace("%", "%25").replace(" ", "%20"))
     for spelling in spellings:
-        ended = run_target(schema(), batch(manifest=[address.format(spelling)]))
-        assert ended.code == 0, ended.errors
-    assert [contact["email"] for contact in crm.contacts()] == ["p@example.com"]
+        night.ok(schema(), batch(address.format(spelling)))
+    assert night.contact["email"] == "p@example.com"
 
 
 @pytest.mark.parametrize("depth", [50, 250, 100_000])
-def test_a_record_that_is_nested_less_deeply_is_delivered(
-    run_target: RunTarget, depth: int
-) -> None:
+def test_a_record_that_is_nested_less_deeply_is_delivered(night: Night, depth: int) -> None:
     line = '{"type":"RECORD","stream":"people","record":{"id":2,"email":"a@example.com","x":%s}}'
-    ended = run_target(schema(), person(1), line % ("[" * depth + "]" * depth), max_rejects=1)
+    ended = night.run(schema(), person(1), line % ("[" * depth + "]" * depth), max_rejects=1)
     if depth > 1000:
         assert ended.error.startswith(f"Line 3 of the input is a message that is {TOO_DEEP}.")
-        return
-    assert ended.code == 0, ended.errors
-    people = ended.report["streams"]["people"]
-    assert people["accepted"] + people["rejected"] == people["read"] == 2
+    else:
+        counts = ended.ok().counts
+        assert counts["accepted"] + counts["rejected"] == counts["read"] == 2
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_state_with_a_number_that_json_lacks_is_passed_on_as_it_came(
-    run_target: RunTarget, number: str
+def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(
+    night: Night, number: str
 ) -> None:
     """A null in its place would make the tap start from nothing."""
-    ended = run_target(schema(), f'{{"type":"STATE","value":{{"at":{number},"n":1.5}}}}')
-    assert ended.code == 0
+    ended = night.ok(schema(), f'{{"type":"STATE","value":{{"at":{number},"n":1.5}}}}')
     assert repr(ended.states) == repr([{"at": float(number), "n": 1.5}])
 
 
-def test_a_closed_standard_input_is_told_as_such(tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({"access_token": "made-up"}))
-    ended = subprocess.run(
-        [sys.executable, "-m", "target_mainbrainer", "--config", str(config)],
-        preexec_fn=lambda: os.close(0),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_closed_standard_input_is_told_as_such(night: Night) -> None:
+    config = night.folder / "config.json"
+    config.write_text(json.dumps(night.settings))
+    ended = call(BIN / LOADER, "--config", config, preexec_fn=lambda: os.close(0), timeout=60)
     assert ended.returncode == 1
     assert "standard input is closed" in ended.stderr
     assert "Unexpected" not in ended.stderr
 
 
-def test_the_name_of_a_stream_cannot_forge_a_line_of_the_log(run_target: RunTarget) -> None:
-    ended = run_target(record("a\nERROR b", id=1))
-    assert ended.code == 1
-    assert "stream 'a\\nERROR b'" in ended.error
+def test_the_name_of_a_stream_cannot_forge_a_line_of_the_log(night: Night) -> None:
+    error = night.fails(record("a\nERROR b", id=1)).error
+    assert "stream 'a\\nERROR b'" in error
+    assert "came before the stream's SCHEMA message" in error

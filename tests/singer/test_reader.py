@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import threading
-import time
 import typing as t
 from decimal import Decimal
 
@@ -15,23 +15,21 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.reader import (
-    CHUNK_BYTES,
-    MessageReader,
-    decode_message,
-)
+from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.messages import Record
 
-def read(source: t.IO[str], reader: MessageReader | None = None) -> list[dict[str, t.Any]]:
-    messages: list[dict[str, t.Any]] = []
-    (reader or MessageReader()).process_lines(source, dict.fromkeys(_KINDS, messages.append))
+
+KINDS = t.cast("list[str]", list(SingerMessageType))
+
+
+def read(source: t.IO[str], reader: MessageReader | None = None) -> list[Record]:
+    messages: list[Record] = []
+    (reader or MessageReader()).process_lines(source, dict.fromkeys(KINDS, messages.append))
     return messages
-
-
-_KINDS = t.cast("list[str]", list(SingerMessageType))
 
 
 def file_of(tmp_path: Path, data: bytes) -> t.IO[str]:
@@ -40,21 +38,23 @@ def file_of(tmp_path: Path, data: bytes) -> t.IO[str]:
     return path.open(encoding="utf-8")
 
 
+def states(*numbers: int) -> bytes:
+    return b"".join(b'{"type":"STATE","value":{"n":%d}}\n' % n for n in numbers)
+
+
 def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
-    data = b'{"type":"STATE","value":{"a":1}}\n\n{"type":"STATE","value":{"a":2}}'
+    data = states(1) + b"\n" + states(2)[:-1]
     read_end, write_end = os.pipe()
     os.write(write_end, data)
     os.close(write_end)
     with file_of(tmp_path, data) as file, os.fdopen(read_end, encoding="utf-8") as pipe:
-        expected = [{"type": "STATE", "value": {"a": n}} for n in (1, 2)]
-        assert read(file) == expected
-        assert read(pipe) == expected
-        assert read(io.StringIO(data.decode())) == expected
+        expected = [{"type": "STATE", "value": {"n": n}} for n in (1, 2)]
+        assert read(file) == read(pipe) == read(io.StringIO(data.decode())) == expected
 
 
 @given(cuts=st.lists(st.integers(1, 60), max_size=8), count=st.integers(0, 5))
 def test_lines_are_whole_however_the_pipe_delivers_them(cuts: list[int], count: int) -> None:
-    data = b"".join(b'{"type":"STATE","value":{"n":%d}}\n' % n for n in range(count))
+    data = states(*range(count))
     read_end, write_end = os.pipe()
 
     def trickle() -> None:
@@ -82,43 +82,33 @@ def test_a_line_longer_than_a_chunk_is_one_message(tmp_path: Path) -> None:
 
 def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
     read_end, write_end = os.pipe()
-    reader = MessageReader()
-    ticks: list[float] = []
-
-    def tick() -> None:
-        ticks.append(time.monotonic())
-        if len(ticks) == 3:
-            os.close(write_end)
-
-    reader.tick = tick
+    reader, ticks = MessageReader(), itertools.count(1)
+    reader.tick = lambda: os.close(write_end) if next(ticks) == 3 else None
     with os.fdopen(read_end, encoding="utf-8") as pipe:
         assert read(pipe, reader) == []
-    assert len(ticks) >= 3
+    assert next(ticks) > 3
 
 
 def test_what_a_tick_raises_ends_the_reading(tmp_path: Path) -> None:
-    reader = MessageReader()
-
     def stop() -> None:
-        msg = "enough"
-        raise KeyError(msg)
+        raise KeyError
 
+    reader = MessageReader()
     reader.tick = stop
-    with file_of(tmp_path, b'{"type":"STATE","value":{}}\n') as file, pytest.raises(KeyError):
+    with file_of(tmp_path, states(1)) as file, pytest.raises(KeyError):
         read(file, reader)
 
 
 def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     reader = MessageReader()
-    data = b'{"type":"STATE","value":{"a":1}}\n{"type":"STATE","value":{"a":2}}\n'
-    seen: list[dict[str, t.Any]] = []
+    seen: list[Record] = []
 
-    def once(message: dict[str, t.Any]) -> None:
+    def once(message: Record) -> None:
         seen.append(message)
         reader.is_done = True
 
-    with file_of(tmp_path, data) as file:
-        reader.process_lines(file, dict.fromkeys(_KINDS, once))
+    with file_of(tmp_path, states(1, 2)) as file:
+        reader.process_lines(file, dict.fromkeys(KINDS, once))
     assert len(seen) == 1
 
 
@@ -156,10 +146,7 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     tmp_path: Path, data: bytes, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with (
-        file_of(tmp_path, b'{"type":"STATE","value":{}}\n' + data) as file,
-        pytest.raises(InputError) as caught,
-    ):
+    with file_of(tmp_path, states(1) + data) as file, pytest.raises(InputError) as caught:
         read(file)
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)

@@ -76,10 +76,3 @@ def test_a_state_is_due_exactly_when_all_records_before_it_are_settled(
             written = newest
         else:
             assert due is None
-
-
-def test_records_after_the_last_state_hold_nothing_back() -> None:
-    state_tracker = StateTracker()
-    state_tracker.close_interval({"bookmark": 1})
-    state_tracker.interval.read += 1
-    assert state_tracker.take_due() == {"bookmark": 1}
