@@ -44,8 +44,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "target_mainbrainer"
 
 _ORDER = "rounds/test_merging.py rounds/test_order.py rounds/test_as_if_one_by_one.py"
-_CONSENT = "ledger/test_changed_fields.py ledger/test_consent.py ledger/test_hand_edits.py"
-_BOOKING = f"rounds/test_outcomes.py rounds/test_rejections.py {_CONSENT} ledger/test_content.py"
+_CONSENT = "ledger/test_content.py ledger/test_consent.py ledger/test_hand_edits.py"
+_BOOKING = f"rounds/test_outcomes.py rounds/test_rejections.py {_CONSENT}"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
 # threads' and processes' parts of rounds and ledger, and all glue.
 TESTS: dict[str, str] = {
@@ -77,19 +77,19 @@ TESTS: dict[str, str] = {
     "report/rejects": "report/test_rejects_file.py report/test_rejections.py",
     "report/report_file": "report/test_report_file.py",
     "report/summary": "report/test_summary.py end_to_end/test_morning.py",
-    "rounds/batches": "rounds/test_statuses.py rounds/test_confirmation.py",
+    "rounds/batches": "rounds/test_confirmation.py",
     "rounds/booking": _BOOKING,
     "rounds/comparing": f"{_CONSENT} ledger/test_moves.py",
     "rounds/isolation": "rounds/test_isolation.py rounds/test_rejections.py",
     "rounds/missing": "ledger/test_full_reads.py",
     "rounds/moves": "ledger/test_changed_addresses.py",
-    "rounds/plan": f"{_CONSENT} ledger/test_content.py",
+    "rounds/plan": _CONSENT,
     "rounds/recreated": "ledger/test_hand_edits.py",
     "rounds/round": _ORDER,
     "rounds/sending": "rounds/test_trouble.py rounds/test_request_at_fault.py",
     "rounds/spool": "rounds/test_confirmation.py",
-    "rounds/statuses": "rounds/test_statuses.py rounds/test_confirmation.py",
-    "ledger/content": f"{_CONSENT} ledger/test_content.py",
+    "rounds/statuses": "rounds/test_confirmation.py",
+    "ledger/content": _CONSENT,
     "ledger/quota": "ledger/test_quota.py ledger/test_shared_quota.py",
 }
 

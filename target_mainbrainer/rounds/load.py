@@ -12,7 +12,7 @@ has come. The next round fills while this one is sent, and starts when it is boo
 
 from __future__ import annotations
 
-import math
+import sys
 import typing as t
 
 from target_mainbrainer.errors import DeliveryError
@@ -208,18 +208,30 @@ class Load:
         """
         while not self.is_settled:
             self._book(TICK_SECONDS)
-        fewest, longest = math.inf, self._settings.confirm_timeout_seconds
-        while (waiting := self._booking.contacts_waiting) > MAX_UNCONFIRMED:
-            if waiting < fewest:
-                fewest, deadline = waiting, self._clock() + longest
+        if not self._await_statuses(lambda: self._booking.contacts_waiting, MAX_UNCONFIRMED):
+            message = (
+                f"MainBrainer has confirmed no batch for {self._settings.confirm_timeout_seconds} "
+                "s ('confirm_timeout_seconds'), and STATE waits for "
+                f"{self._booking.contacts_waiting:,} contacts. Nothing more is sent; the next run "
+                "sends again what was not confirmed."
+            )
+            raise DeliveryError(message)
+
+    def _await_statuses(self, waiting: Callable[[], int], most: int = 0) -> bool:
+        """Wait for statuses; return False if for too long none of those that are awaited came.
+
+        Args:
+            waiting: Returns how many there are.
+            most: How many there may be in the end.
+        """
+        fewest, deadline = sys.maxsize, 0.0
+        while (left := waiting()) > most:
+            if left < fewest:
+                fewest, deadline = left, self._clock() + self._settings.confirm_timeout_seconds
             elif self._clock() >= deadline:
-                message = (
-                    f"MainBrainer has confirmed no batch for {longest} s "
-                    f"('confirm_timeout_seconds'), and STATE waits for {waiting:,} contacts. "
-                    "Nothing more is sent; the next run sends again what was not confirmed."
-                )
-                raise DeliveryError(message)
+                return False
             self._book(TICK_SECONDS)
+        return True
 
     # Answers
 
@@ -319,10 +331,12 @@ class Load:
             for one in rounds():
                 self._deliver(one)
         self._end_pending()
-        self._await_statuses(lambda: self._statuses.open_batches > 0)
+        self._await_statuses(lambda: self._statuses.open_batches)
+        self._wait_until_settled()
         for one in self._booking.recreated.rounds():
             self._deliver(one)
-        self._await_statuses(lambda: self._statuses.open_batches > 0)
+        self._await_statuses(lambda: self._statuses.open_batches)
+        self._wait_until_settled()
         if not self.batches_sent and not self._settings.dry_run:
             self.is_settled = False
             self._sending.check()
@@ -353,18 +367,12 @@ class Load:
                 self._send_batches([as_batch(upserts) for upserts in one.batches])
             self._wait_until_settled()
             if one.awaits_status:
-                self._await_statuses(lambda: _is_any_awaited(one.upserts))
+                self._await_statuses(lambda: _count_awaited(one.upserts))
+                self._wait_until_settled()
             if len(prepared.left) == len(left):
                 self._wait_for_other_run()
             left = prepared.left
         self._is_awaited = False
-
-    def _await_statuses(self, is_open: Callable[[], bool]) -> None:
-        """Wait for statuses, but no longer than the settings allow."""
-        deadline = self._clock() + self._settings.confirm_timeout_seconds
-        while is_open() and self._clock() < deadline:
-            self._book(TICK_SECONDS)
-        self._wait_until_settled()
 
     def _wait_for_other_run(self) -> None:
         """Wait for contacts that another run is sending."""
@@ -413,5 +421,5 @@ class Load:
         self._failure = self._failure or error
 
 
-def _is_any_awaited(upserts: Iterable[Upsert]) -> bool:
-    return any(upsert.batch is not None and upsert.batch.is_awaited for upsert in upserts)
+def _count_awaited(upserts: Iterable[Upsert]) -> int:
+    return sum(upsert.batch is not None and upsert.batch.is_awaited for upsert in upserts)

@@ -144,6 +144,15 @@ def test_questions_that_are_not_required_wait_for_no_permit(load: Load) -> None:
     assert len(load.numbers()) == 500
 
 
+def test_the_wait_for_confirmation_begins_anew_with_each_batch(load: Load) -> None:
+    """Else a plan's permits would not suffice to ask for all batches of a large load in time."""
+    load.patch.setattr("target_mainbrainer.rounds.statuses.LONGEST_PAUSE_SECONDS", 0.2)
+    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 3}
+    late = "late=1.6@1:batch late=3.2@2:batch late=4.8@3:batch"
+    ended = load(*people(3), faults=late, batch_size_rows=1).ok()
+    assert (ended.count("inserted"), ended.count("unconfirmed")) == (3, 0)
+
+
 def test_required_questions_wait_for_permits(load: Load) -> None:
     load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 60}
     ended = load(*people(30, every=10), batch_size_rows=10, rate_limit_requests=3).ok()
