@@ -59,6 +59,10 @@ BUSY_SECONDS = 0.5
 SPARE_SHARE = 0.5
 """While less of the plan's requests is in use, sending does not need all of them."""
 
+MOST_OPEN_BATCHES = 4_000
+"""While more have not ended, questions for them take turns with sending: they have to be asked at
+some time, and so neither memory nor the disk fills with what waits for them."""
+
 TICK_SECONDS = 0.2
 MAX_UNCONFIRMED = 10 * MAX_CONTACTS
 """Accepted contacts that STATE waits for; the next round waits for their statuses."""
@@ -254,8 +258,12 @@ class Load:
     @property
     def _may_ask(self) -> bool:
         """Whether questions for statuses take nothing from sending, or are worth it."""
-        is_idle = not self._sending.is_sending and not self._open.is_full
-        return is_idle or self._statuses.is_required or self._share_used() < SPARE_SHARE
+        return (
+            self._statuses.is_required
+            or (not self._sending.is_sending and not self._open.is_full)
+            or self._share_used() < SPARE_SHARE
+            or self._statuses.open_batches > MOST_OPEN_BATCHES
+        )
 
     def _take(self, result: Result) -> None:
         match result:

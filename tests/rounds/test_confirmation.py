@@ -144,6 +144,18 @@ def test_questions_that_are_not_required_wait_for_no_permit(load: Load) -> None:
     assert len(load.numbers()) == 500
 
 
+def test_many_open_batches_are_asked_for_beside_sending(load: Load) -> None:
+    """Neither memory nor the disk fills with what waits for the end of a large load."""
+    load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
+    load.patch.setattr("target_mainbrainer.rounds.load.MOST_OPEN_BATCHES", 3)
+    load.patch.setattr("target_mainbrainer.rounds.load.SPARE_SHARE", 0)
+    load.settings |= {"confirm_batches": "report", "batch_size_rows": 10}
+    load(*people(400), faults="latency=0.02:batch").ok()
+    methods = [request.method for request in load.crm.requests()]
+    assert "GET" in methods[: methods.index("POST") + 30]
+    assert methods.count("POST") == 40
+
+
 def test_the_wait_for_confirmation_begins_anew_with_each_batch(load: Load) -> None:
     """Else a plan's permits would not suffice to ask for all batches of a large load in time."""
     load.patch.setattr("target_mainbrainer.rounds.statuses.LONGEST_PAUSE_SECONDS", 0.2)
