@@ -110,6 +110,7 @@ class Night(Load):
         self.uri = uri
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
         self._logs: dict[subprocess.Popen[str], Path] = {}
+        self._gates: list[Gate] = []
 
     def between(self) -> Between:
         """Return what stands between the target and the CRM from now on."""
@@ -140,17 +141,15 @@ class Night(Load):
         """The first part of every contact's address, in order."""
         return sorted(name_of(contact) for contact in self.crm.contacts())
 
-    def answered(self, *, opt_in: bool) -> set[str]:
-        """Return the first part of the addresses that said yes, or no."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is opt_in}
-
     @property
     def opted_in(self) -> set[str]:
-        return self.answered(opt_in=True)
+        """The first part of the addresses that said yes."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"]}
 
     @property
     def opted_out(self) -> set[str]:
-        return self.answered(opt_in=False)
+        """The first part of the addresses that said no."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
 
     @property
     def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
@@ -288,8 +287,16 @@ class Night(Load):
         assert is_killed or at.when == "answered" or not surely, ended.log
         return Ended(ended.code, states, ended.log)
 
+    def gate(self, method: str = "POST") -> Gate:
+        """Return a gate that requests have to pass from now on."""
+        self.between().rule = gate = Gate(method)
+        self._gates.append(gate)
+        return gate
+
     def close(self) -> None:
         """End all processes."""
+        for gate in self._gates:
+            gate.open()
         for process in self._logs:
             process.kill()
             process.communicate()
@@ -362,18 +369,19 @@ class Between(BrokenServer):
 
 
 class Gate:
-    """A rule that lets no batch pass until it is opened.
+    """A rule that lets no request of a method pass until it is opened.
 
     Attributes:
         seen: How many have come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "POST") -> None:
         self.seen = 0
+        self._method = method
         self._is_open = threading.Event()
 
     def __call__(self, request: Request) -> Reply | None:
-        if request.method == "POST":
+        if request.method == self._method:
             self.seen += 1
             self._is_open.wait(60)
         return None

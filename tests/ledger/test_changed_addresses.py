@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 import typing as t
 
@@ -26,8 +25,6 @@ from tests.messages import record, schema, state
 from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.broken_server import Reply, Request
     from tests.messages import Record
 
@@ -288,40 +285,21 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
 # Fault 21
 
 
-@pytest.fixture
-def stalled(night: Night) -> Iterator[tuple[threading.Event, list[str]]]:
-    """Let no request of a method get an answer; tell whether one waits."""
-    is_waiting, is_over, methods = threading.Event(), threading.Event(), list[str]()
-
-    def stall(request: Request) -> Reply | None:
-        if request.method in methods:
-            is_waiting.set()
-            is_over.wait(100)
-            return RESET
-        return None
-
-    night.between().rule = stall
-    yield is_waiting, methods
-    is_over.set()
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("case", [("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000)])
-def test_a_signal_ends_a_run_that_waits_in_a_move(
-    night: Night, stalled: tuple[threading.Event, list[str]], case: tuple[str, int, int]
-) -> None:
+def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str, int, int]) -> None:
     """Soon, and at a second signal at once, however long its requests may wait.
 
     What is in flight has 30 seconds to end, and less here.
     """
     method, signals, grace = case
-    is_waiting, methods = stalled
     night.settings["request_timeout_seconds"] = 100
+    night.between()
     night(*consenting(1, 2))
-    methods.append(method)
+    gate = night.gate(method)
     machine = f"from target_mainbrainer.rounds import load; load.GRACE_SECONDS = {grace}"
     process = night.start(*moved(1), *consenting(2), machine=machine)
-    wait_until(is_waiting.is_set)
+    wait_until(lambda: gate.seen)
     process.send_signal(signal.SIGTERM)
     for _ in range(signals - 1):
         time.sleep(2.2)

@@ -12,18 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from target_mainbrainer.contacts import Contact
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
-from tests.ledger.outside import FULL, Night, rehearsal
+from tests.ledger.outside import FULL, Moment, Night, rehearsal
 from tests.ledgers import on_both_databases
 from tests.messages import PEOPLE, person, record, schema, state
+from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from tests.messages import Record
 
 DAY = 86_400
@@ -111,28 +108,28 @@ def test_it_shows_that_content_is_unknown_after_a_lost_answer(night: Night) -> N
 @on_both_databases
 def test_it_shows_since_when_and_by_which_run_a_contact_is_open(night: Night) -> None:
     """While the run goes on, and after it has died in the middle of a changed address."""
-    ledger = open_ledger(night.uri)
-    stream = ledger.open_stream("people")
-    text, previous = '[null,null,"new@example.com"]', '[null,null,"old@example.com"]'
-    row = Row(None, ledger.hashes.identity(Contact(email="new@example.com")), 0)
-    one = Person(None, stream, '["1"]', text, row.hash, previous=previous, moving_id=77)
-
-    def begin(connection: Connection) -> None:
-        ledger.mark(connection, [row], 1)
-        ledger.save_people(connection, [one])
-
-    ledger.write(begin)
-    assert f"content          being sent by run {RUN} since 20" in night.show("--key", "1")
+    night.between()
+    night(person(1))
+    (known,) = night.crm.contacts()
+    gate = night.gate()
+    process = night.start(person(1, firstname="B"))
+    wait_until(lambda: gate.seen)
+    found = re.search("being sent by run ([0-9a-f]{8}) since 20", night.show("--key", "1"))
+    assert found
     assert night.show().splitlines()[2].endswith("now")
-    ledger.close()
-    for arguments in (["--key", "1"], ["--email", "old@example.com"]):
+    gate.open()
+    assert found[1] in night.end(process).ok().log
+    killed = night.killed(person(1, email="new@example.com"), at=Moment("POST", 2, "before"))
+    run = re.search("Run ([0-9a-f]{8})", killed.log)
+    assert run
+    for arguments in (["--key", "1"], ["--email", "p1@example.com"]):
         shown = night.show(*arguments)
         assert "content          unknown, open since 20" in shown
-        assert f"run {RUN} ended before its outcome" in shown
-        assert 'earlier identity [null,null,"old@example.com"]' in shown
-        assert "contact_id       77 gets the new identity" in shown
+        assert f"run {run[1]} ended before its outcome" in shown
+        assert 'earlier identity [null,null,"p1@example.com"]' in shown
+        assert f"contact_id       {known['id']} gets the new identity" in shown
     assert (counts(night)["changing"], counts(night)["unknown"]) == ("1", "1")
-    assert "1 source key and 1 identity" in night.forget("--key", "1")
+    assert "1 source key and 2 identities" in night.forget("--key", "1")
 
 
 KEYS: list[tuple[t.Any, list[str]]] = [
@@ -328,15 +325,17 @@ def test_nothing_of_a_person_is_left_in_the_files(night: Night) -> None:
 
 @on_both_databases
 def test_nothing_is_forgotten_while_a_run_delivers(night: Night) -> None:
-    night(person(1))
-    ledger = open_ledger(night.uri, "other")
-    ledger.open_stream("shops")
-    assert counts(night)["known"] == "1"
-    said = night.finds_nothing("forget", "--stream", "shops")
-    assert "Another run delivers stream 'shops'" in said
+    night.between()
+    load(night, person(1), stream="shops")
+    gate = night.gate()
+    process = night.start(person(1, firstname="B"))
+    wait_until(lambda: gate.seen)
+    said = night.finds_nothing("forget", "--stream", "people")
+    assert "Another run delivers stream 'people'" in said
     night.finds_nothing("forget", "--yes")
-    assert counts(night)["known"] == "1"
-    ledger.close()
+    assert counts(night, "shops")["known"] == "1"
+    gate.open()
+    night.end(process).ok()
     night.forget("--yes")
 
 

@@ -89,13 +89,6 @@ def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
 
 
-def test_a_reader_is_not_hindered_by_a_writer(tmp_path: Path) -> None:
-    database = open_database(str(tmp_path / "ledger.db"))
-    with database.transaction(), database.transaction(reads_only=True) as reader:
-        assert reader.scalar(VERSION) == SCHEMA_VERSION
-    database.close()
-
-
 @pytest.mark.parametrize("uri", ["sqlite:///{path}", "sqlite+pysqlite:///{path}", "{path}"])
 def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
     path = tmp_path / "ledger.db"

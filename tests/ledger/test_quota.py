@@ -1,13 +1,34 @@
-"""The rules that say when a request may be sent; the limiter's tests have the rest."""
+"""All runs that share a ledger and a token keep to the plan together, by these rules."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
+from target_mainbrainer.errors import TransientError
+from target_mainbrainer.ledger.content import fingerprint
+from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
+from tests.ledgers import empty_ledger
+from tests.loads import people
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.ledger.outside import Night
+
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
@@ -17,12 +38,17 @@ def most_in(taken: list[float], window: float) -> int:
     return max(sum(start <= at < start + window for at in taken) for start in taken)
 
 
-def take_all(quota: Quota, plan: Plan, now: float) -> int:
-    """Take what there is, and return how much that was."""
-    taken = 0
-    while not isinstance(quota.take(plan, now), Wait):
-        taken += 1
+def all_of(take: Callable[[], float | Wait]) -> list[float]:
+    """Take what there is, and return until when."""
+    taken: list[float] = []
+    while not isinstance(one := take(), Wait):
+        taken.append(one)
     return taken
+
+
+def take_now(quota: Quota, plan: Plan, now: float) -> int:
+    """Take what there is, and return how much that was."""
+    return len(all_of(lambda: quota.take(plan, now)))
 
 
 @given(st.lists(st.tuples(st.floats(0, 15), PLANS), min_size=1, max_size=80))
@@ -33,7 +59,7 @@ def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Pl
     for pause, plan in asked:
         now += pause
         before = sum(at > now - 10 for at in taken)
-        granted = take_all(quota, plan, now)
+        granted = take_now(quota, plan, now)
         taken += [now] * granted
         assert granted == 0 or before + granted <= plan.burst
 
@@ -81,15 +107,15 @@ def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
 def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     quota, plan = Quota(), Plan(burst=5, daily=7)
     now = 1_000_000.0
-    assert take_all(quota, plan, now) == 5
+    assert take_now(quota, plan, now) == 5
     quota.block(8, "MainBrainer answered 429", now)
     now += step
     wait = quota.take(plan, now)
     assert isinstance(wait, Wait)
     assert wait.seconds <= 8
     assert isinstance(quota.take(plan, now + 9), Wait)
-    assert take_all(quota, plan, now + OCCUPIED_SECONDS) == 2, "the rest of the day's seven"
-    assert take_all(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
+    assert take_now(quota, plan, now + OCCUPIED_SECONDS) == 2, "the rest of the day's seven"
+    assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
 
 
 def test_a_longer_wait_stays_in_force() -> None:
@@ -99,3 +125,235 @@ def test_a_longer_wait_stays_in_force() -> None:
     for plan in (None, Plan(burst=5, daily=30)):
         assert quota.take(plan, 2.0) == Wait(4.0, "MainBrainer answered 429")
     assert quota.take(None, 6.0) == 6.0
+
+
+# Shared
+
+
+PLAN = Plan(burst=5, daily=1000)
+ACCOUNT = fingerprint("https://crm.example.com", "made-up")
+
+
+class Clocks:
+    """The clock of a machine that nobody sets, and that of its database or its wall."""
+
+    def __init__(self, uri: str) -> None:
+        self.now = 5000.0
+        self.jump = 0.0
+        self._database = open_database(uri)
+        self._uri = uri
+        self._opened = [self._database]
+        with self._database.transaction() as connection:
+            connection.execute(sa.text("CREATE TABLE test_clock (seconds DOUBLE PRECISION)"))
+            connection.execute(sa.text("INSERT INTO test_clock VALUES (0)"))
+        self.pass_by(0)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        with self._database.transaction() as connection:
+            update = sa.text("UPDATE test_clock SET seconds = :now")
+            connection.execute(update, {"now": 1.7e9 + self.now + self.jump})
+
+    def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
+        database = open_database(self._uri, synchronous="NORMAL")
+        self._opened.append(database)
+        clock = sa.text("(SELECT seconds FROM test_clock)").columns(seconds=sa.Double)
+        return SharedQuota(
+            database,
+            account,
+            wall_clock=lambda: 1.7e9 + self.now + self.jump,
+            database_clock=clock.scalar_subquery(),
+            clock=lambda: self.now,
+        )
+
+    def close(self) -> None:
+        for database in self._opened:
+            database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_ledger(request, tmp_path)
+
+
+@pytest.fixture
+def clocks(ledger_uri: str) -> Iterator[Clocks]:
+    made = Clocks(ledger_uri)
+    yield made
+    made.close()
+
+
+def take(quota: SharedQuota, plan: Plan = PLAN) -> float | Wait:
+    return quota.change(lambda shared, now: shared.take(plan, now))
+
+
+def take_all(quota: SharedQuota, plan: Plan = PLAN) -> list[float]:
+    return all_of(lambda: take(quota, plan))
+
+
+def in_use(quota: SharedQuota) -> int:
+    seen, now = quota.last_seen()
+    return seen.in_use(now)
+
+
+def seconds_to_wait(quota: SharedQuota, plan: Plan = PLAN) -> float:
+    wait = take(quota, plan)
+    assert isinstance(wait, Wait)
+    return wait.seconds
+
+
+def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    assert not isinstance(take(one), Wait)
+    clocks.pass_by(4)
+    assert len(take_all(other)) == 4
+    assert seconds_to_wait(one) == pytest.approx(OCCUPIED_SECONDS - 4)
+    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
+    assert len(take_all(one)) == 1
+    clocks.pass_by(4)
+    assert len(take_all(other)) == 4
+    assert in_use(other) == 5
+    clocks.pass_by(11)
+    assert in_use(other) == 0
+
+
+def test_another_token_has_a_plan_of_its_own(clocks: Clocks) -> None:
+    assert len(take_all(clocks.shared_quota())) == 5
+    another = fingerprint("https://crm.example.com", "another token")
+    assert len(take_all(clocks.shared_quota(another))) == 5
+
+
+def test_an_account_is_kept_without_its_token(clocks: Clocks, ledger_uri: str) -> None:
+    take_all(clocks.shared_quota())
+    with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
+        rows = connection.execute(sa.text("SELECT * FROM mainbrainer_quota")).all()
+    assert "made-up" not in repr(rows)
+    assert fingerprint("a", "bc") != fingerprint("ab", "c")
+
+
+def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    until = take_all(one)[0]
+    clocks.pass_by(4)
+    one.change(lambda quota, _: quota.extend(until, 3))
+    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
+    assert len(take_all(other)) == 4
+    reason = "MainBrainer answered 429 to POST /contacts/batch"
+    other.change(lambda quota, now: quota.block(30, reason, now))
+    clocks.pass_by(11)
+    wait = take(one)
+    assert isinstance(wait, Wait)
+    assert wait.seconds == pytest.approx(19)
+    assert wait.reason == reason
+
+
+def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
+    plan = Plan(burst=5, daily=7)
+    assert len(take_all(clocks.shared_quota(), plan)) == 5
+    clocks.pass_by(HOUR)
+    assert len(take_all(clocks.shared_quota(), plan)) == 2
+    clocks.pass_by(23 * HOUR - 10)
+    assert not take_all(clocks.shared_quota(), plan)
+    clocks.pass_by(700)
+    assert len(take_all(clocks.shared_quota(), plan)) == 5
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
+def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
+    clocks: Clocks, jump: float
+) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    assert len(take_all(one)) == 5
+    clocks.jump = jump
+    clocks.pass_by(1)
+    assert len(take_all(other)) <= 5
+    assert seconds_to_wait(one) <= OCCUPIED_SECONDS + 0.001
+    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
+    assert len([*take_all(other), *take_all(one)]) == 5
+
+
+def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
+    plan = Plan(burst=60, daily=1000)
+    runs = [open_shared_quota(ledger_uri, ACCOUNT) for _ in range(3)]
+    taken: list[float] = []
+    with ThreadPoolExecutor(9) as threads:
+        for some in threads.map(lambda run: take_all(run, plan), runs * 3):
+            taken += some
+    for run in runs:
+        run.close()
+    assert len(taken) == 60
+    assert len(set(taken)) > 1
+
+
+def rename(uri: str, old: str, new: str) -> None:
+    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def test_a_database_that_is_away_is_a_passing_trouble(clocks: Clocks, ledger_uri: str) -> None:
+    quota = clocks.shared_quota()
+    take_all(quota)
+    rename(ledger_uri, "mainbrainer_quota", "away")
+    with pytest.raises(TransientError, match=r"The ledger .* cannot be used"):
+        take(quota)
+    rename(ledger_uri, "away", "mainbrainer_quota")
+    assert not take_all(quota)
+    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
+    assert len(take_all(quota)) == 5
+
+
+PROCESS = """
+import sys, time
+from target_mainbrainer.settings.declared import Plan
+from target_mainbrainer.api.limits import Wait
+from target_mainbrainer.ledger.quota import open_shared_quota
+quota = open_shared_quota(sys.argv[1], "account")
+print("ready", flush=True)
+sys.stdin.readline()
+plan = Plan(burst=40, daily=1000)
+while not isinstance(quota.change(lambda shared, now: shared.take(plan, now)), Wait):
+    print("taken", flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
+    """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
+    command = [sys.executable, "-c", PROCESS, ledger_uri]
+    runs = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
+    assert [out.readline() for out in outs] == ["ready\n"] * 3
+    for run in runs:
+        stdin = t.cast("t.IO[str]", run.stdin)
+        stdin.write("go\n")
+        stdin.flush()
+    assert [outs[0].readline() for _ in range(3)] == ["taken\n"] * 3
+    runs[0].kill()
+    taken = [len(run.communicate()[0].splitlines()) for run in runs]
+    assert min(taken[1:]) > 0
+    assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"
+
+
+def quotas(uri: str) -> list[str]:
+    """Return what the ledger keeps of each account's requests."""
+    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
+        return [*connection.scalars(sa.text("SELECT record FROM mainbrainer_quota"))]
+
+
+def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:
+    """Batches, status questions and tokens; `--check` and other runs count on from there."""
+    own = {"rate_limit_requests": None, "confirm_batches": "require", "batch_size_rows": 10}
+    night.run(*people(30), **own).ok()
+    (record,) = quotas(night.uri)
+    counted = sum(part["requests"] for part in json.loads(record)["slices"])
+    assert counted == len(night.crm.requests()) >= 6
+
+
+def test_a_server_has_one_plan_however_its_address_is_spelt(night: Night) -> None:
+    url = night.crm.url
+    for spelling in (url, f"{url}/", url.replace("http", "HTTP")):
+        night.run(*people(3), api_url=spelling, rate_limit_requests=None).ok()
+    assert len(quotas(night.uri)) == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.broken_server import PAGE, BrokenServer
-from tests.ledger.outside import Gate, Night, consenting, person, rehearsal
+from tests.ledger.outside import Night, consenting, person, rehearsal
 from tests.ledgers import on_both_databases
 from tests.waiting import wait_until
 
@@ -103,7 +103,7 @@ def test_looking_is_possible_beside_a_run(night: Night) -> None:
     """Which delivers the same stream; the rule lets pass what `--check` asks."""
     night.between()
     night(*PEOPLE)
-    night.between().rule = gate = Gate()
+    gate = night.gate()
     writer = night.start(person(1, firstname="A"), name="writer")
     wait_until(lambda: gate.seen)
     for how in ("dry run", "check", "show"):

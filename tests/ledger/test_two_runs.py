@@ -8,7 +8,7 @@ import typing as t
 import sqlalchemy as sa
 
 from tests.broken_server import RESET
-from tests.ledger.outside import Gate, Moment, Night, consenting, person
+from tests.ledger.outside import Moment, Night, consenting, person
 from tests.ledgers import on_both_databases
 from tests.messages import record
 from tests.rounds.sent import contacts_in, value_of
@@ -175,7 +175,7 @@ def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
 ) -> None:
     """It says so; and it may begin as soon as the first has ended. To another account it may."""
     other = start_crm(plan="unlimited")
-    night.between().rule = gate = Gate()
+    gate = night.gate()
     first = night.start(person(1))
     wait_until(lambda: gate.seen)
     night(person(1, firstname="B")).failed("stream 'people'")

@@ -6,7 +6,6 @@ with so many seconds for what is in flight when the run has to end.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 import typing as t
@@ -32,7 +31,6 @@ TICK = f"{OURS}.rounds.load.TICK_SECONDS"
 def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]:
     """Return a rule for pauses that are a hundred times as short."""
 
-    @functools.wraps(pause)
     def hundredth(*args: t.Any, **kwargs: t.Any) -> float | None:
         seconds = pause(*args, **kwargs)
         return None if seconds is None else seconds / 100

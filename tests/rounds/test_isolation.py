@@ -1,28 +1,33 @@
-"""Exactly the bad contacts are set aside, each refused alone, and few requests find them."""
+"""Exactly the bad contacts are set aside, and none is blamed for a fault of the request."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import random
+import re
+import threading
 import typing as t
 
 import pytest
 
 from tests.loads import people
-from tests.rounds.sent import contacts_in, judging, refusal, sent, sent_alone
+from tests.messages import person, record, schema, state
+from tests.rounds.sent import contacts_in, in_letters, judging, refusal, sent, sent_alone
+from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.broken_server import Reply
     from tests.loads import Load
-    from tests.messages import Record
+    from tests.messages import Ended, Record
+    from tests.rounds.process import Start
 
 
 @pytest.fixture(autouse=True)
 def _refused_and_kept(load: Load) -> None:
-    """The CRM names nobody whom it refuses."""
-    load.crm.set_switches(refuse_email="bad", refusal_names="none")
+    load.crm.set_switches(refuse_email="bad")
     load.keep_rejects()
 
 
@@ -64,6 +69,7 @@ def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> 
     A good contact is accepted once, but for the few that are sent once more to prove that the
     request is not at fault.
     """
+    load.crm.set_switches(refusal_names="none")
     load(*people(2000, bad=bad)).ok()
     assert load.rejected_ids() == sorted(bad)
     assert load.numbers() == {*range(1, 2001)} - bad
@@ -150,3 +156,220 @@ def test_contacts_are_written_one_by_one_only_where_that_is_asked_for(load: Load
     load(*people(20), write_mode="single").ok()
     assert {request.path for request in load.crm.requests()} == {"/contacts/insertupdate"}
     assert len(load.numbers()) == 20
+
+
+# A request at fault
+
+
+LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+OTHER_LIST = "00000000-0000-4000-8000-000000000001"
+
+
+def blames_the_request(ended: Ended) -> bool:
+    """Tell whether the error says that the request is at fault, in one of the ways it may."""
+    found = re.search(r"MainBrainer refuse|refused in the same words", ended.error)
+    return ended.code == 1 and bool(found)
+
+
+@pytest.mark.parametrize(
+    ("faults", "switches"),
+    [
+        pytest.param("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}, id="wrong list"),
+        pytest.param("422", {}, id="account 422"),
+        pytest.param("409", {"error_body": "empty"}, id="account 409, no words"),
+        pytest.param("403", {}, id="account 403"),
+        pytest.param("402", {"error_body": "html"}, id="account 402, html"),
+    ],
+)
+@pytest.mark.parametrize(("mode", "count"), [("batch", 2000), ("single", 20)])
+def test_a_faulty_request_blames_nobody(
+    load: Load, faults: str, switches: Record, mode: str, count: int
+) -> None:
+    """Each batch may be sent once before the search begins."""
+    load.crm.set_switches(**switches)
+    ended = load(*people(count), faults=faults, list_id=LIST, write_mode=mode)
+    assert blames_the_request(ended)
+    assert (ended.states, load.rejected()) == ([], [])
+    assert len(load.crm.requests()) <= 60
+
+
+@pytest.mark.parametrize("size", [1, 5, 9])
+def test_small_batches_blame_nobody_either(load: Load, size: int) -> None:
+    ended = load(*people(200), faults="422", batch_size_rows=size)
+    assert blames_the_request(ended)
+    assert (ended.states, load.rejected()) == ([], [])
+    assert len(load.crm.requests()) <= math.ceil(200 / size) + 30
+
+
+@pytest.mark.parametrize("bad", [1, 7, 9])
+def test_a_few_refused_alike_are_rejected_if_others_are_accepted(load: Load, bad: int) -> None:
+    """Fewer than ten cannot accuse the request."""
+    ended = load(*people(20, every=20, bad=range(bad + 1))).ok()
+    assert (ended.count("rejected"), ended.states) == (bad, [{"bookmark": 20}])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
+    """Be it one contact: it is settled in a night in which another one is accepted."""
+    lines = people(count, every=count, bad=range(count + 1))
+    ended = load(*lines)
+    assert (ended.code, ended.states, load.rejected()) == (1, [], [])
+    who = "the only contact sent was refused" if count == 1 else f"all {count} contacts sent were "
+    assert ended.last.startswith(f"FAILED: nothing was accepted: {who}")
+    assert '(422 "' in ended.error
+    ended = load(*lines, person(99), state(bookmark=99), max_rejects_percent=100).ok()
+    assert (ended.bookmark, ended.count("rejected")) == (99, count)
+
+
+def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
+    """Refuse a bad contact in a way that no other is refused."""
+    bad = [one["email"][3:].partition("@")[0] for one in contacts if one["email"][0] == "b"]
+    return refusal(f"Not {in_letters(int(bad[0]))}") if bad else None
+
+
+@pytest.mark.parametrize(("bad", "good"), [(3, 0), (20, 40)])
+def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accepted(
+    load: Load, bad: int, good: int
+) -> None:
+    """However many they are; a run of which nothing was accepted is never OK."""
+    load.serve(judging(in_words_of_its_own))
+    lines = people(bad + good, every=60, bad=range(bad + 1))
+    ended = load(*lines, batch_size_rows=10, max_rejects_percent=100)
+    assert ended.last.startswith("OK" if good else "FAILED")
+    if good:
+        assert load.rejected_ids() == [*range(1, bad + 1)]
+    else:
+        ended.failed("all 3 contacts sent were refused. ")
+
+
+# --- A fault that begins in the middle
+
+
+@pytest.mark.parametrize(
+    ("first", "in_flight", "most"),
+    [(13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90)],
+)
+def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
+    load: Load, first: int, in_flight: int, most: int
+) -> None:
+    """What passed before it proves nothing, nor does a contact that was being searched for."""
+    faults = f"422@{first}-99999 latency=0.01-0.03"
+    ended = load(*people(3000, bad={520}), faults=faults, max_concurrent_requests=in_flight)
+    assert blames_the_request(ended)
+    assert load.rejected_ids() in ([], [520])
+    assert len(load.crm.requests()) - first + 1 <= most
+    assert {*range(1, ended.bookmark + 1)} - {520} <= load.numbers()
+
+
+@pytest.mark.parametrize("last", [1, 7, 40])
+def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
+    """However few they are: a contact that passed before shows that it is not their fault."""
+    lines = people(500 + last, every=500)
+    ended = load(*lines, faults="422@6-99999", max_concurrent_requests=1)
+    assert blames_the_request(ended)
+    assert (ended.bookmark, load.rejected()) == (500, [])
+
+
+def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load) -> None:
+    """An answer may have been under way while the fault began."""
+    alone: list[str] = []
+    is_under_way, are_refused = threading.Event(), threading.Event()
+
+    def judge(contacts: list[Record]) -> Reply | None:
+        if any(one["email"] == "p1@example.com" for one in contacts) and not alone:
+            is_under_way.set()
+            are_refused.wait(1)
+            return None
+        is_under_way.wait(10)
+        if len(contacts) == 1:
+            alone.append(contacts[0]["email"])
+            if len(alone) == 5:
+                are_refused.set()
+        return refusal()
+
+    load.serve(judging(judge))
+    ended = load(*people(10, every=5), batch_size_rows=5, max_concurrent_requests=2)
+    assert blames_the_request(ended)
+    assert (ended.states, load.rejected()) == ([{"bookmark": 5}], [])
+
+
+def test_one_list_at_fault_does_not_accuse_another(load: Load) -> None:
+    """The other list's contacts that are in flight land; the run ends."""
+    load.crm.set_switches(known_lists=LIST)
+    lines = [person(n, list=LIST if n % 2 else OTHER_LIST) for n in range(400)]
+    columns = {"id": {"type": "integer"}, "email": {}, "list": {}}
+    ended = load(schema(columns), *lines, field_map={"list": "list_id"}).failed(OTHER_LIST)
+    assert ended.count("rejected") == 0
+
+
+# --- Bad contacts in a row
+
+NEIGHBOURS = [
+    *((range(1, 11), 10), (range(151, 351), 100), (range(1, 31), 5)),
+    *((range(1, 151), 100), (range(1, 31), 1), (range(451, 501), 20)),
+]
+
+
+@pytest.mark.parametrize(
+    ("bad", "size", "mode"),
+    [(*one, "batch") for one in NEIGHBOURS] + [(*one, "single") for one in NEIGHBOURS[:2]],
+)
+def test_bad_neighbours_never_end_a_good_run(load: Load, bad: range, size: int, mode: str) -> None:
+    """They are refused alike and one after the other, but not all at hand are."""
+    load.settings["max_rejects_percent"] = 0  # which counts those alone that were not sent
+    ended = load(*people(500, bad=bad), batch_size_rows=size, write_mode=mode).ok()
+    assert (ended.bookmark, ended.count("accepted")) == (500, 500 - len(bad))
+    assert load.rejected_ids() == [*bad]
+    assert load.numbers() == {*range(1, 501)} - {*bad}
+
+
+# --- Who is sent once more
+
+
+def test_a_contact_that_is_sent_once_more_is_sent_as_it_was(load: Load) -> None:
+    """Good ones come first, so that one of them is asked about the bad ones after them."""
+    load.settings |= {"batch_size_rows": 20, "max_concurrent_requests": 1}
+    load(*people(60, bad=range(41, 61))).ok()
+    bodies: dict[str, list[Record]] = {}
+    for request, contacts in sent(load.crm):
+        for contact in contacts if request.status == 202 else ():
+            bodies.setdefault(contact["email"], []).append(contact)
+    assert len(bodies) == 40
+    again = [copies for copies in bodies.values() if len(copies) > 1]
+    assert 1 <= len(again) <= 10, "if nobody is sent once more, this shows nothing"
+    assert all(one == copies[0] for copies in again for one in copies)
+    refused = {one["email"] for one in sent_alone(load.crm, status=422)}
+    assert refused == {f"bad{n}@example.com" for n in range(41, 61)}
+
+
+@pytest.mark.parametrize("letters", ["pP", "pp"])
+def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: str) -> None:
+    """Everybody who passed comes a second time, spelt otherwise or not, before the bad ones do."""
+    columns = schema({"id": {"type": "integer"}, "email": {}, "firstname": {}})
+    lines = [
+        record(id=n, email=f"{letter}{n}@example.com", firstname=word)
+        for letter, word in zip(letters, ("old", "new"), strict=True)
+        for n in range(40)
+    ]
+    lines += [record(id=n, email=f"bad{n}@example.com", firstname="x") for n in range(40, 60)]
+    ended = load(columns, *lines, batch_size_rows=20).ok()
+    assert ended.count("rejected") == 20
+    newer: set[str] = set()
+    for _, contacts in sent(load.crm):
+        assert not newer & {one["email"] for one in contacts}
+        newer |= {one["email"].lower() for one in contacts if one["email"].startswith("P")}
+    if letters == "pp":
+        assert {c["properties"]["firstname"] for c in load.crm.contacts()} == {"new"}
+
+
+def test_a_silent_tap_is_not_waited_for(load: Load, start: Start) -> None:
+    """The request is at fault, and the tap says nothing more: the run fails all the same."""
+    server = load.serve(lambda _: refusal())
+    process = start(api_url=server.url, batch_size_rows=15)
+    process.feed([schema(), *(person(n) for n in range(30)), state(bookmark=30)])
+    wait_until(
+        lambda: [len(contacts_in(request)) for request in server.requests].count(1) >= 10,
+        "nobody was asked alone",
+    )
+    process.close_input()
+    assert process.failed("MainBrainer refuse") == []

@@ -1,4 +1,4 @@
-"""Every record ends in exactly one counted outcome, and the counts are told."""
+"""Every record ends in one counted outcome; rejected ones can be corrected and loaded."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pytest
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer.report.counts import StreamReport
-from tests.loads import people
+from target_mainbrainer.target import TargetMainBrainer
+from tests.loads import people, rejected
 from tests.messages import person, record, schema, state
 from tests.rounds import quick
 from tests.rounds.sent import sent
 
 if t.TYPE_CHECKING:
     from tests.loads import Load
-    from tests.messages import RunTarget
+    from tests.messages import Record, RunTarget
 
 
 @pytest.mark.usefixtures("hasty")
@@ -103,3 +104,100 @@ def test_the_sandbox_of_a_rehearsal_is_closed_with_the_run(load: Load) -> None:
     load(*people(150), sandbox_path=str(path)).ok()
     with sandbox.start(path) as crm:
         assert len(crm.contacts()) == 150
+
+
+# Rejected records
+
+
+def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
+    """Refused by us and by the API, of two streams, one of which changed its schema."""
+    load.crm.set_switches(refuse_email="bad")
+    rejects, again = load.keep_rejects(), load.folder / "again.singer"
+    load(
+        schema(),
+        schema({"id": {}, "email": {}}, stream="members"),
+        person(1, email="bad1@example.com"),
+        record("members", id=1, email="nonsense"),
+        person(2, email=None),
+        schema({"id": {"type": "integer"}, "email": {}, "city": {"type": "string"}}),
+        record(id=3, email="bad3@example.com", city="Oslo"),
+        person(4),
+        record("members", id=2, email="bad5@example.com"),
+    ).ok()
+    assert len(rejected(rejects)) == 5
+    assert '"city"' in rejects.read_text(), "the changed schema, too"
+    assert load.numbers() == {4}
+    lines = [*rejects.read_text().splitlines(), schema(), person(4)]
+    load(*lines, rejects_path=str(again)).ok()
+    # Batches run side by side, so those that the API refuses come in any order.
+    first, second = (sorted(str(one["record"]) for one in rejected(p)) for p in (rejects, again))
+    assert first == second
+    assert all(line.count('"rejection"') <= 1 for line in again.read_text().splitlines())
+    corrected = again.read_text().replace("bad", "p").replace("nonsense", "ola@example.org")
+    corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
+    load(*corrected.splitlines()).ok()
+    assert load.numbers() == {1, 3, 4, 5, "ola@example.org", "kari@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("is_kept", "allowed", "bad", "code", "bookmark"),
+    [
+        *((False, None, 0, 0, 90), (False, None, 1, 1, 50), (False, 0, 1, 1, 50)),
+        *((False, 2, 2, 0, 20), (False, 2, 3, 1, 20), (True, None, 9, 0, 90)),
+        *((True, 2, 2, 0, 90), (True, 2, 3, 1, 50), (True, 0, 1, 1, 50)),
+    ],
+)
+def test_how_many_rejections_a_run_survives(
+    load: Load, is_kept: bool, allowed: int | None, bad: int, code: int, bookmark: int
+) -> None:
+    """STATE 20 comes before all of them, 50 before the last, 90 at the end."""
+    lines = [person(n) for n in range(100)]
+    lines[30 : 30 + bad] = [person(n, email=None) for n in range(bad)]
+    lines.insert(29 + bad, state(bookmark=50))
+    lines.insert(20, state(bookmark=20))
+    if is_kept:
+        load.keep_rejects()
+    config: Record = {} if allowed is None else {"max_rejects": allowed}
+    ended = load(schema(), *lines, state(bookmark=90), **config)
+    assert (ended.code, ended.bookmark) == (code, bookmark), ended.errors
+    assert (ended.count("rejected"), ended.count("undelivered")) == (bad, 0)
+    if code:
+        ended.failed("'max_rejects'")
+        assert ended.count("read") == 30 + bad, "reading has stopped"
+    else:
+        assert ("are not kept" in ended.log) == (bad > 0 and not is_kept)
+
+
+def test_too_many_refusals_of_the_api_stop_the_reading_too(load: Load) -> None:
+    load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 1000)
+    load.crm.set_switches(refuse_email="bad")
+    lines = people(9000, bad=range(100, 200, 7))
+    ended = load(*lines, faults="latency=0.02", max_concurrent_requests=2).failed("'max_rejects'")
+    assert ended.count("read") < 9000
+    assert ended.bookmark == 50
+
+
+def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(load: Load) -> None:
+    ended = load(*people(10, every=10), person(11, email=None), rejects_path="/dev/full")
+    sentence = "Setting 'rejects_path' names a device or a pipe, which keeps nothing: "
+    assert ended.failed(f"{sentence}it must be a regular file.").states == []
+
+
+def test_the_rejects_file_is_not_read_while_it_is_written(load: Load) -> None:
+    path = load.keep_rejects()
+    path.write_text(f"{schema()}\n{person(1, email=None)}\n")
+    target = TargetMainBrainer(config=load.settings)
+    with path.open() as source, pytest.raises(Exception, match="is the rejects file itself"):
+        target.run(source)
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_the_no_of_a_record_that_does_not_fit_its_schema_is_not_lost(load: Load) -> None:
+    """After the stream map, which alone knows what a yes in the column means."""
+    types: Record = {"unsubscribed": {"type": "boolean"}, "zip": {"type": "string"}}
+    said = [person(n, unsubscribed=no, zip=155) for n, no in enumerate([True, False])]
+    maps = {"people": {"email_opt_in": "'no' if unsubscribed else ''"}}
+    load(schema({"id": {}, "email": {}, **types}), *said, stream_maps=maps, max_rejects=2)
+    assert [(c["email"], c["email_opt_in"]) for c in load.crm.contacts()] == [
+        ("p0@example.com", False)
+    ]
