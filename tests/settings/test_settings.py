@@ -85,7 +85,7 @@ PATH = "contains a '?' or '#', but the paths of the API are appended to"
             (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
             for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
         ),
-        (field(field="email") | {"max_new_contacts": -1}, "Setting 'max_new_contacts' must be at"),
+        (TOKEN | {"max_rejects": -1}, "Setting 'max_rejects' must be at least 0."),
         (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
         (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
         (people(consent_words={"yes": ["no"]}), WORD),
