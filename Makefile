@@ -112,9 +112,9 @@ sbom: | $(UV) ## What a wheel in dist/ brings with it, as dist/sbom.cdx.json
 bench: $(READY) ## How fast it is (an hour); ONLY="start grid sharing" for parts of it
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --runs $(or $(RUNS),3)
 
-mutants: $(READY) ## Which faults in the code no test finds; ONLY=mapping SAMPLE=150 SEED=1
+mutants: $(READY) ## Which faults in the code no test finds; ONLY=mapping SAMPLE=150 SEED=1 BY=years/test_years.py
 	$(UV) pip install --quiet --python $(BIN)/python --group mutants
-	$(BIN)/python tools/mutants.py --only "$(ONLY)" --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1)
+	$(BIN)/python tools/mutants.py --only "$(ONLY)" --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1) --by "$(BY)"
 
 years: $(READY) ## Simulate years of nights with faults from a seed; SEED=1 NIGHTS=365 YEARS=10
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.years.simulate $(or $(SEED),1) --nights $(or $(NIGHTS),365) --years $(or $(YEARS),1) --only "$(ONLY)"

@@ -9,6 +9,7 @@ changed.
     make mutants                                 a sample of 150 of all faults
     make mutants ONLY=mapping SAMPLE=0           all faults in one package
     make mutants ONLY=retry SAMPLE=40 SEED=7     a sample in the modules with that name
+    make mutants ONLY=rounds/ BY=years/test_years.py  by these tests instead of the modules' own
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import importlib.machinery
 import importlib.util
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -237,12 +239,17 @@ def _test(fault: Fault) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="a part of the modules' names")
+    parser.add_argument("--only", default="", help="a pattern of the modules' names")
     parser.add_argument("--sample", type=int, default=150, help="how many faults; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--by", default="", help="these tests instead of the modules' own")
     arguments = parser.parse_args()
-    if not any(arguments.only in module for module in TESTS):
+    if arguments.by:
+        files = (ROOT / PACKAGE).rglob("[!_]*.py")
+        names = [str(one.relative_to(ROOT / PACKAGE).with_suffix("")) for one in sorted(files)]
+        TESTS.update(dict.fromkeys(names, arguments.by))
+    if not any(re.search(arguments.only, module) for module in TESTS):
         parser.error(f"--only: there are no tests for '{arguments.only}'")
     return arguments
 
@@ -250,7 +257,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Print each fault that is not found, and how many are."""
     arguments = _arguments()
-    modules = [module for module in TESTS if arguments.only in module]
+    modules = [module for module in TESTS if re.search(arguments.only, module)]
     faults = list(islice(faults_of(modules, arguments.seed), arguments.sample or None))
     for library in _LIBRARIES:
         importlib.import_module(library)

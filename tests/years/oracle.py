@@ -37,23 +37,6 @@ Identity: t.TypeAlias = "tuple[str | None, int | None]"
 Columns: t.TypeAlias = "dict[str, t.Any]"
 
 
-WITHOUT_EXCEPTION = (
-    "sent for nobody",
-    "consent that no record gives",
-    "consent of somebody who is listed",
-    "an opt-out that nobody has asked for",
-    "a value that no record has",
-    "counts do not add up",
-    "success with records undelivered",
-    "records not counted",
-    "STATE is ahead of a record",
-    "faster than the plan allows",
-    "two runs deliver one stream",
-)
-"""Rules that need no excuses. The others excuse what a hand, a kill or a lost batch explains; as
-these excuses may be too few, a year that breaks one of them is to be looked at."""
-
-
 def identity_of(columns: Columns) -> Identity:
     """Return the identity of a record, folded."""
     email, mobile = columns.get("email"), columns.get("mobile")
@@ -121,7 +104,6 @@ class Oracle:
     Args:
         source: What the taps read.
         crm: What the requests reach.
-        is_lenient: Apply only the rules without exception.
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
@@ -131,8 +113,7 @@ class Oracle:
         doubt: Nights until everything is known again, after something went wrong.
     """
 
-    def __init__(self, source: Source, crm: CRM, *, is_lenient: bool) -> None:
-        self._is_lenient = is_lenient
+    def __init__(self, source: Source, crm: CRM) -> None:
         self.source = source
         self.crm = crm
         self.people: dict[int, Said] = defaultdict(Said)
@@ -150,8 +131,7 @@ class Oracle:
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 
     def _break(self, rule: str, what: object) -> None:
-        if rule in WITHOUT_EXCEPTION or not self._is_lenient:
-            self.broken.append(f"{rule}: {what}")
+        self.broken.append(f"{rule}: {what}")
 
     # What happens
 

@@ -95,12 +95,9 @@ class Year:
         nights: How many there are.
         kept: The part of it that is simulated.
         folder: For the ledger and the other files.
-        is_lenient: Apply only the rules without exception.
     """
 
-    def __init__(
-        self, seed: int, nights: int, kept: Kept, folder: Path, *, is_lenient: bool
-    ) -> None:
+    def __init__(self, seed: int, nights: int, kept: Kept, folder: Path) -> None:
         self._plan = plan_of(seed, nights)
         self._kept = kept
         self._folder = folder
@@ -117,9 +114,8 @@ class Year:
         )
         self._crm = CRM(self._world, str(seed), switches)
         self._world.transport = self._crm.transport
-        self._oracle = Oracle(self._source, self._crm, is_lenient=is_lenient)
+        self._oracle = Oracle(self._source, self._crm)
         self._seed = seed
-        self._is_lenient = is_lenient
         self._outcome = Outcome()
         self._digest = hashlib.sha256()
         self._backup: bytes | None = None
@@ -323,17 +319,12 @@ def _json_of(path: Path) -> dict[str, t.Any]:
 
 
 def simulate(
-    seed: int,
-    nights: int,
-    kept: Kept | None = None,
-    log: list[str] | None = None,
-    *,
-    is_lenient: bool = False,
+    seed: int, nights: int, kept: Kept | None = None, log: list[str] | None = None
 ) -> Outcome:
     """Return how a year goes."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
     try:
-        year = Year(seed, nights, kept or Kept(), folder, is_lenient=is_lenient)
+        year = Year(seed, nights, kept or Kept(), folder)
         outcome = year.run()
         if log is not None:
             log += year.log

@@ -31,15 +31,15 @@ AT_THE_SOURCE = {
     "consent": 12,
     "born": 4,
     "moves in": 3,
-    "leaves": 4,
+    "leaves": 5,
     "comes back": 3,
     "swaps": 1,
     "shares number": 2,
-    "merges": 1,
-    "takes over": 1,
+    "merges": 3,
+    "takes over": 3,
     "bad": 1,
     "good": 8,
-    "listed": 1,
+    "listed": 3,
     "unlisted": 1,
 }
 BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
@@ -139,7 +139,8 @@ def plan_of(seed: int, nights: int) -> list[Night]:
             events.append(Event(what, who, other, rng.random(), f"{number:03}{place:03}"))
         if plan and plan[-1].faults and lately and rng.random() < 0.4:
             # What was perhaps delivered, and is not so any more.
-            events.append(Event("is as before", rng.choice(lately)))
+            what = rng.choice(["is as before", "unsubscribes"])
+            events.append(Event(what, rng.choice(lately), draw=rng.random()))
         lately = [event.who for event in events]
         faults = []
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
