@@ -263,7 +263,7 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
         rejects.unlink(missing_ok=True)
         ended = night(schema(), *(said.line for said in people), state(night=number))
         assert is_complete(ended), ended.errors
-        named = re.findall(r"is a second contact now \(([^)]*)\)", ended.log)
+        named = re.findall(r"is sent as a new contact \(([^)]*)\)", ended.log)
         not_followed = {int(n) for n in re.findall(r"id=(\d+)", " ".join(named))}
         assert len(not_followed) == ended.count("not_followed")
         everything += people
