@@ -122,9 +122,15 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
     [
         (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
         (50, 7200, [0, 7141], [1, 2]),
+        (0, 100, [0, 79, 81], [1, 1, 2]),
         (90, 60, [0, 90, 90], [1, 1, 1]),
     ],
-    ids=["renewed a minute before it ends", "counted from the question on", "ended on arrival"],
+    ids=[
+        "renewed a minute before it ends",
+        "counted from the question on",
+        "renewed a fifth of a short life before",
+        "ended on arrival",
+    ],
 )
 def test_a_tokens_life(api: Api, takes: float, life: int, at: list[int], tokens: list[int]) -> None:
     """A slow token endpoint may have counted from the beginning of the exchange.
