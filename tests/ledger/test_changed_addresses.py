@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 import typing as t
 
@@ -264,11 +263,11 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
     machine = f"from target_mainbrainer.rounds import load; load.GRACE_SECONDS = {grace}"
     process = night.start(*moved(1), *consenting(2), machine=machine)
     wait_until(lambda: gate.seen)
-    process.send_signal(signal.SIGTERM)
+    process.send("TERM")
     for _ in range(signals - 1):
         time.sleep(2.2)
-        process.send_signal(signal.SIGTERM)
-    assert night.end(process).code != 0
+        process.send("TERM")
+    assert process.ended().code != 0
 
 
 # Fault 22

@@ -144,7 +144,7 @@ def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Out
     night(*lines("A")).ok()
     with during_the_run(night, outage.begin):
         own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
-        ended = night.end(night.start(*lines("B"), code=PROCESS, **own))
+        ended = night.start(*lines("B"), code=PROCESS, **own).ended()
     assert ended.code == 1
     assert re.search(r"The ledger '.*' cannot be used\. .* It was tried for \d+ s", ended.log)
     assert "Traceback" not in ended.log
