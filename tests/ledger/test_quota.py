@@ -89,14 +89,6 @@ def test_the_record_stays_small_however_many_requests_a_day() -> None:
     assert len(quota.slices) <= 24 * HOUR / SLICE_SECONDS + 2
 
 
-def test_what_can_wait_leaves_a_tenth_of_the_permits_to_what_cannot() -> None:
-    quota, plan = Quota(), Plan(burst=20, daily=1000)
-    spare = [quota.take(plan, 0.0, is_spare=True) for _ in range(19)]
-    assert isinstance(spare[18], Wait)
-    assert not any(isinstance(taken, Wait) for taken in spare[:18])
-    assert take_now(quota, plan, 0.0) == 2
-
-
 def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     quota, plan = Quota(), Plan(burst=1, daily=1000)
     first = quota.take(plan, 0.0)
@@ -199,11 +191,6 @@ def take_all(quota: SharedQuota, plan: Plan = PLAN) -> list[float]:
     return all_of(lambda: take(quota, plan))
 
 
-def in_use(quota: SharedQuota) -> int:
-    seen, now = quota.last_seen()
-    return seen.in_use(now)
-
-
 def seconds_to_wait(quota: SharedQuota, plan: Plan = PLAN) -> float:
     wait = take(quota, plan)
     assert isinstance(wait, Wait)
@@ -220,19 +207,17 @@ def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
     assert len(take_all(one)) == 1
     clocks.pass_by(4)
     assert len(take_all(other)) == 4
-    assert in_use(other) == 5
-    clocks.pass_by(11)
-    assert in_use(other) == 0
+    for in_use in (5, 0):
+        seen, now = other.last_seen()
+        assert seen.in_use(now) == in_use
+        clocks.pass_by(11)
 
 
-def test_another_token_has_a_plan_of_its_own(clocks: Clocks) -> None:
-    assert len(take_all(clocks.shared_quota())) == 5
-    another = fingerprint("https://crm.example.com", "another token")
-    assert len(take_all(clocks.shared_quota(another))) == 5
-
-
-def test_an_account_is_kept_without_its_token(clocks: Clocks, ledger_uri: str) -> None:
-    take_all(clocks.shared_quota())
+def test_another_token_has_a_plan_of_its_own_and_none_is_kept(
+    clocks: Clocks, ledger_uri: str
+) -> None:
+    for account in (ACCOUNT, fingerprint("https://crm.example.com", "another token")):
+        assert len(take_all(clocks.shared_quota(account))) == 5
     with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
         rows = connection.execute(sa.text("SELECT * FROM mainbrainer_quota")).all()
     assert "made-up" not in repr(rows)
