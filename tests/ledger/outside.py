@@ -206,23 +206,20 @@ class Night(Load):
         assert "Unexpected" not in ended.output
         return ended
 
+    def says(self, *arguments: str, code: int = 0, answer: str | None = None) -> str:
+        """Return what `mainbrainer-ledger` says, which has to end so."""
+        ended = self.command(*arguments, answer=answer)
+        assert ended.exit_code == code, ended.output
+        return ended.output
+
     def show(self, *arguments: str) -> str:
-        """Return what `mainbrainer-ledger show` says."""
-        ended = self.command("show", *arguments)
-        assert ended.exit_code == 0, ended.output
-        return ended.stdout
+        return self.says("show", *arguments)
 
     def forget(self, *arguments: str, answer: str | None = None) -> str:
-        """Return what `mainbrainer-ledger forget` says."""
-        ended = self.command("forget", *arguments, answer=answer)
-        assert ended.exit_code == 0, ended.output
-        return ended.stdout
+        return self.says("forget", *arguments, answer=answer)
 
     def finds_nothing(self, *arguments: str) -> str:
-        """Return why `mainbrainer-ledger` fails."""
-        ended = self.command(*arguments)
-        assert ended.exit_code == 1, ended.output
-        return ended.output
+        return self.says(*arguments, code=1)
 
     def check(self) -> Ended:
         """Run the target with `--check`."""

@@ -206,24 +206,19 @@ WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
 
 @pytest.mark.parametrize("address", ["p1@example.com", None])
 @pytest.mark.parametrize(
-    ("before", "after", "default", "expected"),
+    ("both", "default", "expected"),
     [
-        ({"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}, 47, "+47 90000001"),
-        (WITH_CODE, WITHOUT, 47, "+47 90000001"),
-        (WITH_CODE, WITHOUT, None, "+44 7700900123"),
+        ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
+        ([WITH_CODE, WITHOUT], 47, "+47 90000001"),
+        ([WITH_CODE, WITHOUT], None, "+44 7700900123"),
     ],
 )
-def test_a_new_number_without_a_country_code_has_the_default_and_never_the_old_one(
-    night: Night,
-    before: Record,
-    after: Record,
-    default: int | None,
-    expected: str,
-    address: str | None,
+def test_a_new_number_never_has_the_country_code_of_the_old_one(
+    night: Night, both: list[Record], default: int | None, expected: str, address: str | None
 ) -> None:
     """Without a default it is a number that cannot be sent."""
     night.keep_rejects()
-    for columns in (before, after):
+    for columns in both:
         line = record("people", id=1, email=address, **columns)
         lines = schema({name: {} for name in ("id", "email", *columns)}), line, state()
         night.run(*lines, default_country_code=default, max_rejects_percent=100)
