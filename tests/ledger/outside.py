@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.loads import Load
 from tests.messages import PEOPLE, Ended, record, schema, state
+from tests.rounds.process import start_process
 from tests.rounds.sent import contacts_in
 
 if t.TYPE_CHECKING:
@@ -35,6 +35,7 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record
+    from tests.rounds.process import Process
 
 FULL: Record = {"streams": {"people": {"full_table": True}}}
 """Every run reads the stream in full."""
@@ -109,7 +110,7 @@ class Night(Load):
         super().__init__(request)
         self.uri = uri
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
-        self._logs: dict[subprocess.Popen[str], Path] = {}
+        self._processes: list[Process] = []
         self._gates: list[Gate] = []
 
     def between(self) -> Between:
@@ -205,23 +206,20 @@ class Night(Load):
         assert "Unexpected" not in ended.output
         return ended
 
+    def says(self, *arguments: str, code: int = 0, answer: str | None = None) -> str:
+        """Return what `mainbrainer-ledger` says, which has to end so."""
+        ended = self.command(*arguments, answer=answer)
+        assert ended.exit_code == code, ended.output
+        return ended.output
+
     def show(self, *arguments: str) -> str:
-        """Return what `mainbrainer-ledger show` says."""
-        ended = self.command("show", *arguments)
-        assert ended.exit_code == 0, ended.output
-        return ended.stdout
+        return self.says("show", *arguments)
 
     def forget(self, *arguments: str, answer: str | None = None) -> str:
-        """Return what `mainbrainer-ledger forget` says."""
-        ended = self.command("forget", *arguments, answer=answer)
-        assert ended.exit_code == 0, ended.output
-        return ended.stdout
+        return self.says("forget", *arguments, answer=answer)
 
     def finds_nothing(self, *arguments: str) -> str:
-        """Return why `mainbrainer-ledger` fails."""
-        ended = self.command(*arguments)
-        assert ended.exit_code == 1, ended.output
-        return ended.output
+        return self.says(*arguments, code=1)
 
     def check(self) -> Ended:
         """Run the target with `--check`."""
@@ -231,61 +229,47 @@ class Night(Load):
         ended = CliRunner().invoke(cli.command(), ["--config", str(path), "--check"])
         return Ended(ended.exit_code, [], ended.output + self.caplog.text)
 
+    def open(self, *command: str, **config: t.Any) -> Process:
+        """Start the target in a process of its own, which is to be fed."""
+        process = start_process(self.crm, self.folder, self.settings | config, *command)
+        self._processes.append(process)
+        return process
+
     def start(
         self,
         *people: str,
-        name: str = "process",
         machine: str = "",
         code: str = "from target_mainbrainer import cli; cli.main()",
         stream: str = "people",
         **config: t.Any,
-    ) -> subprocess.Popen[str]:
-        """Start the target in a process of its own, with its log in a file beside its settings.
+    ) -> Process:
+        """Start the target on a night's people in a process of its own.
 
         Args:
             *people: Its input.
-            name: What its files are called.
             machine: Code to run in it first, which makes another machine of this one.
             code: What starts it.
             stream: The name of its stream.
             **config: More settings.
         """
-        path, source, log = (self.folder / f"{name}.{end}" for end in ("json", "singer", "log"))
-        path.write_text(json.dumps(self.settings | config))
-        source.write_text("".join(f"{line}\n" for line in self.lines(*people, stream=stream)))
-        arguments = [sys.executable, "-c", f"{machine}\n{code}", "--config", str(path)]
-        with source.open() as stdin, log.open("w") as stderr:
-            process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
-            )
-        self._logs[process] = log
+        process = self.open(sys.executable, "-c", f"{machine}\n{code}", **config)
+        process.feed_all(self.lines(*people, stream=stream))
+        process.close_input()
         return process
 
-    def end(self, process: subprocess.Popen[str]) -> Ended:
-        """Wait for the end of a process."""
-        out, _ = process.communicate(timeout=120)
-        states = [json.loads(line) for line in out.splitlines()]
-        return Ended(process.returncode, states, self._logs[process].read_text())
-
-    def killed(
-        self, *people: str, at: Moment, machine: str = "", surely: bool = True, **config: t.Any
-    ) -> Ended:
-        """Run the target in a process that is killed at a moment; `surely` if that comes.
+    def killed(self, *people: str, at: Moment, machine: str = "", **config: t.Any) -> Ended:
+        """Run the target in a process that is killed at a moment.
 
         Soon after an answer it may have ended by itself.
         """
         between = self.between()
+        between.watch(at, lambda: self._processes[-1])
         code = "import sys; sys.argv.insert(1, '30'); from tests.rounds import quick; quick.main()"
-        popen = self.start(*people, machine=machine, code=code, **config)
-        between.watch(popen, at)
-        states: list[Record] = []
-        for line in t.cast("t.IO[str]", popen.stdout):
-            states.append(json.loads(line))
-            between.reached("STATE", len(states), "answered")
-        ended = self.end(popen)
-        is_killed = ended.code == -signal.SIGKILL
-        assert is_killed or at.when == "answered" or not surely, ended.log
-        return Ended(ended.code, states, ended.log)
+        process = self.start(*people, machine=machine, code=code, **config)
+        process.on_state = lambda number: between.reached("STATE", number, "answered")
+        ended = process.ended()
+        assert ended.code == -signal.SIGKILL or at.when == "answered", ended.log
+        return ended
 
     def gate(self, method: str = "POST") -> Gate:
         """Return a gate that requests have to pass from now on."""
@@ -297,9 +281,8 @@ class Night(Load):
         """End all processes."""
         for gate in self._gates:
             gate.open()
-        for process in self._logs:
-            process.kill()
-            process.communicate()
+        for process in self._processes:
+            process.close()
 
 
 class Between(BrokenServer):
@@ -320,18 +303,19 @@ class Between(BrokenServer):
         self._seen: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._moment: Moment | None = None
-        self._popen: subprocess.Popen[str] | None = None
+        self._victim: Callable[[], Process]
 
-    def watch(self, popen: subprocess.Popen[str], moment: Moment) -> None:
+    def watch(self, moment: Moment, victim: Callable[[], Process]) -> None:
         """Kill a process at a moment, counted from now."""
         self._seen.clear()
-        self._popen, self._moment = popen, moment
+        self._moment, self._victim = moment, victim
 
     def reached(self, what: str, number: int, when: str) -> bool:
         """Kill the process if this is the moment, and return whether it is."""
-        is_it = self._popen is not None and self._moment == (what, number, when)
-        if self._popen is not None and is_it:
-            self._popen.kill()
+        is_it = self._moment == (what, number, when)
+        if is_it:
+            self._moment = None
+            self._victim().popen.kill()
         return is_it
 
     def _answer(self, request: Request) -> Reply:

@@ -118,7 +118,7 @@ def test_it_shows_since_when_and_by_which_run_a_contact_is_open(night: Night) ->
     assert found
     assert night.show().splitlines()[2].endswith("now")
     gate.open()
-    assert found[1] in night.end(process).ok().log
+    assert found[1] in process.ended().ok().log
     killed = night.killed(person(1, email="new@example.com"), at=Moment("POST", 2, "before"))
     run = re.search("Run ([0-9a-f]{8})", killed.log)
     assert run
@@ -335,7 +335,7 @@ def test_nothing_is_forgotten_while_a_run_delivers(night: Night) -> None:
     night.finds_nothing("forget", "--yes")
     assert counts(night, "shops")["known"] == "1"
     gate.open()
-    night.end(process).ok()
+    process.ended().ok()
     night.forget("--yes")
 
 

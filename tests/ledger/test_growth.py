@@ -70,9 +70,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
             threading.settrace(t.cast("t.Any", before))
 
 
-def addresses(*names: str, number: int) -> list[list[str]]:
-    """So many people under these patterns of an address, one night after the other."""
-    return [[person(n, name.format(n)) for n in range(number)] for name in names]
+def nights(number: int, *patterns: str, more: list[str] | None = None) -> list[list[str]]:
+    """So many people under these patterns of an address, one night after the other.
+
+    A pattern may name a person's own number, that of a partner, and the next one. In the last
+    night there are more people.
+    """
+    found = [
+        [person(n, pattern.format(n, n ^ 1, n + 1)) for n in range(number)] for pattern in patterns
+    ]
+    return [*found[:-1], [*found[-1], *(more or [])]]
 
 
 def twins(number: int, *spellings: str) -> list[list[str]]:
@@ -89,36 +96,23 @@ def merged(number: int) -> list[list[str]]:
     return [everybody, *[everybody[: number // 2]] * 2]
 
 
+def newcomers(number: int) -> list[list[str]]:
+    """Everybody leaves their address to a new person."""
+    new = [person(n + number, f"p{n}") for n in range(number)]
+    return nights(number, "p{0}", "new{0}", more=new)
+
+
 # With how many the smaller night is: few, where each takes requests of its own.
 CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
-    "twins": (80, lambda number: twins(number, "twin")),
-    "twins spelt in two ways": (50, lambda number: twins(number, "twin", "TWIN")),
-    "twins that move together": (20, lambda number: addresses("old", "new", number=number)),
-    "everybody moves": (20, lambda number: addresses("old{}", "new{}", number=number)),
-    "everybody takes the next one's address, and a newcomer the last": (
-        6,
-        lambda number: [
-            *addresses("p{}", number=number),
-            [*(person(n, f"p{n + 1}") for n in range(number)), person(number, "p0")],
-        ],
-    ),
-    "they swap in pairs": (
-        25,
-        lambda number: [[person(n, f"p{n ^ swap}") for n in range(number)] for swap in (0, 1)],
-    ),
-    "everybody leaves their address to a new person": (
-        20,
-        lambda number: [
-            *addresses("p{}", number=number),
-            addresses("new{}", number=number)[0]
-            + [person(n + number, f"p{n}") for n in range(number)],
-        ],
-    ),
+    "twins": (80, lambda n: twins(n, "twin")),
+    "twins spelt in two ways": (50, lambda n: twins(n, "twin", "TWIN")),
+    "twins that move together": (20, lambda n: nights(n, "old", "new")),
+    "everybody moves": (20, lambda n: nights(n, "old{0}", "new{0}")),
+    "a chain": (6, lambda n: nights(n, "p{0}", "p{2}", more=[person(n, "p0")])),
+    "they swap in pairs": (25, lambda n: nights(n, "p{0}", "p{1}")),
+    "newcomers": (20, newcomers),
     "half of them are gone": (50, merged),
-    "one person changes many times in one load": (
-        12,
-        lambda number: [[person(1, "p")], [person(1, f"p{n}") for n in range(number)]],
-    ),
+    "one moves many times": (12, lambda n: [[person(1)], [person(1, f"p{k}") for k in range(n)]]),
 }
 
 
@@ -126,14 +120,14 @@ CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
 def test_work_grows_in_proportion(night: Night, case: str) -> None:
     """Of the second night, and of the nights after it."""
     done: list[tuple[int, int, int]] = []
-    count, nights = CASES[case]
+    count, nights_of = CASES[case]
     night.keep_rejects()
     night.settings |= {"max_drift_percent": 100, "max_rejects_percent": 100}
-    night.settings |= OPT_OUT if nights is merged else {}
+    night.settings |= OPT_OUT if nights_of is merged else {}
     for number in (count, count * TIMES):
         night.settings["ledger_uri"] = str(night.folder / f"ledger{number}.db")
         night.crm.reset()
-        first, *later = nights(number)
+        first, *later = nights_of(number)
         night(*first).ok()
         before = night.posts
         with counted(night.patch) as work:

@@ -200,7 +200,7 @@ def test_an_opt_in_that_the_search_resets_is_given_again_with_the_new_address(ni
 def test_an_identity_that_the_crm_holds_is_taken_over(night: Night) -> None:
     night.crm.set_switches(clash="conflict")
     night(one(1, "a"), one(9, "b"))
-    assert night.command("forget", "--key", "9").exit_code == 0
+    night.forget("--key", "9")
     later = person(1, "b", firstname="New")
     ended = night(later)
     assert 409 in [request.status for request in night.crm.requests()]

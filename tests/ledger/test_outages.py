@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import sqlite3
@@ -43,40 +44,31 @@ def lines(name: str) -> list[str]:
     return [schema(), *(line for pair in people for line in pair)]
 
 
-class Outage:
+class Outage(t.NamedTuple):
     """Takes the ledger's database away, and brings it back."""
 
-    def __init__(self, take_away: Callable[[], object], bring_back: Callable[[], object]) -> None:
-        self._take_away = take_away
-        self._bring_back = bring_back
-        self._is_away = False
-
-    def begin(self) -> None:
-        self._is_away = True
-        self._take_away()
-
-    def end(self) -> None:
-        if self._is_away:
-            self._bring_back()
-            self._is_away = False
+    begin: Callable[[], object]
+    end: Callable[[], object]
 
 
 @pytest.fixture
 def outage(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Outage]:
     """Stop the PostgreSQL server, or lock the SQLite file as another process may."""
-    if ledger_uri.startswith("postgresql"):
-        server: PostgreSQL = request.getfixturevalue("postgresql_server")
-        made = Outage(server.stop, server.start)
-    else:
-        other = sqlite3.connect(ledger_uri, isolation_level=None, check_same_thread=False)
-        other.execute("PRAGMA busy_timeout = 60000")
-        made = Outage(lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK"))
-    yield made
-    made.end()
+    with contextlib.ExitStack() as is_away:
+        if ledger_uri.startswith("postgresql"):
+            server: PostgreSQL = request.getfixturevalue("postgresql_server")
+            begin: Callable[[], object] = server.stop
+            end: Callable[[], object] = server.start
+        else:
+            other = sqlite3.connect(ledger_uri, isolation_level=None, check_same_thread=False)
+            other.execute("PRAGMA busy_timeout = 60000")
+            begin = functools.partial(other.execute, "BEGIN IMMEDIATE")
+            end = functools.partial(other.execute, "ROLLBACK")
+        yield Outage(lambda: (begin(), is_away.callback(end)), is_away.close)
 
 
 @contextlib.contextmanager
-def during_the_run(night: Night, act: Callable[[], None]) -> Iterator[None]:
+def during_the_run(night: Night, act: Callable[[], object]) -> Iterator[None]:
     """Do something in a thread of its own once a few requests have come, which are slow."""
     night.crm.set_faults("latency=0.05:batch")
     before = night.posts
@@ -144,7 +136,7 @@ def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Out
     night(*lines("A")).ok()
     with during_the_run(night, outage.begin):
         own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
-        ended = night.end(night.start(*lines("B"), code=PROCESS, **own))
+        ended = night.start(*lines("B"), code=PROCESS, **own).ended()
     assert ended.code == 1
     assert re.search(r"The ledger '.*' cannot be used\. .* It was tried for \d+ s", ended.log)
     assert "Traceback" not in ended.log

@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -104,13 +103,13 @@ def test_looking_is_possible_beside_a_run(night: Night) -> None:
     night.between()
     night(*PEOPLE)
     gate = night.gate()
-    writer = night.start(person(1, firstname="A"), name="writer")
+    writer = night.start(person(1, firstname="A"))
     wait_until(lambda: gate.seen)
     for how in ("dry run", "check", "show"):
         code, said = look(night, how)
         assert code == 0, said
     gate.open()
-    assert night.end(writer).code == 0
+    assert writer.ended().code == 0
 
 
 @on_postgresql
@@ -129,28 +128,14 @@ def test_looking_needs_no_right_to_write(night: Night) -> None:
 def test_a_dry_run_blocks_no_run(night: Night) -> None:
     """It is still reading its input while another one delivers the stream."""
     night(*PEOPLE)
-    config, log = night.folder / "dry.json", night.folder / "dry.log"
-    config.write_text(json.dumps(night.settings))
-    command = str(Path(sys.executable).with_name("target-mainbrainer"))
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [command, "--config", str(config), "--dry-run"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            text=True,
-        ) as dry,
-    ):
-        assert dry.stdin is not None
-        dry.stdin.write("".join(f"{line}\n" for line in night.lines(*PEOPLE)))
-        dry.stdin.flush()
-        wait_until(lambda: "key: " in log.read_text())
-        sent = night.posts
-        night(*consenting(1, 2, 3, firstname="A")).ok()
-        dry.communicate(timeout=60)
+    dry = night.open(str(Path(sys.executable).with_name("target-mainbrainer")), "--dry-run")
+    dry.feed_all(night.lines(*PEOPLE))
+    dry.wait_for_log("key: ")
+    sent = night.posts
+    night(*consenting(1, 2, 3, firstname="A")).ok()
+    dry.close_input()
+    dry.ended().ok()
     assert night.posts > sent
-    assert dry.returncode == 0
 
 
 # Fault 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import typing as t
 
 import sqlalchemy as sa
@@ -67,20 +66,20 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: 
             seen.append(request)
             wait_until(lambda: len(seen) >= IN_FLIGHT)
             stopped.append(True)
-            sleeper.send_signal(signal.SIGSTOP)
+            sleeper.send("STOP")
             return RESET
         return None
 
     between.rule = stop_when_all_have_left
     dawn = night.folder / "dawn"
     old = consenting(*range(40), firstname="Old")
-    sleeper = night.start(*old, name="sleeper", machine=A_MINUTE_LATER.format(dawn))
+    sleeper = night.start(*old, machine=A_MINUTE_LATER.format(dawn))
     wait_until(lambda: stopped, "it did not send")
     people = [person(n, firstname="New", email_opt_in=False) for n in range(40)]
     machine = OTHER_MACHINE + (TOMORROW if not is_server else "")
 
     def deliver() -> Ended:
-        return night.end(night.start(*people, name="other", machine=machine))
+        return night.start(*people, machine=machine).ended()
 
     if is_server:
         assert deliver().code == 1  # the sleeper's lease lasts
@@ -90,8 +89,8 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: 
         assert ended.code == 0, ended.log
     dawn.touch()
     awake.append(True)
-    sleeper.send_signal(signal.SIGCONT)
-    assert night.end(sleeper).code == 1
+    sleeper.send("CONT")
+    assert sleeper.ended().code == 1
     for contact in night.contacts.values():
         assert contact["properties"]["firstname"] == "New"
         assert contact["email_opt_in"] is False
@@ -118,12 +117,11 @@ def test_first_runs_may_make_a_ledger_and_deliver_two_streams_at_once(night: Nig
         name: night.start(
             *(record(name, id=n, email=f"p{n}@example.com", **{column: name}) for n in range(12)),
             stream=name,
-            name=name,
         )
         for name, column in columns.items()
     }
     for run in runs.values():
-        ended = night.end(run)
+        ended = run.ended()
         assert ended.code == 0, ended.log
     assert len(night.contacts) == 12
     for contact in night.crm.contacts():
@@ -162,7 +160,7 @@ def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night
     later = person(1, firstname="A")
     night.killed(later, at=Moment("POST", 1, "after"), machine=NO_PROC)
     machine = NO_PROC + EVERY_PROCESS_LIVES + TOMORROW
-    ended = night.end(night.start(later, name="next", machine=machine))
+    ended = night.start(later, machine=machine).ended()
     assert ended.code == 0, ended.log
 
 
@@ -183,6 +181,6 @@ def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
     night(person(1), api_url=other.url, access_token=other.token).ok()
     assert len(other.contacts()) == 1
     gate.open()
-    assert night.end(first).code == 0
+    assert first.ended().code == 0
     night(person(1, firstname="B")).ok()
     assert night.contacts["p1"]["properties"]["firstname"] == "B"

@@ -24,30 +24,7 @@ def shared(*contacts: Contact) -> Shared:
     return found.found
 
 
-@pytest.mark.parametrize(
-    ("contacts", "counts", "example"),
-    [
-        pytest.param(
-            [Contact(email=A, mobile=M1), Contact(email=B), Contact(email=A, mobile=M2)],
-            (2, 0),
-            "key 10 of 'people' and key 30 of 'people' have the same e-mail address",
-            id="address",
-        ),
-        pytest.param(
-            [Contact(mobile=M1), Contact(email=A, mobile=M1), Contact(mobile=M2)],
-            (0, 2),
-            "key 10 of 'people' and key 20 of 'people' have the same mobile number",
-            id="number",
-        ),
-    ],
-)
-def test_contacts_that_share_something_are_counted_and_named_by_key(
-    contacts: list[Contact], counts: tuple[int, int], example: str
-) -> None:
-    assert shared(*contacts) == Shared(*counts, [example], is_complete=True)
-
-
-def test_an_address_in_other_letters_is_told_apart() -> None:
+def test_a_domain_in_punycode_is_the_same_address() -> None:
     idn = Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example")
     assert shared(*idn).email == 2
 

@@ -1,7 +1,9 @@
-"""The table shows what is counted, and progress says why there is none."""
+"""The table, the last line and the report say what a monitor and a reader need."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import re
 import types
 import typing as t
@@ -12,8 +14,10 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.api.limits import ClientStats
 from target_mainbrainer.contacts import Rejection
+from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.rejects import Rejections
+from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
 from target_mainbrainer.report.summary import (
     CORRECT,
     LOAD_AGAIN,
@@ -26,6 +30,9 @@ from target_mainbrainer.report.summary import (
 )
 from target_mainbrainer.settings.declared import PLANS, Settings
 from tests.conftest import OUTCOMES
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Morning:
@@ -56,17 +63,6 @@ def test_every_number_of_a_stream_is_declared_and_in_the_report() -> None:
     assert numbers <= declared
     assert set(report.as_dict()) == declared | set(DETAILS)
     assert all(count.meaning for count in COUNTS)
-
-
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_every_outcome_accounts_for_a_record(outcome: str) -> None:
-    report = StreamReport(read=3)
-    if outcome == "rejected":
-        report.rejected_by_code["x"] = 2
-    else:
-        setattr(report, outcome, 2)
-    report.opted_out = report.missing = report.gone = 5  # people, and no records
-    assert (report.accounted_for, report.undelivered) == (2, 1)
 
 
 def test_the_table_shows_every_count_that_is_not_zero_and_no_other(morning: Morning) -> None:
@@ -267,8 +263,6 @@ def test_names_from_the_tap_are_shown_as_they_can_be_printed(
 def test_the_cost_of_a_load() -> None:
     cost, plan = Cost(sends=1_300, follows=300, statuses=1_300), PLANS["freemium"]
     assert cost.requests == 2_600
-    assert cost.minutes(plan) == pytest.approx(4.3)
-    assert cost.share_of_day(plan) == pytest.approx(0.0104)
     assert (cost.minutes(None), cost.share_of_day(None)) == (None, None)
     assert cost.describe(plan) == (
         "Cost: 1,300 requests with contacts (300 of them to find people who have moved) and at "
@@ -279,3 +273,80 @@ def test_the_cost_of_a_load() -> None:
         "Cost: 1 request with contacts: less than a minute with 100 requests in 10 s, and "
         "0.0% of the day's 250,000."
     )
+
+
+# The report is there from the start to the end of a run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "report.json"
+
+
+def test_a_run_that_is_going_on_says_so_and_the_night_before_is_gone(path: Path) -> None:
+    path.write_text('{"outcome": "ok", "streams": {"people": {"read": 5}}}')
+    ReportFile(str(path), "5eed")
+    report = json.loads(path.read_text())
+    assert set(report) == {
+        *("report_version", "run", "version", "started_at", "ended_at"),
+        *("outcome", "exit_code", "reasons", "state"),
+    }
+    assert (report["outcome"], report["run"], report["report_version"]) == ("running", "5eed", 1)
+    assert (report["exit_code"], report["ended_at"], report["reasons"]) == (None, None, [])
+
+
+def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
+    file = ReportFile(str(path), "5eed")
+    file.write(None, state="last", counts={"streams": {"people": {"read": 5}}})
+    report = json.loads(path.read_text())
+    assert (report["outcome"], report["exit_code"], report["state"]) == ("ok", 0, "last")
+    assert report["streams"] == {"people": {"read": 5}}
+    started, ended = (dt.datetime.fromisoformat(report[n]) for n in ("started_at", "ended_at"))
+    assert started <= ended
+    assert started.tzinfo == dt.UTC
+
+
+def test_a_start_that_failed_is_told_with_its_reasons(path: Path) -> None:
+    error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
+    ReportFile(str(path), "5eed").write(error)
+    report = json.loads(path.read_text())
+    assert report["reasons"] == [
+        {"code": "settings", "sentence": "'list_id' is not a uuid."},
+        {"code": "settings", "sentence": "'api_url' is missing."},
+    ]
+    assert "streams" not in report
+
+
+@pytest.mark.parametrize("name", [".", "missing/report.json", "a\0b"])
+def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"Setting 'report_path': .* cannot be written"):
+        ReportFile(str(tmp_path / name), "5eed")
+
+
+def test_a_report_that_cannot_be_written_at_the_end_is_a_warning(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The contacts are in by then."""
+    file = ReportFile(str(path), "5eed")
+    path.unlink()
+    path.mkdir()
+    file.write(None)
+    assert "cannot be written" in caplog.text
+
+
+def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
+    ReportFile(None, "5eed").write(None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unexpected_error_is_told_without_its_words() -> None:
+    """It may contain anybody's data."""
+    (reason,) = reasons_of(ValueError("kari@example.com"))
+    assert reason.code == "unexpected"
+    assert "kari" not in reason.sentence
+
+
+def test_a_run_that_was_interrupted_is_told_apart_from_one_that_failed() -> None:
+    assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
+    assert outcome_of(AuthError("No.")) == "failed"
+    assert outcome_of(AuthError("No."), dry_run=True) == "dry_run"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
 import sys
 import typing as t
 
 import pytest
 
 from tests.rounds import quick
-from tests.rounds.process import Process
+from tests.rounds.process import start_process
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +16,7 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.messages import Record
-    from tests.rounds.process import Start
+    from tests.rounds.process import Process, Start
 
 
 @pytest.fixture
@@ -43,29 +40,14 @@ def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Sta
         faults: str = "",
         **more: t.Any,
     ) -> Process:
-        number = len(running)
         crm.set_faults(*faults.split())
-        rejects = tmp_path / f"rejects{number}.singer"
-        config = tmp_path / f"config{number}.json"
-        config.write_text(json.dumps({**settings, "rejects_path": str(rejects), **more}))
-        log = tmp_path / f"log{number}.txt"
         shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
         module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
-        with log.open("w") as stderr:
-            popen = subprocess.Popen(
-                [*shell, sys.executable, "-m", *module, "--config", str(config)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-        running.append(Process(popen, crm, rejects, log))
+        command = [*shell, sys.executable, "-m", *module]
+        own = {**settings, "rejects_path": str(tmp_path / "rejects.singer"), **more}
+        running.append(start_process(crm, tmp_path, own, *command))
         return running[-1]
 
     yield begin
     for process in running:
-        process.popen.kill()
-        process.popen.wait()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        process.close()

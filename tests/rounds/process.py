@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import select
 import signal
+import subprocess
 import threading
 import time
 import typing as t
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from tests.messages import person, schema, state
+from tests.messages import Ended, person, schema, state
 from tests.waiting import PATIENCE, wait_until
 
 if t.TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.messages import Record
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""
@@ -35,6 +37,7 @@ class Process:
         is_cut_off: Whether it has stopped reading.
         is_enough: Whether to write nothing more to it.
         writers: The threads that write to it.
+        on_state: Called with the number of each STATE that is read at the end.
     """
 
     popen: subprocess.Popen[str]
@@ -46,6 +49,7 @@ class Process:
     is_cut_off: bool = False
     is_enough: bool = False
     writers: list[threading.Thread] = field(default_factory=list)
+    on_state: Callable[[int], object] = lambda _: None
 
     @property
     def stdin(self) -> t.IO[str]:
@@ -94,6 +98,20 @@ class Process:
         """Write people without end; some cannot be sent, some are refused; STATE comes often."""
         self.feed(_endless(), pace=PACE)
 
+    def ended(self) -> Ended:
+        """Wait for the end, and return what the run has left behind."""
+        self.end()
+        states = [{"bookmark": bookmark} for bookmark in self.states]
+        return Ended(self.popen.returncode, states, self.log)
+
+    def close(self) -> None:
+        """Kill it, if it has not ended."""
+        self.popen.kill()
+        self.popen.wait()
+        for pipe in (self.stdin, self.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
     def wait_for_log(self, words: str) -> None:
         wait_until(lambda: words in self.log, f"no '{words}' in the log")
 
@@ -124,8 +142,10 @@ class Process:
     def end(self) -> list[int]:
         """Wait for the end, and return all bookmarks written."""
         if not self.stdout.closed:
-            whole = [line for line in self.stdout if line.endswith("}\n")]
-            self.states += [json.loads(line)["bookmark"] for line in whole]
+            for line in self.stdout:
+                if line.endswith("}\n"):
+                    self.states.append(json.loads(line)["bookmark"])
+                    self.on_state(len(self.states))
         self.popen.wait(PATIENCE)
         return self.states
 
@@ -155,6 +175,22 @@ class Process:
             n in kept or taken & {f"p{n}@example.com", f"bad{n}@example.com"}
             for n in range(1, (self.states[-1] if self.states else 0) + 1)
         )
+
+
+def start_process(crm: RunningSandbox, folder: Path, settings: Record, *command: str) -> Process:
+    """Start the target by a command, with its settings and its log in files of a folder."""
+    number = len([*folder.glob("process*.json")])
+    config, log = (folder / f"process{number}.{end}" for end in ("json", "log"))
+    config.write_text(json.dumps(settings))
+    with log.open("w") as stderr:
+        popen = subprocess.Popen(
+            [*command, "--config", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    return Process(popen, crm, Path(settings.get("rejects_path", "")), log)
 
 
 Start: t.TypeAlias = "Callable[..., Process]"

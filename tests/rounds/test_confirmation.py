@@ -58,15 +58,10 @@ def answering(*statuses: Reply, named: Sequence[t.Any] = ()) -> Callable[[Reques
 @pytest.mark.parametrize(
     ("faults", "bookmark", "words"),
     [
-        pytest.param("", 300, "", id="at once"),
-        pytest.param("late=0.3", 300, "", id="all late"),
-        pytest.param("odd", 300, "", id="unknown words"),
-        pytest.param("503@p0.5:status", 300, "", id="status hard to get"),
-        pytest.param("stuck@3:batch", 200, "not confirmed", id="never"),
-        pytest.param("fail@2:batch", 100, "failed", id="a failure"),
-        pytest.param("skip=2@2:batch", 100, "skipped contacts", id="skips"),
-        pytest.param("noid@2:batch", 100, "without a batch id", id="no id"),
-        pytest.param("404:status", 0, "not confirmed", id="no status"),
+        *((faults, 300, "") for faults in ("", "late=0.3", "odd", "503@p0.5:status")),
+        *(("stuck@3:batch", 200, "not confirmed"), ("404:status", 0, "not confirmed")),
+        *(("fail@2:batch", 100, "failed"), ("skip=2@2:batch", 100, "skipped contacts")),
+        ("noid@2:batch", 100, "without a batch id"),
     ],
 )
 def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
@@ -175,18 +170,22 @@ def test_required_questions_wait_for_permits(load: Load) -> None:
 
 # --- Contacts that a 202 names as invalid
 
-NAMED = [
-    pytest.param([1005], 1, 0, id="integers"),
-    pytest.param(["1005", "1006"], 2, 0, id="texts"),
-    pytest.param([{"contactId": 1005}], 0, 1, id="an object"),
-    pytest.param(["p5@example.com"], 0, 1, id="an address"),
-    pytest.param([999, 1005], 1, 1, id="one that was never sent"),
-    pytest.param(["3fa85f64-5717-4562-b3fc-2c963f66afa6"], 0, 1, id="a uuid"),
-    pytest.param([None, {}, True], 0, 3, id="nothing that could be read"),
-]
+UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
-@pytest.mark.parametrize(("named", "found", "unmatched"), NAMED)
+@pytest.mark.parametrize(
+    ("named", "found", "unmatched"),
+    [
+        # Integers and texts are ids; objects, addresses and what else may come are not.
+        *(([1005], 1, 0), (["1005", "1006"], 2, 0), ([{"contactId": 1005}], 0, 1)),
+        *(
+            (["p5@example.com"], 0, 1),
+            ([999, 1005], 1, 1),
+            ([UUID], 0, 1),
+            ([None, {}, True], 0, 3),
+        ),
+    ],
+)
 @pytest.mark.parametrize("mode", ["report", "require"])
 def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
     load: Load, named: list[t.Any], found: int, unmatched: int, mode: str
