@@ -185,6 +185,17 @@ def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, ev
     assert night.contacts["p1"]["properties"]["firstname"] == "Z"
 
 
+@pytest.mark.parametrize("confirm", ["report", "require"])
+def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
+    night: Night, confirm: str
+) -> None:
+    night.settings |= {**OMIT, "confirm_batches": confirm}
+    night(person(1, email_opt_in=False)).ok()
+    assert night(*consenting(1), faults="fail:batch").code == 1
+    night(*consenting(1)).ok()
+    assert night.opted_in == {"p1"}
+
+
 @pytest.mark.parametrize("faults", ["lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch"])
 def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults: str) -> None:
     """Its answer was lost and its repetition accepted, or its batch was open when the run ended."""

@@ -67,6 +67,23 @@ def test_a_changed_list_sends_everybody(night: Night) -> None:
     assert night(person(1), **other).numbers == {"read": 1, "unchanged": 1}
 
 
+def test_streams_with_other_columns_of_a_contact_leave_each_other_as_they_are(
+    night: Night,
+) -> None:
+    """What is known of a contact is all that any of them has delivered."""
+    streams = [
+        [
+            schema({"id": {}, "email": {}, name: {}}, stream=name),
+            record(name, id=1, email="p@example.com", **{name: "x"}),
+        ]
+        for name in ("city", "job")
+    ]
+    for _ in range(2):
+        ended = [night.run(*lines).ok() for lines in streams]
+    counts = [next(iter(one.report["streams"].values())) for one in ended]
+    assert [one["unchanged"] for one in counts] == [1, 1]
+
+
 def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
     lines = [schema(key=()), person(1), person(2)]
     assert "has no 'key_properties' that identify people, so" in night.run(*lines).log

@@ -44,12 +44,15 @@ def states(*numbers: int) -> bytes:
 
 def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
     data = states(1) + b"\n" + states(2)[:-1]
+    long = data.replace(b"2}", b" " * CHUNK_BYTES + b"2}")
     read_end, write_end = os.pipe()
     os.write(write_end, data)
     os.close(write_end)
     with file_of(tmp_path, data) as file, os.fdopen(read_end, encoding="utf-8") as pipe:
         expected = [{"type": "STATE", "value": {"n": n}} for n in (1, 2)]
         assert read(file) == read(pipe) == read(io.StringIO(data.decode())) == expected
+    with file_of(tmp_path, long) as file:
+        assert read(file) == expected
 
 
 @given(cuts=st.lists(st.integers(1, 60), max_size=8), count=st.integers(0, 5))
