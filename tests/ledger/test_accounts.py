@@ -97,13 +97,10 @@ def test_an_address_is_one_however_it_is_spelt(night: Night) -> None:
 
 
 def new_token(crm: RunningSandbox) -> str:
-    known = credentials(crm)
-    body = {"userName": known["username"], "password": known["password"], "validity": "Default"}
-    with requests.Session() as session:
-        session.trust_env = False
-        body["privateToken"] = known["private_token"]
-        answer = session.post(f"{crm.url}/token", json=body, timeout=20)
-    return str(answer.json()["access_token"])
+    known = crm.credentials
+    body = {"userName": known.username, "password": known.password, "validity": "Default"}
+    body["privateToken"] = known.private_token
+    return str(requests.post(f"{crm.url}/token", json=body, timeout=20).json()["access_token"])
 
 
 def says_another_token(log: str) -> bool:

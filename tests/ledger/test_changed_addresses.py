@@ -112,11 +112,19 @@ def test_a_search_never_carries_a_yes(night: Night) -> None:
 
 # Fault 17
 
-NOBODY: Record = {"count": 0, "contactIds": []}
 
+def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
+    """Change what the status of a rename says, or that of the search before it."""
 
-def is_rename(contacts: list[Contact]) -> bool:
-    return any("contactId" in contact for contact in contacts)
+    def change(contacts: list[Contact], status: Record) -> None:
+        is_rename = any("contactId" in contact for contact in contacts)
+        if is_rename if of_rename else len(contacts) == 1 and not is_rename:
+            ids = {name: said.get(name, []) for name in ("inserted", "updated", "skipped")}
+            status["processedObj"] = {
+                name: {"count": len(ids[name]), "contactIds": ids[name]} for name in ids
+            }
+
+    night.between().falsify = change
 
 
 @pytest.mark.parametrize("named", [0, -5, 2**63 - 1, 999, "1000001x", None, "the first"])
@@ -124,16 +132,10 @@ def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     night: Night, named: object
 ) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
-    between = night.between()
+    night.between()
     night(*consenting(1, 2, 3))
     first = night.crm.contacts()[0]["id"]
-
-    def falsify(contacts: list[Contact], status: Record) -> None:
-        if len(contacts) == 1 and not is_rename(contacts):
-            updated = {"count": 1, "contactIds": [first if named == "the first" else named]}
-            status["processedObj"] = {"inserted": NOBODY, "updated": updated, "skipped": NOBODY}
-
-    between.falsify = falsify
+    falsify(night, of_rename=False, updated=[first if named == "the first" else named])
     ended = night(*moved(1, 2, 3)).ok()
     assert ended.count("moved") == 0
     found = night.contacts
@@ -143,27 +145,13 @@ def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     assert night.opted_in >= {"new1", "new2", "new3"}
 
 
-def say_of_a_rename(night: Night, **said: list[int]) -> None:
-    """Change what the status of a rename says: `updated`, with its id."""
-
-    def falsify(contacts: list[Contact], status: Record) -> None:
-        if is_rename(contacts):
-            names = ("inserted", "updated", "skipped")
-            ids = {name: said.get(name, []) for name in names}
-            status["processedObj"] = {
-                name: {"count": len(ids[name]), "contactIds": ids[name]} for name in names
-            }
-
-    night.between().falsify = falsify
-
-
 @pytest.mark.parametrize("said", [{"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {}])
 def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
     night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
     night.between()
     night(*consenting(1, 2))
-    say_of_a_rename(night, **said)
+    falsify(night, of_rename=True, **said)
     ended = night(*moved(1), *consenting(2))
     assert ended.count("moved") == 0
     assert ended.names(1)
@@ -176,7 +164,7 @@ def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) 
     night.between()
     night(*consenting(1, 2))
     night.unsubscribe("p1")
-    say_of_a_rename(night)
+    falsify(night, of_rename=True)
     ended = night(*moved(1), *consenting(2))
     assert ended.names(1)
     assert night.opted_in == {"p2"}

@@ -232,6 +232,13 @@ def test_what_may_yet_be_applied_is_resent_for_a_day(
 # Missing records
 
 
+def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> None:
+    night.settings |= OPT_OUT
+    for numbers in ((1, 2), (1,), (1,)):
+        ended = night(*consenting(*numbers), person(3, "p2", email_opt_in=True))
+    assert (ended.count("gone"), night.opted_out) == (1, set())
+
+
 def test_an_opt_out_that_is_refused_is_told_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))

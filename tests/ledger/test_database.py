@@ -37,12 +37,6 @@ def transaction(uri: str) -> Iterator[sa.Connection]:
         yield connection
 
 
-def test_a_database_is_created_once_and_opened_again(ledger_uri: str) -> None:
-    for _ in range(2):
-        with transaction(ledger_uri) as connection:
-            assert connection.scalars(VERSION).all() == [SCHEMA_VERSION]
-
-
 def test_all_tables_begin_with_the_product_name(ledger_uri: str) -> None:
     with transaction(ledger_uri) as connection:
         names = sa.inspect(connection).get_table_names()

@@ -17,7 +17,7 @@ from tests.loads import is_complete
 from tests.messages import record, schema, state
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from mainbrainer_sandbox.running import RunningSandbox
     from tests.ledger.outside import Night
@@ -270,21 +270,13 @@ def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained
         expected.take(people, not_followed=not_followed, set_aside=night.rejected_ids())
         contacts = held(night.crm)
         assert Counter(expected.contacts) == Counter(one.identity for one in contacts)
-        check_consents(contacts, everything, expected, people)
-
-
-def check_consents(
-    contacts: Iterable[Held], everything: list[Said], expected: Expected, night: list[Said]
-) -> None:
-    """No contact has a consent that the source never gave, and every no of a night is in.
-
-    That of people who are set aside, too.
-    """
-    tonight = {said.key: said.consent for said in night}
-    for one in contacts:
-        theirs = [key for key, known in expected.known.items() if known == one.identity]
-        if one.consent:
-            # A contact that was left behind, which a run has named, keeps what was said of it.
-            assert any(said.consent and one.may_be_of(said) for said in everything)
-        if theirs and all(tonight.get(key) is False for key in theirs):
-            assert one.consent is False
+        # No contact has a consent that the source never gave, and every no of a night is in, that
+        # of people who are set aside, too.
+        tonight = {said.key: said.consent for said in people}
+        for one in contacts:
+            theirs = [key for key, known in expected.known.items() if known == one.identity]
+            if one.consent:
+                # A contact that was left behind, which a run has named, keeps what was said of it.
+                assert any(said.consent and one.may_be_of(said) for said in everything)
+            if theirs and all(tonight.get(key) is False for key in theirs):
+                assert one.consent is False

@@ -282,6 +282,3 @@ def test_an_unsubscription_in_the_crm_survives_a_new_address(night: Night) -> No
     night(one(1, "b", consent=True))
     night(one(1, "b", consent=True), unchanged_contacts="send")
     assert night.held == [(None, "b", False, "First1")]
-    night(one(1, "b", consent=False))
-    night(one(1, "b", consent=True))
-    assert night.held == [(None, "b", True, "First1")]

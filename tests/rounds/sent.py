@@ -31,13 +31,9 @@ def sent(crm: RunningSandbox) -> list[tuple[Request, list[Record]]]:
     return [(request, contacts) for request, contacts in found if contacts]
 
 
-def sent_alone(crm: RunningSandbox, *, status: int | None = None) -> list[Record]:
-    """Return the contacts that were alone in a request, with any or with this answer."""
-    return [
-        contacts[0]
-        for request, contacts in sent(crm)
-        if len(contacts) == 1 and status in {None, request.status}
-    ]
+def refused_alone(crm: RunningSandbox) -> set[str]:
+    """Return the addresses that were refused while they were alone in a request."""
+    return {c[0]["email"] for request, c in sent(crm) if len(c) == 1 and request.status == 422}
 
 
 def value_of(contact: Record, name: str) -> str | None:

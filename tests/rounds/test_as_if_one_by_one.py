@@ -23,10 +23,10 @@ if t.TYPE_CHECKING:
     from tests.messages import Record
 
 LISTS = [None, "3fa85f64-5717-4562-b3fc-2c963f66afa6", "00000000-0000-4000-8000-000000000001"]
+OPT_INS = ("mobile_opt_in", "email_opt_in")
 COLUMNS: Record = {
     "seq": {"type": "integer"},
-    **{name: {} for name in ("contact_id", "mobile", "email", "city", "bad", "list")},
-    **{name: {} for name in ("mobile_opt_in", "email_opt_in")},
+    **{name: {} for name in ("contact_id", "mobile", "email", "city", "bad", "list", *OPT_INS)},
 }
 FIRST_GENERATED_ID = 1_000_000
 
@@ -56,8 +56,7 @@ class Case(t.NamedTuple):
 EMAILS = [None, "ola@example.com", "Ola@example.com", "kari@example.org", "per@example.com"]
 MOBILES = [None, "+447700900001", "+447700900002"]
 OPTIONS: dict[str, st.SearchStrategy[t.Any]] = {
-    "mobile_opt_in": st.sampled_from([True, False]),
-    "email_opt_in": st.sampled_from([True, False]),
+    **dict.fromkeys(OPT_INS, st.booleans()),
     "city": st.sampled_from(["Oslo", "Bergen", "Hamar"]),
 }
 

@@ -16,7 +16,6 @@ from target_mainbrainer.target import TargetMainBrainer
 from tests.loads import people, rejected
 from tests.messages import person, record, schema, state
 from tests.rounds import quick
-from tests.rounds.sent import sent
 
 if t.TYPE_CHECKING:
     from tests.loads import Load
@@ -39,12 +38,6 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     assert (ended.count("omitted"), ended.count("undelivered")) == (3, 0)
     assert ended.report["streams"]["members"]["accepted"] == 1
     assert ended.bookmark == 300
-
-
-def test_the_end_of_input_sends_what_has_no_full_batch(load: Load) -> None:
-    ended = load(*people(250, every=250)).ok()
-    assert sorted(len(contacts) for _, contacts in sent(load.crm)) == [50, 100, 100]
-    assert ended.states == [{"bookmark": 250}]
 
 
 @pytest.mark.parametrize("lines", [[], [schema()], [state(bookmark=1)], [schema(), state(a=1)]])
@@ -125,7 +118,7 @@ def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
         record("members", id=2, email="bad5@example.com"),
     ).ok()
     assert len(rejected(rejects)) == 5
-    assert '"city"' in rejects.read_text(), "the changed schema, too"
+    assert '"city": {' in rejects.read_text(), "the changed schema, too"
     assert load.numbers() == {4}
     lines = [*rejects.read_text().splitlines(), schema(), person(4)]
     load(*lines, rejects_path=str(again)).ok()
