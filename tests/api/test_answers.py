@@ -15,22 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.api.answers import (
-    Accepted,
-    BatchStatus,
-    InvalidContacts,
-    InvalidProperty,
-    Refused,
-    Token,
-    UnreadableResponseError,
-    decode_accepted,
-    decode_refusal,
-    decode_status,
-    decode_token,
-    invalid_contacts,
-    invalid_properties,
-    properties_sent,
-)
+from target_mainbrainer.api import answers
+from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
+from target_mainbrainer.api.answers import UnreadableResponseError as Unreadable
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -50,7 +37,7 @@ def encoded(answer: object) -> bytes:
 
 
 def test_the_batch_pages_own_sample_is_read_trailing_comma_and_all() -> None:
-    answer = decode_accepted(202, PORTAL_ANSWER)
+    answer = answers.decode_accepted(202, PORTAL_ANSWER)
     assert answer == Accepted(batch_id="ce2c2e48-47e4-4aa0-b4e7-c9deebe29852")
 
 
@@ -61,7 +48,7 @@ def test_the_openapi_shape_is_read() -> None:
     body = encoded({"status": "Success", "message": "string", "data": {**data, **lists}})
     properties = (InvalidProperty(ZIP_ID, "zip", "0236"),)
     contacts = InvalidContacts(frozenset({17, 18}))
-    assert decode_accepted(202, body) == Accepted("ce2c2e48", contacts, properties)
+    assert answers.decode_accepted(202, body) == Accepted("ce2c2e48", contacts, properties)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +60,13 @@ def test_the_openapi_shape_is_read() -> None:
     ],
 )
 def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
-    assert decode_accepted(202, encoded(answer)) == Accepted()
+    assert answers.decode_accepted(202, encoded(answer)) == Accepted()
 
 
 @pytest.mark.parametrize("status", ["Failed", "Error"])
 def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
     answer = {"status": status, "message": "No such list", "data": {}}
-    refusal = decode_accepted(202, encoded(answer))
+    refusal = answers.decode_accepted(202, encoded(answer))
     assert isinstance(refusal, Refused)
     assert (refusal.status, refusal.unredacted) == (202, "No such list")
 
@@ -96,14 +83,16 @@ def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
     ids=lambda value: repr(value)[:50],
 )
 def test_what_is_not_the_apis_is_told_from_what_is_cut_off(body: bytes, *, cut_off: bool) -> None:
-    with pytest.raises(UnreadableResponseError) as caught:
-        decode_accepted(202, body)
+    with pytest.raises(Unreadable) as caught:
+        answers.decode_accepted(202, body)
     assert caught.value.cut_off is cut_off
 
 
 def test_a_single_answer_names_its_contact_and_no_batch() -> None:
     body = b'{"status": "Success", "data": {"contactId": "234567", "invalidContactIdList": ["9"]}}'
-    assert decode_accepted(202, body) == Accepted(invalid_contacts=InvalidContacts(frozenset({9})))
+    assert answers.decode_accepted(202, body) == Accepted(
+        invalid_contacts=InvalidContacts(frozenset({9}))
+    )
 
 
 # Statuses and tokens
@@ -124,20 +113,20 @@ PROCESSED = {
     ids=["camelCase", "PascalCase, as its siblings"],
 )
 def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
-    status = decode_status(encoded(answer))
+    status = answers.decode_status(encoded(answer))
     ids = {"inserted_ids": frozenset({1, 2, 3}), "skipped_ids": frozenset({9})}
-    assert status == BatchStatus(inserted=3, updated=5, skipped=1, **ids)  # type: ignore[arg-type]
+    assert status == answers.BatchStatus(inserted=3, updated=5, skipped=1, **ids)  # type: ignore[arg-type]
     assert status.processed == 9
 
 
 @pytest.mark.parametrize("body", [b'{"hello": "world"}', b'{"error": "not found"}'])
 def test_what_is_no_status_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(UnreadableResponseError, match="none of the fields of a batch status"):
-        decode_status(body)
+    with pytest.raises(Unreadable, match="none of the fields of a batch status"):
+        answers.decode_status(body)
 
 
 def test_a_status_names_the_contacts_it_counts() -> None:
-    status = decode_status(
+    status = answers.decode_status(
         b'{"status": 1, "processedObj": {"Updated": {"count": 1, "ContactIds": ["7", 8, "x"]}}}'
     )
     assert (status.updated, status.updated_ids) == (3, frozenset({7, 8}))
@@ -154,7 +143,7 @@ def test_a_status_names_the_contacts_it_counts() -> None:
 def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> None:
     """No page describes it."""
     body = encoded({"status": 3, "statusFailedReason": reason, "processedObj": PROCESSED})
-    assert decode_status(body).failed_reason == said
+    assert answers.decode_status(body).failed_reason == said
 
 
 TOKEN = {
@@ -178,16 +167,16 @@ TOKEN = {
     ids=lambda value: str(value)[:60],
 )
 def test_a_tokens_life(changes: dict[str, object], lifetime: float | None) -> None:
-    token = decode_token(encoded(TOKEN | changes))
-    assert token == Token("made-up", lifetime)
+    token = answers.decode_token(encoded(TOKEN | changes))
+    assert token == answers.Token("made-up", lifetime)
     assert "made-up" not in repr(token)
 
 
 @pytest.mark.parametrize("answer", [{"access_token": ""}, {"message": "x"}, {"access_token": 5}])
 def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> None:
-    with pytest.raises(UnreadableResponseError):
-        decode_token(encoded(answer))
-    assert decode_token(b'{"accessToken": "x"}').value == "x"
+    with pytest.raises(Unreadable):
+        answers.decode_token(encoded(answer))
+    assert answers.decode_token(b'{"accessToken": "x"}').value == "x"
 
 
 # What is named as invalid
@@ -207,17 +196,17 @@ def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> N
 )
 def test_contacts_are_named_in_any_form(key: str, entries: object, ids: set[int], odd: int) -> None:
     body = encoded({"status": "Success", "data": {"BatchId": "b", key: entries}})
-    assert decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
+    assert answers.decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
 
 
 def test_both_lists_count_if_both_are_there() -> None:
-    named = invalid_contacts({"invalidcontactids": [1], "invalidcontactidlist": [2, "x"]})
+    named = answers.invalid_contacts({"invalidcontactids": [1], "invalidcontactidlist": [2, "x"]})
     assert named == InvalidContacts(frozenset({1, 2}), 1)
 
 
 @given(ANY_JSON)
 def test_an_entry_is_read_or_counted(entry: object) -> None:
-    named = invalid_contacts({"invalidcontactids": [entry]})
+    named = answers.invalid_contacts({"invalidcontactids": [entry]})
     assert named.ids or named.unreadable
 
 
@@ -226,7 +215,7 @@ def test_only_properties_that_were_sent_are_named() -> None:
     forged = "kari@example.com\nERROR forged"
     names = ["ZIP", LIST_ID, forged, "Kari", "Kari", None]
     named = [InvalidProperty(ZIP_ID.upper(), "x"), *(InvalidProperty(None, one) for one in names)]
-    assert properties_sent(named, sent) == (frozenset({"zip", "street", LIST_ID}), 3)
+    assert answers.properties_sent(named, sent) == (frozenset({"zip", "street", LIST_ID}), 3)
 
 
 def test_properties_are_named_in_any_form() -> None:
@@ -236,7 +225,7 @@ def test_properties_are_named_in_any_form() -> None:
         ({"invalidpropertieslist": [{}, 7]}, [InvalidProperty(None, n) for n in (None, "7")]),
         ({"invalidproperties": [with_value]}, [InvalidProperty(ZIP_ID, "zip", "0236")]),
     ):
-        assert invalid_properties(named) == tuple(found)
+        assert answers.invalid_properties(named) == tuple(found)
 
 
 # Refusals, and the contacts that they name
@@ -294,7 +283,7 @@ SAID = (
     ],
 )
 def test_a_refusal_names_its_suspects(body: object, message: str | None, named: list[int]) -> None:
-    refusal = decode_refusal(422, encoded(body), "application/json")
+    refusal = answers.decode_refusal(422, encoded(body), "application/json")
     assert find_suspects(refusal, people(10)) == named
     assert refusal.status == 422
     assert TRACE not in refusal.unredacted
@@ -315,7 +304,7 @@ PAGE = b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></hea
     ],
 )
 def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message: str) -> None:
-    assert decode_refusal(400, body, content_type) == Refused(400, message)
+    assert answers.decode_refusal(400, body, content_type) == Refused(400, message)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +312,7 @@ def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message:
 )
 def test_a_suspect_is_found_in_whatever_case_and_form_it_is_named(body: bytes) -> None:
     """But whoever is all there is is no suspect; and nobody is shown by a refusal."""
-    refusal = decode_refusal(422, body)
+    refusal = answers.decode_refusal(422, body)
     capitals = [Contact(email="Person0@Example.com"), *people(3)[1:]]
     found = [find_suspects(refusal, contacts) for contacts in (people(2), people(1), capitals)]
     assert found == [[0], [], [0]]
@@ -335,7 +324,7 @@ def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> Non
     by_id = Contact(properties={PropertyRef(ZIP_ID.upper(), "postcode"): "0236"})
     others = [Contact(properties={PropertyRef(LIST_ID, "zip"): "0236"}), Contact()]
     body = encoded({"data": {"InvalidProperties": [named]}})
-    assert find_suspects(decode_refusal(422, body), [*others, by_id]) == [2]
+    assert find_suspects(answers.decode_refusal(422, body), [*others, by_id]) == [2]
 
 
 # Whatever comes
@@ -344,18 +333,22 @@ def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> Non
 @given(ANY_JSON)
 def test_no_json_breaks_the_reading(answer: object) -> None:
     body = encoded(answer)
-    refusal = decode_refusal(400, body)
+    refusal = answers.decode_refusal(400, body)
     assert len(refusal.unredacted) <= 4000
     assert "\n" not in refusal.unredacted
     find_suspects(refusal, people(3))
-    for read in (decode_status, decode_token, lambda body: decode_accepted(202, body)):
-        with contextlib.suppress(UnreadableResponseError):
+    for read in (
+        answers.decode_status,
+        answers.decode_token,
+        lambda body: answers.decode_accepted(202, body),
+    ):
+        with contextlib.suppress(Unreadable):
             read(body)
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "text/html", "application/json"]))
 def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
-    assert len(decode_refusal(400, body, content_type).unredacted) <= 4000
+    assert len(answers.decode_refusal(400, body, content_type).unredacted) <= 4000
 
 
 @pytest.mark.timeout(20)
@@ -370,6 +363,6 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
     ids=lambda body: body[:16].decode(),
 )
 def test_no_body_takes_long_to_read(body: bytes) -> None:
-    assert len(decode_refusal(422, body, "text/html").unredacted) <= 4000
-    with contextlib.suppress(UnreadableResponseError):
-        decode_accepted(202, body)
+    assert len(answers.decode_refusal(422, body, "text/html").unredacted) <= 4000
+    with contextlib.suppress(Unreadable):
+        answers.decode_accepted(202, body)

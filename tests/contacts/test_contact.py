@@ -121,7 +121,7 @@ def test_the_last_word_counts_in_a_merge_however_it_is_cut(
     merged = merge(first, second)
     assert identity_of(merged) == identity_of(first)
     assert set(identifiers_of(second)) <= set(identifiers_of(merged))
-    for name in ("mobile_opt_in", "email_opt_in", "list_id"):
+    for name in ("mobile", "email", "mobile_opt_in", "email_opt_in", "list_id"):
         said = [getattr(one, name) for one in (second, first) if getattr(one, name) is not None]
         assert getattr(merged, name) == next(iter(said), None)
     texts = [
