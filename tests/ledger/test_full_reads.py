@@ -228,6 +228,30 @@ def test_a_tap_that_ends_early_once_costs_nobody_their_consent(
         assert opted_out(crm) == set()
 
 
+@pytest.mark.usefixtures("rejects")
+@pytest.mark.parametrize(
+    ("back", "fault"),
+    [
+        pytest.param({"email": "new9"}, ("503",), id="the run fails before the move"),
+        pytest.param({"email_opt_in": "perhaps"}, (), id="the record cannot be mapped"),
+    ],
+)
+def test_who_came_in_between_was_not_missing_twice_in_a_row(
+    run_target: RunTarget, crm: RunningSandbox, back: Record, fault: tuple[str, ...]
+) -> None:
+    """Whatever happens to the record: the person is in the source."""
+    config = {**OPT_OUT, "retry_max_seconds": 0, "max_rejects_percent": 100}
+    stay = consenting(1, 2, 3)
+    run_target(*night(*stay, person(9, email_opt_in=True)), **config)
+    run_target(*night(*stay), **config)
+    crm.set_faults(*fault)
+    run_target(*night(*stay, person(9, **{"email_opt_in": True, **back})), **config)
+    crm.set_faults()
+    ended = run_target(*night(*stay), **config)
+    assert (count(ended, "missing"), count(ended, "gone")) == (1, 0)
+    assert opted_out(crm) == set()
+
+
 def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(
     run_target: RunTarget, crm: RunningSandbox
 ) -> None:

@@ -86,6 +86,7 @@ class Run:
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
+        movers: The people who came with another identity than before.
         is_certain: Nothing was to go wrong in its night.
     """
 
@@ -96,6 +97,7 @@ class Run:
     by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
     rejected: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
+    movers: set[int] = field(default_factory=set)
 
 
 class Oracle:
@@ -123,6 +125,7 @@ class Oracle:
         self.has_restored = False
         self.has_new_stream = False
         self.twins: set[int] = set()
+        self.mappings: set[str] = set()
         self.known: set[tuple[str, int]] = set()
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
@@ -150,6 +153,9 @@ class Oracle:
         self.people[key].missed = 0
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
+            before = self.people[key].last
+            if before is not None and identity_of(before) != identity_of(columns):
+                run.movers.add(key)
             self._learn(key, self.people[key], columns)
 
     def _learn(self, key: int, one: Said, columns: Columns) -> None:
@@ -209,6 +215,7 @@ class Oracle:
     def request(self, process: Process, contacts: Sequence[Sent]) -> None:
         """Judge a request as it comes."""
         run = self.runs[process]
+        self.mappings.add(str(run.config.get("field_map") or ""))
         self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
@@ -358,6 +365,8 @@ class Oracle:
             return
         if any(self.people[key].city_at >= held.city_at for key in whose):
             return
+        if len(self.mappings) > 1:
+            return  # what is mapped elsewhere is new there
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
@@ -509,7 +518,8 @@ class Oracle:
 
     def _excuse(self, run: Run, process: Process) -> None:
         """Note whose old contacts were left behind, as a warning says."""
-        for key in self._named(process, "not be followed", unnamed=self.people.keys()):
+        movers = {key for key in run.by_key if key in run.movers or self.people[key].is_unsure}
+        for key in self._named(process, "not be followed", unnamed=movers):
             self._leave_behind(key)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
@@ -532,9 +542,11 @@ class Oracle:
         A status that comes too late is a cause.
         """
         for key in self._named(process, "' again"):
-            one = self.people[key]
-            is_lost = one.is_absent or one.is_unsure or self.has_restored
-            if not is_lost and one.last and identity_of(one.last) not in self.vacated:
+            last = self.people[key].last
+            owners = self.owners(*identity_of(last)) if last else {key}
+            some = [self.people[one] for one in owners]
+            is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
+            if not is_lost and last and identity_of(last) not in self.vacated:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
         late = {
