@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 
 import pytest
@@ -338,6 +339,27 @@ def test_a_contact_made_anew_has_the_sources_yes(
     assert count(ended, "recreated") == 1
     assert opted_in(crm) == {"p1", "p2", "p3"}
     assert by_address(crm)["p1"]["properties"]["firstname"] == "A"
+
+
+def test_a_contact_made_anew_is_completed_though_its_status_is_late(
+    run_target: RunTarget, crm: RunningSandbox, between: Between
+) -> None:
+    """It comes in the time that is left for what was found out before."""
+    asked_at: list[float] = []
+
+    def falsify(contacts: list[Contact], status: Record) -> Record:
+        del contacts
+        asked_at.append(time.monotonic())
+        is_early = asked_at[-1] < asked_at[0] + config["confirm_timeout_seconds"]
+        return {} if is_early else status
+
+    config: Record = {**REPORT, "api_url": between.url, "confirm_timeout_seconds": 3}
+    run_target(*night(*consenting(1)), **config)
+    crm.delete("p1@example.com")
+    between.falsify = falsify
+    run_target(*night(person(1, email_opt_in=True, city="Bergen")), **config)
+    assert opted_in(crm) == {"p1"}
+    assert by_address(crm)["p1"]["properties"]["firstname"] == "First1"
 
 
 def test_looking_for_a_contact_made_anew_signs_up_nobody_else(

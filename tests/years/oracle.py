@@ -599,11 +599,11 @@ class Oracle:
         )
 
     def _recreated(self, process: Process) -> set[int]:
-        """Return the people for whom a run has made the CRM insert contacts."""
+        """Return the people for whom a run has made the CRM insert contacts, and was told so."""
         inserted = {
             contact_id
             for batch in self.crm.batches.values()
-            if batch.process is process and batch.applied is not None
+            if batch.process is process and batch.applied and batch.confirmed_at < math.inf
             for contact_id in batch.applied.inserted
         }
         found = [one for one in self.crm.contacts.values() if one.id in inserted]
