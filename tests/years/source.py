@@ -122,7 +122,8 @@ def _draw(rng: random.Random, weights: dict[str, int]) -> str:
 
 def plan_of(seed: int, nights: int) -> list[Night]:
     """Return what happens in a year; the first nights are the same however many there are."""
-    plan, people = [], list(range(1, PEOPLE + 1))
+    plan: list[Night] = []
+    people = list(range(1, PEOPLE + 1))
     lately: list[int] = []
     for number in range(1, nights + 1):
         rng = random.Random(f"{seed} night {number}")
