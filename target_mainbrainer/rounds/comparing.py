@@ -108,6 +108,8 @@ class Comparer:
             prepared = Prepared()
             known = self._people(connection, closed.upserts.values())
             parts = self._without_deferred(connection, closed, known, prepared)
+            back = {id(one): one for _, _, one in prepared.deferred if one is not None}
+            people.end_absence(connection, back.values())
             self._decide(connection, list(parts.upserts.values()), known, prepared)
             prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
             self._mark(connection, prepared, closed.number)

@@ -345,6 +345,8 @@ class Load:
             self._deliver(one)
         self._await_statuses(lambda: self._statuses.open_batches)
         self._wait_until_settled()
+        for one in self._booking.recreated.rounds():  # of statuses that were late
+            self._deliver(one)
         if not self.batches_sent and not self._settings.dry_run:
             self.is_settled = False
             self._sending.check()

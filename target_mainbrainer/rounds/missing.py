@@ -110,9 +110,11 @@ class Missing:
         keys = self._came.pop(stream, set())
 
         def find(connection: sa.Connection) -> list[Person]:
-            return list(people.people_of(connection, stream, keys).values())
+            found = list(people.people_of(connection, stream, keys).values())
+            people.end_absence(connection, found)
+            return found
 
-        for person in self._ledger.read(find) if keys else ():
+        for person in self._ledger.write(find) if keys else ():
             self._comparer.seen.add(t.cast("int", person.id))
 
     def _missing(self, stream: int) -> list[Person]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -237,6 +238,25 @@ def test_a_contact_made_anew_has_the_sources_yes_and_signs_up_nobody_else(
     assert ended.count("recreated") == 1
     assert night.opted_in == {f"p{n}" for n in range(8)} - unsubscribed
     assert night.contacts["p1"]["properties"]["firstname"] == "A"
+
+
+def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night) -> None:
+    """It comes in the time that is left for what was found out before."""
+    asked_at: list[float] = []
+
+    def falsify(_contacts: list[Contact], status: Record) -> None:
+        asked_at.append(time.monotonic())
+        if asked_at[-1] < asked_at[0] + 3:
+            status.clear()
+
+    night.settings |= {**REPORT, "confirm_timeout_seconds": 3}
+    between = night.between()
+    night(*consenting(1))
+    night.delete("p1")
+    between.falsify = falsify
+    night(person(1, email_opt_in=True, city="Bergen"))
+    assert night.opted_in == {"p1"}
+    assert night.contacts["p1"]["properties"]["firstname"] == "First1"
 
 
 def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(

@@ -172,6 +172,28 @@ def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> 
         assert night.opted_out == set()
 
 
+@pytest.mark.parametrize(
+    ("back", "fault"),
+    [
+        pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
+        pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
+    ],
+)
+def test_who_came_in_between_was_not_missing_twice_in_a_row(
+    night: Night, back: Record, fault: str
+) -> None:
+    """Whatever happens to the record: the person is in the source."""
+    night.keep_rejects()
+    night.settings |= {**OPT_OUT, "retry_max_seconds": 0, "max_rejects_percent": 100}
+    stay = consenting(1, 2, 3)
+    night(*stay, person(9, email_opt_in=True))
+    night(*stay)
+    night(*stay, person(9, **{"email_opt_in": True, **back}), faults=fault)
+    ended = night(*stay)
+    assert (ended.count("missing"), ended.count("gone")) == (1, 0)
+    assert night.opted_out == set()
+
+
 def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Night) -> None:
     """On both channels, and once; who comes back is as the source says."""
     night.settings |= OPT_OUT

@@ -11,14 +11,23 @@ import math
 import re
 import typing as t
 from collections import defaultdict
-from dataclasses import dataclass, field
 
-from tests.years.crm import REFUSED
+from tests.years.history import (
+    Columns,
+    Identity,
+    Run,
+    Said,
+    folded,
+    has_identity,
+    identity_in,
+    identity_of,
+    is_refused,
+)
 from tests.years.source import STREAMS
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM, Batch
@@ -32,70 +41,6 @@ SLACK_SECONDS = 2.0
 READS_UNTIL_GONE = 2
 OPT_INS = ("email_opt_in", "mobile_opt_in")
 PROPERTIES = {"firstname", "city"}
-
-Identity: t.TypeAlias = "tuple[str | None, int | None]"
-Columns: t.TypeAlias = "dict[str, t.Any]"
-
-
-def identity_of(columns: Columns) -> Identity:
-    """Return the identity of a record, folded."""
-    email, mobile = columns.get("email"), columns.get("mobile")
-    return email and email.lower(), mobile and int(mobile[3:])
-
-
-@dataclass
-class Said:
-    """What the source has said of a person, in all records that a run has read.
-
-    Attributes:
-        last: Its last record.
-        no_at: When a run last read a no, for each opt-in.
-        missed: Full reads in a row in which it did not come.
-        is_deleted: It came with nothing but its key the last time.
-        before: The identity that it had before the last one.
-        sent_as: The identities with which data of it was sent.
-        is_absent: Its contact was deleted or given another address by hand, and the source has
-            changed nothing since.
-        moved: It has come with another identity than before.
-        doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
-            not said again, even if the CRM never applied it.
-        is_unsure: It is sent whole again, until a day after it was last sent in such a night.
-    """
-
-    emails: set[str] = field(default_factory=set)
-    mobiles: set[int] = field(default_factory=set)
-    last: Columns | None = None
-    no_at: dict[str, float] = field(default_factory=dict)
-    city_at: float = 0.0
-    missed: int = 0
-    is_deleted: bool = False
-    before: Identity = (None, None)
-    sent_as: set[Identity] = field(default_factory=set)
-    is_absent: bool = False
-    moved: bool = False
-    doubtful: set[str] = field(default_factory=set)
-    is_unsure: bool = False
-    unsure_at: float = 0.0
-
-
-@dataclass
-class Run:
-    """One run of the target.
-
-    Attributes:
-        records: The records it has read, each with its key.
-        marks: How many records stood before each STATE of its input.
-        sent: The people for whom it has sent a request.
-        is_certain: Nothing was to go wrong in its night.
-    """
-
-    config: dict[str, t.Any]
-    is_certain: bool
-    records: list[tuple[int, Columns]] = field(default_factory=list)
-    marks: dict[int, int] = field(default_factory=dict)
-    by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
-    rejected: set[int] = field(default_factory=set)
-    sent: set[int] = field(default_factory=set)
 
 
 class Oracle:
@@ -123,6 +68,7 @@ class Oracle:
         self.has_restored = False
         self.has_new_stream = False
         self.twins: set[int] = set()
+        self.mappings: set[str] = set()
         self.known: set[tuple[str, int]] = set()
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
@@ -150,6 +96,9 @@ class Oracle:
         self.people[key].missed = 0
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
+            before = self.people[key].last
+            if before is not None and identity_of(before) != identity_of(columns):
+                run.movers.add(key)
             self._learn(key, self.people[key], columns)
 
     def _learn(self, key: int, one: Said, columns: Columns) -> None:
@@ -202,13 +151,14 @@ class Oracle:
             self.people[key].doubtful |= {*OPT_INS}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
-        self.vacated |= {_folded(one) for one in self.identities(contact.id)}
+        self.vacated |= {folded(one) for one in self.identities(contact.id)}
 
     # Consent is never made up, and silence is not evidence: at each request
 
     def request(self, process: Process, contacts: Sequence[Sent]) -> None:
         """Judge a request as it comes."""
         run = self.runs[process]
+        self.mappings.add(str(run.config.get("field_map") or ""))
         self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
@@ -223,7 +173,7 @@ class Oracle:
                     self._break("a value that no record has", (name, value, sent))
             self._corrected(process, sent, whose)
             for key in whose if sent.properties else ():
-                self.people[key].sent_as.add(_identity_in(sent))
+                self.people[key].sent_as.add(identity_in(sent))
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
@@ -235,7 +185,7 @@ class Oracle:
             one = self.people[key]
             if not run.is_certain:
                 one.doubtful.add(name)
-            elif one.last and identity_of(one.last) == _identity_in(sent):
+            elif one.last and identity_of(one.last) == identity_in(sent):
                 one.doubtful.discard(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
@@ -306,7 +256,7 @@ class Oracle:
             return False
         email, mobile = identity_of(one.last)
         has_lost = bool((not email and one.emails) or (not mobile and one.mobiles))
-        now = _identity_in(sent)
+        now = identity_in(sent)
         return now == (email, mobile) and now in one.sent_as and not has_lost
 
     def _is_gone(self, run: Run, whose: set[int]) -> bool:
@@ -358,6 +308,8 @@ class Oracle:
             return
         if any(self.people[key].city_at >= held.city_at for key in whose):
             return
+        if len(self.mappings) > 1:
+            return  # what is mapped elsewhere is new there
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
@@ -419,7 +371,7 @@ class Oracle:
 
         That may be the opt-out of somebody who was always refused, and is gone.
         """
-        refused = [one for one in self.people.values() if one.last and _is_refused(one.last)]
+        refused = [one for one in self.people.values() if one.last and is_refused(one.last)]
         allowed = {"nothing_accepted"}
         if any(one.missed >= READS_UNTIL_GONE for one in refused):
             allowed.add("not_delivered")
@@ -504,12 +456,13 @@ class Oracle:
                     identity_of(row)[1],
                 ):
                     continue
-                if not any(_has_identity(one, row) and key in self.whose(one) for one in followed):
+                if not any(has_identity(one, row) and key in self.whose(one) for one in followed):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
         """Note whose old contacts were left behind, as a warning says."""
-        for key in self._named(process, "not be followed", unnamed=self.people.keys()):
+        movers = {key for key in run.by_key if key in run.movers or self.people[key].is_unsure}
+        for key in self._named(process, "not be followed", unnamed=movers):
             self._leave_behind(key)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
@@ -532,9 +485,11 @@ class Oracle:
         A status that comes too late is a cause.
         """
         for key in self._named(process, "' again"):
-            one = self.people[key]
-            is_lost = one.is_absent or one.is_unsure or self.has_restored
-            if not is_lost and one.last and identity_of(one.last) not in self.vacated:
+            last = self.people[key].last
+            owners = self.owners(*identity_of(last)) if last else {key}
+            some = [self.people[one] for one in owners]
+            is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
+            if not is_lost and last and identity_of(last) not in self.vacated:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
         late = {
@@ -569,7 +524,7 @@ class Oracle:
             return True
         if self.has_restored or self.has_new_stream:
             return True
-        if _is_refused(one.last):
+        if is_refused(one.last):
             return True
         now = identity_of(one.last)
         if now in {self.people[other].before for other in named - {key}}:
@@ -577,7 +532,7 @@ class Oracle:
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
-            if _identity_in(contact) in {now, one.before}
+            if identity_in(contact) in {now, one.before}
         ):
             return True
         return any(
@@ -587,11 +542,11 @@ class Oracle:
         )
 
     def _recreated(self, process: Process) -> set[int]:
-        """Return the people for whom a run has made the CRM insert contacts."""
+        """Return the people for whom a run has made the CRM insert contacts, and was told so."""
         inserted = {
             contact_id
             for batch in self.crm.batches.values()
-            if batch.process is process and batch.applied is not None
+            if batch.process is process and batch.applied and batch.confirmed_at < math.inf
             for contact_id in batch.applied.inserted
         }
         found = [one for one in self.crm.contacts.values() if one.id in inserted]
@@ -599,7 +554,7 @@ class Oracle:
             key
             for one in found
             for key in self.whose(one)
-            if (row := self.people[key].last) is not None and _has_identity(one, row)
+            if (row := self.people[key].last) is not None and has_identity(one, row)
         }
 
     def _leave_behind(self, key: int, *, creates: bool = False) -> None:
@@ -625,8 +580,8 @@ class Oracle:
         run = self.runs[process]
         for key, rows in run.by_key.items():
             columns = rows[-1]
-            is_refused = key in run.rejected or _is_refused(columns)
-            if columns.get("_sdc_deleted_at") or is_refused or self.has_restored:
+            is_out = key in run.rejected or is_refused(columns)
+            if columns.get("_sdc_deleted_at") or is_out or self.has_restored:
                 continue
             if key in self.twins:
                 continue
@@ -650,7 +605,7 @@ class Oracle:
             one
             for one in self.crm.contacts.values()
             if not self.crm.held[one.id].is_left_behind
-            and _has_identity(one, columns)
+            and has_identity(one, columns)
             and key in self.whose(one)
         ]
         if not found:
@@ -694,37 +649,11 @@ class Oracle:
         return len(twins) > 1
 
     def _was_respelt(self, contact: Contact) -> bool:
-        now = _identity_in(contact)
+        now = identity_in(contact)
         had = self.identities(contact.id)
-        return any(_folded(one) == now and one[0] != contact.email for one in had)
+        return any(folded(one) == now and one[0] != contact.email for one in had)
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
-
-
-def _identity_in(one: Sent | Contact) -> Identity:
-    return _folded((one.email, one.mobile_number))
-
-
-def _folded(identity: Identity) -> Identity:
-    return (identity[0] or "").lower() or None, identity[1]
-
-
-def _is_refused(columns: Columns) -> bool:
-    return (columns.get("email") or "").startswith(REFUSED)
-
-
-def _has_identity(contact: Contact, columns: Columns) -> bool:
-    """Tell whether a contact has the address and the number of a record, and perhaps an old one."""
-    email, mobile = identity_of(columns)
-    has = contact.email and contact.email.lower()
-    return email in {None, has} and mobile in {None, contact.mobile_number}
-
-
-def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:
-    """Yield the source keys in a rejects file."""
-    for line in lines:
-        if line["type"] == "RECORD":
-            yield int(line["record"]["id"])

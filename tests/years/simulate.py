@@ -22,7 +22,8 @@ import click
 
 from mainbrainer_sandbox.switches import Switches
 from tests.years.crm import CRM, REFUSED
-from tests.years.oracle import Oracle, Run, keys_of
+from tests.years.history import Run, keys_of
+from tests.years.oracle import Oracle
 from tests.years.source import (
     BY_HAND,
     FAULTS,

@@ -1,0 +1,106 @@
+"""What an oracle remembers of people and runs, and how it reads identities."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tests.years.crm import REFUSED
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mainbrainer_sandbox.rules import Contact, Sent
+
+Identity: t.TypeAlias = "tuple[str | None, int | None]"
+Columns: t.TypeAlias = "dict[str, t.Any]"
+
+
+def identity_of(columns: Columns) -> Identity:
+    """Return the identity of a record, folded."""
+    email, mobile = columns.get("email"), columns.get("mobile")
+    return email and email.lower(), mobile and int(mobile[3:])
+
+
+@dataclass
+class Said:
+    """What the source has said of a person, in all records that a run has read.
+
+    Attributes:
+        last: Its last record.
+        no_at: When a run last read a no, for each opt-in.
+        missed: Full reads in a row in which it did not come.
+        is_deleted: It came with nothing but its key the last time.
+        before: The identity that it had before the last one.
+        sent_as: The identities with which data of it was sent.
+        is_absent: Its contact was deleted or given another address by hand, and the source has
+            changed nothing since.
+        moved: It has come with another identity than before.
+        doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
+            not said again, even if the CRM never applied it.
+        is_unsure: It is sent whole again, until a day after it was last sent in such a night.
+    """
+
+    emails: set[str] = field(default_factory=set)
+    mobiles: set[int] = field(default_factory=set)
+    last: Columns | None = None
+    no_at: dict[str, float] = field(default_factory=dict)
+    city_at: float = 0.0
+    missed: int = 0
+    is_deleted: bool = False
+    before: Identity = (None, None)
+    sent_as: set[Identity] = field(default_factory=set)
+    is_absent: bool = False
+    moved: bool = False
+    doubtful: set[str] = field(default_factory=set)
+    is_unsure: bool = False
+    unsure_at: float = 0.0
+
+
+@dataclass
+class Run:
+    """One run of the target.
+
+    Attributes:
+        records: The records it has read, each with its key.
+        marks: How many records stood before each STATE of its input.
+        sent: The people for whom it has sent a request.
+        movers: The people who came with another identity than before.
+        is_certain: Nothing was to go wrong in its night.
+    """
+
+    config: dict[str, t.Any]
+    is_certain: bool
+    records: list[tuple[int, Columns]] = field(default_factory=list)
+    marks: dict[int, int] = field(default_factory=dict)
+    by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
+    rejected: set[int] = field(default_factory=set)
+    sent: set[int] = field(default_factory=set)
+    movers: set[int] = field(default_factory=set)
+
+
+def identity_in(one: Sent | Contact) -> Identity:
+    return folded((one.email, one.mobile_number))
+
+
+def folded(identity: Identity) -> Identity:
+    return (identity[0] or "").lower() or None, identity[1]
+
+
+def is_refused(columns: Columns) -> bool:
+    return (columns.get("email") or "").startswith(REFUSED)
+
+
+def has_identity(contact: Contact, columns: Columns) -> bool:
+    """Tell whether a contact has the address and the number of a record, and perhaps an old one."""
+    email, mobile = identity_of(columns)
+    has = contact.email and contact.email.lower()
+    return email in {None, has} and mobile in {None, contact.mobile_number}
+
+
+def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:
+    """Yield the source keys in a rejects file."""
+    for line in lines:
+        if line["type"] == "RECORD":
+            yield int(line["record"]["id"])
