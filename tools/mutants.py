@@ -45,54 +45,56 @@ if t.TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "target_mainbrainer"
 
-_ORDER = "rounds/test_merging.py rounds/test_order.py rounds/test_as_if_one_by_one.py"
-_CONSENT = "ledger/test_content.py ledger/test_consent.py ledger/test_hand_edits.py"
-_BOOKING = f"rounds/test_outcomes.py rounds/test_rejections.py {_CONSENT}"
+_MERGED = "rounds/test_order.py rounds/test_as_if_one_by_one.py"
+_ENDED = "rounds/test_confirmation.py rounds/test_outcomes.py rounds/test_state.py"
+_REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py rounds/test_trouble.py"
+_SAID = "ledger/test_content.py ledger/test_consent.py"
+_MOVED = "ledger/test_moves.py ledger/test_changed_addresses.py"
+_REFERENCE = "end_to_end/test_reference.py"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
 # threads' and processes' parts of rounds and ledger, and all glue.
 TESTS: dict[str, str] = {
-    "contacts": "contacts",
-    "privacy": "privacy",
-    "words": "report",
+    "contacts": f"contacts {_MERGED}",
+    "privacy": "privacy end_to_end/test_privacy.py",
+    "words": "report singer",
     "mapping/columns": "mapping/test_columns.py mapping/test_hints.py mapping/test_mapper.py",
-    "mapping/identifiers": "mapping/test_identifiers.py mapping/test_phone.py "
-    "mapping/test_mapper.py",
-    "mapping/mapper": "mapping/test_mapper.py mapping/test_columns.py",
+    "mapping/identifiers": "mapping",
+    "mapping/mapper": "mapping/test_mapper.py mapping/test_columns.py test_target.py",
     "mapping/suppressions": "mapping/test_suppressions.py mapping/test_mapper.py",
     "mapping/validator": "mapping/test_validator.py",
     "mapping/values": "mapping/test_values.py mapping/test_consent.py mapping/test_mapper.py",
     "settings/checks": "settings test_command.py",
-    "settings/declared": "settings test_command.py",
+    "settings/declared": f"settings test_command.py {_REFERENCE}",
     "singer/batch_files": "singer",
-    "singer/reader": "singer",
-    "singer/records": "singer",
-    "singer/state": "singer",
+    "singer/reader": "singer test_target.py",
+    "singer/records": "singer ledger/test_content.py",
+    "singer/state": "singer rounds/test_state.py test_target.py",
     "singer/stream_maps": "singer",
-    "api/answers": "api/test_answers.py api/test_client.py",
+    "api/answers": "api/test_answers.py api/test_client.py rounds/test_confirmation.py",
     "api/auth": "api/test_auth.py",
-    "api/client": "api/test_client.py api/test_requester.py",
-    "api/http": "api/test_http.py api/test_requester.py",
-    "api/limits": "api/test_rate_limit.py api/test_requester.py",
+    "api/client": "api rounds/test_trouble.py",
+    "api/http": "api/test_http.py api/test_requester.py rounds/test_trouble.py",
+    "api/limits": "api/test_rate_limit.py api/test_requester.py ledger/test_quota.py",
     "api/requests": "api/test_requests.py",
-    "report/counts": "report",
+    "report/counts": f"report end_to_end/test_morning.py {_REFERENCE}",
     "report/duplicates": "report/test_duplicates.py",
-    "report/rejects": "report/test_rejects_file.py report/test_rejections.py",
-    "report/report_file": "report/test_report_file.py",
-    "report/summary": "report/test_summary.py end_to_end/test_morning.py",
-    "rounds/batches": "rounds/test_confirmation.py",
-    "rounds/booking": _BOOKING,
-    "rounds/comparing": f"{_CONSENT} ledger/test_moves.py",
-    "rounds/isolation": "rounds/test_isolation.py rounds/test_rejections.py",
-    "rounds/missing": "ledger/test_full_reads.py",
-    "rounds/moves": "ledger/test_changed_addresses.py",
-    "rounds/plan": _CONSENT,
-    "rounds/recreated": "ledger/test_hand_edits.py",
-    "rounds/round": _ORDER,
-    "rounds/sending": "rounds/test_trouble.py rounds/test_request_at_fault.py",
+    "report/rejects": f"report end_to_end/test_rejects.py {_REFUSED}",
+    "report/report_file": "report end_to_end/test_morning.py",
+    "report/summary": "report end_to_end/test_morning.py end_to_end/test_dry_run.py",
+    "rounds/batches": _ENDED,
+    "rounds/booking": f"{_ENDED} {_SAID} {_MOVED}",
+    "rounds/comparing": f"{_SAID} {_MOVED} ledger/test_full_reads.py",
+    "rounds/isolation": _REFUSED,
+    "rounds/missing": "ledger/test_full_reads.py ledger/test_content.py",
+    "rounds/moves": _MOVED,
+    "rounds/plan": f"{_SAID} {_MOVED}",
+    "rounds/recreated": _SAID,
+    "rounds/round": f"{_MERGED} {_MOVED}",
+    "rounds/sending": f"{_REFUSED} {_ENDED}",
     "rounds/spool": "rounds/test_confirmation.py",
-    "rounds/statuses": "rounds/test_confirmation.py",
-    "ledger/content": _CONSENT,
-    "ledger/quota": "ledger/test_quota.py ledger/test_shared_quota.py",
+    "rounds/statuses": _ENDED,
+    "ledger/content": f"{_SAID} {_MOVED}",
+    "ledger/quota": "ledger/test_quota.py",
 }
 
 # Imported once, before the forks.

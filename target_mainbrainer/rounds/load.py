@@ -339,14 +339,11 @@ class Load:
             for one in rounds():
                 self._deliver(one)
         self._end_pending()
-        self._await_statuses(lambda: self._statuses.open_batches)
-        self._wait_until_settled()
-        for one in self._booking.recreated.rounds():
-            self._deliver(one)
-        self._await_statuses(lambda: self._statuses.open_batches)
-        self._wait_until_settled()
-        for one in self._booking.recreated.rounds():  # of statuses that were late
-            self._deliver(one)
+        for _ in range(2):  # a status may come as late as those of what is completed first
+            self._await_statuses(lambda: self._statuses.open_batches)
+            self._wait_until_settled()
+            for one in self._booking.recreated.rounds():
+                self._deliver(one)
         if not self.batches_sent and not self._settings.dry_run:
             self.is_settled = False
             self._sending.check()

@@ -152,6 +152,15 @@ def test_a_request_that_found_no_server_leaves_its_permit_as_it_is() -> None:
     assert limiter.stats.requests == 0
 
 
+def test_the_share_of_the_plan_in_use_is_that_of_the_last_ten_seconds() -> None:
+    world, limiter = begin(burst=20)
+    send(world, limiter, *[0] * 15)
+    assert limiter.share_used == 0.75
+    world.pass_by(10.5)
+    send(world, limiter, 0)
+    assert limiter.share_used == 0.05
+
+
 def test_without_a_plan_nothing_waits() -> None:
     world, limiter = begin()
     send(world, limiter, *[0] * 1000)

@@ -207,6 +207,14 @@ def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str)
     assert night(*consenting(1)).count("unchanged") == 1
 
 
+@pytest.mark.parametrize("confirm", ["report", "require"])
+def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm: str) -> None:
+    night.settings["confirm_batches"] = confirm
+    night(person(1, firstname="A")).ok()
+    assert night(person(1, firstname="B"), faults="fail:batch").code == 1
+    assert night(person(1, firstname="A")).count("accepted") == 1
+
+
 @pytest.mark.parametrize(
     ("faults", "confirm"),
     [
