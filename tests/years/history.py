@@ -66,7 +66,7 @@ class Run:
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
-        movers: The people who came with another identity than before.
+        movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
     """
 

@@ -97,7 +97,7 @@ class Oracle:
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
             before = self.people[key].last
-            if before is not None and identity_of(before) != identity_of(columns):
+            if before is not None and _moves(identity_of(before), identity_of(columns)):
                 run.movers.add(key)
             self._learn(key, self.people[key], columns)
 
@@ -461,9 +461,10 @@ class Oracle:
 
     def _excuse(self, run: Run, process: Process) -> None:
         """Note whose old contacts were left behind, as a warning says."""
+        named = self._named(process, "not be followed")
         movers = {key for key in run.by_key if key in run.movers or self.people[key].is_unsure}
         for key in self._named(process, "not be followed", unnamed=movers):
-            self._leave_behind(key)
+            self._leave_behind(key, creates=key in named)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -569,9 +570,11 @@ class Oracle:
             has = contact.email, contact.mobile_number
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
+            held = self.crm.held[contact.id]
             if has != today:
-                held = self.crm.held[contact.id]
                 held.is_left_behind = held.was_left_behind = True
+            elif creates:
+                held.is_left_behind = False
 
     # One person, one contact; and everything is in: after a night in which nothing went wrong
 
@@ -621,7 +624,8 @@ class Oracle:
                 if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             for name in OPT_INS:
-                is_new = identity_of(columns) in self.vacated  # nothing was said of it yet
+                # Of a contact that was made anew or beside another one nothing was said yet.
+                is_new = self.people[key].moved or identity_of(columns) in self.vacated
                 if columns[name] is False and getattr(contact, name) not in {
                     False,
                     None if is_new else False,
@@ -657,3 +661,8 @@ class Oracle:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
+
+
+def _moves(before: Identity, after: Identity) -> bool:
+    """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
+    return (after[0] or before[0], after[1] or before[1]) != before
