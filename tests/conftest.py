@@ -179,6 +179,8 @@ def run_target(
         last = caplog.records[-1].getMessage()
         assert last.startswith("FAILED: " if code else "OK: "), last
         errors = [error for error in errors if error != last]
+        # A fault of ours is one only if it does not come from a test.
+        assert all("test_" in error for error in errors if "fault of target-" in error), errors
         counts = json.loads(report.read_text()) if report.exists() else {}
         for stream in counts.get("streams", {}).values():
             outcomes = sum(stream[name] for name in OUTCOMES)
