@@ -157,6 +157,7 @@ def test_the_share_of_the_plan_in_use_is_that_of_the_last_ten_seconds() -> None:
     send(world, limiter, *[0] * 15)
     assert limiter.share_used == 0.75
     world.pass_by(10.5)
+    assert limiter.share_used == 0
     send(world, limiter, 0)
     assert limiter.share_used == 0.05
 

@@ -154,6 +154,9 @@ def test_consent_to_a_dropped_number_is_not_sent(said: str | None, sent: bool | 
     record = EMAIL | {"mobile": "1", "mobile_opt_in": said, "email_opt_in": "yes"}
     contact = mapped(record, invalid_identifiers="drop")
     assert contact == ola(mobile_opt_in=sent, email_opt_in=True)
+    # And no consent is made up beside it.
+    contact = mapped(record | {"email_opt_in": None}, invalid_identifiers="drop")
+    assert contact == ola(mobile_opt_in=sent)
 
 
 def test_a_deleted_record_is_skipped_or_opted_out() -> None:
