@@ -72,8 +72,8 @@ FAULTS = [
                 "    _FORGET_CONTENT.write",
             )
         ],
-        seed=0,
-        nights=0,
+        seed=401,
+        nights=43,
     ),
     Fault(
         "a yes is raised again after a lost answer",
@@ -216,8 +216,8 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=0,
-        nights=0,
+        seed=401,
+        nights=46,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -234,8 +234,8 @@ FAULTS = [
     Fault(
         "content is not forgotten with a batch that did not end well",
         [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
-        seed=0,
-        nights=0,
+        seed=402,
+        nights=60,
     ),
     Fault(
         "a no is not sent to somebody who had said nothing",
@@ -304,8 +304,8 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
-        seed=0,
-        nights=0,
+        seed=405,
+        nights=21,
     ),
     Fault(
         "who is gone is opted out though another has the address",
