@@ -462,7 +462,11 @@ class Oracle:
     def _excuse(self, run: Run, process: Process) -> None:
         """Note whose old contacts were left behind, as a warning says."""
         named = self._named(process, "not be followed")
-        movers = {key for key in run.by_key if key in run.movers or self.people[key].is_unsure}
+        movers = {
+            key
+            for key in run.by_key
+            if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
+        }
         for key in self._named(process, "not be followed", unnamed=movers):
             self._leave_behind(key, creates=key in named)
         for contact in self.crm.contacts.values():
@@ -479,6 +483,10 @@ class Oracle:
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
+
+    def _has_moved(self, key: int) -> bool:
+        one = self.people[key]
+        return one.last is not None and _moves(one.before, identity_of(one.last))
 
     def _warnings(self, run: Run, process: Process) -> None:
         """Nobody is left behind or made anew without a cause in a night without faults.

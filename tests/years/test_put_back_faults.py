@@ -57,6 +57,8 @@ FAULTS = [
             ),
             Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
         ],
+        seed=301,
+        nights=42,
     ),
     Fault(
         "consent is forgotten with the content of a batch that did not end well",
@@ -70,8 +72,8 @@ FAULTS = [
                 "    _FORGET_CONTENT.write",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=401,
+        nights=43,
     ),
     Fault(
         "a yes is raised again after a lost answer",
@@ -83,8 +85,8 @@ FAULTS = [
                 "        if is_unsure: setattr(row, SAID[name], None)",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=300,
+        nights=50,
     ),
     Fault(
         "who is missing once is gone",
@@ -95,8 +97,8 @@ FAULTS = [
                 "1",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=301,
+        nights=10,
     ),
     Fault(
         "a rename is believed without a status",
@@ -107,8 +109,8 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=822,
-        nights=15,
+        seed=300,
+        nights=18,
     ),
     Fault(
         "a contact that the search has made is taken for the old one",
@@ -129,8 +131,8 @@ FAULTS = [
                 "status.skipped_ids",
             ),
         ],
-        seed=805,
-        nights=15,
+        seed=305,
+        nights=51,
     ),
     Fault(
         "a run that was taken over goes on",
@@ -142,6 +144,8 @@ FAULTS = [
                 "if connection.execute(query).rowcount < 0:",
             ),
         ],
+        seed=304,
+        nights=26,
     ),
     Fault(
         "the suppression list does not know old addresses",
@@ -152,8 +156,8 @@ FAULTS = [
                 "rules.suppressed(upsert.contact)",
             )
         ],
-        seed=822,
-        nights=55,
+        seed=301,
+        nights=42,
     ),
     Fault(
         "STATE does not wait for the records before it",
@@ -164,8 +168,8 @@ FAULTS = [
                 "True",
             )
         ],
-        seed=820,
-        nights=20,
+        seed=300,
+        nights=60,
     ),
     Fault(
         "a try of which the end is unknown is forgotten",
@@ -176,6 +180,8 @@ FAULTS = [
                 "if self.is_mixed:",
             )
         ],
+        seed=305,
+        nights=52,
     ),
     Fault(
         "an old yes is sent again",
@@ -186,8 +192,8 @@ FAULTS = [
                 "if False and said[name]",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=300,
+        nights=13,
     ),
     Fault(
         "the yes of the old address does not count for a contact that moves",
@@ -198,8 +204,8 @@ FAULTS = [
                 "_said(attribute, row, ())",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=300,
+        nights=25,
     ),
     Fault(
         "the records of a failed batch are not set aside",
@@ -210,8 +216,8 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=401,
+        nights=46,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -222,14 +228,14 @@ FAULTS = [
                 "return BatchEnd.CONFIRMED",
             )
         ],
-        seed=822,
+        seed=301,
         nights=30,
     ),
     Fault(
         "content is not forgotten with a batch that did not end well",
         [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
-        seed=800,
-        nights=45,
+        seed=402,
+        nights=60,
     ),
     Fault(
         "a no is not sent to somebody who had said nothing",
@@ -238,6 +244,8 @@ FAULTS = [
                 f"{PLAN}:_to_say", "value is not said[name]", "bool(value) is not bool(said[name])"
             )
         ],
+        seed=301,
+        nights=2,
     ),
     Fault(
         "permits are not counted",
@@ -248,8 +256,8 @@ FAULTS = [
                 "(surplus := 0) > 0",
             )
         ],
-        seed=800,
-        nights=45,
+        seed=302,
+        nights=10,
     ),
     Fault(
         "what was known of an address that was left counts for who comes to it",
@@ -260,6 +268,8 @@ FAULTS = [
                 "pass",
             )
         ],
+        seed=300,
+        nights=25,
     ),
     Fault(
         "nobody waits for an address that is being left",
@@ -270,6 +280,8 @@ FAULTS = [
                 "if any(False and other in waiting and waiting[other].before == mover.after",
             )
         ],
+        seed=301,
+        nights=19,
     ),
     Fault(
         "contacts that were made anew are not completed",
@@ -280,6 +292,8 @@ FAULTS = [
                 "for one in ():",
             )
         ],
+        seed=302,
+        nights=42,
     ),
     Fault(
         "a part that the source has lost is left out",
@@ -290,6 +304,8 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
+        seed=405,
+        nights=21,
     ),
     Fault(
         "who is gone is opted out though another has the address",
@@ -300,6 +316,8 @@ FAULTS = [
                 "if False:",
             )
         ],
+        seed=303,
+        nights=55,
     ),
     Fault(
         "the id of a contact that moves is not kept",
@@ -310,8 +328,8 @@ FAULTS = [
                 "pass",
             )
         ],
-        seed=820,
-        nights=32,
+        seed=0,
+        nights=0,
     ),
 ]
 
