@@ -20,7 +20,7 @@ from tests import postgresql
 from tests.broken_server import BrokenServer
 from tests.ledgers import empty_ledger
 from tests.loads import Load
-from tests.messages import Ended, Night
+from tests.messages import Ended
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,9 +195,3 @@ def run_target(
 def load(request: pytest.FixtureRequest) -> Load:
     """The target, the CRM and what a test looks at, in one."""
     return Load(request)
-
-
-@pytest.fixture
-def night(run_target: RunTarget, crm: RunningSandbox, settings: Record, tmp_path: Path) -> Night:
-    """Return the target, the CRM that it loads and a folder for its files."""
-    return Night(run_target, crm, settings, tmp_path)

@@ -77,6 +77,45 @@ class Load:
             self.crm.set_faults()
         return ended
 
+    def ok(self, *lines: str, **config: t.Any) -> Ended:
+        """Run the target, which ends well."""
+        return self(*lines, **config).ok()
+
+    def fails(self, *lines: str, **config: t.Any) -> Ended:
+        """Run the target, which fails."""
+        ended = self(*lines, **config)
+        assert ended.code == 1
+        return ended
+
+    def path(self, name: str) -> str:
+        """Return the path of a file in the folder, for a setting."""
+        return str(self.folder / name)
+
+    # What the CRM has been sent, and holds
+
+    @property
+    def bodies(self) -> list[Record]:
+        """The bodies of the batches that were sent."""
+        return [r.body for r in self.crm.requests() if r.path == "/contacts/batch" and r.body]
+
+    @property
+    def sent(self) -> list[Record]:
+        """The contacts in the batches that were sent."""
+        return [contact for body in self.bodies for contact in body["createUpdateContacts"]]
+
+    @property
+    def contact(self) -> Record:
+        """The one contact that there is."""
+        (contact,) = self.crm.contacts()
+        return contact
+
+    def all_of(self, *names: str) -> Record:
+        """Return fields of the contacts, as a tuple if they are several, by e-mail address."""
+        found = {c["email"]: tuple(c[name] for name in names) for c in self.crm.contacts()}
+        return {email: one if len(names) > 1 else one[0] for email, one in found.items()}
+
+    # Rejected records
+
     def keep_rejects(self) -> Path:
         """Let rejected records be kept from now on, and return in which file."""
         path = self.folder / "rejects.singer"

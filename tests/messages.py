@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 
@@ -123,55 +120,3 @@ class RunTarget(t.Protocol):
     """Runs the target on lines of input."""
 
     def __call__(self, *lines: str, **config: t.Any) -> Ended: ...
-
-
-@dataclass
-class Night:
-    """The target, the MainBrainer that it loads, and a folder for its files.
-
-    Attributes:
-        run: Runs the target, whatever comes of it.
-        crm: What it loads.
-        settings: What it is told in every run.
-        folder: For its files.
-    """
-
-    run: RunTarget
-    crm: RunningSandbox
-    settings: Record
-    folder: Path
-
-    def ok(self, *lines: str, **config: t.Any) -> Ended:
-        """Run the target, which ends well."""
-        return self.run(*lines, **config).ok()
-
-    def fails(self, *lines: str, **config: t.Any) -> Ended:
-        """Run the target, which fails."""
-        ended = self.run(*lines, **config)
-        assert ended.code == 1
-        return ended
-
-    def path(self, name: str) -> str:
-        """Return the path of a file in the folder, for a setting."""
-        return str(self.folder / name)
-
-    @property
-    def bodies(self) -> list[Record]:
-        """The bodies of the batches that were sent."""
-        return [r.body for r in self.crm.requests() if r.path == "/contacts/batch"]
-
-    @property
-    def sent(self) -> list[Record]:
-        """The contacts in the batches that were sent."""
-        return [contact for body in self.bodies for contact in body["createUpdateContacts"]]
-
-    @property
-    def contact(self) -> Record:
-        """The one contact that there is."""
-        (contact,) = self.crm.contacts()
-        return contact
-
-    def all_of(self, *names: str) -> Record:
-        """Return fields of the contacts, as a tuple if they are several, by e-mail address."""
-        found = {c["email"]: tuple(c[name] for name in names) for c in self.crm.contacts()}
-        return {email: one if len(names) > 1 else one[0] for email, one in found.items()}

@@ -18,8 +18,8 @@ from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.statuses import Statuses
 from target_mainbrainer.singer.state import StateTracker
-from tests.loads import people
-from tests.messages import Night, person
+from tests.loads import Load, people
+from tests.messages import person
 from tests.projects import printed
 from tests.rounds import quick
 
@@ -113,7 +113,7 @@ OWNED_BY_ONE_THREAD = [
 
 
 def test_one_thread_changes_counts_rejects_ledger_and_state(
-    night: Night, monkeypatch: pytest.MonkeyPatch
+    load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever fails, and however many requests are under way."""
     changed_by: set[tuple[str, int]] = set()
@@ -130,14 +130,14 @@ def test_one_thread_changes_counts_rejects_ledger_and_state(
     for owner, name in OWNED_BY_ONE_THREAD:
         watch(owner, name)
     quick.shorten(monkeypatch)
-    night.crm.set_switches(refuse_email="bad")
-    night.settings |= {name: night.path(name) for name in ("ledger_uri", "rejects_path")}
-    night.settings |= {"batch_size_rows": 10, "confirm_batches": "report"}
-    night.ok(*people(200, bad=range(7, 200, 20)), max_concurrent_requests=8)
+    load.crm.set_switches(refuse_email="bad")
+    load.settings |= {name: load.path(name) for name in ("ledger_uri", "rejects_path")}
+    load.settings |= {"batch_size_rows": 10, "confirm_batches": "report"}
+    load.ok(*people(200, bad=range(7, 200, 20)), max_concurrent_requests=8)
     faults = ["503@p0.2", "lost@p0.2:batch", "fail@p0.2:batch", "latency=0.02"]
-    night.crm.set_faults(*faults, seed=1)
+    load.crm.set_faults(*faults, seed=1)
     moved = [person(n, email=f"new{n}@example.com") for n in range(1, 6)]
-    night.ok(*people(200), *moved, max_concurrent_requests=8, unchanged_contacts="send")
+    load.ok(*people(200), *moved, max_concurrent_requests=8, unchanged_contacts="send")
     owned = {f"{owner.__name__}.{name}" for owner, name in OWNED_BY_ONE_THREAD}
     assert changed_by == {(name, threading.get_ident()) for name in owned}
 

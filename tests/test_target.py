@@ -4,72 +4,76 @@ from __future__ import annotations
 
 import gzip
 import json
+import typing as t
 from pathlib import Path
 
 import pytest
 
-from tests.messages import PEOPLE, Night, Record, person, record, schema, state
+from tests.messages import PEOPLE, Record, person, record, schema, state
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
 
 
 def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(
-    night: Night,
+    load: Load,
 ) -> None:
     lines = [schema(), *(person(n) for n in range(250)), state(bookmark=250)]
     for inserted, updated in ((250, 0), (0, 250)):
-        ended = night.ok(*lines, confirm_batches="require")
+        ended = load.ok(*lines, confirm_batches="require")
         assert ended.states == [{"bookmark": 250}]
         assert (ended.counts["inserted"], ended.counts["updated"]) == (inserted, updated)
-    assert len(night.crm.contacts()) == 250
+    assert len(load.crm.contacts()) == 250
 
 
-def test_the_batch_of_the_api_page_is_reproduced(night: Night) -> None:
+def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
     """The page's sample request, but for the empty e-mail address, which is left out (C21)."""
     sample = json.loads(SAMPLE.read_text())
     contacts = sample["createUpdateContacts"]
     lines = [schema(" ".join(contacts[0]), key=()), *(record(**one) for one in contacts)]
-    night.ok(*lines, list_id=sample["listId"], webhook_url=sample["webhookUrl"])
+    load.ok(*lines, list_id=sample["listId"], webhook_url=sample["webhookUrl"])
     del contacts[1]["email"]
-    assert night.bodies == [sample]
+    assert load.bodies == [sample]
 
 
-def test_a_stream_can_go_to_a_list_of_its_own(night: Night) -> None:
+def test_a_stream_can_go_to_a_list_of_its_own(load: Load) -> None:
     lines = [schema(), schema(stream="members"), person(1)]
     lines.append(record("members", id=2, email="m@example.org"))
-    night.ok(*lines, list_id=LISTS[0], streams={"members": {"list_id": LISTS[1]}})
+    load.ok(*lines, list_id=LISTS[0], streams={"members": {"list_id": LISTS[1]}})
     lists = {"p1@example.com": [LISTS[0]], "m@example.org": [LISTS[1]]}
-    assert night.all_of("lists") == lists
+    assert load.all_of("lists") == lists
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_batch_messages_end_as_the_same_contacts(night: Night, compression: str) -> None:
+def test_batch_messages_end_as_the_same_contacts(load: Load, compression: str) -> None:
     text = "".join(json.dumps(json.loads(person(n))["record"]) + "\n" for n in range(150))
-    path = night.folder / "people.jsonl"
+    path = load.folder / "people.jsonl"
     path.write_bytes(gzip.compress(text.encode()) if compression == "gzip" else text.encode())
     batch: Record = {"encoding": {"format": "jsonl", "compression": compression}}
     batch |= {"type": "BATCH", "stream": "people", "manifest": [path.as_uri()]}
-    ended = night.ok(schema(), json.dumps(batch), state(bookmark=1))
+    ended = load.ok(schema(), json.dumps(batch), state(bookmark=1))
     assert ended.states == [{"bookmark": 1}]
-    assert len(night.crm.contacts()) == 150
+    assert len(load.crm.contacts()) == 150
 
 
-def test_stream_maps_run_before_us(night: Night) -> None:
+def test_stream_maps_run_before_us(load: Load) -> None:
     """A stream that a map removes is not even looked at."""
     maps = {"people": {"email": "email.upper()", "__filter__": "id == 2"}, "noise": None}
     noise = [schema("mail e", stream="noise"), record("noise", mail="x@example.com")]
     field_map = {"mail": "email", "e": "email"}
-    night.ok(*noise, schema(), person(1), person(2), stream_maps=maps, field_map=field_map)
-    assert night.contact["email"] == "P2@EXAMPLE.COM"
+    load.ok(*noise, schema(), person(1), person(2), stream_maps=maps, field_map=field_map)
+    assert load.contact["email"] == "P2@EXAMPLE.COM"
 
 
-def test_dropped_identifiers_are_counted_and_said(night: Night) -> None:
+def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
     people = [person(1, mobile="12"), person(2, mobile="+44 7700 900123")]
-    ended = night.ok(schema(), *people, invalid_identifiers="drop")
+    ended = load.ok(schema(), *people, invalid_identifiers="drop")
     assert "Left out 1 identifier of stream 'people' and kept the contacts" in ended.log
     assert (ended.counts["accepted"], sum(ended.counts["dropped_by_code"].values())) == (2, 1)
-    assert len(night.crm.contacts()) == 2
+    assert len(load.crm.contacts()) == 2
 
 
 @pytest.mark.parametrize(
@@ -80,31 +84,31 @@ def test_dropped_identifiers_are_counted_and_said(night: Night) -> None:
     ],
 )
 def test_without_records_state_is_passed_on_and_no_contact_is_sent(
-    night: Night, value: str, states: list[object]
+    load: Load, value: str, states: list[object]
 ) -> None:
-    assert night.ok(schema(), f'{{"type":"STATE","value":{value}}}').states == states
-    assert all(request.method == "GET" for request in night.crm.requests())
+    assert load.ok(schema(), f'{{"type":"STATE","value":{value}}}').states == states
+    assert all(request.method == "GET" for request in load.crm.requests())
 
 
-def test_metadata_columns_can_be_mapped(night: Night) -> None:
+def test_metadata_columns_can_be_mapped(load: Load) -> None:
     field_map = {"_sdc_received_at": "last_synced", "id": None}
-    night.ok(schema(), person(1), add_record_metadata=True, field_map=field_map)
-    assert night.contact["properties"].keys() == {"firstname", "last_synced"}
+    load.ok(schema(), person(1), add_record_metadata=True, field_map=field_map)
+    assert load.contact["properties"].keys() == {"firstname", "last_synced"}
 
 
-def test_words_of_the_source_are_consent_if_a_setting_says_so(night: Night) -> None:
+def test_words_of_the_source_are_consent_if_a_setting_says_so(load: Load) -> None:
     said = {1: "JA ", 2: "nei", 3: "yes"}
     people = [person(n, email_opt_in=word) for n, word in said.items()]
     words = {"yes": ["ja"], "no": ["Nei"]}
-    night.ok(schema(PEOPLE | {"email_opt_in": {}}), *people, consent_words=words)
-    assert [*night.all_of("email_opt_in").values()] == [True, False, True]
+    load.ok(schema(PEOPLE | {"email_opt_in": {}}), *people, consent_words=words)
+    assert [*load.all_of("email_opt_in").values()] == [True, False, True]
 
 
-def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(night: Night) -> None:
-    path = night.folder / "suppressed.txt"
+def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> None:
+    path = load.folder / "suppressed.txt"
     path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
     yes = {"email_opt_in": True, "mobile_opt_in": True}
-    ended = night.ok(
+    ended = load.ok(
         schema(PEOPLE | {"mobile_opt_in": {}}),
         person(1, mobile="+44 7700 900001", **yes),
         person(2, email_opt_in=False),
@@ -112,7 +116,7 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(night: Night) -> 
         person(4, email_opt_in=True),
         suppression_path=str(path),
     )
-    sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in night.sent]
+    sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in load.sent]
     assert sent == [(None, None), (False, None), (None, None), (True, None)]
     assert ended.counts["opt_ins_withheld"] == 4
 
@@ -126,22 +130,22 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(night: Night) -> 
     ],
 )
 def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
-    night: Night, content: bytes | None, problem: str
+    load: Load, content: bytes | None, problem: str
 ) -> None:
-    path = night.folder / "suppressed.txt"
+    path = load.folder / "suppressed.txt"
     if content is not None:
         path.write_bytes(content)
-    ended = night.fails(schema(), person(1), suppression_path=str(path))
+    ended = load.fails(schema(), person(1), suppression_path=str(path))
     assert ended.error.startswith(f"Setting 'suppression_path': {problem.format(path=path)}")
     assert "9081" not in ended.log
-    assert night.crm.requests() == []
+    assert load.crm.requests() == []
 
 
-def test_contacts_that_would_be_billed_twice_are_counted_and_named(night: Night) -> None:
+def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -> None:
     mobile = "+44 7700 900002"
     people = [person(1), person(2, email="p1@example.com", mobile=mobile), person(5)]
     people += [person(3, email="P1@EXAMPLE.COM"), person(4, mobile=mobile)]
-    ended = night.ok(schema(), *people, dry_run=True)
+    ended = load.ok(schema(), *people, dry_run=True)
     found = ended.report["duplicates"]
     assert (found["email"], found["mobile"]) == (3, 2)
     assert "3 share an e-mail address with another one; 2 share a mobile number" in ended.log
@@ -150,20 +154,20 @@ def test_contacts_that_would_be_billed_twice_are_counted_and_named(night: Night)
 
 @pytest.mark.parametrize("mark", ["\u200b", "\t", "\n", "\u202e", "\0"])
 def test_a_column_name_that_does_not_print_is_sent_as_it_is_and_shown_escaped(
-    night: Night, mark: str
+    load: Load, mark: str
 ) -> None:
     name = f"a{mark}b"
     columns: Record = {"id": 1, "email": "kari@example.com", name: "x"}
-    ended = night.ok(schema({key: {} for key in columns}), record(**columns))
-    assert night.contact["properties"][name] == "x"
+    ended = load.ok(schema({key: {} for key in columns}), record(**columns))
+    assert load.contact["properties"][name] == "x"
     assert mark.encode("unicode_escape").decode() in ended.log
     assert name not in ended.log
 
 
-def test_a_stream_name_that_does_not_print_is_shown_escaped(night: Night) -> None:
+def test_a_stream_name_that_does_not_print_is_shown_escaped(load: Load) -> None:
     """In every line of the log, the names of loggers among them."""
     name = "a\u202eb"
-    ended = night.run(schema(stream=name), record(name, id=1, email="cut-off@"))
+    ended = load.run(schema(stream=name), record(name, id=1, email="cut-off@"))
     assert r"Columns of stream 'a\u202eb':" in ended.log
     assert r"Rejected 1 of stream 'a\u202eb'" in ended.log
     assert "\u202e" not in ended.log

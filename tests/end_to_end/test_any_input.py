@@ -9,7 +9,10 @@ import typing as t
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.messages import PEOPLE, Night, Record
+from tests.messages import PEOPLE, Record
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 EXAMPLES = int(os.environ.get("ANY_INPUT_EXAMPLES", "40"))
 NAMES = st.sampled_from(
@@ -91,9 +94,9 @@ CONFIGS: st.SearchStrategy[Record] = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(lines=LINES, config=CONFIGS)
-def test_no_input_is_a_fault_of_the_target(night: Night, lines: list[str], config: Record) -> None:
+def test_no_input_is_a_fault_of_the_target(load: Load, lines: list[str], config: Record) -> None:
     start = [] if lines[:1] == [""] else [json.dumps({"type": "STATE", "value": {}})]
-    ended = night.run(*start, *lines, **config)
+    ended = load.run(*start, *lines, **config)
     event("; ".join(error[:30] for error in ended.errors) or "delivered")
     assert ended.code in {0, 1}
     assert bool(ended.code) == bool(ended.errors)

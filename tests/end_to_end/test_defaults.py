@@ -8,10 +8,11 @@ import typing as t
 import pytest
 
 from target_mainbrainer.settings.declared import SETTINGS
-from tests.messages import Night, Record, person, schema, state
+from tests.messages import Record, person, schema, state
 
 if t.TYPE_CHECKING:
     from mainbrainer_sandbox.running import RunningSandbox
+    from tests.loads import Load
 
 
 @pytest.fixture
@@ -20,74 +21,74 @@ def settings(crm: RunningSandbox) -> Record:
     return {"api_url": crm.url, "access_token": crm.token}
 
 
-def test_a_null_leaves_the_value_in_the_crm_alone(night: Night) -> None:
+def test_a_null_leaves_the_value_in_the_crm_alone(load: Load) -> None:
     """`null_values: omit`."""
     for name in ("Kari", None):
-        night.ok(schema(), person(1, firstname=name))
-    assert night.contact["properties"]["firstname"] == "Kari"
+        load.ok(schema(), person(1, firstname=name))
+    assert load.contact["properties"]["firstname"] == "Kari"
 
 
-def test_a_deleted_record_is_skipped(night: Night) -> None:
+def test_a_deleted_record_is_skipped(load: Load) -> None:
     """`deleted_records: skip`."""
-    ended = night.ok(schema(), person(1, email_opt_in=True, _sdc_deleted_at="2026-01-01"))
-    assert (night.sent, ended.counts["omitted"]) == ([], 1)
+    ended = load.ok(schema(), person(1, email_opt_in=True, _sdc_deleted_at="2026-01-01"))
+    assert (load.sent, ended.counts["omitted"]) == ([], 1)
 
 
-def test_a_column_that_is_not_mapped_is_a_property_of_its_name(night: Night) -> None:
+def test_a_column_that_is_not_mapped_is_a_property_of_its_name(load: Load) -> None:
     """`unmapped_columns: property`."""
-    night.ok(schema(), person(1, shoe_size="42"))
-    assert night.contact["properties"]["shoe_size"] == "42"
+    load.ok(schema(), person(1, shoe_size="42"))
+    assert load.contact["properties"]["shoe_size"] == "42"
 
 
-def test_an_identifier_that_is_none_costs_the_contact(night: Night) -> None:
+def test_an_identifier_that_is_none_costs_the_contact(load: Load) -> None:
     """`invalid_identifiers: reject`, and `max_rejects: 0` without a rejects file."""
-    ended = night.fails(schema(), person(1, mobile="12"), state(bookmark=1))
-    assert (ended.states, night.sent) == ([], [])
+    ended = load.fails(schema(), person(1, mobile="12"), state(bookmark=1))
+    assert (ended.states, load.sent) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("said", "code"),
     [({"mobile": "90812501"}, "no_country_code"), ({"email_opt_in": "ja"}, "invalid_consent")],
 )
-def test_no_country_and_no_consent_is_guessed(night: Night, said: Record, code: str) -> None:
+def test_no_country_and_no_consent_is_guessed(load: Load, said: Record, code: str) -> None:
     """No `default_country_code`, no `consent_words`: words of other languages are no consent."""
-    ended = night.fails(schema("id email email_opt_in"), person(1, **said))
+    ended = load.fails(schema("id email email_opt_in"), person(1, **said))
     assert ended.counts["rejected_by_code"] == {code: 1}
 
 
-def test_batches_of_a_hundred_go_to_all_contacts_without_a_webhook(night: Night) -> None:
+def test_batches_of_a_hundred_go_to_all_contacts_without_a_webhook(load: Load) -> None:
     """`write_mode: batch`, `batch_size_rows: 100`, no `list_id`, no `webhook_url`."""
-    night.ok(schema(), *(person(n) for n in range(201)))
-    assert sorted(len(body["createUpdateContacts"]) for body in night.bodies) == [1, 100, 100]
-    assert not any({"listId", "webhookUrl"} & set(body) for body in night.bodies)
+    load.ok(schema(), *(person(n) for n in range(201)))
+    assert sorted(len(body["createUpdateContacts"]) for body in load.bodies) == [1, 100, 100]
+    assert not any({"listId", "webhookUrl"} & set(body) for body in load.bodies)
 
 
 @pytest.mark.parametrize(("fault", "inserted"), [((), 1), (("stuck:batch",), 0)])
 def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait_for_it(
-    night: Night, fault: tuple[str, ...], inserted: int
+    load: Load, fault: tuple[str, ...], inserted: int
 ) -> None:
     """`confirm_batches: report`."""
-    night.crm.set_faults(*fault)
-    ended = night.ok(schema(), person(1), state(bookmark=1), confirm_timeout_seconds=1)
+    load.crm.set_faults(*fault)
+    ended = load.ok(schema(), person(1), state(bookmark=1), confirm_timeout_seconds=1)
     assert (ended.states, ended.counts["inserted"]) == ([{"bookmark": 1}], inserted)
 
 
 @pytest.mark.usefixtures("rejects")
 @pytest.mark.parametrize(("bad", "code"), [(20, 0), (21, 1)])
-def test_half_of_a_stream_may_be_rejected_and_no_more(night: Night, bad: int, code: int) -> None:
+def test_half_of_a_stream_may_be_rejected_and_no_more(load: Load, bad: int, code: int) -> None:
     """`max_rejects_percent: 50`; no `max_rejects` with a rejects file."""
     emails = ["cut-off@"] * bad + ["a@example.com"] * (40 - bad)
-    ended = night.run(schema(), *(person(n, email=email) for n, email in enumerate(emails)))
+    ended = load.run(schema(), *(person(n, email=email) for n, email in enumerate(emails)))
     assert ended.code == code
 
 
-def test_nothing_is_remembered_and_nothing_is_written_beside_state(night: Night) -> None:
+def test_nothing_is_remembered_and_nothing_is_written_beside_state(load: Load) -> None:
     """No `ledger_uri`, no `rejects_path`: the second run sends it all again."""
-    before = {*night.folder.iterdir()}
+    before = {*load.folder.iterdir()}
     for _ in range(2):
-        night.ok(schema(), person(1))
-    assert len(night.sent) == 2
-    assert {path.name for path in night.folder.iterdir() if path not in before} == {"report.json"}
+        load.ok(schema(), person(1))
+    assert len(load.sent) == 2
+    assert {path.name for path in load.folder.iterdir() if path not in before} == {"report.json"}
 
 
 def test_every_default_is_the_one_that_was_decided() -> None:

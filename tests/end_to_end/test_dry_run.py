@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import typing as t
 
 import pytest
 
-from tests.messages import Ended, Night, Record, person, schema, state
+from tests.messages import Ended, Record, person, schema, state
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 PLANNED = [
     *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),
@@ -46,10 +50,10 @@ def moved(count: int) -> list[str]:
     return [schema(), *(person(n, email=f"new{n}@example.com") for n in range(count))]
 
 
-def test_a_dry_run_and_the_run_after_it_say_the_same(night: Night) -> None:
-    settings = {"rejects_path": night.path("rejects.singer")}
-    dry = night.ok(*mixed(), dry_run=True, **settings)
-    real = night.ok(*mixed(), **settings)
+def test_a_dry_run_and_the_run_after_it_say_the_same(load: Load) -> None:
+    settings = {"rejects_path": load.path("rejects.singer")}
+    dry = load.ok(*mixed(), dry_run=True, **settings)
+    real = load.ok(*mixed(), **settings)
     assert plan_of(dry) == plan_of(real)
     assert dry.report["cost"]["requests_with_contacts"] == real.report["requests"]
 
@@ -67,79 +71,79 @@ NIGHTS = {
 
 @pytest.mark.parametrize(("lines", "config"), NIGHTS.values(), ids=NIGHTS)
 def test_with_a_ledger_a_dry_run_and_the_run_after_it_say_the_same(
-    night: Night, lines: list[str], config: Record
+    load: Load, lines: list[str], config: Record
 ) -> None:
-    path = night.folder / "ledger.db"
-    night.settings["ledger_uri"] = str(path)
-    night.ok(*people())
+    path = load.folder / "ledger.db"
+    load.settings["ledger_uri"] = str(path)
+    load.ok(*people())
     before = path.read_bytes()
-    dry = night.ok(*lines, dry_run=True, **config)
+    dry = load.ok(*lines, dry_run=True, **config)
     assert path.read_bytes() == before
-    assert plan_of(dry) == plan_of(night.ok(*lines, **config))
+    assert plan_of(dry) == plan_of(load.ok(*lines, **config))
 
 
-def test_it_is_told_which_columns_change(night: Night) -> None:
-    night.settings["ledger_uri"] = night.path("ledger.db")
-    night.ok(*people())
-    dry = night.ok(*people(changed=40), dry_run=True)
+def test_it_is_told_which_columns_change(load: Load) -> None:
+    load.settings["ledger_uri"] = load.path("ledger.db")
+    load.ok(*people())
+    dry = load.ok(*people(changed=40), dry_run=True)
     assert dry.counts["changed_columns"] == {"firstname": 40}
     assert "changed fields: 'firstname' in 40." in dry.log
 
 
 @pytest.mark.usefixtures("rejects")
-def test_a_dry_run_sends_and_writes_nothing(night: Night) -> None:
-    before = {*night.folder.iterdir()}
-    ended = night.ok(*mixed(), dry_run=True, ledger_uri=night.path("ledger.db"))
-    assert (night.crm.requests(), ended.states) == ([], [])
-    assert {path.name for path in night.folder.iterdir() if path not in before} == {"report.json"}
+def test_a_dry_run_sends_and_writes_nothing(load: Load) -> None:
+    before = {*load.folder.iterdir()}
+    ended = load.ok(*mixed(), dry_run=True, ledger_uri=load.path("ledger.db"))
+    assert (load.crm.requests(), ended.states) == ([], [])
+    assert {path.name for path in load.folder.iterdir() if path not in before} == {"report.json"}
 
 
-def test_a_dry_run_needs_no_account_and_no_sandbox(night: Night) -> None:
+def test_a_dry_run_needs_no_account_and_no_sandbox(load: Load) -> None:
     without = {"dry_run": True, "access_token": "", "max_rejects": 10}
-    night.ok(*mixed(), **without)
-    path = night.folder / "not-there.db"
-    night.ok(*mixed(), **without, api_url="", sandbox_path=str(path))
+    load.ok(*mixed(), **without)
+    path = load.folder / "not-there.db"
+    load.ok(*mixed(), **without, api_url="", sandbox_path=str(path))
     assert not path.exists()
 
 
 @pytest.mark.usefixtures("rejects")
 @pytest.mark.parametrize(("guard", "most"), [("max_rejects", 3), ("max_rejects_percent", 1)])
 def test_a_guard_that_would_stop_the_run_is_said_and_all_is_read(
-    night: Night, guard: str, most: int
+    load: Load, guard: str, most: int
 ) -> None:
     lines = mixed()
-    ended = night.fails(*lines, dry_run=True, **{guard: most})
+    ended = load.fails(*lines, dry_run=True, **{guard: most})
     assert f"'{guard}'" in ended.error
     assert "set 'rejects_path'" not in ended.error, "it is set"
     assert ended.last.endswith("nothing was sent; a run would fail.")
     assert ended.counts["read"] == len(lines) - 2
 
 
-def test_too_many_moved_people_are_said_and_all_is_read(night: Night) -> None:
-    night.settings["ledger_uri"] = night.path("ledger.db")
-    night.ok(*people())
-    ended = night.fails(*moved(300), person(300), dry_run=True)
+def test_too_many_moved_people_are_said_and_all_is_read(load: Load) -> None:
+    load.settings["ledger_uri"] = load.path("ledger.db")
+    load.ok(*people())
+    ended = load.fails(*moved(300), person(300), dry_run=True)
     assert "'max_drift_percent' (5)" in ended.error
     counts = [ended.counts[name] for name in ("read", "accepted", "undelivered")]
     assert counts == [301, 1, 300]
     assert "300 would not be sent; nothing was sent; a run would fail." in ended.last
 
 
-def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(night: Night) -> None:
+def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(load: Load) -> None:
     """The run ends before it creates one; a dry run reads on and says how many there are."""
-    night.settings |= {"ledger_uri": night.path("ledger.db"), "max_new_contacts": 299}
-    dry = night.fails(*people(), dry_run=True)
+    load.settings |= {"ledger_uri": load.path("ledger.db"), "max_new_contacts": 299}
+    dry = load.fails(*people(), dry_run=True)
     assert "would create 300 contacts, and 'max_new_contacts' allows 299" in dry.error
     assert dry.counts["created"] == 300
-    real = night.fails(*people())
+    real = load.fails(*people())
     assert "would create 300 contacts or more, and 'max_new_contacts' allows 299" in real.error
-    assert (real.states, night.crm.contacts()) == ([], [])
+    assert (real.states, load.crm.contacts()) == ([], [])
 
 
-def test_the_cost_is_told(night: Night) -> None:
+def test_the_cost_is_told(load: Load) -> None:
     rows = [person(n) for n in range(1, 2001)]
     plan = {"rate_limit_requests": "", "rate_limit_plan": "freemium", "confirm_batches": ""}
-    ended = night.ok(schema(), *rows, dry_run=True, **plan)
+    ended = load.ok(schema(), *rows, dry_run=True, **plan)
     assert ended.report["cost"] == {
         "requests": 40,
         "requests_with_contacts": 20,
@@ -151,9 +155,9 @@ def test_the_cost_is_told(night: Night) -> None:
     assert "Cost: 20 requests with contacts and at least 20 questions for statuses" in ended.log
 
 
-def test_the_share_of_empty_values_is_told(night: Night) -> None:
+def test_the_share_of_empty_values_is_told(load: Load) -> None:
     rows = [person(n, mobile=mobile) for n, mobile in enumerate([None, "", "+4790812501"])]
-    ended = night.ok(schema(), *rows, person(3, _sdc_sequence=1), dry_run=True)
+    ended = load.ok(schema(), *rows, person(3, _sdc_sequence=1), dry_run=True)
     shares = ended.counts["empty_values"]
     assert shares["mobile"] == pytest.approx(3 / 4, abs=1e-3)
     assert shares["email"] == 0

@@ -20,7 +20,8 @@ import yaml
 from tests.projects import TOOLS, clean_environment, needs_tools, printed
 
 if t.TYPE_CHECKING:
-    from tests.messages import Night, Record
+    from tests.loads import Load
+    from tests.messages import Record
 
 pytestmark = [needs_tools, pytest.mark.xdist_group("exports")]
 FOLDER = Path(__file__).with_name("exports")
@@ -78,12 +79,12 @@ def advised(log: str) -> Record:
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_an_export_arrives(night: Night, read: tuple[str, list[str]], name: str) -> None:
+def test_an_export_arrives(load: Load, read: tuple[str, list[str]], name: str) -> None:
     """Several lines in a cell, empty rows and a byte order mark too; no unsubscribe is a yes."""
     export, (tap, lines) = EXPORTS[name], read
     column = NAMES[tap]
     stream = [line for line in lines if f'"stream":"{name}"' in line]
-    first = night.run(*stream, dry_run=True, max_rejects=10)
+    first = load.run(*stream, dry_run=True, max_rejects=10)
     settings = advised(first.log)
     assert ("stream_maps" in settings) == (name in {"hubspot", "mailchimp"})
     chosen = {column(key): field for key, field in export.get("field_map", {}).items()}
@@ -92,11 +93,11 @@ def test_an_export_arrives(night: Night, read: tuple[str, list[str]], name: str)
             assert f'"{key}": "{field}"' in first.log, "the hint that the user follows"
     settings["field_map"] = settings.get("field_map", {}) | chosen
     settings |= {"default_country_code": 47, "max_rejects": 10, "max_rejects_percent": 100}
-    counts = night.ok(*stream, **settings).report["streams"][name]
+    counts = load.ok(*stream, **settings).report["streams"][name]
     rows = rows_of(name)[1:]
     assert counts["rejected_by_code"] == export.get("rejected", {})
     assert (counts["omitted"], counts["read"]) == (2, len(rows))
-    contacts = night.crm.contacts()
+    contacts = load.crm.contacts()
     fields = ("email", "mobile_number", "email_opt_in", "mobile_opt_in")
     found = [[contact[field] for field in fields] for contact in contacts]
     assert sorted(found, key=str) == sorted(export["contacts"], key=str)

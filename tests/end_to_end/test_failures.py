@@ -11,9 +11,12 @@ import typing as t
 import pytest
 
 from tests.full_disk import fill_disk
-from tests.messages import Night, Record, person, record, schema, state
+from tests.messages import Record, person, record, schema, state
 from tests.pages import page, pattern
 from tests.projects import BIN, LOADER, clean_environment
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 PAGE = page("docs/failures.md")
 SHOWN = [line for block in PAGE.blocks("text") for line in block.splitlines()]
@@ -54,17 +57,17 @@ SCENARIOS: dict[str, Scenario] = {
 
 @pytest.mark.parametrize("shown", SCENARIOS)
 def test_failures_arrive_as_the_page_says(
-    night: Night, monkeypatch: pytest.MonkeyPatch, shown: str
+    load: Load, monkeypatch: pytest.MonkeyPatch, shown: str
 ) -> None:
     """In the words that the page shows, and with the exit code and STATE that it says."""
-    monkeypatch.chdir(night.folder)
+    monkeypatch.chdir(load.folder)
     lines, switches, fault, config, code = SCENARIOS[shown]
     if shown == "No space left":
         fill_disk(monkeypatch)
-    night.crm.set_switches(**switches)
-    night.crm.set_faults(*filter(None, [fault]))
+    load.crm.set_switches(**switches)
+    load.crm.set_faults(*filter(None, [fault]))
     waits = {"confirm_timeout_seconds": 3, "retry_max_seconds": 3}
-    ended = night.run(*lines, STATE, **{"confirm_batches": "report"} | waits | config)
+    ended = load.run(*lines, STATE, **{"confirm_batches": "report"} | waits | config)
     (line,) = (line for line in SHOWN if shown in line)
     assert pattern(line).search(ended.log), ended.log
     assert ended.code == told_before(line) == code
@@ -81,15 +84,15 @@ def told_before(line: str) -> int:
     return int(code)
 
 
-def test_a_run_that_is_asked_to_stop_says_so(night: Night) -> None:
-    night.crm.set_faults("503")
-    path = night.folder / "config.json"
-    path.write_text(json.dumps({"api_url": night.crm.url, "access_token": night.crm.token}))
+def test_a_run_that_is_asked_to_stop_says_so(load: Load) -> None:
+    load.crm.set_faults("503")
+    path = load.folder / "config.json"
+    path.write_text(json.dumps({"api_url": load.crm.url, "access_token": load.crm.token}))
     pipes: t.Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     run: t.Any = subprocess.Popen(
         [str(BIN / LOADER), "--config", str(path)],
         **pipes,
-        env=clean_environment(night.folder / "home"),
+        env=clean_environment(load.folder / "home"),
         text=True,
     )
     run.stdin.write("".join(f"{line}\n" for line in [*GOOD, STATE, person(7)]))

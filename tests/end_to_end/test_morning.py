@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import typing as t
 
 import pytest
 
-from tests.messages import Night, Record, person, schema, state
+from tests.messages import Record, person, schema, state
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
 CUT_OFF = person(5, email="cut-off@")
 AWAY = {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1}
 
 
-def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(night: Night) -> None:
-    ended = night.fails(*PEOPLE[:-1], CUT_OFF)
+def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Load) -> None:
+    ended = load.fails(*PEOPLE[:-1], CUT_OFF)
     assert ended.log.count("Rejected 1 of stream") == 1
     assert ended.log.count("s waited for the limits") == 1
 
@@ -27,10 +31,10 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(night: N
     ],
 )
 def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
-    night: Night, fault: str, finding: str
+    load: Load, fault: str, finding: str
 ) -> None:
-    night.crm.set_faults(fault)
-    ended = night.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
+    load.crm.set_faults(fault)
+    ended = load.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
     assert ended.states == [{"bookmark": 1}]
     (said,) = (line for line in ended.log.splitlines() if finding in line)
     assert "WARNING" in said
@@ -59,40 +63,40 @@ SAID = {
 
 @pytest.mark.parametrize(("lines", "config", "expected"), SAID.values(), ids=SAID)
 def test_the_last_line_says_what_the_run_has_come_to(
-    night: Night, lines: list[str], config: Record, expected: str
+    load: Load, lines: list[str], config: Record, expected: str
 ) -> None:
-    assert night.run(*lines, **config).last == expected
+    assert load.run(*lines, **config).last == expected
 
 
 @pytest.mark.usefixtures("rejects")
-def test_a_mapping_mistake_does_not_end_green(night: Night) -> None:
+def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
     """All records are on file, but STATE stays: the next run is to read them once more."""
     lines = [schema(), *(person(n, email=None) for n in range(2000)), state(bookmark=1)]
-    ended = night.fails(*lines)
+    ended = load.fails(*lines)
     assert ended.states == []
     assert "2,000 of 2,000 records of stream 'people' were rejected before sending" in ended.error
-    assert night.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
+    assert load.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
 
 
 @pytest.mark.parametrize("log_level", [logging.INFO, logging.DEBUG])
-def test_what_the_sdk_says_in_passing_is_for_those_who_debug(night: Night, log_level: int) -> None:
-    ended = night.run(*PEOPLE)
+def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_level: int) -> None:
+    ended = load.run(*PEOPLE)
     assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG
     for said in ('"metric":"record_count","value":5', "parse of env var", "completed processing"):
         assert (said in ended.log) == (log_level == logging.DEBUG), said
     assert "Meltano SDK v" in ended.log
 
 
-def test_an_empty_input_leaves_a_report_too(night: Night) -> None:
+def test_an_empty_input_leaves_a_report_too(load: Load) -> None:
     """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
-    assert night.ok().report["streams"] == {}
+    assert load.ok().report["streams"] == {}
 
 
-def test_a_property_that_the_account_lacks_is_called_by_its_name(night: Night) -> None:
+def test_a_property_that_the_account_lacks_is_called_by_its_name(load: Load) -> None:
     """MainBrainer names it by its place in the request, which does not tell which one it is."""
-    night.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
-    night.crm.set_switches(unknown_property="refuse")
+    load.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
+    load.crm.set_switches(unknown_property="refuse")
     odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]
-    ended = night.fails(schema(), *odd)
+    ended = load.fails(schema(), *odd)
     assert "property 'shoe_size'" in ended.log
     assert "propertyFields[" not in ended.log

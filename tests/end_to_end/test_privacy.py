@@ -14,12 +14,13 @@ import requests
 from tests import broken_server
 from tests.broken_server import Reply
 from tests.full_disk import fill_disk
-from tests.messages import Night, Record, record, schema, state
+from tests.messages import Record, record, schema, state
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.broken_server import Request, Serve
+    from tests.loads import Load
 
 
 @pytest.fixture
@@ -96,14 +97,14 @@ FAULTS: dict[str, tuple[list[str], Record]] = {
 
 
 @pytest.mark.parametrize(("faults", "switches"), FAULTS.values(), ids=FAULTS)
-def test_the_log_tells_of_nobody(night: Night, faults: list[str], switches: Record) -> None:
-    night.crm.set_switches(refuse_email="bad", **switches)
-    night.crm.set_faults(*faults)
+def test_the_log_tells_of_nobody(load: Load, faults: list[str], switches: Record) -> None:
+    load.crm.set_switches(refuse_email="bad", **switches)
+    load.crm.set_faults(*faults)
     seconds = ("retry_max", "request_timeout", "confirm_timeout")
     config = {f"{name}_seconds": 1 for name in seconds} | {"confirm_batches": "report"}
-    ended = night.run(*LINES, **config, batch_size_rows=20, max_rejects=50)
+    ended = load.run(*LINES, **config, batch_size_rows=20, max_rejects=50)
     search(ended.log)
-    assert night.crm.token not in ended.log
+    assert load.crm.token not in ended.log
 
 
 def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
@@ -123,15 +124,15 @@ def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 403, 404, 406, 409, 413, 422, 500])
 @pytest.mark.parametrize("content_type", ["application/json", "text/html"])
 def test_nothing_is_told_either_if_the_server_repeats_it_all(
-    night: Night, serve: Serve, status: int, content_type: str
+    load: Load, serve: Serve, status: int, content_type: str
 ) -> None:
     serve(parrot(status, content_type))
-    search(night.run(*LINES, access_token=TOKEN, max_rejects=500, retry_max_seconds=1).log)
+    search(load.run(*LINES, access_token=TOKEN, max_rejects=500, retry_max_seconds=1).log)
 
 
-def test_credentials_are_not_told_either(night: Night, serve: Serve) -> None:
+def test_credentials_are_not_told_either(load: Load, serve: Serve) -> None:
     serve(parrot(422, "application/json"))
-    search(night.fails(*LINES, access_token="", **SECRETS).log)
+    search(load.fails(*LINES, access_token="", **SECRETS).log)
 
 
 FORGED = "\nERROR    target-mainbrainer:forged.py:1 FORGED\r\x0b\u2028\x1b[2J"
@@ -180,14 +181,14 @@ class Hostile:
 
 
 @pytest.mark.parametrize("rejects_path", ["", "rejects.singer"])
-def test_no_server_gets_words_into_the_log(night: Night, serve: Serve, rejects_path: str) -> None:
+def test_no_server_gets_words_into_the_log(load: Load, serve: Serve, rejects_path: str) -> None:
     """Not as an id, a name, a status or a header, and not as a line of its own."""
     serve(Hostile())
-    path = night.path(rejects_path) if rejects_path else None
-    night.settings |= {"access_token": "", "rejects_path": path, "max_rejects_percent": 100}
-    night.settings |= {"retry_max_seconds": 20, "confirm_timeout_seconds": 5}
+    path = load.path(rejects_path) if rejects_path else None
+    load.settings |= {"access_token": "", "rejects_path": path, "max_rejects_percent": 100}
+    load.settings |= {"retry_max_seconds": 20, "confirm_timeout_seconds": 5}
     more = {"batch_size_rows": 20, "max_rejects": 500, "confirm_batches": "report"}
-    log = night.run(*LINES, **SECRETS, **more).log
+    log = load.run(*LINES, **SECRETS, **more).log
     search(log)
     starts = [line for line in log.splitlines() if line.startswith("ERROR    target-m")]
     assert not any("forged.py" in line for line in starts)
@@ -203,9 +204,9 @@ def test_no_server_gets_words_into_the_log(night: Night, serve: Serve, rejects_p
     ],
     ids=["an expression", "a filter", "one that fails", "one that cannot be", "a digest"],
 )
-def test_stream_maps_tell_nothing_about_the_records(night: Night, stream_map: Record) -> None:
+def test_stream_maps_tell_nothing_about_the_records(load: Load, stream_map: Record) -> None:
     """The SDK logs what each expression makes of each record."""
-    search(night.run(*LINES, stream_maps={"people": stream_map}, max_rejects=500).log)
+    search(load.run(*LINES, stream_maps={"people": stream_map}, max_rejects=500).log)
 
 
 UNREADABLE = {
@@ -221,28 +222,28 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("line", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_line_that_cannot_be_read_is_not_repeated(night: Night, line: str) -> None:
-    search(night.fails(schema(COLUMNS), line).log)
+def test_a_line_that_cannot_be_read_is_not_repeated(load: Load, line: str) -> None:
+    search(load.fails(schema(COLUMNS), line).log)
 
 
 def test_a_fault_of_ours_is_told_by_its_place_alone(
-    night: Night, monkeypatch: pytest.MonkeyPatch
+    load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> t.Any:
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
 
     monkeypatch.setattr(requests.Session, "send", fail)
-    ended = night.fails(*LINES, access_token=TOKEN, max_rejects=50)
+    ended = load.fails(*LINES, access_token=TOKEN, max_rejects=50)
     assert "Unexpected RuntimeError" in ended.error
     assert "in fail" in ended.error
     search(ended.log)
 
 
 def test_a_thread_that_dies_tells_its_place_alone(
-    night: Night, caplog: pytest.LogCaptureFixture
+    load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
-    night.ok(schema())
+    load.ok(schema())
     caplog.clear()
     thread = threading.Thread(target=int, args=["Plugh1"])
     thread.start()
@@ -252,9 +253,9 @@ def test_a_thread_that_dies_tells_its_place_alone(
 
 
 @pytest.mark.usefixtures("rejects")
-def test_nothing_is_told_on_a_full_disk(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_told_on_a_full_disk(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_disk(monkeypatch)
-    ended = night.fails(*LINES)
+    ended = load.fails(*LINES)
     assert "cannot be written (No space left on device)" in ended.error
     assert ended.log.count("s waited for the limits") == 1, "the summary comes all the same"
     search(ended.log)

@@ -9,9 +9,12 @@ import typing as t
 from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.errors import TargetMainBrainerError
 from target_mainbrainer.report.counts import StreamReport
-from tests.messages import Night, person, schema
+from tests.messages import person, schema
 from tests.pages import page
 from tests.projects import REPOSITORY
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 REPORT = page("docs/report.md")
 LISTED = set(re.findall(r"`(\w+)`", REPORT.text))
@@ -21,9 +24,9 @@ def test_everything_counted_is_explained() -> None:
     assert set(StreamReport().as_dict()) - LISTED == set()
 
 
-def test_all_that_the_report_file_holds_is_explained(night: Night) -> None:
+def test_all_that_the_report_file_holds_is_explained(load: Load) -> None:
     for dry_run in (False, True):
-        report = night.run(schema(), person(1), dry_run=dry_run).report
+        report = load.run(schema(), person(1), dry_run=dry_run).report
         names = {*report, *report["streams"]["people"], *report["duplicates"]}
         names |= set(report.get("cost", ()))
         assert names - LISTED == set()

@@ -11,8 +11,8 @@ import typing as t
 import pytest
 
 from target_mainbrainer.report import rejects as rejects_file
-from tests.loads import rejected
-from tests.messages import Night, person, schema, state
+from tests.loads import Load, rejected
+from tests.messages import person, schema, state
 from tests.projects import call
 
 if t.TYPE_CHECKING:
@@ -30,10 +30,10 @@ def ids_in(path: Path) -> list[int]:
 
 
 @pytest.fixture
-def command(night: Night, rejects: Path) -> list[str]:
+def command(load: Load, rejects: Path) -> list[str]:
     """The target with its settings in a file, and a rejects file."""
-    config = night.folder / "config.json"
-    config.write_text(json.dumps(night.settings | {"rejects_path": str(rejects)}))
+    config = load.folder / "config.json"
+    config.write_text(json.dumps(load.settings | {"rejects_path": str(rejects)}))
     return [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
 
 
@@ -77,28 +77,28 @@ def test_a_rejects_file_that_is_read_while_it_is_written_ends_the_run(
     assert rejects.stat().st_size < 4 * size
 
 
-def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(night: Night) -> None:
+def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(load: Load) -> None:
     """Rename, correct, load, delete: no record is lost, because each run has a file of its own."""
-    night.settings["rejects_path"] = night.path("rejects-{started_at}.singer")
-    night.ok(schema(), *(person(number) for number in range(50)), *bad(61, 62, 63))
-    (first,) = night.folder.glob("rejects-*.singer")
-    renamed = first.rename(night.folder / "to-correct.singer")
+    load.settings["rejects_path"] = load.path("rejects-{started_at}.singer")
+    load.ok(schema(), *(person(number) for number in range(50)), *bad(61, 62, 63))
+    (first,) = load.folder.glob("rejects-*.singer")
+    renamed = first.rename(load.folder / "to-correct.singer")
     text = renamed.read_text()
     for number in (61, 62):
         line = next(line for line in text.splitlines() if f'"id": {number},' in line)
         text = text.replace(line, line.replace("cut-off@", f"p{number}@example.com"))
-    night.ok(*text.splitlines())
-    (second,) = night.folder.glob("rejects-*.singer")
+    load.ok(*text.splitlines())
+    (second,) = load.folder.glob("rejects-*.singer")
     assert ids_in(second) == [63]
-    assert {"p61@example.com", "p62@example.com"} <= night.all_of("id").keys()
+    assert {"p61@example.com", "p62@example.com"} <= load.all_of("id").keys()
 
 
 def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
-    night: Night, rejects: Path
+    load: Load, rejects: Path
 ) -> None:
     other = rejects_file.RejectsFile(str(rejects), dt.datetime.now(dt.UTC), "other")
-    ended = night.fails(schema(), person(1))
+    ended = load.fails(schema(), person(1))
     other.close()
     assert "another run is still writing to" in ended.error
     assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
-    assert night.crm.requests() == []
+    assert load.crm.requests() == []

@@ -170,11 +170,6 @@ class Night(Load):
         """How many requests with contacts the CRM has had."""
         return sum(request.method == "POST" for request in self.crm.requests())
 
-    def sent(self) -> list[Contact]:
-        """Return every contact of every request so far, as it was sent."""
-        bodies = [request.body for request in self.crm.requests() if request.body]
-        return [contact for body in bodies for contact in body.get("createUpdateContacts", ())]
-
     # By hand
 
     def edit(self, *names: str, **changes: t.Any) -> None:

@@ -36,7 +36,7 @@ def yeses(night: Night, email: str | None = None, number: int | None = None) -> 
     """Return the contacts sent with this address or number and a yes for it."""
     return [
         one
-        for one in night.sent()
+        for one in night.sent
         if (email and one.get("email") == email and one.get("emailOptIn"))
         or (number and one.get("mobileNumber") == number and one.get("mobileOptIn"))
     ]
@@ -90,7 +90,7 @@ def test_a_listed_address_is_found_however_spelt(
     """An international domain, and full width, in both directions."""
     people = [record(id=1, email=in_source, email_opt_in=True), *consenting(2)]
     night(*people, **night.listed(on_list), max_rejects_percent=100)
-    assert {one["email"] for one in night.sent() if one.get("emailOptIn")} == {"p2@example.com"}
+    assert {one["email"] for one in night.sent if one.get("emailOptIn")} == {"p2@example.com"}
 
 
 @send_and_omit

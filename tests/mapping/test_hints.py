@@ -11,7 +11,10 @@ import pytest
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
 from tests.mapping.one_record import mapping, mapping_of
-from tests.messages import Night, Record, person, record, schema
+from tests.messages import Record, person, record, schema
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
@@ -139,28 +142,28 @@ NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [],
 
 
 @pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
-def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(night: Night, said: object) -> None:
+def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: object) -> None:
     """A date, a word of any language and a number too; nothing and a no say nothing."""
     row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
     (hint,) = mapping(*row).hints
-    night.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
-    assert night.contact["email_opt_in"] is (None if said in NOTHINGS else False)
-    assert "Opted out" not in night.contact["properties"]
+    load.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
+    assert load.contact["email_opt_in"] is (None if said in NOTHINGS else False)
+    assert "Opted out" not in load.contact["properties"]
 
 
-def test_several_columns_that_say_no_get_one_stream_map(night: Night) -> None:
+def test_several_columns_that_say_no_get_one_stream_map(load: Load) -> None:
     """With a map for each, the last one would count, and the noes of the others would be lost."""
     names = ("a_optout", "b_optout", "sms_optout")
     columns: Record = {"id": {}, "email": {}} | {name: {"type": "boolean"} for name in names}
     (hint,) = mapping_of(columns, key=["id"]).hints
     rows = [(False, False, True), (True, False, False), (False, True, False)]
     people = [person(n, **dict(zip(names, row, strict=True))) for n, row in enumerate(rows)]
-    night.ok(schema(columns), *people, **settings_of(hint))
-    opt_ins = [*night.all_of("email_opt_in", "mobile_opt_in").values()]
+    load.ok(schema(columns), *people, **settings_of(hint))
+    opt_ins = [*load.all_of("email_opt_in", "mobile_opt_in").values()]
     assert opt_ins == [(None, False), (False, None), (False, None)]
 
 
-def test_a_no_beside_a_mapped_yes_overrules_it(night: Night) -> None:
+def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
     columns: Record = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
     field_map = {"News?": "email_opt_in"}
     (hint,) = mapping(*columns, field_map=field_map).hints
@@ -168,8 +171,8 @@ def test_a_no_beside_a_mapped_yes_overrules_it(night: Night) -> None:
     advised["field_map"] = field_map | advised["field_map"]
     said = [("yes", ""), ("yes", "x"), ("no", ""), ("", "")]
     people = [person(n, unsubscribed=no, **{"News?": yes}) for n, (yes, no) in enumerate(said)]
-    night.ok(schema(columns), *people, **advised)
-    assert [*night.all_of("email_opt_in").values()] == [True, False, False, None]
+    load.ok(schema(columns), *people, **advised)
+    assert [*load.all_of("email_opt_in").values()] == [True, False, False, None]
 
 
 @pytest.mark.parametrize(
@@ -177,15 +180,15 @@ def test_a_no_beside_a_mapped_yes_overrules_it(night: Night) -> None:
     [({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)],
 )
 def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
-    night: Night, prefs: object, opt_in: bool | None
+    load: Load, prefs: object, opt_in: bool | None
 ) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""
     inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
     people = [schema({"id": {}, "email": {}, "prefs": inside}), person(1, prefs=prefs)]
     flat = {"flattening_enabled": True, "flattening_max_depth": 1}
-    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", night.run(*people, **flat).log)
-    night.ok(*people, **flat, **settings_of(line))
-    assert night.contact["email_opt_in"] is opt_in
+    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", load.run(*people, **flat).log)
+    load.ok(*people, **flat, **settings_of(line))
+    assert load.contact["email_opt_in"] is opt_in
 
 
 @pytest.mark.parametrize(

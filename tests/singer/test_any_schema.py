@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
-from tests.messages import Night, Record, record, schema
+from tests.messages import Record, record, schema
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 EXAMPLES = int(os.environ.get("ANY_SCHEMA_EXAMPLES", "25"))
 
@@ -104,10 +107,10 @@ def is_sent(properties: dict[str, str], name: str, value: t.Any) -> bool:
 )
 @given(st.lists(described(), min_size=1, max_size=8), MAPS, st.integers(0, 3))
 def test_a_good_record_is_good_with_maps_and_flattening_too(
-    night: Night, people: list[tuple[Record, Record]], stream_map: Record, depth: int
+    load: Load, people: list[tuple[Record, Record]], stream_map: Record, depth: int
 ) -> None:
     """Its contact has the same address, the same consent and the same values."""
-    night.crm.reset()
+    load.crm.reset()
     lines, rows = list[str](), dict[str, Record]()
     for columns, announced in people:
         number = next(numbers)
@@ -118,8 +121,8 @@ def test_a_good_record_is_good_with_maps_and_flattening_too(
         lines.append(record(f"s{number}", **row))
     config: Record = {"flattening_enabled": True, "flattening_max_depth": depth} if depth else {}
     for change in ({}, config | {"stream_maps": {"s*": stream_map}}):
-        ended = night.ok(*lines, **change)
-        contacts = {contact["email"]: contact for contact in night.crm.contacts()}
+        ended = load.ok(*lines, **change)
+        contacts = {contact["email"]: contact for contact in load.crm.contacts()}
         assert contacts.keys() == rows.keys(), ended.log
         for email, row in rows.items():
             said = {"yes": True, "0": False, 1: True}.get(row["email_opt_in"], row["email_opt_in"])
@@ -128,4 +131,4 @@ def test_a_good_record_is_good_with_maps_and_flattening_too(
             for name in row.keys() - {"email", "email_opt_in"}:
                 exact = json.loads(json.dumps(row[name]), parse_float=decimal.Decimal)
                 assert is_sent(properties, name, exact), (name, row[name], properties)
-        night.crm.reset()
+        load.crm.reset()

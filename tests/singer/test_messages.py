@@ -9,8 +9,11 @@ import typing as t
 
 import pytest
 
-from tests.messages import PEOPLE, Night, person, record, schema
+from tests.messages import PEOPLE, person, record, schema
 from tests.projects import BIN, LOADER, call
+
+if t.TYPE_CHECKING:
+    from tests.loads import Load
 
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
@@ -48,8 +51,8 @@ def batch(*files: object, **members: t.Any) -> str:
         (batch(encoding=None), "BATCH message without a proper 'encoding'"),
     ],
 )
-def test_what_is_no_proper_message_is_named_by_its_line(night: Night, line: str, said: str) -> None:
-    ended = night.fails(schema(), line)
+def test_what_is_no_proper_message_is_named_by_its_line(load: Load, line: str, said: str) -> None:
+    ended = load.fails(schema(), line)
     assert ended.error.startswith("Line 2 of the input is ")
     assert said in ended.error
 
@@ -69,9 +72,9 @@ NO_PACKAGE = "package for this kind of storage is not installed"
     ],
 )
 def test_a_batch_that_cannot_be_read_is_one_sentence(
-    night: Night, message: str, expected: str
+    load: Load, message: str, expected: str
 ) -> None:
-    ended = night.fails(schema(), message)
+    ended = load.fails(schema(), message)
     assert expected in ended.error
     assert "secret" not in ended.log
 
@@ -90,12 +93,12 @@ OF_MESSAGES = "A file of a BATCH message of stream 'people' contains RECORD mess
     ids=["no JSON", "a list", "a text", "messages", "cut off"],
 )
 def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_none(
-    night: Night, compression: str, content: bytes, expected: str
+    load: Load, compression: str, content: bytes, expected: str
 ) -> None:
-    path = night.folder / "people.jsonl"
+    path = load.folder / "people.jsonl"
     path.write_bytes(content)
     encoding = {"format": "jsonl", "compression": compression}
-    ended = night.fails(schema(), batch(path.as_uri(), encoding=encoding))
+    ended = load.fails(schema(), batch(path.as_uri(), encoding=encoding))
     assert expected in ended.error
     assert "kari" not in ended.log
 
@@ -103,22 +106,22 @@ def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_n
 @pytest.mark.parametrize("address", ["file://{}", "file://localhost{}", "{}"])
 @pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "people.jsonl"])
 def test_a_batch_file_is_found_however_its_address_is_written(
-    night: Night, address: str, name: str
+    load: Load, address: str, name: str
 ) -> None:
-    path = night.folder / name
+    path = load.folder / name
     path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
     spellings = [str(path)]
     if address.startswith("file"):
         spellings.append(str(path).replace("%", "%25").replace(" ", "%20"))
     for spelling in spellings:
-        night.ok(schema(), batch(address.format(spelling)))
-    assert night.contact["email"] == "p@example.com"
+        load.ok(schema(), batch(address.format(spelling)))
+    assert load.contact["email"] == "p@example.com"
 
 
 @pytest.mark.parametrize("depth", [50, 250, 100_000])
-def test_a_record_that_is_nested_less_deeply_is_delivered(night: Night, depth: int) -> None:
+def test_a_record_that_is_nested_less_deeply_is_delivered(load: Load, depth: int) -> None:
     line = '{"type":"RECORD","stream":"people","record":{"id":2,"email":"a@example.com","x":%s}}'
-    ended = night.run(schema(), person(1), line % ("[" * depth + "]" * depth), max_rejects=1)
+    ended = load.run(schema(), person(1), line % ("[" * depth + "]" * depth), max_rejects=1)
     if depth > 1000:
         assert ended.error.startswith(f"Line 3 of the input is a message that is {TOO_DEEP}.")
     else:
@@ -127,24 +130,22 @@ def test_a_record_that_is_nested_less_deeply_is_delivered(night: Night, depth: i
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(
-    night: Night, number: str
-) -> None:
+def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(load: Load, number: str) -> None:
     """A null in its place would make the tap start from nothing."""
-    ended = night.ok(schema(), f'{{"type":"STATE","value":{{"at":{number},"n":1.5}}}}')
+    ended = load.ok(schema(), f'{{"type":"STATE","value":{{"at":{number},"n":1.5}}}}')
     assert repr(ended.states) == repr([{"at": float(number), "n": 1.5}])
 
 
-def test_a_closed_standard_input_is_told_as_such(night: Night) -> None:
-    config = night.folder / "config.json"
-    config.write_text(json.dumps(night.settings))
+def test_a_closed_standard_input_is_told_as_such(load: Load) -> None:
+    config = load.folder / "config.json"
+    config.write_text(json.dumps(load.settings))
     ended = call(BIN / LOADER, "--config", config, preexec_fn=lambda: os.close(0), timeout=60)
     assert ended.returncode == 1
     assert "standard input is closed" in ended.stderr
     assert "Unexpected" not in ended.stderr
 
 
-def test_the_name_of_a_stream_cannot_forge_a_line_of_the_log(night: Night) -> None:
-    error = night.fails(record("a\nERROR b", id=1)).error
+def test_the_name_of_a_stream_cannot_forge_a_line_of_the_log(load: Load) -> None:
+    error = load.fails(record("a\nERROR b", id=1)).error
     assert "stream 'a\\nERROR b'" in error
     assert "came before the stream's SCHEMA message" in error

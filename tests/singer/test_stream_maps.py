@@ -6,8 +6,8 @@ import typing as t
 
 import pytest
 
-from tests.loads import rejected
-from tests.messages import PEOPLE, Night, Record, person, record, schema, state
+from tests.loads import Load, rejected
+from tests.messages import PEOPLE, Record, person, record, schema, state
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ FLATTENED = {"flattening_enabled": True, "flattening_max_depth": 2}
 MAIL = {"id": {"type": "integer"}, "mail": {"type": "string"}}
 
 
-def test_two_streams_with_one_alias_and_two_schemas_both_arrive(night: Night) -> None:
+def test_two_streams_with_one_alias_and_two_schemas_both_arrive(load: Load) -> None:
     """Also when their records come in turn, and when a SCHEMA message is sent once more."""
     schemas = [schema(stream="a"), schema(MAIL, stream="b")]
     lines = [*schemas]
@@ -27,24 +27,24 @@ def test_two_streams_with_one_alias_and_two_schemas_both_arrive(night: Night) ->
         lines += schemas * (number == 30)
     maps = {name: {"__alias__": "people"} for name in ("a", "b")}
     config = {"field_map": {"mail": "email"}, "batch_size_rows": 7}
-    ended = night.ok(*lines, state(done=60), stream_maps=maps, **config)
+    ended = load.ok(*lines, state(done=60), stream_maps=maps, **config)
     assert ended.states == [{"done": 60}]
-    assert night.all_of("id").keys() == {f"p{n}@example.com" for n in range(60)}
+    assert load.all_of("id").keys() == {f"p{n}@example.com" for n in range(60)}
     assert [ended.counts[name] for name in ("read", "accepted", "undelivered")] == [60, 60, 0]
 
 
-def test_a_schema_that_is_sent_again_changes_nothing(night: Night) -> None:
+def test_a_schema_that_is_sent_again_changes_nothing(load: Load) -> None:
     """Nor does one with the columns of metadata, which the SDK takes out of it."""
     columns = "id email _sdc_batched_at _sdc_sequence"
-    ended = night.ok(*(line for n in (1, 2, 3) for line in (schema(columns), person(n))))
-    assert [len(body["createUpdateContacts"]) for body in night.bodies] == [3]
+    ended = load.ok(*(line for n in (1, 2, 3) for line in (schema(columns), person(n))))
+    assert [len(body["createUpdateContacts"]) for body in load.bodies] == [3]
     assert ended.log.count("key: 'id'") == 1
 
 
-def test_one_stream_can_become_two(night: Night) -> None:
+def test_one_stream_can_become_two(load: Load) -> None:
     maps = {"copies": {"__source__": "people", "email": "'c' + email"}}
-    ended = night.ok(schema(), person(1), stream_maps=maps)
-    assert night.all_of("id").keys() == {"p1@example.com", "cp1@example.com"}
+    ended = load.ok(schema(), person(1), stream_maps=maps)
+    assert load.all_of("id").keys() == {"p1@example.com", "cp1@example.com"}
     read = {name: counts["read"] for name, counts in ended.report["streams"].items()}
     assert read == {"people": 1, "copies": 1}
 
@@ -61,11 +61,11 @@ def test_one_stream_can_become_two(night: Night) -> None:
     ids=str,
 )
 def test_a_map_that_cannot_be_applied_ends_the_run_before_anything_is_sent(
-    night: Night, stream_maps: t.Any
+    load: Load, stream_maps: t.Any
 ) -> None:
-    ended = night.fails(schema(), person(1), stream_maps=stream_maps)
+    ended = load.fails(schema(), person(1), stream_maps=stream_maps)
     assert ended.error.startswith("Setting 'stream_maps")
-    assert night.crm.requests() == []
+    assert load.crm.requests() == []
 
 
 NO_KEY = {"stream_maps": {"people": {"__key_properties__": ["no"]}}}
@@ -85,9 +85,9 @@ BROKEN = {"id": {}, "a": {"type": "object", "properties": None}}
     ],
 )
 def test_what_does_not_fit_a_streams_schema_is_told_before_its_records(
-    night: Night, columns: Record, config: Record, expected: str
+    load: Load, columns: Record, config: Record, expected: str
 ) -> None:
-    assert expected in night.fails(schema(columns), person(1), **config).error
+    assert expected in load.fails(schema(columns), person(1), **config).error
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ def test_what_does_not_fit_a_streams_schema_is_told_before_its_records(
     ],
 )
 def test_a_rejection_by_a_map_names_the_columns_and_no_value(
-    night: Night, rejects: Path, column: str, expression: str, expected: str
+    load: Load, rejects: Path, column: str, expression: str, expected: str
 ) -> None:
     maps = {"people": {column: expression}}
-    ended = night.run(schema(), person(1, firstname="Kari"), stream_maps=maps, max_rejects=5)
+    ended = load.run(schema(), person(1, firstname="Kari"), stream_maps=maps, max_rejects=5)
     place = f"expression for column '{column}'" if column == "x" else f"'{column}'"
     assert f"{place} cannot be applied to it: {expected}" in ended.log
     assert "Kari" not in ended.log
@@ -113,7 +113,7 @@ def test_a_rejection_by_a_map_names_the_columns_and_no_value(
     assert line["rejection"]["code"] == "stream_map_failed"
 
 
-def test_values_stay_as_they_are_when_objects_are_flattened(night: Night) -> None:
+def test_values_stay_as_they_are_when_objects_are_flattened(load: Load) -> None:
     """Lists are joined, and what lies deeper is JSON with the letters that it has."""
     home: Record = {"type": ["object", "null"], "properties": {"city": {}, "geo": {}}}
     columns: Record = {"home": {"anyOf": [home, {"type": "null"}]}, "tags": {"type": "array"}}
@@ -123,8 +123,8 @@ def test_values_stay_as_they_are_when_objects_are_flattened(night: Night) -> Non
     two: Record = {"home": None, "level": 1, "more": ["x"], "tags": []}
     people = [person(n, firstname=None, **more) for n, more in ((1, one), (2, two))]
     flat = {"flattening_enabled": True, "flattening_max_depth": 1}
-    night.ok(schema(columns | {"level": {"enum": ["gold", 1, None]}}), *people, **flat)
-    assert [contact["properties"] for contact in night.crm.contacts()] == [
+    load.ok(schema(columns | {"level": {"enum": ["gold", 1, None]}}), *people, **flat)
+    assert [contact["properties"] for contact in load.crm.contacts()] == [
         {
             "id": "1",
             "home__city": "Göteborg",
