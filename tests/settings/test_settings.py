@@ -73,6 +73,8 @@ PATH = "contains a '?' or '#', but the paths of the API are appended to"
         ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
         (people(lst_id="x"), MISSPELT),
         (TOKEN | {"x": 1}, f"{NO} 'x'."),
+        (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
+        (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
         (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
         ({"access_token": 12345}, "Setting 'access_token' must be a text."),
         (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
