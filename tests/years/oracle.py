@@ -250,7 +250,7 @@ class Oracle:
         withdrawn_at = self.crm.held[contact.id].unsubscribed.get(name)
         if withdrawn_at is None:
             return
-        if not any(self.people[key].no_at.get(name, 0.0) > withdrawn_at for key in whose):
+        if not any(self.people[key].no_at.get(name, 0.0) >= withdrawn_at for key in whose):
             self._break("signed up again who had unsubscribed", (name, sent, contact.id))
 
     def _no(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
