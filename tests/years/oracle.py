@@ -43,12 +43,32 @@ OPT_INS = ("email_opt_in", "mobile_opt_in")
 PROPERTIES = {"firstname", "city"}
 
 
+WITHOUT_EXCEPTION = frozenset(
+    {
+        "sent for nobody",
+        "consent that no record gives",
+        "consent of somebody who is listed",
+        "an opt-out that nobody has asked for",
+        "a value that no record has",
+        "counts do not add up",
+        "success with records undelivered",
+        "records not counted",
+        "STATE is ahead of a record",
+        "faster than the plan allows",
+        "two runs deliver one stream",
+    }
+)
+"""Rules that need no excuse. The others excuse what a hand, a kill or a lost batch explains; as
+these excuses may be too few, a year that breaks one of them is to be looked at."""
+
+
 class Oracle:
     """Judges.
 
     Args:
         source: What the taps read.
         crm: What the requests reach.
+        only: The rules that are applied; all if there is none.
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
@@ -58,7 +78,8 @@ class Oracle:
         doubt: Nights until everything is known again, after something went wrong.
     """
 
-    def __init__(self, source: Source, crm: CRM) -> None:
+    def __init__(self, source: Source, crm: CRM, only: Collection[str] = ()) -> None:
+        self._only = only
         self.source = source
         self.crm = crm
         self.people: dict[int, Said] = defaultdict(Said)
@@ -77,7 +98,8 @@ class Oracle:
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 
     def _break(self, rule: str, what: object) -> None:
-        self.broken.append(f"{rule}: {what}")
+        if not self._only or rule in self._only:
+            self.broken.append(f"{rule}: {what}")
 
     # What happens
 
@@ -228,7 +250,7 @@ class Oracle:
         withdrawn_at = self.crm.held[contact.id].unsubscribed.get(name)
         if withdrawn_at is None:
             return
-        if not any(self.people[key].no_at.get(name, 0.0) > withdrawn_at for key in whose):
+        if not any(self.people[key].no_at.get(name, 0.0) >= withdrawn_at for key in whose):
             self._break("signed up again who had unsubscribed", (name, sent, contact.id))
 
     def _no(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:

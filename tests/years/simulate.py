@@ -37,6 +37,8 @@ from tests.years.source import (
 from tests.years.world import World
 
 if t.TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.years.world import Process
 
 LAST_NIGHTS = 3
@@ -96,9 +98,12 @@ class Year:
         nights: How many there are.
         kept: The part of it that is simulated.
         folder: For the ledger and the other files.
+        only: The rules that are applied; all if there is none.
     """
 
-    def __init__(self, seed: int, nights: int, kept: Kept, folder: Path) -> None:
+    def __init__(
+        self, seed: int, nights: int, kept: Kept, folder: Path, *, only: Collection[str] = ()
+    ) -> None:
         self._plan = plan_of(seed, nights)
         self._kept = kept
         self._folder = folder
@@ -115,7 +120,7 @@ class Year:
         )
         self._crm = CRM(self._world, str(seed), switches)
         self._world.transport = self._crm.transport
-        self._oracle = Oracle(self._source, self._crm)
+        self._oracle = Oracle(self._source, self._crm, only)
         self._seed = seed
         self._outcome = Outcome()
         self._digest = hashlib.sha256()
@@ -320,12 +325,17 @@ def _json_of(path: Path) -> dict[str, t.Any]:
 
 
 def simulate(
-    seed: int, nights: int, kept: Kept | None = None, log: list[str] | None = None
+    seed: int,
+    nights: int,
+    kept: Kept | None = None,
+    log: list[str] | None = None,
+    *,
+    only: Collection[str] = (),
 ) -> Outcome:
     """Return how a year goes."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
     try:
-        year = Year(seed, nights, kept or Kept(), folder)
+        year = Year(seed, nights, kept or Kept(), folder, only=only)
         outcome = year.run()
         if log is not None:
             log += year.log

@@ -320,6 +320,7 @@ FAULTS = [
         nights=55,
     ),
     Fault(
+        # Found by the kills of `tests/ledger/test_moves_kills.py`.
         "the id of a contact that moves is not kept",
         [
             Change(
