@@ -363,8 +363,8 @@ class Settings:
     confirm_timeout_seconds: int = _setting(
         "Confirmation timeout", default=120, minimum=0, maximum=MAX_SECONDS
     )
-    """Seconds to wait at the end of the run for a batch to be applied, counted anew when one is.
-    Raise it if batches stay unconfirmed.
+    """Seconds to wait at the end of the run for the next batch to be applied. Raise it if batches
+    stay unconfirmed.
     """
 
     webhook_url: str | None = _setting("Webhook URL")

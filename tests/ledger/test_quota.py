@@ -89,12 +89,6 @@ def test_the_record_stays_small_however_many_requests_a_day() -> None:
     assert len(quota.slices) <= 24 * HOUR / SLICE_SECONDS + 2
 
 
-def test_what_can_wait_leaves_a_tenth_of_the_permits_to_what_cannot() -> None:
-    quota, plan = Quota(), Plan(burst=20, daily=1000)
-    assert len(all_of(lambda: quota.take(plan, 0.0, is_spare=True))) == 18
-    assert take_now(quota, plan, 0.0) == 2
-
-
 def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     quota, plan = Quota(), Plan(burst=1, daily=1000)
     first = quota.take(plan, 0.0)
