@@ -424,7 +424,11 @@ class Oracle:
             later = run.by_key[key][-1]
             if key in run.rejected or later is not columns or columns.get("_sdc_deleted_at"):
                 continue
-            if key in lost or self.people[key].is_absent or self._is_held(key, columns):
+            # Nothing tells that the contact of an address was deleted by hand, whoever has it now.
+            owners = {key} | self.owners(*identity_of(columns))
+            if key in lost or any(self.people[one].is_absent for one in owners):
+                continue
+            if self._is_held(key, columns):
                 continue
             self._break("STATE is ahead of a record", (key, columns))
 
