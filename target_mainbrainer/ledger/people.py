@@ -68,7 +68,7 @@ def save(connection: sa.Connection, some: Sequence[Person]) -> None:
 
 
 def end_absence(connection: sa.Connection, some: Iterable[Person]) -> None:
-    """Note that people have come who were missing, whatever happens to their records."""
+    """Note that people have come who were missing, also if their records are not sent."""
     back = [person for person in some if person.missed or person.is_gone]
     for person in back:
         person.missed, person.is_gone = 0, False
