@@ -27,11 +27,10 @@ from target_mainbrainer.report.summary import DrySummary, End, Summary
 from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
-from target_mainbrainer.rounds.recreated import Recreated
 from target_mainbrainer.rounds.round import Stream
 from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
-from target_mainbrainer.rounds.statuses import Statuses
+from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.state import StateTracker
 from target_mainbrainer.words import counted, shown
 
@@ -148,9 +147,8 @@ class Run:
         self.load = self._make_load(file)
 
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
-        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.database import open_database, scratch_copy  # noqa: PLC0415
         from target_mainbrainer.ledger.ledger import Ledger  # noqa: PLC0415
-        from target_mainbrainer.ledger.scratch import scratch_copy  # noqa: PLC0415
         from target_mainbrainer.rounds.comparing import Comparer  # noqa: PLC0415
         from target_mainbrainer.rounds.missing import Missing  # noqa: PLC0415
 

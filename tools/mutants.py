@@ -88,11 +88,10 @@ TESTS: dict[str, str] = {
     "rounds/missing": "ledger/test_full_reads.py ledger/test_content.py",
     "rounds/moves": _MOVED,
     "rounds/plan": f"{_SAID} {_MOVED}",
-    "rounds/recreated": _SAID,
     "rounds/round": f"{_MERGED} {_MOVED}",
     "rounds/sending": f"{_REFUSED} {_ENDED}",
     "rounds/spool": "rounds/test_confirmation.py",
-    "rounds/statuses": _ENDED,
+    "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
     "ledger/quota": "ledger/test_quota.py",
 }

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -22,7 +23,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, schema_version
+from target_mainbrainer.ledger.tables import (
+    SCHEMA_VERSION,
+    ledger,
+    metadata,
+    quota,
+    schema_version,
+    streams,
+)
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,8 +51,9 @@ BUSY_TIMEOUT_SECONDS = 10.0
 
 CONNECT_TIMEOUT_SECONDS = 10
 PAUSE_SECONDS = 1.0
+ROWS_AT_ONCE = 5_000
 _ERASING_MILLISECONDS = 5_000
-_CACHE_KIB = 32_768
+_CACHE_KIB = 8_192
 _CHECKPOINT_PAGES = 10_000
 """A page that many rounds change is then written to the file once, not once a round."""
 
@@ -501,3 +510,36 @@ def rows_where(
         text = f"{select.replace('?', '%s')} = ANY(%s)"
         found = connection.exec_driver_sql(text, (*more, list(values)))
     return found.all()
+
+
+@contextlib.contextmanager
+def scratch_copy(uri: str) -> Iterator[Database]:
+    """Yield a copy of a ledger for a dry run, an empty one if there is no ledger yet.
+
+    So a dry run goes the same way as a run, and the ledger itself is only read.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="target-mainbrainer-") as folder:
+        path = str(Path(folder) / "ledger.db")
+        with contextlib.closing(open_database(path, synchronous="OFF")) as copy:
+            with (
+                contextlib.suppress(NoLedgerError),
+                contextlib.closing(open_database(uri, reads_only=True)) as original,
+            ):
+                _copy(original, copy)
+            yield copy
+
+
+def _copy(original: Database, copy: Database) -> None:
+    with original.transaction(reads_only=True) as source, copy.transaction() as target:
+        target.execute(ledger.delete())
+        for table in metadata.sorted_tables:
+            if table in {quota, schema_version}:
+                continue
+            rows = source.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table))
+            for part in rows.mappings().partitions(ROWS_AT_ONCE):
+                target.execute(table.insert(), [dict(row) for row in part])
+        # A run that goes on at this moment does not prevent a dry run.
+        target.execute(streams.update().values(run=None, lease_until=None))

@@ -16,7 +16,7 @@ from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     _T = t.TypeVar("_T")
 
@@ -65,14 +65,6 @@ def save(connection: sa.Connection, some: Sequence[Person]) -> None:
     new = number_new(connection, people, some)
     _INSERT.write(connection, [tuple(getattr(p, name) for name in _COLUMNS) for p in new])
     _UPDATE.write(connection, [(p.id, *(getattr(p, name) for name in _COLUMNS[3:])) for p in known])
-
-
-def end_absence(connection: sa.Connection, some: Iterable[Person]) -> None:
-    """Note that people have come who were missing, also if their records are not sent."""
-    back = [person for person in some if person.missed or person.is_gone]
-    for person in back:
-        person.missed, person.is_gone = 0, False
-    save(connection, back)
 
 
 def count(connection: sa.Connection, stream: int, *, up_to: int) -> int:

@@ -48,10 +48,9 @@ class Suppressions:
             contact: As it would be sent.
             others: Further identities of the same person, such as an old address.
         """
-        given = frozenset(name for name in _OPT_INS if getattr(contact, name) is True)
-        if not given or not (self._emails or self._mobiles):
+        if not (self._emails or self._mobiles) or not any(map(self._lists, (contact, *others))):
             return frozenset()
-        return given if any(map(self._lists, (contact, *others))) else frozenset()
+        return frozenset(name for name in _OPT_INS if getattr(contact, name) is True)
 
     def _lists(self, person: Contact | Identity) -> bool:
         if person.email is not None and fold_email(person.email) in self._emails:

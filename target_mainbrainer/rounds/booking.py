@@ -31,11 +31,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.report.rejects import Rejections, SourceStream
-    from target_mainbrainer.rounds.recreated import Recreated
     from target_mainbrainer.rounds.round import Prepared, Upsert
     from target_mainbrainer.rounds.sending import Batch, Sent
     from target_mainbrainer.rounds.spool import Spool
-    from target_mainbrainer.rounds.statuses import Statuses
+    from target_mainbrainer.rounds.statuses import Recreated, Statuses
     from target_mainbrainer.singer.state import StateTracker
 
 logger = logging.getLogger("target-mainbrainer")

@@ -34,7 +34,7 @@ from target_mainbrainer.rounds.round import (
 )
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -108,8 +108,6 @@ class Comparer:
             prepared = Prepared()
             known = self._people(connection, closed.upserts.values())
             parts = self._without_deferred(connection, closed, known, prepared)
-            back = {id(one): one for _, _, one in prepared.deferred if one is not None}
-            people.end_absence(connection, back.values())
             self._decide(connection, list(parts.upserts.values()), known, prepared)
             prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
             self._mark(connection, prepared, closed.number)
@@ -250,18 +248,30 @@ class Comparer:
     # People
 
     def _people(self, connection: sa.Connection, upserts: Iterable[Upsert]) -> dict[Place, Person]:
-        """Return what is known of the people of contacts, and note that they have come."""
+        """Return what is known of the people of contacts, who have come."""
         keys: dict[int, set[str]] = {}
         for upsert in upserts:
             for part in upsert.parts:
                 if (place := part.person_key) is not None:
                     keys.setdefault(place[0], set()).add(place[1])
         self.streams.update(keys)
-        known = {}
-        for stream, some in keys.items():
-            for key, person in people.people_of(connection, stream, some).items():
-                known[stream, key] = person
-                self.seen.add(t.cast("int", person.id))
+        return {
+            (stream, key): person
+            for stream, some in keys.items()
+            for key, person in self.came(connection, stream, some).items()
+        }
+
+    def came(
+        self, connection: sa.Connection, stream: int, keys: Collection[str]
+    ) -> dict[str, Person]:
+        """Return what is known of source keys, and note that these people are not missing."""
+        known = people.people_of(connection, stream, keys)
+        for person in known.values():
+            self.seen.add(t.cast("int", person.id))
+        back = [person for person in known.values() if person.missed or person.is_gone]
+        for person in back:
+            person.missed, person.is_gone = 0, False
+        people.save(connection, back)
         return known
 
     def _without_deferred(
@@ -406,11 +416,9 @@ class Comparer:
                 person.identity = text
                 person.hash = self._rules.hashes.identity(upsert.contact)
                 upsert.changed_people.append(person)
-            elif not (
-                person.missed or person.is_gone or person.seen_at < now - people.SEEN_SECONDS
-            ):
+            elif person.seen_at >= now - people.SEEN_SECONDS:
                 continue
-            person.missed, person.is_gone, person.seen_at = 0, False, now
+            person.seen_at = now
             yield person
 
 

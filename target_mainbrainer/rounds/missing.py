@@ -108,14 +108,8 @@ class Missing:
     def _look_up(self, stream: int) -> None:
         """Note the people whose records were not sent as having come."""
         keys = self._came.pop(stream, set())
-
-        def find(connection: sa.Connection) -> list[Person]:
-            found = list(people.people_of(connection, stream, keys).values())
-            people.end_absence(connection, found)
-            return found
-
-        for person in self._ledger.write(find) if keys else ():
-            self._comparer.seen.add(t.cast("int", person.id))
+        if keys:
+            self._ledger.write(lambda connection: self._comparer.came(connection, stream, keys))
 
     def _missing(self, stream: int) -> list[Person]:
         seen, up_to = self._comparer.seen, self._comparer.newest_person

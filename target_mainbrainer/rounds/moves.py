@@ -471,6 +471,8 @@ class Moves:
 
     def _move(self, movers: Sequence[Mover]) -> Generator[MoveRound, None, list[Mover]]:
         """Find contacts and rename them; return the movers whose contact stays as it was."""
+        if not movers:
+            return []
         unknown = [mover for mover in movers if mover.contact_id is None]
         if unknown:
             finds = [mover.old_contact() for mover in unknown]

@@ -88,11 +88,11 @@ def compare(
     said = {name: _said(attribute, row, also_rows) for name, attribute in SAID.items()}
     suppressed = rules.suppressed(upsert.contact, *others)
     upsert.row = row
-    upsert.withheld = suppressed | {
-        name
-        for name in SAID
-        if rules.omits_old_yes and said[name] and not _is_raised_anew(upsert, name)
-    }
+    upsert.withheld = suppressed
+    if rules.omits_old_yes:
+        upsert.withheld |= {
+            name for name in SAID if said[name] and not _is_raised_anew(upsert, name)
+        }
     for name, attribute in SAID.items():
         setattr(row, attribute, said[name])
     exists = row.delivered_at is not None
