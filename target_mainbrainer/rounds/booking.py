@@ -99,12 +99,10 @@ class Booking:
 
     def prepared(self, prepared: Prepared) -> None:
         """Book what the comparison of a round with the ledger has shown."""
-        for upsert, finding in zip(
-            (*prepared.sent, *prepared.unchanged), prepared.findings, strict=True
-        ):
+        for upsert in (*prepared.sent, *prepared.unchanged):
             if upsert.stream is None:
                 continue
-            report = upsert.stream.report
+            finding, report = upsert.finding, upsert.stream.report
             report.opt_ins_emptied += len(finding.emptied)
             report.opt_ins_withheld += len(finding.suppressed)
             report.changed_columns.update(finding.changed)

@@ -23,7 +23,6 @@ from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import Deferred, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of
 from target_mainbrainer.rounds.round import (
-    Finding,
     MoveRound,
     Part,
     Place,
@@ -168,7 +167,6 @@ class Comparer:
             if upsert.contact.properties:
                 upsert.fields = hashes.fields(upsert.contact, upsert.destination.list_id)
             prepared.sent.append(upsert)
-            prepared.findings.append(Finding())
 
     def _decide(
         self,
@@ -188,27 +186,23 @@ class Comparer:
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
         changed: dict[int, Person] = {}
-        quiet: list[Finding] = []
         for upsert, own, others in zip(upserts, owns, before, strict=True):
             if not busy.isdisjoint(own):
                 prepared.left.append(upsert)
                 continue
             busy.add(own[0])  # one contact of each identity
             old = [rows[one] for one in map(identity, others) if one in rows]
-            finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
-            if finding.is_unchanged:
+            upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
+            if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
-                quiet.append(finding)
             elif upsert.kind is Kind.CREATE and _is_deletion(upsert):
                 upsert.outgoing = None
                 prepared.omitted.append(upsert)
                 continue
             else:
                 prepared.sent.append(upsert)
-                prepared.findings.append(finding)
             for person in self._changed_people(upsert, known, now):
                 changed[id(person)] = person
-        prepared.findings += quiet
         if not self._is_dry and (problems := list(self.problems(prepared.sent))):
             raise DeliveryError(*problems)
         self._ledger.note_kinds(
@@ -415,7 +409,7 @@ class Comparer:
                 person.previous = person.previous or person.identity
                 person.identity = text
                 person.hash = self._rules.hashes.identity(upsert.contact)
-                upsert.changed_people.append(person)
+                upsert.changed_people += (person,)
             elif person.seen_at >= now - people.SEEN_SECONDS:
                 continue
             person.seen_at = now

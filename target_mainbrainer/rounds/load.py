@@ -183,15 +183,12 @@ class Load:
         """Decide what is sent of a round."""
         if self._comparer is not None:
             prepared = self._comparer.prepare(closed)
-            self._booking.prepared(prepared)
-            return prepared
-        sent = list(closed.upserts.values())
-        findings = []
-        for upsert in sent:
-            upsert.withheld = suppressed = self._suppressed(upsert.contact)
-            upsert.outgoing = without(upsert.contact, suppressed)
-            findings.append(Finding(suppressed=suppressed))
-        prepared = Prepared(sent=sent, findings=findings)
+        else:
+            prepared = Prepared(sent=list(closed.upserts.values()))
+            for upsert in prepared.sent:
+                upsert.withheld = self._suppressed(upsert.contact)
+                upsert.finding = Finding(suppressed=upsert.withheld)
+                upsert.outgoing = without(upsert.contact, upsert.withheld)
         self._booking.prepared(prepared)
         return prepared
 
@@ -339,7 +336,9 @@ class Load:
             for one in rounds():
                 self._deliver(one)
         self._end_pending()
-        for _ in range(2):  # a status may come as late as those of what is completed first
+        sent = -1
+        while sent != self.batches_sent:  # what is completed has statuses, too
+            sent = self.batches_sent
             self._await_statuses(lambda: self._statuses.open_batches)
             self._wait_until_settled()
             for one in self._booking.recreated.rounds():
@@ -364,7 +363,7 @@ class Load:
         left = one.upserts
         while left:
             self._numbers += 1
-            prepared = Prepared(sent=left, findings=[Finding()] * len(left))
+            prepared = Prepared(sent=left)
             if self._comparer is not None:
                 prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
             self._booking.prepared(prepared)

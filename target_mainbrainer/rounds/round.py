@@ -90,6 +90,24 @@ class Part(PrivateStruct, frozen=True, gc=False):
         return msgspec.structs.replace(self, contact=with_identity(self.contact, like))
 
 
+class Finding(t.NamedTuple):
+    """What the comparison of one contact has shown.
+
+    Attributes:
+        is_unchanged: It need not be sent.
+        changed: The names of its changed fields and opt-ins; none where the content was unknown.
+        reason: Why it is sent though nothing may have changed; "" if it has changed or is new.
+        emptied: Opt-ins that the source has emptied, and that MainBrainer keeps.
+        suppressed: Opt-ins withheld because of the suppression list.
+    """
+
+    is_unchanged: bool = False
+    changed: tuple[str, ...] = ()
+    reason: str = ""
+    emptied: tuple[str, ...] = ()
+    suppressed: frozenset[str] = frozenset()
+
+
 class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     """One contact of a round, with every record that went into it.
 
@@ -102,6 +120,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         row: What the ledger knows of its identity.
         fields: The fields of `contact`, for the ledger.
         withheld: Opt-ins that must not leave, though the source says yes.
+        finding: What the comparison with the ledger has shown.
         moving_id: The contact_id of a contact that gets another identity.
         renamed_from: Its identity before a rename that may have been applied; what was said of it
             there counts, so that an old yes is no new one.
@@ -118,9 +137,10 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     row: Row | None = None
     fields: Fields | None = None
     withheld: frozenset[str] = frozenset()
+    finding: Finding = Finding()
     moving_id: int | None = None
     renamed_from: Identity | None = None
-    changed_people: list[Person] = []
+    changed_people: tuple[Person, ...] = ()
     batch: AcceptedBatch | None = None
     may_be_applied: bool = False
 
@@ -181,24 +201,6 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
     return msgspec.structs.replace(contact, **left_out) if left_out else contact
 
 
-class Finding(t.NamedTuple):
-    """What the comparison of one contact has shown.
-
-    Attributes:
-        is_unchanged: It need not be sent.
-        changed: The names of its changed fields and opt-ins; none where the content was unknown.
-        reason: Why it is sent though nothing may have changed; "" if it has changed or is new.
-        emptied: Opt-ins that the source has emptied, and that MainBrainer keeps.
-        suppressed: Opt-ins withheld because of the suppression list.
-    """
-
-    is_unchanged: bool = False
-    changed: tuple[str, ...] = ()
-    reason: str = ""
-    emptied: tuple[str, ...] = ()
-    suppressed: frozenset[str] = frozenset()
-
-
 class Why(enum.Enum):
     """Why a record waits for the end of the input."""
 
@@ -233,7 +235,6 @@ class Prepared(msgspec.Struct, gc=False):
         sent: The contacts to send, each with what leaves of it.
         unchanged: Contacts that need not be sent.
         omitted: Contacts deleted in the source that MainBrainer never had.
-        findings: One for each contact that is sent, then one for each unchanged one.
         waiting: Records that wait for the next round, in input order.
         left: Contacts of a round that a move asks for, which wait for the next one.
         deferred: Records that wait for the end of the input, each with the reason.
@@ -243,7 +244,6 @@ class Prepared(msgspec.Struct, gc=False):
     sent: list[Upsert] = []
     unchanged: list[Upsert] = []
     omitted: list[Upsert] = []
-    findings: list[Finding] = []
     waiting: list[Part] = []
     left: list[Upsert] = []
     deferred: list[tuple[Part, Why, Person | None]] = []
