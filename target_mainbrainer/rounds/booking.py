@@ -67,7 +67,7 @@ class Booking:
         statuses: Follows accepted batches.
         spool: Keeps the contacts of accepted batches until they have ended.
         recreated: Completes contacts that MainBrainer has made anew.
-        ledger: Told what was delivered; None without one.
+        ledger: Remembers what was delivered; None without one.
     """
 
     def __init__(

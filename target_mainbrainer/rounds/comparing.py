@@ -1,4 +1,4 @@
-"""What a round asks of the ledger before it is sent, and tells it afterwards.
+"""Rounds, compared with the ledger and marked in it before they are sent.
 
 One transaction before the first request: who the people of the round are, what the CRM holds of
 them, what is sent. One after the last answer: what became known.

@@ -161,7 +161,7 @@ class Load:
 
     def _is_due(self) -> bool:
         if not len(self._open) or self._sending.is_sending or self._settings.dry_run:
-            return False  # nobody waits for a dry run's contacts, and full rounds cost least
+            return False  # a dry run is in no hurry, and full rounds cost least
         is_filled = len(self._open) >= self._settings.batch_size_rows
         longest = IDLE_SECONDS if is_filled else UNFILLED_SECONDS
         return self._clock() >= self._open.since + longest

@@ -59,7 +59,7 @@ class Missing:
             self._streams[stream.number] = stream
 
     def note(self, stream: int, key: str | None) -> None:
-        """Note a record that is not sent: its person has come. Without a key it cannot be told."""
+        """Note that the person of a record came that is not sent; without a key, who is unknown."""
         if stream not in self._streams:
             return
         if key is None:

@@ -4,7 +4,7 @@ MainBrainer makes a second contact of them. While the input is read they are def
 chain of changes can be followed only when all of it is known. When the input has ended they move
 in an order in which no contact gets an identity that another still has: the old identity is sent
 alone and its status names the contact's id; the id is committed; the new data is sent with the id.
-`docs/design-notes.md` tells the histories that these rules answer.
+The histories behind these rules are in `docs/design-notes.md`.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Mover:
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
         after: Hash of the one that it is to hold.
         contact_id: Of its contact, once that is known.
-        may_have_moved: It was sent to be renamed, and no status says what has come of it.
+        may_have_moved: It was sent to be renamed, and no status shows whether it was.
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
