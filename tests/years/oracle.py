@@ -473,16 +473,16 @@ class Oracle:
 
         Not so who has only lost a part of the new one: that contact keeps it.
         """
-        followed = self._followed() if run.config["identity_changes"] == "follow" else []
         for contact in self.crm.contacts.values():
             for key in self.whose(contact) & run.by_key.keys():
-                row = self.people[key].last
-                if row is None or (contact.email, contact.mobile_number) != (
-                    row["email"],
-                    identity_of(row)[1],
+                one = self.people[key]
+                if one.last is None or (contact.email, contact.mobile_number) != (
+                    one.last["email"],
+                    identity_of(one.last)[1],
                 ):
                     continue
-                if not any(has_identity(one, row) and key in self.whose(one) for one in followed):
+                creates = run.config["identity_changes"] == "create"
+                if creates or _moves(one.before, identity_of(one.last)):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -562,7 +562,7 @@ class Oracle:
         if is_refused(one.last):
             return True
         now = identity_of(one.last)
-        if now in {self.people[other].before for other in named - {key}}:
+        if {now, one.before} & {self.people[other].before for other in named - {key}}:
             return True
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
@@ -571,9 +571,9 @@ class Oracle:
         ):
             return True
         return any(
-            (last := self.people[other].last) is not None and identity_of(last) in {now, one.before}
+            identity_of(last) == now or _covers(identity_of(last), one.before)
             for other in self.owners(*now) | self.owners(*one.before)
-            if other != key
+            if other != key and (last := self.people[other].last) is not None
         )
 
     def _recreated(self, process: Process) -> set[int]:
@@ -668,10 +668,8 @@ class Oracle:
                 is_withheld = (
                     name in held.by_hand
                     or self._is_listed(run, key)
-                    or (
-                        run.config["unchanged_opt_in"] == "omit"
-                        and (name in self.people[key].doubtful or held.was_ghost)
-                    )
+                    or name in self.people[key].doubtful
+                    or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
                     self._break("a yes has not arrived", (key, name, columns, contact))
@@ -700,3 +698,8 @@ class Oracle:
 def _moves(before: Identity, after: Identity) -> bool:
     """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
     return (after[0] or before[0], after[1] or before[1]) != before
+
+
+def _covers(identity: Identity, before: Identity) -> bool:
+    """Tell whether somebody may have lost a part of an identity, and nothing else of it."""
+    return all(lost in {None, part} for part, lost in zip(identity, before, strict=True))

@@ -302,7 +302,7 @@ FAULTS = [
         seed=303,
     ),
     Fault(
-        # Found by the kills of `tests/ledger/test_moves_kills.py`.
+        # Found by the kills of `tests/ledger/test_kills.py`.
         "the id of a contact that moves is not kept",
         [
             Change(
