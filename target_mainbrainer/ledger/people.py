@@ -10,13 +10,15 @@ import typing as t
 
 import sqlalchemy as sa
 
-from target_mainbrainer.ledger.content import Person
+from target_mainbrainer.ledger.content import Person, identity_from
 from target_mainbrainer.ledger.database import Writer, number_new, rows_where
 from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    from target_mainbrainer.ledger.content import Hashes
 
     _T = t.TypeVar("_T")
 
@@ -44,18 +46,26 @@ def people_of(connection: sa.Connection, stream: int, keys: Collection[str]) -> 
 
 
 def holders_of(
-    connection: sa.Connection, account: int, hashes: Collection[int]
+    connection: sa.Connection, account: int, wanted: Collection[int], hashes: Hashes
 ) -> dict[int, list[Person]]:
-    """Return who owns identities, of any stream that was delivered lately; not who is gone."""
+    """Return who owns identities, of any stream that was delivered lately; not who is gone.
+
+    Whose contact may still be at its previous identity, and will leave it, owns that one, too.
+    """
     query = sa.select(streams.c.number).where(
         streams.c.account == account, streams.c.delivered_at > now_of(connection) - ABSENT_SECONDS
     )
     present = set(connection.scalars(query))
-    holders: dict[int, list[Person]] = {one: [] for one in hashes}
-    for row in rows_where(connection, f"{_SELECT} hash", list(hashes)):
+    holders: dict[int, list[Person]] = {one: [] for one in wanted}
+    for row in rows_where(connection, f"{_SELECT} hash", list(wanted)):
         person = _person(row)
         if person.stream in present and not person.is_gone:
             holders[person.hash].append(person)
+    for row in rows_where(connection, f"{_SELECT} moving_id IS NOT NULL AND stream", [*present]):
+        person = _person(row)
+        previous = hashes.identity(identity_from(person.previous or person.identity))
+        if previous in holders and previous != person.hash and not person.is_gone:
+            holders[previous].append(person)
     return holders
 
 

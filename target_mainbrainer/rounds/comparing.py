@@ -376,7 +376,7 @@ class Comparer:
         }
         if not new:
             return {}
-        return people.holders_of(connection, self._ledger.account, new)
+        return people.holders_of(connection, self._ledger.account, new, self._rules.hashes)
 
     def _may_be_freed(
         self, place: Place, part: Part, owned: dict[int, list[Person]], leaving: set[Place | None]

@@ -188,12 +188,14 @@ class Missing:
         texts = {person.identity for person in gone}
         texts |= {person.previous for person in gone if person.previous is not None}
         identities = {text: identity_from(text) for text in sorted(texts)}
-        hashes = {text: self._ledger.hashes.identity(one) for text, one in identities.items()}
+        ledger = self._ledger
+        hashes = {text: ledger.hashes.identity(one) for text, one in identities.items()}
 
         def find(connection: sa.Connection) -> dict[int, list[Person]]:
-            return people.holders_of(connection, self._ledger.account, set(hashes.values()))
+            wanted = set(hashes.values())
+            return people.holders_of(connection, ledger.account, wanted, ledger.hashes)
 
-        owners = self._ledger.read(find)
+        owners = ledger.read(find)
         destination = stream.destination._replace(webhook_url=None)
         upserts: dict[int, tuple[str, Upsert]] = {}
         for text, identity in identities.items():

@@ -288,7 +288,7 @@ def next_steps(
     movers: Sequence[Mover],
     owners: Mapping[int, Collection[Place]],
     *,
-    stuck: Collection[Place] = (),
+    stuck: Collection[int] = (),
     moved: Mapping[Place, int] | None = None,
     kept: Collection[int] = (),
 ) -> dict[Place, Step]:
@@ -300,7 +300,7 @@ def next_steps(
     Args:
         movers: All that wait, in input order.
         owners: The source keys that own each identity now.
-        stuck: Movers that were set aside, and so keep their identity.
+        stuck: Identities of movers that were set aside, and so keep it.
         moved: Those that have moved in this run, and the spelling of the identity they have left.
         kept: Identities of contacts that no person has any more, and that none is leaving.
     """
@@ -317,7 +317,7 @@ def next_steps(
             continue
         if not busy.isdisjoint({mover.before, mover.after}):
             continue  # somebody with the same identity moves now
-        if others & set(stuck):
+        if mover.after in stuck and mover.after != mover.before:
             steps[place] = Step.TAKEN
         elif any(moved.get(other) == mover.spelling for other in others):
             steps[place] = Step.JOIN
@@ -358,7 +358,7 @@ class Moves:
     def __init__(self, ledger: Ledger, booking: Booking) -> None:
         self._ledger = ledger
         self._booking = booking
-        self._stuck: set[Place] = set()
+        self._stuck: dict[Place, int] = {}
         self._moved: dict[Place, int] = {}
         self._kept: set[int] = set()
 
@@ -377,7 +377,11 @@ class Moves:
         self._kept = self._kept_identities(movers.values())
         while movers:
             steps = next_steps(
-                list(movers.values()), owners, stuck=self._stuck, moved=self._moved, kept=self._kept
+                list(movers.values()),
+                owners,
+                stuck=set(self._stuck.values()),
+                moved=self._moved,
+                kept=self._kept,
             )
             taken = {movers.pop(place): step for place, step in steps.items()}
             yield from self._take(taken, owners)
@@ -406,7 +410,7 @@ class Moves:
         ledger = self._ledger
 
         def read(connection: sa.Connection) -> dict[int, list[Person]]:
-            return people.holders_of(connection, ledger.account, hashes)
+            return people.holders_of(connection, ledger.account, hashes, ledger.hashes)
 
         return {
             one: {(person.stream, person.key) for person in owners}
@@ -456,7 +460,7 @@ class Moves:
             if owners[before] <= leave
         ]
         for mover in by_step[Step.TAKEN]:
-            self._stuck.add(mover.place)
+            self._stuck[mover.place] = mover.before
             self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
             withdrawal = mover.old_contact()
             if False in {withdrawal.contact.mobile_opt_in, withdrawal.contact.email_opt_in}:
@@ -493,6 +497,7 @@ class Moves:
             accepted = upsert.batch
             if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
+                self._stuck[mover.place] = mover.before
                 continue  # the next run goes on with the id
             person.moving_id = None
             status = None if accepted is None else accepted.status
@@ -553,11 +558,10 @@ class Moves:
 
     def _set_aside_behind_stuck(self, newcomers: Sequence[Mover]) -> list[Mover]:
         hashes = self._ledger.hashes
-        wanted = {mover.place: hashes.identity(mover.parts[-1].contact) for mover in newcomers}
-        owners = self._owners(set(wanted.values()))
+        stuck = set(self._stuck.values())
         free = []
         for mover in newcomers:
-            if self._stuck.isdisjoint(owners[wanted[mover.place]]):
+            if hashes.identity(mover.parts[-1].contact) not in stuck:
                 free.append(mover)
             else:
                 self._booking.reject([mover.upsert()], IDENTITY_TAKEN)

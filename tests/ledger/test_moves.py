@@ -234,6 +234,19 @@ def test_moves_that_an_earlier_run_has_begun_are_no_drift(night: Night) -> None:
     assert len(night.held) == 12
 
 
+@pytest.mark.parametrize("before", ["1 a, 2 x", "1 a"])
+def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: str) -> None:
+    """Else the record of who comes to it would leave with the contact. Found by year 9124."""
+    night.keep_rejects()
+    night(*people(before))
+    later = people("1 b, 2 a")
+    ended = night(*later, faults="fail@2:batch", confirm_batches="report").ok()
+    assert ended.counts["rejected_by_code"] == {"batch_failed": 1, "identity_taken": 1}
+    assert "a" in emails(night)
+    assert night(*later).count("moved") == len(people(before))
+    assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
+
+
 def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: Night) -> None:
     """It is where it was, though the ledger has asked for another place."""
     night.crm.set_switches(refuse_email="bad")

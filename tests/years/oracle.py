@@ -74,6 +74,8 @@ class Oracle:
         broken: The guarantees that were broken, in sentences.
         has_new_stream: The stream has had another name, under which its people were unknown.
         known: The people who have come, under each name of the stream.
+        vacated: Identities whose contact was deleted or given another one by hand.
+        unnoticed: Those that no run has made anew since, and was told so.
         twins: People who had two contacts that were spelt differently: to the ledger they are one.
         doubt: Nights until everything is known again, after something went wrong.
     """
@@ -93,6 +95,7 @@ class Oracle:
         self.known: set[tuple[str, int]] = set()
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
+        self.unnoticed: set[Identity] = set()
         crm.watch = self.request
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
@@ -173,7 +176,9 @@ class Oracle:
             self.people[key].doubtful |= {*OPT_INS}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
-        self.vacated |= {folded(one) for one in self.identities(contact.id)}
+        identities = {folded(one) for one in self.identities(contact.id)}
+        self.vacated |= identities
+        self.unnoticed |= identities
 
     # Consent is never made up, and silence is not evidence: at each request
 
@@ -424,13 +429,22 @@ class Oracle:
             later = run.by_key[key][-1]
             if key in run.rejected or later is not columns or columns.get("_sdc_deleted_at"):
                 continue
-            # Nothing tells that the contact of an address was deleted by hand, whoever has it now.
-            owners = {key} | self.owners(*identity_of(columns))
-            if key in lost or any(self.people[one].is_absent for one in owners):
+            if key in lost or self._is_gone_by_hand(key, columns):
                 continue
             if self._is_held(key, columns):
                 continue
             self._break("STATE is ahead of a record", (key, columns))
+
+    def _is_gone_by_hand(self, key: int, columns: Columns) -> bool:
+        """Tell whether the contact of an address was deleted by hand, or given another one.
+
+        Nothing tells of that, whoever has the address now, until the contact is made anew.
+        """
+        identity = identity_of(columns)
+        owners = {key} | self.owners(*identity)
+        return any(self.people[one].is_absent for one in owners) or any(
+            _covers(one, identity) for one in self.unnoticed
+        )
 
     def _lost_by_crm(self, process: Process) -> set[int]:
         """Return the people whose batch the CRM has accepted and lost without saying so in time."""
@@ -473,16 +487,16 @@ class Oracle:
 
         Not so who has only lost a part of the new one: that contact keeps it.
         """
-        followed = self._followed() if run.config["identity_changes"] == "follow" else []
         for contact in self.crm.contacts.values():
             for key in self.whose(contact) & run.by_key.keys():
-                row = self.people[key].last
-                if row is None or (contact.email, contact.mobile_number) != (
-                    row["email"],
-                    identity_of(row)[1],
+                one = self.people[key]
+                if one.last is None or (contact.email, contact.mobile_number) != (
+                    one.last["email"],
+                    identity_of(one.last)[1],
                 ):
                     continue
-                if not any(has_identity(one, row) and key in self.whose(one) for one in followed):
+                creates = run.config["identity_changes"] == "create"
+                if creates or _moves(one.before, identity_of(one.last)):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -509,6 +523,7 @@ class Oracle:
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
+            self.unnoticed -= {identity_in(one) for one in self._inserted(process)}
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]
@@ -562,7 +577,7 @@ class Oracle:
         if is_refused(one.last):
             return True
         now = identity_of(one.last)
-        if now in {self.people[other].before for other in named - {key}}:
+        if {now, one.before} & {self.people[other].before for other in named - {key}}:
             return True
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
@@ -571,26 +586,28 @@ class Oracle:
         ):
             return True
         return any(
-            (last := self.people[other].last) is not None and identity_of(last) in {now, one.before}
+            identity_of(last) == now or _covers(identity_of(last), one.before)
             for other in self.owners(*now) | self.owners(*one.before)
-            if other != key
+            if other != key and (last := self.people[other].last) is not None
         )
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""
+        return {
+            key
+            for one in self._inserted(process)
+            for key in self.whose(one)
+            if (row := self.people[key].last) is not None and has_identity(one, row)
+        }
+
+    def _inserted(self, process: Process) -> list[Contact]:
         inserted = {
             contact_id
             for batch in self.crm.batches.values()
             if batch.process is process and batch.applied and batch.confirmed_at < math.inf
             for contact_id in batch.applied.inserted
         }
-        found = [one for one in self.crm.contacts.values() if one.id in inserted]
-        return {
-            key
-            for one in found
-            for key in self.whose(one)
-            if (row := self.people[key].last) is not None and has_identity(one, row)
-        }
+        return [one for one in self.crm.contacts.values() if one.id in inserted]
 
     def _leave_behind(self, key: int, *, creates: bool = False) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
@@ -625,8 +642,7 @@ class Oracle:
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
             if len(mine) > 1 and not self.has_new_stream:
                 self._break("two contacts of one person", (key, mine))
-            owners = self.owners(*identity_of(columns))
-            if not any(self.people[owner].is_absent for owner in owners):
+            if not self._is_gone_by_hand(key, columns):
                 self._is_in(run, key, columns)
 
     def _followed(self) -> list[Contact]:
@@ -668,10 +684,8 @@ class Oracle:
                 is_withheld = (
                     name in held.by_hand
                     or self._is_listed(run, key)
-                    or (
-                        run.config["unchanged_opt_in"] == "omit"
-                        and (name in self.people[key].doubtful or held.was_ghost)
-                    )
+                    or name in self.people[key].doubtful
+                    or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
                     self._break("a yes has not arrived", (key, name, columns, contact))
@@ -700,3 +714,8 @@ class Oracle:
 def _moves(before: Identity, after: Identity) -> bool:
     """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
     return (after[0] or before[0], after[1] or before[1]) != before
+
+
+def _covers(identity: Identity, before: Identity) -> bool:
+    """Tell whether somebody may have lost a part of an identity, and nothing else of it."""
+    return all(lost in {None, part} for part, lost in zip(identity, before, strict=True))

@@ -1,6 +1,7 @@
 """The simulation finds faults: each of these was once in the code, or may come back.
 
-Each is put back by a change of the source; a year that finds it stands beside it.
+Each is put back by a change of the source. A year that finds it stands beside it; as any change of
+the target may shift what happens in a year, others are tried if that one does not find it any more.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ class Fault(t.NamedTuple):
 
     Attributes:
         changes: How it is put back.
-        seed: Of the year.
-        nights: How many it takes; 0 if no year of sixty nights is known that finds it.
+        seed: Of the year that is tried first.
+        is_in_reach: A year has found it.
     """
 
     name: str
     changes: list[Change]
-    seed: int = 0
-    nights: int = 0
+    seed: int = 300
+    is_in_reach: bool = True
 
 
 LEDGER = "target_mainbrainer.ledger.ledger:Ledger"
 MOVES = "target_mainbrainer.rounds.moves"
 PLAN = "target_mainbrainer.rounds.plan"
+NIGHTS = 60
+YEARS = range(300, 360)
+"""Tried if the year beside a fault does not find it any more."""
 
 FAULTS = [
     Fault(
@@ -58,7 +62,6 @@ FAULTS = [
             Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
         ],
         seed=301,
-        nights=42,
     ),
     Fault(
         "consent is forgotten with the content of a batch that did not end well",
@@ -73,7 +76,6 @@ FAULTS = [
             )
         ],
         seed=401,
-        nights=43,
     ),
     Fault(
         "a yes is raised again after a lost answer",
@@ -86,7 +88,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=50,
     ),
     Fault(
         "who is missing once is gone",
@@ -98,7 +99,6 @@ FAULTS = [
             )
         ],
         seed=301,
-        nights=10,
     ),
     Fault(
         "a rename is believed without a status",
@@ -110,7 +110,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=18,
     ),
     Fault(
         "a contact that the search has made is taken for the old one",
@@ -132,7 +131,6 @@ FAULTS = [
             ),
         ],
         seed=305,
-        nights=51,
     ),
     Fault(
         "a run that was taken over goes on",
@@ -145,7 +143,6 @@ FAULTS = [
             ),
         ],
         seed=304,
-        nights=26,
     ),
     Fault(
         "the suppression list does not know old addresses",
@@ -157,7 +154,6 @@ FAULTS = [
             )
         ],
         seed=301,
-        nights=42,
     ),
     Fault(
         "STATE does not wait for the records before it",
@@ -169,7 +165,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=60,
     ),
     Fault(
         "a try of which the end is unknown is forgotten",
@@ -181,7 +176,6 @@ FAULTS = [
             )
         ],
         seed=305,
-        nights=52,
     ),
     Fault(
         "an old yes is sent again",
@@ -193,7 +187,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=13,
     ),
     Fault(
         "the yes of the old address does not count for a contact that moves",
@@ -205,7 +198,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=25,
     ),
     Fault(
         "the records of a failed batch are not set aside",
@@ -217,7 +209,6 @@ FAULTS = [
             )
         ],
         seed=401,
-        nights=46,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -229,13 +220,11 @@ FAULTS = [
             )
         ],
         seed=301,
-        nights=30,
     ),
     Fault(
         "content is not forgotten with a batch that did not end well",
         [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
         seed=402,
-        nights=60,
     ),
     Fault(
         "a no is not sent to somebody who had said nothing",
@@ -245,7 +234,6 @@ FAULTS = [
             )
         ],
         seed=301,
-        nights=2,
     ),
     Fault(
         "permits are not counted",
@@ -257,7 +245,6 @@ FAULTS = [
             )
         ],
         seed=302,
-        nights=10,
     ),
     Fault(
         "what was known of an address that was left counts for who comes to it",
@@ -269,7 +256,6 @@ FAULTS = [
             )
         ],
         seed=300,
-        nights=25,
     ),
     Fault(
         "nobody waits for an address that is being left",
@@ -281,7 +267,6 @@ FAULTS = [
             )
         ],
         seed=301,
-        nights=19,
     ),
     Fault(
         "contacts that were made anew are not completed",
@@ -293,7 +278,6 @@ FAULTS = [
             )
         ],
         seed=302,
-        nights=42,
     ),
     Fault(
         "a part that the source has lost is left out",
@@ -305,7 +289,6 @@ FAULTS = [
             )
         ],
         seed=405,
-        nights=21,
     ),
     Fault(
         "who is gone is opted out though another has the address",
@@ -317,10 +300,9 @@ FAULTS = [
             )
         ],
         seed=303,
-        nights=55,
     ),
     Fault(
-        # Found by the kills of `tests/ledger/test_moves_kills.py`.
+        # Found by the kills of `tests/ledger/test_kills.py`.
         "the id of a contact that moves is not kept",
         [
             Change(
@@ -329,8 +311,7 @@ FAULTS = [
                 "pass",
             )
         ],
-        seed=0,
-        nights=0,
+        is_in_reach=False,
     ),
 ]
 
@@ -366,15 +347,21 @@ SOURCES: dict[str, str] = {}
 
 
 @functools.cache
-def is_unbroken(seed: int, nights: int) -> bool:
-    return not simulate(seed, nights).broken
+def is_unbroken(seed: int) -> bool:
+    return not simulate(seed, NIGHTS).broken
 
 
-@pytest.mark.parametrize("fault", [one for one in FAULTS if one.nights], ids=lambda one: one.name)
-def test_a_year_finds_it(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+@pytest.mark.parametrize(
+    "fault", [one for one in FAULTS if one.is_in_reach], ids=lambda one: one.name
+)
+def test_a_year_finds_it(fault: Fault) -> None:
     """The same year without the fault breaks nothing."""
-    assert is_unbroken(fault.seed, fault.nights)
-    SOURCES.clear()
-    for change in fault.changes:
-        put_back(monkeypatch, change)
-    assert simulate(fault.seed, fault.nights).broken
+    for seed in (fault.seed, *YEARS):
+        with pytest.MonkeyPatch.context() as patch:
+            SOURCES.clear()
+            for change in fault.changes:
+                put_back(patch, change)
+            broken = simulate(seed, NIGHTS).broken
+        if broken and is_unbroken(seed):
+            return
+    pytest.fail(f"No year of {YEARS} finds it.")
