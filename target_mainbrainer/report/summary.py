@@ -123,7 +123,7 @@ def _what_was_read(report: RunReport, end: End) -> str:
 _PARTS = {
     "merged": "merged with a later one",
     "unchanged": "unchanged",
-    "omitted": "deleted and left out",
+    "omitted": "deleted or empty and left out",
     "rejected": "rejected",
     "undelivered": "not sent",
 }

@@ -95,7 +95,7 @@ WORDS = '422 "No such list."'
 LAST, SAME = "STATE is at the tap's last.", "STATE is as it was."
 REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
 GONE = "1 person who is gone was opted out"
-MERGED = "3 merged with a later one, 2 deleted and left out, 1 rejected"
+MERGED = "3 merged with a later one, 2 deleted or empty and left out, 1 rejected"
 
 
 @pytest.mark.parametrize(
