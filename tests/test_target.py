@@ -174,3 +174,12 @@ def test_a_stream_name_that_does_not_print_is_shown_escaped(load: Load) -> None:
     assert r"Columns of stream 'a\u202eb':" in ended.log
     assert r"Rejected 1 of stream 'a\u202eb'" in ended.log
     assert "\u202e" not in ended.log
+
+
+def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(load: Load) -> None:
+    """Only then: a configuration may serve several taps."""
+    streams = {name: {"deleted_records": "opt_out"} for name in ("peopel", "orders")}
+    ended = load.ok(schema(), person(1), streams=streams)
+    assert "'peopel', and there was none. If they are for 'people', which was" in ended.log
+    assert "orders" not in ended.log
+    assert "peopel" not in load.ok(schema(), streams=streams | {"people": {}}).log

@@ -319,9 +319,16 @@ class DryTransport(Transport):
 
 
 def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
-    """Return the environment's proxies, none for this machine."""
+    """Return the environment's proxies, none for this machine.
+
+    Raises:
+        InvalidProxyURL: The proxy is none for HTTP; connections through it would be of other kinds.
+    """
     is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
-    return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
+    proxies = {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
+    if (requests.utils.select_proxy(endpoint.url, proxies) or "").startswith("socks"):
+        raise requests.exceptions.InvalidProxyURL
+    return proxies
 
 
 def _read(response: requests.Response) -> Response:
@@ -353,7 +360,8 @@ def _in_words(
         # Bad URLs, headers and proxies are ValueErrors in `requests`.
         message = (
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
-            "'api_url', 'auth_url', 'user_agent' and the proxies in the environment."
+            "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
+            "HTTP."
         )
         return ProtocolError(message)
     is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)

@@ -193,7 +193,9 @@ def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
                 "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
                 "Set the tap's 'encoding' to 'utf-8-sig'."
             )
-        elif isinstance(role, PropertyRef) and not (name := role.property_id or role.name or ""):
+        elif isinstance(role, PropertyRef) and not (
+            name := (role.property_id or role.name or "").strip()
+        ):
             yield (
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
                 "'field_map', or set it to null there."

@@ -166,6 +166,10 @@ def test_proxies_are_honoured_but_not_for_this_machine(api: Api) -> None:
     gone = api.client(crm, api_url="http://crm.example.com", retry_max_seconds=0)
     message = api.fails(errors.TransientError, gone)
     assert "The connection to the environment's proxy for crm.example.com failed" in message
+    for name in ("http_proxy", "all_proxy"):
+        api.patch.setenv(name, "socks5h://u:password@127.0.0.1:1")
+    message = api.fails(errors.ProtocolError, api.client(crm, api_url="http://crm.example.com"))
+    assert message.endswith("'user_agent' and the proxies in the environment, which must be HTTP.")
 
 
 @pytest.mark.parametrize("token", ["line\nbreak", "a b", "gänse", "“quoted”"])
