@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import difflib
 import logging
 import threading
 import time
@@ -406,13 +405,6 @@ class Run:
                 "If it belongs to another account, give that account a ledger of its own: "
                 "contacts that have not changed are not sent."
             )
-        came = self.report.streams.keys()
-        for name in self.settings.streams.keys() - came:
-            for near in difflib.get_close_matches(name, came - self.settings.streams.keys(), n=1):
-                yield (
-                    f"'streams' has settings for stream '{shown(name)}', and there was none. If "
-                    f"they are for '{shown(near)}', which was delivered without, correct the name."
-                )
         for name, stream in self.report.streams.items():
             if stream.opt_ins_emptied:
                 yield (

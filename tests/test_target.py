@@ -178,8 +178,16 @@ def test_a_stream_name_that_does_not_print_is_shown_escaped(load: Load) -> None:
 
 def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(load: Load) -> None:
     """Only then: a configuration may serve several taps."""
-    streams = {name: {"deleted_records": "opt_out"} for name in ("peopel", "orders")}
-    ended = load.ok(schema(), person(1), streams=streams)
-    assert "'peopel', and there was none. If they are for 'people', which was" in ended.log
-    assert "orders" not in ended.log
-    assert "peopel" not in load.ok(schema(), streams=streams | {"people": {}}).log
+    for setting, entry in {"streams": {"deleted_records": "opt_out"}, "stream_maps": {}}.items():
+        given = {setting: {"peopel": entry, "orders": entry}}
+        log = load.ok(schema(), person(1), **given).log
+        assert f"'{setting}' has an entry for stream 'peopel', and there was none. If it " in log
+        assert "orders" not in log
+        given[setting]["people"] = entry
+        assert "peopel" not in load.ok(schema(), **given).log
+
+
+def test_a_stream_that_stream_maps_leave_out_is_told(load: Load) -> None:
+    ended = load.ok(schema(), person(1), state(bookmark=1), stream_maps={"__else__": None})
+    assert "Stream 'people' is not delivered: 'stream_maps' leaves it out." in ended.log
+    assert ended.last == "OK: there was no record to deliver; STATE is at the tap's last."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -77,3 +78,14 @@ def test_a_misspelt_variable_ends_the_command(
     )
     assert said in caplog.text
     assert "made-up-token" not in caplog.text
+
+
+def test_variables_that_were_not_read_are_named_even_if_nothing_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A dry run that is none would send."""
+    monkeypatch.setenv("TARGET_MAINBRAINER_DRY_RUN", "true")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"sandbox_path": str(tmp_path / "crm.db")}))
+    assert CliRunner().invoke(cli.command(), ["--config", str(config)], input="").exit_code == 0
+    assert "not read, although it contains 'TARGET_MAINBRAINER_DRY_RUN'. Add" in caplog.text
