@@ -431,7 +431,7 @@ def not_read(
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         yield (
             f"The environment was not read, although it contains '{unread[0]}'{more}. Add "
-            "'--config ENV' to read it, too."
+            "'--config ENV' to read it, too; in Meltano, name it below 'settings'."
         )
 
 

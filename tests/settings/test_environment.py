@@ -49,7 +49,7 @@ def test_variables_that_were_not_read_are_named_beside_what_is_missing(
     assert CliRunner().invoke(cli.command(), []).exit_code == 1
     assert (
         "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' and "
-        "1 more. Add '--config ENV' to read it, too." in caplog.text
+        "1 more. Add '--config ENV' to read it, too; " in caplog.text
     )
     assert "made-up" not in caplog.text
 
