@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     own = os.environ.get(PATH_VARIABLE) or None
     text = f"sandbox file; if left out, the one in {PATH_VARIABLE}"
     path.add_argument("--path", type=Path, default=own, required=own is None, help=text)
-    address.add_argument("--port", type=int, default=8790, help="port; 0 is any free one")
+    address.add_argument("--port", type=port, default=8790, help="port; 0 is any free one")
     form.add_argument(
         "--format", choices=["table", "json"], default="table", help="of what is printed"
     )
@@ -144,6 +144,13 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
             metavar=f"{{{choices}}}" if choices else declared.metadata["kind"].__name__.upper(),
             help=declared.metadata["help"],
         )
+
+
+def port(text: str) -> int:
+    """Return a number of a port; argparse names this function if it is none."""
+    if (number := int(text)) not in range(1 << 16):
+        raise ValueError
+    return number
 
 
 @contextlib.contextmanager

@@ -151,10 +151,17 @@ def invoke(
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
-    """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
+    """Run the target, and end with exit code 1 and a sentence if contacts are not in.
+
+    Raises:
+        click.UsageError: The options do not go together.
+    """
     if about:
         TargetMainBrainer.print_about(about_format)
         return
+    if junit and not test:
+        problem = "--junit needs --test: without it, this would be a load."
+        raise click.UsageError(problem)
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     values = config.values | ({"dry_run": True} if dry_run else {})

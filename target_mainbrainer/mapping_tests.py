@@ -161,7 +161,8 @@ def run_tests(tester: MappingTester, path: Path, junit: Path | None) -> Iterator
         MappingError: A test failed, or the settings do not fit the columns of a stream.
     """
     suite = ET.Element("testsuite", name="mapping")
-    tests = _read(path)
+    if not (tests := _read(path)).tests:
+        raise SettingsError([f"There are no tests in '{path}'."])
     for number, test in enumerate(tests.tests, 1):
         alike = (one.record for one in tests.tests if one.stream == test.stream)
         columns: Values = {column: {} for record in alike for column in record}

@@ -52,6 +52,7 @@ from target_mainbrainer.settings.checks import (
     FILE_SETTINGS,
     check_config,
     is_input,
+    misnamed,
     misread,
     misspelt,
     not_read,
@@ -177,6 +178,11 @@ class TargetMainBrainer(Target):
             sink = self.default_sink_class(self, stream, announced, self.current_run, self.reader)
             sink.setup()
             sinks.append((stream.change, sink))
+        if not sinks:
+            self.logger.info(
+                "Stream '%s' is not delivered: 'stream_maps' leaves it out.",
+                shown(announced.stream),
+            )
         validate = None
         if self.config.get("validate_records", True):
             validate = compile_validator(
@@ -272,6 +278,12 @@ class TargetMainBrainer(Target):
     def process_endofpipe(self) -> None:
         """Deliver what is buffered, and bring the run to its end."""
         self._tick()  # a signal may have closed the input, too
+        config, came = self.config, {*self.current_run.report.streams}
+        for line in (
+            *misnamed("streams", config.get("streams") or (), came),
+            *misnamed("stream_maps", config.get("stream_maps") or (), came | {*self._streams}),
+        ):
+            self.logger.warning("%s", line)
         self.current_run.finish(is_whole=not self.reader.is_done)
         for sink in self._sinks:
             sink.clean_up()
@@ -327,11 +339,14 @@ class TargetMainBrainer(Target):
             *self._environment_problems(self._config),
             *check_config(self._config, schema=schema),
         ]
-        if problems and not self._reads_environment:
-            problems += not_read(os.environ, self._config, schema=schema)
+        unread = (
+            () if self._reads_environment else not_read(os.environ, self._config, schema=schema)
+        )
         if problems and raise_errors:
-            raise SettingsError(problems)
+            raise SettingsError([*problems, *unread])
         if not problems:
+            for line in unread:
+                self.logger.warning("%s", line)
             self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
             self.settings = Settings.from_config(self._config)
             super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults

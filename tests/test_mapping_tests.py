@@ -255,3 +255,11 @@ def test_a_sample_that_is_no_singer_stream_is_said_in_a_sentence(
     assert write(tmp_path, SAMPLE[0], line).exit_code == 1
     assert caplog.records[-1].getMessage().startswith(error)
     assert list(tmp_path.glob("*.yml")) == []
+
+
+def test_without_tests_nothing_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A result file without a file of tests would otherwise be a load."""
+    assert run(tmp_path, "tests: []").exit_code == 1
+    assert caplog.records[-1].getMessage().startswith("There are no tests in '")
+    result = invoke(tmp_path, "--junit", str(tmp_path / "results.xml"), sandbox_path="crm.db")
+    assert (result.exit_code, "--junit needs --test" in result.output) == (2, True)

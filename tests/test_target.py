@@ -126,6 +126,9 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
     [
         (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
         (b"\xff\xfe", "it is not written in UTF-8"),
+        (b"\n \n", "it is empty, as after an export that failed"),
+        (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),
+        (b'name,email\n"A" B,b@example.com\nC,p1@example.com\n', "a quote in or after line 2"),
         (None, "'{path}' cannot be read (No such file or directory)."),
     ],
 )
@@ -171,3 +174,20 @@ def test_a_stream_name_that_does_not_print_is_shown_escaped(load: Load) -> None:
     assert r"Columns of stream 'a\u202eb':" in ended.log
     assert r"Rejected 1 of stream 'a\u202eb'" in ended.log
     assert "\u202e" not in ended.log
+
+
+def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(load: Load) -> None:
+    """Only then: a configuration may serve several taps."""
+    for setting, entry in {"streams": {"deleted_records": "opt_out"}, "stream_maps": {}}.items():
+        given = {setting: {"peopel": entry, "orders": entry}}
+        log = load.ok(schema(), person(1), **given).log
+        assert f"'{setting}' has an entry for stream 'peopel', and there was none. If it " in log
+        assert "orders" not in log
+        given[setting]["people"] = entry
+        assert "peopel" not in load.ok(schema(), **given).log
+
+
+def test_a_stream_that_stream_maps_leave_out_is_told(load: Load) -> None:
+    ended = load.ok(schema(), person(1), state(bookmark=1), stream_maps={"__else__": None})
+    assert "Stream 'people' is not delivered: 'stream_maps' leaves it out." in ended.log
+    assert ended.last == "OK: there was no record to deliver; STATE is at the tap's last."

@@ -11,7 +11,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
+import io
 import itertools
+import math
 import os
 import re
 import socket
@@ -41,6 +43,8 @@ from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from _typeshed import WriteableBuffer
 
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
@@ -138,8 +142,43 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
+class _Limited(io.RawIOBase):
+    """What a socket receives, for as long as its timeout; that itself is granted to each piece."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._pieces = t.cast("io.RawIOBase", sock.makefile("rb", buffering=0))
+        self._deadline = time.monotonic() + (sock.gettimeout() or math.inf)
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError
+        return self._pieces.readinto(buffer)
+
+    @override
+    def close(self) -> None:
+        self._pieces.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Takes no longer than the timeout for all of it, its headers included."""
+
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
+        super().__init__(sock, debuglevel, method)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Limited(sock))
+
+
 class _Connection(HTTPConnection):
     """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
+
+    response_class = _Response
 
     @override
     def send(self, data: t.Any) -> None:
@@ -205,7 +244,7 @@ class Transport:
 
     Args:
         user_agent: The User-Agent header.
-        timeout_seconds: How long to wait for a response, and then for the rest of it.
+        timeout_seconds: How long to wait for a response, from its first byte to its last.
     """
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
@@ -240,7 +279,7 @@ class Transport:
                 proxies=_proxies_for(endpoint),
             )
             with response:
-                return _read(response, self._timeout)
+                return _read(response)
         except _FAILURES as error:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
@@ -280,17 +319,21 @@ class DryTransport(Transport):
 
 
 def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
-    """Return the environment's proxies, none for this machine."""
+    """Return the environment's proxies, none for this machine.
+
+    Raises:
+        InvalidProxyURL: The proxy is none for HTTP; connections through it would be of other kinds.
+    """
     is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
-    return {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
+    proxies = {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
+    if (requests.utils.select_proxy(endpoint.url, proxies) or "").startswith("socks"):
+        raise requests.exceptions.InvalidProxyURL
+    return proxies
 
 
-def _read(response: requests.Response, timeout: float) -> Response:
+def _read(response: requests.Response) -> Response:
     parts, size = [], 0
-    deadline = time.monotonic() + timeout
     while size <= MOST_BYTES and (part := response.raw.read1(_READ_BYTES, decode_content=True)):
-        if time.monotonic() > deadline:  # a socket's timeout is granted to each piece anew
-            raise TimeoutError
         parts.append(part)
         size += len(part)
     headers = response.headers
@@ -317,7 +360,8 @@ def _in_words(
         # Bad URLs, headers and proxies are ValueErrors in `requests`.
         message = (
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
-            "'api_url', 'auth_url', 'user_agent' and the proxies in the environment."
+            "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
+            "HTTP."
         )
         return ProtocolError(message)
     is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)

@@ -18,6 +18,7 @@ from collections import defaultdict
 
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.words import is_utf8, listed, shown
 
 if t.TYPE_CHECKING:
@@ -60,7 +61,10 @@ DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIXES = ("_sdc_", "__sdc_", "_smart_source_")
 """Columns that taps add to a record: most of them, and those for Google Sheets and spreadsheets."""
 
-_NOT_DELETED = {"", "0", "false", "no", "null", "none"}
+_NOT_DELETED = {"", "0", "false", "no", "null", "none", "nan", "nat"}
+_NO_DATE = "0000-00-00"
+"""MySQL's, with a time or without."""
+
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -72,8 +76,9 @@ def is_deleted(record: Mapping[str, t.Any]) -> bool:
     """
     deleted_at = record.get(DELETED_AT)
     if isinstance(deleted_at, str):
-        return deleted_at.strip().casefold() not in _NOT_DELETED
-    return bool(deleted_at)
+        word = deleted_at.strip().casefold()
+        return word not in _NOT_DELETED and not word.startswith(_NO_DATE)
+    return bool(deleted_at) and not contains_nan(deleted_at)
 
 
 def plain_name(name: str) -> str:
@@ -193,7 +198,9 @@ def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
                 "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
                 "Set the tap's 'encoding' to 'utf-8-sig'."
             )
-        elif isinstance(role, PropertyRef) and not (name := role.property_id or role.name or ""):
+        elif isinstance(role, PropertyRef) and not (
+            name := (role.property_id or role.name or "").strip()
+        ):
             yield (
                 f"column '{shown(column)}' would be a property without a name. Give it one in "
                 "'field_map', or set it to null there."

@@ -74,6 +74,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
 
     Raises:
         ValueError: Lines contain neither; the message names their numbers, and nothing in them.
+            Or a quote is not closed, or nothing is written there at all.
     """
     emails: list[str | None] = []
     mobiles: list[Mobile | None] = []
@@ -100,25 +101,42 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
 
 def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
     """Yield every address or number with the number of its line."""
+    is_blank = True
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("\ufeff")
+        is_blank = is_blank and not text
         if not text or text.startswith("#"):
             continue
         delimiter = next((mark for mark in ";\t" if mark in text), ",")
         header = next(csv.reader([text], delimiter=delimiter))
         places = [at for at, name in enumerate(header) if plain_name(name.strip()) in _COLUMNS]
         if places:
-            yield from _cells(csv.reader(lines, delimiter=delimiter), places, number)
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+            yield from _cells(rows, places, number)
             return
         yield number, text
+    if is_blank:
+        message = (
+            "it is empty, as after an export that failed; if nobody is listed, a line that starts "
+            "with '#' says so"
+        )
+        raise ValueError(message)
 
 
 _COLUMNS = {"email", "mobile"}
 
 
 def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401
-    """Yield the cells of the columns at these places."""
-    for row in rows:
-        for place in places:
-            if place < len(row) and (text := row[place].strip()):
-                yield header + rows.line_num, text
+    """Yield the cells of the columns at these places; a row without them as it is."""
+    begun = header
+    try:
+        for row in rows:
+            begun = header + rows.line_num
+            cells = row if len(row) <= min(places) else (row[at] for at in places if at < len(row))
+            yield from ((begun, text) for cell in cells if (text := cell.strip()))
+    except csv.Error:
+        message = (
+            f"a quote in or after line {begun + 1:,} is not closed, or has text after it, so the "
+            "people below it cannot be read"
+        )
+        raise ValueError(message) from None

@@ -62,7 +62,7 @@ class StreamReport:
         "records that went into one contact together with a later one, and were accepted"
     )
     unchanged: int = _count("records not sent, because MainBrainer has them as they are")
-    omitted: int = _count("records deleted in the source and left out ('deleted_records')")
+    omitted: int = _count("records left out: deleted in the source ('deleted_records'), or empty")
     rejected_by_code: Counter[str] = _details("`rejected` by reason", _REJECTED)
     rejected_before_sending: int = _count("of the rejected, those refused by the target itself")
     created: int = _count("contacts sent that the ledger did not know")

@@ -107,7 +107,11 @@ records were not read; STATE is at the 1,500th record. Run again to go on.'
 def _what_was_read(report: RunReport, end: End) -> str:
     read = report.total("read")
     if not read:
-        return "nothing was read and nothing was sent" if end.advice else "the tap sent no records"
+        return (
+            "nothing was read and nothing was sent"
+            if end.advice
+            else "there was no record to deliver"
+        )
     if not end.advice and report.total("unchanged") == read:
         return "nothing had changed"
     parts = [
@@ -123,7 +127,7 @@ def _what_was_read(report: RunReport, end: End) -> str:
 _PARTS = {
     "merged": "merged with a later one",
     "unchanged": "unchanged",
-    "omitted": "deleted and left out",
+    "omitted": "deleted or empty and left out",
     "rejected": "rejected",
     "undelivered": "not sent",
 }

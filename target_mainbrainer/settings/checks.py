@@ -431,8 +431,23 @@ def not_read(
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         yield (
             f"The environment was not read, although it contains '{unread[0]}'{more}. Add "
-            "'--config ENV' to read it, too."
+            "'--config ENV' to read it, too; in Meltano, name it below 'settings'."
         )
+
+
+def misnamed(setting: str, named: Iterable[str], came: Iterable[str]) -> Iterator[str]:
+    """Return a sentence for each stream that a setting names, and a similar one came instead.
+
+    >>> list(misnamed("streams", ["peopel", "orders"], ["people"]))
+    ["'streams' has an entry for stream 'peopel', and there was none. If it is for 'people', which \
+was read without, correct the name."]
+    """
+    for name in sorted(set(named) - set(came)):
+        for near in difflib.get_close_matches(name, set(came) - set(named), n=1):
+            yield (
+                f"'{setting}' has an entry for stream '{shown(name)}', and there was none. If it "
+                f"is for '{shown(near)}', which was read without, correct the name."
+            )
 
 
 def _by_variable(schema: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:

@@ -229,7 +229,7 @@ def decode_message(line: bytes) -> Message:
     try:
         message = decode_json(line)
     except (ValueError, ArithmeticError):
-        ended = "" if line.endswith(b"\n") else ", and it is cut off: did the tap fail?"
+        ended = "" if line.endswith(b"\n") else ", and it is cut off, as by a tap that failed"
         problem = f"is not valid JSON in UTF-8{ended}"
         raise MalformedMessageError(problem) from None
     if not isinstance(message, dict):
@@ -291,8 +291,7 @@ def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
 def schema_message(message: Message) -> SchemaMessage:
     """Return the contents of a SCHEMA message.
 
-    A schema without `properties` announces no columns; without `key_properties`, or with null, the
-    stream's records have no key.
+    Without `key_properties`, or with null, the stream's records have no key.
 
     Raises:
         MalformedMessageError: It announces nothing usable.

@@ -27,6 +27,8 @@ from tests.broken_server import OK, Reply, Request, reply, script
 if t.TYPE_CHECKING:
     from pathlib import Path
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 
 def accepted(api: Api, to: t.Any, **settings: t.Any) -> Accepted:
     """Send a batch, which is accepted, and return how."""
@@ -111,11 +113,20 @@ def test_a_stall_is_a_lost_answer(api: Api) -> None:
     assert len(api.crm.requests) == 3
 
 
-def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api) -> None:
-    endpoint = Endpoint("GET", "/x", api.serve(Reply(OK.raw, pause=0.05)).url)
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (OK.raw, "The response to GET /x was not complete after 1 s."),
+        (CONTINUE + OK.raw, "No response to GET /x within 1 s."),
+        (CONTINUE * 99, "No response to GET /x within 1 s."),
+    ],
+    ids=["body", "headers", "announcements"],
+)
+def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api, raw: bytes, expected: str) -> None:
+    """The part of it after the first empty line comes byte by byte."""
+    endpoint = Endpoint("GET", "/x", api.serve(Reply(raw, pause=0.05)).url)
     with contextlib.closing(Transport(user_agent="x", timeout_seconds=1)) as slow:
-        message = api.fails(errors.TransientError, lambda: slow.send(endpoint))
-    assert message == "The response to GET /x was not complete after 1 s."
+        assert api.fails(errors.TransientError, lambda: slow.send(endpoint)) == expected
 
 
 def test_an_answer_is_cut_before_it_eats_the_memory(api: Api) -> None:
@@ -155,6 +166,10 @@ def test_proxies_are_honoured_but_not_for_this_machine(api: Api) -> None:
     gone = api.client(crm, api_url="http://crm.example.com", retry_max_seconds=0)
     message = api.fails(errors.TransientError, gone)
     assert "The connection to the environment's proxy for crm.example.com failed" in message
+    for name in ("http_proxy", "all_proxy"):
+        api.patch.setenv(name, "socks5h://u:password@127.0.0.1:1")
+    message = api.fails(errors.ProtocolError, api.client(crm, api_url="http://crm.example.com"))
+    assert message.endswith("'user_agent' and the proxies in the environment, which must be HTTP.")
 
 
 @pytest.mark.parametrize("token", ["line\nbreak", "a b", "gänse", "“quoted”"])

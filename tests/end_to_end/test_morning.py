@@ -53,7 +53,7 @@ NOTHING = (
 SAID = {
     "all in": (PEOPLE, {}, "OK: 5 records read: 5 contacts sent; STATE is at the tap's last."),
     "no STATE": (PEOPLE[:-1], {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),
-    "nothing": ([schema()], {}, "OK: the tap sent no records."),
+    "nothing": ([schema()], {}, "OK: there was no record to deliver."),
     "a rejection": (MORE, {}, REJECTED),
     "no connection": (PEOPLE, AWAY, AWAY_SAID),
     "settings": (PEOPLE, {"list_id": "x"}, NOTHING),

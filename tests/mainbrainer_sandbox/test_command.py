@@ -184,6 +184,8 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) 
     code, out, err = crm.run(command, "--path", crm.file("a.db"), "--port", port)
     assert (code, out) == (2, "")
     assert f"port {port}: Address already in use. If it runs there already" in err
+    with pytest.raises(SystemExit, match="2"):
+        crm.run(command, "--path", crm.file("a.db"), "--port", "99999")
 
 
 @pytest.mark.parametrize("options", ["--clash x", "--fault x", "--burst x", "--plan none"])

@@ -122,6 +122,7 @@ CODES = "would all be the contact's mobile_country_code."
         ("zip post", BY_ID, f"columns 'zip' and 'post' would all be property {UUID}. In 'field_m"),
         *(("mobile mobile_number", {}, BOTH), ("mobile_country_code mobile_country", {}, CODES)),
         ("email ", {}, "column '' would be a property without a name. Give it one in"),
+        ("email", {"email": " "}, "column 'email' would be a property without a name"),
         ("\ud800", {}, r"column '\ud800' would be a property whose name cannot be written as UTF"),
         ("\ufeffemail", {}, MARK),
     ],

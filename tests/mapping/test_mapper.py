@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import typing as t
 
 import pytest
@@ -166,7 +167,12 @@ def test_a_deleted_record_is_skipped_or_opted_out() -> None:
     assert mapped(record, deleted_records="opt_out") == no
 
 
-@pytest.mark.parametrize("unset", [None, "", " ", False, D(0), "0", "false", "FALSE", "null"])
+NO_DATES = [math.nan, D("NaN"), "NaN", "NaT", "0000-00-00", "0000-00-00 00:00:00"]
+
+
+@pytest.mark.parametrize(
+    "unset", [None, "", " ", False, D(0), "0", "false", "FALSE", "null", *NO_DATES]
+)
 def test_a_record_without_a_date_of_deletion_is_not_deleted(unset: object) -> None:
     assert isinstance(mapped(EMAIL | {"_sdc_deleted_at": unset}), Contact)
 

@@ -35,6 +35,7 @@ def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:
         (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
         (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
         (["kari@example"], "line 1 contains"),
+        (["name;email", "kari,9081"], "line 2 contains neither"),
     ],
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
@@ -58,6 +59,7 @@ def test_a_further_identity_of_the_same_person_withholds_too() -> None:
         ["# exported today", "id;E-mail;mobile", "1;kari@example.com;+44 7700 900123"],
         ["email", "kari@example.com", ""],
         ["name\temail", "Kari\tkari@example.com"],
+        ["name,email", "kari@example.com"],
     ],
 )
 def test_a_csv_file_is_read_by_its_columns(lines: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -48,7 +49,7 @@ def test_variables_that_were_not_read_are_named_beside_what_is_missing(
     assert CliRunner().invoke(cli.command(), []).exit_code == 1
     assert (
         "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' and "
-        "1 more. Add '--config ENV' to read it, too." in caplog.text
+        "1 more. Add '--config ENV' to read it, too; " in caplog.text
     )
     assert "made-up" not in caplog.text
 
@@ -77,3 +78,14 @@ def test_a_misspelt_variable_ends_the_command(
     )
     assert said in caplog.text
     assert "made-up-token" not in caplog.text
+
+
+def test_variables_that_were_not_read_are_named_even_if_nothing_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A dry run that is none would send."""
+    monkeypatch.setenv("TARGET_MAINBRAINER_DRY_RUN", "true")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"sandbox_path": str(tmp_path / "crm.db")}))
+    assert CliRunner().invoke(cli.command(), ["--config", str(config)], input="").exit_code == 0
+    assert "not read, although it contains 'TARGET_MAINBRAINER_DRY_RUN'. Add" in caplog.text
