@@ -61,10 +61,10 @@ def holders_of(
         person = _person(row)
         if person.stream in present and not person.is_gone:
             holders[person.hash].append(person)
-    for row in rows_where(connection, f"{_SELECT} moving_id IS NOT NULL AND stream", [*present]):
-        person = _person(row)
+    for person in map(_person, connection.exec_driver_sql(f"{_SELECT} moving_id IS NOT NULL")):
         previous = hashes.identity(identity_from(person.previous or person.identity))
-        if previous in holders and previous != person.hash and not person.is_gone:
+        is_present = person.stream in present and not person.is_gone
+        if is_present and previous in holders and previous != person.hash:
             holders[previous].append(person)
     return holders
 

@@ -91,6 +91,13 @@ people = sa.Table(
     sa.UniqueConstraint("stream", "key"),
 )
 sa.Index("mainbrainer_people_hash", people.c.hash)
+_moves = people.c.moving_id.is_not(None)
+sa.Index(
+    "mainbrainer_people_moving",
+    people.c.moving_id,
+    sqlite_where=_moves,
+    postgresql_where=_moves,
+)
 
 batches = sa.Table(
     "mainbrainer_batches",
