@@ -182,8 +182,8 @@ FAULTS = [
         [
             Change(
                 f"{PLAN}:compare",
-                "if rules.omits_old_yes and said[name]",
-                "if False and said[name]",
+                "if rules.omits_old_yes:",
+                "if False:",
             )
         ],
         seed=300,
