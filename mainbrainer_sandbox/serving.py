@@ -64,8 +64,14 @@ class Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for one in self.servers:
-            one.close()
+        for listening in [one for server in self.servers for one in server.sockets]:
+            asyncio.get_running_loop().remove_reader(listening)
+        # asyncio leaks a connection that it has accepted and not yet attached to its server when
+        # that is closed; attaching takes two turns of the loop.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if self.server_state.tasks:

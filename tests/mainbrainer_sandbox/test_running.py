@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -177,3 +179,21 @@ def test_closing_does_not_wait_for_what_hangs(crm: Crm) -> None:
         crm.sandbox.close()
         assert isinstance(posted.exception(), requests.ConnectionError)
     assert time.monotonic() - started < 3
+
+
+def ask_until_refused(url: str) -> None:
+    with contextlib.suppress(requests.RequestException):
+        while True:
+            requests.get(url, timeout=5)
+
+
+def test_closing_leaks_no_connection_that_comes_meanwhile(tmp_path: Path) -> None:
+    """Pytest fails a test in which the warning about one comes."""
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(15):
+            started = sandbox.start(tmp_path / f"{number}.db")
+            for _ in range(6):
+                pool.submit(ask_until_refused, started.url)
+            time.sleep(number % 3 / 10)
+            started.close()
+    gc.collect()
