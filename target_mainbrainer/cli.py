@@ -70,7 +70,14 @@ class Configuration(t.NamedTuple):
 
 def main() -> None:
     """Run the command."""
-    _as_ours(TargetMainBrainer.cli)()
+    try:
+        found = TargetMainBrainer.cli
+    except ValueError:  # the SDK sets up the log
+        sys.exit(
+            "The log cannot be set up. Check TARGET_MAINBRAINER_LOGLEVEL, which may be DEBUG, "
+            "INFO, WARNING or ERROR, and the file that SINGER_SDK_LOG_CONFIG names."
+        )
+    _as_ours(found)()
 
 
 def command() -> click.Command:

@@ -176,6 +176,10 @@ class ContactsSink(BatchSink):
         """Note that a person has come of whom no record is sent."""
         self._note_unsent(self._key_of(record))
 
+    def note_partial_read(self) -> None:
+        """Note that people may be in the source who do not come: this is a rejects file."""
+        self._note_unsent(None)
+
     def _note_unsent(self, key: str | None) -> None:
         if self._run.missing is not None and self._stream.number is not None:
             self._run.missing.note(self._stream.number, key)

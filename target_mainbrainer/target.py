@@ -210,7 +210,10 @@ class TargetMainBrainer(Target):
         if run.rejects.comes_back(self.reader.line):
             raise SettingsError([_OWN_REJECTS])
         misfit = shape.validate(record) if shape.validate is not None else None
+        is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
+            if is_reload:
+                sink.note_partial_read()
             changed = record if change is None else change(record)
             if misfit is not None:
                 sink.reject(misfit, record, changed if isinstance(changed, dict) else None)

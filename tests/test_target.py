@@ -185,6 +185,7 @@ def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(loa
         assert "orders" not in log
         given[setting]["people"] = entry
         assert "peopel" not in load.ok(schema(), **given).log
+    assert "has an entry" not in load.ok(schema(), stream_maps={"peop*": {}}).log
 
 
 def test_a_stream_that_stream_maps_leave_out_is_told(load: Load) -> None:

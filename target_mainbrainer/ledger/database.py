@@ -313,6 +313,7 @@ def _place_of(url: sa.URL) -> str:
 
 def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engine:
     query = {"mode": "ro" if reads_only else "rw", "uri": "true"}
+    opened = path.stat()
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query),
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
@@ -338,6 +339,13 @@ def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engi
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         only = connection.get_execution_options().get("reads_only", False)
+        if not path.exists() or not os.path.samestat(path.stat(), opened):
+            message = (
+                f"The ledger '{path}' was moved, deleted or replaced while it was in use, so the "
+                "next run would not find what this one has noted. Put it back, with its "
+                "companions ('-wal', '-shm'), and run again."
+            )
+            raise LedgerError(message)
         connection.exec_driver_sql("BEGIN" if only else "BEGIN IMMEDIATE")
 
     return engine

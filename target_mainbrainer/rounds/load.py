@@ -208,7 +208,7 @@ class Load:
             DeliveryError: STATE waits for very many contacts, of which no more are confirmed.
         """
         while not self.is_settled:
-            self._book(TICK_SECONDS)
+            self._book(TICK_SECONDS if self._sending.is_sending else 0)
         if not self._await_statuses(lambda: self._booking.contacts_waiting, MAX_UNCONFIRMED):
             message = (
                 f"MainBrainer has confirmed no batch for {self._settings.confirm_timeout_seconds} "

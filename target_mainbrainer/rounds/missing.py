@@ -79,8 +79,8 @@ class Missing:
             self._look_up(number)
             if number in self._incomplete:
                 self._warnings.append(
-                    f"Stream '{shown(stream.name)}' was read in full, but some records "
-                    "have no key that can be read, so nobody counts as missing."
+                    f"Stream '{shown(stream.name)}': some records have no key that can be read, or "
+                    "come from a rejects file, so nobody counts as missing."
                 )
                 continue
             missing = self._missing(number)

@@ -7,6 +7,7 @@ run after its first contact.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import importlib.util
 import ipaddress
 import itertools
@@ -442,8 +443,11 @@ def misnamed(setting: str, named: Iterable[str], came: Iterable[str]) -> Iterato
     ["'streams' has an entry for stream 'peopel', and there was none. If it is for 'people', which \
 was read without, correct the name."]
     """
+    others = set(came) - set(named)
     for name in sorted(set(named) - set(came)):
-        for near in difflib.get_close_matches(name, set(came) - set(named), n=1):
+        if fnmatch.filter(others, name):
+            continue  # a stream map may be for all streams whose names have something in common
+        for near in difflib.get_close_matches(name, others, n=1):
             yield (
                 f"'{setting}' has an entry for stream '{shown(name)}', and there was none. If it "
                 f"is for '{shown(near)}', which was read without, correct the name."

@@ -21,6 +21,7 @@ from tests.ledger.outside import (
     person,
 )
 from tests.messages import record, schema, state
+from tests.rounds import quick
 from tests.waiting import wait_until
 
 if t.TYPE_CHECKING:
@@ -320,3 +321,15 @@ def test_an_address_that_a_contact_still_has_is_given_to_no_other(night: Night) 
     assert night.opted_in == {"p1", "p2"}
     night(*(person(n, "p1", email_opt_in=False) for n in (1, 3)))
     assert night.opted_in == {"p2"}
+
+
+def test_addresses_that_change_often_in_one_run_wait_for_nothing(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each closes a round that sends nothing, as its contact is delivered at the end."""
+    monkeypatch.setattr(quick.TICK, 2.0)
+    began = time.monotonic()
+    ended = night(*consenting(1), *(person(1, f"p1-{n}") for n in range(20))).ok()
+    assert time.monotonic() - began < 20
+    assert (ended.count("merged"), ended.count("moved")) == (19, 1)
+    assert night.opted_in == {"p1-19"}

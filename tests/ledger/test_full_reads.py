@@ -194,6 +194,21 @@ def test_who_came_in_between_was_not_missing_twice_in_a_row(
     assert night.opted_out == set()
 
 
+def test_a_rejects_file_that_is_loaded_again_is_no_full_read(night: Night) -> None:
+    """Most of a stream is in it after a batch that failed; the others are in the source still."""
+    path = night.keep_rejects()
+    night.settings |= {**OPT_OUT, "max_rejects_percent": 100}
+    night(*consenting(*range(30))).ok()
+    night(*(person(n, email_opt_in="perhaps") for n in range(25)), *consenting(*range(25, 30)))
+    again = path.read_text().splitlines()
+    for lines in (again, again, [one.replace('"perhaps"', "true") for one in again]):
+        path.unlink(missing_ok=True)
+        ended = night.run(*lines).ok()
+        assert (ended.count("missing"), ended.count("gone")) == (0, 0)
+        assert "or come from a rejects file, so nobody counts as missing." in ended.log
+    assert night.opted_out == set()
+
+
 def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Night) -> None:
     """On both channels, and once; who comes back is as the source says."""
     night.settings |= OPT_OUT

@@ -147,3 +147,25 @@ def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Out
     outage.end()
     night(*lines("B")).ok()
     assert names(night) == {f"B{n}" for n in PEOPLE}
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_ledger_that_is_moved_during_a_run_ends_it(night: Night, *, is_replaced: bool) -> None:
+    """Put back, it knows what was delivered until then."""
+    ledger = night.folder / "ledger.db"
+
+    def act() -> None:
+        ledger.rename(night.folder / "moved.db")
+        if is_replaced:
+            ledger.touch()
+
+    with during_the_run(night, act):
+        ended = night.start(*lines("A"), code=PROCESS).ended()
+    assert ended.code == 1
+    assert "was moved, deleted or replaced while it was in use" in ended.log
+    assert night.posts < len(PEOPLE) / 2
+    reached = range(ended.bookmark + 1 if ended.states else 0)
+    assert {f"A{n}" for n in reached} <= names(night)
+    (night.folder / "moved.db").rename(ledger)
+    assert night(*lines("A")).ok().count("unchanged") >= len(reached) > 0
+    assert names(night) == {f"A{n}" for n in PEOPLE}

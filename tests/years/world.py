@@ -331,7 +331,7 @@ class World:
         """Return one engine for each file: a new one would compile all statements again."""
 
         def engine(path: Path, synchronous: str, *, reads_only: bool) -> t.Any:
-            place = path, synchronous, reads_only
+            place = path, path.stat().st_ino, synchronous, reads_only
             if place not in self._engines:
                 self._engines[place] = real(path, synchronous, reads_only=reads_only)
             return self._engines[place]
