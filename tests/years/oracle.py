@@ -138,7 +138,8 @@ class Oracle:
         if one.last is not None:
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             if identity_of(one.last) != (email, mobile):
-                one.moved, one.before = True, identity_of(one.last)
+                one.moved = True
+                one.before = one.before if is_refused(one.last) else identity_of(one.last)
             if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
@@ -335,13 +336,14 @@ class Oracle:
             return
         if any(self.people[key].city_at >= held.city_at for key in whose):
             return
-        if len(self.mappings) > 1:
-            return  # what is mapped elsewhere is new there
+        if len(self.mappings) > 1 or self.has_restored:
+            return  # what is mapped elsewhere is new there, and an older ledger knows less
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
             return
-        if any(self.people[key].is_absent for key in self._recreated(process)):
+        made = [self.people[key] for key in self._recreated(process)]
+        if any(one.is_absent or one.is_unsure for one in made):
             return  # which contacts are gone shows only when all of their batch are sent again
         self._break("a correction by hand was overwritten", (sent, held.city))
 
@@ -351,6 +353,8 @@ class Oracle:
         """Judge a run that has ended."""
         run = self.runs[process]
         run.rejected = set(rejected)
+        for key in run.by_key:
+            self.people[key].is_rejected = key in run.rejected
         if report and process.code != ENDED_BY_KILL:
             self._counts(run, process, report)
         for state in process.states[-1:]:
@@ -495,8 +499,9 @@ class Oracle:
                     identity_of(one.last)[1],
                 ):
                     continue
+                now = identity_of(one.last)
                 creates = run.config["identity_changes"] == "create"
-                if creates or _moves(one.before, identity_of(one.last)):
+                if creates or one.before == now or _moves(one.before, now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -534,12 +539,18 @@ class Oracle:
 
         A status that comes too late is a cause.
         """
+        lost = {
+            identity_in(sent)
+            for batch in self.crm.batches.values()
+            if batch.fails or batch.is_lost
+            for sent in batch.contacts
+        }
         for key in self._named(process, "' again"):
             last = self.people[key].last
             owners = self.owners(*identity_of(last)) if last else {key}
             some = [self.people[one] for one in owners]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
-            if not is_lost and last and identity_of(last) not in self.vacated:
+            if not is_lost and last and identity_of(last) not in self.vacated | lost:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
         late = {
@@ -586,10 +597,18 @@ class Oracle:
         ):
             return True
         return any(
-            identity_of(last) == now or _covers(identity_of(last), one.before)
+            now in held or any(_covers(identity, one.before) for identity in held)
             for other in self.owners(*now) | self.owners(*one.before)
-            if other != key and (last := self.people[other].last) is not None
+            if other != key and (held := self._held_for(other))
         )
+
+    def _held_for(self, key: int) -> set[Identity]:
+        """Return which identities the CRM may hold for a person: it keeps a part that was lost."""
+        one = self.people[key]
+        if one.last is None:
+            return set()
+        now = identity_of(one.last)
+        return {now, _kept(one.before, now), one.before if one.is_rejected else now}
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""
@@ -713,7 +732,11 @@ class Oracle:
 
 def _moves(before: Identity, after: Identity) -> bool:
     """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
-    return (after[0] or before[0], after[1] or before[1]) != before
+    return _kept(before, after) != before
+
+
+def _kept(before: Identity, after: Identity) -> Identity:
+    return after[0] or before[0], after[1] or before[1]
 
 
 def _covers(identity: Identity, before: Identity) -> bool:
