@@ -518,6 +518,7 @@ class Moves:
             if contact_id is not None and times[contact_id] == 1:
                 person = t.cast("Person", mover.person)
                 mover.contact_id = person.moving_id = contact_id
+                person.previous = None  # that of an earlier change is another contact's
                 some.append(person)
         self._ledger.write(lambda connection: people.save(connection, some))
 

@@ -23,7 +23,7 @@ from tests.years.history import (
     identity_of,
     is_refused,
 )
-from tests.years.source import STREAMS
+from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Oracle:
         run.records.append((key, columns))
         run.by_key[key].append(columns)
         self.people[key].missed = 0
+        if not is_mappable(columns):  # its person has come, and may say no for its number
+            self._note_no(self.people[key], columns)
+            self._note_address(key, (None, identity_of(columns)[1]))
+            return
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
             before = self.people[key].last
@@ -128,12 +132,7 @@ class Oracle:
 
     def _learn(self, key: int, one: Said, columns: Columns) -> None:
         email, mobile = identity_of(columns)
-        if email:
-            one.emails.add(email)
-            self._by_email[email].add(key)
-        if mobile:
-            one.mobiles.add(mobile)
-            self._by_mobile[mobile].add(key)
+        self._note_address(key, (email, mobile))
         now = self.crm.world.now
         if one.last is not None:
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
@@ -143,9 +142,19 @@ class Oracle:
             if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
-        for name in OPT_INS:
-            if columns[name] is False:
-                one.no_at[name] = now
+        self._note_no(one, columns)
+
+    def _note_address(self, key: int, identity: Identity) -> None:
+        email, mobile = identity
+        if email:
+            self.people[key].emails.add(email)
+            self._by_email[email].add(key)
+        if mobile:
+            self.people[key].mobiles.add(mobile)
+            self._by_mobile[mobile].add(key)
+
+    def _note_no(self, one: Said, columns: Columns) -> None:
+        one.no_at |= {name: self.crm.world.now for name in OPT_INS if columns[name] is False}
 
     def owners(self, email: str | None, mobile: int | None) -> set[int]:
         """Return the people who have, or had, an address and a number together."""
@@ -190,12 +199,13 @@ class Oracle:
         self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
-            rows = [row for key in whose for row in run.by_key.get(key, ())]
+            came = [row for key in whose for row in run.by_key.get(key, ())]
+            rows = [row for row in came if is_mappable(row)]
             if not whose:
                 self._break("sent for nobody", sent)
             for name in OPT_INS:
                 if getattr(sent, name) is not None:
-                    self._opt_in(run, sent, name, rows, whose)
+                    self._opt_in(run, sent, name, rows if getattr(sent, name) else came, whose)
             for name, value in sent.properties.items():
                 if name in PROPERTIES and value not in {row.get(name) for row in rows}:
                     self._break("a value that no record has", (name, value, sent))
@@ -523,7 +533,7 @@ class Oracle:
         creates = run.config["identity_changes"] == "create"
         come = {(self.source.stream, key) for key in run.by_key}
         for key in self.people if creates else [key for _, key in come - self.known]:
-            self._leave_behind(key, creates=creates)
+            self._leave_behind(key, creates=True)
         self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
