@@ -523,7 +523,9 @@ class Oracle:
             if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
         }
         for key in self._named(process, "not be followed", unnamed=movers):
-            self._leave_behind(key, creates=key in named)
+            last = self.people[key].last
+            if last is not None and not is_refused(last):  # if it is, the contact has not moved
+                self._leave_behind(key, creates=key in named)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -538,7 +540,8 @@ class Oracle:
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
-            self.unnoticed -= {identity_in(one) for one in self._inserted(process)}
+            made = [one for one in self._inserted(process) if one.properties]
+            self.unnoticed -= {identity_in(one) for one in made}
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]
@@ -572,7 +575,7 @@ class Oracle:
         }
         named = self._named(process, "not be followed")
         for key in named - late:
-            if not self._has_cause(key, named):
+            if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
 
     def _named(self, process: Process, words: str, unnamed: Collection[int] = ()) -> set[int]:
@@ -584,11 +587,12 @@ class Oracle:
                 found |= some if some and ", ..." not in text else some.union(unnamed)
         return found
 
-    def _has_cause(self, key: int, named: set[int]) -> bool:
+    def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Tell whether there is a reason not to follow a person.
 
         Another person has its old or its new address, or nobody any more; or its contact was
-        touched by hand, or something went wrong with it, or the CRM refuses its new address.
+        touched by hand, or something went wrong with it, or the CRM refuses its new address. That
+        another key of the same person goes with it is no reason.
         """
         one = self.people[key]
         if one.is_absent or one.is_unsure or one.last is None:
@@ -600,16 +604,22 @@ class Oracle:
         now = identity_of(one.last)
         if {now, one.before} & {self.people[other].before for other in named - {key}}:
             return True
+        made = [contact.id for contact in self._inserted(process)]
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
-            if identity_in(contact) in {now, one.before}
+            if identity_in(contact) in {now, one.before} and contact.id not in made
         ):
             return True
         return any(
             now in held or any(_covers(identity, one.before) for identity in held)
             for other in self.owners(*now) | self.owners(*one.before)
             if other != key and (held := self._held_for(other))
+            if not (
+                other in self.runs[process].movers
+                and self.people[other].before == one.before
+                and now in held
+            )
         )
 
     def _held_for(self, key: int) -> set[Identity]:
