@@ -385,6 +385,9 @@ class Oracle:
         batches = self.crm.batches.values()
         return [one for one in batches if one.process is process and not one.is_copy]
 
+    def _people_in(self, batches: Iterable[Batch]) -> set[int]:
+        return {key for one in batches for sent in one.contacts for key in self.whose(sent)}
+
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
 
@@ -396,12 +399,12 @@ class Oracle:
         if not run.is_certain:
             unsure |= run.sent
         is_asked = run.config["confirm_batches"] != "none"
-        for batch in self._batches(process):
-            done = batch.applied
-            if (is_asked and batch.confirmed_at == math.inf) or (
-                done and done.inserted and done.updated
-            ):
-                unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
+        unsure |= self._people_in(
+            batch
+            for batch in self._batches(process)
+            if (is_asked and batch.confirmed_at == math.inf)
+            or ((done := batch.applied) and done.inserted and done.updated)
+        )
         for key in run.sent & run.by_key.keys():
             self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
         for key in unsure:
@@ -464,13 +467,13 @@ class Oracle:
         """Return the people whose batch the CRM has accepted and lost without saying so in time."""
         if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
             return set()
-        lost: set[int] = set()
-        for batch in self.crm.batches.values():
-            is_told = batch.is_told and batch.process is process and process.code == 0
-            if not batch.is_copy and not is_told and (batch.fails or batch.is_lost):
-                for sent in batch.contacts:
-                    lost |= self.whose(sent)
-        return lost
+        return self._people_in(
+            batch
+            for batch in self.crm.batches.values()
+            if not (batch.is_told and batch.process is process and process.code == 0)
+            and not batch.is_copy
+            and (batch.fails or batch.is_lost)
+        )
 
     def _is_held(self, key: int, columns: Columns) -> bool:
         """Tell whether the CRM holds a record, or has accepted it and not applied it yet.
@@ -522,10 +525,12 @@ class Oracle:
             for key in run.by_key
             if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
         }
+        failed = self._people_in(one for one in self._batches(process) if one.fails)
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
-                self._leave_behind(key, creates=key in named)
+                # If its new data failed, too, nobody knows where its contact is.
+                self._leave_behind(key, creates=key in named, is_lost=key in failed)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -566,13 +571,11 @@ class Oracle:
             if not is_lost and last and identity_of(last) not in self.vacated | lost:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
-        late = {
-            key
+        late = self._people_in(
+            batch
             for batch in self._batches(process)
             if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
-            for sent in batch.contacts
-            for key in self.whose(sent)
-        }
+        )
         named = self._named(process, "not be followed")
         for key in named - late:
             if not self._has_cause(process, key, named):
@@ -648,7 +651,7 @@ class Oracle:
         }
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
-    def _leave_behind(self, key: int, *, creates: bool = False) -> None:
+    def _leave_behind(self, key: int, *, creates: bool, is_lost: bool = False) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
         row = self.people[key].last
         if row is None:
@@ -661,7 +664,7 @@ class Oracle:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            if has != today:
+            if is_lost or has != today:
                 held.is_left_behind = held.was_left_behind = True
             elif creates:
                 held.is_left_behind = False
