@@ -17,11 +17,13 @@ from tests.years.history import (
     Identity,
     Run,
     Said,
+    covers,
     folded,
-    has_identity,
     identity_in,
     identity_of,
     is_refused,
+    kept,
+    moves,
 )
 from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
@@ -126,7 +128,7 @@ class Oracle:
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
             before = self.people[key].last
-            if before is not None and _moves(identity_of(before), identity_of(columns)):
+            if before is not None and moves(identity_of(before), identity_of(columns)):
                 run.movers.add(key)
             self._learn(key, self.people[key], columns)
 
@@ -212,6 +214,7 @@ class Oracle:
             self._corrected(process, sent, whose)
             for key in whose if sent.properties else ():
                 self.people[key].sent_as.add(identity_in(sent))
+                run.sent_data.add(key)
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
@@ -405,7 +408,7 @@ class Oracle:
             if (is_asked and batch.confirmed_at == math.inf)
             or ((done := batch.applied) and done.inserted and done.updated)
         )
-        for key in run.sent & run.by_key.keys():
+        for key in run.sent_data & run.by_key.keys():
             self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
         for key in unsure:
             self.people[key].is_unsure, self.people[key].unsure_at = True, now
@@ -460,7 +463,7 @@ class Oracle:
         identity = identity_of(columns)
         owners = {key} | self.owners(*identity)
         return any(self.people[one].is_absent for one in owners) or any(
-            _covers(one, identity) for one in self.unnoticed
+            covers(one, identity) for one in self.unnoticed
         )
 
     def _lost_by_crm(self, process: Process) -> set[int]:
@@ -514,7 +517,7 @@ class Oracle:
                     continue
                 now = identity_of(one.last)
                 creates = run.config["identity_changes"] == "create"
-                if creates or one.before == now or _moves(one.before, now):
+                if creates or one.before == now or moves(one.before, now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -550,7 +553,7 @@ class Oracle:
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]
-        return one.last is not None and _moves(one.before, identity_of(one.last))
+        return one.last is not None and moves(one.before, identity_of(one.last))
 
     def _warnings(self, run: Run, process: Process) -> None:
         """Nobody is left behind or made anew without a cause in a night without faults.
@@ -615,7 +618,7 @@ class Oracle:
         ):
             return True
         return any(
-            now in held or any(_covers(identity, one.before) for identity in held)
+            now in held or any(covers(identity, one.before) for identity in held)
             for other in self.owners(*now) | self.owners(*one.before)
             if other != key and (held := self._held_for(other))
             if not (
@@ -631,7 +634,7 @@ class Oracle:
         if one.last is None:
             return set()
         now = identity_of(one.last)
-        return {now, _kept(one.before, now), one.before if one.is_rejected else now}
+        return {now, kept(one.before, now), one.before if one.is_rejected else now}
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""
@@ -639,7 +642,8 @@ class Oracle:
             key
             for one in self._inserted(process)
             for key in self.whose(one)
-            if (row := self.people[key].last) is not None and has_identity(one, row)
+            if (row := self.people[key].last) is not None
+            and covers(identity_in(one), identity_of(row))
         }
 
     def _inserted(self, process: Process) -> list[Contact]:
@@ -700,7 +704,7 @@ class Oracle:
             one
             for one in self.crm.contacts.values()
             if not self.crm.held[one.id].is_left_behind
-            and has_identity(one, columns)
+            and covers(identity_in(one), identity_of(columns))
             and key in self.whose(one)
         ]
         if not found:
@@ -751,17 +755,3 @@ class Oracle:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
-
-
-def _moves(before: Identity, after: Identity) -> bool:
-    """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
-    return _kept(before, after) != before
-
-
-def _kept(before: Identity, after: Identity) -> Identity:
-    return after[0] or before[0], after[1] or before[1]
-
-
-def _covers(identity: Identity, before: Identity) -> bool:
-    """Tell whether somebody may have lost a part of an identity, and nothing else of it."""
-    return all(lost in {None, part} for part, lost in zip(identity, before, strict=True))
