@@ -116,8 +116,8 @@ mutants: $(READY) ## Which faults in the code no test finds; ONLY=mapping SAMPLE
 	$(UV) pip install --quiet --python $(BIN)/python --group mutants
 	$(BIN)/python tools/mutants.py --only "$(ONLY)" --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1) --by "$(BY)"
 
-years: $(READY) ## Simulate years of nights with faults from a seed; SEED=1 NIGHTS=365 YEARS=10
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.years.simulate $(or $(SEED),1) --nights $(or $(NIGHTS),365) --years $(or $(YEARS),1) --only "$(ONLY)"
+years: $(READY) ## Simulate years of nights with faults from a seed; SEED=1 NIGHTS=365 YEARS=10 LEDGER=postgresql
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.years.simulate $(or $(SEED),1) --nights $(or $(NIGHTS),365) --years $(or $(YEARS),1) --only "$(ONLY)" --ledger "$(LEDGER)"
 
 format: $(READY) ## Bring the code and what is generated into format
 	$(BIN)/ruff check --fix .

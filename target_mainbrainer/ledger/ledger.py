@@ -49,6 +49,7 @@ _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
 _FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
+_FORGET_CREATION = Writer(contacts, ("id", "batch"), by=2, clears=("fields", "delivered_at"))
 
 
 class Account(t.NamedTuple):
@@ -326,14 +327,21 @@ class Ledger:
             batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
         )
 
-    def doubt(self, connection: sa.Connection, rows: Sequence[tuple[int, int]]) -> None:
+    def doubt(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[tuple[int, int]],
+        created: Sequence[tuple[int, int]],
+    ) -> None:
         """Make content unknown that was last delivered in a batch that did not end well.
 
         Args:
             connection: In a transaction.
             rows: The number of each row, and of the batch.
+            created: Those among them that were to be created, and were not.
         """
         _FORGET_CONTENT.write(connection, rows)
+        _FORGET_CREATION.write(connection, created)
 
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""

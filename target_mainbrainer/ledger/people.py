@@ -204,18 +204,10 @@ def without_people(connection: sa.Connection, numbers: Collection[int]) -> list[
     ]
 
 
-def previous_of(connection: sa.Connection, account: int, *, are_renamed: bool = False) -> list[str]:
-    """Return the previous identities of the people of an account whose identity is changing.
-
-    Args:
-        connection: In a transaction.
-        account: The account.
-        are_renamed: Only of those whose contact may leave it, as it is known by its id.
-    """
+def previous_of(connection: sa.Connection, account: int) -> list[str]:
+    """Return the previous identities of the people of an account whose identity is changing."""
     query = sa.select(people.c.previous).join(streams, streams.c.number == people.c.stream)
     query = query.where(streams.c.account == account, people.c.previous.is_not(None))
-    if are_renamed:
-        query = query.where(people.c.moving_id.is_not(None))
     return list(connection.scalars(query))
 
 

@@ -443,11 +443,11 @@ class Booking:
         ledger.add_batches(
             connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
         )
-        ledger.doubt(
-            connection, [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
-        )
-        failed = [one.number for one in self._ended if one.end is BatchEnd.FAILED]
-        ledger.withdraw_raised(connection, failed)
+        failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
+        created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
+        doubtful = [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
+        ledger.doubt(connection, doubtful, created)
+        ledger.withdraw_raised(connection, [one.number for one in failed])
         ledger.end_batches(connection, [one.number for one in self._ended])
 
     @property

@@ -321,7 +321,7 @@ def next_steps(
             steps[place] = Step.TAKEN
         elif any(moved.get(other) == mover.spelling for other in others):
             steps[place] = Step.JOIN
-        elif mover.contact_id is None and _is_shared(mover, owners, waiting):
+        elif _is_shared(mover, owners, waiting):
             steps[place] = Step.NOT_FOLLOWED
         elif others or (mover.after in kept and mover.after != mover.before):
             steps[place] = Step.MERGED
@@ -427,11 +427,7 @@ class Moves:
 
         def read(connection: sa.Connection) -> set[int]:
             rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
-            # A move that was interrupted may still be on its way from there.
-            previous = people.previous_of(connection, ledger.account, are_renamed=True)
-            leaving = map(identity_from, previous)
-            delivered = {one for one, row in rows.items() if row.delivered_at is not None}
-            return delivered - set(map(ledger.hashes.identity, leaving))
+            return {one for one, row in rows.items() if row.delivered_at is not None}
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
 
@@ -524,6 +520,7 @@ class Moves:
             if contact_id is not None and times[contact_id] == 1:
                 person = t.cast("Person", mover.person)
                 mover.contact_id = person.moving_id = contact_id
+                person.previous = None  # that of an earlier change is another contact's
                 some.append(person)
         self._ledger.write(lambda connection: people.save(connection, some))
 

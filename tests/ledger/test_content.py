@@ -215,6 +215,17 @@ def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm:
     assert night(person(1, firstname="A")).count("accepted") == 1
 
 
+@on_both_databases
+def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) -> None:
+    """Nobody has deleted them, and no correction by hand is overwritten to find out. Year 60135."""
+    night.keep_rejects()
+    night.settings["confirm_batches"] = "report"
+    night(person(1), person(2), faults="fail@1:batch").ok()
+    ended = night(person(1), person(2, "b")).ok()
+    assert ended.numbers == {"read": 2, "accepted": 2, "created": 2, "inserted": 2}
+    assert [contact[1] for contact in night.held] == ["p1", "b"]
+
+
 @pytest.mark.parametrize(
     ("faults", "confirm"),
     [

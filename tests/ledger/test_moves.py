@@ -189,6 +189,16 @@ def test_without_a_status_it_is_a_second_contact_with_a_warning(night: Night, fa
     assert night(one(1, "b")).count("unchanged") == 1
 
 
+@pytest.mark.parametrize("confirm", ["report", "require"])
+def test_a_second_contact_gets_nothing_of_the_first_one(night: Night, confirm: str) -> None:
+    """It would get the number that the first one has. Year 7."""
+    night(*people("1 a +1"))
+    waits = {"confirm_batches": confirm, "confirm_timeout_seconds": 1}
+    night(*people("1 b"), faults="503:status", **waits)
+    assert night(*people("1 c")).ok().count("moved") == 1
+    assert [contact[:2] for contact in night.held] == [(M1, "a"), (None, "c")]
+
+
 def test_an_opt_in_that_the_search_resets_is_given_again_with_the_new_address(night: Night) -> None:
     """The search carries no yes: it would opt in a contact that it inserts."""
     night.crm.set_switches(opt_in_on_update="reset")

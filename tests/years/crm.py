@@ -322,6 +322,8 @@ class Wire(Transport):
         del headers
         world = self._crm.world
         asked_at = world.now
+        if self._process.dies_renaming and b"contactId" in (body or b""):
+            self._process.kill_at = self._process.steps + world.random.choice([1, 2, 3])
         world.step()
         world.rest()
         world.pause(world.random.choice([0.01, 0.05, 0.2]))

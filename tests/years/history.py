@@ -33,6 +33,7 @@ class Said:
         missed: Full reads in a row in which it did not come.
         is_deleted: It came with nothing but its key the last time.
         before: The identity that it had before the last one.
+        is_rejected: Its last record was rejected, so that it has not moved.
         sent_as: The identities with which data of it was sent.
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
@@ -50,6 +51,7 @@ class Said:
     missed: int = 0
     is_deleted: bool = False
     before: Identity = (None, None)
+    is_rejected: bool = False
     sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False
     moved: bool = False
@@ -66,6 +68,7 @@ class Run:
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
+        sent_data: Those of whom it has sent more than an opt-in.
         movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
     """
@@ -77,6 +80,7 @@ class Run:
     by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))
     rejected: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
+    sent_data: set[int] = field(default_factory=set)
     movers: set[int] = field(default_factory=set)
 
 
@@ -92,11 +96,19 @@ def is_refused(columns: Columns) -> bool:
     return (columns.get("email") or "").startswith(REFUSED)
 
 
-def has_identity(contact: Contact, columns: Columns) -> bool:
-    """Tell whether a contact has the address and the number of a record, and perhaps an old one."""
-    email, mobile = identity_of(columns)
-    has = contact.email and contact.email.lower()
-    return email in {None, has} and mobile in {None, contact.mobile_number}
+def covers(identity: Identity, other: Identity) -> bool:
+    """Tell whether an identity has all parts of another one, which may have lost one."""
+    return all(lost in {None, part} for part, lost in zip(identity, other, strict=True))
+
+
+def kept(before: Identity, after: Identity) -> Identity:
+    """Return what the CRM holds of somebody who may have lost a part: it keeps that."""
+    return after[0] or before[0], after[1] or before[1]
+
+
+def moves(before: Identity, after: Identity) -> bool:
+    """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
+    return kept(before, after) != before
 
 
 def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:

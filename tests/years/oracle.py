@@ -17,13 +17,15 @@ from tests.years.history import (
     Identity,
     Run,
     Said,
+    covers,
     folded,
-    has_identity,
     identity_in,
     identity_of,
     is_refused,
+    kept,
+    moves,
 )
-from tests.years.source import STREAMS
+from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -119,32 +121,42 @@ class Oracle:
         run.records.append((key, columns))
         run.by_key[key].append(columns)
         self.people[key].missed = 0
+        if not is_mappable(columns):  # its person has come, and may say no for its number
+            self._note_no(self.people[key], columns)
+            self._note_address(key, (None, identity_of(columns)[1]))
+            return
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
             before = self.people[key].last
-            if before is not None and _moves(identity_of(before), identity_of(columns)):
+            if before is not None and moves(identity_of(before), identity_of(columns)):
                 run.movers.add(key)
             self._learn(key, self.people[key], columns)
 
     def _learn(self, key: int, one: Said, columns: Columns) -> None:
         email, mobile = identity_of(columns)
-        if email:
-            one.emails.add(email)
-            self._by_email[email].add(key)
-        if mobile:
-            one.mobiles.add(mobile)
-            self._by_mobile[mobile].add(key)
+        self._note_address(key, (email, mobile))
         now = self.crm.world.now
         if one.last is not None:
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             if identity_of(one.last) != (email, mobile):
-                one.moved, one.before = True, identity_of(one.last)
+                one.moved = True
+                one.before = one.before if is_refused(one.last) else identity_of(one.last)
             if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
-        for name in OPT_INS:
-            if columns[name] is False:
-                one.no_at[name] = now
+        self._note_no(one, columns)
+
+    def _note_address(self, key: int, identity: Identity) -> None:
+        email, mobile = identity
+        if email:
+            self.people[key].emails.add(email)
+            self._by_email[email].add(key)
+        if mobile:
+            self.people[key].mobiles.add(mobile)
+            self._by_mobile[mobile].add(key)
+
+    def _note_no(self, one: Said, columns: Columns) -> None:
+        one.no_at |= {name: self.crm.world.now for name in OPT_INS if columns[name] is False}
 
     def owners(self, email: str | None, mobile: int | None) -> set[int]:
         """Return the people who have, or had, an address and a number together."""
@@ -189,18 +201,20 @@ class Oracle:
         self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
-            rows = [row for key in whose for row in run.by_key.get(key, ())]
+            came = [row for key in whose for row in run.by_key.get(key, ())]
+            rows = [row for row in came if is_mappable(row)]
             if not whose:
                 self._break("sent for nobody", sent)
             for name in OPT_INS:
                 if getattr(sent, name) is not None:
-                    self._opt_in(run, sent, name, rows, whose)
+                    self._opt_in(run, sent, name, rows if getattr(sent, name) else came, whose)
             for name, value in sent.properties.items():
                 if name in PROPERTIES and value not in {row.get(name) for row in rows}:
                     self._break("a value that no record has", (name, value, sent))
             self._corrected(process, sent, whose)
             for key in whose if sent.properties else ():
                 self.people[key].sent_as.add(identity_in(sent))
+                run.sent_data.add(key)
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
@@ -335,13 +349,14 @@ class Oracle:
             return
         if any(self.people[key].city_at >= held.city_at for key in whose):
             return
-        if len(self.mappings) > 1:
-            return  # what is mapped elsewhere is new there
+        if len(self.mappings) > 1 or self.has_restored:
+            return  # what is mapped elsewhere is new there, and an older ledger knows less
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
             return
-        if any(self.people[key].is_absent for key in self._recreated(process)):
+        made = [self.people[key] for key in self._recreated(process)]
+        if any(one.is_absent or one.is_unsure for one in made):
             return  # which contacts are gone shows only when all of their batch are sent again
         self._break("a correction by hand was overwritten", (sent, held.city))
 
@@ -351,6 +366,8 @@ class Oracle:
         """Judge a run that has ended."""
         run = self.runs[process]
         run.rejected = set(rejected)
+        for key in run.by_key:
+            self.people[key].is_rejected = key in run.rejected
         if report and process.code != ENDED_BY_KILL:
             self._counts(run, process, report)
         for state in process.states[-1:]:
@@ -371,6 +388,9 @@ class Oracle:
         batches = self.crm.batches.values()
         return [one for one in batches if one.process is process and not one.is_copy]
 
+    def _people_in(self, batches: Iterable[Batch]) -> set[int]:
+        return {key for one in batches for sent in one.contacts for key in self.whose(sent)}
+
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
 
@@ -382,13 +402,13 @@ class Oracle:
         if not run.is_certain:
             unsure |= run.sent
         is_asked = run.config["confirm_batches"] != "none"
-        for batch in self._batches(process):
-            done = batch.applied
-            if (is_asked and batch.confirmed_at == math.inf) or (
-                done and done.inserted and done.updated
-            ):
-                unsure |= {key for sent in batch.contacts for key in self.whose(sent)}
-        for key in run.sent & run.by_key.keys():
+        unsure |= self._people_in(
+            batch
+            for batch in self._batches(process)
+            if (is_asked and batch.confirmed_at == math.inf)
+            or ((done := batch.applied) and done.inserted and done.updated)
+        )
+        for key in run.sent_data & run.by_key.keys():
             self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
         for key in unsure:
             self.people[key].is_unsure, self.people[key].unsure_at = True, now
@@ -443,20 +463,20 @@ class Oracle:
         identity = identity_of(columns)
         owners = {key} | self.owners(*identity)
         return any(self.people[one].is_absent for one in owners) or any(
-            _covers(one, identity) for one in self.unnoticed
+            covers(one, identity) for one in self.unnoticed
         )
 
     def _lost_by_crm(self, process: Process) -> set[int]:
         """Return the people whose batch the CRM has accepted and lost without saying so in time."""
         if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
             return set()
-        lost: set[int] = set()
-        for batch in self.crm.batches.values():
-            is_told = batch.is_told and batch.process is process and process.code == 0
-            if not batch.is_copy and not is_told and (batch.fails or batch.is_lost):
-                for sent in batch.contacts:
-                    lost |= self.whose(sent)
-        return lost
+        return self._people_in(
+            batch
+            for batch in self.crm.batches.values()
+            if not (batch.is_told and batch.process is process and process.code == 0)
+            and not batch.is_copy
+            and (batch.fails or batch.is_lost)
+        )
 
     def _is_held(self, key: int, columns: Columns) -> bool:
         """Tell whether the CRM holds a record, or has accepted it and not applied it yet.
@@ -495,8 +515,9 @@ class Oracle:
                     identity_of(one.last)[1],
                 ):
                     continue
+                now = identity_of(one.last)
                 creates = run.config["identity_changes"] == "create"
-                if creates or _moves(one.before, identity_of(one.last)):
+                if creates or one.before == now or moves(one.before, now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -507,8 +528,12 @@ class Oracle:
             for key in run.by_key
             if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
         }
+        failed = self._people_in(one for one in self._batches(process) if one.fails)
         for key in self._named(process, "not be followed", unnamed=movers):
-            self._leave_behind(key, creates=key in named)
+            last = self.people[key].last
+            if last is not None and not is_refused(last):  # if it is, the contact has not moved
+                # If its new data failed, too, nobody knows where its contact is.
+                self._leave_behind(key, creates=key in named, is_lost=key in failed)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -518,40 +543,45 @@ class Oracle:
         creates = run.config["identity_changes"] == "create"
         come = {(self.source.stream, key) for key in run.by_key}
         for key in self.people if creates else [key for _, key in come - self.known]:
-            self._leave_behind(key, creates=creates)
+            self._leave_behind(key, creates=True)
         self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
                 self.people[key].is_absent = False
-            self.unnoticed -= {identity_in(one) for one in self._inserted(process)}
+            made = [one for one in self._inserted(process) if one.properties]
+            self.unnoticed -= {identity_in(one) for one in made}
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]
-        return one.last is not None and _moves(one.before, identity_of(one.last))
+        return one.last is not None and moves(one.before, identity_of(one.last))
 
     def _warnings(self, run: Run, process: Process) -> None:
         """Nobody is left behind or made anew without a cause in a night without faults.
 
         A status that comes too late is a cause.
         """
+        lost = {
+            identity_in(sent)
+            for batch in self.crm.batches.values()
+            if batch.fails or batch.is_lost
+            for sent in batch.contacts
+        }
         for key in self._named(process, "' again"):
             last = self.people[key].last
             owners = self.owners(*identity_of(last)) if last else {key}
             some = [self.people[one] for one in owners]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
-            if not is_lost and last and identity_of(last) not in self.vacated:
+            if not is_lost and last and identity_of(last) not in self.vacated | lost:
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
-        late = {
-            key
+        late = self._people_in(
+            batch
             for batch in self._batches(process)
             if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
-            for sent in batch.contacts
-            for key in self.whose(sent)
-        }
+        )
         named = self._named(process, "not be followed")
         for key in named - late:
-            if not self._has_cause(key, named):
+            if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
 
     def _named(self, process: Process, words: str, unnamed: Collection[int] = ()) -> set[int]:
@@ -563,11 +593,12 @@ class Oracle:
                 found |= some if some and ", ..." not in text else some.union(unnamed)
         return found
 
-    def _has_cause(self, key: int, named: set[int]) -> bool:
+    def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Tell whether there is a reason not to follow a person.
 
         Another person has its old or its new address, or nobody any more; or its contact was
-        touched by hand, or something went wrong with it, or the CRM refuses its new address.
+        touched by hand, or something went wrong with it, or the CRM refuses its new address. That
+        another key of the same person goes with it is no reason.
         """
         one = self.people[key]
         if one.is_absent or one.is_unsure or one.last is None:
@@ -579,17 +610,31 @@ class Oracle:
         now = identity_of(one.last)
         if {now, one.before} & {self.people[other].before for other in named - {key}}:
             return True
+        made = [contact.id for contact in self._inserted(process)]
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
-            if identity_in(contact) in {now, one.before}
+            if identity_in(contact) in {now, one.before} and contact.id not in made
         ):
             return True
         return any(
-            identity_of(last) == now or _covers(identity_of(last), one.before)
+            now in held or any(covers(identity, one.before) for identity in held)
             for other in self.owners(*now) | self.owners(*one.before)
-            if other != key and (last := self.people[other].last) is not None
+            if other != key and (held := self._held_for(other))
+            if not (
+                other in self.runs[process].movers
+                and self.people[other].before == one.before
+                and now in held
+            )
         )
+
+    def _held_for(self, key: int) -> set[Identity]:
+        """Return which identities the CRM may hold for a person: it keeps a part that was lost."""
+        one = self.people[key]
+        if one.last is None:
+            return set()
+        now = identity_of(one.last)
+        return {now, kept(one.before, now), one.before if one.is_rejected else now}
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""
@@ -597,7 +642,8 @@ class Oracle:
             key
             for one in self._inserted(process)
             for key in self.whose(one)
-            if (row := self.people[key].last) is not None and has_identity(one, row)
+            if (row := self.people[key].last) is not None
+            and covers(identity_in(one), identity_of(row))
         }
 
     def _inserted(self, process: Process) -> list[Contact]:
@@ -609,7 +655,7 @@ class Oracle:
         }
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
-    def _leave_behind(self, key: int, *, creates: bool = False) -> None:
+    def _leave_behind(self, key: int, *, creates: bool, is_lost: bool = False) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
         row = self.people[key].last
         if row is None:
@@ -622,7 +668,7 @@ class Oracle:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            if has != today:
+            if is_lost or has != today:
                 held.is_left_behind = held.was_left_behind = True
             elif creates:
                 held.is_left_behind = False
@@ -658,7 +704,7 @@ class Oracle:
             one
             for one in self.crm.contacts.values()
             if not self.crm.held[one.id].is_left_behind
-            and has_identity(one, columns)
+            and covers(identity_in(one), identity_of(columns))
             and key in self.whose(one)
         ]
         if not found:
@@ -709,13 +755,3 @@ class Oracle:
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
-
-
-def _moves(before: Identity, after: Identity) -> bool:
-    """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
-    return (after[0] or before[0], after[1] or before[1]) != before
-
-
-def _covers(identity: Identity, before: Identity) -> bool:
-    """Tell whether somebody may have lost a part of an identity, and nothing else of it."""
-    return all(lost in {None, part} for part, lost in zip(identity, before, strict=True))

@@ -6,6 +6,7 @@ A year that breaks a guarantee is shortened, and printed with the command that r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 import click
 
 from mainbrainer_sandbox.switches import Switches
+from tests import postgresql
 from tests.years.crm import CRM, REFUSED
 from tests.years.history import Run, keys_of
 from tests.years.oracle import Oracle
@@ -34,11 +36,12 @@ from tests.years.source import (
     plan_of,
     settings_of,
 )
-from tests.years.world import World
+from tests.years.world import POSTGRESQL_CLOCK, World
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection
 
+    from tests.postgresql import PostgreSQL
     from tests.years.world import Process
 
 LAST_NIGHTS = 3
@@ -99,14 +102,24 @@ class Year:
         kept: The part of it that is simulated.
         folder: For the ledger and the other files.
         only: The rules that are applied; all if there is none.
+        ledger_uri: Of an empty database; else the ledger is a file in the folder.
     """
 
     def __init__(
-        self, seed: int, nights: int, kept: Kept, folder: Path, *, only: Collection[str] = ()
+        self,
+        seed: int,
+        nights: int,
+        kept: Kept,
+        folder: Path,
+        *,
+        only: Collection[str] = (),
+        ledger_uri: str = "",
     ) -> None:
         self._plan = plan_of(seed, nights)
         self._kept = kept
         self._folder = folder
+        self._ledger_uri = ledger_uri or str(folder / "ledger.db")
+        self._has_backups = not ledger_uri
         self._world = World()
         self._source = Source(seed, settings_of(seed))
         self._source.populate({key for key in range(1, PEOPLE + 1) if kept.has(f"p{key}")})
@@ -155,6 +168,8 @@ class Year:
             self._source.bookmark = {}
         if self._source.config["confirm_batches"] == "none":
             faults = {k: v for k, v in faults.items() if not k.startswith(LOSSES)}
+        if not self._has_backups:
+            faults = {k: v for k, v in faults.items() if k not in {"backup", "restore"}}
         if "restore" in faults and self._backup is not None:
             self._restore()
         if "tap skips" in faults:
@@ -172,6 +187,8 @@ class Year:
         own: dict[str, t.Any] = {}
         if kill := faults.get("kill"):
             own["kill_at"] = 1 + int(kill.draw**2 * 150)
+            if int(kill.draw * 997) % 4 == 0:
+                own |= {"kill_at": 0, "dies_renaming": True}
         if term := faults.get("term"):
             own["term_at"] = 1 + int(term.draw**2 * 150)
         if over := faults.get("taken over"):
@@ -212,7 +229,7 @@ class Year:
         config = {
             "api_url": "https://crm.example.com",
             "access_token": "token",
-            "ledger_uri": str(self._folder / "ledger.db"),
+            "ledger_uri": self._ledger_uri,
             "max_rejects_percent": 100,
             "max_drift_percent": 100,
             **self._source.config,
@@ -331,11 +348,16 @@ def simulate(
     log: list[str] | None = None,
     *,
     only: Collection[str] = (),
+    server: PostgreSQL | None = None,
 ) -> Outcome:
-    """Return how a year goes."""
+    """Return how a year goes; its ledger is a file, or on a server."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    uri = ""
+    if server is not None:
+        server.execute(POSTGRESQL_CLOCK)
+        uri = f"{server.url}?options=-csearch_path%3Dpublic,pg_catalog"
     try:
-        year = Year(seed, nights, kept or Kept(), folder, only=only)
+        year = Year(seed, nights, kept or Kept(), folder, only=only, ledger_uri=uri)
         outcome = year.run()
         if log is not None:
             log += year.log
@@ -344,17 +366,17 @@ def simulate(
         shutil.rmtree(folder)
 
 
-def shortened(seed: int, nights: int, broken: str, kept: Kept | None = None) -> Kept:
+def shortened(seed: int, nights: int, broken: str, server: PostgreSQL | None = None) -> Kept:
     """Return as few parts of a year as break the same guarantee."""
     rule = _rule_of(broken)
     last = int(broken.split(":", maxsplit=1)[0].removeprefix("night "))
-    left = sorted(one for one in kept or Kept.of(seed, nights) if _night_of(one) <= last)
+    left = sorted(one for one in Kept.of(seed, nights) if _night_of(one) <= last)
     size = len(left) // 2
     while size:
         start = 0
         while start < len(left):
             tried = left[:start] + left[start + size :]
-            found = simulate(seed, nights, Kept(tried)) if tried else Outcome()
+            found = simulate(seed, nights, Kept(tried), server=server) if tried else Outcome()
             if any(_rule_of(one) == rule for one in found.broken):
                 left = tried
             else:
@@ -371,10 +393,11 @@ def _night_of(part: str) -> int:
     return 0 if part.startswith("p") else int(part.removeprefix("n").split(".")[0])
 
 
-def command(seed: int, nights: int, kept: Kept) -> str:
+def command(seed: int, nights: int, kept: Kept, ledger: str = "") -> str:
     """Return the command that replays a year."""
     only = f" ONLY='{' '.join(sorted(kept))}'" if kept else ""
-    return f"make years SEED={seed} NIGHTS={nights}{only}"
+    where = f" LEDGER={ledger}" if ledger else ""
+    return f"make years SEED={seed} NIGHTS={nights}{where}{only}"
 
 
 def main() -> None:
@@ -386,12 +409,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the parts of the year that are simulated")
     parser.add_argument("--log", action="store_true", help="print all that happens")
     parser.add_argument("--whole", action="store_true", help="do not shorten a broken year")
+    parser.add_argument("--ledger", choices=["", "postgresql"], default="")
     options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        server = None
+        if options.ledger:
+            programs = postgresql.programs() or sys.exit("PostgreSQL is not installed.")
+            server = stack.enter_context(postgresql.running(programs))
+        sys.exit(_run(options, server))
+
+
+def _run(options: argparse.Namespace, server: PostgreSQL | None) -> bool:
     is_broken = False
     for seed in range(options.seed, options.seed + options.years):
         began = time.perf_counter()
         kept, log = Kept(options.only.split()), list[str]()
-        outcome = simulate(seed, options.nights, kept, log)
+        outcome = simulate(seed, options.nights, kept, log, server=server)
         if options.log:
             click.echo("\n".join(log))
         pace = outcome.nights / (time.perf_counter() - began)
@@ -402,10 +435,10 @@ def main() -> None:
         for one in outcome.broken[:3]:
             click.echo(f"  {one}")
         if outcome.broken and not kept and not options.whole:
-            least = shortened(seed, options.nights, outcome.broken[0])
-            click.echo(f"  {command(seed, options.nights, least)}")
+            least = shortened(seed, options.nights, outcome.broken[0], server)
+            click.echo(f"  {command(seed, options.nights, least, options.ledger)}")
         is_broken |= bool(outcome.broken)
-    sys.exit(is_broken)
+    return is_broken
 
 
 if __name__ == "__main__":

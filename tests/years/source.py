@@ -35,9 +35,11 @@ AT_THE_SOURCE = {
     "comes back": 3,
     "swaps": 1,
     "shares number": 2,
-    "merges": 3,
+    "merges": 4,
+    "moves together": 3,
     "takes over": 3,
     "bad": 1,
+    "garbled": 2,
     "good": 8,
     "listed": 3,
     "unlisted": 1,
@@ -184,6 +186,11 @@ CHANGES: list[tuple[str, t.Any]] = [
 """What changes from one night to the next; `unchanged_contacts` for one night."""
 
 
+def is_mappable(columns: dict[str, t.Any]) -> bool:
+    """Tell whether a record can be mapped."""
+    return not columns.get("email") or "@" in columns["email"]
+
+
 @dataclass(eq=False)
 class Person:
     """A source key, as the source has it.
@@ -296,11 +303,12 @@ class Source:
         person = self.people.get(event.who)
         if person is None:
             return
-        before, was_there = person.columns("int"), person.is_there
+        before = {one: (one.columns("int"), one.is_there) for one in self.people.values()}
         self._change(person, event)
-        if (person.columns("int"), person.is_there) != (before, was_there):
-            person.before = before
-            self._touch(person)
+        for one, (columns, was_there) in before.items():
+            if (one.columns("int"), one.is_there) != (columns, was_there):
+                one.before = columns
+                self._touch(one)
 
     def _touch(self, person: Person) -> None:
         self.clock += 1
@@ -344,23 +352,25 @@ class Source:
                 one.is_there = True
             case "bad":
                 one.email = f"bad{event.new}@example.com"
-            case "good" if one.email and one.email.startswith("bad"):
+            case "garbled":
+                one.email = f"garbled {event.new}"
+            case "good" if one.email and one.email.startswith(("bad", "garbled")):
                 one.email = new_email
             case "swaps" if other and other is not one and other.email and one.email:
                 one.email, other.email = other.email, one.email
-                self._touch(other)
             case "shares number" if other and other is not one and other.mobile:
                 one.mobile = other.mobile
             case "merges" if other and other is not one and other.is_there:
                 one.email, one.mobile = other.email, other.mobile
-                if event.draw < 0.5:
+                if event.draw < 0.4:
                     other.is_there = False
-                    self._touch(other)
+            case "moves together":
+                for twin in self._twins(event.draw):
+                    twin.email = new_email
             case "takes over" if other and other is not one and other.email:
                 one.email, one.mobile = other.email, other.mobile
                 other.email, other.mobile = new_email, None
-                self._touch(other)
-            case "listed" if one.email or one.mobile:
+            case "listed" if (one.email or one.mobile) and is_mappable(one.columns("int")):
                 self.listed.add(t.cast("str", one.email or one.mobile))
             case "unlisted":
                 self.listed -= {one.email or "", one.mobile or ""}
@@ -368,6 +378,15 @@ class Source:
                 self._set(*CHANGES[int(event.draw * len(CHANGES))])
             case _:
                 pass
+
+    def _twins(self, draw: float) -> list[Person]:
+        """Return the source keys of one person, if there is a person who has several."""
+        by_address: dict[t.Any, list[Person]] = {}
+        for one in self.people.values():
+            if one.is_there:
+                by_address.setdefault((one.email, one.mobile), []).append(one)
+        twins = [some for some in by_address.values() if len(some) > 1]
+        return twins[int(draw * len(twins))] if twins else []
 
     def _set(self, name: str, value: t.Any) -> None:
         if name == "key type":

@@ -22,6 +22,7 @@ import tempfile
 import typing as t
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -44,9 +45,16 @@ from target_mainbrainer.rounds import spool
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from target_mainbrainer.api.http import Transport
+
+POSTGRESQL_CLOCK = """
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public;
+CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql
+AS $$ SELECT to_timestamp(current_setting('years.now')::float8) $$;
+"""
+"""An empty database with this clock; it precedes the real one on the `search_path`."""
 
 BEGINNING = 1_790_000_000.0
 """Seconds since the epoch when a simulation begins."""
@@ -65,6 +73,7 @@ class Process:
     Attributes:
         number: The number of the process.
         kill_at: The step at which it is killed; 0 for never.
+        dies_renaming: It is killed while it gives contacts, which it names by id, other addresses.
         term_at: The step at which it is asked to end.
         sleep_at: The step at which its machine falls asleep; 0 for never.
         sleep_seconds: For how long.
@@ -78,6 +87,7 @@ class Process:
     number: int
     machine: str
     kill_at: int = 0
+    dies_renaming: bool = False
     term_at: int = 0
     sleep_at: int = 0
     sleep_seconds: float = 0.0
@@ -316,7 +326,8 @@ class World:
         database = target_mainbrainer.ledger.database
         urandom = self._seeds.randbytes
         yield database, "os", SimpleNamespace(**{**vars(os), "urandom": urandom})
-        yield database, "_sqlite_engine", self._engine(database._sqlite_engine)
+        for name in ("_sqlite_engine", "_postgresql_engine"):
+            yield database, name, self._engine(getattr(database, name))
         yield spool, "tempfile", SimpleNamespace(TemporaryFile=self._temporary_file)
         yield rejects, "_open_locked", self._locked(rejects._open_locked)
         yield Database, "transaction", self._transaction(Database.transaction)
@@ -328,13 +339,14 @@ class World:
         yield target_mainbrainer.api.client, "version", _version
 
     def _engine(self, real: Callable[..., t.Any]) -> Callable[..., t.Any]:
-        """Return one engine for each file: a new one would compile all statements again."""
+        """Return one engine for each database: a new one would compile all statements again."""
 
-        def engine(path: Path, synchronous: str, *, reads_only: bool) -> t.Any:
-            place = path, path.stat().st_ino, synchronous, reads_only
-            if place not in self._engines:
-                self._engines[place] = real(path, synchronous, reads_only=reads_only)
-            return self._engines[place]
+        def engine(*place: t.Any, **options: t.Any) -> t.Any:
+            file = place[0].stat().st_ino if isinstance(place[0], Path) else None
+            key = file, *place, *options.values()
+            if key not in self._engines:
+                self._engines[key] = real(*place, **options)
+            return self._engines[key]
 
         return engine
 
@@ -377,6 +389,8 @@ class World:
             if self.process.is_away():
                 raise away
             with real(database, reads_only=reads_only) as connection:
+                if not database.is_sqlite:
+                    connection.exec_driver_sql(f"SET LOCAL years.now = {self.now!r}")
                 yield connection
                 self.step()
             self.step()
