@@ -185,7 +185,7 @@ class Night(Load):
     def listed(self, *lines: str) -> Record:
         """Write a suppression list, and return the setting that names it."""
         path = self.folder / "unsubscribed.txt"
-        path.write_text("".join(f"{line}\n" for line in lines))
+        path.write_text("\n".join(["# unsubscribed", *lines]))
         return {"suppression_path": str(path)}
 
     def days_later(self, days: float) -> None:
