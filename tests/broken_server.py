@@ -4,8 +4,6 @@ It is written by hand on sockets, because a proper server cannot be made to answ
 reset a connection or stall.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -13,10 +11,8 @@ import socket
 import struct
 import threading
 import typing as t
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -209,4 +205,4 @@ def script(*replies: Reply, after: Reply = OK) -> Callable[[Request], Reply]:
     return lambda request: replies[request.number] if request.number < len(replies) else after
 
 
-Serve: t.TypeAlias = "Callable[[Callable[[Request], Reply]], BrokenServer]"
+Serve: t.TypeAlias = Callable[[Callable[[Request], Reply]], BrokenServer]

@@ -1,7 +1,5 @@
 """Fixtures: a fresh MainBrainer on loopback, and the target as Singer and a shell see it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -9,27 +7,21 @@ import logging
 import os
 import threading
 import typing as t
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests import postgresql
-from tests.broken_server import BrokenServer
+from tests.broken_server import BrokenServer, Reply, Request, Serve
 from tests.ledgers import empty_ledger
 from tests.loads import Load
-from tests.messages import Ended
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Reply, Request, Serve
-    from tests.messages import Record, RunTarget
-    from tests.postgresql import PostgreSQL
-
+from tests.messages import Ended, Record, RunTarget
+from tests.postgresql import PostgreSQL
 
 OUTCOMES = ("accepted", "merged", "unchanged", "rejected", "omitted")
 """Every record of every stream has exactly one of them, or is undelivered."""

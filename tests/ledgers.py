@@ -1,15 +1,11 @@
 """Ledgers of the tests' own."""
 
-from __future__ import annotations
-
-import typing as t
 from pathlib import Path
 
 import psycopg
 import pytest
 
-if t.TYPE_CHECKING:
-    from tests.postgresql import PostgreSQL
+from tests.postgresql import PostgreSQL
 
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
 """For tests of a module whose `ledger_uri` is otherwise one of SQLite."""

@@ -1,22 +1,16 @@
 """Loads of people for tests through the whole target, and what to look at afterwards."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.messages import person, schema, state
+import pytest
 
-if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pytest
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Serve
-    from tests.messages import Ended, Record, RunTarget
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.broken_server import Serve
+from tests.messages import Ended, Record, RunTarget, person, schema, state
 
 
 def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:

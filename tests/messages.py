@@ -1,16 +1,12 @@
 """Singer messages to send in, and what a run leaves behind."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable
-
-Record: t.TypeAlias = "dict[str, t.Any]"
+Record: t.TypeAlias = dict[str, t.Any]
 
 PEOPLE = {
     "id": {"type": "integer"},
@@ -73,12 +69,12 @@ class Ended:
         """The counts of the stream `people`."""
         return t.cast("Record", self.report["streams"]["people"])
 
-    def ok(self) -> Ended:
+    def ok(self) -> t.Self:
         """Return this run, which has to have ended well."""
         assert self.code == 0, self.errors
         return self
 
-    def failed(self, *words: str) -> Ended:
+    def failed(self, *words: str) -> t.Self:
         """Return this run, which has to have failed for one reason, in these words among others."""
         assert self.code == 1
         for one in words:

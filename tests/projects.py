@@ -4,8 +4,6 @@ Meltano and the taps are what the Makefile has installed under `.tools`; the tar
 under test. Only where the plugins are found is changed in `meltano.yml`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -32,7 +30,7 @@ if "--discover" in sys.argv:
     sys.exit()
 """
 
-Record: t.TypeAlias = "dict[str, t.Any]"
+Record: t.TypeAlias = dict[str, t.Any]
 
 
 needs_tools = pytest.mark.skipif(

@@ -1,7 +1,5 @@
 """What records can hold, for the property-based tests."""
 
-from __future__ import annotations
-
 import decimal
 import typing as t
 

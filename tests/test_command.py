@@ -1,22 +1,15 @@
 """The command line as a shell sees it."""
 
-from __future__ import annotations
-
 import json
-import typing as t
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
+from tests.cases import cases
+from tests.messages import Record
 
 
 def call(*arguments: str) -> Result:
@@ -66,7 +59,7 @@ def test_check_finds_what_is_wrong(
         assert "fault of target-mainbrainer" not in caplog.text
 
 
-@pytest.mark.parametrize("name", ["report_path", "rejects_path", "ledger_uri"])
+@cases("name", "report_path", "rejects_path", "ledger_uri")
 def test_the_configuration_file_is_not_written_over(
     tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -76,7 +69,7 @@ def test_the_configuration_file_is_not_written_over(
     assert json.loads((tmp_path / "config.json").read_text()) == config
 
 
-@pytest.mark.parametrize("name", ["suppression_path", "rejects_path", "ledger_uri", "the input"])
+@cases("name", "suppression_path", "rejects_path", "ledger_uri", "the input")
 def test_the_report_is_not_written_over_another_file(
     tmp_path: Path, settings: Record, name: str
 ) -> None:
@@ -104,13 +97,11 @@ def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> N
     assert expected in result.output
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("{", "cannot be read: it is not JSON."),
-        ('["api_url"]', "cannot be read: it is not a JSON object."),
-        (None, "cannot be read: there is no such file."),
-    ],
+@cases(
+    "content expected",
+    ("{", "cannot be read: it is not JSON."),
+    ('["api_url"]', "cannot be read: it is not a JSON object."),
+    (None, "cannot be read: there is no such file."),
 )
 def test_a_broken_configuration_is_said_in_a_sentence(
     tmp_path: Path, content: str | None, expected: str
@@ -124,13 +115,11 @@ def test_a_broken_configuration_is_said_in_a_sentence(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "expected"),
-    [
-        ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
-        ("FIELD_MAP", "{a", "must be an object, written as JSON."),
-        ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
-    ],
+@cases(
+    "variable value expected",
+    ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
+    ("FIELD_MAP", "{a", "must be an object, written as JSON."),
+    ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
 )
 def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
     monkeypatch: pytest.MonkeyPatch,

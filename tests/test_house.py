@@ -1,7 +1,5 @@
 """The walls of the house: who may import whom, and which thread changes what."""
 
-from __future__ import annotations
-
 import ast
 import sys
 import threading
@@ -18,6 +16,7 @@ from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.statuses import Statuses
 from target_mainbrainer.singer.state import StateTracker
+from tests.cases import cases
 from tests.loads import Load, people
 from tests.messages import person
 from tests.projects import printed
@@ -91,7 +90,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"These import each other: {' > '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("place", PURE)
+@cases("place", *PURE)
 def test_what_is_pure_imports_no_network_no_clock_no_database_and_no_singer(place: str) -> None:
     path = HOUSE / place
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]

@@ -1,7 +1,5 @@
 """The sandbox is a process of its own that ends with the run."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -17,6 +15,7 @@ import requests
 from mainbrainer_sandbox.views import View
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.errors import SettingsError
+from tests.cases import cases
 from tests.waiting import wait_until
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
@@ -42,7 +41,7 @@ def count(path: Path) -> int:
         return view.count("contacts")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@cases("number", signal.SIGTERM, signal.SIGKILL)
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
     path = tmp_path / "crm.db"
     command = [sys.executable, "-c", PARENT, str(path)]
@@ -64,12 +63,10 @@ def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
         assert not any(started.token.encode() in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
-        ("notes.txt", "is not a sandbox file"),
-    ],
+@cases(
+    "name said",
+    *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
+    ("notes.txt", "is not a sandbox file"),
 )
 def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "notes.txt").write_text("notes " * 1000)

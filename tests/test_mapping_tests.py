@@ -1,25 +1,18 @@
 """Tests of a mapping in a file: what passes, what fails, and files written from a sample."""
 
-from __future__ import annotations
-
 import json
 import typing as t
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
-from tests.messages import record, schema, state
+from tests.cases import cases
+from tests.messages import Record, record, schema, state
 from tests.projects import REPOSITORY
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from tests.messages import Record
 
 CONFIG: Record = {
     "field_map": {"phone": "mobile", "newsletter": "email_opt_in", "note": None},
@@ -145,7 +138,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("tests", "error"), WRONG.values(), ids=WRONG.keys())
+@cases("tests error", *WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, tests: str, error: str
 ) -> None:
@@ -238,15 +231,13 @@ def test_a_file_of_tests_is_not_written_over(
     assert "cannot be written (File exists)" in caplog.records[-1].getMessage()
 
 
-@pytest.mark.parametrize(
-    ("line", "error"),
-    [
-        ("Connecting ...", "Line 2 of the sample is not valid JSON"),
-        (
-            '{"type": "RECORD", "stream": "people"}',
-            "Stream 'people': a message is a RECORD message without a proper 'record'.",
-        ),
-    ],
+@cases(
+    "line error",
+    ("Connecting ...", "Line 2 of the sample is not valid JSON"),
+    (
+        '{"type": "RECORD", "stream": "people"}',
+        "Stream 'people': a message is a RECORD message without a proper 'record'.",
+    ),
     ids=["no message", "no record"],
 )
 def test_a_sample_that_is_no_singer_stream_is_said_in_a_sentence(

@@ -5,13 +5,10 @@ When one of these fails after an upgrade, read what is said about it in the docs
 `target_mainbrainer.target`, look at what the SDK does now, and decide anew.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 from importlib.metadata import requires, version
 
-import pytest
 from packaging.requirements import Requirement
 from singer_sdk import Target
 
@@ -19,6 +16,7 @@ from target_mainbrainer import target as target_module
 from target_mainbrainer.singer.reader import MessageReader
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
+from tests.cases import cases
 from tests.messages import state
 
 
@@ -29,7 +27,7 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
     assert not sdk.specifier.contains("1.0"), "an SDK that was never tried"
 
 
-@pytest.mark.parametrize("ours", [TargetMainBrainer, ContactsSink, MessageReader])
+@cases("ours", TargetMainBrainer, ContactsSink, MessageReader)
 def test_every_method_that_is_overridden_is_still_one_of_the_sdks(ours: type) -> None:
     overriding = {name: what for name, what in vars(ours).items() if hasattr(what, "__override__")}
     assert overriding

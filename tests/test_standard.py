@@ -1,9 +1,9 @@
 """The SDK's own suite for targets, each test against a sandbox of its own."""
 
-from __future__ import annotations
-
 import itertools
 import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from singer_sdk.exceptions import MissingKeyPropertiesError
@@ -18,10 +18,6 @@ from typing_extensions import override
 
 from target_mainbrainer.target import TargetMainBrainer
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 class SandboxedTarget(TargetMainBrainer):
     """The target with a sandbox and a rejects file of its own, and the environment shut out.
@@ -31,7 +27,7 @@ class SandboxedTarget(TargetMainBrainer):
     """
 
     folder: t.ClassVar[Path]
-    made: t.ClassVar[list[SandboxedTarget]] = []
+    made: t.ClassVar[list["SandboxedTarget"]] = []
     _numbers: t.ClassVar[Iterator[int]] = itertools.count()
 
     def __init__(self, *, config: dict[str, t.Any] | None = None, **_: t.Any) -> None:

@@ -1,17 +1,12 @@
 """Fixtures: hostile servers, and a client that talks to them. Nothing private may reach the log."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
-import typing as t
+from collections.abc import Iterator
 
 import pytest
 
 from tests.api.helpers import NEVER_LOGGED, Api, Listener
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

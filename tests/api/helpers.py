@@ -1,7 +1,6 @@
 """What the tests of the API have in common: a person, credentials, a clock, and no leaks."""
 
-from __future__ import annotations
-
+import contextlib
 import datetime as dt
 import heapq
 import itertools
@@ -9,6 +8,7 @@ import logging
 import threading
 import traceback
 import typing as t
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,10 +22,6 @@ from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import values_of
 from target_mainbrainer.settings.declared import Plan, Settings
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
-
-if t.TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
 
 TOKEN = "made-up-token-of-the-tests"
 CREDENTIALS: dict[str, t.Any] = {

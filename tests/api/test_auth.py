@@ -1,17 +1,14 @@
 """The token: created, renewed, refused."""
 
-from __future__ import annotations
-
 import json
 import threading
-
-import pytest
 
 from target_mainbrainer.errors import AuthError, ProtocolError, RequestRefusedError, TransientError
 from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import Reply, Request, reply
+from tests.cases import cases
 
 
 def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
@@ -56,8 +53,8 @@ def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) 
     assert len(api.crm.requests) == 4
 
 
-@pytest.mark.parametrize("says", [7200, 3, 1])
-@pytest.mark.parametrize("lives", [1.5, 3.0])
+@cases("says", 7200, 3, 1)
+@cases("lives", 1.5, 3.0)
 def test_tokens_that_end_every_few_seconds_stop_nothing(api: Api, says: int, lives: float) -> None:
     """With a budget so small that a token may end while its user waits for a turn."""
     issued: dict[str, float] = {}
@@ -88,7 +85,7 @@ def test_a_token_endpoint_that_fails_is_asked_again(api: Api) -> None:
     assert len(api.token_requests()) == 5
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
+@cases("status", 400, 401, 403, 409, 422)
 def test_refused_credentials_end_it_for_all_threads(api: Api, status: int) -> None:
     client = api.client(reply(status, {"message": "Wrong made-up password"}), **CREDENTIALS)
     assert api.in_threads(20, client) == [AuthError] * 20
@@ -117,14 +114,12 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
 # --- Lives of tokens
 
 
-@pytest.mark.parametrize(
-    ("takes", "life", "at", "tokens"),
-    [
-        (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
-        (50, 7200, [0, 7141], [1, 2]),
-        (0, 100, [0, 79, 81], [1, 1, 2]),
-        (90, 60, [0, 90, 90], [1, 1, 1]),
-    ],
+@cases(
+    "takes life at tokens",
+    (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
+    (50, 7200, [0, 7141], [1, 2]),
+    (0, 100, [0, 79, 81], [1, 1, 2]),
+    (90, 60, [0, 90, 90], [1, 1, 1]),
     ids=[
         "renewed a minute before it ends",
         "counted from the question on",

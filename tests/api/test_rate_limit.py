@@ -1,13 +1,12 @@
 """What waits for a permit, for how long, what the log says of it, and what the server counts."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import random
 import threading
 import time
 import typing as t
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,16 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
+from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.helpers import World
+from tests.cases import cases
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.api.limits import Permit
 
 HOUR = 3600.0
 T = t.TypeVar("T")
@@ -65,9 +60,7 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
     assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 4 + 10.25)
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [("POST", 400), ("GET", 200)], ids=["a refusal", "something else"]
-)
+@cases("kind status", ("POST", 400), ("GET", 200), ids=["a refusal", "something else"])
 def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
     world, limiter = begin(burst=2)
     send(world, limiter, 0.01, status=status, kind=kind)
@@ -107,7 +100,7 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
     assert limiter.waited_seconds == pytest.approx(13 * 10.25)
 
 
-@pytest.mark.parametrize("plan", ["", "freemium"])
+@cases("plan", "", "freemium")
 def test_a_hold_makes_everything_wait_and_a_short_one_is_not_worth_a_line(
     plan: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,13 +202,11 @@ def test_first_come_first_served() -> None:
     assert served == list(range(10))
 
 
-@pytest.mark.parametrize(
-    ("plan", "at_first", "seconds", "wanted"),
-    [
-        *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
-        *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
-        *(("", 4, 0, 4), ("", 4, 0.099, 50)),
-    ],
+@cases(
+    "plan at_first seconds wanted",
+    *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
+    *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
+    *(("", 4, 0, 4), ("", 4, 0.099, 50)),
 )
 def test_as_many_are_wanted_in_flight_as_use_all_permits(
     plan: str, at_first: int, seconds: float, wanted: int
@@ -275,8 +266,8 @@ def load(
 SHORT = [(n, *one) for n in (2, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1.15))]
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize(("windows", "seconds", "share"), [*SHORT, (10, 3.0, 1.1)])
+@cases("plan", *PLANS)
+@cases("windows seconds share", *SHORT, (10, 3.0, 1.1))
 def test_a_load_is_about_as_fast_as_the_plan_allows_and_never_beyond_it(
     plan: str, windows: int, seconds: float, share: float
 ) -> None:
@@ -313,7 +304,7 @@ def test_the_server_never_counts_more_than_the_burst_in_any_ten_seconds(
 TWENTY = Plan(burst=20, daily=10**6)
 
 
-@pytest.mark.parametrize("queued", [0.45, 1.5, 6.0, 14.0])
+@cases("queued", 0.45, 1.5, 6.0, 14.0)
 def test_requests_that_the_server_counts_late_are_given_as_much_more_time(queued: float) -> None:
     """A burst queues in front of a busy server; the first of the next is counted at once."""
     places = itertools.cycle(place * queued / 19 for place in range(20))

@@ -1,7 +1,5 @@
 """Bodies are spelt as the pages of their endpoints spell them."""
 
-from __future__ import annotations
-
 import json
 
 from hypothesis import given

@@ -1,8 +1,5 @@
 """A contact shows nothing of itself, and a merge is two upserts in a row."""
 
-from __future__ import annotations
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -17,6 +14,7 @@ from target_mainbrainer.contacts import (
     identity_of,
     merge,
 )
+from tests.cases import cases
 
 OLA = Contact(
     *(234567, Mobile(47, 90812501), "ola@example.com", True, False),
@@ -32,15 +30,13 @@ def test_no_representation_shows_contact_data() -> None:
             assert value not in shown
 
 
-@pytest.mark.parametrize(
-    ("contact", "identity"),
-    [
-        (OLA, Identity(contact_id=234567)),
-        (Contact(None, OLA.mobile, OLA.email), Identity(None, OLA.mobile, OLA.email)),
-        (Contact(email="a@b.example"), Identity(email="a@b.example")),
-        (Contact(mobile=Mobile(46, 7)), Identity(mobile=Mobile(46, 7))),
-        (Contact(email_opt_in=True), None),
-    ],
+@cases(
+    "contact identity",
+    (OLA, Identity(contact_id=234567)),
+    (Contact(None, OLA.mobile, OLA.email), Identity(None, OLA.mobile, OLA.email)),
+    (Contact(email="a@b.example"), Identity(email="a@b.example")),
+    (Contact(mobile=Mobile(46, 7)), Identity(mobile=Mobile(46, 7))),
+    (Contact(email_opt_in=True), None),
     ids=["the id decides", "mobile and e-mail together", "e-mail", "mobile", "nothing"],
 )
 def test_an_identity_is_what_the_crm_matches(contact: Contact, identity: Identity | None) -> None:
@@ -67,7 +63,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize(("email", "other"), SPELLINGS)
+@cases("email other", *SPELLINGS)
 def test_spellings_of_one_address_are_one(email: str, other: str) -> None:
     assert fold_email(email) == fold_email(other)
     assert identifiers_of(Contact(email=email)) == identifiers_of(Contact(email=other))

@@ -1,7 +1,5 @@
 """Whatever a tap writes, the run ends in a sentence, and never as a fault of the target."""
 
-from __future__ import annotations
-
 import json
 import os
 import typing as t
@@ -9,10 +7,8 @@ import typing as t
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.loads import Load
 from tests.messages import PEOPLE, Record
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 EXAMPLES = int(os.environ.get("ANY_INPUT_EXAMPLES", "40"))
 NAMES = st.sampled_from(

@@ -1,7 +1,5 @@
 """Every citation of the API note, in code and docs, leads to a section or a row of it."""
 
-from __future__ import annotations
-
 import re
 
 from tests.pages import page

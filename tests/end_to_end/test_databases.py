@@ -1,20 +1,14 @@
 """`docs/databases.md` against a real PostgreSQL: its table, its `meltano.yml`, its commands."""
 
-from __future__ import annotations
-
 import shlex
-import typing as t
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.pages import page
+from tests.postgresql import PostgreSQL
 from tests.projects import Project, Ran, Record, needs_tools
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.postgresql import PostgreSQL
 
 pytestmark = [needs_tools, pytest.mark.timeout(600)]
 PAGE = page("docs/databases.md")

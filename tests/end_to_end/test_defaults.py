@@ -1,18 +1,14 @@
 """What a run does when nothing is set but the account: every default is a promise of behaviour."""
 
-from __future__ import annotations
-
 import json
-import typing as t
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.settings.declared import SETTINGS
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import Record, person, schema, state
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.loads import Load
 
 
 @pytest.fixture
@@ -46,9 +42,10 @@ def test_an_identifier_that_is_none_costs_the_contact(load: Load) -> None:
     assert (ended.states, load.sent) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("said", "code"),
-    [({"mobile": "90812501"}, "no_country_code"), ({"email_opt_in": "ja"}, "invalid_consent")],
+@cases(
+    "said code",
+    ({"mobile": "90812501"}, "no_country_code"),
+    ({"email_opt_in": "ja"}, "invalid_consent"),
 )
 def test_no_country_and_no_consent_is_guessed(load: Load, said: Record, code: str) -> None:
     """No `default_country_code`, no `consent_words`: words of other languages are no consent."""
@@ -63,7 +60,7 @@ def test_batches_of_a_hundred_go_to_all_contacts_without_a_webhook(load: Load) -
     assert not any({"listId", "webhookUrl"} & set(body) for body in load.bodies)
 
 
-@pytest.mark.parametrize(("fault", "inserted"), [((), 1), (("stuck:batch",), 0)])
+@cases("fault inserted", ((), 1), (("stuck:batch",), 0))
 def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait_for_it(
     load: Load, fault: tuple[str, ...], inserted: int
 ) -> None:
@@ -74,7 +71,7 @@ def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait
 
 
 @pytest.mark.usefixtures("rejects")
-@pytest.mark.parametrize(("bad", "code"), [(20, 0), (21, 1)])
+@cases("bad code", (20, 0), (21, 1))
 def test_half_of_a_stream_may_be_rejected_and_no_more(load: Load, bad: int, code: int) -> None:
     """`max_rejects_percent: 50`; no `max_rejects` with a rejects file."""
     emails = ["cut-off@"] * bad + ["a@example.com"] * (40 - bad)

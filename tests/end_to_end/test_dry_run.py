@@ -1,16 +1,12 @@
 """A dry run says what the run right after it does, and changes nothing."""
 
-from __future__ import annotations
-
 import json
-import typing as t
 
 import pytest
 
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import Ended, Record, person, schema, state
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 PLANNED = [
     *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),
@@ -69,7 +65,7 @@ NIGHTS = {
 }
 
 
-@pytest.mark.parametrize(("lines", "config"), NIGHTS.values(), ids=NIGHTS)
+@cases("lines config", *NIGHTS.values(), ids=NIGHTS)
 def test_with_a_ledger_a_dry_run_and_the_run_after_it_say_the_same(
     load: Load, lines: list[str], config: Record
 ) -> None:
@@ -107,7 +103,7 @@ def test_a_dry_run_needs_no_account_and_no_sandbox(load: Load) -> None:
 
 
 @pytest.mark.usefixtures("rejects")
-@pytest.mark.parametrize(("guard", "most"), [("max_rejects", 3), ("max_rejects_percent", 1)])
+@cases("guard most", ("max_rejects", 3), ("max_rejects_percent", 1))
 def test_a_guard_that_would_stop_the_run_is_said_and_all_is_read(
     load: Load, guard: str, most: int
 ) -> None:

@@ -1,7 +1,5 @@
 """Failures arrive as `docs/failures.md` says: in these words, with this exit code and STATE."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal
@@ -10,13 +8,12 @@ import typing as t
 
 import pytest
 
+from tests.cases import cases
 from tests.full_disk import fill_disk
+from tests.loads import Load
 from tests.messages import Record, person, record, schema, state
 from tests.pages import page, pattern
 from tests.projects import BIN, LOADER, clean_environment
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 PAGE = page("docs/failures.md")
 SHOWN = [line for block in PAGE.blocks("text") for line in block.splitlines()]
@@ -55,7 +52,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-@pytest.mark.parametrize("shown", SCENARIOS)
+@cases("shown", *SCENARIOS)
 def test_failures_arrive_as_the_page_says(
     load: Load, monkeypatch: pytest.MonkeyPatch, shown: str
 ) -> None:

@@ -1,23 +1,18 @@
 """At home in Meltano: real runs of a real tap, in projects made of the repository's own."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import typing as t
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.messages import person, schema, state
 from tests.projects import LOADER, REPOSITORY, TOOLS, Project, needs_tools
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
 
 pytestmark = needs_tools
 IN_FILE = 12

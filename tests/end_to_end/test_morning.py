@@ -1,16 +1,12 @@
 """What somebody reads in the morning: the summary, once, and what to look at."""
 
-from __future__ import annotations
-
 import logging
-import typing as t
 
 import pytest
 
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import Record, person, schema, state
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
 CUT_OFF = person(5, email="cut-off@")
@@ -23,12 +19,10 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Lo
     assert ended.log.count("s waited for the limits") == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "finding"),
-    [
-        ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
-        ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
-    ],
+@cases(
+    "fault finding",
+    ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
+    ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
 )
 def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
     load: Load, fault: str, finding: str
@@ -61,7 +55,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("lines", "config", "expected"), SAID.values(), ids=SAID)
+@cases("lines config expected", *SAID.values(), ids=SAID)
 def test_the_last_line_says_what_the_run_has_come_to(
     load: Load, lines: list[str], config: Record, expected: str
 ) -> None:
@@ -78,7 +72,7 @@ def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
     assert load.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
 
 
-@pytest.mark.parametrize("log_level", [logging.INFO, logging.DEBUG])
+@cases("log_level", logging.INFO, logging.DEBUG)
 def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_level: int) -> None:
     ended = load.run(*PEOPLE)
     assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG

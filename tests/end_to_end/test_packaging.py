@@ -1,20 +1,16 @@
 """What is built installs in an empty environment, and holds what it needs and no more."""
 
-from __future__ import annotations
-
 import sys
 import tarfile
 import typing as t
 import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from tests import projects
 from tests.projects import REPOSITORY, TOOLS, printed
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [projects.needs_tools, pytest.mark.xdist_group("packaging")]
 UV = TOOLS / "uv" / "bin" / "uv"

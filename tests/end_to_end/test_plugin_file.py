@@ -4,8 +4,6 @@ That `meltano add --from-ref` takes it, and that what it names can be installed,
 commands of `docs/first-night.md`.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import typing as t
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from target_mainbrainer.settings.declared import SETTINGS
+from tests.cases import cases
 from tests.projects import REPOSITORY
 
 PLUGIN_FILE = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
@@ -31,9 +30,11 @@ def test_the_hub_would_take_it() -> None:
     HUB.validate(PLUGIN)
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
-    [{"version": 1}, {"settings": [{"name": "a", "kind": "number"}]}, {"quality": "best"}],
+    {"version": 1},
+    {"settings": [{"name": "a", "kind": "number"}]},
+    {"quality": "best"},
     ids=["another key", "another kind", "another word"],
 )
 def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:

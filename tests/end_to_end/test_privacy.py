@@ -1,26 +1,21 @@
 """No contact data, no token and no body in the log, at any level, whatever goes wrong."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
 import typing as t
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
 import requests
 
 from tests import broken_server
-from tests.broken_server import Reply
+from tests.broken_server import Reply, Request, Serve
+from tests.cases import cases
 from tests.full_disk import fill_disk
+from tests.loads import Load
 from tests.messages import Record, record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.broken_server import Request, Serve
-    from tests.loads import Load
 
 
 @pytest.fixture
@@ -96,7 +91,7 @@ FAULTS: dict[str, tuple[list[str], Record]] = {
 }
 
 
-@pytest.mark.parametrize(("faults", "switches"), FAULTS.values(), ids=FAULTS)
+@cases("faults switches", *FAULTS.values(), ids=FAULTS)
 def test_the_log_tells_of_nobody(load: Load, faults: list[str], switches: Record) -> None:
     load.crm.set_switches(refuse_email="bad", **switches)
     load.crm.set_faults(*faults)
@@ -121,8 +116,8 @@ def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
     return answer
 
 
-@pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 403, 404, 406, 409, 413, 422, 500])
-@pytest.mark.parametrize("content_type", ["application/json", "text/html"])
+@cases("status", 200, 202, 302, 400, 401, 403, 404, 406, 409, 413, 422, 500)
+@cases("content_type", "application/json", "text/html")
 def test_nothing_is_told_either_if_the_server_repeats_it_all(
     load: Load, serve: Serve, status: int, content_type: str
 ) -> None:
@@ -180,7 +175,7 @@ class Hostile:
         return f"{named} {FORGED}"
 
 
-@pytest.mark.parametrize("rejects_path", ["", "rejects.singer"])
+@cases("rejects_path", "", "rejects.singer")
 def test_no_server_gets_words_into_the_log(load: Load, serve: Serve, rejects_path: str) -> None:
     """Not as an id, a name, a status or a header, and not as a line of its own."""
     serve(Hostile())
@@ -195,13 +190,11 @@ def test_no_server_gets_words_into_the_log(load: Load, serve: Serve, rejects_pat
     assert "\x1b" not in log
 
 
-@pytest.mark.parametrize(
+@cases(
     "stream_map",
-    [
-        *({"firstname": "firstname.upper()"}, {"__filter__": "firstname.endswith('1')"}),
-        *({"firstname": "int(firstname)"}, {"firstname": "no_such_name + firstname"}),
-        {"email": "md5(email)"},
-    ],
+    *({"firstname": "firstname.upper()"}, {"__filter__": "firstname.endswith('1')"}),
+    *({"firstname": "int(firstname)"}, {"firstname": "no_such_name + firstname"}),
+    {"email": "md5(email)"},
     ids=["an expression", "a filter", "one that fails", "one that cannot be", "a digest"],
 )
 def test_stream_maps_tell_nothing_about_the_records(load: Load, stream_map: Record) -> None:
@@ -221,7 +214,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("line", UNREADABLE.values(), ids=UNREADABLE)
+@cases("line", *UNREADABLE.values(), ids=UNREADABLE)
 def test_a_line_that_cannot_be_read_is_not_repeated(load: Load, line: str) -> None:
     search(load.fails(schema(COLUMNS), line).log)
 

@@ -1,7 +1,5 @@
 """What the pages list is what there is: counts, codes and settings."""
 
-from __future__ import annotations
-
 import ast
 import re
 import typing as t
@@ -9,12 +7,10 @@ import typing as t
 from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.errors import TargetMainBrainerError
 from target_mainbrainer.report.counts import StreamReport
+from tests.loads import Load
 from tests.messages import person, schema
 from tests.pages import page
 from tests.projects import REPOSITORY
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 REPORT = page("docs/report.md")
 LISTED = set(re.findall(r"`(\w+)`", REPORT.text))

@@ -1,12 +1,11 @@
 """The rejects file in whole runs: beside each other, read back while written, loaded again."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,6 @@ from target_mainbrainer.report import rejects as rejects_file
 from tests.loads import Load, rejected
 from tests.messages import person, schema, state
 from tests.projects import call
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 PATIENCE = 200
 

@@ -1,7 +1,5 @@
 """Published taps as they are: what they write ends as the right contacts."""
 
-from __future__ import annotations
-
 import json
 import struct
 import typing as t
@@ -9,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests import projects
+from tests.postgresql import PostgreSQL
 from tests.projects import LOADER, TOOLS, Project, Record, printed
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.postgresql import PostgreSQL
 
 pytestmark = projects.needs_tools
 

@@ -1,7 +1,5 @@
 """The workflows run what they name, and the package says which Pythons they run it with."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 import typing as t

@@ -1,21 +1,15 @@
 """A ledger of a kind that a test may choose, and what stands between the target and the CRM."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.ledger.outside import Between, Night
 from tests.ledgers import empty_ledger
+from tests.messages import Record
 from tests.rounds import quick
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 Nothing here knows how the target remembers anything.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -14,28 +12,21 @@ import threading
 import time
 import typing as t
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-from click.testing import CliRunner
+import pytest
+from click.testing import CliRunner, Result
 from typing_extensions import override
 
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.loads import Load
-from tests.messages import PEOPLE, Ended, record, schema, state
-from tests.rounds.process import start_process
+from tests.messages import PEOPLE, Ended, Record, record, schema, state
+from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import pytest
-    from click.testing import Result
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
-    from tests.rounds.process import Process
 
 FULL: Record = {"streams": {"people": {"full_table": True}}}
 """Every run reads the stream in full."""
@@ -51,7 +42,7 @@ SOON_SECONDS = 0.005
 
 _time = time.time
 
-Contact: t.TypeAlias = "dict[str, t.Any]"
+Contact: t.TypeAlias = dict[str, t.Any]
 
 
 def person(number: t.Any, email: str | None = "", stream: str = "people", **more: t.Any) -> str:
@@ -113,7 +104,7 @@ class Night(Load):
         self._processes: list[Process] = []
         self._gates: list[Gate] = []
 
-    def between(self) -> Between:
+    def between(self) -> "Between":
         """Return what stands between the target and the CRM from now on."""
         server: Between = self._get("between")
         self.settings["api_url"] = server.url
@@ -266,7 +257,7 @@ class Night(Load):
         assert ended.code == -signal.SIGKILL or at.when == "answered", ended.log
         return ended
 
-    def gate(self, method: str = "POST") -> Gate:
+    def gate(self, method: str = "POST") -> "Gate":
         """Return a gate that requests have to pass from now on."""
         self.between().rule = gate = Gate(method)
         self._gates.append(gate)

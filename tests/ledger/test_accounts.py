@@ -1,21 +1,16 @@
 """A ledger keeps every account by itself: other addresses and users have memories of their own."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.cases import cases
 from tests.ledger.outside import OMIT, Night, consenting, rehearsal
 from tests.ledgers import on_both_databases
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
+from tests.messages import Record
 
 PEOPLE = consenting(1, 2, 3)
 
@@ -44,7 +39,7 @@ ELSEWHERE: dict[str, Callable[[Night], Record]] = {
 
 
 @on_both_databases
-@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+@cases("elsewhere", *ELSEWHERE)
 def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere: str) -> None:
     """Afterwards nobody is new, and no `true` is raised once more."""
     night(*PEOPLE, **OMIT)

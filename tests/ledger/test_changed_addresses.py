@@ -1,36 +1,21 @@
 """Changed addresses: one person stays one contact, or is named with the contact left behind."""
 
-from __future__ import annotations
-
 import json
 import time
 import typing as t
 
 import pytest
 
-from tests.broken_server import RESET
-from tests.ledger.outside import (
-    M1,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    moved,
-    person,
-)
-from tests.messages import record, schema, state
+from tests.broken_server import RESET, Reply, Request
+from tests.cases import cases
+from tests.ledger.outside import M1, OMIT, REPORT, Contact, Moment, Night, consenting, moved, person
+from tests.messages import Record, record, schema, state
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from tests.broken_server import Reply, Request
-    from tests.messages import Record
 
 # Fault 16
 
 
-@pytest.mark.parametrize("opt_in", ["send", "omit"])
+@cases("opt_in", "send", "omit")
 def test_an_address_corrected_by_hand_too_opts_in_no_second_contact(
     night: Night, opt_in: str
 ) -> None:
@@ -79,7 +64,7 @@ def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
     assert night.opted_in == {"new1", "p2"}
 
 
-@pytest.mark.parametrize(("opt_in", "yes"), [(True, {"new1", "p2"}), (False, {"p2"})])
+@cases("opt_in yes", (True, {"new1", "p2"}), (False, {"p2"}))
 def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
     """The contact was deleted by hand, another has its new address, and a rename is a conflict.
 
@@ -127,7 +112,7 @@ def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
     night.between().falsify = change
 
 
-@pytest.mark.parametrize("named", [0, -5, 2**63 - 1, 999, "1000001x", None, "the first"])
+@cases("named", 0, -5, 2**63 - 1, 999, "1000001x", None, "the first")
 def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     night: Night, named: object
 ) -> None:
@@ -145,7 +130,7 @@ def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     assert night.opted_in >= {"new1", "new2", "new3"}
 
 
-@pytest.mark.parametrize("said", [{"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {}])
+@cases("said", {"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {})
 def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
     night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
@@ -184,7 +169,7 @@ def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Ni
     assert night.opted_in == {"p1", "p2"}
 
 
-@pytest.mark.parametrize("is_deleted", [True, False], ids=["the search", "the rename"])
+@cases("is_deleted", True, False, ids=["the search", "the rename"])
 def test_who_is_back_where_the_contact_may_not_be_any_more_is_sent_whole(
     night: Night, *, is_deleted: bool
 ) -> None:
@@ -223,14 +208,12 @@ WITH_CODE: Record = {"mobile_country_code": 44, "mobile_number": 7700900123}
 WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
 
 
-@pytest.mark.parametrize("address", ["p1@example.com", None])
-@pytest.mark.parametrize(
-    ("both", "default", "expected"),
-    [
-        ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
-        ([WITH_CODE, WITHOUT], 47, "+47 90000001"),
-        ([WITH_CODE, WITHOUT], None, "+44 7700900123"),
-    ],
+@cases("address", "p1@example.com", None)
+@cases(
+    "both default expected",
+    ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
+    ([WITH_CODE, WITHOUT], 47, "+47 90000001"),
+    ([WITH_CODE, WITHOUT], None, "+44 7700900123"),
 )
 def test_a_new_number_never_has_the_country_code_of_the_old_one(
     night: Night, both: list[Record], default: int | None, expected: str, address: str | None
@@ -263,7 +246,7 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("case", [("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000)])
+@cases("case", ("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000))
 def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str, int, int]) -> None:
     """Soon, and at a second signal at once, however long its requests may wait.
 
@@ -287,8 +270,8 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
 # Fault 22
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
-@pytest.mark.parametrize("failing", ["fail@1:batch", "fail@2:batch"])
+@cases("confirm", "report", "require")
+@cases("failing", "fail@1:batch", "fail@2:batch")
 def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confirm: str) -> None:
     """Not a rejection of ours; its reason is in the log or in the rejects file."""
     night.settings |= {"confirm_batches": confirm, "max_rejects_percent": 100}

@@ -1,7 +1,5 @@
 """`mainbrainer-ledger` answers what a person asks, and forgets what it is told to."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -15,13 +13,11 @@ import pytest
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
+from tests.cases import cases
 from tests.ledger.outside import FULL, Moment, Night, rehearsal
 from tests.ledgers import on_both_databases
-from tests.messages import PEOPLE, person, record, schema, state
+from tests.messages import PEOPLE, Record, person, record, schema, state
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from tests.messages import Record
 
 DAY = 86_400
 RUN = "0000cafe"
@@ -149,7 +145,7 @@ KEYS: list[tuple[t.Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "spellings"), KEYS)
+@cases("key spellings", *KEYS)
 def test_a_key_is_found_however_it_is_written(
     night: Night, key: t.Any, spellings: list[str]
 ) -> None:
@@ -203,18 +199,16 @@ def test_what_is_not_known_ends_with_a_sentence_without_the_data(night: Night) -
 
 
 @on_both_databases
-@pytest.mark.parametrize(
-    ("arguments", "said", "sent_again"),
-    [
-        ("--stream people --key 2", "1 source key and 1 identity.", 1),
-        ("--email P2@example.com", "1 source key and 1 identity.", 1),
-        # Somebody else has the identity, who is neither forgotten nor sent again.
-        ("--stream people --key 1", "1 source key and 0 identities.", 0),
-        ("--stream people", "2 source keys and 1 identity.", 1),
-        # What it has delivered belongs to no source key.
-        ("--stream letters", "0 source keys and 2 identities.", 2),
-        ("", "4 source keys and 5 identities.", 5),
-    ],
+@cases(
+    "arguments said sent_again",
+    ("--stream people --key 2", "1 source key and 1 identity.", 1),
+    ("--email P2@example.com", "1 source key and 1 identity.", 1),
+    # Somebody else has the identity, who is neither forgotten nor sent again.
+    ("--stream people --key 1", "1 source key and 0 identities.", 0),
+    ("--stream people", "2 source keys and 1 identity.", 1),
+    # What it has delivered belongs to no source key.
+    ("--stream letters", "0 source keys and 2 identities.", 2),
+    ("", "4 source keys and 5 identities.", 5),
 )
 def test_what_is_forgotten_is_sent_again_and_nothing_else(
     night: Night, arguments: str, said: str, sent_again: int
@@ -256,7 +250,7 @@ def test_people_not_seen_for_long_are_forgotten(night: Night) -> None:
     assert night.show("--key", "2")
 
 
-@pytest.mark.parametrize("option", ["--stream", "--key", "--email"])
+@cases("option", "--stream", "--key", "--email")
 def test_an_empty_option_does_not_mean_everything(night: Night, option: str) -> None:
     """Such as a variable of a shell script that is not set."""
     night(person(1))

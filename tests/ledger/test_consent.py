@@ -1,12 +1,12 @@
 """Consent: what was never said is not sent, and what was said once is not raised again."""
 
-from __future__ import annotations
-
 import time
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import (
     COLUMNS,
     FULL,
@@ -20,12 +20,7 @@ from tests.ledger.outside import (
     consenting,
     person,
 )
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.messages import Record
+from tests.messages import Record, record, schema, state
 
 send_and_omit = pytest.mark.parametrize("opt_in", ["send", "omit"])
 
@@ -43,14 +38,12 @@ def yeses(night: Night, email: str | None = None, number: int | None = None) -> 
 
 
 @send_and_omit
-@pytest.mark.parametrize(
-    ("before", "address", "mobile"),
-    [
-        pytest.param(None, "new", None, id="another address"),
-        pytest.param(None, "new", M1, id="another address and a number"),
-        pytest.param(M1, None, M1, id="the address is lost"),
-        pytest.param(None, "p1", M1, id="a number came"),
-    ],
+@cases(
+    "before address mobile",
+    pytest.param(None, "new", None, id="another address"),
+    pytest.param(None, "new", M1, id="another address and a number"),
+    pytest.param(M1, None, M1, id="the address is lost"),
+    pytest.param(None, "p1", M1, id="a number came"),
 )
 def test_a_listed_address_never_goes_out_with_a_yes(
     night: Night, before: str | None, address: str | None, mobile: str | None, opt_in: str
@@ -63,9 +56,7 @@ def test_a_listed_address_never_goes_out_with_a_yes(
     assert yeses(night, "p1@example.com") == []
 
 
-@pytest.mark.parametrize(
-    "later", [{"mobile": M2}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"}]
-)
+@cases("later", {"mobile": M2}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"})
 def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) -> None:
     """Whatever changes of its person."""
     night.settings |= night.listed(M1)
@@ -81,9 +72,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("on_list", "in_source"), [pair for a, b in SPELLINGS for pair in ((a, b), (b, a))]
-)
+@cases("on_list in_source", *(pair for a, b in SPELLINGS for pair in ((a, b), (b, a))))
 def test_a_listed_address_is_found_however_spelt(
     night: Night, on_list: str, in_source: str
 ) -> None:
@@ -171,7 +160,7 @@ EVENTS: dict[str, Callable[[Night], object]] = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@cases("event", *EVENTS)
 def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, event: str) -> None:
     """An old yes is no new one, whatever becomes of the contact's other data."""
     night.settings |= OMIT
@@ -186,7 +175,7 @@ def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, ev
     assert night.contacts["p1"]["properties"]["firstname"] == "Z"
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
+@cases("confirm", "report", "require")
 def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
     night: Night, confirm: str
 ) -> None:
@@ -197,7 +186,7 @@ def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
     assert night.opted_in == {"p1"}
 
 
-@pytest.mark.parametrize("faults", ["lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch"])
+@cases("faults", "lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch")
 def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults: str) -> None:
     """Its answer was lost and its repetition accepted, or its batch was open when the run ended."""
     night.settings |= {**OMIT, **REPORT, "confirm_timeout_seconds": 0}
@@ -221,7 +210,7 @@ def test_a_yes_after_a_no_is_raised(night: Night) -> None:
 
 
 @send_and_omit
-@pytest.mark.parametrize("confirm", ["report", "require"])
+@cases("confirm", "report", "require")
 def test_a_contact_made_anew_has_the_sources_yes_and_signs_up_nobody_else(
     night: Night, opt_in: str, confirm: str
 ) -> None:
@@ -259,9 +248,7 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p1"]["properties"]["firstname"] == "First1"
 
 
-def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(
-    night: Night,
-) -> None:
+def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 
     def falsify(contacts: list[Contact], status: Record) -> None:
@@ -299,7 +286,7 @@ def test_the_yes_of_a_reused_key_is_not_passed_on_in_silence(night: Night) -> No
     assert is_told or "new" not in night.opted_in
 
 
-@pytest.mark.parametrize("silent", [{}, {"email_opt_in": None}])
+@cases("silent", {}, {"email_opt_in": None})
 def test_consent_of_long_ago_is_no_new_one(night: Night, silent: Record) -> None:
     """A year in which the source said nothing does not make its old yes new."""
     night(*consenting(1), **OMIT)

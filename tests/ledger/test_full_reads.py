@@ -1,20 +1,15 @@
 """Full reads and missing people: nothing follows from what did not come once."""
 
-from __future__ import annotations
-
 import json
 import typing as t
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import FULL, OPT_OUT, Moment, Night, consenting, moved, person
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.messages import Record
+from tests.messages import Record, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -57,8 +52,8 @@ QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
 }
 
 
-@pytest.mark.parametrize("missing_records", ["opt_out", "ignore"])
-@pytest.mark.parametrize("quiet", QUIET_NIGHTS)
+@cases("missing_records", "opt_out", "ignore")
+@cases("quiet", *QUIET_NIGHTS)
 def test_only_a_setting_makes_a_read_a_full_one(
     night: Night, quiet: str, missing_records: str
 ) -> None:
@@ -93,7 +88,7 @@ def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(night: Night) -> N
 # Fault 2
 
 
-@pytest.mark.parametrize("nights", [[(), (), ()], [(1, 2), (3, 4), (5, 6)]])
+@cases("nights", [(), (), ()], [(1, 2), (3, 4), (5, 6)])
 def test_a_setting_that_is_wrong_costs_nobody_their_contact(
     night: Night, nights: list[tuple[int, ...]]
 ) -> None:
@@ -135,15 +130,13 @@ def resident(number: int | None, city: str | None = "Oslo", email: str = "") -> 
     return record("people", id=number, email=email, city=city, email_opt_in=True)
 
 
-@pytest.mark.parametrize(
+@cases(
     "there",
-    [
-        pytest.param(resident(2, None), id="its stream map fails"),
-        pytest.param(resident(2, "nowhere"), id="a stream map leaves it out"),
-        pytest.param(resident(2, email="not an address"), id="it cannot be mapped"),
-        pytest.param(resident(None, email="other@example.com"), id="its key is null"),
-        pytest.param(resident(None, email="not an address"), id="neither key nor address"),
-    ],
+    pytest.param(resident(2, None), id="its stream map fails"),
+    pytest.param(resident(2, "nowhere"), id="a stream map leaves it out"),
+    pytest.param(resident(2, email="not an address"), id="it cannot be mapped"),
+    pytest.param(resident(None, email="other@example.com"), id="its key is null"),
+    pytest.param(resident(None, email="not an address"), id="neither key nor address"),
 )
 def test_who_is_in_the_source_is_not_missing(night: Night, there: str) -> None:
     """A record that could not be mapped has come; one without a key makes the read incomplete."""
@@ -172,12 +165,10 @@ def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> 
         assert night.opted_out == set()
 
 
-@pytest.mark.parametrize(
-    ("back", "fault"),
-    [
-        pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
-        pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
-    ],
+@cases(
+    "back fault",
+    pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
+    pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
 )
 def test_who_came_in_between_was_not_missing_twice_in_a_row(
     night: Night, back: Record, fault: str
@@ -275,7 +266,7 @@ RENAMINGS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("renaming", RENAMINGS)
+@cases("renaming", *RENAMINGS)
 def test_other_keys_for_the_same_people_send_nothing(night: Night, renaming: str) -> None:
     """What was delivered is kept by identity, whoever delivered it.
 
@@ -343,7 +334,7 @@ def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(night: Night
 DELETED = {"_sdc_deleted_at": "2026-11-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize("nulls", [{}, {"email": None, "firstname": None}])
+@cases("nulls", {}, {"email": None, "firstname": None})
 def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: Record) -> None:
     """As log-based taps write it: it is the person that the ledger knows under the key."""
     night.keep_rejects()
@@ -353,7 +344,7 @@ def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: 
     assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
 
 
-@pytest.mark.parametrize("more", [{}, {"email": "p9@example.com", "email_opt_in": True}])
+@cases("more", {}, {"email": "p9@example.com", "email_opt_in": True})
 def test_a_deletion_of_somebody_unknown_creates_no_contact(night: Night, more: Record) -> None:
     """It would be billed."""
     night.keep_rejects()

@@ -3,21 +3,18 @@
 Counted are lines of the target's code and steps of SQLite, so that a busy machine changes nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import sys
 import threading
+import types
 import typing as t
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import OPT_OUT, Night, consenting, person
-
-if t.TYPE_CHECKING:
-    import types
-    from collections.abc import Callable, Iterator
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.
@@ -116,7 +113,7 @@ CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@cases("case", *CASES)
 def test_work_grows_in_proportion(night: Night, case: str) -> None:
     """Of the second night, and of the nights after it."""
     done: list[tuple[int, int, int]] = []

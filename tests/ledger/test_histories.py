@@ -1,28 +1,20 @@
 """For any nights the CRM ends with a ledger as it ends without one, and as is expected."""
 
-from __future__ import annotations
-
 import os
 import re
 import typing as t
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.ledger.outside import M1, M2, Night
 from tests.ledgers import forget_everything, on_both_databases
 from tests.loads import is_complete
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.ledger.outside import Night
-    from tests.messages import Record
-
+from tests.messages import Record, record, schema, state
 
 EXAMPLES = int(os.environ.get("LEDGER_HISTORIES", "8"))
 SLOW = settings(
@@ -41,7 +33,7 @@ IDENTITIES: list[Record] = [
 ]
 FAULTS = ["lost@p0.5:batch", "reset@p0.5:batch", "503@p0.3", "fail@p0.5:batch", "stuck@p0.5:batch"]
 
-Records: t.TypeAlias = "list[tuple[str, int, Record, bool, str]]"
+Records: t.TypeAlias = list[tuple[str, int, Record, bool, str]]
 """Each with its stream, its key, its identity, its consent, and the first name."""
 
 records = st.tuples(
@@ -69,7 +61,7 @@ def lines_of(night: Records) -> list[str]:
     return [*(schema(COLUMNS, stream=stream) for stream in STREAMS), *people, state(n=1)]
 
 
-Identity: t.TypeAlias = "tuple[str | None, str | None]"
+Identity: t.TypeAlias = tuple[str | None, str | None]
 
 
 class Held(t.NamedTuple):
@@ -83,7 +75,7 @@ class Held(t.NamedTuple):
     identity: Identity
     consent: bool | None
 
-    def may_be_of(self, said: Said) -> bool:
+    def may_be_of(self, said: "Said") -> bool:
         """Return whether it was last sent for this person, or has a part that the record has."""
         parts = zip(said.identity, self.identity, strict=True)
         return self.name == said.name or any(part and part == has for part, has in parts)
@@ -108,9 +100,7 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 @SLOW
 @given(history=histories())
 def test_any_nights_end_as_if_everything_had_been_sent(
-    night: Night,
-    start_crm: Callable[..., RunningSandbox],
-    history: list[tuple[Records, list[str]]],
+    night: Night, start_crm: Callable[..., RunningSandbox], history: list[tuple[Records, list[str]]]
 ) -> None:
     """The other CRM is fed without a ledger and without faults."""
     plain = start_crm(plan="unlimited", refuse_email="bad", keep_bodies=False)

@@ -1,9 +1,8 @@
 """A run that is killed at any moment costs nothing but what it sends again."""
 
-from __future__ import annotations
-
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, Moment, Night, one
 from tests.ledgers import on_both_databases
 from tests.messages import person, schema, state
@@ -32,7 +31,7 @@ MOMENTS = [
 
 
 @on_both_databases
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
+@cases("moment", *MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
 def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> None:
     first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
     changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}

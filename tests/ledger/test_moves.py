@@ -1,11 +1,10 @@
 """One person stays one contact: what the CRM holds after each history of a changed identity."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import M1, OMIT, OPT_OUT, Night, one, person
 from tests.ledgers import on_both_databases
 
@@ -48,35 +47,33 @@ def people(text: str, name: str = "First") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("first", "then", "count", "there"),
-    [
-        # Whatever changes there is one contact: both, a part that comes, one lost, only case.
-        ("1 a +1", "1 b +1", "1 moved", "b +1 1"),
-        ("1 a +1", "1 a +2", "1 moved", "a +2 1"),
-        ("1 a +1", "1 b +2", "1 moved", "b +2 1"),
-        ("1 a", "1 a +1", "1 moved", "a +1 1"),
-        ("1 +1", "1 a +1", "1 moved", "a +1 1"),
-        ("1 a", "1 +1", "1 moved", "a +1 1"),
-        ("1 a +1", "1 +2", "1 moved", "a +2 1"),
-        ("1 a +1", "1 A +1", "1 moved", "A +1 1"),
-        # A chain resolves whatever the order.
-        ("0 d, 1 c", "2 d, 0 c, 1 e", "2 moved", "c 0, d 2, e 1"),
-        # Twins move together, also if one has lost a part.
-        ("1 a, 2 a", "1 b, 2 b", "2 moved", "b 2"),
-        ("1 +1, 2 +1", "1 a +1, 2 a", "2 moved", "a +1 2"),
-        # Twins spelt in two ways have two contacts, and one is named.
-        ("1 a, 2 A", "1 b, 2 b", "1 not_followed", "A 2, b 2"),
-        # Who leaves an identity that another keeps has a contact of their own.
-        ("1 a, 2 a", "1 b, 2 a", "1 not_followed", "a 2, b 1"),
-        # In one load: a new person moves, one moves back without a part, and one several times.
-        ("", "1 a, 2 x, 1 b", "2 created", "b 1, x 2"),
-        ("1 a +1", "1 b +2, 1 a", "", "a +1 1"),
-        ("1 a", "1 b, 1 c", "1 moved", "c 1"),
-        ("1 a", "1 b, 1 a", "", "a 1"),
-        ("1 a", "1 b, 1 c, 1 a", "", "a 1"),
-        ("1 a", "1 b, 1 c, 1 b", "1 moved", "b 1"),
-    ],
+@cases(
+    "first then count there",
+    # Whatever changes there is one contact: both, a part that comes, one lost, only case.
+    ("1 a +1", "1 b +1", "1 moved", "b +1 1"),
+    ("1 a +1", "1 a +2", "1 moved", "a +2 1"),
+    ("1 a +1", "1 b +2", "1 moved", "b +2 1"),
+    ("1 a", "1 a +1", "1 moved", "a +1 1"),
+    ("1 +1", "1 a +1", "1 moved", "a +1 1"),
+    ("1 a", "1 +1", "1 moved", "a +1 1"),
+    ("1 a +1", "1 +2", "1 moved", "a +2 1"),
+    ("1 a +1", "1 A +1", "1 moved", "A +1 1"),
+    # A chain resolves whatever the order.
+    ("0 d, 1 c", "2 d, 0 c, 1 e", "2 moved", "c 0, d 2, e 1"),
+    # Twins move together, also if one has lost a part.
+    ("1 a, 2 a", "1 b, 2 b", "2 moved", "b 2"),
+    ("1 +1, 2 +1", "1 a +1, 2 a", "2 moved", "a +1 2"),
+    # Twins spelt in two ways have two contacts, and one is named.
+    ("1 a, 2 A", "1 b, 2 b", "1 not_followed", "A 2, b 2"),
+    # Who leaves an identity that another keeps has a contact of their own.
+    ("1 a, 2 a", "1 b, 2 a", "1 not_followed", "a 2, b 1"),
+    # In one load: a new person moves, one moves back without a part, and one several times.
+    ("", "1 a, 2 x, 1 b", "2 created", "b 1, x 2"),
+    ("1 a +1", "1 b +2, 1 a", "", "a +1 1"),
+    ("1 a", "1 b, 1 c", "1 moved", "c 1"),
+    ("1 a", "1 b, 1 a", "", "a 1"),
+    ("1 a", "1 b, 1 c, 1 a", "", "a 1"),
+    ("1 a", "1 b, 1 c, 1 b", "1 moved", "b 1"),
 )
 @on_both_databases
 def test_people_who_move_have_these_contacts(
@@ -131,7 +128,7 @@ def refusing(night: Night) -> Night:
     return night
 
 
-@pytest.mark.parametrize("is_one_night", [False, True])
+@cases("is_one_night", False, True)
 def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bool) -> None:
     """In the next run, and in the same."""
     bad, good = one(1, "bad"), [one(1, "good"), one(2, "x")]
@@ -178,7 +175,7 @@ def test_a_person_deleted_by_hand_comes_back_with_consent(night: Night) -> None:
         assert ended.log.count("could not be followed") == (number == 0)
 
 
-@pytest.mark.parametrize("faults", ["noid:batch", "stuck@1:batch", "503:status"])
+@cases("faults", "noid:batch", "stuck@1:batch", "503:status")
 def test_without_a_status_it_is_a_second_contact_with_a_warning(night: Night, faults: str) -> None:
     night(one(1, "a"))
     ended = night(one(1, "b"), confirm_timeout_seconds=1, faults=faults).ok()
@@ -247,12 +244,10 @@ def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: N
 MANY = 60
 
 
-@pytest.mark.parametrize(
-    ("faults", "questions"),
-    [
-        pytest.param("", MANY + 1, id="applied at once"),
-        pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
-    ],
+@cases(
+    "faults questions",
+    pytest.param("", MANY + 1, id="applied at once"),
+    pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
 )
 def test_many_move_with_five_requests_each_at_most(
     night: Night, faults: str, questions: int

@@ -1,13 +1,13 @@
 """All runs that share a ledger and a token keep to the plan together, by these rules."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import subprocess
 import sys
 import typing as t
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,15 +20,10 @@ from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
+from tests.cases import cases
+from tests.ledger.outside import Night
 from tests.ledgers import empty_ledger
 from tests.loads import people
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.ledger.outside import Night
-
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
@@ -103,7 +98,7 @@ def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     assert quota.in_use(second + 2.0) == 0
 
 
-@pytest.mark.parametrize("step", [-HOUR, -100 * HOUR, -1.0])
+@cases("step", -HOUR, -100 * HOUR, -1.0)
 def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     quota, plan = Quota(), Plan(burst=5, daily=7)
     now = 1_000_000.0
@@ -251,7 +246,7 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
     assert len(take_all(clocks.shared_quota(), plan)) == 5
 
 
-@pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
+@cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
 def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
     clocks: Clocks, jump: float
 ) -> None:

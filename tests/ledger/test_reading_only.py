@@ -1,25 +1,21 @@
 """What only looks changes nothing: dry runs, `--check` and `show`; and what `forget` forgets."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import sqlite3
 import stat
 import sys
-import typing as t
 from pathlib import Path
 
 import pytest
 
 from tests.broken_server import PAGE, BrokenServer
+from tests.cases import cases
 from tests.ledger.outside import Night, consenting, person, rehearsal
 from tests.ledgers import on_both_databases
+from tests.postgresql import PostgreSQL
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from tests.postgresql import PostgreSQL
 
 PEOPLE = consenting(1, 2, 3)
 OWNER_AND_GROUP = 0o640
@@ -59,7 +55,7 @@ def test_an_empty_database_stays_so(night: Night, empty_postgresql: PostgreSQL, 
 
 
 @all_who_write_nothing
-@pytest.mark.parametrize("content", [None, b""])
+@cases("content", None, b"")
 def test_no_file_becomes_a_ledger(night: Night, how: str, content: bytes | None) -> None:
     """One that does not exist is not made, and an empty one stays empty."""
     path = Path(night.uri)

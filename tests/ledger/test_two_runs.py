@@ -1,24 +1,16 @@
 """Two runs with one ledger: one at a time delivers a stream, and a late one does no harm."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from tests.broken_server import RESET
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.broken_server import RESET, Reply, Request
 from tests.ledger.outside import Moment, Night, consenting, person
 from tests.ledgers import on_both_databases
-from tests.messages import record
+from tests.messages import Ended, record
 from tests.rounds.sent import contacts_in, value_of
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Reply, Request
-    from tests.messages import Ended
 
 IN_FLIGHT = 4
 

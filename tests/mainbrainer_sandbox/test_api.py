@@ -1,14 +1,11 @@
 """The samples of the API pages go in, and their answers come out."""
 
-from __future__ import annotations
-
 import json
 import re
 import uuid
 from pathlib import Path
 
-import pytest
-
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import ADA, BATCH, LISTS, SINGLE, A, B, Crm, Record
 
 SAMPLE = json.loads((Path(__file__).parent / "samples" / "batch-request.json").read_text())
@@ -112,16 +109,14 @@ def test_a_token_is_answered_as_printed(crm: Crm) -> None:
     assert crm.post(SINGLE, A, Authorization=f"Bearer {body['access_token']}").ok
 
 
-@pytest.mark.parametrize(
-    ("wrong", "status"), [("password", 401), ("privateToken", 400), ("validity", 400)]
-)
+@cases("wrong status", ("password", 401), ("privateToken", 400), ("validity", 400))
 def test_wrong_credentials_get_no_token(crm: Crm, wrong: str, status: int) -> None:
     response = crm.token(**{wrong: "no" if status == 401 else 7})
     assert response.status_code == status
     assert "access_token" not in response.text
 
 
-@pytest.mark.parametrize("token", ["", "Bearer wrong", "Basic c2FuZGJveA=="])
+@cases("token", "", "Bearer wrong", "Basic c2FuZGJveA==")
 def test_without_a_token_nothing_is_taken(crm: Crm, token: str) -> None:
     for path in (BATCH, SINGLE):
         response = crm.post(path, A, Authorization=token)

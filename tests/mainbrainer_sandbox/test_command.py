@@ -1,7 +1,5 @@
 """`mainbrainer-sandbox`: what it prints, its files, its exit codes, and how it stops."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -11,6 +9,7 @@ import stat
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 import requests
@@ -20,11 +19,8 @@ from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
 from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
 
 # Contacts and batches
 
@@ -146,7 +142,7 @@ def test_a_file_is_its_owners_alone_and_has_one_sandbox_at_a_time(crm: Crm) -> N
     crm.again()
 
 
-@pytest.mark.parametrize("command", ["contacts", "batches", "delete a@example.com"])
+@cases("command", "contacts", "batches", "delete a@example.com")
 def test_a_file_that_is_none_is_an_error(crm: Crm, tmp_path: Path, command: str) -> None:
     path = tmp_path / "none" / "text.db"
     path.parent.mkdir()
@@ -178,7 +174,7 @@ def test_a_file_of_another_version_is_an_error(crm: Crm) -> None:
 # `serve`
 
 
-@pytest.mark.parametrize("command", ["serve", "page"])
+@cases("command", "serve", "page")
 def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) -> None:
     port = crm.sandbox.url.rpartition(":")[2]
     code, out, err = crm.run(command, "--path", crm.file("a.db"), "--port", port)
@@ -186,7 +182,7 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) 
     assert f"port {port}: Address already in use. If it runs there already" in err
 
 
-@pytest.mark.parametrize("options", ["--clash x", "--fault x", "--burst x", "--plan none"])
+@cases("options", "--clash x", "--fault x", "--burst x", "--plan none")
 def test_a_wrong_option_is_an_error(crm: Crm, tmp_path: Path, options: str) -> None:
     code, out, err = crm.run("serve", "--path", tmp_path / "x.db", *options.split())
     assert (code, out) == (2, "")
@@ -202,7 +198,7 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
     assert "What the real API does is unknown." in " ".join(text.split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@cases("number", signal.SIGTERM, signal.SIGINT)
 def test_serve_stops_on_a_signal_with_everything_processed(
     crm: Crm, tmp_path: Path, number: int
 ) -> None:

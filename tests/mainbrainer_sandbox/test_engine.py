@@ -1,14 +1,9 @@
 """Tokens, and what happens to a batch after its 202."""
 
-from __future__ import annotations
-
-import typing as t
+import pytest
 
 from mainbrainer_sandbox.store import Store
 from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
-
-if t.TYPE_CHECKING:
-    import pytest
 
 
 def test_tokens_expire(crm: Crm, clock: Clock) -> None:

@@ -1,7 +1,5 @@
 """Trouble on demand, and what happens after a 202."""
 
-from __future__ import annotations
-
 import time
 from email.utils import parsedate_to_datetime
 
@@ -9,27 +7,24 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Crm
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
-    [
-        *["", "nonsense", "999", "199", "latency", "late", "reset=3", "503@", "503@p2", "503@x"],
-        *["503@every3", "latency=2-1", "latency=1.2.3", "503:nowhere", "503@1:"],
-    ],
+    *["", "nonsense", "999", "199", "latency", "late", "reset=3", "503@", "503@p2", "503@x"],
+    *["503@every3", "latency=2-1", "latency=1.2.3", "503:nowhere", "503@1:"],
 )
 def test_a_fault_that_is_misspelt_is_an_error(wrong: str) -> None:
     with pytest.raises(FaultError):
         parse(wrong)
 
 
-@pytest.mark.parametrize(
-    ("text", "met"),
-    [
-        *(("503", [1, 2, 3, 4, 5, 6]), ("503@2", [2]), ("503@2,4-5", [2, 4, 5])),
-        *(("503@p0", []), ("503@p1", [1, 2, 3, 4, 5, 6]), ("503@2:batch", [3])),
-    ],
+@cases(
+    "text met",
+    *(("503", [1, 2, 3, 4, 5, 6]), ("503@2", [2]), ("503@2,4-5", [2, 4, 5])),
+    *(("503@p0", []), ("503@p1", [1, 2, 3, 4, 5, 6]), ("503@2:batch", [3])),
 )
 def test_faults_meet_the_requests_they_name(text: str, met: list[int]) -> None:
     """Those of an endpoint count its requests alone."""
@@ -54,7 +49,7 @@ def test_a_status_is_answered_and_nothing_processed(crm: Crm) -> None:
     assert crm.batch(A).status_code == 202
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@cases("form", "seconds", "date", "none")
 def test_a_planned_429_has_the_retry_after_of_choice(crm: Crm, form: str) -> None:
     crm.sandbox.set_switches(retry_after=form)
     crm.sandbox.set_faults("429=30", "503=30")
@@ -115,7 +110,7 @@ def test_a_status_can_be_odd(crm: Crm) -> None:
     assert status["processedObj"]["inserted"]["count"] == 1
 
 
-@pytest.mark.parametrize("path", ["reset", "faults", "switches"])
+@cases("path", "reset", "faults", "switches")
 def test_nothing_that_is_sent_to_it_changes_the_sandbox_itself(crm: Crm, path: str) -> None:
     """So neither a web page in a browser nor a webhook can; and no webhook is called."""
     crm.batch(A, webHookUrl=f"{crm.sandbox.url}/_sandbox/{path}")

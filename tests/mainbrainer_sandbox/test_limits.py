@@ -1,14 +1,11 @@
 """The documented limits, with a clock that is told the time."""
 
-from __future__ import annotations
-
 import datetime as dt
 from email.utils import parsedate_to_datetime
 
-import pytest
-
 from mainbrainer_sandbox.limits import Limiter
 from mainbrainer_sandbox.switches import Switches
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import A, B, Clock, Crm
 
 
@@ -18,9 +15,11 @@ def refusal(limiter: Limiter, burst: int, daily: int | None = None) -> tuple[str
     return None if exceeded is None else (exceeded.limit, exceeded.retry_after)
 
 
-@pytest.mark.parametrize(
-    ("plan", "burst", "daily"),
-    [("freemium", 100, 250_000), ("starter", 150, 500_000), ("pro", 200, 1_000_000)],
+@cases(
+    "plan burst daily",
+    ("freemium", 100, 250_000),
+    ("starter", 150, 500_000),
+    ("pro", 200, 1_000_000),
 )
 def test_plans_have_the_documented_limits(clock: Clock, plan: str, burst: int, daily: int) -> None:
     """Section 9."""
@@ -63,7 +62,7 @@ def test_a_daily_limit_of_choice_is_answered_429(crm: Crm) -> None:
     assert "daily" in refused.json()["message"]
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@cases("form", "seconds", "date", "none")
 def test_a_429_says_when_to_come_back(crm: Crm, clock: Clock, form: str) -> None:
     crm = crm.another(plan="freemium", burst=2, retry_after=form, now=clock)
     answers = [crm.single(email=f"{number}@example.com") for number in range(3)]

@@ -1,10 +1,9 @@
 """The page, in a real browser: Debian's Chromium without a screen."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import typing as t
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,14 +11,11 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from selenium.webdriver.remote.webelement import WebElement
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -220,18 +216,14 @@ def test_pages_forbid_all_but_their_own_style(filled: Crm) -> None:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    "path", ["none", "contacts/5", "contacts/x", f"contacts/{'9' * 30}", f"batches/{2**63}"]
-)
+@cases("path", "none", "contacts/5", "contacts/x", f"contacts/{'9' * 30}", f"batches/{2**63}")
 def test_what_is_not_there_is_said_so(crm: Crm, path: str) -> None:
     response = crm.ask("GET", f"/_sandbox/{path}")
     assert response.status_code == 404
     assert "<h1>" in response.text
 
 
-@pytest.mark.parametrize(
-    "query", ["page=x", "page=-1", f"page={10**30}", "q=%00", "q=%25%27%22", "q=" + "x" * 999]
-)
+@cases("query", "page=x", "page=-1", f"page={10**30}", "q=%00", "q=%25%27%22", "q=" + "x" * 999)
 def test_odd_queries_do_no_harm(crm: Crm, query: str) -> None:
     assert crm.ask("GET", f"/?{query}").status_code == 200
 

@@ -1,11 +1,8 @@
 """What a request is refused for, how its parts are read, and how refusals are said."""
 
-from __future__ import annotations
-
 import typing as t
 
-import pytest
-
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import BATCH, LISTS, SINGLE, A, B, Crm, Record, a, prop
 
 BLANK = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "email": ""}
@@ -18,22 +15,20 @@ MUCH = {"refuse_property": "poison", "refuse_value": "much"}
 REFUSED = {"refuse_email": "refused"}
 
 
-@pytest.mark.parametrize(
-    ("switches", "contacts", "list_id", "status"),
-    [
-        *(({}, [A], "nope", 400), ({}, [{**A, **BAD_ID}], None, 202)),
-        ({"empty_values": "refuse"}, [a(prop("city", ""))], None, 422),
-        *(({}, [BLANK], None, 202), ({}, [], None, 400)),
-        *(({}, [A] * 1001, None, 400), ({}, [A] * 1000, None, 202)),
-        ({}, [{"email": "no"}, {"email": 7}], None, 400),
-        *((STRICT, [a(prop(name))], None, 422) for name in ("shoe size", "street")),
-        (STRICT, [a(prop("city"))], None, 202),
-        ({"unknown_contact_id": "refuse"}, [{"contactId": 7}], None, 422),
-        *((KNOWN, [A], LISTS[1], 422), (KNOWN, [A], LISTS[0].upper(), 202)),
-        (POISON, [B, a(prop("poison"))], None, 422),
-        *((MUCH, [a(prop("poison", v))], None, s) for v, s in (("little", 202), ("much", 422))),
-        *((REFUSED, [{"email": "refused.7@example.com"}], None, 422), (REFUSED, [A], None, 202)),
-    ],
+@cases(
+    "switches contacts list_id status",
+    *(({}, [A], "nope", 400), ({}, [{**A, **BAD_ID}], None, 202)),
+    ({"empty_values": "refuse"}, [a(prop("city", ""))], None, 422),
+    *(({}, [BLANK], None, 202), ({}, [], None, 400)),
+    *(({}, [A] * 1001, None, 400), ({}, [A] * 1000, None, 202)),
+    ({}, [{"email": "no"}, {"email": 7}], None, 400),
+    *((STRICT, [a(prop(name))], None, 422) for name in ("shoe size", "street")),
+    (STRICT, [a(prop("city"))], None, 202),
+    ({"unknown_contact_id": "refuse"}, [{"contactId": 7}], None, 422),
+    *((KNOWN, [A], LISTS[1], 422), (KNOWN, [A], LISTS[0].upper(), 202)),
+    (POISON, [B, a(prop("poison"))], None, 422),
+    *((MUCH, [a(prop("poison", v))], None, s) for v, s in (("little", 202), ("much", 422))),
+    *((REFUSED, [{"email": "refused.7@example.com"}], None, 422), (REFUSED, [A], None, 202)),
 )
 def test_what_is_refused(
     crm: Crm, switches: Record, contacts: list[t.Any], list_id: str | None, status: int
@@ -46,32 +41,28 @@ def test_what_is_refused(
         assert [one["status"] for one in crm.sandbox.batches()] == [status]
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        *(({}, 422), ({"mobileOptIn": True}, 422), ({"contactId": 0}, 422), (7, 400)),
-        *(({"mobileNumber": 7700900001}, 422), ({"mobileCountryCode": 44}, 422)),
-        *(({"mobileCountryCode": 44, "mobileNumber": odd}, 422) for odd in (10**14, 12)),
-        *(({"mobileCountryCode": 44, "mobileNumber": odd}, 400) for odd in ("7", True, 1.5)),
-        *(({"contactId": 2**63}, 400), ({"email": ["a@example.com"]}, 400)),
-        *(({"email": odd}, 422) for odd in ("a@example", "a b@example.com", f"{'a' * 65}@x.com")),
-        *(({**A, "emailOptIn": odd}, 400) for odd in ("true", 1)),
-        *(({**A, "propertyFields": odd}, 400) for odd in (["x"], prop("city", 7), ODD)),
-        *(({**A, "propertyFields": odd}, 422) for odd in (prop(" "), prop("n" * 256))),
-        ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
-    ],
+@cases(
+    "sent status",
+    *(({}, 422), ({"mobileOptIn": True}, 422), ({"contactId": 0}, 422), (7, 400)),
+    *(({"mobileNumber": 7700900001}, 422), ({"mobileCountryCode": 44}, 422)),
+    *(({"mobileCountryCode": 44, "mobileNumber": odd}, 422) for odd in (10**14, 12)),
+    *(({"mobileCountryCode": 44, "mobileNumber": odd}, 400) for odd in ("7", True, 1.5)),
+    *(({"contactId": 2**63}, 400), ({"email": ["a@example.com"]}, 400)),
+    *(({"email": odd}, 422) for odd in ("a@example", "a b@example.com", f"{'a' * 65}@x.com")),
+    *(({**A, "emailOptIn": odd}, 400) for odd in ("true", 1)),
+    *(({**A, "propertyFields": odd}, 400) for odd in (["x"], prop("city", 7), ODD)),
+    *(({**A, "propertyFields": odd}, 422) for odd in (prop(" "), prop("n" * 256))),
+    ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
 )
 def test_a_contact_that_is_wrong_is_refused_alone_too(crm: Crm, sent: t.Any, status: int) -> None:
     assert crm.post(SINGLE, sent).status_code == crm.batch(sent).status_code == status
     assert crm.contacts() == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
-    [
-        *(b"{", b"[]", b"[" * 100_000, b'"\xff"', b'{"createUpdateContacts": null}'),
-        b'{"createUpdateContacts": [{"contactId": 1e999}]}',
-    ],
+    *(b"{", b"[]", b"[" * 100_000, b'"\xff"', b'{"createUpdateContacts": null}'),
+    b'{"createUpdateContacts": [{"contactId": 1e999}]}',
     ids=lambda body: repr(body[:40]),
 )
 def test_a_body_that_is_no_batch_is_refused(crm: Crm, body: bytes) -> None:
@@ -79,18 +70,16 @@ def test_a_body_that_is_no_batch_is_refused(crm: Crm, body: bytes) -> None:
     assert crm.ask("POST", BATCH, data=body, headers=headers).status_code == 400
 
 
-@pytest.mark.parametrize("odd", ["nowhere", "ftp://example.com", "http://[::1", "http://[c:]/x", 7])
+@cases("odd", "nowhere", "ftp://example.com", "http://[::1", "http://[c:]/x", 7)
 def test_a_webhook_must_be_a_url(crm: Crm, odd: str | int) -> None:
     assert crm.batch(A, webhookUrl=odd).status_code == (400 if odd == 7 else 422)
 
 
-@pytest.mark.parametrize(
+@cases(
     "keys",
-    [
-        ("propertyFields", "propertyName", "propertyValue"),
-        ("propertyfields", "propertyname", "propertyvalue"),
-        ("PROPERTYFIELDS", "PropertyName", "PROPERTYvalue"),
-    ],
+    ("propertyFields", "propertyName", "propertyValue"),
+    ("propertyfields", "propertyname", "propertyvalue"),
+    ("PROPERTYFIELDS", "PropertyName", "PROPERTYvalue"),
 )
 def test_keys_are_understood_in_any_casing(crm: Crm, keys: tuple[str, str, str]) -> None:
     """The two pages print two casings (C1, C2)."""
@@ -138,7 +127,7 @@ def test_a_refused_batch_creates_no_property(crm: Crm) -> None:
 # How refusals are said
 
 
-@pytest.mark.parametrize(("names", "count"), [("all", 2), ("first", 1), ("none", 0)])
+@cases("names count", ("all", 2), ("first", 1), ("none", 0))
 def test_a_refusal_names_whom_it_is_told_to(crm: Crm, names: str, count: int) -> None:
     crm.sandbox.set_switches(refusal_names=names)
     body = crm.batch(A, {"contactId": 5, "email": "no"}, {"contactId": 6, "email": "no"}).json()

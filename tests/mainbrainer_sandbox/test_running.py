@@ -1,14 +1,12 @@
 """Starting, closing and what is kept: the one function the target and tests call."""
 
-from __future__ import annotations
-
 import logging
 import socket
 import sys
 import threading
 import time
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,20 +15,16 @@ import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.faults import FaultError
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import SwitchError
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
 from tests.projects import printed
 from tests.waiting import wait_until
 
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
-
-@pytest.mark.parametrize(
-    ("modules", "forbidden"),
-    [
-        ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
-        ("mainbrainer_sandbox.running, mainbrainer_sandbox.command", "target_mainbrainer"),
-    ],
+@cases(
+    "modules forbidden",
+    ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
+    ("mainbrainer_sandbox.running, mainbrainer_sandbox.command", "target_mainbrainer"),
 )
 def test_importing_it_imports_nothing_heavy_and_nothing_of_the_target(
     modules: str, forbidden: str
@@ -40,9 +34,11 @@ def test_importing_it_imports_nothing_heavy_and_nothing_of_the_target(
     assert printed(sys.executable, "-c", code).strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError), ({"no_such": 1}, SwitchError)],
+@cases(
+    "options error",
+    ({"clash": "x"}, SwitchError),
+    ({"faults": ["x"]}, FaultError),
+    ({"no_such": 1}, SwitchError),
 )
 def test_a_wrong_option_starts_nothing(
     tmp_path: Path, options: Record, error: type[Exception]
@@ -151,7 +147,7 @@ def raw(crm: Crm, body: bytes) -> bytes:
         return connection.recv(65536)
 
 
-@pytest.mark.parametrize(("fault", "applied"), [("reset", []), ("lost", ["a@example.com"])])
+@cases("fault applied", ("reset", []), ("lost", ["a@example.com"]))
 def test_a_connection_is_reset_before_or_after(crm: Crm, fault: str, applied: list[str]) -> None:
     """A true reset, not the polite end of a connection."""
     crm.sandbox.set_faults(fault)

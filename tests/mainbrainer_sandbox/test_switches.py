@@ -1,7 +1,5 @@
 """Every switch does what its help says; a switch without a test here fails the last test."""
 
-from __future__ import annotations
-
 import ast
 import typing as t
 from pathlib import Path
@@ -9,21 +7,20 @@ from pathlib import Path
 import pytest
 
 from mainbrainer_sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, a, prop
 
 # What processing does
 
 
-@pytest.mark.parametrize(
-    ("switch", "policy", "sent", "field", "expected"),
-    [
-        ("empty_values", "clear", [a(prop("a", "1")), a(prop("a", ""))], "properties", {}),
-        ("empty_values", "ignore", [a(prop("a", "1")), a(prop("a", ""))], "properties", {"a": "1"}),
-        ("opt_in_on_insert", "none", [A], "email_opt_in", None),
-        ("opt_in_on_insert", "true", [A], "email_opt_in", True),
-        ("opt_in_on_update", "keep", [{**A, "emailOptIn": True}, A], "email_opt_in", True),
-        ("opt_in_on_update", "reset", [{**A, "emailOptIn": True}, A], "email_opt_in", None),
-    ],
+@cases(
+    "switch policy sent field expected",
+    ("empty_values", "clear", [a(prop("a", "1")), a(prop("a", ""))], "properties", {}),
+    ("empty_values", "ignore", [a(prop("a", "1")), a(prop("a", ""))], "properties", {"a": "1"}),
+    ("opt_in_on_insert", "none", [A], "email_opt_in", None),
+    ("opt_in_on_insert", "true", [A], "email_opt_in", True),
+    ("opt_in_on_update", "keep", [{**A, "emailOptIn": True}, A], "email_opt_in", True),
+    ("opt_in_on_update", "reset", [{**A, "emailOptIn": True}, A], "email_opt_in", None),
 )
 def test_empty_values_and_consent_that_is_not_sent(
     crm: Crm, switch: str, policy: str, sent: list[Record], field: str, expected: object
@@ -34,7 +31,7 @@ def test_empty_values_and_consent_that_is_not_sent(
     assert crm.contact[field] == expected
 
 
-@pytest.mark.parametrize(("policy", "status"), [("allow", 202), ("conflict", 409)])
+@cases("policy status", ("allow", 202), ("conflict", 409))
 def test_a_clash(crm: Crm, policy: str, status: int) -> None:
     """The second contact would get the first one's identity; both wait in the queue still."""
     crm.sandbox.set_switches(clash=policy)
@@ -44,9 +41,11 @@ def test_a_clash(crm: Crm, policy: str, status: int) -> None:
     assert crm.batch({"contactId": 2, **B}).status_code == 202
 
 
-@pytest.mark.parametrize(
-    ("policy", "ids", "invalid"),
-    [("create", [7], []), ("create_new_id", [1000001], []), ("report", [], ["7"])],
+@cases(
+    "policy ids invalid",
+    ("create", [7], []),
+    ("create_new_id", [1000001], []),
+    ("report", [], ["7"]),
 )
 def test_an_unknown_contact_id(crm: Crm, policy: str, ids: list[int], invalid: list[str]) -> None:
     crm.sandbox.set_switches(unknown_contact_id=policy)
@@ -56,12 +55,10 @@ def test_an_unknown_contact_id(crm: Crm, policy: str, ids: list[int], invalid: l
     assert response.json()["data"]["InvalidContactIds"] == invalid
 
 
-@pytest.mark.parametrize(
-    ("policy", "names", "invalid"),
-    [
-        *(("create", {"city", "shoe size"}, []), ("ignore", {"city"}, [])),
-        ("report", {"city"}, ["shoe size"]),
-    ],
+@cases(
+    "policy names invalid",
+    *(("create", {"city", "shoe size"}, []), ("ignore", {"city"}, [])),
+    ("report", {"city"}, ["shoe size"]),
 )
 def test_an_unknown_property(crm: Crm, policy: str, names: set[str], invalid: list[str]) -> None:
     crm.sandbox.set_switches(unknown_property=policy)
@@ -75,12 +72,10 @@ def test_an_unknown_property(crm: Crm, policy: str, names: set[str], invalid: li
 # The switches themselves
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
-    [
-        *({"no_such": 1}, {"clash": "maybe"}, {"clash": True}, {"burst": "many"}, {"burst": -1}),
-        *({"token_lifetime_seconds": float("nan")}, {"plan": None}),
-    ],
+    *({"no_such": 1}, {"clash": "maybe"}, {"clash": True}, {"burst": "many"}, {"burst": -1}),
+    *({"token_lifetime_seconds": float("nan")}, {"plan": None}),
 )
 def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, t.Any]) -> None:
     with pytest.raises(SwitchError, match=next(iter(wrong))):

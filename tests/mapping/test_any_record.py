@@ -1,7 +1,5 @@
 """Whatever a record holds, it becomes a contact or a rejection, or is left out."""
 
-from __future__ import annotations
-
 import copy
 import typing as t
 

@@ -1,7 +1,5 @@
 """Consent is never made up."""
 
-from __future__ import annotations
-
 import typing as t
 
 import pytest
@@ -9,13 +7,14 @@ import pytest
 from target_mainbrainer.mapping.values import InvalidValueError, parse_consent
 from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
+from tests.cases import cases
 from tests.mapping.one_record import D, code_of
 
 YES = ["true", "yes", "y", "1"]
 NO = ["false", "no", "n", "0"]
 
 
-@pytest.mark.parametrize("spell", [str, str.upper, str.title, " {}\t".format])
+@cases("spell", str, str.upper, str.title, " {}\t".format)
 def test_consent_is_an_explicit_yes_or_no(spell: t.Callable[[str], str]) -> None:
     for said in (*map(spell, YES), True, 1, 1.0, D(1), D("1.0")):
         assert parse_consent(said) is True
@@ -23,20 +22,33 @@ def test_consent_is_an_explicit_yes_or_no(spell: t.Callable[[str], str]) -> None
         assert parse_consent(said) is False
 
 
-@pytest.mark.parametrize("nothing", [None, "", " ", "\t\n", "\u00a0"])
+@cases("nothing", None, "", " ", "\t\n", "\u00a0")
 def test_nothing_is_no_statement(nothing: object) -> None:
     assert parse_consent(nothing) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "word",
-    ["on", "t", "ja", "x", "subscribed", "1.0", "10", 2, -1, 0.5, D("NaN"), D("sNaN"), [True], {}],
+    "on",
+    "t",
+    "ja",
+    "x",
+    "subscribed",
+    "1.0",
+    "10",
+    2,
+    -1,
+    0.5,
+    D("NaN"),
+    D("sNaN"),
+    [True],
+    {},
 )
 def test_any_other_word_is_refused(word: object) -> None:
     assert code_of(parse_consent, word) == "invalid_consent"
 
 
-@pytest.mark.parametrize("word", ["ja", "JA", " Ja\t", "kyllä", "KYLLÄ", "Straße", "STRASSE"])
+@cases("word", "ja", "JA", " Ja\t", "kyllä", "KYLLÄ", "Straße", "STRASSE")
 def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
     words = all_words({"yes": ["Ja ", "kyllä", "straße"], "no": ["nei"]})
     assert parse_consent(word, words) is True
@@ -46,14 +58,12 @@ def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
         parse_consent("kanskje", words)
 
 
-@pytest.mark.parametrize(
-    ("own", "problem"),
-    [
-        ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
-        ({"no": ["Yes"]}, "'yes' always means the opposite of no"),
-        ({"yes": ["0"]}, "'0' always means the opposite of yes"),
-        ({"yes": [" "]}, "a blank is not a word"),
-    ],
+@cases(
+    "own problem",
+    ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
+    ({"no": ["Yes"]}, "'yes' always means the opposite of no"),
+    ({"yes": ["0"]}, "'0' always means the opposite of yes"),
+    ({"yes": [" "]}, "a blank is not a word"),
 )
 def test_words_that_contradict_each_other_are_a_settings_error(
     own: dict[str, list[str]], problem: str

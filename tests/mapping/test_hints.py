@@ -1,20 +1,15 @@
 """What the log points at, and what it leaves alone."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
 
-import pytest
-
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
+from tests.cases import cases
+from tests.loads import Load
 from tests.mapping.one_record import mapping, mapping_of
 from tests.messages import Record, person, record, schema
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
@@ -49,9 +44,12 @@ def roles(*columns: str) -> dict[str, t.Any]:
     return {column: PropertyRef(None, column) for column in columns}
 
 
-@pytest.mark.parametrize(
-    ("columns", "field", "is_consent"),
-    [(EMAIL, "email", False), (MOBILE, "mobile", False), (CONSENT, "", True), (NEITHER, "", False)],
+@cases(
+    "columns field is_consent",
+    (EMAIL, "email", False),
+    (MOBILE, "mobile", False),
+    (CONSENT, "", True),
+    (NEITHER, "", False),
     ids=["address", "number", "consent", "neither"],
 )
 def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent: bool) -> None:
@@ -61,7 +59,7 @@ def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent
         assert field or consent_lookalikes(roles(column)) == [column] * is_consent
 
 
-@pytest.mark.parametrize("column", OPT_OUT.split())
+@cases("column", *OPT_OUT.split())
 def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: str) -> None:
     assert lookalikes(roles(column)) == []
     (hint,) = mapping("email", column).hints
@@ -115,15 +113,13 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
 NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
 
 
-@pytest.mark.parametrize(
-    ("column", "kind", "said"),
-    [
-        ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-        ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
-        ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
-        ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
-        ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
-    ],
+@cases(
+    "column kind said",
+    ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
+    ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
+    ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+    ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
+    ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
 )
 def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
     (hint,) = mapping_of({"email": {}, column: kind}).hints
@@ -141,7 +137,7 @@ NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
 NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
 
 
-@pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
+@cases("said", *NOES, *NOTHINGS, True, 1, 1.0, ["sms"], ids=repr)
 def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: object) -> None:
     """A date, a word of any language and a number too; nothing and a no say nothing."""
     row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
@@ -175,9 +171,12 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
     assert [*load.all_of("email_opt_in").values()] == [True, False, False, None]
 
 
-@pytest.mark.parametrize(
-    ("prefs", "opt_in"),
-    [({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)],
+@cases(
+    "prefs opt_in",
+    ({"unsubscribed": "yes"}, False),
+    ({"unsubscribed": ""}, None),
+    ({}, None),
+    (None, None),
 )
 def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
     load: Load, prefs: object, opt_in: bool | None
@@ -191,12 +190,10 @@ def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
     assert load.contact["email_opt_in"] is opt_in
 
 
-@pytest.mark.parametrize(
+@cases(
     "column",
-    [
-        *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
-        *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
-    ],
+    *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
+    *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
 )
 def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> None:
     """Everybody may have a link to unsubscribe, and a time of consent is neither yes nor no."""

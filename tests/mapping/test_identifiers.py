@@ -1,11 +1,8 @@
 """E-mail addresses and ids: what passes, what is refused, and that the quick route agrees."""
 
-from __future__ import annotations
-
 import re
 import typing as t
 
-import pytest
 from email_validator import validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,6 +14,7 @@ from target_mainbrainer.mapping.identifiers import (
     parse_email,
     parse_list_id,
 )
+from tests.cases import cases
 from tests.mapping.one_record import D, code_of, refused
 
 GOOD = [
@@ -42,13 +40,13 @@ BAD: list[object] = [
 EMPTY = [None, "", "  ", "\t\n"]
 
 
-@pytest.mark.parametrize("email", GOOD)
+@cases("email", *GOOD)
 def test_an_email_is_sent_as_written(email: str) -> None:
     assert parse_email(email) == email
     assert parse_email(f"\t {email}\u00a0\n") == email
 
 
-@pytest.mark.parametrize("email", BAD, ids=lambda email: repr(email)[:40])
+@cases("email", *BAD, ids=lambda email: repr(email)[:40])
 def test_what_is_no_email_is_refused(email: object) -> None:
     assert code_of(parse_email, email) == "invalid_email"
 
@@ -56,17 +54,15 @@ def test_what_is_no_email_is_refused(email: object) -> None:
 SEVERAL = "contains several e-mail addresses"
 
 
-@pytest.mark.parametrize(
-    ("email", "what"),
-    [
-        ("Ola <ola@example.com>", "has angle brackets, and perhaps a name, around its e-mail"),
-        ("mailto:ola@example.com", "is a link that starts with 'mailto:', not an e-mail address"),
-        *((f"ola@example.com{between}kari@example.com", SEVERAL) for between in ("; ", " ::: ")),
-        ("a@example.com,b@example.com\nc@example.com", SEVERAL),
-        ("ola\u200b@example.com", "contains an invisible character (U+200B)"),
-        ("\ufeffola@example.com", "contains an invisible character (U+FEFF)"),
-        *(("ola", "has no '@'"), ("ola@example.com;", "is not a valid e-mail address")),
-    ],
+@cases(
+    "email what",
+    ("Ola <ola@example.com>", "has angle brackets, and perhaps a name, around its e-mail"),
+    ("mailto:ola@example.com", "is a link that starts with 'mailto:', not an e-mail address"),
+    *((f"ola@example.com{between}kari@example.com", SEVERAL) for between in ("; ", " ::: ")),
+    ("a@example.com,b@example.com\nc@example.com", SEVERAL),
+    ("ola\u200b@example.com", "contains an invisible character (U+200B)"),
+    ("\ufeffola@example.com", "contains an invisible character (U+FEFF)"),
+    *(("ola", "has no '@'"), ("ola@example.com;", "is not a valid e-mail address")),
 )
 def test_the_reason_names_what_is_wrong(email: str, what: str) -> None:
     assert refused(parse_email, email).what.startswith(what)
@@ -93,21 +89,19 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 # Ids of contacts and lists
 
 
-@pytest.mark.parametrize(
-    "contact_id", [0, -1, INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000]
-)
+@cases("contact_id", 0, -1, INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000)
 def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
     assert parse_contact_id(str(INT64_MAX)) == INT64_MAX
     assert parse_contact_id(D("7.0")) == parse_contact_id("7".zfill(50)) == 7
     assert code_of(parse_contact_id, contact_id) == "invalid_contact_id"
 
 
-@pytest.mark.parametrize("list_id", ["3fa85f64-5717-4562-b3fc-123123d23dds", 7])
+@cases("list_id", "3fa85f64-5717-4562-b3fc-123123d23dds", 7)
 def test_a_list_id_is_a_uuid(list_id: object) -> None:
     assert code_of(parse_list_id, list_id) == "invalid_list_id"
 
 
-@pytest.mark.parametrize("parse", [parse_email, parse_contact_id, parse_list_id])
-@pytest.mark.parametrize("empty", EMPTY)
+@cases("parse", parse_email, parse_contact_id, parse_list_id)
+@cases("empty", *EMPTY)
 def test_an_empty_identifier_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None

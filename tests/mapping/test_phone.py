@@ -1,7 +1,5 @@
 """Mobile numbers: what passes, what is refused, and that the quick route agrees."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import typing as t
@@ -20,6 +18,7 @@ from target_mainbrainer.mapping.identifiers import (
     quick_mobile,
 )
 from target_mainbrainer.mapping.values import InvalidValueError
+from tests.cases import cases
 from tests.mapping.one_record import GB, NO, D, code_of, refused
 
 COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
@@ -37,18 +36,16 @@ SPELLINGS: list[object] = [
 NATIONAL = ["908 12 501", "4790812501", 90812501, 4790812501, D("90812501.0"), 90812501.0]
 
 
-@pytest.mark.parametrize(
-    ("said", "default", "mobile"),
-    [
-        *((said, None, NO) for said in SPELLINGS),
-        *((said, 47, NO) for said in NATIONAL),
-        *(("0047 908 12 501", 1, NO), ("011 47 908 12 501", 1, NO), ("07700 900123", 44, GB)),
-        *((said, None, GB) for said in ("+44 7700 900123", "+44 (0)7700 900123")),
-        ("(202) 555-0123", 1, Mobile(1, 2025550123)),
-        ("+1 202 555 0123", 47, Mobile(1, 2025550123)),
-        ("1 2345 6789", 883, Mobile(883, 123456789)),
-        ("+39 312 345 6789", None, Mobile(39, 3123456789)),
-    ],
+@cases(
+    "said default mobile",
+    *((said, None, NO) for said in SPELLINGS),
+    *((said, 47, NO) for said in NATIONAL),
+    *(("0047 908 12 501", 1, NO), ("011 47 908 12 501", 1, NO), ("07700 900123", 44, GB)),
+    *((said, None, GB) for said in ("+44 7700 900123", "+44 (0)7700 900123")),
+    ("(202) 555-0123", 1, Mobile(1, 2025550123)),
+    ("+1 202 555 0123", 47, Mobile(1, 2025550123)),
+    ("1 2345 6789", 883, Mobile(883, 123456789)),
+    ("+39 312 345 6789", None, Mobile(39, 3123456789)),
     ids=repr,
 )
 def test_any_usual_spelling_is_understood(
@@ -66,16 +63,14 @@ NO_MOBILES: list[object] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("said", "default", "code"),
-    [
-        *(("908 12 501", None, "no_country_code"), ("4790812501", None, "no_country_code")),
-        *(("+225 07 00 00 00 00", None, "leading_zero"), ("0700000000", 225, "leading_zero")),
-        *(("+39 06 1234 5678", None, "leading_zero"), ("[x 12.50]", None, "invalid_mobile")),
-        *(("1-800-FLOWERS", 1, "invalid_mobile"), ("555-0123", 1, "invalid_mobile")),
-        pytest.param(10**5000, 47, "invalid_mobile", id="enormous"),
-        *((said, 47, "invalid_mobile") for said in NO_MOBILES),
-    ],
+@cases(
+    "said default code",
+    *(("908 12 501", None, "no_country_code"), ("4790812501", None, "no_country_code")),
+    *(("+225 07 00 00 00 00", None, "leading_zero"), ("0700000000", 225, "leading_zero")),
+    *(("+39 06 1234 5678", None, "leading_zero"), ("[x 12.50]", None, "invalid_mobile")),
+    *(("1-800-FLOWERS", 1, "invalid_mobile"), ("555-0123", 1, "invalid_mobile")),
+    pytest.param(10**5000, 47, "invalid_mobile", id="enormous"),
+    *((said, 47, "invalid_mobile") for said in NO_MOBILES),
     ids=lambda value: repr(value)[:30],
 )
 def test_what_cannot_be_a_mobile_is_refused(said: object, default: int | None, code: str) -> None:
@@ -86,25 +81,20 @@ SCIENTIFIC = "is in scientific notation, as spreadsheets write it: its digits ar
 SEVERAL = "+47 908 12 501 ::: +47 934 54 496 | 90812501; 93454496 | 908 12 501 / 934 54 496"
 
 
-@pytest.mark.parametrize(
-    ("what", "spellings"),
-    [
-        (SCIENTIFIC, "4.79E+10 | 4,79E+10 | 4.790812501e10"),
-        *(
-            ("is written as a decimal number", "4790812501.0"),
-            ("contains several numbers", SEVERAL),
-        ),
-        ("has a number with an extension", "90812501 ext. 7"),
-        ("contains more than the digits of one mobile number", "call 90812501"),
-    ],
+@cases(
+    "what spellings",
+    (SCIENTIFIC, "4.79E+10 | 4,79E+10 | 4.790812501e10"),
+    *(("is written as a decimal number", "4790812501.0"), ("contains several numbers", SEVERAL)),
+    ("has a number with an extension", "90812501 ext. 7"),
+    ("contains more than the digits of one mobile number", "call 90812501"),
 )
 def test_the_reason_names_what_is_wrong(what: str, spellings: str) -> None:
     for written in spellings.split(" | "):
         assert refused(parse_mobile, written, 47).what.startswith(what)
 
 
-@pytest.mark.parametrize("parse", [parse_mobile, parse_country])
-@pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
+@cases("parse", parse_mobile, parse_country)
+@cases("empty", None, "", "  ", "\t\n")
 def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
 
@@ -158,7 +148,7 @@ DEFAULTS = [1, 7, 39, 44, 45, 47, 54, 55, 61, 81, 86, 225, 246, 354, 358, 372, 5
 FORMS = [form for form in vars(phonenumbers.PhoneNumberFormat).values() if isinstance(form, int)]
 
 
-@pytest.mark.parametrize("code", COUNTRY_CODES)
+@cases("code", *COUNTRY_CODES)
 def test_the_quick_route_agrees_on_every_country_whatever_the_default(code: int) -> None:
     """A default must never touch a number that says its country, nor misread one that does not."""
     quickly = 0
@@ -176,7 +166,7 @@ def test_the_quick_route_agrees_on_every_country_whatever_the_default(code: int)
     assert quickly or not any(examples(code))
 
 
-@pytest.mark.parametrize("digits", ["9081250", "90812501", "4790812501", "2025550123"])
+@cases("digits", "9081250", "90812501", "4790812501", "2025550123")
 def test_a_decimal_spelling_is_never_taken_for_a_number(digits: str) -> None:
     """Its last zero is no digit: `9081250.0` is not `90812500`."""
     for default in (None, 47, 1, 354):
@@ -225,7 +215,7 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
 # The country beside a number ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", ["N", 0, -47, INT32_MAX + 1, "4 7", True, [47]])
+@cases("code", "N", 0, -47, INT32_MAX + 1, "4 7", True, [47])
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
     assert parse_country(INT32_MAX) == INT32_MAX
     assert code_of(parse_country, code) == "invalid_country_code"

@@ -1,11 +1,10 @@
 """A yes is never sent to who is on the list; a no always is."""
 
-from __future__ import annotations
-
 import pytest
 
 from target_mainbrainer.contacts import Contact, Identity, Mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
+from tests.cases import cases
 
 LINES = ["# who has unsubscribed", "", "  Kari@Example.com ", "åse@example.com"]
 LINES += ["ola@bücher.example", "+44 7700 900123", "0044 7700 900456"]
@@ -26,16 +25,14 @@ def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:
     assert not LISTED.withheld(other_country)
 
 
-@pytest.mark.parametrize(
-    ("lines", "named"),
-    [
-        (["kari@example.com", "90812501"], "line 2 contains neither"),
-        (["mail"], "line 1 contains neither"),
-        (["email,name", "kari,x", "", "kari@example.com,y"], "line 2 contains neither"),
-        (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
-        (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
-        (["kari@example"], "line 1 contains"),
-    ],
+@cases(
+    "lines named",
+    (["kari@example.com", "90812501"], "line 2 contains neither"),
+    (["mail"], "line 1 contains neither"),
+    (["email,name", "kari,x", "", "kari@example.com,y"], "line 2 contains neither"),
+    (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
+    (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
+    (["kari@example"], "line 1 contains"),
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
     with pytest.raises(ValueError, match=named) as caught:
@@ -51,14 +48,12 @@ def test_a_further_identity_of_the_same_person_withholds_too() -> None:
     assert not LISTED.withheld(contact, Identity(email="ola@example.com"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "lines",
-    [
-        ["\ufeffEmail,Name,Mobile", 'kari@example.com,"Nordmann, Kari",', "ola@example.com,Ola,"],
-        ["# exported today", "id;E-mail;mobile", "1;kari@example.com;+44 7700 900123"],
-        ["email", "kari@example.com", ""],
-        ["name\temail", "Kari\tkari@example.com"],
-    ],
+    ["\ufeffEmail,Name,Mobile", 'kari@example.com,"Nordmann, Kari",', "ola@example.com,Ola,"],
+    ["# exported today", "id;E-mail;mobile", "1;kari@example.com;+44 7700 900123"],
+    ["email", "kari@example.com", ""],
+    ["name\temail", "Kari\tkari@example.com"],
 )
 def test_a_csv_file_is_read_by_its_columns(lines: list[str]) -> None:
     listed = parse_suppressions(f"{line}\n" for line in lines)

@@ -1,7 +1,5 @@
 """A property's text means what the value meant."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import json
@@ -18,27 +16,26 @@ from target_mainbrainer.mapping.values import (
     parse_property_fields,
     property_text,
 )
+from tests.cases import cases
 from tests.mapping.one_record import D, code_of
 from tests.strategies import ANY_TEXT, VALUES
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        *((text, text) for text in ("  as it is\0\u202e\U0001f600 ", "", "2026-02-30T25:00:00Z")),
-        *((4711, "4711"), (-(2**70), "-1180591620717411303424"), (10**4999, "1" + "0" * 4999)),
-        *((D("12.50"), "12.50"), (D("1E+2"), "100"), (D("0.00000001"), "0.00000001")),
-        *((D("1E+305"), "1" + "0" * 305), (1e305, "1" + "0" * 305)),
-        *((D("-1.5E-305"), "-0." + "0" * 304 + "15"), (D("1E+999999"), "1E+999999")),
-        *((12.5, "12.5"), (1e22, "10000000000000000000000"), (True, "true"), (False, "false")),
-        *((dt.date(2026, 1, 31), "2026-01-31"), (dt.time(8, 30), "08:30:00")),
-        (dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC), "2026-01-31T08:00:00+00:00"),
-        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
-        *((["a", 1, True, D("2.50")], "a;1;true;2.50"), ([], ""), (["a", None, "b"], "a;b")),
-        *((["a;b", "c"], '["a;b","c"]'), ([["a"], "b"], '[["a"],"b"]')),
-        ({"zip": "0236", "n": D("1.50"), "x": None}, '{"zip":"0236","n":1.50,"x":null}'),
-        *(({"å": "\u2028"}, '{"å":"\u2028"}'), ({"n": 10**30}, f'{{"n":{10**30}}}')),
-    ],
+@cases(
+    "value text",
+    *((text, text) for text in ("  as it is\0\u202e\U0001f600 ", "", "2026-02-30T25:00:00Z")),
+    *((4711, "4711"), (-(2**70), "-1180591620717411303424"), (10**4999, "1" + "0" * 4999)),
+    *((D("12.50"), "12.50"), (D("1E+2"), "100"), (D("0.00000001"), "0.00000001")),
+    *((D("1E+305"), "1" + "0" * 305), (1e305, "1" + "0" * 305)),
+    *((D("-1.5E-305"), "-0." + "0" * 304 + "15"), (D("1E+999999"), "1E+999999")),
+    *((12.5, "12.5"), (1e22, "10000000000000000000000"), (True, "true"), (False, "false")),
+    *((dt.date(2026, 1, 31), "2026-01-31"), (dt.time(8, 30), "08:30:00")),
+    (dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC), "2026-01-31T08:00:00+00:00"),
+    (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    *((["a", 1, True, D("2.50")], "a;1;true;2.50"), ([], ""), (["a", None, "b"], "a;b")),
+    *((["a;b", "c"], '["a;b","c"]'), ([["a"], "b"], '[["a"],"b"]')),
+    ({"zip": "0236", "n": D("1.50"), "x": None}, '{"zip":"0236","n":1.50,"x":null}'),
+    *(({"å": "\u2028"}, '{"å":"\u2028"}'), ({"n": 10**30}, f'{{"n":{10**30}}}')),
     ids=lambda value: ascii(value)[:30] if value != 10**4999 else "many digits",
 )
 def test_a_value_becomes_a_text_of_the_same_meaning(value: object, text: str) -> None:
@@ -49,13 +46,11 @@ HALVES = ["\ud800", ["\ud800"], {"\ud800": 1}]
 NO_NUMBERS = [float("nan"), D("sNaN"), D("-Infinity"), [float("inf")], {"a": [float("nan")]}]
 
 
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        *((half, "unsendable_text") for half in HALVES),
-        *((odd, "not_a_number") for odd in (*NO_NUMBERS, {"a": D("Infinity")})),
-        pytest.param({"a": object()}, "unsendable_value", id="no JSON"),
-    ],
+@cases(
+    "value code",
+    *((half, "unsendable_text") for half in HALVES),
+    *((odd, "not_a_number") for odd in (*NO_NUMBERS, {"a": D("Infinity")})),
+    pytest.param({"a": object()}, "unsendable_value", id="no JSON"),
     ids=ascii,
 )
 def test_what_cannot_be_written_is_refused(value: object, code: str) -> None:
@@ -97,16 +92,14 @@ def test_a_property_array_is_read_in_any_spelling() -> None:
             assert parse_property_fields(value) == [(PropertyRef("x", "zip"), "0236")]
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
-    [
-        {"propertyname": "zip", "propertyvalue": "0236"},
-        [{"propertyvalue": "0236"}],
-        [{"propertyname": "", "propertyid": None, "propertyvalue": ""}],
-        [{"propertyname": "zip"}],
-        [{"propertyname": 7, "propertyvalue": "x"}],
-        *(["zip"], "zip=0236", 7, "[" * 100_000),
-    ],
+    {"propertyname": "zip", "propertyvalue": "0236"},
+    [{"propertyvalue": "0236"}],
+    [{"propertyname": "", "propertyid": None, "propertyvalue": ""}],
+    [{"propertyname": "zip"}],
+    [{"propertyname": 7, "propertyvalue": "x"}],
+    *(["zip"], "zip=0236", 7, "[" * 100_000),
     ids=lambda value: str(value)[:50],
 )
 def test_a_property_array_of_another_shape_is_refused(value: object) -> None:

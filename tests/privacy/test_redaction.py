@@ -1,11 +1,9 @@
 """What a server says reaches the log without anybody's data in it."""
 
-from __future__ import annotations
-
 import html
 import json
 import threading
-import typing as t
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -14,9 +12,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import LONGEST, MARK, MOST_READ, Redactor, values_of
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.cases import cases
 
 redact = Redactor().redact
 
@@ -95,14 +91,12 @@ def redactor() -> Redactor:
     return redactor
 
 
-@pytest.mark.parametrize(
+@cases(
     "said",
-    [
-        *["token abc4def is unknown", "ABC4DEF", "xxabc4defxx", "tokenofthirtycharactersandonly"],
-        *["pw 7&x/", "pw 7&amp;x/", "pw 7&amp;amp;x&#x2F;", "pw%207%26x%2F", "pw+7%26x%2f"],
-        *["pw%25207%2526x%252F", r"pw 7\u0026x\/", r"pw\\u00207\\u0026x\\/", "pw \n 7&x/"],
-        *["pw%20" + r"7\u0026amp;x/", "a" * 1990 + " pw 7&x/ and more"],
-    ],
+    *["token abc4def is unknown", "ABC4DEF", "xxabc4defxx", "tokenofthirtycharactersandonly"],
+    *["pw 7&x/", "pw 7&amp;x/", "pw 7&amp;amp;x&#x2F;", "pw%207%26x%2F", "pw+7%26x%2f"],
+    *["pw%25207%2526x%252F", r"pw 7\u0026x\/", r"pw\\u00207\\u0026x\\/", "pw \n 7&x/"],
+    *["pw%20" + r"7\u0026amp;x/", "a" * 1990 + " pw 7&x/ and more"],
 )
 def test_a_secret_is_found_however_it_is_escaped(redactor: Redactor, said: str) -> None:
     redacted = redactor.redact(said)
@@ -142,13 +136,11 @@ def test_a_secret_may_come_while_other_threads_read() -> None:
         renewing.join()
 
 
-@pytest.mark.parametrize(
-    ("batch_id", "is_shown"),
-    [
-        *((shown, True) for shown in ("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852", "CE2C2E48")),
-        *((odd, False) for odd in ("90812501", "4790-8125-01", "deadbeef", "Kari", "", "abc4def")),
-        *((odd, False) for odd in ("ce2c2e48\nERROR forged", "ce2c2e48" * 6, "00abc4def00")),
-    ],
+@cases(
+    "batch_id is_shown",
+    *((shown, True) for shown in ("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852", "CE2C2E48")),
+    *((odd, False) for odd in ("90812501", "4790-8125-01", "deadbeef", "Kari", "", "abc4def")),
+    *((odd, False) for odd in ("ce2c2e48\nERROR forged", "ce2c2e48" * 6, "00abc4def00")),
 )
 def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
     redactor: Redactor, batch_id: str, is_shown: bool
@@ -156,8 +148,8 @@ def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
     assert redactor.redact_id(batch_id) == (batch_id if is_shown else MARK)
 
 
-@pytest.mark.parametrize("escape", [html.escape, quote, json.dumps])
-@pytest.mark.parametrize("times", [1, 3])
+@cases("escape", html.escape, quote, json.dumps)
+@cases("times", 1, 3)
 def test_what_a_server_escapes_is_found(escape: Callable[[str], str], times: int) -> None:
     value = said = 'AT&T <"Oslo"> 50%/år'
     for _ in range(times):

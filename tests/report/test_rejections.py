@@ -1,7 +1,5 @@
 """What the log and the file say of rejected records, when they are settled, and when too many."""
 
-from __future__ import annotations
-
 import datetime as dt
 import errno
 import fcntl
@@ -10,6 +8,7 @@ import os
 import secrets
 import stat
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -17,15 +16,11 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream
 from tests import messages
-from tests.messages import person, record, schema, state
+from tests.broken_server import Reply
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Ended, Record, person, record, schema, state
 from tests.rounds.sent import in_letters, judging, refusal
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.broken_server import Reply
-    from tests.loads import Load
-    from tests.messages import Ended, Record
 
 
 def said_of_rejections(ended: Ended) -> list[str]:
@@ -36,25 +31,23 @@ def said_of_rejections(ended: Ended) -> list[str]:
 # Names in the log
 
 
-@pytest.mark.parametrize(
-    ("key", "columns", "expected"),
-    [
-        (["id"], {"id": 4711}, "id=4711"),
-        (["a", "b"], {"a": 1, "b": 2}, "a=1 b=2"),
-        (["id"], {"id": "4711"}, "id=4711"),
-        (["id"], {"id": "0047"}, "id=0047"),
-        (["id"], {"id": 4711.0}, "id=4711"),
-        *((["id"], {"id": key}, None) for key in (4711.5, 1e300, 298123.0)),
-        (["id"], {"id": 4711, "m": 4711.0}, None),
-        (["tel"], {"tel": 4711}, None),
-        (["nin"], {"nin": 12345678901}, None),
-        ([], {"id": 1}, None),
-        *((["id"], {"id": key}, None) for key in ("kari@example.com", "a11", True)),
-        *((["id"], {"id": key}, None) for key in ("4790812501", 447700900123)),
-        *((["id"], {"id": key}, None) for key in ("298123", 298123)),
-        *((["id"], {"id": key, "m": "47 11"}, None) for key in ("4711", 4711)),
-        *((["id"], columns, None) for columns in ({}, {"id": 4711, "m": 4711})),
-    ],
+@cases(
+    "key columns expected",
+    (["id"], {"id": 4711}, "id=4711"),
+    (["a", "b"], {"a": 1, "b": 2}, "a=1 b=2"),
+    (["id"], {"id": "4711"}, "id=4711"),
+    (["id"], {"id": "0047"}, "id=0047"),
+    (["id"], {"id": 4711.0}, "id=4711"),
+    *((["id"], {"id": key}, None) for key in (4711.5, 1e300, 298123.0)),
+    (["id"], {"id": 4711, "m": 4711.0}, None),
+    (["tel"], {"tel": 4711}, None),
+    (["nin"], {"nin": 12345678901}, None),
+    ([], {"id": 1}, None),
+    *((["id"], {"id": key}, None) for key in ("kari@example.com", "a11", True)),
+    *((["id"], {"id": key}, None) for key in ("4790812501", 447700900123)),
+    *((["id"], {"id": key}, None) for key in ("298123", 298123)),
+    *((["id"], {"id": key, "m": "47 11"}, None) for key in ("4711", 4711)),
+    *((["id"], columns, None) for columns in ({}, {"id": 4711, "m": 4711})),
 )
 def test_a_key_is_shown_only_if_it_says_nothing_about_a_person(
     load: Load, key: list[str], columns: Record, expected: str | None
@@ -97,12 +90,10 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
 # Too many
 
 
-@pytest.mark.parametrize(
-    ("accepted", "rejected", "percent", "fails"),
-    [
-        *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
-        *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
-    ],
+@cases(
+    "accepted rejected percent fails",
+    *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
+    *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
 )
 def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
     load: Load, accepted: int, rejected: int, percent: int, fails: bool
@@ -160,7 +151,7 @@ def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("size", [10, 70_000, 200_000])
+@cases("size", 10, 70_000, 200_000)
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path, size: int) -> None:
     """The file is read in pieces, and a line may end just where one begins."""
     for whole in (SCHEMA, b'{"record":"%s"}\n' % (b"x" * (65_536 - 13)), b""):
@@ -175,7 +166,7 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
     assert path.read_bytes() == SCHEMA
 
 
-@pytest.mark.parametrize("name", ["fifo", ".", "a\0b", "missing/rejects.singer"])
+@cases("name", "fifo", ".", "a\0b", "missing/rejects.singer")
 def test_what_is_no_regular_file_is_a_settings_error(tmp_path: Path, name: str) -> None:
     """A FIFO, or /dev/null, keeps nothing."""
     os.mkfifo(tmp_path / "fifo")

@@ -1,12 +1,11 @@
 """The table, the last line and the report say what a monitor and a reader need."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re
 import types
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,10 +28,8 @@ from target_mainbrainer.report.summary import (
     last_line_of_dry_run,
 )
 from target_mainbrainer.settings.declared import PLANS, Settings
+from tests.cases import cases
 from tests.conftest import OUTCOMES
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Morning:
@@ -98,65 +95,63 @@ GONE = "1 person who is gone was opted out"
 MERGED = "3 merged with a later one, 2 deleted and left out, 1 rejected"
 
 
-@pytest.mark.parametrize(
-    ("counts", "end", "expected"),
-    [
-        ("8 read, 8 unchanged", End(state_records=8), "OK: nothing had changed."),
-        ("8 read, 8 unchanged", End(has_state=False), "OK: nothing had changed."),
-        (
-            "8 read, 8 unchanged, 3 opted_out",
-            End(state_records=8),
-            "OK: nothing had changed; 3 people who are gone were opted out.",
-        ),
-        (
-            "1 read, 1 accepted, 1 opted_out",
-            End(has_state=False),
-            f"OK: 1 record read: 1 contact sent; {GONE}; the tap sent no STATE.",
-        ),
-        (
-            "20050 read, 412 accepted, 19638 unchanged",
-            End(state_records=20_050),
-            f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}",
-        ),
-        (
-            "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
-            End(state_records=10),
-            f"OK: 10 records read: 4 contacts sent, {MERGED}; {LAST}",
-        ),
-        (
-            "4 read, 3 unchanged, 1 rejected",
-            End(open_states=1, state_records=2),
-            "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record.",
-        ),
-        ("", End(has_state=False), "OK: the tap sent no records."),
-        ("", End(state_records=0), f"OK: the tap sent no records; {LAST}"),
-        (
-            "8 read, 8 refused",
-            End(CORRECT, words=WORDS),
-            f"{REFUSED} in the same words ({WORDS}). {SAME}",
-        ),
-        ("8 read, 8 refused", End(state_records=8), f"{REFUSED}. {LAST}"),
-        (
-            "20001 read, 20000 unchanged, 1 refused",
-            End(CORRECT, words=WORDS),
-            f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}",
-        ),
-        (
-            "5 read, 5 failed",
-            End(LOAD_AGAIN, state_records=5),
-            f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}",
-        ),
-        (
-            "8 read, 3 refused, 5 failed",
-            End(state_records=8),
-            f"OK: 8 records read: 8 rejected; {LAST}",
-        ),
-        (
-            "5 read",
-            End(RUN_AGAIN, is_whole=False),
-            f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}",
-        ),
-    ],
+@cases(
+    "counts end expected",
+    ("8 read, 8 unchanged", End(state_records=8), "OK: nothing had changed."),
+    ("8 read, 8 unchanged", End(has_state=False), "OK: nothing had changed."),
+    (
+        "8 read, 8 unchanged, 3 opted_out",
+        End(state_records=8),
+        "OK: nothing had changed; 3 people who are gone were opted out.",
+    ),
+    (
+        "1 read, 1 accepted, 1 opted_out",
+        End(has_state=False),
+        f"OK: 1 record read: 1 contact sent; {GONE}; the tap sent no STATE.",
+    ),
+    (
+        "20050 read, 412 accepted, 19638 unchanged",
+        End(state_records=20_050),
+        f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}",
+    ),
+    (
+        "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
+        End(state_records=10),
+        f"OK: 10 records read: 4 contacts sent, {MERGED}; {LAST}",
+    ),
+    (
+        "4 read, 3 unchanged, 1 rejected",
+        End(open_states=1, state_records=2),
+        "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record.",
+    ),
+    ("", End(has_state=False), "OK: the tap sent no records."),
+    ("", End(state_records=0), f"OK: the tap sent no records; {LAST}"),
+    (
+        "8 read, 8 refused",
+        End(CORRECT, words=WORDS),
+        f"{REFUSED} in the same words ({WORDS}). {SAME}",
+    ),
+    ("8 read, 8 refused", End(state_records=8), f"{REFUSED}. {LAST}"),
+    (
+        "20001 read, 20000 unchanged, 1 refused",
+        End(CORRECT, words=WORDS),
+        f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}",
+    ),
+    (
+        "5 read, 5 failed",
+        End(LOAD_AGAIN, state_records=5),
+        f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}",
+    ),
+    (
+        "8 read, 3 refused, 5 failed",
+        End(state_records=8),
+        f"OK: 8 records read: 8 rejected; {LAST}",
+    ),
+    (
+        "5 read",
+        End(RUN_AGAIN, is_whole=False),
+        f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}",
+    ),
 )
 def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: str) -> None:
     assert last_line(night(counts), end) == expected
@@ -176,21 +171,19 @@ def test_a_run_that_sent_something_of_which_nothing_was_accepted_is_never_ok(
     assert not re.search(r"\b0\b", line)
 
 
-@pytest.mark.parametrize(
-    ("counts", "problem", "expected"),
-    [
-        ("1 read, 1 accepted", "", "OK: {}1 contact would be sent; nothing was sent"),
-        (
-            "3 read, 1 accepted, 1 unchanged, 1 rejected",
-            "",
-            "OK: {}1 contact would be sent, 1 is unchanged, 1 would be rejected; nothing was sent",
-        ),
-        (
-            "3 read, 2 unchanged",
-            "a run would fail",
-            "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
-        ),
-    ],
+@cases(
+    "counts problem expected",
+    ("1 read, 1 accepted", "", "OK: {}1 contact would be sent; nothing was sent"),
+    (
+        "3 read, 1 accepted, 1 unchanged, 1 rejected",
+        "",
+        "OK: {}1 contact would be sent, 1 is unchanged, 1 would be rejected; nothing was sent",
+    ),
+    (
+        "3 read, 2 unchanged",
+        "a run would fail",
+        "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
+    ),
 )
 def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected: str) -> None:
     said = last_line_of_dry_run(night(counts), problem)
@@ -198,14 +191,12 @@ def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected:
     assert said.endswith(f"sent; {problem}." if problem else "")
 
 
-@pytest.mark.parametrize(
-    ("end", "state"),
-    [
-        *((End(state_records=5), "last"), (End(), "unchanged"), (End(has_state=False), "none")),
-        (End(state_records=5, open_states=1), "earlier"),
-        (End(state_records=5, is_whole=False), "earlier"),
-        (End(has_state=False, is_whole=False), "unchanged"),
-    ],
+@cases(
+    "end state",
+    *((End(state_records=5), "last"), (End(), "unchanged"), (End(has_state=False), "none")),
+    (End(state_records=5, open_states=1), "earlier"),
+    (End(state_records=5, is_whole=False), "earlier"),
+    (End(has_state=False, is_whole=False), "unchanged"),
 )
 def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> None:
     assert end.state == state
@@ -237,7 +228,7 @@ def test_there_is_something_to_read_while_statuses_are_awaited(
     assert caplog.messages[-1] == "300 accepted; waiting for the status of 3 batches."
 
 
-@pytest.mark.parametrize("accepted", [0, 1, 9])
+@cases("accepted", 0, 1, 9)
 def test_a_speed_of_few_contacts_is_not_spoken_of(
     morning: Morning, caplog: pytest.LogCaptureFixture, accepted: int
 ) -> None:
@@ -317,7 +308,7 @@ def test_a_start_that_failed_is_told_with_its_reasons(path: Path) -> None:
     assert "streams" not in report
 
 
-@pytest.mark.parametrize("name", [".", "missing/report.json", "a\0b"])
+@cases("name", ".", "missing/report.json", "a\0b")
 def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=r"Setting 'report_path': .* cannot be written"):
         ReportFile(str(tmp_path / name), "5eed")

@@ -1,22 +1,16 @@
 """Fixtures that shorten pauses, and the target as a process of its own."""
 
-from __future__ import annotations
-
 import sys
 import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.messages import Record
 from tests.rounds import quick
-from tests.rounds.process import start_process
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
-    from tests.rounds.process import Process, Start
+from tests.rounds.process import Process, Start, start_process
 
 
 @pytest.fixture

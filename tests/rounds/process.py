@@ -1,7 +1,5 @@
 """The target as a process, a tap that feeds it, and what has come of it at any moment."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json
@@ -11,17 +9,13 @@ import subprocess
 import threading
 import time
 import typing as t
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.messages import Ended, person, schema, state
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.messages import Ended, Record, person, schema, state
 from tests.waiting import PATIENCE, wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""
@@ -193,7 +187,7 @@ def start_process(crm: RunningSandbox, folder: Path, settings: Record, *command:
     return Process(popen, crm, Path(settings.get("rejects_path", "")), log)
 
 
-Start: t.TypeAlias = "Callable[..., Process]"
+Start: t.TypeAlias = Callable[..., Process]
 
 
 def _endless(every: int = 20) -> Iterator[str]:

@@ -1,19 +1,14 @@
 """Contacts as requests carry them, whichever of the API's two endpoints they go to."""
 
-from __future__ import annotations
-
 import json
 import typing as t
+from collections.abc import Callable
 
+from mainbrainer_sandbox.running import RunningSandbox
+from mainbrainer_sandbox.store import Request
 from tests import broken_server
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from mainbrainer_sandbox.store import Request
-    from tests.broken_server import Reply
-    from tests.messages import Record
+from tests.broken_server import Reply
+from tests.messages import Record
 
 
 def contacts_in(request: Request | broken_server.Request) -> list[Record]:

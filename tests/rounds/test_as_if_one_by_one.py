@@ -5,8 +5,6 @@ faults. The server of the comparison is the sandbox, and what it is sent there i
 not by the target.
 """
 
-from __future__ import annotations
-
 import json
 import typing as t
 
@@ -15,12 +13,9 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.loads import Load
-    from tests.messages import Record
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.loads import Load
+from tests.messages import Record, record, schema, state
 
 LISTS = [None, "3fa85f64-5717-4562-b3fc-2c963f66afa6", "00000000-0000-4000-8000-000000000001"]
 OPT_INS = ("mobile_opt_in", "email_opt_in")

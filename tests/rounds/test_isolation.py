@@ -1,28 +1,22 @@
 """Exactly the bad contacts are set aside, and none is blamed for a fault of the request."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random
 import re
 import threading
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
-from tests.loads import people
-from tests.messages import person, record, schema, state
+from tests.broken_server import Reply
+from tests.cases import cases
+from tests.loads import Load, people
+from tests.messages import Ended, Record, person, record, schema, state
+from tests.rounds.process import Start
 from tests.rounds.sent import contacts_in, in_letters, judging, refusal, refused_alone, sent
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.broken_server import Reply
-    from tests.loads import Load
-    from tests.messages import Ended, Record
-    from tests.rounds.process import Start
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +25,10 @@ def _refused_and_kept(load: Load) -> None:
     load.keep_rejects()
 
 
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        *itertools.product(["envelope", "problem"], ["none", "first", "all"]),
-        *[("html", "all"), ("empty", "all")],
-    ],
+@cases(
+    "body names",
+    *itertools.product(["envelope", "problem"], ["none", "first", "all"]),
+    *[("html", "all"), ("empty", "all")],
 )
 def test_exactly_the_bad_ones_are_set_aside(load: Load, body: str, names: str) -> None:
     """1.35 %, some of them neighbours; each was refused alone before it is blamed."""
@@ -54,13 +46,11 @@ def test_exactly_the_bad_ones_are_set_aside(load: Load, body: str, names: str) -
     assert ("MainBrainer said: " in rejection["reason"]) is (body != "empty")
 
 
-@pytest.mark.parametrize(
-    ("bad", "most"),
-    [
-        pytest.param(set(random.Random(1).sample(range(1, 2001), 27)), 380, id="1.35 %"),
-        pytest.param(set(range(950, 1018)), 300, id="a cluster"),
-        pytest.param({1000}, 40, id="one"),
-    ],
+@cases(
+    "bad most",
+    pytest.param(set(random.Random(1).sample(range(1, 2001), 27)), 380, id="1.35 %"),
+    pytest.param(set(range(950, 1018)), 300, id="a cluster"),
+    pytest.param({1000}, 40, id="one"),
 )
 def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> None:
     """It sends batches only, so that the status of each says what became of the contact.
@@ -78,7 +68,7 @@ def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> 
     assert 2000 - len(bad) <= sum(accepted) <= 2010 - len(bad)
 
 
-Judge: t.TypeAlias = "Callable[[list[Record]], Reply | None]"
+Judge: t.TypeAlias = Callable[[list[Record]], Reply | None]
 
 
 def refusing(*numbers: int, words: str = "No", status: int = 422, most: int = 0) -> Judge:
@@ -170,17 +160,17 @@ def blames_the_request(ended: Ended) -> bool:
     return ended.code == 1 and bool(found)
 
 
-@pytest.mark.parametrize(
-    ("faults", "switches"),
-    [
-        ("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}),
-        *(("409", {"error_body": "empty"}), ("402", {"error_body": "html"})),
-        *(("422", {}), ("403", {})),
-    ],
+@cases(
+    "faults switches",
+    ("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}),
+    *(("409", {"error_body": "empty"}), ("402", {"error_body": "html"})),
+    *(("422", {}), ("403", {})),
 )
-@pytest.mark.parametrize(
-    ("mode", "count", "size"),
-    [("batch", 2000, 100), ("single", 20, 1), *(("batch", 200, size) for size in (1, 5, 9))],
+@cases(
+    "mode count size",
+    ("batch", 2000, 100),
+    ("single", 20, 1),
+    *(("batch", 200, size) for size in (1, 5, 9)),
 )
 def test_a_faulty_request_blames_nobody(
     load: Load, faults: str, switches: Record, mode: str, count: int, size: int
@@ -194,14 +184,14 @@ def test_a_faulty_request_blames_nobody(
     assert len(load.crm.requests()) <= math.ceil(count / size) + 30
 
 
-@pytest.mark.parametrize("bad", [1, 7, 9])
+@cases("bad", 1, 7, 9)
 def test_a_few_refused_alike_are_rejected_if_others_are_accepted(load: Load, bad: int) -> None:
     """Fewer than ten cannot accuse the request."""
     ended = load(*people(20, every=20, bad=range(bad + 1))).ok()
     assert (ended.count("rejected"), ended.states) == (bad, [{"bookmark": 20}])
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
+@cases("count", 1, 2, 7)
 def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
     """Be it one contact: it is settled in a night in which another one is accepted."""
     lines = people(count, every=count, bad=range(count + 1))
@@ -220,7 +210,7 @@ def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
     return refusal(f"Not {in_letters(int(bad[0]))}") if bad else None
 
 
-@pytest.mark.parametrize(("bad", "good"), [(3, 0), (20, 40)])
+@cases("bad good", (3, 0), (20, 40))
 def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accepted(
     load: Load, bad: int, good: int
 ) -> None:
@@ -238,10 +228,7 @@ def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accep
 # --- A fault that begins in the middle
 
 
-@pytest.mark.parametrize(
-    ("first", "in_flight", "most"),
-    [(13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90)],
-)
+@cases("first in_flight most", (13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90))
 def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
     load: Load, first: int, in_flight: int, most: int
 ) -> None:
@@ -254,7 +241,7 @@ def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
     assert {*range(1, ended.bookmark + 1)} - {520} <= load.numbers()
 
 
-@pytest.mark.parametrize("last", [1, 7, 40])
+@cases("last", 1, 7, 40)
 def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
     """However few they are: a contact that passed before shows that it is not their fault."""
     lines = people(500 + last, every=500)
@@ -303,9 +290,9 @@ NEIGHBOURS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("bad", "size", "mode"),
-    [(*one, "batch") for one in NEIGHBOURS] + [(*one, "single") for one in NEIGHBOURS[:2]],
+@cases(
+    "bad size mode",
+    *([(*one, "batch") for one in NEIGHBOURS] + [(*one, "single") for one in NEIGHBOURS[:2]]),
 )
 def test_bad_neighbours_never_end_a_good_run(load: Load, bad: range, size: int, mode: str) -> None:
     """They are refused alike and one after the other, but not all at hand are."""
@@ -334,7 +321,7 @@ def test_a_contact_that_is_sent_once_more_is_sent_as_it_was(load: Load) -> None:
     assert refused_alone(load.crm) == {f"bad{n}@example.com" for n in range(41, 61)}
 
 
-@pytest.mark.parametrize("letters", ["pP", "pp"])
+@cases("letters", "pP", "pp")
 def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: str) -> None:
     """Everybody who passed comes a second time, spelt otherwise or not, before the bad ones do."""
     columns = schema({"id": {"type": "integer"}, "email": {}, "firstname": {}})

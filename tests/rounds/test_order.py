@@ -1,23 +1,17 @@
 """The newest record of a person is the last one that the CRM is told; older ones are merged."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import typing as t
+from collections.abc import Iterator
 
 import pytest
 
-from tests.messages import record, schema, state
+from mainbrainer_sandbox.store import Request
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Record, record, schema, state
 from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, value_of
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mainbrainer_sandbox.store import Request
-    from tests.loads import Load
-    from tests.messages import Record
-
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OTHER_LIST = "00000000-0000-4000-8000-000000000001"
@@ -38,7 +32,7 @@ def families(count: int, dice: random.Random) -> Iterator[Record]:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("seed", range(2))
+@cases("seed", *range(2))
 def test_nobody_is_overtaken_by_their_own_past(load: Load, seed: int) -> None:
     """20 in flight, random latencies, retries, refusals and halves."""
     load.crm.set_switches(refuse_property="bad")
@@ -81,8 +75,8 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-@pytest.mark.parametrize("way", ["one stream", "two streams", "two lists"])
+@cases("first second", *PAIRS)
+@cases("way", "one stream", "two streams", "two lists")
 def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record, way: str) -> None:
     """However they are spelt, and whichever stream and list they come in."""
     streams = ("a", "b") if way == "two streams" else ("a", "a")
@@ -127,13 +121,11 @@ FOR_ANOTHER_LIST = [
 ]
 
 
-@pytest.mark.parametrize(
+@cases(
     "lines",
-    [
-        pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
-        pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
-        pytest.param(FOR_ANOTHER_LIST, id="for another list"),
-    ],
+    pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
+    pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
+    pytest.param(FOR_ANOTHER_LIST, id="for another list"),
 )
 def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     """The opt-in waits for its batch to fill up while that of the opt-out goes off full."""
@@ -222,16 +214,14 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(load: Load) -> None:
     assert ended.states == [{"bookmark": 3}]
 
 
-@pytest.mark.parametrize(
-    ("count", "bad", "most"),
-    [
-        pytest.param(12, {0}, 99, id="first"),
-        pytest.param(12, {11}, 99, id="last"),
-        pytest.param(12, {0, 11}, 99, id="first and last"),
-        pytest.param(12, {3, 4, 5}, 99, id="in the middle"),
-        pytest.param(12, {0, 2, 4, 6, 8, 10}, 99, id="every second"),
-        pytest.param(100, {63}, 22, id="one of a hundred costs few requests"),
-    ],
+@cases(
+    "count bad most",
+    pytest.param(12, {0}, 99, id="first"),
+    pytest.param(12, {11}, 99, id="last"),
+    pytest.param(12, {0, 11}, 99, id="first and last"),
+    pytest.param(12, {3, 4, 5}, 99, id="in the middle"),
+    pytest.param(12, {0, 2, 4, 6, 8, 10}, 99, id="every second"),
+    pytest.param(100, {63}, 22, id="one of a hundred costs few requests"),
 )
 def test_the_good_records_of_a_person_are_written_in_their_order(
     load: Load, count: int, bad: set[int], most: int

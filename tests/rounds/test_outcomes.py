@@ -1,7 +1,5 @@
 """Every record ends in one counted outcome; rejected ones can be corrected and loaded."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -13,13 +11,10 @@ import pytest
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.target import TargetMainBrainer
-from tests.loads import people, rejected
-from tests.messages import person, record, schema, state
+from tests.cases import cases
+from tests.loads import Load, people, rejected
+from tests.messages import Record, RunTarget, person, record, schema, state
 from tests.rounds import quick
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
-    from tests.messages import Record, RunTarget
 
 
 @pytest.mark.usefixtures("hasty")
@@ -40,7 +35,7 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     assert ended.bookmark == 300
 
 
-@pytest.mark.parametrize("lines", [[], [schema()], [state(bookmark=1)], [schema(), state(a=1)]])
+@cases("lines", [], [schema()], [state(bookmark=1)], [schema(), state(a=1)])
 def test_an_input_without_records_sends_nothing(load: Load, lines: list[str]) -> None:
     ended = load(*lines).ok()
     assert len(ended.states) == sum("STATE" in line for line in lines)
@@ -70,7 +65,7 @@ def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
     load(*people(20)).failed("do not add up: 20 records read, ")
 
 
-@pytest.mark.parametrize("log_level", [logging.DEBUG])
+@cases("log_level", logging.DEBUG)
 def test_the_sdks_metrics_count_records_and_batches(run_target: RunTarget) -> None:
     """They are there for whoever asks for them, if not at the usual level."""
     told = (line.partition("METRIC: ")[2] for line in run_target(*people(250)).log.splitlines())
@@ -132,13 +127,11 @@ def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
     assert load.numbers() == {1, 3, 4, 5, "ola@example.org", "kari@example.org"}
 
 
-@pytest.mark.parametrize(
-    ("is_kept", "allowed", "bad", "code", "bookmark"),
-    [
-        *((False, None, 0, 0, 90), (False, None, 1, 1, 50), (False, 0, 1, 1, 50)),
-        *((False, 2, 2, 0, 20), (False, 2, 3, 1, 20), (True, None, 9, 0, 90)),
-        *((True, 2, 2, 0, 90), (True, 2, 3, 1, 50), (True, 0, 1, 1, 50)),
-    ],
+@cases(
+    "is_kept allowed bad code bookmark",
+    *((False, None, 0, 0, 90), (False, None, 1, 1, 50), (False, 0, 1, 1, 50)),
+    *((False, 2, 2, 0, 20), (False, 2, 3, 1, 20), (True, None, 9, 0, 90)),
+    *((True, 2, 2, 0, 90), (True, 2, 3, 1, 50), (True, 0, 1, 1, 50)),
 )
 def test_how_many_rejections_a_run_survives(
     load: Load, is_kept: bool, allowed: int | None, bad: int, code: int, bookmark: int

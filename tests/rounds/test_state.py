@@ -1,7 +1,5 @@
 """STATE is never ahead of what is delivered, whatever ends the process, and however."""
 
-from __future__ import annotations
-
 import array
 import contextlib
 import fcntl
@@ -13,24 +11,18 @@ import sqlite3
 import termios
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
 import mainbrainer_sandbox as sandbox
-from tests.broken_server import OK, STALL, Reply, script
-from tests.loads import people
-from tests.messages import person, record, schema, state
-from tests.rounds.process import PACE
+from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
+from tests.cases import cases
+from tests.loads import Load, people
+from tests.messages import Record, person, record, schema, state
+from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in, judging, refusal
 from tests.waiting import PATIENCE, wait_until
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.broken_server import BrokenServer, Request, Serve
-    from tests.loads import Load
-    from tests.messages import Record
-    from tests.rounds.process import Process, Start
 
 
 def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> None:
@@ -45,7 +37,7 @@ def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> 
     process.send("KILL")
 
 
-@pytest.mark.parametrize("batch", range(4))
+@cases("batch", *range(4))
 def test_state_stays_before_a_batch_that_does_not_get_through(load: Load, batch: int) -> None:
     """All others do, some before and some after it."""
     first = f"p{batch * 10 + 1}@example.com"
@@ -118,13 +110,11 @@ def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
 # --- A tap that pauses
 
 
-@pytest.mark.parametrize(
-    ("is_quick", "size"),
-    [
-        pytest.param(False, 7, id="a full batch, with all pauses as they are"),
-        pytest.param(False, 100, id="part of one, after ten seconds, as the settings' page says"),
-        pytest.param(True, 100, id="part of one after a while, and what comes then"),
-    ],
+@cases(
+    "is_quick size",
+    pytest.param(False, 7, id="a full batch, with all pauses as they are"),
+    pytest.param(False, 100, id="part of one, after ten seconds, as the settings' page says"),
+    pytest.param(True, 100, id="part of one after a while, and what comes then"),
 )
 def test_contacts_and_state_leave_while_the_tap_is_silent(
     start: Start, is_quick: bool, size: int
@@ -146,12 +136,10 @@ def test_contacts_and_state_leave_while_the_tap_is_silent(
 TROUBLE = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
 
 
-@pytest.mark.parametrize(
-    ("how", "mode", "is_under_way"),
-    [
-        *(("KILL", "none", True), ("KILL", "require", False), ("TERM", "none", False)),
-        *(("TERM", "require", True), ("INT", "none", True), ("INT", "require", False)),
-    ],
+@cases(
+    "how mode is_under_way",
+    *(("KILL", "none", True), ("KILL", "require", False), ("TERM", "none", False)),
+    *(("TERM", "require", True), ("INT", "none", True), ("INT", "require", False)),
 )
 def test_state_is_never_ahead_whenever_the_process_ends(
     start: Start, how: str, mode: str, is_under_way: bool
@@ -196,12 +184,10 @@ def test_the_next_run_takes_up_what_a_killed_one_left(start: Start, tmp_path: Pa
     assert messages[-2]["type"] == "SCHEMA"
 
 
-@pytest.mark.parametrize(
-    ("where", "faults"),
-    [
-        *(("sending", "latency=0.5"), ("finishing", "latency=2"), ("confirming", "stuck:batch")),
-        *(("retrying", "503"), ("silent", "latency=0")),
-    ],
+@cases(
+    "where faults",
+    *(("sending", "latency=0.5"), ("finishing", "latency=2"), ("confirming", "stuck:batch")),
+    *(("retrying", "503"), ("silent", "latency=0")),
 )
 def test_a_signal_is_heard_wherever_the_run_waits(start: Start, where: str, faults: str) -> None:
     """The summary comes all the same."""
@@ -284,7 +270,7 @@ def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
     process.failed()
 
 
-@pytest.mark.parametrize("signals", ["TERM TERM", "INT TERM", "HUP"])
+@cases("signals", "TERM TERM", "INT TERM", "HUP")
 def test_two_signals_within_two_seconds_are_one_and_a_closed_terminal_is_one_too(
     start: Start, signals: str
 ) -> None:
@@ -338,9 +324,10 @@ def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: St
     assert "Exception ignored" not in process.log
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [({"list_id": "no uuid"}, "'list_id' is not a UUID"), ({"access_token": "wrong"}, "401")],
+@cases(
+    "wrong words",
+    ({"list_id": "no uuid"}, "'list_id' is not a UUID"),
+    ({"access_token": "wrong"}, "401"),
 )
 def test_a_run_that_fails_lets_the_tap_write_to_its_end(
     start: Start, wrong: dict[str, str], words: str

@@ -1,31 +1,24 @@
 """Every contact lands through passing trouble; lasting trouble ends the run, and loses nothing."""
 
-from __future__ import annotations
-
 import threading
 import time
-import typing as t
 from collections import Counter
 
 import pytest
 
 from tests import broken_server
 from tests.broken_server import BrokenServer
-from tests.loads import people
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
+from tests.cases import cases
+from tests.loads import Load, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
-@pytest.mark.parametrize(
+@cases(
     "faults",
-    [
-        *("500@p0.05 502@p0.05 503@p0.05", "reset@p0.1", "lost@p0.1", "hang@4,9", "cut@p0.1"),
-        *("429@3,7 429=1@11", "408@p0.1", "413@1-3:batch", "noid"),
-        "503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23",
-    ],
+    *("500@p0.05 502@p0.05 503@p0.05", "reset@p0.1", "lost@p0.1", "hang@4,9", "cut@p0.1"),
+    *("429@3,7 429=1@11", "408@p0.1", "413@1-3:batch", "noid"),
+    "503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23",
 )
 def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) -> None:
     load.settings |= {"batch_size_rows": 20, "request_timeout_seconds": 1}
@@ -37,7 +30,7 @@ def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) ->
     assert met or ended.report["retries"], "no request was met by a fault, so this shows nothing"
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@cases("form", "seconds", "date", "none")
 def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -> None:
     load.crm.set_switches(retry_after=form)
     load(*people(1000), faults="429=2@2,5 429@8").ok()
@@ -55,16 +48,11 @@ def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
     assert sum(request.path == "/token" for request in load.crm.requests()) > 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        *(
-            (fault, "was given up after")
-            for fault in ("503", "reset", "hang", "cut", "429", "lost")
-        ),
-        *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
-        *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
-    ],
+@cases(
+    "fault words",
+    *((fault, "was given up after") for fault in ("503", "reset", "hang", "cut", "429", "lost")),
+    *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
+    *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
 )
 def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, words: str) -> None:
     """STATE is where it should be, and unknown is never success."""
@@ -95,7 +83,7 @@ def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
     assert "404" not in ended.error
 
 
-@pytest.mark.parametrize("status", [307, 308, 302])
+@cases("status", 307, 308, 302)
 def test_a_redirect_carries_nothing_to_another_host(load: Load, status: int) -> None:
     with BrokenServer(lambda _: broken_server.OK) as elsewhere:
         away = broken_server.redirect(status, f"{elsewhere.url}/contacts/batch")

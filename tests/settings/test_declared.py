@@ -1,7 +1,5 @@
 """The schema tells people what they need: its groups, and when to set what."""
 
-from __future__ import annotations
-
 import re
 
 from target_mainbrainer.settings import declared

@@ -1,8 +1,6 @@
 """Variables of the environment: what is misspelt or forgotten is said, never ignored."""
 
-from __future__ import annotations
-
-import typing as t
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,9 +8,7 @@ from click.testing import CliRunner
 from target_mainbrainer import cli
 from target_mainbrainer.settings.checks import misread, misspelt, not_read
 from target_mainbrainer.settings.declared import SETTINGS
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
+from tests.cases import cases
 
 
 def problems(**environ: str) -> list[str]:
@@ -20,22 +16,20 @@ def problems(**environ: str) -> list[str]:
     return [*misspelt(variables, schema=SETTINGS), *misread(variables, schema=SETTINGS)]
 
 
-@pytest.mark.parametrize(
-    "variable", ["_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID"]
-)
+@cases("variable", "_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID")
 def test_what_others_set_under_our_prefix_is_no_error(variable: str) -> None:
     """An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting."""
     assert problems(**{variable: "x"}) == []
 
 
-@pytest.mark.parametrize("value", ["ture", "2", "ja"])
+@cases("value", "ture", "2", "ja")
 def test_a_truth_that_is_none_is_not_taken_for_false(value: str) -> None:
     """A dry run that is not one would send."""
     (problem,) = problems(DRY_RUN=value)
     assert problem == "Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."
 
 
-@pytest.mark.parametrize("value", ["true", "False", "1", "off", ""])
+@cases("value", "true", "False", "1", "off", "")
 def test_truths_as_the_sdk_reads_them(value: str) -> None:
     assert problems(DRY_RUN=value) == []
 
@@ -59,7 +53,7 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
     assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
 
 
-@pytest.mark.parametrize("reads", [[], ["--config", "ENV"]], ids=["not read", "read"])
+@cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
 def test_a_misspelt_variable_ends_the_command(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -1,13 +1,12 @@
 """The settings say in plain words what is wrong with them, and never repeat a value."""
 
-from __future__ import annotations
-
 import typing as t
 
 import pytest
 
 from target_mainbrainer.settings.checks import check_config
 from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
+from tests.cases import cases
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -21,9 +20,7 @@ def problems(**config: t.Any) -> list[str]:
     return list(check_config(config, schema=SETTINGS))
 
 
-@pytest.mark.parametrize(
-    "name", ["request_timeout_seconds", "retry_max_seconds", "confirm_timeout_seconds"]
-)
+@cases("name", "request_timeout_seconds", "retry_max_seconds", "confirm_timeout_seconds")
 def test_no_wait_is_longer_than_can_be_waited_for(name: str) -> None:
     assert problems(**TOKEN, **{name: 10**30}) == [f"Setting '{name}' must be at most 604800."]
     assert problems(**TOKEN, **{name: 604_800}) == []
@@ -63,47 +60,45 @@ NO_URL = "Setting 'api_url' is not a URL; it should look like 'https:"
 PATH = "contains a '?' or '#', but the paths of the API are appended to"
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
-        ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
-        (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
-        ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
-        ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
-        (people(lst_id="x"), MISSPELT),
-        (TOKEN | {"x": 1}, f"{NO} 'x'."),
-        (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
-        (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
-        (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
-        ({"access_token": 12345}, "Setting 'access_token' must be a text."),
-        (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
-        (TOKEN | {"list_id": "3fa85f64-57"}, "Setting 'list_id' is not a UUID."),
-        (people(field_map={"zip": {"property_id": "12"}}), NO_UUID),
-        *((field(property_id="12", property_name="zip"), NOT_ONE), (field(optional=True), NOT_ONE)),
-        *((field(field="e_mail"), ONE_OF), (field(field="email", send="once"), FIELD)),
-        (people(**PROPERTY_ONCE), ONCE_NEEDS),
-        (field(property_name="m", send="never"), "Setting 'field_map.m.send' must be 'once'."),
-        *(
-            (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
-            for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
-        ),
-        (TOKEN | {"max_rejects": -1}, "Setting 'max_rejects' must be at least 0."),
-        (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
-        (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
-        (people(consent_words={"yes": ["no"]}), WORD),
-        (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
-        (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
-        *(
-            (TOKEN | {"api_url": url}, NO_URL)
-            for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
-        ),
-        *(
-            (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {PATH}")
-            for name in ("api_url", "auth_url")
-            for rest in ("?key=made-up", "#x", "?", "x#")
-        ),
-    ],
+@cases(
+    "config expected",
+    ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
+    ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
+    (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
+    ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
+    ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
+    (people(lst_id="x"), MISSPELT),
+    (TOKEN | {"x": 1}, f"{NO} 'x'."),
+    (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
+    (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
+    (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
+    ({"access_token": 12345}, "Setting 'access_token' must be a text."),
+    (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
+    (TOKEN | {"list_id": "3fa85f64-57"}, "Setting 'list_id' is not a UUID."),
+    (people(field_map={"zip": {"property_id": "12"}}), NO_UUID),
+    *((field(property_id="12", property_name="zip"), NOT_ONE), (field(optional=True), NOT_ONE)),
+    *((field(field="e_mail"), ONE_OF), (field(field="email", send="once"), FIELD)),
+    (people(**PROPERTY_ONCE), ONCE_NEEDS),
+    (field(property_name="m", send="never"), "Setting 'field_map.m.send' must be 'once'."),
+    *(
+        (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
+        for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
+    ),
+    (TOKEN | {"max_rejects": -1}, "Setting 'max_rejects' must be at least 0."),
+    (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
+    (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
+    (people(consent_words={"yes": ["no"]}), WORD),
+    (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
+    (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
+    *(
+        (TOKEN | {"api_url": url}, NO_URL)
+        for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
+    ),
+    *(
+        (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {PATH}")
+        for name in ("api_url", "auth_url")
+        for rest in ("?key=made-up", "#x", "?", "x#")
+    ),
     ids=str,
 )
 def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> None:
@@ -111,7 +106,7 @@ def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> No
     assert problem.startswith(expected)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9"])
+@cases("host", "127.0.0.1:8080", "localhost", "[::1]:9")
 def test_plain_http_may_go_to_loopback(host: str) -> None:
     assert problems(**TOKEN, api_url=f"http://{host}") == []
 
@@ -129,7 +124,7 @@ def test_empty_texts_count_as_absent() -> None:
     assert (settings.username, settings.list_id) == (None, None)
 
 
-@pytest.mark.parametrize("stream_maps", [{"__else__": 5}, {"people": {"__else__": "x"}}])
+@cases("stream_maps", {"__else__": 5}, {"people": {"__else__": "x"}})
 def test_what_the_sdks_schema_cannot_be_asked_about_is_an_error(stream_maps: t.Any) -> None:
     (problem,) = problems(**TOKEN, stream_maps=stream_maps)
     assert problem.startswith("Setting 'stream_maps.")
@@ -176,12 +171,10 @@ def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
     assert [name for name in own if f"`{name}`" not in described] == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "use",
-    [
-        *({"property_name": "title", "send": "once"}, {"property_id": UUID, "optional": True}),
-        *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
-    ],
+    *({"property_name": "title", "send": "once"}, {"property_id": UUID, "optional": True}),
+    *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
     ids=str,
 )
 def test_a_column_may_say_more_than_its_name(use: t.Any) -> None:
@@ -209,17 +202,15 @@ def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     assert settings.for_stream("people").field_map == {"remark": None}
 
 
-@pytest.mark.parametrize(
-    ("config", "plan", "rejects"),
-    [
-        ({}, PLANS["freemium"], 0),
-        ({"rate_limit_plan": "pro"}, Plan(200, 1_000_000), 0),
-        ({"rate_limit_requests": 7}, Plan(7, 250_000), 0),
-        ({"rate_limit_requests": 0}, None, 0),
-        ({"rejects_path": "r.singer"}, PLANS["freemium"], None),
-        ({"rejects_path": "r.singer", "max_rejects": 3}, PLANS["freemium"], 3),
-        ({"max_rejects": 3}, PLANS["freemium"], 3),
-    ],
+@cases(
+    "config plan rejects",
+    ({}, PLANS["freemium"], 0),
+    ({"rate_limit_plan": "pro"}, Plan(200, 1_000_000), 0),
+    ({"rate_limit_requests": 7}, Plan(7, 250_000), 0),
+    ({"rate_limit_requests": 0}, None, 0),
+    ({"rejects_path": "r.singer"}, PLANS["freemium"], None),
+    ({"rejects_path": "r.singer", "max_rejects": 3}, PLANS["freemium"], 3),
+    ({"max_rejects": 3}, PLANS["freemium"], 3),
     ids=str,
 )
 def test_the_plan_to_keep_and_how_many_rejections_a_run_may_have(

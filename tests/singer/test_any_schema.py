@@ -1,7 +1,5 @@
 """However a schema describes a record, with stream maps and flattening or without: one contact."""
 
-from __future__ import annotations
-
 import decimal
 import itertools
 import json
@@ -12,10 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
+from tests.loads import Load
 from tests.messages import Record, record, schema
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 EXAMPLES = int(os.environ.get("ANY_SCHEMA_EXAMPLES", "25"))
 

@@ -1,13 +1,12 @@
 """The reader: bytes in, messages out, never blocked for long, and no line ever in an error."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import os
 import threading
 import typing as t
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,12 +15,8 @@ from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.messages import Record
-
+from tests.cases import cases
+from tests.messages import Record
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
 
@@ -131,19 +126,17 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
         assert decode_message(line)["x"] == expected
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"kari@example.com\n", "is not valid JSON in UTF-8."),
-        (b'{"type":"RECORD","record":{"mail":"kari', "UTF-8, and it is cut off: did the tap fail?"),
-        (b'["kari@example.com"]\n', "because it is not a JSON object"),
-        *((b'{"type":%s,"mail":"kari"}\n' % odd, "its 'type'") for odd in (b'"RECROD"', b'["x"]')),
-        (b'{"mail":"kari@example.com"}\n', "its 'type'"),
-        (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
-        (b"[" * 100_000 + b"\n", "nested too deeply"),
-        (b'{"x":1e9999999999999999999}\n', "valid JSON"),
-        (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
-    ],
+@cases(
+    "data expected",
+    (b"kari@example.com\n", "is not valid JSON in UTF-8."),
+    (b'{"type":"RECORD","record":{"mail":"kari', "UTF-8, and it is cut off: did the tap fail?"),
+    (b'["kari@example.com"]\n', "because it is not a JSON object"),
+    *((b'{"type":%s,"mail":"kari"}\n' % odd, "its 'type'") for odd in (b'"RECROD"', b'["x"]')),
+    (b'{"mail":"kari@example.com"}\n', "its 'type'"),
+    (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
+    (b"[" * 100_000 + b"\n", "nested too deeply"),
+    (b'{"x":1e9999999999999999999}\n', "valid JSON"),
+    (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ids=lambda value: ascii(value)[:40],
 )
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(

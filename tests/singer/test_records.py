@@ -1,31 +1,27 @@
 """Records' keys are readable and their own, and STATE is never ahead of what is settled."""
 
-from __future__ import annotations
-
 import json
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.singer.state import StateTracker
+from tests.cases import cases
 from tests.strategies import ANY_TEXT
 
 
-@pytest.mark.parametrize(
-    ("record", "key"),
-    [
-        ({"a": 1, "b": "x"}, '["x",1]'),
-        ({"b": "å", "a": Decimal("1.50")}, '["å",1.50]'),
-        ({"b": True, "a": [1, 2]}, "[true,[1,2]]"),
-        ({"b": "\ud800", "a": 1}, '["\\ud800", 1]'),
-        ({"b": "", "a": 0}, '["",0]'),
-        ({"a": 1}, None),
-        ({"a": 1, "b": None}, None),
-    ],
+@cases(
+    "record key",
+    ({"a": 1, "b": "x"}, '["x",1]'),
+    ({"b": "å", "a": Decimal("1.50")}, '["å",1.50]'),
+    ({"b": True, "a": [1, 2]}, "[true,[1,2]]"),
+    ({"b": "\ud800", "a": 1}, '["\\ud800", 1]'),
+    ({"b": "", "a": 0}, '["",0]'),
+    ({"a": 1}, None),
+    ({"a": 1, "b": None}, None),
 )
 def test_the_values_of_the_key_stand_in_order(record: dict[str, object], key: str | None) -> None:
     assert source_key_reader(["b", "a"])(record) == key
