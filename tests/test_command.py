@@ -70,9 +70,7 @@ def test_the_configuration_file_is_not_written_over(
 
 
 @cases("name", "suppression_path", "rejects_path", "ledger_uri", "the input")
-def test_the_report_is_not_written_over_another_file(
-    tmp_path: Path, settings: Record, name: str
-) -> None:
+def test_the_report_overwrites_no_file(tmp_path: Path, settings: Record, name: str) -> None:
     """Not even the report of a run that fails because of it."""
     path = tmp_path / "taken"
     path.write_text("taken")
@@ -103,9 +101,8 @@ def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> N
     ('["api_url"]', "cannot be read: it is not a JSON object."),
     (None, "cannot be read: there is no such file."),
 )
-def test_a_broken_configuration_is_said_in_a_sentence(
-    tmp_path: Path, content: str | None, expected: str
-) -> None:
+def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: str) -> None:
+    """A broken configuration is an error in one sentence."""
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)

@@ -111,9 +111,7 @@ OWNED_BY_ONE_THREAD = [
 ]
 
 
-def test_one_thread_changes_counts_rejects_ledger_and_state(
-    load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever fails, and however many requests are under way."""
     changed_by: set[tuple[str, int]] = set()
 

@@ -101,9 +101,8 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
         assert page.wait(20) == 0
 
 
-def test_a_missing_extra_is_an_error_that_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing extra is an error that says what to install."""
     broken = tmp_path / "modules" / "uvicorn"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")

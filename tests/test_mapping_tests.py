@@ -46,9 +46,8 @@ def test_a_mapping_that_does_what_is_expected_passes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.suffix not in {".yml", ".json"}] == []
 
 
-def test_each_difference_is_named_and_ends_with_exit_code_1(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_difference_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each difference is named and ends with exit code 1."""
     report = tmp_path / "junit.xml"
     result = run(tmp_path, PASSES, "--junit", str(report), field_map={"phone": "mobile"})
     assert result.exit_code == 1
@@ -222,9 +221,8 @@ def test_tests_written_from_another_crm_pass(tmp_path: Path) -> None:
     assert tested.exit_code == 0, tested.output
 
 
-def test_a_file_of_tests_is_not_written_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_is_not_overwritten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file of tests is not written over."""
     (tmp_path / "tests.yml").write_text("mine")
     assert write(tmp_path, *SAMPLE).exit_code == 1
     assert (tmp_path / "tests.yml").read_text() == "mine"

@@ -73,9 +73,8 @@ def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
     *(('{"bookmark":1}', [{"bookmark": 1}]), ("{}", [])),  # {} would wipe the bookmarks
     ('{"a":0.1234567890123456789}', [{"a": 0.1234567890123456789}]),
 )
-def test_without_records_state_is_passed_on_and_no_contact_is_sent(
-    load: Load, value: str, states: list[object]
-) -> None:
+def test_state_without_records(load: Load, value: str, states: list[object]) -> None:
+    """Without records, STATE is passed on and no contact is sent."""
     assert load.ok(schema(), f'{{"type":"STATE","value":{value}}}').states == states
     assert all(request.method == "GET" for request in load.crm.requests())
 
@@ -117,9 +116,8 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
     (b"\xff\xfe", "it is not written in UTF-8"),
     (None, "'{path}' cannot be read (No such file or directory)."),
 )
-def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
-    load: Load, content: bytes | None, problem: str
-) -> None:
+def test_an_unreadable_suppression_file(load: Load, content: bytes | None, problem: str) -> None:
+    """A suppression file that cannot be read ends the run before it begins."""
     path = load.folder / "suppressed.txt"
     if content is not None:
         path.write_bytes(content)
@@ -141,9 +139,8 @@ def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -
 
 
 @cases("mark", "\u200b", "\t", "\n", "\u202e", "\0")
-def test_a_column_name_that_does_not_print_is_sent_as_it_is_and_shown_escaped(
-    load: Load, mark: str
-) -> None:
+def test_a_column_name_that_does_not_print_is_shown_escaped(load: Load, mark: str) -> None:
+    """A column name that does not print is sent as it is and shown escaped."""
     name = f"a{mark}b"
     columns: Record = {"id": 1, "email": "kari@example.com", name: "x"}
     ended = load.ok(schema({key: {} for key in columns}), record(**columns))

@@ -74,9 +74,8 @@ def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: in
     assert limiter.acquire("POST").taken_at == pytest.approx(began + 10.25)
 
 
-def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_used_up_day_is_a_warning_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning says when sending resumes."""
     world, limiter = begin(burst=10, daily=2)
     send(world, limiter, 0, 0, 0)
     (record,) = caplog.records
@@ -85,9 +84,8 @@ def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
     assert 24 * HOUR <= world.passed <= 24 * HOUR + 601
 
 
-def test_a_long_wait_is_logged_and_told_again_after_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_long_wait_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A long wait is logged again after a minute."""
     world, limiter = begin(burst=1)
     times = []
     with caplog.at_level(logging.INFO):
@@ -101,9 +99,8 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
 
 
 @cases("plan", "", "freemium")
-def test_a_hold_makes_everything_wait_and_a_short_one_is_not_worth_a_line(
-    plan: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_block_makes_all_requests_wait(plan: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A short block is not logged."""
     world, limiter = begin(plan=plan)
     with caplog.at_level(logging.INFO):
         limiter.block(4, "MainBrainer asks for it")
@@ -208,9 +205,7 @@ def test_first_come_first_served() -> None:
     *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
     *(("", 4, 0, 4), ("", 4, 0.099, 50)),
 )
-def test_as_many_are_wanted_in_flight_as_use_all_permits(
-    plan: str, at_first: int, seconds: float, wanted: int
-) -> None:
+def test_wanted_in_flight(plan: str, at_first: int, seconds: float, wanted: int) -> None:
     """Without a plan longer answers want more in flight."""
     world, limiter = begin(plan=plan)
     assert limiter.wanted_in_flight == at_first, "before anything is known"
@@ -268,9 +263,8 @@ SHORT = [(n, *one) for n in (2, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1
 
 @cases("plan", *PLANS)
 @cases("windows seconds share", *SHORT, (10, 3.0, 1.1))
-def test_a_load_is_about_as_fast_as_the_plan_allows_and_never_beyond_it(
-    plan: str, windows: int, seconds: float, share: float
-) -> None:
+def test_a_load_uses_the_whole_plan(plan: str, windows: int, seconds: float, share: float) -> None:
+    """A load is about as fast as the plan allows and never beyond it."""
     chance = random.Random(7)
     took, counted = load(
         PLANS[plan],
@@ -363,9 +357,8 @@ def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> Non
     assert 60 <= world.passed <= 61
 
 
-def test_a_ledger_that_is_away_holds_sending_up_and_is_one_line_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_ledger_that_is_away_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A ledger that is away holds sending up and is one line a minute."""
     world = World()
     limiter = world.limiter(PLANS["pro"], store=Away(world, until=170))
     assert limiter.acquire("POST").taken_at >= world.start + 170

@@ -48,7 +48,7 @@ def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
     *((429, {}, 10), (429, {"Retry-After": "25"}, 25), (429, {"Retry-After": "soon"}, 10)),
     (503, {"Retry-After": "30"}, 30),
 )
-def test_a_server_that_says_when_is_not_asked_earlier(
+def test_retry_after_is_kept(
     api: Api, status: int, headers: dict[str, str], at_least: float
 ) -> None:
     """After a 429 everything waits for the limiter."""
@@ -111,9 +111,8 @@ def test_every_permit_is_answered(api: Api) -> None:
     assert limiter.statuses == [None, 202], "a connection has failed"
 
 
-def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
-    api: Api, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_second_retry_is_one_warning(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """A second retry in a row is a warning, once for all threads."""
     caplog.set_level(logging.DEBUG)
     api.client(script(*[reply(503)] * 3)).send_batch(*BATCH)
     told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
@@ -198,9 +197,8 @@ def test_no_header_breaks_the_reading(header: str) -> None:
 
 
 @cases("kind asked", (errors.TransientError, 30.0), (errors.TooManyRequestsError, None))
-def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most(
-    kind: type[errors.TransientError], asked: float | None
-) -> None:
+def test_retry_after_gets_jitter(kind: type[errors.TransientError], asked: float | None) -> None:
+    """Two seconds of jitter at most are added to the server's pause."""
     error, floor = kind("busy", retry_after=asked), asked or 10.0
     options: dict[str, t.Any] = {"spent": 0, "limit": 600, "jitter": float}
     pauses = [pause_before_retry(error, tries=tries, **options) for tries in (1, 2, 12)]

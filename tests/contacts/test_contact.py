@@ -109,9 +109,7 @@ def alike(contact: Contact, other: Contact) -> Contact:
 
 
 @given(CONTACTS, CONTACTS, CONTACTS)
-def test_the_last_word_counts_in_a_merge_however_it_is_cut(
-    first: Contact, other: Contact, another: Contact
-) -> None:
+def test_the_last_value_counts_in_a_merge(first: Contact, other: Contact, another: Contact) -> None:
     """That a merge does what two upserts do is shown by `rounds/test_as_if_one_by_one.py`."""
     second, third = alike(first, other), alike(first, another)
     merged = merge(first, second)

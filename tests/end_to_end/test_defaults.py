@@ -61,9 +61,7 @@ def test_batches_of_a_hundred_go_to_all_contacts_without_a_webhook(load: Load) -
 
 
 @cases("fault inserted", ((), 1), (("stuck:batch",), 0))
-def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait_for_it(
-    load: Load, fault: tuple[str, ...], inserted: int
-) -> None:
+def test_batches_are_asked_for(load: Load, fault: tuple[str, ...], inserted: int) -> None:
     """`confirm_batches: report`."""
     load.crm.set_faults(*fault)
     ended = load.ok(schema(), person(1), state(bookmark=1), confirm_timeout_seconds=1)

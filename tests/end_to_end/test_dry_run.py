@@ -66,9 +66,8 @@ NIGHTS = {
 
 
 @cases("lines config", *NIGHTS.values(), ids=NIGHTS)
-def test_with_a_ledger_a_dry_run_and_the_run_after_it_say_the_same(
-    load: Load, lines: list[str], config: Record
-) -> None:
+def test_a_dry_run_with_a_ledger(load: Load, lines: list[str], config: Record) -> None:
+    """With a ledger, a dry run and the run after it have the same counts."""
     path = load.folder / "ledger.db"
     load.settings["ledger_uri"] = str(path)
     load.ok(*people())
@@ -104,9 +103,8 @@ def test_a_dry_run_needs_no_account_and_no_sandbox(load: Load) -> None:
 
 @pytest.mark.usefixtures("rejects")
 @cases("guard most", ("max_rejects", 3), ("max_rejects_percent", 1))
-def test_a_guard_that_would_stop_the_run_is_said_and_all_is_read(
-    load: Load, guard: str, most: int
-) -> None:
+def test_a_guard_does_not_stop_a_dry_run(load: Load, guard: str, most: int) -> None:
+    """A guard that would stop the run is named, and all input is read."""
     lines = mixed()
     ended = load.fails(*lines, dry_run=True, **{guard: most})
     assert f"'{guard}'" in ended.error

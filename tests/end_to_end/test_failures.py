@@ -53,9 +53,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 @cases("shown", *SCENARIOS)
-def test_failures_arrive_as_the_page_says(
-    load: Load, monkeypatch: pytest.MonkeyPatch, shown: str
-) -> None:
+def test_failures_arrive_as_shown(load: Load, monkeypatch: pytest.MonkeyPatch, shown: str) -> None:
     """In the words that the page shows, and with the exit code and STATE that it says."""
     monkeypatch.chdir(load.folder)
     lines, switches, fault, config, code = SCENARIOS[shown]

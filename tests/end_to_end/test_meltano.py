@@ -95,9 +95,7 @@ def test_contacts_of_a_csv_file_arrive_and_a_second_run_sends_none(project: Proj
     assert len(project.contacts()) == GOOD
 
 
-def test_state_is_carried_from_run_to_run_also_after_a_failed_one(
-    project: Project, crm: RunningSandbox
-) -> None:
+def test_state_is_carried_over_a_failed_run(project: Project, crm: RunningSandbox) -> None:
     """A rejected contact that is on file fails no run; the log has the reason and no contact."""
     first = project.runs("contacts", prod=True, **at(crm))
     project.runs("contacts", prod=True, **at(crm))
@@ -167,9 +165,7 @@ for number in range(2, 40_000):
 """Writes about 5 MB, which is 80 times what a pipe holds."""
 
 
-def test_the_reason_for_a_failure_in_mid_stream_is_not_buried(
-    project: Project, crm: RunningSandbox
-) -> None:
+def test_the_reason_for_a_failure_is_not_buried(project: Project, crm: RunningSandbox) -> None:
     """The tap could write to the end, so that it has nothing to say about a broken pipe."""
     project.add_script("tap-long", LONG_TAP)
     ran = project.run("tap-long", LOADER, prod=True, **at(crm, ACCESS_TOKEN="dead"))

@@ -24,9 +24,8 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Lo
     ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
     ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
 )
-def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
-    load: Load, fault: str, finding: str
-) -> None:
+def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: str) -> None:
+    """Batches that end badly are a warning when they fail nothing."""
     load.crm.set_faults(fault)
     ended = load.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
     assert ended.states == [{"bookmark": 1}]
@@ -56,9 +55,8 @@ SAID = {
 
 
 @cases("lines config expected", *SAID.values(), ids=SAID)
-def test_the_last_line_says_what_the_run_has_come_to(
-    load: Load, lines: list[str], config: Record, expected: str
-) -> None:
+def test_the_last_line(load: Load, lines: list[str], config: Record, expected: str) -> None:
+    """The last line of the log sums the run up."""
     assert load.run(*lines, **config).last == expected
 
 

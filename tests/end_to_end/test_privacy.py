@@ -118,9 +118,8 @@ def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
 
 @cases("status", 200, 202, 302, 400, 401, 403, 404, 406, 409, 413, 422, 500)
 @cases("content_type", "application/json", "text/html")
-def test_nothing_is_told_either_if_the_server_repeats_it_all(
-    load: Load, serve: Serve, status: int, content_type: str
-) -> None:
+def test_an_echo_is_redacted(load: Load, serve: Serve, status: int, content_type: str) -> None:
+    """Nothing private is logged if the server repeats all of it."""
     serve(parrot(status, content_type))
     search(load.run(*LINES, access_token=TOKEN, max_rejects=500, retry_max_seconds=1).log)
 
@@ -219,9 +218,7 @@ def test_a_line_that_cannot_be_read_is_not_repeated(load: Load, line: str) -> No
     search(load.fails(schema(COLUMNS), line).log)
 
 
-def test_a_fault_of_ours_is_told_by_its_place_alone(
-    load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_ours_is_named_by_its_place(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> t.Any:
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
@@ -233,9 +230,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
     search(ended.log)
 
 
-def test_a_thread_that_dies_tells_its_place_alone(
-    load: Load, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_dead_thread_is_named_by_its_place(load: Load, caplog: pytest.LogCaptureFixture) -> None:
     load.ok(schema())
     caplog.clear()
     thread = threading.Thread(target=int, args=["Plugh1"])

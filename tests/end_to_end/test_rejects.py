@@ -33,9 +33,7 @@ def command(load: Load, rejects: Path) -> list[str]:
     return [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
 
 
-def test_runs_beside_each_other_lose_no_rejection(
-    command: list[str], rejects: Path, tmp_path: Path
-) -> None:
+def test_parallel_runs_lose_no_rejection(command: list[str], rejects: Path, tmp_path: Path) -> None:
     """One delivers, the others say that the file is taken; what STATE passed is on file."""
     runs = []
     for run in range(3):
@@ -59,9 +57,7 @@ def test_runs_beside_each_other_lose_no_rejection(
     assert on_time
 
 
-def test_a_rejects_file_that_is_read_while_it_is_written_ends_the_run(
-    command: list[str], rejects: Path
-) -> None:
+def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path) -> None:
     """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path'."""
     rejects.write_text("\n".join([schema(), *bad(*range(30_000)), ""]))
     size = rejects.stat().st_size
@@ -89,9 +85,8 @@ def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(load: Load
     assert {"p61@example.com", "p62@example.com"} <= load.all_of("id").keys()
 
 
-def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
-    load: Load, rejects: Path
-) -> None:
+def test_a_rejects_file_in_use_is_an_error_before_sending(load: Load, rejects: Path) -> None:
+    """A run whose rejects file is in use ends before it sends anything."""
     other = rejects_file.RejectsFile(str(rejects), dt.datetime.now(dt.UTC), "other")
     ended = load.fails(schema(), person(1))
     other.close()

@@ -51,9 +51,7 @@ def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere
     assert "anew" not in ended.log
 
 
-def test_another_account_has_its_own_memory(
-    night: Night, start_crm: Callable[..., RunningSandbox]
-) -> None:
+def test_each_account_has_a_memory(night: Night, start_crm: Callable[..., RunningSandbox]) -> None:
     """Empty at first, and found again later; a yes that one was told is told the other, too."""
     other = start_crm(plan="unlimited")
     there = {"api_url": other.url, "access_token": other.token}

@@ -16,9 +16,7 @@ from tests.waiting import wait_until
 
 
 @cases("opt_in", "send", "omit")
-def test_an_address_corrected_by_hand_too_opts_in_no_second_contact(
-    night: Night, opt_in: str
-) -> None:
+def test_an_address_corrected_by_hand_too_is_no_second_contact(night: Night, opt_in: str) -> None:
     """The search for the old address creates a contact, of which nobody has said yes."""
     night.settings["unchanged_opt_in"] = opt_in
     night(*consenting(1, 2))
@@ -113,7 +111,7 @@ def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
 
 
 @cases("named", 0, -5, 2**63 - 1, 999, "1000001x", None, "the first")
-def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
+def test_a_status_without_one_contact_for_each_moves_no_contact(
     night: Night, named: object
 ) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
@@ -170,9 +168,7 @@ def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Ni
 
 
 @cases("is_deleted", True, False, ids=["the search", "the rename"])
-def test_who_is_back_where_the_contact_may_not_be_any_more_is_sent_whole(
-    night: Night, *, is_deleted: bool
-) -> None:
+def test_a_person_who_moved_back_is_sent_whole(night: Night, *, is_deleted: bool) -> None:
     """The search has made a contact without data, or the rename has left the address unseen."""
     night.settings["confirm_timeout_seconds"] = 2
     between = night.between()

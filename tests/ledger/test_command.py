@@ -146,9 +146,7 @@ KEYS: list[tuple[t.Any, list[str]]] = [
 
 
 @cases("key spellings", *KEYS)
-def test_a_key_is_found_however_it_is_written(
-    night: Night, key: t.Any, spellings: list[str]
-) -> None:
+def test_a_key_is_found_in_any_spelling(night: Night, key: t.Any, spellings: list[str]) -> None:
     for spelling in spellings:
         load(night, record(id=key, email="ola@example.com"), person(1))
         shown = night.show("--key", spelling)
@@ -210,9 +208,7 @@ def test_what_is_not_known_ends_with_a_sentence_without_the_data(night: Night) -
     ("--stream letters", "0 source keys and 2 identities.", 2),
     ("", "4 source keys and 5 identities.", 5),
 )
-def test_what_is_forgotten_is_sent_again_and_nothing_else(
-    night: Night, arguments: str, said: str, sent_again: int
-) -> None:
+def test_the_forgotten_is_resent(night: Night, arguments: str, said: str, sent_again: int) -> None:
     """Everything is forgotten only after a yes; there is nothing to be forgotten twice."""
 
     def deliver() -> int:

@@ -73,9 +73,7 @@ SPELLINGS = [
 
 
 @cases("on_list in_source", *(pair for a, b in SPELLINGS for pair in ((a, b), (b, a))))
-def test_a_listed_address_is_found_however_spelt(
-    night: Night, on_list: str, in_source: str
-) -> None:
+def test_a_listed_address_in_any_spelling(night: Night, on_list: str, in_source: str) -> None:
     """An international domain, and full width, in both directions."""
     people = [record(id=1, email=in_source, email_opt_in=True), *consenting(2)]
     night(*people, **night.listed(on_list), max_rejects_percent=100)
@@ -176,9 +174,8 @@ def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, ev
 
 
 @cases("confirm", "report", "require")
-def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
-    night: Night, confirm: str
-) -> None:
+def test_a_yes_raised_in_a_failed_batch_is_raised_again(night: Night, confirm: str) -> None:
+    """A yes is sent again if the batch that raised it failed."""
     night.settings |= {**OMIT, "confirm_batches": confirm}
     night(person(1, email_opt_in=False)).ok()
     assert night(*consenting(1), faults="fail:batch").code == 1
@@ -211,9 +208,7 @@ def test_a_yes_after_a_no_is_raised(night: Night) -> None:
 
 @send_and_omit
 @cases("confirm", "report", "require")
-def test_a_contact_made_anew_has_the_sources_yes_and_signs_up_nobody_else(
-    night: Night, opt_in: str, confirm: str
-) -> None:
+def test_a_contact_made_anew_has_the_sources_yes(night: Night, opt_in: str, confirm: str) -> None:
     """Somebody deleted it by hand; the status of its next update says so.
 
     The others of its batch, which unsubscribed in MainBrainer, are looked at, too.

@@ -84,9 +84,7 @@ def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
 
 
 @cases("mobile", "1", "", None, 5)
-def test_the_no_of_a_rejected_record_goes_to_the_known_contact(
-    night: Night, mobile: object
-) -> None:
+def test_the_no_of_a_rejected_record_is_sent(night: Night, mobile: object) -> None:
     """A number that is none, none at all, and one that does not fit the schema."""
     night(person(1, email=None, mobile="+4790812501"))
     no = person(1, email=None, mobile=mobile, email_opt_in=False)
@@ -152,9 +150,7 @@ def test_everything_leaves_with_send_and_is_remembered(night: Night) -> None:
 
 
 @cases("identity_changes has_it", ("follow", [False]), ("create", [False, True]))
-def test_what_is_sent_once_goes_to_every_new_contact_and_to_no_other(
-    night: Night, identity_changes: str, has_it: list[bool]
-) -> None:
+def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: list[bool]) -> None:
     """A person who is not followed gets a new contact, and so its first source."""
     night.settings["field_map"] = {"firstname": {"property_name": "source", "send": "once"}}
     night.settings["identity_changes"] = identity_changes
@@ -211,9 +207,7 @@ def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm:
     *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
     ("stuck:batch", "report"),
 )
-def test_what_may_yet_be_applied_is_resent_for_a_day(
-    night: Night, faults: str, confirm: str
-) -> None:
+def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm: str) -> None:
     """It may come after a later request, and undo it."""
     patience = {"confirm_timeout_seconds": 0} if faults == "stuck:batch" else {}
     night(person(1), faults=faults, confirm_batches=confirm, **patience)
@@ -296,9 +290,7 @@ def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(night: Night)
     (0, 9, "Of 20 known people of stream 'people' 11 are missing"),
     (6, 14, "6 are missing and 6 have moved"),
 )
-def test_too_many_missing_and_moved_opt_nobody_out_and_fail_the_run(
-    night: Night, moved: int, there: int, words: str
-) -> None:
+def test_too_many_missing_fail_the_run(night: Night, moved: int, there: int, words: str) -> None:
     """They count together."""
     night.settings |= {**OPT_OUT, "max_drift_percent": 5}
     night(*consenting(*range(20)))

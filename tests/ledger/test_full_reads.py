@@ -54,9 +54,7 @@ QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
 
 @cases("missing_records", "opt_out", "ignore")
 @cases("quiet", *QUIET_NIGHTS)
-def test_only_a_setting_makes_a_read_a_full_one(
-    night: Night, quiet: str, missing_records: str
-) -> None:
+def test_only_a_setting_makes_a_read_full(night: Night, quiet: str, missing_records: str) -> None:
     """ACTIVATE_VERSION says nothing: nobody is opted out, and nobody is forgotten.
 
     That nobody is forgotten shows when their addresses change: they stay one contact each.
@@ -89,9 +87,7 @@ def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(night: Night) -> N
 
 
 @cases("nights", [(), (), ()], [(1, 2), (3, 4), (5, 6)])
-def test_a_setting_that_is_wrong_costs_nobody_their_contact(
-    night: Night, nights: list[tuple[int, ...]]
-) -> None:
+def test_a_wrong_setting_costs_no_contact(night: Night, nights: list[tuple[int, ...]]) -> None:
     """`full_table` on a stream that is read by its changes, of which there may be none: it warns.
 
     Nobody is gone, and nobody is forgotten.
@@ -170,9 +166,7 @@ def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> 
     pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
     pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
 )
-def test_who_came_in_between_was_not_missing_twice_in_a_row(
-    night: Night, back: Record, fault: str
-) -> None:
+def test_a_return_ends_the_row_of_absences(night: Night, back: Record, fault: str) -> None:
     """Whatever happens to the record: the person is in the source."""
     night.keep_rejects()
     night.settings |= {**OPT_OUT, "retry_max_seconds": 0, "max_rejects_percent": 100}

@@ -240,9 +240,8 @@ LEFT_BEHIND = [
 @SLOW
 @given(history=moves(), opt_in=st.sampled_from(["send", "omit"]))
 @example(history=LEFT_BEHIND, opt_in="send")
-def test_whoever_takes_or_shares_what_identity_no_contact_is_lost_or_unexplained(
-    night: Night, history: list[list[Said]], opt_in: str
-) -> None:
+def test_no_contact_is_lost_or_odd(night: Night, history: list[list[Said]], opt_in: str) -> None:
+    """No contact is lost or unexplained when people take or share identities."""
     forget_everything(night.uri)
     night.crm.reset()
     rejects = night.keep_rejects()

@@ -79,9 +79,8 @@ ON_POSTGRESQL = [(*ASK, "after", "b"), (*ASK, "answered", "c"), (*RENAME, "after
     [("sqlite", *case) for case in IN_A_MOVE] + [("postgresql", *case) for case in ON_POSTGRESQL],
     indirect=["ledger_uri"],
 )
-def test_a_kill_at_any_moment_of_a_move_makes_no_second_contact(
-    night: Night, what: str, number: int, when: str, later: str
-) -> None:
+def test_a_kill_in_a_move(night: Night, what: str, number: int, when: str, later: str) -> None:
+    """A kill at any moment of a move makes no second contact."""
     night.settings |= OMIT
     night.between()
     night(one(1, "a", consent=True))

@@ -76,9 +76,7 @@ def people(text: str, name: str = "First") -> list[str]:
     ("1 a", "1 b, 1 c, 1 b", "1 moved", "b 1"),
 )
 @on_both_databases
-def test_people_who_move_have_these_contacts(
-    night: Night, first: str, then: str, count: str, there: str
-) -> None:
+def test_contacts_after_moves(night: Night, first: str, then: str, count: str, there: str) -> None:
     """And the same after one more night, in which nothing has changed, or only a name."""
     night(*people(first))
     ended = night(*people(then)).ok()
@@ -249,9 +247,7 @@ MANY = 60
     pytest.param("", MANY + 1, id="applied at once"),
     pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
 )
-def test_many_move_with_five_requests_each_at_most(
-    night: Night, faults: str, questions: int
-) -> None:
+def test_a_move_takes_five_requests_at_most(night: Night, faults: str, questions: int) -> None:
     night.settings |= OPT_OUT
     night(*(one(n, f"p{n}") for n in range(MANY)))
     before = len(night.crm.requests())

@@ -208,9 +208,8 @@ def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
         clocks.pass_by(11)
 
 
-def test_another_token_has_a_plan_of_its_own_and_none_is_kept(
-    clocks: Clocks, ledger_uri: str
-) -> None:
+def test_each_token_has_a_plan_and_none_is_kept(clocks: Clocks, ledger_uri: str) -> None:
+    """Each token has a plan of its own, and no token is stored."""
     for account in (ACCOUNT, fingerprint("https://crm.example.com", "another token")):
         assert len(take_all(clocks.shared_quota(account))) == 5
     with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
@@ -247,9 +246,8 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
 
 
 @cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
-def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
-    clocks: Clocks, jump: float
-) -> None:
+def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
+    """A clock that is set costs one burst at most and stretches no wait."""
     one, other = clocks.shared_quota(), clocks.shared_quota()
     assert len(take_all(one)) == 5
     clocks.jump = jump

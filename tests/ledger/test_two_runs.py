@@ -148,9 +148,7 @@ def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night
 
 
 @on_both_databases
-def test_a_second_run_of_a_stream_ends_before_it_sends_anything(
-    night: Night, start_crm: Callable[..., RunningSandbox]
-) -> None:
+def test_a_second_run_sends_nothing(night: Night, start_crm: Callable[..., RunningSandbox]) -> None:
     """It says so; and it may begin as soon as the first has ended. To another account it may."""
     other = start_crm(plan="unlimited")
     gate = night.gate()

@@ -199,9 +199,8 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @cases("number", signal.SIGTERM, signal.SIGINT)
-def test_serve_stops_on_a_signal_with_everything_processed(
-    crm: Crm, tmp_path: Path, number: int
-) -> None:
+def test_serve_stops_with_everything_processed(crm: Crm, tmp_path: Path, number: int) -> None:
+    """A signal stops `serve` once everything is processed."""
     path = tmp_path / "x.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]

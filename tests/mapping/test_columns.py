@@ -116,9 +116,7 @@ CODES = "would all be the contact's mobile_country_code."
     ("\ud800", {}, r"column '\ud800' would be a property whose name cannot be written as UTF"),
     ("\ufeffemail", {}, MARK),
 )
-def test_a_contradictory_mapping_is_said_at_once(
-    columns: str, field_map: t.Any, message: str
-) -> None:
+def test_a_contradictory_mapping_is_an_error(columns: str, field_map: t.Any, message: str) -> None:
     with pytest.raises(MappingError, match=r"^Stream 'people': ") as caught:
         mapping(*columns.split(" "), field_map=field_map)
     assert message in str(caught.value)

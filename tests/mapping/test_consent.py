@@ -65,9 +65,7 @@ def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
     ({"yes": ["0"]}, "'0' always means the opposite of yes"),
     ({"yes": [" "]}, "a blank is not a word"),
 )
-def test_words_that_contradict_each_other_are_a_settings_error(
-    own: dict[str, list[str]], problem: str
-) -> None:
+def test_contradictory_words_are_an_error(own: dict[str, list[str]], problem: str) -> None:
     """Words that are built in may be repeated."""
     (said,) = consent_word_problems("consent_words", own)
     assert said.startswith(f"Setting 'consent_words': {problem}")

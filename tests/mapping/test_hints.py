@@ -178,9 +178,7 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
     ({}, None),
     (None, None),
 )
-def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
-    load: Load, prefs: object, opt_in: bool | None
-) -> None:
+def test_the_map_reads_inside_objects(load: Load, prefs: object, opt_in: bool | None) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""
     inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
     people = [schema({"id": {}, "email": {}, "prefs": inside}), person(1, prefs=prefs)]

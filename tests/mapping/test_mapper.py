@@ -35,9 +35,8 @@ def refused(record: t.Any, **config: t.Any) -> str:
     ({"mobile": "", "mobile_country": "Sverige"}, 47, None),
     ids=str,
 )
-def test_a_number_is_completed_by_the_country_beside_it_or_the_default(
-    record: t.Any, default: int | None, mobile: Mobile | None
-) -> None:
+def test_a_number_gets_a_country(record: t.Any, default: int | None, mobile: Mobile | None) -> None:
+    """A number is completed by the country beside it or the default."""
     assert mapped(EMAIL | record, default_country_code=default) == ola(mobile=mobile)
 
 

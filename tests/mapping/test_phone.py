@@ -48,9 +48,7 @@ NATIONAL = ["908 12 501", "4790812501", 90812501, 4790812501, D("90812501.0"), 9
     ("+39 312 345 6789", None, Mobile(39, 3123456789)),
     ids=repr,
 )
-def test_any_usual_spelling_is_understood(
-    said: object, default: int | None, mobile: Mobile
-) -> None:
+def test_usual_spellings_are_understood(said: object, default: int | None, mobile: Mobile) -> None:
     assert parse_mobile(said, default) == mobile
 
 
@@ -196,9 +194,8 @@ E164_INTERNATIONAL_RFC3966 = st.sampled_from([0, 1, 3])
 
 @settings(max_examples=300)
 @given(MOBILES, E164_INTERNATIONAL_RFC3966, st.sampled_from(["{}", " {} ", "\u202a{}\u202c"]))
-def test_a_number_is_the_same_in_any_spelling(
-    number: phonenumbers.PhoneNumber, form: int, around: str
-) -> None:
+def test_spellings_of_one_number(number: phonenumbers.PhoneNumber, form: int, around: str) -> None:
+    """A number is the same in any spelling."""
     text = phonenumbers.format_number(number, form)
     for written in (text, text.replace("+", "00").removeprefix("tel:")):
         assert parse_mobile(around.format(written)) == mobile_of(number)

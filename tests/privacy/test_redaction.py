@@ -142,9 +142,8 @@ def test_a_secret_may_come_while_other_threads_read() -> None:
     *((odd, False) for odd in ("90812501", "4790-8125-01", "deadbeef", "Kari", "", "abc4def")),
     *((odd, False) for odd in ("ce2c2e48\nERROR forged", "ce2c2e48" * 6, "00abc4def00")),
 )
-def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
-    redactor: Redactor, batch_id: str, is_shown: bool
-) -> None:
+def test_a_batch_id_is_shown(redactor: Redactor, batch_id: str, is_shown: bool) -> None:
+    """A batch id is shown if it cannot be anything else."""
     assert redactor.redact_id(batch_id) == (batch_id if is_shown else MARK)
 
 

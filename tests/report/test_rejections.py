@@ -193,9 +193,7 @@ def failing(code: int, words: str) -> t.Callable[..., None]:
     return fail
 
 
-def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by a later `sync` either, when there is room again."""
     file = open_file(path)
     append(file)
@@ -216,9 +214,7 @@ def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
             use()
 
 
-def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_flush_is_never_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failed fsync the next one succeeds, although the data is gone."""
     file = open_file(path)
     append(file)

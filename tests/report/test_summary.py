@@ -161,9 +161,8 @@ def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: s
     st.fixed_dictionaries(dict.fromkeys([*OUTCOMES, "refused"], st.integers(0, 3))),
     st.sampled_from(["", RUN_AGAIN]),
 )
-def test_a_run_that_sent_something_of_which_nothing_was_accepted_is_never_ok(
-    counts: dict[str, int], advice: str
-) -> None:
+def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice: str) -> None:
+    """A run that sent contacts of which none was accepted is never OK."""
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
     line = last_line(night(f"{sum(counts.values())} read, {told}"), End(advice))
     is_all_refused = counts["refused"] > 0 and not counts["accepted"]
@@ -202,9 +201,8 @@ def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> N
     assert end.state == state
 
 
-def test_progress_is_silent_while_tries_fail_and_while_the_tap_is_silent(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_progress_needs_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is silent while tries fail and while the tap is silent."""
     morning.people.read, morning.people.accepted = 500, 300
     morning.summary.log_progress()
     assert "300 accepted, 0 rejected" in caplog.messages[-1]
@@ -219,9 +217,8 @@ def test_progress_is_silent_while_tries_fail_and_while_the_tap_is_silent(
     assert len(caplog.messages) == 3, "a silent tap is nothing to speak of"
 
 
-def test_there_is_something_to_read_while_statuses_are_awaited(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is logged while statuses are awaited."""
     morning.people.read = morning.people.accepted = 300
     for _ in range(2):
         morning.summary.log_progress(3)
@@ -229,9 +226,10 @@ def test_there_is_something_to_read_while_statuses_are_awaited(
 
 
 @cases("accepted", 0, 1, 9)
-def test_a_speed_of_few_contacts_is_not_spoken_of(
+def test_few_have_no_speed(
     morning: Morning, caplog: pytest.LogCaptureFixture, accepted: int
 ) -> None:
+    """A handful of contacts says nothing about speed."""
     morning.people.read = morning.people.accepted = accepted
     morning.summary._started -= 1
     morning.effort.requests = morning.effort.retries = 1
@@ -241,9 +239,8 @@ def test_a_speed_of_few_contacts_is_not_spoken_of(
     assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
 
 
-def test_names_from_the_tap_are_shown_as_they_can_be_printed(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")
     odd.ignored_properties["c\nd"] = 1
     odd.dropped[Rejection("invalid_email", "No.")] = 1
@@ -314,9 +311,7 @@ def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name
         ReportFile(str(tmp_path / name), "5eed")
 
 
-def test_a_report_that_cannot_be_written_at_the_end_is_a_warning(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The contacts are in by then."""
     file = ReportFile(str(path), "5eed")
     path.unlink()

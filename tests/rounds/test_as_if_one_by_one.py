@@ -140,9 +140,7 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
 )
 @given(case=cases())
 @pytest.mark.usefixtures("hasty")
-def test_the_crm_ends_as_if_each_record_had_been_sent_alone_in_order(
-    load: Load, case: Case
-) -> None:
+def test_the_crm_ends_as_if_each_record_had_been_sent_alone(load: Load, case: Case) -> None:
     crm = load.crm
     crm.set_switches(refuse_property="bad")
     crm.reset()

@@ -60,9 +60,7 @@ def wait_until_it_reads_no_more(process: Process) -> None:
     pytest.param(False, 20_000, id="large records"),
     pytest.param(True, 20_000, id="large records of one contact"),
 )
-def test_the_reader_never_runs_ahead_of_a_server_that_does_not_answer(
-    load: Load, start: Start, is_one: bool, size: int
-) -> None:
+def test_a_silent_server_stops_reading(load: Load, start: Start, is_one: bool, size: int) -> None:
     """That keeps the memory flat; the million is in `make bench`."""
     server = load.serve(lambda _: STALL)
     process = start(api_url=server.url, max_concurrent_requests=2)

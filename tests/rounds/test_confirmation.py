@@ -219,9 +219,7 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
     pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
     pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
 )
-def test_ten_contacts_end_as_their_status_says(
-    load: Load, answer: Reply, named: tuple[int, ...], end: str
-) -> None:
+def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], end: str) -> None:
     """Anything but a confirmation holds STATE back and fails the run."""
     load.keep_rejects()
     load.serve(answering(answer, named=named))
@@ -238,9 +236,7 @@ def test_ten_contacts_end_as_their_status_says(
     pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
     pytest.param(PAGE, {"unreadable": 10}, id="a page"),
 )
-def test_in_reports_everything_is_counted(
-    load: Load, answer: Reply, counts: dict[str, int]
-) -> None:
+def test_reports_count_every_outcome(load: Load, answer: Reply, counts: dict[str, int]) -> None:
     load.serve(answering(answer))
     ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
     assert ended.bookmark == 10

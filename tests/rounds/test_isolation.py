@@ -211,9 +211,7 @@ def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
 
 
 @cases("bad good", (3, 0), (20, 40))
-def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accepted(
-    load: Load, bad: int, good: int
-) -> None:
+def test_contacts_refused_in_words_of_their_own(load: Load, bad: int, good: int) -> None:
     """However many they are; a run of which nothing was accepted is never OK."""
     load.serve(judging(in_words_of_its_own))
     lines = people(bad + good, every=60, bad=range(bad + 1))
@@ -229,9 +227,7 @@ def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accep
 
 
 @cases("first in_flight most", (13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90))
-def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
-    load: Load, first: int, in_flight: int, most: int
-) -> None:
+def test_a_late_fault_rejects_no_contact(load: Load, first: int, in_flight: int, most: int) -> None:
     """What passed before it proves nothing, nor does a contact that was being searched for."""
     faults = f"422@{first}-99999 latency=0.01-0.03"
     ended = load(*people(3000, bad={520}), faults=faults, max_concurrent_requests=in_flight)

@@ -223,9 +223,8 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(load: Load) -> None:
     pytest.param(12, {0, 2, 4, 6, 8, 10}, 99, id="every second"),
     pytest.param(100, {63}, 22, id="one of a hundred costs few requests"),
 )
-def test_the_good_records_of_a_person_are_written_in_their_order(
-    load: Load, count: int, bad: set[int], most: int
-) -> None:
+def test_good_records_keep_their_order(load: Load, count: int, bad: set[int], most: int) -> None:
+    """The good records of a person are written in their order."""
     load.keep_rejects()
     load.crm.set_switches(refuse_property="bad", refusal_names="none")
     lines = [ola(n, **({"bad": "yes"} if n in bad else {})) for n in range(count)]

@@ -116,9 +116,7 @@ def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
     pytest.param(False, 100, id="part of one, after ten seconds, as the settings' page says"),
     pytest.param(True, 100, id="part of one after a while, and what comes then"),
 )
-def test_contacts_and_state_leave_while_the_tap_is_silent(
-    start: Start, is_quick: bool, size: int
-) -> None:
+def test_a_silent_tap_delays_nothing(start: Start, is_quick: bool, size: int) -> None:
     """While the input is still open."""
     process = start(is_quick=is_quick, batch_size_rows=size)
     process.feed([schema(), *(person(n) for n in range(1, 8)), state(bookmark=7)])
@@ -141,9 +139,7 @@ TROUBLE = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
     *(("KILL", "none", True), ("KILL", "require", False), ("TERM", "none", False)),
     *(("TERM", "require", True), ("INT", "none", True), ("INT", "require", False)),
 )
-def test_state_is_never_ahead_whenever_the_process_ends(
-    start: Start, how: str, mode: str, is_under_way: bool
-) -> None:
+def test_state_is_never_ahead(start: Start, how: str, mode: str, is_under_way: bool) -> None:
     """At a random moment from the first request on, or when STATE has come."""
     dice = random.Random(f"{how} {mode}")
     own = {"confirm_batches": mode, "max_concurrent_requests": 8}
@@ -271,9 +267,7 @@ def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
 
 
 @cases("signals", "TERM TERM", "INT TERM", "HUP")
-def test_two_signals_within_two_seconds_are_one_and_a_closed_terminal_is_one_too(
-    start: Start, signals: str
-) -> None:
+def test_two_signals_within_two_seconds_are_one(start: Start, signals: str) -> None:
     """As a process group, Meltano and a supervisor send them."""
     process = start(faults="latency=0.5", batch_size_rows=10)
     process.feed_endlessly()
@@ -329,9 +323,7 @@ def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: St
     ({"list_id": "no uuid"}, "'list_id' is not a UUID"),
     ({"access_token": "wrong"}, "401"),
 )
-def test_a_run_that_fails_lets_the_tap_write_to_its_end(
-    start: Start, wrong: dict[str, str], words: str
-) -> None:
+def test_a_failed_run_reads_to_the_end(start: Start, wrong: dict[str, str], words: str) -> None:
     """Far more than a pipe holds; the reason is the last thing in the log."""
     process = start(**wrong)
     process.feed_all([schema(), *(person(n) for n in range(50_000))])

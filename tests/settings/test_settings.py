@@ -213,8 +213,7 @@ def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     ({"max_rejects": 3}, PLANS["freemium"], 3),
     ids=str,
 )
-def test_the_plan_to_keep_and_how_many_rejections_a_run_may_have(
-    config: t.Any, plan: Plan | None, rejects: int | None
-) -> None:
+def test_limits_of_a_run(config: t.Any, plan: Plan | None, rejects: int | None) -> None:
+    """The plan, and how many rejections a run may have."""
     settings = Settings.from_config(TOKEN | config)
     assert (settings.plan, settings.rejects_allowed) == (plan, rejects)

@@ -62,9 +62,7 @@ NO_PACKAGE = "package for this kind of storage is not installed"
     (batch("file:///"), "cannot be read: Is a directory."),
     (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
 )
-def test_a_batch_that_cannot_be_read_is_one_sentence(
-    load: Load, message: str, expected: str
-) -> None:
+def test_an_unreadable_batch_is_one_sentence(load: Load, message: str, expected: str) -> None:
     ended = load.fails(schema(), message)
     assert expected in ended.error
     assert "secret" not in ended.log
@@ -81,9 +79,8 @@ OF_MESSAGES = "A file of a BATCH message of stream 'people' contains RECORD mess
     ("gzip", gzip.compress(b'{"id": 1}')[:-9], "of stream 'people' cannot be read"),
     ids=["no JSON", "a list", "a text", "messages", "cut off"],
 )
-def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_none(
-    load: Load, compression: str, content: bytes, expected: str
-) -> None:
+def test_bad_batch_file(load: Load, compression: str, content: bytes, expected: str) -> None:
+    """A batch file without proper records ends in one sentence that repeats none."""
     path = load.folder / "people.jsonl"
     path.write_bytes(content)
     encoding = {"format": "jsonl", "compression": compression}
@@ -94,9 +91,8 @@ def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_n
 
 @cases("address", "file://{}", "file://localhost{}", "{}")
 @cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl")
-def test_a_batch_file_is_found_however_its_address_is_written(
-    load: Load, address: str, name: str
-) -> None:
+def test_a_batch_file_is_found_by_any_address(load: Load, address: str, name: str) -> None:
+    """A batch file is found however its address is written."""
     path = load.folder / name
     path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
     spellings = [str(path)]

@@ -48,9 +48,8 @@ def test_different_keys_are_different_texts(values: list[object]) -> None:
 
 
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))
-def test_a_state_is_due_exactly_when_all_records_before_it_are_settled(
-    data: st.DataObject, sizes: list[int]
-) -> None:
+def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes: list[int]) -> None:
+    """A STATE is due exactly when all records before it are settled."""
     state_tracker = StateTracker()
     source_records = []
     for number, size in enumerate(sizes):

@@ -53,9 +53,8 @@ def test_one_stream_can_become_two(load: Load) -> None:
     *({"__else__": 5}, {"__other__": {}}, {"people": 5}, {"people": "x"}, 5),
     ids=str,
 )
-def test_a_map_that_cannot_be_applied_ends_the_run_before_anything_is_sent(
-    load: Load, stream_maps: t.Any
-) -> None:
+def test_a_map_that_cannot_be_applied_ends_the_run(load: Load, stream_maps: t.Any) -> None:
+    """A map that cannot be applied ends the run before anything is sent."""
     ended = load.fails(schema(), person(1), stream_maps=stream_maps)
     assert ended.error.startswith("Setting 'stream_maps")
     assert load.crm.requests() == []
@@ -75,9 +74,8 @@ BROKEN = {"id": {}, "a": {"type": "object", "properties": None}}
     (BROKEN, FLATTENED, "is not a valid JSON schema at 'properties.a.properties'"),
     (PEOPLE, {"flattening_enabled": True}, "'flattening_enabled' needs 'flattening_max_depth'"),
 )
-def test_what_does_not_fit_a_streams_schema_is_told_before_its_records(
-    load: Load, columns: Record, config: Record, expected: str
-) -> None:
+def test_misfits_of_a_schema(load: Load, columns: Record, config: Record, expected: str) -> None:
+    """Settings that do not fit a stream's schema are an error before its records."""
     assert expected in load.fails(schema(columns), person(1), **config).error
 
 
