@@ -74,12 +74,8 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 @pytest.fixture
 def settings(crm: RunningSandbox) -> Record:
     """Settings that reach the CRM."""
-    return {
-        "api_url": crm.url,
-        "access_token": crm.token,
-        "rate_limit_requests": 0,
-        "confirm_batches": "none",
-    }
+    account = {"api_url": crm.url, "access_token": crm.token}
+    return account | {"rate_limit_requests": 0, "confirm_batches": "none"}
 
 
 @pytest.fixture

@@ -28,9 +28,8 @@ def schema(
     if isinstance(properties, str):
         properties = {name: {} for name in properties.split()}
     body = {"type": "object", "properties": properties or PEOPLE, **more}
-    return json.dumps(
-        {"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": list(key)}
-    )
+    message = {"type": "SCHEMA", "stream": stream, "schema": body}
+    return json.dumps(message | {"key_properties": list(key)})
 
 
 def record(stream: str = "people", **columns: t.Any) -> str:
@@ -45,12 +44,8 @@ def state(**value: t.Any) -> str:
 
 def person(number: int, **more: t.Any) -> str:
     """A RECORD message of a made-up person."""
-    columns: Record = {
-        "id": number,
-        "email": f"p{number}@example.com",
-        "firstname": f"First{number}",
-    }
-    return record(**(columns | more))
+    columns = {"id": number, "email": f"p{number}@example.com", "firstname": f"First{number}"}
+    return record(**columns | more)
 
 
 @dataclass

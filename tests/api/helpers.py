@@ -122,11 +122,9 @@ class Api:
 
     crm: BrokenServer
 
-    def __init__(
-        self, running: contextlib.ExitStack, heard: Listener, patch: pytest.MonkeyPatch
-    ) -> None:
+    def __init__(self, running: contextlib.ExitStack, patch: pytest.MonkeyPatch) -> None:
         self.world = World()
-        self.heard = heard
+        self.heard = Listener()
         self.patch = patch
         self._running = running
 

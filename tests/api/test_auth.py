@@ -46,9 +46,8 @@ def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) 
     message = api.fails(AuthError, api.client(reply(401, {"message": ECHO})))
     assert message.startswith(f"{REFUSED}. Check that 'access_token' is complete, belongs to")
     assert len(api.crm.requests) == 1
-    message = api.fails(
-        AuthError, api.client(api.issue_tokens(is_good=lambda _: False), **CREDENTIALS)
-    )
+    never = api.issue_tokens(is_good=lambda _: False)
+    message = api.fails(AuthError, api.client(never, **CREDENTIALS))
     assert message.startswith(f"{REFUSED} after one renewal. Check that the credentials belong to")
     assert len(api.crm.requests) == 4
 
@@ -104,7 +103,7 @@ def test_a_token_endpoint_that_stays_down_is_given_up_once(api: Api) -> None:
     assert f"POST /token was given up after {asked} tries in 30 s." in message
 
 
-def test_a_wrong_token_address_is_told(api: Api) -> None:
+def test_a_wrong_token_address_is_named(api: Api) -> None:
     missing = api.client(reply(404, b"<p>Not found</p>"), **CREDENTIALS)
     assert "Set 'auth_url' to the full address" in api.fails(RequestRefusedError, missing)
     message = api.fails(ProtocolError, api.client(server.PAGE, **CREDENTIALS))

@@ -53,11 +53,11 @@ def test_a_refusal_is_an_answer(api: Api, status: int) -> None:
     other = Contact(email="ola.nordmann@example.org")
     batch = refused(client.send_batch([other, PERSON], [encode_contact(other), *BATCH[1]]))
     alone = refused(client.send_contact(PERSON))
-    assert (batch.suspects, alone.suspects) == ([1], []), "alone, there is nobody else"
+    assert (batch.suspects, alone.suspects) == ([1], []), "alone, there is no other contact"
     assert batch.words == alone.words == (status, "… is not valid")
 
 
-def test_equal_reasons_have_equal_words_whatever_contact_they_name(api: Api) -> None:
+def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     def refuse(request: Request) -> Reply:
         name = json.loads(request.body)["createUpdateContacts"][0]["propertyfields"][0]
         value = name["propertyvalue"]
@@ -105,7 +105,7 @@ def test_a_redirect_never_carries_anything_elsewhere(api: Api, status: int) -> N
 
 
 @cases("location", "", "//[broken", "/elsewhere", "http://[::1")
-def test_an_odd_redirect_is_told_as_well(api: Api, location: str) -> None:
+def test_an_odd_redirect_is_an_error_too(api: Api, location: str) -> None:
     message = api.fails(errors.ProtocolError, api.client(redirect(302, location)))
     assert f"{api.crm.host} answered 302 Found to POST /contacts/batch" in message
 
@@ -119,13 +119,11 @@ def test_an_odd_redirect_is_told_as_well(api: Api, location: str) -> None:
 def test_what_is_not_the_apis_ends_the_run(api: Api, odd: Reply) -> None:
     client = api.client(odd)
     nowhere = api.client(api.crm, api_url="http://127.0.0.1:99999")
-    for does, host in (
-        *((client, api.crm.host), (lambda: client.send_contact(PERSON), api.crm.host)),
-        *((nowhere, "127.0.0.1:99999"), (lambda: nowhere.send_contact(PERSON), "127.0.0.1:99999")),
-    ):
-        message = api.fails(errors.ProtocolError, does)
-        assert host in message
-        assert "Check 'api_url'" in message
+    for one, host in ((client, api.crm.host), (nowhere, "127.0.0.1:99999")):
+        for does in (one, lambda one=one: one.send_contact(PERSON)):  # type: ignore[misc]
+            message = api.fails(errors.ProtocolError, does)
+            assert host in message
+            assert "Check 'api_url'" in message
 
 
 EMPTY_CHUNKS = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

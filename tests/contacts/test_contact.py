@@ -118,10 +118,11 @@ def test_the_last_value_counts_in_a_merge(first: Contact, other: Contact, anothe
     for name in ("mobile", "email", "mobile_opt_in", "email_opt_in", "list_id"):
         said = [getattr(one, name) for one in (second, first) if getattr(one, name) is not None]
         assert getattr(merged, name) == next(iter(said), None)
-    texts = [
-        {ref.address: one.properties[ref] for ref in one.properties} for one in (first, second)
-    ]
-    assert {ref.address: text for ref, text in merged.properties.items()} == texts[0] | texts[1]
+    before, after, texts = (
+        {ref.address: text for ref, text in one.properties.items()}
+        for one in (first, second, merged)
+    )
+    assert texts == before | after
     # The last word stands last: it counts even if the CRM takes two references for one property.
     properties = list(merged.properties.items())
     assert properties[len(properties) - len(second.properties) :] == [*second.properties.items()]

@@ -49,10 +49,8 @@ MESSAGES = st.one_of(
     message("ACTIVATE_VERSION"),
     message("BATCH", encoding=st.just({"format": "jsonl", "compression": "none"}), manifest=FILES),
 )
-KEYS = st.sampled_from(
-    ["type", "stream", "schema", "key_properties", "record", "value", "encoding"]
-)
-KEYS |= st.sampled_from(["manifest", "version", "time_extracted"])
+KEYS = st.sampled_from(["type", "stream", "schema", "key_properties", "record", "value"])
+KEYS |= st.sampled_from(["encoding", "manifest", "version", "time_extracted"])
 CHANGES = st.dictionaries(KEYS, ODD, min_size=1, max_size=1)
 LINES = st.lists(
     MESSAGES.map(json.dumps)

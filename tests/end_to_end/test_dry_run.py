@@ -18,10 +18,8 @@ PLANNED = [
 
 
 def plan_of(ended: Ended) -> Record:
-    return {
-        name: {count: counts[count] for count in PLANNED}
-        for name, counts in ended.report["streams"].items()
-    }
+    streams = ended.report["streams"].items()
+    return {name: {count: counts[count] for count in PLANNED} for name, counts in streams}
 
 
 def mixed() -> list[str]:

@@ -65,9 +65,8 @@ def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: P
     assert printed(target, "--version", **options).strip() == f"{target.name} v{version}, {sdk}"
     for arguments in ("--help", "--about", "--about --format=json", "--about --format=markdown"):
         assert "mainbrainer" in printed(target, *arguments.split(), **options).lower()
-    assert version in printed(
-        bin_dir / "python", "-m", "target_mainbrainer", "--version", **options
-    )
+    module = ("-m", "target_mainbrainer", "--version")
+    assert version in printed(bin_dir / "python", *module, **options)
 
     (tmp_path / "config.json").write_text('{"sandbox_path": "crm.db"}')
     line = '{"type":"SCHEMA","stream":"s","schema":{"properties":{"email":{}}},"key_properties":[]}'

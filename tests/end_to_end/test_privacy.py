@@ -59,11 +59,8 @@ def values() -> set[str]:
     for columns in people():
         for value in columns.values():
             if isinstance(value, str):
-                found |= {
-                    value,
-                    value.partition("@")[0],
-                    value.replace(" ", "").removeprefix("+47"),
-                }
+                found |= {value, value.partition("@")[0]}
+                found.add(value.replace(" ", "").removeprefix("+47"))
     return {value.casefold() for value in found if len(value) > 3}
 
 
@@ -148,9 +145,8 @@ class Hostile:
         if request.number % 5 == 4:
             head = f"HTTP/1.1 503 {SHORT_TOKEN}\r\n {words[:40]}\r\nPlugh {SHORT_TOKEN}\r\n\r\n"
             return Reply(head.encode(), then="close")
-        batch_id = (words, f"{SHORT_TOKEN}-{request.number}", f"c0ffee{request.number:02}")[
-            request.number % 3
-        ]
+        number = request.number
+        batch_id = (words, f"{SHORT_TOKEN}-{number}", f"c0ffee{number:02}")[number % 3]
         self._sent[quote(batch_id, safe="")] = sent
         emails = [contact.get("email") for contact in sent]
         data = {
@@ -194,7 +190,7 @@ def test_no_server_gets_words_into_the_log(load: Load, serve: Serve, rejects_pat
     *({"firstname": "firstname.upper()"}, {"__filter__": "firstname.endswith('1')"}),
     *({"firstname": "int(firstname)"}, {"firstname": "no_such_name + firstname"}),
     {"email": "md5(email)"},
-    ids=["an expression", "a filter", "one that fails", "one that cannot be", "a digest"],
+    ids=str,
 )
 def test_stream_maps_tell_nothing_about_the_records(load: Load, stream_map: Record) -> None:
     """The SDK logs what each expression makes of each record."""

@@ -42,9 +42,8 @@ class Morning:
         rejections = Rejections(None, allowed=0, allowed_percent=50)
         limiter: t.Any = types.SimpleNamespace(share_used=0.25, waited_seconds=3.0)
         settings = Settings.from_config({"access_token": "made-up"})
-        self.summary = Summary(
-            settings, self.report, rejections, effort=self.effort, rate_limiter=limiter
-        )
+        more = {"effort": self.effort, "rate_limiter": limiter}
+        self.summary = Summary(settings, self.report, rejections, **more)
 
 
 @pytest.fixture

@@ -24,15 +24,10 @@ TEN = [
 ]
 
 
-def status(
-    inserted: int = 0, updated: int = 0, skipped: int = 0, *, ids: Sequence[int] = (), **more: t.Any
-) -> Reply:
-    """Say how far a batch is; `ids` are those of the skipped."""
-    processed = {
-        "inserted": {"count": inserted},
-        "updated": {"count": updated},
-        "skipped": {"count": skipped, "contactIds": list(ids)},
-    }
+def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any) -> Reply:
+    """Say how many contacts were inserted, updated and skipped; `ids` are those of the skipped."""
+    processed = {name: {"count": n} for name, n in zip(("inserted", "updated"), done, strict=False)}
+    processed["skipped"] = {"count": skipped, "contactIds": list(ids)}
     return reply(200, {"id": "b", "processedObj": processed, **more})
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from mainbrainer_sandbox.store import Request
 from tests.cases import cases
 from tests.loads import Load
 from tests.messages import Record, record, schema, state
@@ -21,9 +20,8 @@ def families(count: int, dice: random.Random) -> Iterator[Record]:
     """Records of people who share numbers and addresses, some of them known by their id."""
     for n in range(count):
         family, member = dice.randrange(60), dice.randrange(3)
-        has_id, has_mobile, has_email = dice.choice(
-            [(1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 1), (0, 1, 1)]
-        )
+        known = [(1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 1), (0, 1, 1)]
+        has_id, has_mobile, has_email = dice.choice(known)
         columns: Record = {"seq": str(n), "bad": "yes"} if dice.random() < 0.02 else {"seq": str(n)}
         columns |= {"contact_id": 900 + family} if has_id else {}
         columns |= {"mobile": f"+4790000{family:03}"} if has_mobile else {}
@@ -92,11 +90,8 @@ def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record,
         field_map={"list": "list_id"},
         default_country_code=47,
     ).ok()
-    requests: dict[str | None, Request] = {
-        value_of(contact, "seq"): request
-        for request, contacts in sent(load.crm)
-        for contact in contacts
-    }
+    everything = [(request, one) for request, contacts in sent(load.crm) for one in contacts]
+    requests = {value_of(contact, "seq"): request for request, contact in everything}
     if "0" in requests:
         assert requests["0"].number != requests["1"].number
         assert requests["0"].ended <= requests["1"].started
@@ -163,13 +158,8 @@ KARI = record(id=99, email="kari@example.com")
 
 def test_records_of_one_person_are_merged_and_counted(load: Load) -> None:
     """The last value of each field counts, and what a later record lacks stays."""
-    ended = load(
-        COLUMNS,
-        ola(1, city="Oslo", email_opt_in=False),
-        KARI,
-        ola(3, city="Hamar"),
-        state(bookmark=3),
-    ).ok()
+    one, other = ola(1, city="Oslo", email_opt_in=False), ola(3, city="Hamar")
+    ended = load(COLUMNS, one, KARI, other, state(bookmark=3)).ok()
     assert (ended.count("accepted"), ended.count("merged")) == (2, 1)
     assert ended.states == [{"bookmark": 3}]
     assert ola_of(load)["properties"] == {"city": "Hamar", "id": "3"}
@@ -200,14 +190,8 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(load: Load) -> None:
     """An opt-out, then a bad record of the same person, then another good one."""
     load.keep_rejects()
     load.crm.set_switches(refuse_property="bad")
-    ended = load(
-        COLUMNS,
-        KARI,
-        ola(1, email_opt_in=False),
-        ola(2, bad="yes", city="Bergen"),
-        ola(3, city="Oslo"),
-        state(bookmark=3),
-    ).ok()
+    olas = [ola(1, email_opt_in=False), ola(2, bad="yes", city="Bergen"), ola(3, city="Oslo")]
+    ended = load(COLUMNS, KARI, *olas, state(bookmark=3)).ok()
     assert load.rejected_ids() == [2]
     assert ola_of(load)["email_opt_in"] is False
     assert ola_of(load)["properties"] == {"city": "Oslo", "id": "3"}

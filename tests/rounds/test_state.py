@@ -79,30 +79,18 @@ def test_records_after_the_last_state_hold_nothing_back(load: Load) -> None:
 
 def test_omitted_and_merged_and_rejected_records_hold_nothing_back(load: Load) -> None:
     load.keep_rejects()
-    ended = load(
-        schema(),
-        person(1),
-        person(1, firstname="again"),
-        person(2, email=None),
-        person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"),
-        state(bookmark=3),
-    ).ok()
+    people = [person(1), person(1, firstname="again"), person(2, email=None)]
+    people.append(person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"))
+    ended = load(schema(), *people, state(bookmark=3)).ok()
     assert ended.states == [{"bookmark": 3}]
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
     load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1, "retry_max_seconds": 1}
-    ended = load(
-        schema(),
-        schema(stream="members"),
-        person(1),
-        state(bookmark=1),
-        *(record("members", id=n, email=f"m{n}@example.com") for n in range(10)),
-        state(bookmark=2),
-        *(person(n) for n in range(2, 12)),
-        state(bookmark=3),
-        faults="503@2-99",
-    )
+    lines = [schema(), schema(stream="members"), person(1), state(bookmark=1)]
+    lines += [record("members", id=n, email=f"m{n}@example.com") for n in range(10)]
+    lines += [state(bookmark=2), *(person(n) for n in range(2, 12)), state(bookmark=3)]
+    ended = load(*lines, faults="503@2-99")
     assert ended.code == 1
     assert ended.states in ([], [{"bookmark": 1}])
 
@@ -200,10 +188,7 @@ def test_a_signal_is_heard_wherever_the_run_waits(start: Start, where: str, faul
     if where in {"finishing", "confirming"}:
         process.close_input()
     if where == "confirming":
-        wait_until(
-            lambda: any(request.path.endswith("/Status") for request in crm.requests()),
-            "no status was asked for",
-        )
+        wait_until(lambda: any(one.path.endswith("/Status") for one in crm.requests()))
     elif where == "silent":
         wait_until(lambda: len(crm.contacts()) == 200, "not all contacts came")
     else:

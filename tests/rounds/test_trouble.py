@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from tests import broken_server
-from tests.broken_server import BrokenServer
 from tests.cases import cases
 from tests.loads import Load, people
 
@@ -81,24 +80,6 @@ def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
     load.serve(answer)
     ended = load(*people(1000), max_concurrent_requests=2).failed("403")
     assert "404" not in ended.error
-
-
-@cases("status", 307, 308, 302)
-def test_a_redirect_carries_nothing_to_another_host(load: Load, status: int) -> None:
-    with BrokenServer(lambda _: broken_server.OK) as elsewhere:
-        away = broken_server.redirect(status, f"{elsewhere.url}/contacts/batch")
-        load.serve(lambda _: away)
-        ended = load(*people(300), access_token="secret-token")
-    assert ended.failed("Redirects are never followed").states == []
-    assert elsewhere.requests == []
-
-
-def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(load: Load) -> None:
-    del load.settings["access_token"]
-    load.settings |= {"username": "u", "password": "p", "private_token": "t"}
-    ended = load(*people(300), faults="500:token", retry_max_seconds=1)
-    assert ended.failed("POST /token was given up").states == []
-    assert {request.path for request in load.crm.requests()} == {"/token"}
 
 
 def test_a_lost_answer_is_asked_for_again(load: Load) -> None:
