@@ -44,8 +44,8 @@ def state(**value: t.Any) -> str:
 
 def person(number: int, **more: t.Any) -> str:
     """A RECORD message of a made-up person."""
-    columns = {"id": number, "email": f"p{number}@example.com", "firstname": f"First{number}"}
-    return record(**columns | more)
+    email, name = f"p{number}@example.com", f"First{number}"
+    return record(**(Record(id=number, email=email, firstname=name) | more))
 
 
 @dataclass

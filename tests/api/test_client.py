@@ -120,7 +120,7 @@ def test_what_is_not_the_apis_ends_the_run(api: Api, odd: Reply) -> None:
     client = api.client(odd)
     nowhere = api.client(api.crm, api_url="http://127.0.0.1:99999")
     for one, host in ((client, api.crm.host), (nowhere, "127.0.0.1:99999")):
-        for does in (one, lambda one=one: one.send_contact(PERSON)):  # type: ignore[misc]
+        for does in (one, lambda one=one: one.send_contact(PERSON)):
             message = api.fails(errors.ProtocolError, does)
             assert host in message
             assert "Check 'api_url'" in message

@@ -12,7 +12,7 @@ from target_mainbrainer.words import counted
 from tests.broken_server import PAGE, STALL, Reply, Request, reply
 from tests.cases import cases
 from tests.loads import Load, people, rejected
-from tests.messages import person, record, schema, state
+from tests.messages import Record, person, record, schema, state
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -26,7 +26,8 @@ TEN = [
 
 def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any) -> Reply:
     """Say how many contacts were inserted, updated and skipped; `ids` are those of the skipped."""
-    processed = {name: {"count": n} for name, n in zip(("inserted", "updated"), done, strict=False)}
+    counts = zip(("inserted", "updated"), done, strict=False)
+    processed: Record = {name: {"count": number} for name, number in counts}
     processed["skipped"] = {"count": skipped, "contactIds": list(ids)}
     return reply(200, {"id": "b", "processedObj": processed, **more})
 

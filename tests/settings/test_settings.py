@@ -1,11 +1,24 @@
 """The settings say in plain words what is wrong with them, and never repeat a value."""
 
+import os
+import re
 import typing as t
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from target_mainbrainer.settings.checks import check_config
-from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
+from target_mainbrainer import cli
+from target_mainbrainer.settings import declared
+from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
+from target_mainbrainer.settings.declared import (
+    CONTACT_FIELDS,
+    PLANS,
+    SETTINGS,
+    Plan,
+    Settings,
+    StreamSettings,
+)
 from tests.cases import cases
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
@@ -217,3 +230,153 @@ def test_limits_of_a_run(config: t.Any, plan: Plan | None, rejects: int | None) 
     """The plan, and how many rejections a run may have."""
     settings = Settings.from_config(TOKEN | config)
     assert (settings.plan, settings.rejects_allowed) == (plan, rejects)
+
+
+# The schema tells people what they need: its groups, and when to set what
+
+NAMES = list(SETTINGS["properties"])
+WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
+
+
+def test_every_description_says_when_to_set_it() -> None:
+    described = {name: SETTINGS["properties"][name]["description"] for name in NAMES}
+    silent = [name for name, text in described.items() if not WHEN.search(text)]
+    assert silent == []
+    assert all(setting["title"] for setting in SETTINGS["properties"].values())
+    fields = described["field_map"]
+    assert [name for name in CONTACT_FIELDS if f"`{name}`" not in fields] == []
+
+
+def test_the_text_below_a_field_is_its_description() -> None:
+    assert declared.descriptions(Settings).keys() == SETTINGS["properties"].keys()
+    assert SETTINGS["properties"]["password"]["description"] == (
+        "Password of the account. Set it with `username` and `private_token`."
+    )
+
+
+def test_without_source_files_there_are_no_descriptions_and_no_error() -> None:
+    assert declared.descriptions(type("Compiled", (), {})) == {}
+
+
+# Variables of the environment: what is misspelt or forgotten is said, never ignored
+
+
+def misread_in(**environ: str) -> list[str]:
+    variables = {f"TARGET_MAINBRAINER_{name}": value for name, value in environ.items()}
+    return [*misspelt(variables, schema=SETTINGS), *misread(variables, schema=SETTINGS)]
+
+
+@cases("variable", "_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID")
+def test_what_others_set_under_our_prefix_is_no_error(variable: str) -> None:
+    """An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting."""
+    assert misread_in(**{variable: "x"}) == []
+
+
+@cases("value", "ture", "2", "ja")
+def test_a_truth_that_is_none_is_not_taken_for_false(value: str) -> None:
+    """A dry run that is not one would send."""
+    (problem,) = misread_in(DRY_RUN=value)
+    assert problem == "Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."
+
+
+@cases("value", "true", "False", "1", "off", "")
+def test_truths_as_the_sdk_reads_them(value: str) -> None:
+    assert misread_in(DRY_RUN=value) == []
+
+
+def test_variables_that_were_not_read_are_named_beside_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    monkeypatch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
+    assert CliRunner().invoke(cli.command(), []).exit_code == 1
+    assert (
+        "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' and "
+        "1 more. Add '--config ENV' to read it, too." in caplog.text
+    )
+    assert "made-up" not in caplog.text
+
+
+def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
+    """Meltano sets both."""
+    environ = {"TARGET_MAINBRAINER_LIST_ID": "x", "OTHER": "y"}
+    assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
+
+
+@cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
+def test_a_misspelt_variable_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    reads: list[str],
+) -> None:
+    """Also where settings come in a file only, as from Meltano."""
+    monkeypatch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
+    config = tmp_path / "config.json"
+    config.write_text('{"access_token": "another-token"}')
+    ended = CliRunner().invoke(cli.command(), ["--config", str(config), *reads])
+    assert ended.exit_code == 1
+    said = (
+        "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER_A"
+    )
+    assert said in caplog.text
+    assert "made-up-token" not in caplog.text
+
+
+# Files that the settings name: nothing of ours overwrites anything else of ours
+
+OURS = ["sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path"]
+
+
+def in_files(**config: str) -> list[str]:
+    return list(check_config({"access_token": "made-up"} | config, schema=SETTINGS))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@cases("one", *OURS)
+@cases("other", *OURS)
+def test_no_two_settings_can_name_one_file(one: str, other: str) -> None:
+    same = in_files(**{one: "a.file"} | {other: "a.file"})
+    assert [problem for problem in same if "name the same file" in problem] == same
+    assert bool(same) is (one != other)
+
+
+@cases("spelling", "./a.file", "sub/../a.file", "link", "hard", "{here}/a.file")
+def test_one_file_is_known_by_any_of_its_names(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.file").touch()
+    (tmp_path / "link").symlink_to("a.file")
+    (tmp_path / "ahead").symlink_to("not.yet")
+    assert len(in_files(rejects_path="ahead", report_path="not.yet")) == 1
+    os.link("a.file", "hard")
+    path = spelling.format(here=tmp_path)
+    assert len(in_files(rejects_path="a.file", report_path=path)) == 1
+
+
+@cases("uri", "sqlite:///a.db", "sqlite+pysqlite:///a.db?timeout=3", "a.db")
+def test_the_ledger_is_a_file_of_ours_however_it_is_written(uri: str) -> None:
+    assert len(in_files(ledger_uri=uri, report_path="a.db")) == 1
+    assert in_files(ledger_uri=uri, rejects_path="b.db") == []
+
+
+@cases("uri", "postgresql://localhost/a.db", "sqlite://", "sqlite:///:memory:")
+def test_a_ledger_in_no_file_is_no_file(uri: str) -> None:
+    assert in_files(ledger_uri=uri, report_path="a.db") == []
+
+
+@cases("name", "rejects_path", "report_path", "sandbox_path")
+@cases(
+    "path expected",
+    *((".", "names a folder, not a file."), ("/", "names a folder, not a file.")),
+    *((odd, "contains a character that no path may contain.") for odd in ("a\0b", "a\ud800b")),
+    *(("fifo", "must be a regular file."), ("/dev/null", "must be a regular file.")),
+)
+def test_what_can_be_no_file_is_said_in_a_sentence(name: str, path: str, expected: str) -> None:
+    os.mkfifo("fifo")
+    (problem,) = in_files(**{name: path})
+    assert problem.startswith(f"Setting '{name}' ")
+    assert problem.endswith(expected)
