@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 
 Record: t.TypeAlias = dict[str, t.Any]
 
-PEOPLE = {
-    "id": {"type": "integer"},
-    "email": {"type": ["string", "null"]},
-    "mobile": {"type": ["string", "null"]},
-    "email_opt_in": {"type": ["boolean", "null"]},
-    "firstname": {"type": ["string", "null"]},
-}
+TEXT = {"type": ["string", "null"]}
+PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
+PEOPLE |= {"email_opt_in": {"type": ["boolean", "null"]}, "firstname": TEXT}
 
 
 def schema(

@@ -129,12 +129,9 @@ class Project:
 
     def add_tap(self, name: str, *, executable: str | None = None, **more: t.Any) -> None:
         """Add an extractor."""
-        tap = {
-            "name": name,
-            "namespace": name.replace("-", "_"),
-            "executable": str(TOOLS / "bin" / (executable or name)),
-            "capabilities": ["catalog", "discover", "state"],
-        }
+        path = str(TOOLS / "bin" / (executable or name))
+        tap: Record = {"name": name, "namespace": name.replace("-", "_"), "executable": path}
+        tap["capabilities"] = ["catalog", "discover", "state"]
         self.definition["plugins"]["extractors"].append(tap | more)
 
     def tap(self, name: str) -> Record:

@@ -207,14 +207,10 @@ def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(tmp_path: Path)
 
 def test_tests_written_from_another_crm_pass(tmp_path: Path) -> None:
     """Nested objects, a stream map, a deleted contact."""
-    config: Record = {
-        "deleted_records": "opt_out",
-        "flattening_enabled": True,
-        "flattening_max_depth": 1,
-        "stream_maps": {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}},
-        "field_map": {"MobilePhone": "mobile", "HasOptedOutOfEmail": None},
-        "default_country_code": 46,
-    }
+    maps = {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}}
+    config: Record = {"deleted_records": "opt_out", "stream_maps": maps, "default_country_code": 46}
+    config |= {"flattening_enabled": True, "flattening_max_depth": 1}
+    config["field_map"] = {"MobilePhone": "mobile", "HasOptedOutOfEmail": None}
     sample = (REPOSITORY / "demo" / "crm.singer").read_text()
     assert write(tmp_path, sample, **config).stdout.startswith("3 tests written")
     tested = invoke(tmp_path, "--test", str(tmp_path / "tests.yml"), **config)

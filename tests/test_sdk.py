@@ -128,16 +128,12 @@ BESIDE_THE_SUITE: list[type[t.Any]] = [
 ]
 """The SDK ships these, too, but does not put them into its suite."""
 
+TESTS = [REPLACED.get(test, test) for test in target_tests.tests] + BESIDE_THE_SUITE
 TestStandard = get_target_test_class(
     SandboxedTarget,
     config={"rate_limit_requests": 0, "confirm_batches": "require"},
     include_target_tests=False,
-    custom_suites=[
-        SingerTestSuite(
-            kind="target",
-            tests=[REPLACED.get(test, test) for test in target_tests.tests] + BESIDE_THE_SUITE,
-        )
-    ],
+    custom_suites=[SingerTestSuite(kind="target", tests=TESTS)],
 )
 
 

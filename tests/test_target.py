@@ -97,14 +97,10 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
     path = load.folder / "suppressed.txt"
     path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
     yes = {"email_opt_in": True, "mobile_opt_in": True}
-    ended = load.ok(
-        schema(PEOPLE | {"mobile_opt_in": {}}),
-        person(1, mobile="+44 7700 900001", **yes),
-        person(2, email_opt_in=False),
-        person(3, mobile="+44 7700 900003", **yes),
-        person(4, email_opt_in=True),
-        suppression_path=str(path),
-    )
+    one, three = (person(n, mobile=f"+44 7700 90000{n}", **yes) for n in (1, 3))
+    people = [one, person(2, email_opt_in=False), three, person(4, email_opt_in=True)]
+    columns = schema(PEOPLE | {"mobile_opt_in": {}})
+    ended = load.ok(columns, *people, suppression_path=str(path))
     sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in load.sent]
     assert sent == [(None, None), (False, None), (None, None), (True, None)]
     assert ended.counts["opt_ins_withheld"] == 4

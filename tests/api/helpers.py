@@ -192,13 +192,9 @@ class Api:
 
 def token_answer(token: str, lifetime: int) -> dict[str, t.Any]:
     issued = dt.datetime(2020, 5, 29, 4, 21, 56, tzinfo=dt.UTC)
-    return {
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": lifetime // 60,
-        "issued": issued.isoformat(),
-        "expires": (issued + dt.timedelta(seconds=lifetime)).isoformat(),
-    }
+    ends = issued + dt.timedelta(seconds=lifetime)
+    times = {"issued": issued.isoformat(), "expires": ends.isoformat()}
+    return {"access_token": token, "token_type": "Bearer", "expires_in": lifetime // 60} | times
 
 
 class SlowLimiter(RateLimiter):

@@ -137,13 +137,9 @@ def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> 
     assert answers.decode_status(body).failed_reason == said
 
 
-TOKEN = {
-    "access_token": "made-up",
-    "token_type": "Bearer",
-    "expires_in": 120,
-    "issued": "2020-05-29T04:21:56.0000000+00:00",
-    "expires": "2020-05-29T06:21:56.0000000+00:00",
-}
+TOKEN = {"access_token": "made-up", "token_type": "Bearer", "expires_in": 120}
+TOKEN |= {"issued": "2020-05-29T04:21:56.0000000+00:00"}
+TOKEN |= {"expires": "2020-05-29T06:21:56.0000000+00:00"}
 
 
 @cases(
@@ -217,15 +213,12 @@ def test_properties_are_named_in_any_form() -> None:
 
 
 def people(count: int) -> list[Contact]:
-    return [
-        Contact(
-            contact_id=70_000 + number,
-            email=f"person{number}@example.com",
-            mobile=Mobile(44, 7700900000 + number),
-            properties={PropertyRef(None, "zip"): f"zip-{number}"},
-        )
-        for number in range(count)
-    ]
+    def person(n: int) -> Contact:
+        properties = {PropertyRef(None, "zip"): f"zip-{n}"}
+        mobile, email = Mobile(44, 7700900000 + n), f"person{n}@example.com"
+        return Contact(70_000 + n, mobile, email, properties=properties)
+
+    return [*map(person, range(count))]
 
 
 def find_suspects(refusal: Refused, contacts: list[Contact]) -> list[int]:

@@ -266,11 +266,12 @@ SHORT = [(n, *one) for n in (2, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1
 def test_a_load_uses_the_whole_plan(plan: str, windows: int, seconds: float, share: float) -> None:
     """A load is about as fast as the plan allows and never beyond it."""
     chance = random.Random(7)
+    way, work = (0.2, 0.25), (0.78, 0.8)
     took, counted = load(
         PLANS[plan],
         windows * PLANS[plan].burst,
-        way=lambda: seconds * chance.uniform(0.2, 0.25),
-        work=lambda: seconds * chance.uniform(0.78, 0.8),
+        way=lambda: seconds * chance.uniform(*way),
+        work=lambda: seconds * chance.uniform(*work),
         setup=0.05,
     )
     assert took <= share * ((windows - 1) * 10 + seconds)

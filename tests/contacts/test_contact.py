@@ -52,14 +52,10 @@ def test_what_may_be_one_person_shares_an_identifier() -> None:
 
 SPELLINGS = [
     *[("ola@example.com", " OLA@Example.COM "), ("ola@example\u3002com", "ola@example.com")],
-    *[
-        ("ola@bücher.example", f"ola@{one}")
-        for one in ("xn--bcher-kva.example", "XN--BCHER-KVA.EXAMPLE")
-    ],
-    ("ola@bu\u0308cher.example", "ola@BÜCHER.example"),
+    *[("ola@bücher.example", f"ola@{one}.example") for one in ("xn--bcher-kva", "XN--BCHER-KVA")],
+    *[("ola@bu\u0308cher.example", "ola@BÜCHER.example"), ("a\u030ase@a.example", "ÅSE@a.example")],
     ("ola@straße.example", "ola@xn--strae-oqa.example"),
     ("\uff4f\uff4c\uff41\uff20example\uff0ecom", "ola@example.com"),
-    ("a\u030ase@example.com", "ÅSE@example.com"),
 ]
 
 

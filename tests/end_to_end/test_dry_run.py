@@ -136,14 +136,9 @@ def test_the_cost_is_told(load: Load) -> None:
     rows = [person(n) for n in range(1, 2001)]
     plan = {"rate_limit_requests": "", "rate_limit_plan": "freemium", "confirm_batches": ""}
     ended = load.ok(schema(), *rows, dry_run=True, **plan)
-    assert ended.report["cost"] == {
-        "requests": 40,
-        "requests_with_contacts": 20,
-        "requests_to_find_moved_people": 0,
-        "status_questions": 20,
-        "minutes": 0.1,
-        "share_of_day": 0.0002,
-    }
+    requests = {"requests": 40, "requests_with_contacts": 20, "requests_to_find_moved_people": 0}
+    more = {"status_questions": 20, "minutes": 0.1, "share_of_day": 0.0002}
+    assert ended.report["cost"] == requests | more
     assert "Cost: 20 requests with contacts and at least 20 questions for statuses" in ended.log
 
 

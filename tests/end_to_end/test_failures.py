@@ -84,12 +84,8 @@ def test_a_run_that_is_asked_to_stop_says_so(load: Load) -> None:
     path = load.folder / "config.json"
     path.write_text(json.dumps({"api_url": load.crm.url, "access_token": load.crm.token}))
     pipes: t.Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    run: t.Any = subprocess.Popen(
-        [str(BIN / LOADER), "--config", str(path)],
-        **pipes,
-        env=clean_environment(load.folder / "home"),
-        text=True,
-    )
+    more: t.Any = pipes | {"env": clean_environment(load.folder / "home"), "text": True}
+    run: t.Any = subprocess.Popen([str(BIN / LOADER), "--config", str(path)], **more)
     run.stdin.write("".join(f"{line}\n" for line in [*GOOD, STATE, person(7)]))
     run.stdin.flush()
     log = ""

@@ -34,12 +34,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: dict[str, Path]) ->
     assert len(metadata_folder) == 1
     assert metadata_folder.pop().startswith("target_mainbrainer-")
     assert "target_mainbrainer/py.typed" in names
-    ours = {
-        str(path.relative_to(REPOSITORY))
-        for package in packages
-        for path in (REPOSITORY / package).rglob("*")
-        if path.is_file() and "__pycache__" not in str(path)
-    }
+    paths = [path for package in packages for path in (REPOSITORY / package).rglob("*")]
+    paths = [path for path in paths if path.is_file() and "__pycache__" not in str(path)]
+    ours = {str(path.relative_to(REPOSITORY)) for path in paths}
     assert ours - names == set(), "modules, templates and style sheets alike"
 
 

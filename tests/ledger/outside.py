@@ -146,15 +146,12 @@ class Night(Load):
     @property
     def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
         """Number, first part of the address, consent and first name of every contact."""
-        return [
-            (
-                f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
-                name_of(c),
-                c["email_opt_in"],
-                c["properties"].get("firstname"),
-            )
-            for c in self.crm.contacts()
-        ]
+
+        def of(c: Contact) -> tuple[str | None, str, bool | None, str | None]:
+            number = c["mobile_number"] and f"+{c['mobile_country_code']}{c['mobile_number']}"
+            return number, name_of(c), c["email_opt_in"], c["properties"].get("firstname")
+
+        return [*map(of, self.crm.contacts())]
 
     @property
     def posts(self) -> int:

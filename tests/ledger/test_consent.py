@@ -29,12 +29,12 @@ send_and_omit = pytest.mark.parametrize("opt_in", ["send", "omit"])
 
 def yeses(night: Night, email: str | None = None, number: int | None = None) -> list[Contact]:
     """Return the contacts sent with this address or number and a yes for it."""
-    return [
-        one
-        for one in night.sent
-        if (email and one.get("email") == email and one.get("emailOptIn"))
-        or (number and one.get("mobileNumber") == number and one.get("mobileOptIn"))
-    ]
+
+    def is_one(sent: Contact) -> bool:
+        by_email = email and sent.get("email") == email and sent.get("emailOptIn")
+        return by_email or (sent.get("mobileNumber") == number and bool(sent.get("mobileOptIn")))
+
+    return [*filter(is_one, night.sent)]
 
 
 @send_and_omit
@@ -138,6 +138,8 @@ def key_changes(night: Night) -> None:
     night.run(schema(COLUMNS | {"id": {"type": "string"}}), *people, state())
 
 
+BOTH, NEW = consenting(1, 2), consenting(1, 2, firstname="A")
+RENAMED = {"property_name": "name"}
 EVENTS: dict[str, Callable[[Night], object]] = {
     "its batch fails": fault("fail:batch", **REPORT),
     "its batch skips somebody": fault("skip=1:batch", **REPORT),
@@ -147,14 +149,10 @@ EVENTS: dict[str, Callable[[Night], object]] = {
     "a contact_id is added": contact_id_is_added,
     "a full read is short": full_read_is_short,
     "a second stream without consent": second_stream_without_consent,
-    "everything is sent": lambda night: night(*consenting(1, 2), unchanged_contacts="send"),
-    "the mapping changes": lambda night: night(
-        *consenting(1, 2), field_map={"firstname": {"property_name": "name"}}
-    ),
+    "everything is sent": lambda night: night(*BOTH, unchanged_contacts="send"),
+    "the mapping changes": lambda night: night(*BOTH, field_map={"firstname": RENAMED}),
     "the key changes": key_changes,
-    "the run is killed": lambda night: night.killed(
-        *consenting(1, 2, firstname="A"), at=Moment("POST", 1, "after")
-    ),
+    "the run is killed": lambda night: night.killed(*NEW, at=Moment("POST", 1, "after")),
 }
 
 

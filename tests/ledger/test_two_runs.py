@@ -9,6 +9,7 @@ from tests.broken_server import RESET, Reply, Request
 from tests.ledger.outside import Moment, Night, consenting, person
 from tests.ledgers import on_both_databases
 from tests.messages import Ended, record
+from tests.rounds.process import Process
 from tests.rounds.sent import contacts_in, value_of
 from tests.waiting import wait_until
 
@@ -98,14 +99,13 @@ def test_first_runs_may_make_a_ledger_and_deliver_two_streams_at_once(night: Nig
     night.settings |= {"report_path": "", "batch_size_rows": 3}
     night.crm.set_faults("latency=0.2:batch")
     columns = {"people": "firstname", "shops": "lastname", "others": "city"}
-    runs = {
-        name: night.start(
-            *(record(name, id=n, email=f"p{n}@example.com", **{column: name}) for n in range(12)),
-            stream=name,
-        )
-        for name, column in columns.items()
-    }
-    for run in runs.values():
+
+    def start(name: str, column: str) -> Process:
+        columns = ({"id": n, "email": f"p{n}@example.com", column: name} for n in range(12))
+        return night.start(*(record(name, **one) for one in columns), stream=name)
+
+    runs = [start(*one) for one in columns.items()]
+    for run in runs:
         ended = run.ended()
         assert ended.code == 0, ended.log
     assert len(night.contacts) == 12

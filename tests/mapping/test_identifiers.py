@@ -28,15 +28,10 @@ from tests.cases import cases
 from tests.mapping.one_record import GB, NO, D, code_of, refused
 
 GOOD = [
-    *[
-        "ola@example.com",
-        "Ola.Nordmann+crm@Mail.Example.ORG",
-        "o'hara@example.com",
-        "ola@shop.test",
-    ],
+    *["ola@example.com", "Ola.Nordmann+crm@Mail.Example.ORG", "o'hara@example.com"],
     *["ola@example.travel", '"ola nordmann"@example.com', "åse@example.com", "ola@printer.local"],
     *["ola@bücher.example.com", "a\u030ase@example.com", "ola@xn--bcher-kva.example.com"],
-    *["ola@example.com.invalid", "ola@example.onion", "ola@1.in-addr.arpa"],
+    *["ola@example.com.invalid", "ola@example.onion", "ola@1.in-addr.arpa", "ola@shop.test"],
     *["ola@my_shop.example.com", '"ola n"@my_shop.example.com', "a" * 64 + "@example.com"],
     "ola@" + "sub." * 14 + "example.invalid",
 ]

@@ -40,15 +40,9 @@ def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str)
     assert example.startswith(f"{shown} of 'people' and {shown} of 'people' have")
 
 
-CONTACTS = st.lists(
-    st.builds(
-        Contact,
-        contact_id=st.none() | st.integers(1, 3),
-        email=st.sampled_from([None, A, A.upper(), B]),
-        mobile=st.sampled_from([None, M1, M2]),
-    ),
-    max_size=12,
-)
+EMAILS, MOBILES = st.sampled_from([None, A, A.upper(), B]), st.sampled_from([None, M1, M2])
+IDS = st.none() | st.integers(1, 3)
+CONTACTS = st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12)
 
 
 @given(CONTACTS)

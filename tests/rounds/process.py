@@ -177,13 +177,8 @@ def start_process(crm: RunningSandbox, folder: Path, settings: Record, *command:
     config, log = (folder / f"process{number}.{end}" for end in ("json", "log"))
     config.write_text(json.dumps(settings))
     with log.open("w") as stderr:
-        popen = subprocess.Popen(
-            [*command, "--config", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+        popen = subprocess.Popen([*command, "--config", str(config)], text=True, **pipes)
     return Process(popen, crm, Path(settings.get("rejects_path", "")), log)
 
 

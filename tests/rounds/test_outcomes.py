@@ -99,17 +99,12 @@ def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
     """Refused by us and by the API, of two streams, one of which changed its schema."""
     load.crm.set_switches(refuse_email="bad")
     rejects, again = load.keep_rejects(), load.folder / "again.singer"
-    load(
-        schema(),
-        schema({"id": {}, "email": {}}, stream="members"),
-        person(1, email="bad1@example.com"),
-        record("members", id=1, email="nonsense"),
-        person(2, email=None),
-        schema({"id": {"type": "integer"}, "email": {}, "city": {"type": "string"}}),
-        record(id=3, email="bad3@example.com", city="Oslo"),
-        person(4),
-        record("members", id=2, email="bad5@example.com"),
-    ).ok()
+    other = schema({"id": {"type": "integer"}, "email": {}, "city": {"type": "string"}})
+    lines = [schema(), schema({"id": {}, "email": {}}, stream="members")]
+    lines += [person(1, email="bad1@example.com"), record("members", id=1, email="nonsense")]
+    lines += [person(2, email=None), other, record(id=3, email="bad3@example.com", city="Oslo")]
+    lines += [person(4), record("members", id=2, email="bad5@example.com")]
+    load(*lines).ok()
     assert len(rejected(rejects)) == 5
     assert '"city": {' in rejects.read_text(), "the changed schema, too"
     assert load.numbers() == {4}

@@ -164,18 +164,10 @@ def test_a_streams_own_settings_take_the_place_of_the_shared_ones() -> None:
 
 
 def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
-    own: dict[str, t.Any] = {
-        "list_id": UUID,
-        "webhook_url": "https://example.com",
-        "field_map": {"m": "email"},
-        "unmapped_columns": "ignore",
-        "default_country_code": 46,
-        "full_table": True,
-        "consent_words": {"yes": ["ja"]},
-        "invalid_identifiers": "drop",
-        "null_values": "clear",
-        "deleted_records": "opt_out",
-    }
+    own: dict[str, t.Any] = {"list_id": UUID, "webhook_url": "https://example.com"}
+    own |= {"field_map": {"m": "email"}, "unmapped_columns": "ignore", "full_table": True}
+    own |= {"default_country_code": 46, "consent_words": {"yes": ["ja"]}, "null_values": "clear"}
+    own |= {"invalid_identifiers": "drop", "deleted_records": "opt_out"}
     assert problems(**people(**own)) == []
     settings = Settings.from_config(people(**own))
     assert vars(settings.for_stream("people")) == own

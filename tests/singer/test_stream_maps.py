@@ -111,14 +111,8 @@ def test_values_stay_as_they_are_when_objects_are_flattened(load: Load) -> None:
     people = [person(n, firstname=None, **more) for n, more in ((1, one), (2, two))]
     flat = {"flattening_enabled": True, "flattening_max_depth": 1}
     load.ok(schema(columns | {"level": {"enum": ["gold", 1, None]}}), *people, **flat)
+    flattened = {"home__city": "Göteborg", "home__geo": '{"Länge":1.5}', "tags": "a;ö"}
     assert [contact["properties"] for contact in load.crm.contacts()] == [
-        {
-            "id": "1",
-            "home__city": "Göteborg",
-            "home__geo": '{"Länge":1.5}',
-            "level": "gold",
-            "more": '{"Straße":[1]}',
-            "tags": "a;ö",
-        },
+        flattened | {"id": "1", "level": "gold", "more": '{"Straße":[1]}'},
         {"id": "2", "level": "1", "more": "x"},
     ]
