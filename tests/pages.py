@@ -8,9 +8,8 @@ from pathlib import Path
 
 from tests.projects import REPOSITORY
 
-_BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
-)
+_BODY = r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<body>.*?)^(?P=indent)```$"
+_BLOCK = re.compile(_BODY, re.MULTILINE | re.DOTALL)
 _SAVED = re.compile(r"Save\s+this\s+as\s+`(?P<name>[^`]+)`", re.IGNORECASE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

@@ -44,11 +44,9 @@ IMPURE = [
 
 def modules() -> dict[str, Path]:
     """Return every module of the target by its full name."""
-    return {
-        ".".join(("target_mainbrainer", *file.relative_to(HOUSE).with_suffix("").parts)): file
-        for file in sorted(HOUSE.rglob("*.py"))
-        if file.name != "__init__.py"
-    }
+    files = [file for file in sorted(HOUSE.rglob("*.py")) if file.name != "__init__.py"]
+    parts = {file: file.relative_to(HOUSE).with_suffix("").parts for file in files}
+    return {".".join(("target_mainbrainer", *parts[file])): file for file in files}
 
 
 def imports_of(file: Path) -> set[str]:

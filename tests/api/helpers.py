@@ -24,17 +24,11 @@ from target_mainbrainer.settings.declared import Plan, Settings
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
 
 TOKEN = "made-up-token-of-the-tests"
-CREDENTIALS: dict[str, t.Any] = {
-    "username": "ola.nordmann@example.com",
-    "password": "made-up password",
-    "private_token": "8e8b8450-dc1b-4360-8109-7067337b42cb",
-}
-PERSON = Contact(
-    contact_id=70001234567,
-    mobile=Mobile(44, 7700900123),
-    email="kari.nordmann@example.org",
-    properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
-)
+CREDENTIALS: dict[str, t.Any] = {"username": "ola.nordmann@example.com"}
+CREDENTIALS |= {"password": "made-up password", "private_token": "8e8b8450-dc1b-4360-8109-7067337b"}
+NAMED = {PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"}
+EMAIL, MOBILE = "kari.nordmann@example.org", Mobile(44, 7700900123)
+PERSON = Contact(70001234567, MOBILE, EMAIL, properties=NAMED)
 BATCH = [PERSON], [encode_contact(PERSON)]
 BODY = encode_batch(BATCH[1])
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_of([PERSON])]

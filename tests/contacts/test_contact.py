@@ -16,11 +16,8 @@ from target_mainbrainer.contacts import (
 )
 from tests.cases import cases
 
-OLA = Contact(
-    *(234567, Mobile(47, 90812501), "ola@example.com", True, False),
-    properties={PropertyRef(None, "city"): "Oslo"},
-    list_id="3fa85f64-5717-4562-b3fc-2c963f66afa6",
-)
+CITY, LIST_ID = {PropertyRef(None, "city"): "Oslo"}, "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+OLA = Contact(234567, Mobile(47, 90812501), "ola@example.com", True, False, CITY, LIST_ID)
 
 
 def test_no_representation_shows_contact_data() -> None:

@@ -78,9 +78,6 @@ def test_the_metadata_reads_well() -> None:
     assert about["License-Expression"] == "MIT"
     assert about["Requires-Python"] == ">=3.11"
     assert str(about["Summary"]).startswith("Singer target (Meltano loader)")
-    commands = {
-        point.name
-        for point in metadata.entry_points(group="console_scripts")
-        if (point.dist and point.dist.name == "target-mainbrainer")
-    }
+    found = metadata.entry_points(group="console_scripts")
+    commands = {it.name for it in found if it.dist and it.dist.name == "target-mainbrainer"}
     assert commands == {"target-mainbrainer", "mainbrainer-ledger", "mainbrainer-sandbox"}

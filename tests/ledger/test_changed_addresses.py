@@ -100,7 +100,7 @@ def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
         if is_rename if of_rename else len(contacts) == 1 and not is_rename:
             ids = {name: said.get(name, []) for name in ("inserted", "updated", "skipped")}
             status["processedObj"] = {
-                name: {"count": len(ids[name]), "contactIds": ids[name]} for name in ids
+                name: {"count": len(named), "contactIds": named} for name, named in ids.items()
             }
 
     night.between().falsify = change

@@ -65,11 +65,8 @@ def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) 
     assert yeses(night, number=90000001) == []
 
 
-SPELLINGS = [
-    ("anna@exämple.com", "anna@xn--exmple-cua.com"),
-    ("\uff41nna@example.com", "anna@example.com"),
-    ("anna@\uff45xample.com", "anna@example.com"),
-]
+SPELLINGS = [("anna@exämple.com", "anna@xn--exmple-cua.com")]
+SPELLINGS += [(f"{one}xample.com", "anna@example.com") for one in ("\uff41nna@e", "anna@\uff45")]
 
 
 @cases("on_list in_source", *(pair for a, b in SPELLINGS for pair in ((a, b), (b, a))))

@@ -73,9 +73,11 @@ def nights(number: int, *patterns: str, more: list[str] | None = None) -> list[l
     A pattern may name a person's own number, that of a partner, and the next one. In the last
     night there are more people.
     """
-    found = [
-        [person(n, pattern.format(n, n ^ 1, n + 1)) for n in range(number)] for pattern in patterns
-    ]
+
+    def named(n: int, pattern: str) -> str:
+        return person(n, pattern.format(n, n ^ 1, n + 1))
+
+    found = [[named(n, pattern) for n in range(number)] for pattern in patterns]
     return [*found[:-1], [*found[-1], *(more or [])]]
 
 

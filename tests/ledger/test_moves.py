@@ -86,10 +86,11 @@ def test_contacts_after_moves(night: Night, first: str, then: str, count: str, t
     assert ended.states
 
     def held(name: str) -> str:
-        parts = (
-            (c[1], f"+{c[0][-1]}" if c[0] else "", str(c[3]).removeprefix(name)) for c in night.held
-        )
-        return ", ".join(sorted(" ".join(filter(None, some)) for some in parts))
+        def of(number: str | None, email: str, _: bool | None, first: str | None) -> str:
+            parts = (email, f"+{number[-1]}" if number else "", str(first).removeprefix(name))
+            return " ".join(filter(None, parts))
+
+        return ", ".join(sorted(of(*one) for one in night.held))
 
     assert held("First") == there
     night(*people(then))

@@ -306,10 +306,8 @@ while not isinstance(quota.change(lambda shared, now: shared.take(plan, now)), W
 def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
     """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
     command = [sys.executable, "-c", PROCESS, ledger_uri]
-    runs = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, **pipes) for _ in range(3)]
     outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
     assert [out.readline() for out in outs] == ["ready\n"] * 3
     for run in runs:

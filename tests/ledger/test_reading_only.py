@@ -40,9 +40,8 @@ def look(night: Night, how: str) -> tuple[int, str]:
 def finds_no_ledger(night: Night, how: str) -> bool:
     """Look, and return whether that went as it should without a ledger."""
     code, said = look(night, how)
-    return code == (how in {"show", "forget"}) and ("There is no ledger" in said) is (
-        how != "dry run"
-    )
+    says_none = "There is no ledger" in said
+    return code == (how in {"show", "forget"}) and says_none is (how != "dry run")
 
 
 @all_who_write_nothing

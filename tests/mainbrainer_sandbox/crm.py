@@ -25,8 +25,9 @@ def a(*properties: list[Record]) -> Record:
     return {**A, "propertyFields": [one for fields in properties for one in fields]}
 
 
+NOTE = 'a "quoted",\nsecond line\x1b[31m'
 ADA: Record = {"email": "ada@example.com", "emailOptIn": True}
-ADA["propertyFields"] = prop("city", "Oslo") + prop("note", 'a "quoted",\nsecond line\x1b[31m')
+ADA["propertyFields"] = prop("city", "Oslo") + prop("note", NOTE)
 BOB: Record = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "mobileOptIn": False}
 
 

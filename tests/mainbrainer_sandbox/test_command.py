@@ -20,7 +20,7 @@ from mainbrainer_sandbox.file import FORMAT, StoreError
 from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
 from tests.cases import cases
-from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
+from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
 
 # Contacts and batches
 
@@ -38,8 +38,7 @@ def test_contacts_as_a_table(crm: Crm) -> None:
 
 def test_contacts_as_json(crm: Crm) -> None:
     ada, bob = json.loads(crm.prints("contacts", crm.file("a.db", ADA, BOB), "--format", "json"))
-    note = 'a "quoted",\nsecond line\x1b[31m'
-    assert ada["properties"] == {"city": "Oslo", "note": note}
+    assert ada["properties"] == {"city": "Oslo", "note": NOTE}
     assert (ada["email_opt_in"], bob["mobile_opt_in"]) == (True, False)
 
 
@@ -62,9 +61,8 @@ def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
     crm.batch(ADA, BOB)
     crm.batch(ADA, {"email": "no"})
     crm.sandbox.close()
-    assert re.search(
-        "refused .*It is not an e-mail address.", crm.prints("batches", crm.sandbox.path)
-    )
+    printed = crm.prints("batches", crm.sandbox.path)
+    assert re.search("refused .*It is not an e-mail address.", printed)
     accepted, refused = json.loads(crm.prints("batches", crm.sandbox.path, "--format", "json"))
     assert (accepted["inserted"], accepted["state"]) == (2, "completed")
     assert refused["details"]["problems"][0]["where"] == "createUpdateContacts[1].email"
@@ -90,10 +88,8 @@ def test_a_difference_is_said_property_by_property(crm: Crm) -> None:
     assert by_change["changed"]["email"] == "ada@example.com"
     assert by_change["changed"]["ids"] == [1000002, 1000001]
     assert by_change["changed"]["fields"] == [
-        ["email_opt_in", "true", "false"],
-        ["property city", "Oslo", "Bergen"],
-        ["property new", None, "x"],
-        ["property note", 'a "quoted",\nsecond line\x1b[31m', None],
+        *(["email_opt_in", "true", "false"], ["property city", "Oslo", "Bergen"]),
+        *(["property new", None, "x"], ["property note", NOTE, None]),
     ]
     assert by_change["removed"]["mobile"] == "+44 7700900001"
     assert ["lists", None, LISTS[0]] in by_change["added"]["fields"]

@@ -279,8 +279,7 @@ def is_possible(number: phonenumbers.PhoneNumber) -> bool:
 
 MOBILES = st.builds(
     lambda code, number: phonenumbers.PhoneNumber(country_code=code, national_number=number),
-    st.sampled_from(COUNTRY_CODES),
-    st.integers(10**6, 10**11),
+    *(st.sampled_from(COUNTRY_CODES), st.integers(10**6, 10**11)),
 ).filter(is_possible)
 E164_INTERNATIONAL_RFC3966 = st.sampled_from([0, 1, 3])
 

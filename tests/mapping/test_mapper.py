@@ -41,12 +41,10 @@ def test_a_number_gets_a_country(record: t.Any, default: int | None, mobile: Mob
 
 
 def test_the_mapping_knows_what_is_sent_once_and_which_opt_ins_there_are() -> None:
-    field_map = {
-        "source": {"property_name": "first_source", "send": "once"},
-        "shop": {"property_id": UUID, "send": "once"},
-        "zip": {"property_name": "zip"},
-        "ok": {"field": "email_opt_in", "optional": True},
-    }
+    once = {"source": {"property_name": "first_source"}, "shop": {"property_id": UUID}}
+    field_map: dict[str, t.Any] = {name: one | {"send": "once"} for name, one in once.items()}
+    field_map["ok"] = {"field": "email_opt_in", "optional": True}
+    field_map["zip"] = {"property_name": "zip"}
     stream = mapping("email", "mobileOptIn", "source", "zip", "ok", field_map=field_map)
     assert stream.once == {PropertyRef(None, "first_source"), PropertyRef(UUID, None)}
     assert stream.opt_ins == {"email_opt_in", "mobile_opt_in"}

@@ -65,12 +65,9 @@ def test_it_is_one_line_and_doing_it_twice_changes_nothing(text: str) -> None:
 
 
 def test_the_values_of_contacts_in_their_spellings() -> None:
-    contact = Contact(
-        contact_id=4711,
-        mobile=Mobile(44, 7700900123),
-        email="ola.nordmann@example.com",
-        properties={PropertyRef(None, "firstname"): "Ola", PropertyRef(None, "zip"): "0236"},
-    )
+    named = {PropertyRef(None, "firstname"): "Ola", PropertyRef(None, "zip"): "0236"}
+    mobile, email = Mobile(44, 7700900123), "ola.nordmann@example.com"
+    contact = Contact(4711, mobile, email, properties=named)
     values = list(values_of([contact, Contact(mobile=Mobile(46, 701740605))]))
     assert values == [
         *["4711", "ola.nordmann@example.com", "ola.nordmann", "7700900123", "447700900123"],

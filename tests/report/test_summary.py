@@ -15,19 +15,11 @@ from target_mainbrainer import errors
 from target_mainbrainer.api.limits import ClientStats
 from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
+from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
-from target_mainbrainer.report.summary import (
-    CORRECT,
-    LOAD_AGAIN,
-    RUN_AGAIN,
-    Cost,
-    End,
-    Summary,
-    last_line,
-    last_line_of_dry_run,
-)
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, Cost, End, Summary
 from target_mainbrainer.settings.declared import PLANS, Settings
 from tests.cases import cases
 from tests.conftest import OUTCOMES
@@ -89,72 +81,39 @@ def night(text: str) -> RunReport:
 
 
 WORDS = '422 "No such list."'
-LAST, SAME = "STATE is at the tap's last.", "STATE is as it was."
+LAST, SAME, NONE = "STATE is at the tap's last.", "STATE is as it was.", "the tap sent no STATE."
 REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
-GONE = "1 person who is gone was opted out"
-MERGED = "3 merged with a later one, 2 deleted and left out, 1 rejected"
+SAME_WORDS = f"{REFUSED} in the same words ({WORDS}). {SAME}"
+ALONE = f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}"
+OPTED_OUT = "OK: nothing had changed; 3 people who are gone were opted out."
+GONE = f"OK: 1 record read: 1 contact sent; 1 person who is gone was opted out; {NONE}"
+SOME = f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}"
+MERGED = "OK: 10 records read: 4 contacts sent, 3 merged with a later one, 2 deleted and left out, "
+EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record."
+FAILED = f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}"
+CUT_OFF = f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}"
+EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_state=False)
 
 
 @cases(
     "counts end expected",
-    ("8 read, 8 unchanged", End(state_records=8), "OK: nothing had changed."),
-    ("8 read, 8 unchanged", End(has_state=False), "OK: nothing had changed."),
-    (
-        "8 read, 8 unchanged, 3 opted_out",
-        End(state_records=8),
-        "OK: nothing had changed; 3 people who are gone were opted out.",
-    ),
-    (
-        "1 read, 1 accepted, 1 opted_out",
-        End(has_state=False),
-        f"OK: 1 record read: 1 contact sent; {GONE}; the tap sent no STATE.",
-    ),
-    (
-        "20050 read, 412 accepted, 19638 unchanged",
-        End(state_records=20_050),
-        f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}",
-    ),
-    (
-        "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
-        End(state_records=10),
-        f"OK: 10 records read: 4 contacts sent, {MERGED}; {LAST}",
-    ),
-    (
-        "4 read, 3 unchanged, 1 rejected",
-        End(open_states=1, state_records=2),
-        "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record.",
-    ),
-    ("", End(has_state=False), "OK: the tap sent no records."),
+    *(("8 read, 8 unchanged", end, "OK: nothing had changed.") for end in (EIGHT, NO_STATE)),
+    ("8 read, 8 unchanged, 3 opted_out", EIGHT, OPTED_OUT),
+    ("1 read, 1 accepted, 1 opted_out", NO_STATE, GONE),
+    ("20050 read, 412 accepted, 19638 unchanged", End(state_records=20_050), SOME),
+    ("10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected", TEN, f"{MERGED}1 rejected; {LAST}"),
+    ("4 read, 3 unchanged, 1 rejected", End(open_states=1, state_records=2), EARLIER),
+    ("", NO_STATE, "OK: the tap sent no records."),
     ("", End(state_records=0), f"OK: the tap sent no records; {LAST}"),
-    (
-        "8 read, 8 refused",
-        End(CORRECT, words=WORDS),
-        f"{REFUSED} in the same words ({WORDS}). {SAME}",
-    ),
-    ("8 read, 8 refused", End(state_records=8), f"{REFUSED}. {LAST}"),
-    (
-        "20001 read, 20000 unchanged, 1 refused",
-        End(CORRECT, words=WORDS),
-        f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}",
-    ),
-    (
-        "5 read, 5 failed",
-        End(LOAD_AGAIN, state_records=5),
-        f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}",
-    ),
-    (
-        "8 read, 3 refused, 5 failed",
-        End(state_records=8),
-        f"OK: 8 records read: 8 rejected; {LAST}",
-    ),
-    (
-        "5 read",
-        End(RUN_AGAIN, is_whole=False),
-        f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}",
-    ),
+    ("8 read, 8 refused", End(CORRECT, words=WORDS), SAME_WORDS),
+    ("8 read, 8 refused", EIGHT, f"{REFUSED}. {LAST}"),
+    ("20001 read, 20000 unchanged, 1 refused", End(CORRECT, words=WORDS), ALONE),
+    ("5 read, 5 failed", End(LOAD_AGAIN, state_records=5), FAILED),
+    ("8 read, 3 refused, 5 failed", EIGHT, f"OK: 8 records read: 8 rejected; {LAST}"),
+    ("5 read", End(RUN_AGAIN, is_whole=False), CUT_OFF),
 )
 def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: str) -> None:
-    assert last_line(night(counts), end) == expected
+    assert summary.last_line(night(counts), end) == expected
 
 
 @given(
@@ -164,7 +123,7 @@ def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: s
 def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice: str) -> None:
     """A run that sent contacts of which none was accepted is never OK."""
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
-    line = last_line(night(f"{sum(counts.values())} read, {told}"), End(advice))
+    line = summary.last_line(night(f"{sum(counts.values())} read, {told}"), End(advice))
     is_all_refused = counts["refused"] > 0 and not counts["accepted"]
     assert line.startswith("FAILED: ") is (is_all_refused or bool(advice))
     assert not re.search(r"\b0\b", line)
@@ -185,7 +144,7 @@ def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice:
     ),
 )
 def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected: str) -> None:
-    said = last_line_of_dry_run(night(counts), problem)
+    said = summary.last_line_of_dry_run(night(counts), problem)
     assert said.startswith(expected.format("this was a dry run: "))
     assert said.endswith(f"sent; {problem}." if problem else "")
 
@@ -226,9 +185,7 @@ def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptu
 
 
 @cases("accepted", 0, 1, 9)
-def test_few_have_no_speed(
-    morning: Morning, caplog: pytest.LogCaptureFixture, accepted: int
-) -> None:
+def test_few_have_no_speed(morning: Morning, caplog: t.Any, accepted: int) -> None:
     """A handful of contacts says nothing about speed."""
     morning.people.read = morning.people.accepted = accepted
     morning.summary._started -= 1

@@ -73,11 +73,8 @@ def cases(draw: st.DrawFn) -> Case:
     email, mobile = st.sampled_from(EMAILS), st.sampled_from(MOBILES)
     person = st.fixed_dictionaries({"email": email, "mobile": mobile, "contact_id": ids})
     people = draw(st.lists(person, min_size=1, max_size=draw(st.sampled_from([1, 3, 20]))))
-    records = [
-        draw(st.sampled_from(people))
-        | draw(st.fixed_dictionaries({"list": st.sampled_from(lists)}, optional=OPTIONS))
-        for _ in range(count)
-    ]
+    more = st.fixed_dictionaries({"list": st.sampled_from(lists)}, optional=OPTIONS)
+    records = [draw(st.sampled_from(people)) | draw(more) for _ in range(count)]
     for place in draw(st.sets(st.integers(0, count - 1), max_size=count // 4)):
         records[place]["bad"] = "yes"
     config = {
@@ -98,11 +95,8 @@ def cases(draw: st.DrawFn) -> Case:
 def send_alone(crm: RunningSandbox, columns: Record) -> bool:
     """Send one record as its page says, and return whether it was taken."""
     mobile = columns["mobile"]
-    properties = [
-        {"propertyName": name, "propertyValue": columns[name]}
-        for name in ("city", "bad")
-        if name in columns
-    ]
+    sent = {name: columns[name] for name in ("city", "bad") if name in columns}
+    properties = [{"propertyName": name, "propertyValue": sent[name]} for name in sent]
     body = {
         "listId": columns["list"],
         "contactId": columns["contact_id"],
@@ -113,12 +107,10 @@ def send_alone(crm: RunningSandbox, columns: Record) -> bool:
         "emailOptIn": columns.get("email_opt_in"),
         "propertyFields": properties or None,
     }
-    answer = requests.post(
-        f"{crm.url}/contacts/insertupdate",
-        json={key: value for key, value in body.items() if value is not None},
-        headers={"Authorization": f"Bearer {crm.token}"},
-        timeout=10,
-    )
+    sent_as = {key: value for key, value in body.items() if value is not None}
+    headers = {"Authorization": f"Bearer {crm.token}"}
+    url = f"{crm.url}/contacts/insertupdate"
+    answer = requests.post(url, json=sent_as, headers=headers, timeout=10)
     assert answer.status_code in {202, 422}, answer.text
     return answer.status_code == 202
 

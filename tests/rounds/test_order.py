@@ -106,11 +106,8 @@ def says(stream: str, email: str, opt_in: bool | None = None, **more: str) -> st
 
 
 ON_ANOTHER_STREAM = [says("a", "Ola", True), says("b", "ola", False), says("b", "p2")]
-FOR_ANOTHER_LIST = [
-    says("a", "ola", True, list=LIST),
-    says("a", "ola", False, list=OTHER_LIST),
-    says("a", "p2", list=OTHER_LIST),
-]
+FOR_ANOTHER_LIST = [says("a", "ola", True, list=LIST)]
+FOR_ANOTHER_LIST += [says("a", "ola", False, list=OTHER_LIST), says("a", "p2", list=OTHER_LIST)]
 
 
 @cases(

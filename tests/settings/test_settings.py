@@ -308,9 +308,7 @@ def test_a_misspelt_variable_ends_the_command(
     config.write_text('{"access_token": "another-token"}')
     ended = CliRunner().invoke(cli.command(), ["--config", str(config), *reads])
     assert ended.exit_code == 1
-    said = (
-        "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER_A"
-    )
+    said = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
     assert said in caplog.text
     assert "made-up-token" not in caplog.text
 
