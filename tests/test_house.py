@@ -137,7 +137,12 @@ def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatc
     assert changed_by == {(name, threading.get_ident()) for name in owned}
 
 
-def test_without_a_ledger_no_database_is_loaded() -> None:
+@cases(
+    "modules heavy",
+    ("target_mainbrainer.cli", "sqlalchemy"),
+    ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
+)
+def test_what_is_not_needed_at_once_is_not_loaded(modules: str, heavy: str) -> None:
     """SQLAlchemy takes nearly as long to load as all the rest, before the first contact."""
-    program = "import sys, target_mainbrainer.cli; print('sqlalchemy' in sys.modules)"
-    assert printed(sys.executable, "-c", program) == "False\n"
+    program = f"import sys, {modules}; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    assert printed(sys.executable, "-c", program) == "[]\n"

@@ -113,15 +113,6 @@ def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
 
 
-def test_a_longer_wait_stays_in_force() -> None:
-    quota = Quota()
-    quota.block(5, "MainBrainer answered 429", 1.0)
-    quota.block(2, "shorter", 2.0)
-    for plan in (None, Plan(burst=5, daily=30)):
-        assert quota.take(plan, 2.0) == Wait(4.0, "MainBrainer answered 429")
-    assert quota.take(None, 6.0) == 6.0
-
-
 # Shared
 
 

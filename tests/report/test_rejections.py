@@ -233,14 +233,6 @@ def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch)
             file.close()
 
 
-def test_a_second_run_says_that_the_file_is_taken(path: Path) -> None:
-    first = open_file(path)
-    with pytest.raises(SettingsError, match="another run is still writing to"):
-        open_file(path)
-    first.close()
-    open_file(path).close()
-
-
 def test_a_file_system_without_locks_is_a_warning(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

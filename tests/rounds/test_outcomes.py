@@ -10,7 +10,6 @@ import pytest
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer.report.counts import StreamReport
-from target_mainbrainer.target import TargetMainBrainer
 from tests.cases import cases
 from tests.loads import Load, people, rejected
 from tests.messages import Record, RunTarget, person, record, schema, state
@@ -33,13 +32,6 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     assert (ended.count("omitted"), ended.count("undelivered")) == (3, 0)
     assert ended.report["streams"]["members"]["accepted"] == 1
     assert ended.bookmark == 300
-
-
-@cases("lines", [], [schema()], [state(bookmark=1)], [schema(), state(a=1)])
-def test_an_input_without_records_sends_nothing(load: Load, lines: list[str]) -> None:
-    ended = load(*lines).ok()
-    assert len(ended.states) == sum("STATE" in line for line in lines)
-    assert [request.method for request in load.crm.requests()] == ["GET"], "is the account right?"
 
 
 def test_a_wrong_token_is_noticed_when_nothing_has_to_be_sent(load: Load) -> None:
@@ -154,21 +146,6 @@ def test_too_many_refusals_of_the_api_stop_the_reading_too(load: Load) -> None:
     ended = load(*lines, faults="latency=0.02", max_concurrent_requests=2).failed("'max_rejects'")
     assert ended.count("read") < 9000
     assert ended.bookmark == 50
-
-
-def test_a_rejects_file_that_keeps_nothing_is_a_settings_error(load: Load) -> None:
-    ended = load(*people(10, every=10), person(11, email=None), rejects_path="/dev/full")
-    sentence = "Setting 'rejects_path' names a device or a pipe, which keeps nothing: "
-    assert ended.failed(f"{sentence}it must be a regular file.").states == []
-
-
-def test_the_rejects_file_is_not_read_while_it_is_written(load: Load) -> None:
-    path = load.keep_rejects()
-    path.write_text(f"{schema()}\n{person(1, email=None)}\n")
-    target = TargetMainBrainer(config=load.settings)
-    with path.open() as source, pytest.raises(Exception, match="is the rejects file itself"):
-        target.run(source)
-    assert len(path.read_text().splitlines()) == 2
 
 
 def test_the_no_of_a_record_that_does_not_fit_its_schema_is_not_lost(load: Load) -> None:

@@ -80,10 +80,3 @@ def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
     load.serve(answer)
     ended = load(*people(1000), max_concurrent_requests=2).failed("403")
     assert "404" not in ended.error
-
-
-def test_a_lost_answer_is_asked_for_again(load: Load) -> None:
-    """The CRM has the batch twice then, which changes nothing."""
-    ended = load(*people(100), faults="lost@1").ok()
-    assert [request.contacts for request in load.crm.requests()] == [100, 100]
-    assert (len(load.numbers()), ended.count("accepted"), ended.report["retries"]) == (100, 100, 1)
