@@ -14,6 +14,8 @@ import typing as t
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+JSON = "application/json"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -53,16 +55,10 @@ class Reply:
     pause: float = 0.0
 
 
-def reply(
-    status: int,
-    body: object = b"",
-    *,
-    headers: dict[str, str] | None = None,
-    content_type: str = "application/json",
-) -> Reply:
-    """Answer properly; whatever is not bytes is sent as JSON."""
+def reply(status: int, body: object = b"", content_type: str = JSON, headers: t.Any = ()) -> Reply:
+    """Answer properly; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = {"Content-Type": content_type, "Content-Length": str(len(content))} | (headers or {})
+    lines = {"Content-Type": content_type, "Content-Length": str(len(content)), **dict(headers)}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     reason = http.client.responses.get(status, "Odd")
     return Reply(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + content)

@@ -3,7 +3,6 @@
 import json
 import re
 import typing as t
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 Record: t.TypeAlias = dict[str, t.Any]
@@ -13,14 +12,9 @@ PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
 PEOPLE |= {"email_opt_in": {"type": ["boolean", "null"]}, "firstname": TEXT}
 
 
-def schema(
-    properties: Record | str | None = None,
-    *,
-    stream: str = "people",
-    key: Iterable[str] = ("id",),
-    **more: t.Any,
-) -> str:
-    """A SCHEMA message; columns of any type may be named by a text."""
+def schema(properties: t.Any = None, *, stream: str = "people", **more: t.Any) -> str:
+    """A SCHEMA message; columns of any type may be named by a text, and the key is `id`."""
+    key = more.pop("key", ("id",))
     if isinstance(properties, str):
         properties = {name: {} for name in properties.split()}
     body = {"type": "object", "properties": properties or PEOPLE, **more}

@@ -128,18 +128,11 @@ class Api:
         self.crm = self._running.enter_context(BrokenServer(fixed, **options))
         return self.crm
 
-    def client(
-        self,
-        to: BrokenServer | Callable[[Request], Reply] | Reply,
-        *,
-        plan: Plan | None = None,
-        limiter: RateLimiter | None = None,
-        **settings: t.Any,
-    ) -> MainBrainerClient:
-        """Connect to a server, which is started if need be."""
+    def client(self, to: t.Any, plan: Plan | None = None, **settings: t.Any) -> MainBrainerClient:
+        """Connect to a server, which is started if it is only said how it answers."""
         crm = to if isinstance(to, BrokenServer) else self.serve(to)
         account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
-        limiter = limiter or self.world.limiter(plan)
+        limiter = settings.pop("limiter", None) or self.world.limiter(plan)
         made = Settings(**account | settings)
         client = MainBrainerClient(made, rate_limiter=limiter, stop=self.world)
         self._running.callback(client.close)
@@ -164,9 +157,7 @@ class Api:
         return str(caught.value)
 
     @staticmethod
-    def issue_tokens(
-        *, is_good: Callable[[str], bool] = lambda _: True, lifetime: int = 7200
-    ) -> Callable[[Request], Reply]:
+    def issue_tokens(is_good: t.Any = bool, lifetime: int = 7200) -> Callable[[Request], Reply]:
         """Be a server that issues numbered tokens and takes the good ones."""
         numbers = itertools.count(1)
 

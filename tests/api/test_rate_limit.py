@@ -23,6 +23,8 @@ from tests.waiting import wait_until
 
 HOUR = 3600.0
 T = t.TypeVar("T")
+Time: t.TypeAlias = Callable[[], float]
+Counted: t.TypeAlias = tuple[float, list[float]]
 
 
 def begin(burst: int = 0, daily: int = 1000, *, plan: str = "") -> tuple[World, RateLimiter]:
@@ -32,14 +34,12 @@ def begin(burst: int = 0, daily: int = 1000, *, plan: str = "") -> tuple[World, 
     return world, world.limiter(limits)
 
 
-def send(
-    world: World, limiter: RateLimiter, *seconds: float, status: int = 202, kind: str = "POST"
-) -> None:
+def send(world: World, limiter: RateLimiter, *seconds: float, **answer: t.Any) -> None:
     """Send requests one after the other, which are answered after so many seconds each."""
     for answered_after in seconds:
-        permit = limiter.acquire(kind)
+        permit = limiter.acquire(answer.get("kind", "POST"))
         world.pass_by(answered_after)
-        limiter.answered(permit, status)
+        limiter.answered(permit, answer.get("status", 202))
 
 
 def most_in(seen: list[float], window: float) -> int:
@@ -216,15 +216,7 @@ def test_wanted_in_flight(plan: str, at_first: int, seconds: float, wanted: int)
 # Never more than the plan allows, as the server counts, and hardly ever less or slower
 
 
-def load(
-    plan: Plan,
-    count: int,
-    *,
-    way: Callable[[], float],
-    work: Callable[[], float],
-    threads: int | None = None,
-    setup: float = 0.0,
-) -> tuple[float, list[float]]:
+def load(plan: Plan, count: int, way: Time, work: Time, **more: t.Any) -> Counted:
     """Send requests; return how long that took, and when the server counted each.
 
     Args:
@@ -232,10 +224,10 @@ def load(
         count: How many requests to send.
         way: How long a request takes to be counted.
         work: How long the server takes to answer it then.
-        threads: How many requests are in flight at most; by default as many as the limiter wants.
-        setup: How long the first request on each connection takes longer.
+        **more: How many requests are in flight at most (`threads`), by default as many as the
+            limiter wants; and how long the first one on each connection takes longer (`setup`).
     """
-    world = World()
+    world, threads, setup = World(), more.get("threads"), more.get("setup", 0.0)
     limiter = world.limiter(plan)
     counted: list[float] = []
     in_flight = connections = 0

@@ -32,11 +32,9 @@ def between(crm: RunningSandbox) -> Iterator[Between]:
 
 
 @pytest.fixture
-def night(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, ledger_uri: str
-) -> Iterator[Night]:
+def night(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Night]:
     """The target with a ledger; it waits neither for retries nor for the first look at a batch."""
-    quick.shorten(monkeypatch)
     made = Night(request, ledger_uri)
+    quick.shorten(made.patch)
     yield made
     made.close()

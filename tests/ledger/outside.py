@@ -39,6 +39,7 @@ REPORT: Record = {"confirm_batches": "report"}
 COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
 M1, M2 = "+4790000001", "+4790000002"
 SOON_SECONDS = 0.005
+CODE = "from target_mainbrainer import cli; cli.main()"
 
 _time = time.time
 
@@ -52,9 +53,7 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
     return record(stream, **columns)
 
 
-def one(
-    number: int, email: str | None = None, mobile: str | None = None, consent: bool | None = None
-) -> str:
+def one(number: int, email: t.Any = None, mobile: t.Any = None, consent: t.Any = None) -> str:
     """A person with all columns, null unless they are given."""
     return person(number, email, mobile=mobile, email_opt_in=consent)
 
@@ -218,23 +217,16 @@ class Night(Load):
         self._processes.append(process)
         return process
 
-    def start(
-        self,
-        *people: str,
-        machine: str = "",
-        code: str = "from target_mainbrainer import cli; cli.main()",
-        stream: str = "people",
-        **config: t.Any,
-    ) -> Process:
+    def start(self, *people: str, machine: str = "", code: str = CODE, **config: t.Any) -> Process:
         """Start the target on a night's people in a process of its own.
 
         Args:
             *people: Its input.
             machine: Code to run in it first, which makes another machine of this one.
             code: What starts it.
-            stream: The name of its stream.
-            **config: More settings.
+            **config: More settings, and the name of the stream if it is another one.
         """
+        stream = config.pop("stream", "people")
         process = self.open(sys.executable, "-c", f"{machine}\n{code}", **config)
         process.feed_all(self.lines(*people, stream=stream))
         process.close_input()

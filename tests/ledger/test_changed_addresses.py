@@ -107,9 +107,7 @@ def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
 
 
 @cases("named", 0, -5, 2**63 - 1, 999, "1000001x", None, "the first")
-def test_a_status_without_one_contact_for_each_moves_no_contact(
-    night: Night, named: object
-) -> None:
+def test_a_status_that_names_no_contact_moves_none(night: Night, named: object) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
     night.between()
     night(*consenting(1, 2, 3))

@@ -25,16 +25,11 @@ COLUMNS: Record = {**PEOPLE, "id": {}, "shop": {}}
 TITLES = ("known", "gone", "missing", "changing", "unknown", "no opt in")
 
 
-def load(
-    night: Night,
-    *people: str,
-    stream: str = "people",
-    key: t.Iterable[str] = ("id",),
-    **more: t.Any,
-) -> int:
+def load(night: Night, *people: str, stream: str = "people", **more: t.Any) -> int:
     """Run the target on these records of a stream, and return how many were accepted."""
     lines = [json.dumps({**json.loads(line), "stream": stream}) for line in people]
-    ended = night.run(schema(COLUMNS, stream=stream, key=key), *lines, state(), **more).ok()
+    columns = schema(COLUMNS, stream=stream, key=more.pop("key", ("id",)))
+    ended = night.run(columns, *lines, state(), **more).ok()
     return int(ended.report["streams"][stream]["accepted"])
 
 

@@ -4,13 +4,13 @@ import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import requests
 
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.running import RunningSandbox
 
 Record: t.TypeAlias = dict[str, t.Any]
+Start: t.TypeAlias = Callable[..., RunningSandbox]
 A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
 BATCH, SINGLE = "/contacts/batch", "/contacts/insertupdate"
 LISTS = ["3fa85f64-5717-4562-b3fc-2c963f66afa6", "9fc6ad7d-902a-4834-b161-a4911b883d44"]
@@ -37,19 +37,13 @@ class Crm:
     Args:
         start: Starts sandboxes, by the names of their files.
         capsys: Catches what the command prints.
-        options: How to start this one.
+        name: Of its file.
     """
 
-    def __init__(
-        self,
-        start: Callable[..., RunningSandbox],
-        capsys: pytest.CaptureFixture[str],
-        name: str = "sandbox.db",
-        **options: t.Any,
-    ) -> None:
+    def __init__(self, start: Start, capsys: t.Any, name: str = "x.db", **more: t.Any) -> None:
         self._start = start
         self._capsys = capsys
-        self.sandbox = start(name, **({"plan": "unlimited"} | options))
+        self.sandbox = start(name, **({"plan": "unlimited"} | more))
         self.headers = {"Authorization": f"Bearer {self.sandbox.token}"}
 
     def another(self, name: str = "other.db", **options: t.Any) -> t.Self:

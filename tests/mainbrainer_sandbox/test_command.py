@@ -134,7 +134,7 @@ def test_a_file_is_its_owners_alone_and_has_one_sandbox_at_a_time(crm: Crm) -> N
     for path in crm.sandbox.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
     with pytest.raises(StoreError, match="in use"):
-        crm.another("sandbox.db")
+        crm.another("x.db")
     crm.again()
 
 
@@ -197,7 +197,7 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
 @cases("number", signal.SIGTERM, signal.SIGINT)
 def test_serve_stops_with_everything_processed(crm: Crm, tmp_path: Path, number: int) -> None:
     """A signal stops `serve` once everything is processed."""
-    path = tmp_path / "x.db"
+    path = tmp_path / "served.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:

@@ -39,7 +39,7 @@ def test_everything_accepted_is_in_the_file_after_closing_and_ids_go_on(crm: Crm
     assert [crm.batch({"email": one}).status_code for one in people] == [202] * 40
     numbers = [one.number for one in crm.sandbox.requests()]
     crm.sandbox.close()
-    assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["sandbox.db"]
+    assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["x.db"]
     crm = crm.again()
     assert crm.emails == people
     for email, number in ((people[0], "1000001"), ("new@example.com", "1000041")):

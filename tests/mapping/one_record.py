@@ -21,10 +21,9 @@ def mapping(*columns: str, on_drop: t.Any = None, **config: t.Any) -> StreamMapp
     return mapping_of(dict.fromkeys(columns), on_drop=on_drop, **config)
 
 
-def mapping_of(
-    columns: Record, *, key: t.Sequence[str] = (), on_drop: t.Any = None, **config: t.Any
-) -> StreamMapping:
+def mapping_of(columns: Record, *, on_drop: t.Any = None, **config: t.Any) -> StreamMapping:
     """Return the mapping of a stream whose columns have these schemas, or any."""
+    key = config.pop("key", ())
     schema = {"properties": {name: kind or {} for name, kind in columns.items()}}
     return compile_mapping("people", schema, key, StreamSettings(**config), on_drop=on_drop)
 

@@ -26,16 +26,9 @@ def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Sta
     crm.set_switches(refuse_email="bad")
     running: list[Process] = []
 
-    def begin(
-        *,
-        grace: float = 30.0,
-        is_quick: bool = True,
-        closed_stdout: bool = False,
-        faults: str = "",
-        **more: t.Any,
-    ) -> Process:
-        crm.set_faults(*faults.split())
-        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
+    def begin(grace: float = 30.0, *, is_quick: bool = True, **more: t.Any) -> Process:
+        crm.set_faults(*more.pop("faults", "").split())
+        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if more.pop("closed_stdout", False) else []
         module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
         command = [*shell, sys.executable, "-m", *module]
         own = {**settings, "rejects_path": str(tmp_path / "rejects.singer"), **more}

@@ -11,14 +11,7 @@ from click.testing import CliRunner
 from target_mainbrainer import cli
 from target_mainbrainer.settings import declared
 from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
-from target_mainbrainer.settings.declared import (
-    CONTACT_FIELDS,
-    PLANS,
-    SETTINGS,
-    Plan,
-    Settings,
-    StreamSettings,
-)
+from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
 from tests.cases import cases
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
@@ -236,7 +229,7 @@ def test_every_description_says_when_to_set_it() -> None:
     assert silent == []
     assert all(setting["title"] for setting in SETTINGS["properties"].values())
     fields = described["field_map"]
-    assert [name for name in CONTACT_FIELDS if f"`{name}`" not in fields] == []
+    assert [name for name in declared.CONTACT_FIELDS if f"`{name}`" not in fields] == []
 
 
 def test_the_text_below_a_field_is_its_description() -> None:
