@@ -81,13 +81,11 @@ def test_the_report_overwrites_no_file(tmp_path: Path, settings: Record, name: s
     assert path.read_text() == "taken"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        *((["--version"], "target-mainbrainer v"), (["--help"], "--check")),
-        (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
-        (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
-    ],
+@cases(
+    "arguments expected",
+    *((["--version"], "target-mainbrainer v"), (["--help"], "--check")),
+    (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
+    (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
 )
 def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
     result = call(*arguments)

@@ -7,30 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import (
-    COLUMNS,
-    FULL,
-    M1,
-    M2,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    person,
-)
+from tests.ledger.outside import COLUMNS, FULL, M1, OMIT, REPORT, Moment, Night, consenting, person
 from tests.messages import Record, record, schema, state
 
+MOBILE = "+4790000002"
 send_and_omit = pytest.mark.parametrize("opt_in", ["send", "omit"])
 
 # Fault 12
 
 
-def yeses(night: Night, email: str | None = None, number: int | None = None) -> list[Contact]:
+def yeses(night: Night, email: str | None = None, number: int | None = None) -> list[Record]:
     """Return the contacts sent with this address or number and a yes for it."""
 
-    def is_one(sent: Contact) -> bool:
+    def is_one(sent: Record) -> bool:
         by_email = email and sent.get("email") == email and sent.get("emailOptIn")
         return by_email or (sent.get("mobileNumber") == number and bool(sent.get("mobileOptIn")))
 
@@ -56,7 +45,7 @@ def test_a_listed_address_never_goes_out_with_a_yes(
     assert yeses(night, "p1@example.com") == []
 
 
-@cases("later", {"mobile": M2}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"})
+@cases("later", {"mobile": MOBILE}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"})
 def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) -> None:
     """Whatever changes of its person."""
     night.settings |= night.listed(M1)
@@ -223,7 +212,7 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     """It comes in the time that is left for what was found out before."""
     asked_at: list[float] = []
 
-    def falsify(_contacts: list[Contact], status: Record) -> None:
+    def falsify(_contacts: list[Record], status: Record) -> None:
         asked_at.append(time.monotonic())
         if asked_at[-1] < asked_at[0] + 3:
             status.clear()
@@ -241,7 +230,7 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
 def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 
-    def falsify(contacts: list[Contact], status: Record) -> None:
+    def falsify(contacts: list[Record], status: Record) -> None:
         for counted in status["processedObj"].values() if len(contacts) == 1 else ():
             counted["contactIds"] = []
 
@@ -270,7 +259,7 @@ def test_an_opt_in_that_turns_null_is_counted_and_warned_of(night: Night) -> Non
 def test_the_yes_of_a_reused_key_is_not_passed_on_in_silence(night: Night) -> None:
     """Address and number are other ones and the new record says nothing of consent."""
     night(person(1, "old", mobile=M1, email_opt_in=True), *consenting(2))
-    reused = person(1, "new", mobile=M2, firstname="Other", email_opt_in=None)
+    reused = person(1, "new", mobile=MOBILE, firstname="Other", email_opt_in=None)
     ended = night(reused, *consenting(2))
     is_told = ended.count("opt_ins_emptied") == 1 and ended.warnings
     assert is_told or "new" not in night.opted_in

@@ -18,9 +18,8 @@ sähköposti sähköpostiosoite netfang work_email kunde_epost billing_email E-m
 MOBILE = """
 mobil Mobilnummer mobilnr mobile_phone mobiltelefon telefon telefonnummer Telefon-Nr. tlf tlfnr
 phone phone_number cell cellphone msisdn gsm handy Handynummer puhelin puhelinnumero matkapuhelin
-farsími
-símanúmer sms_number work_phone kontakt_tlf2 billing_phone Phone_1_-_Value
-default_phone shipping_phone
+farsími símanúmer sms_number work_phone kontakt_tlf2 billing_phone Phone_1_-_Value default_phone
+shipping_phone
 """
 CONSENT = """
 sms send_sms sms_ok email_ok samtykke samtykke_epost samtykke_sms samtycke suostumus samþykki
@@ -31,10 +30,9 @@ OPT_OUT = """
 unsubscribed is_unsubscribed unsubscribed_at optout opted_out HasOptedOutOfEmail HasOptedOutOfFax
 email_opt_out do_not_email doNotCall DoNotContact do_not_market dnc no_sms emailBlacklisted
 smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout sms_optout avmeldt
-avmeldt_epost UNSUB_TIME
-avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt frabedt frabedt_sms
-abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre keine_werbung
-donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
+avmeldt_epost UNSUB_TIME avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt
+frabedt frabedt_sms abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre
+keine_werbung donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
 suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
 """
 NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"

@@ -11,17 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Identity, Mobile
-from target_mainbrainer.mapping.identifiers import (
-    INT32_MAX,
-    INT64_MAX,
-    is_plain_email,
-    parse_contact_id,
-    parse_country,
-    parse_email,
-    parse_list_id,
-    parse_mobile,
-    quick_mobile,
-)
+from target_mainbrainer.mapping import identifiers
+from target_mainbrainer.mapping.identifiers import parse_contact_id, parse_email, parse_mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.mapping.values import InvalidValueError
 from tests.cases import cases
@@ -84,7 +75,7 @@ EMAIL_LIKE = st.from_regex(re.compile(LIKE, re.ASCII), fullmatch=True)
 @example("a@1.in")
 @example("a" * 60 + "@b.de")
 def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
-    if is_plain_email(email):
+    if identifiers.is_plain_email(email):
         local, _, domain = email.rpartition("@")
         known = f"{local}@{domain.replace('_', 'x')}.com"  # its opinion about endings is not asked
         validate_email(known, check_deliverability=False)
@@ -94,19 +85,32 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 # Ids of contacts and lists
 
 
-@cases("contact_id", 0, -1, INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000)
+@cases(
+    "contact_id",
+    0,
+    -1,
+    identifiers.INT64_MAX + 1,
+    "12a",
+    "1.0",
+    1.5,
+    True,
+    "-5",
+    "\u00b2",
+    {},
+    "9" * 5000,
+)
 def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
-    assert parse_contact_id(str(INT64_MAX)) == INT64_MAX
+    assert parse_contact_id(str(identifiers.INT64_MAX)) == identifiers.INT64_MAX
     assert parse_contact_id(D("7.0")) == parse_contact_id("7".zfill(50)) == 7
     assert code_of(parse_contact_id, contact_id) == "invalid_contact_id"
 
 
 @cases("list_id", "3fa85f64-5717-4562-b3fc-123123d23dds", 7)
 def test_a_list_id_is_a_uuid(list_id: object) -> None:
-    assert code_of(parse_list_id, list_id) == "invalid_list_id"
+    assert code_of(identifiers.parse_list_id, list_id) == "invalid_list_id"
 
 
-@cases("parse", parse_email, parse_contact_id, parse_list_id)
+@cases("parse", parse_email, parse_contact_id, identifiers.parse_list_id)
 @cases("empty", *EMPTY)
 def test_an_empty_identifier_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
@@ -184,7 +188,7 @@ def test_the_reason_names_what_is_wrong_with_a_number(what: str, spellings: str)
         assert refused(parse_mobile, written, 47).what.startswith(what)
 
 
-@cases("parse", parse_mobile, parse_country)
+@cases("parse", parse_mobile, identifiers.parse_country)
 @cases("empty", None, "", "  ", "\t\n")
 def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
@@ -220,7 +224,7 @@ NUMBER_LIKE = st.builds(
 @given(NUMBER_LIKE, st.none() | st.sampled_from(COUNTRY_CODES))
 @example("0007196178981", 1)
 def test_the_quick_route_agrees_with_the_library(text: str, default: int | None) -> None:
-    if (quick := quick_mobile(text, default)) is not None:
+    if (quick := identifiers.quick_mobile(text, default)) is not None:
         assert quick == by_the_library(text, default)
 
 
@@ -251,7 +255,7 @@ def test_the_quick_route_agrees_on_every_country_whatever_the_default(code: int)
         formatted = [phonenumbers.format_number(number, form) for form in FORMS]
         cases += [(text, default) for text in formatted for default in (None, code)]
         for text, default in cases:
-            if (quick := quick_mobile(text, default)) is not None:
+            if (quick := identifiers.quick_mobile(text, default)) is not None:
                 quickly += 1
                 assert quick == by_the_library(text, default), (text, default)
     assert quickly or not any(examples(code))
@@ -262,10 +266,10 @@ def test_a_decimal_spelling_is_never_taken_for_a_number(digits: str) -> None:
     """Its last zero is no digit: `9081250.0` is not `90812500`."""
     for default in (None, 47, 1, 354):
         for text in ("{}.0", "+{}.0", " {}.5 "):
-            assert quick_mobile(text.format(digits), default) is None
+            assert identifiers.quick_mobile(text.format(digits), default) is None
             assert code_of(parse_mobile, text.format(digits), default) == "invalid_mobile"
         for text in (f"{digits}.00", f"+{digits}.12"):
-            if (quick := quick_mobile(text, default)) is not None:
+            if (quick := identifiers.quick_mobile(text, default)) is not None:
                 assert quick == by_the_library(text, default)
 
 
@@ -298,16 +302,16 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
     with contextlib.suppress(InvalidValueError):
         if (mobile := parse_mobile(text, default)) is not None:
             assert mobile.country_code in COUNTRY_CODES
-            assert 0 < mobile.number <= INT64_MAX
+            assert 0 < mobile.number <= identifiers.INT64_MAX
 
 
 # The country beside a number ----------------------------------------------------------------
 
 
-@cases("code", "N", 0, -47, INT32_MAX + 1, "4 7", True, [47])
+@cases("code", "N", 0, -47, identifiers.INT32_MAX + 1, "4 7", True, [47])
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
-    assert parse_country(INT32_MAX) == INT32_MAX
-    assert code_of(parse_country, code) == "invalid_country_code"
+    assert identifiers.parse_country(identifiers.INT32_MAX) == identifiers.INT32_MAX
+    assert code_of(identifiers.parse_country, code) == "invalid_country_code"
 
 
 # A yes is never sent to who is on the list; a no always is

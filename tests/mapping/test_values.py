@@ -11,12 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import PropertyRef
-from target_mainbrainer.mapping.values import (
-    InvalidValueError,
-    parse_consent,
-    parse_property_fields,
-    property_text,
-)
+from target_mainbrainer.mapping import values
+from target_mainbrainer.mapping.values import InvalidValueError, parse_consent, property_text
 from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
 from tests.cases import cases
@@ -92,7 +88,7 @@ def test_a_property_array_is_read_in_any_spelling() -> None:
         names = [first, *(f"property{name}" for name in rest)]
         array = [dict(zip(names, ["x", "zip", "0236"], strict=True))]
         for value in (array, json.dumps(array)):
-            assert parse_property_fields(value) == [(PropertyRef("x", "zip"), "0236")]
+            assert values.parse_property_fields(value) == [(PropertyRef("x", "zip"), "0236")]
 
 
 @cases(
@@ -106,13 +102,13 @@ def test_a_property_array_is_read_in_any_spelling() -> None:
     ids=lambda value: str(value)[:50],
 )
 def test_a_property_array_of_another_shape_is_refused(value: object) -> None:
-    assert code_of(parse_property_fields, value) == "invalid_properties"
+    assert code_of(values.parse_property_fields, value) == "invalid_properties"
 
 
 @given(VALUES | ANY_TEXT)
 def test_no_property_array_breaks_the_reader(value: object) -> None:
     with contextlib.suppress(InvalidValueError):
-        parse_property_fields(value)
+        values.parse_property_fields(value)
 
 
 # Consent is never made up

@@ -107,14 +107,12 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"12.50", Decimal("12.50")),
-        (b"%d" % 10**40, 10**40),
-        (b'"\\ud800"', "\ud800"),
-        (b"Infinity", float("inf")),  # no JSON, but written
-    ],
+@cases(
+    "value expected",
+    (b"12.50", Decimal("12.50")),
+    (b"%d" % 10**40, 10**40),
+    (b'"\\ud800"', "\ud800"),
+    (b"Infinity", float("inf")),  # no JSON, but written
     ids=lambda value: ascii(value)[:30],
 )
 def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
