@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.postgresql import PostgreSQL
@@ -17,14 +16,3 @@ def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
         return str(folder / "ledger.db")
     server: PostgreSQL = request.getfixturevalue("empty_postgresql")
     return server.url
-
-
-def forget_everything(uri: str) -> None:
-    """Make a ledger as it is before the first run."""
-    if uri.startswith("postgresql"):
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
-        return
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{uri}{suffix}").unlink(missing_ok=True)

@@ -32,12 +32,6 @@ def rejected(path: Path) -> list[dict[str, t.Any]]:
     return [line for line in lines if line["type"] == "RECORD"]
 
 
-def is_complete(ended: Ended) -> bool:
-    """Return whether a run came to its end; one in which all was refused fails for that alone."""
-    reasons = [reason["code"] for reason in ended.report["reasons"]]
-    return ended.code == 0 or reasons == ["nothing_accepted"]
-
-
 class Load:
     """Runs the target on lines of input, with all that a test needs beside it.
 
