@@ -151,12 +151,8 @@ def text_of(crm: Crm, path: str) -> str:
 @cases(
     "query rows link",
     *(("", 50, "page=1"), ("page=1", 11, "page=0"), ("q=ada@", 1, ""), ("q=person", 50, "page=1")),
-    *(
-        ("q=%2B44 7700 900001", 1, ""),
-        ("q=1000007", 1, ""),
-        ("q=oslo", 50, "page=1"),
-        ("q=%", 0, ""),
-    ),
+    *(("q=%2B44 7700 900001", 1, ""), ("q=1000007", 1, ""), ("q=oslo", 50, "page=1")),
+    ("q=%", 0, ""),
 )
 def test_contacts_are_searched_and_paged(filled: Crm, query: str, rows: int, link: str) -> None:
     page = filled.ask("GET", f"/?{query}").text
