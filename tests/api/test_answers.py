@@ -93,7 +93,8 @@ def test_a_single_answer_names_its_contact_and_no_batch() -> None:
 # Statuses and tokens
 
 PROCESSED: dict[str, object] = {"inserted": {"count": 3, "contactIds": [1, 2, 3]}}
-PROCESSED |= {"updated": {"count": "5"}, "skipped": {"count": 1, "contactIds": ["9"]}}
+PROCESSED |= {"updated": {"count": "5", "contactIds": None}}
+PROCESSED |= {"skipped": {"count": 1, "contactIds": ["9"]}}
 
 
 @cases(

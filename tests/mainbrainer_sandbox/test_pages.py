@@ -157,6 +157,7 @@ def text_of(crm: Crm, path: str) -> str:
 def test_contacts_are_searched_and_paged(filled: Crm, query: str, rows: int, link: str) -> None:
     page = filled.ask("GET", f"/?{query}").text
     assert page.count('<tr><th scope="row">') == rows
+    assert re.search(r'action="/" method="get".*name="q" type="search"', page, re.DOTALL)
     assert [*re.findall(r"page=\d+", page), ""][0] == link
 
 
