@@ -169,7 +169,7 @@ class BrokenServer:
         return request
 
     def _do(self, answer: Reply, connection: socket.socket) -> bool:
-        """Carry out a reply, and tell whether the connection lives on."""
+        """Carry out a reply, and return whether the connection lives on."""
         if answer.pause:
             head, gap, body = answer.raw.partition(b"\r\n\r\n")
             connection.sendall(head + gap)

@@ -88,7 +88,7 @@ def rejects(settings: Record, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(settings: Record) -> Iterator[Serve]:
-    """Start a server that takes the CRM's place and answers as a test says."""
+    """Start a server that takes the CRM's place and answers by a test's function."""
     with contextlib.ExitStack() as running:
 
         def start(answer: Callable[[Request], Reply]) -> BrokenServer:

@@ -74,7 +74,7 @@ class Ended:
 
     @property
     def bookmark(self) -> int:
-        """What the last STATE says, 0 if there is none."""
+        """The bookmark of the last STATE, 0 if there is none."""
         return int(self.states[-1]["bookmark"]) if self.states else 0
 
     @property

@@ -56,7 +56,7 @@ def package_caches() -> dict[str, str]:
 
 
 def call(*command: str | Path, **options: t.Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever its exit code."""
+    """Run a command to its end, with any exit code."""
     texts = [str(part) for part in command]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(texts, check=False, text=True, **options)

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: its contacts are the same every time, and all good ones."""
+"""The benchmark's contacts are the same every time, and all good ones."""
 
 import typing as t
 

@@ -22,7 +22,7 @@ def invoke(tmp_path: Path, config: Record, *arguments: str) -> Result:
     return call("--config", str(path), *arguments)
 
 
-def test_check_says_that_the_settings_work(tmp_path: Path, settings: Record) -> None:
+def test_check_confirms_settings_that_work(tmp_path: Path, settings: Record) -> None:
     """A sandbox needs no account."""
     sandbox = {"sandbox_path": str(tmp_path / "crm.db")}
     works = {"does not refuse the access token": settings, "starts and can be used": sandbox}
@@ -87,7 +87,7 @@ def test_the_report_overwrites_no_file(tmp_path: Path, settings: Record, name: s
     (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
     (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
 )
-def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
+def test_the_target_describes_itself(arguments: list[str], expected: str) -> None:
     result = call(*arguments)
     assert result.exit_code == 0
     assert expected in result.output

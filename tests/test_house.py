@@ -106,7 +106,7 @@ OWNED_BY_ONE_THREAD = [
 
 
 def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever fails, and however many requests are under way."""
+    """With failures, and with many requests under way."""
     changed_by: set[tuple[str, int]] = set()
 
     def watch(owner: type, name: str) -> None:

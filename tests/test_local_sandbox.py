@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str
         local_sandbox.start(str(tmp_path / name))
 
 
-def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_file_in_use_is_an_error_with_advice(tmp_path: Path) -> None:
     """And what was accepted is in the file when it is closed, with no file beside it."""
     path = tmp_path / "crm.db"
     with closing(local_sandbox.start(str(path))) as started:
@@ -102,7 +102,7 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing extra is an error that says what to install."""
+    """A missing extra is an error that names what to install."""
     broken = tmp_path / "modules" / "uvicorn"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")

@@ -85,7 +85,7 @@ def test_metadata_columns_can_be_mapped(load: Load) -> None:
     assert load.contact["properties"].keys() == {"firstname", "last_synced"}
 
 
-def test_words_of_the_source_are_consent_if_a_setting_says_so(load: Load) -> None:
+def test_words_of_the_source_are_consent_by_setting(load: Load) -> None:
     said = {1: "JA ", 2: "nei", 3: "yes"}
     people = [person(n, email_opt_in=word) for n, word in said.items()]
     words = {"yes": ["ja"], "no": ["Nei"]}

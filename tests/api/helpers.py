@@ -37,7 +37,7 @@ ACCEPTED = Accepted(batch_id="ce2c2e48")
 
 
 class World(threading.Event):
-    """A clock that moves only while somebody waits, and what happens meanwhile.
+    """A clock that moves only while a thread waits, and what happens meanwhile.
 
     It starts low, because `pytest.approx` allows a millionth, which at 1,000,000 is a second.
 

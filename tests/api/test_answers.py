@@ -62,7 +62,7 @@ def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
 
 
 @cases("status", "Failed", "Error")
-def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
+def test_a_202_with_a_failed_status_is_a_refusal(status: object) -> None:
     answer = {"status": status, "message": "No such list", "data": {}}
     refusal = answers.decode_accepted(202, encoded(answer))
     assert isinstance(refusal, Refused)
@@ -78,7 +78,7 @@ def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
     *((b"null", False), (b"{}", False)),
     ids=lambda value: repr(value)[:50],
 )
-def test_what_is_not_the_apis_is_told_from_what_is_cut_off(body: bytes, *, cut_off: bool) -> None:
+def test_foreign_answers_differ_from_cut_off_ones(body: bytes, *, cut_off: bool) -> None:
     with pytest.raises(Unreadable) as caught:
         answers.decode_accepted(202, body)
     assert caught.value.cut_off is cut_off
@@ -280,8 +280,8 @@ def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message:
 
 
 @cases("body", b'{"message": "PERSON0@EXAMPLE.COM"}', b"<title>No</title><p>person0@example.com:")
-def test_a_suspect_is_found_in_whatever_case_and_form_it_is_named(body: bytes) -> None:
-    """But whoever is all there is is no suspect; and nobody is shown by a refusal."""
+def test_a_suspect_is_found_in_any_case_and_form(body: bytes) -> None:
+    """The only contact of a request is no suspect; a refusal shows no contact data."""
     refusal = answers.decode_refusal(422, body)
     capitals = [Contact(email="Person0@Example.com"), *people(3)[1:]]
     found = [find_suspects(refusal, contacts) for contacts in (people(2), people(1), capitals)]

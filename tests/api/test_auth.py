@@ -127,7 +127,7 @@ def test_a_wrong_token_address_is_named(api: Api) -> None:
 def test_a_tokens_life(api: Api, takes: float, life: int, at: list[int], tokens: list[int]) -> None:
     """A slow token endpoint may have counted from the beginning of the exchange.
 
-    A token that has ended on arrival is used for a second, as its end may have been told wrongly;
+    A token that has ended on arrival is used for a second, as its end may be wrong;
     asking again at once would bring another like it.
     """
     issue, world = api.issue_tokens(lifetime=life), api.world

@@ -159,7 +159,7 @@ def test_a_status_ends_with_the_run(api: Api) -> None:
     "answer",
     *(reply(200, {"id": "x", "status": 0}), reply(404), reply(400, {"title": "No such batch"})),
 )
-def test_the_check_changes_nothing_and_says_what_it_found(api: Api, answer: Reply) -> None:
+def test_the_check_changes_nothing_and_reports(api: Api, answer: Reply) -> None:
     issue = api.issue_tokens()
     crm = api.serve(lambda request: issue(request) if request.path == "/token" else answer)
     assert api.client(crm).check() == (

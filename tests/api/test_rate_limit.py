@@ -1,4 +1,4 @@
-"""What waits for a permit, for how long, what the log says of it, and what the server counts."""
+"""What waits for a permit, for how long, what is logged, and what the server counts."""
 
 import itertools
 import logging
@@ -75,7 +75,7 @@ def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: in
 
 
 def test_a_used_up_day_is_a_warning_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    """The warning says when sending resumes."""
+    """The warning names the time when sending resumes."""
     world, limiter = begin(burst=10, daily=2)
     send(world, limiter, 0, 0, 0)
     (record,) = caplog.records
@@ -315,7 +315,7 @@ def test_a_server_that_hangs_for_15_seconds_does_not_find_two_bursts_afterwards(
 
 
 def test_answers_that_vary_cost_no_more_than_they_vary_by() -> None:
-    """Nothing tells a request that was counted late from one that was worked on for long."""
+    """A request that was counted late looks like one that was worked on for long."""
     plan, chance = PLANS["freemium"], random.Random(4)
     work = lambda: chance.uniform(0.05, 1.05)  # noqa: E731
     _, seen = load(plan, 31 * plan.burst, threads=200, way=lambda: 0.02, work=work)

@@ -19,7 +19,7 @@ from tests.broken_server import OK, Reply, Request, reply, script
 from tests.cases import cases
 
 
-def test_giving_up_says_what_was_asked_and_what_came_back(api: Api) -> None:
+def test_giving_up_names_request_and_answer(api: Api) -> None:
     client = api.client(reply(503, {"message": ECHO}), retry_max_seconds=100)
     message = api.fails(errors.TransientError, client)
     assert message == (
@@ -31,7 +31,7 @@ def test_giving_up_says_what_was_asked_and_what_came_back(api: Api) -> None:
 
 
 def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
-    """But every try is a retry, so that progress can say that there is an outage."""
+    """But every try is a retry, so that progress shows the outage."""
     limiter = SlowLimiter(api.world, seconds=0)
     client = api.client(OK, limiter=limiter, retry_max_seconds=30)
     api.crm.__exit__()
@@ -124,7 +124,7 @@ def test_the_second_retry_is_one_warning(api: Api, caplog: pytest.LogCaptureFixt
 
 
 @cases("credentials", {}, CREDENTIALS)
-def test_the_check_tells_at_once_that_there_is_no_server(api: Api, credentials: t.Any) -> None:
+def test_the_check_fails_at_once_without_a_server(api: Api, credentials: t.Any) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 

@@ -1,4 +1,4 @@
-"""Whatever a tap writes, the run ends in a sentence, and never as a fault of the target."""
+"""A run on any input ends in a sentence, and never as a fault of the target."""
 
 import json
 import os

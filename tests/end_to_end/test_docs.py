@@ -1,4 +1,4 @@
-"""README and docs tell the truth: their commands run, and what they show is what one sees."""
+"""The commands of README and docs run, and print what is shown there."""
 
 import socket
 import subprocess
@@ -78,7 +78,7 @@ def repeats_an_installation(one: Page, step: Step) -> bool:
 
 
 def script(one: Page, port: str) -> str:
-    """Return the steps as one session of a shell that says where each begins and ends.
+    """Return the steps as one session of a shell that prints where each begins and ends.
 
     What differs from a user's: a server runs on a free port and in the background, and a
     MainBrainer on this machine takes the place of the account.

@@ -1,4 +1,4 @@
-"""A dry run says what the run right after it does, and changes nothing."""
+"""A dry run counts what the run right after it does, and changes nothing."""
 
 import json
 
@@ -44,7 +44,7 @@ def moved(count: int) -> list[str]:
     return [schema(), *(person(n, email=f"new{n}@example.com") for n in range(count))]
 
 
-def test_a_dry_run_and_the_run_after_it_say_the_same(load: Load) -> None:
+def test_a_dry_run_and_the_run_after_it_count_alike(load: Load) -> None:
     settings = {"rejects_path": load.path("rejects.singer")}
     dry = load.ok(*mixed(), dry_run=True, **settings)
     real = load.ok(*mixed(), **settings)
@@ -75,7 +75,7 @@ def test_a_dry_run_with_a_ledger(load: Load, lines: list[str], config: Record) -
     assert plan_of(dry) == plan_of(load.ok(*lines, **config))
 
 
-def test_it_is_told_which_columns_change(load: Load) -> None:
+def test_changed_columns_are_counted(load: Load) -> None:
     load.settings["ledger_uri"] = load.path("ledger.db")
     load.ok(*people())
     dry = load.ok(*people(changed=40), dry_run=True)
@@ -122,7 +122,7 @@ def test_too_many_moved_people_are_said_and_all_is_read(load: Load) -> None:
 
 
 def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(load: Load) -> None:
-    """The run ends before it creates one; a dry run reads on and says how many there are."""
+    """The run ends before it creates one; a dry run reads on and counts them."""
     load.settings |= {"ledger_uri": load.path("ledger.db"), "max_new_contacts": 299}
     dry = load.fails(*people(), dry_run=True)
     assert "would create 300 contacts, and 'max_new_contacts' allows 299" in dry.error
@@ -132,7 +132,7 @@ def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(load: Load) -
     assert (real.states, load.crm.contacts()) == ([], [])
 
 
-def test_the_cost_is_told(load: Load) -> None:
+def test_the_cost_is_reported(load: Load) -> None:
     rows = [person(n) for n in range(1, 2001)]
     plan = {"rate_limit_requests": "", "rate_limit_plan": "freemium", "confirm_batches": ""}
     ended = load.ok(schema(), *rows, dry_run=True, **plan)
@@ -142,7 +142,7 @@ def test_the_cost_is_told(load: Load) -> None:
     assert "Cost: 20 requests with contacts and at least 20 questions for statuses" in ended.log
 
 
-def test_the_share_of_empty_values_is_told(load: Load) -> None:
+def test_the_share_of_empty_values_is_reported(load: Load) -> None:
     rows = [person(n, mobile=mobile) for n, mobile in enumerate([None, "", "+4790812501"])]
     ended = load.ok(schema(), *rows, person(3, _sdc_sequence=1), dry_run=True)
     shares = ended.counts["empty_values"]

@@ -147,7 +147,7 @@ def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Pro
     assert project.state("tap-failing") == {"bookmarks": {"people": {"read": 1}}}
 
 
-def test_a_misspelt_setting_of_meltano_yml_is_told_once(project: Project) -> None:
+def test_a_misspelt_setting_of_meltano_yml_is_named_once(project: Project) -> None:
     """Meltano makes a variable of it, too, which the project's owner has never written."""
     project.config["default_contry_code"] = 47
     ran = project.meltano("invoke", LOADER, "--check")
@@ -166,7 +166,7 @@ for number in range(2, 40_000):
 
 
 def test_the_reason_for_a_failure_is_not_buried(project: Project, crm: RunningSandbox) -> None:
-    """The tap could write to the end, so that it has nothing to say about a broken pipe."""
+    """The tap could write to the end, so that it logs no broken pipe."""
     project.add_script("tap-long", LONG_TAP)
     ran = project.run("tap-long", LOADER, prod=True, **at(crm, ACCESS_TOKEN="dead"))
     assert ran.code != 0

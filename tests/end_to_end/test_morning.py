@@ -1,4 +1,4 @@
-"""What somebody reads in the morning: the summary, once, and what to look at."""
+"""What is read in the morning: the summary, once, and what to look at."""
 
 import logging
 
@@ -71,7 +71,7 @@ def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
 
 
 @cases("log_level", logging.INFO, logging.DEBUG)
-def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_level: int) -> None:
+def test_minor_lines_of_the_sdk_appear_at_debug_only(load: Load, log_level: int) -> None:
     ended = load.run(*PEOPLE)
     assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG
     for said in ('"metric":"record_count","value":5', "parse of env var", "completed processing"):
@@ -80,12 +80,12 @@ def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_lev
 
 
 def test_an_empty_input_leaves_a_report_too(load: Load) -> None:
-    """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
+    """A tap without records is no reason for a gap in the monitoring."""
     assert load.ok().report["streams"] == {}
 
 
 def test_a_property_that_the_account_lacks_is_called_by_its_name(load: Load) -> None:
-    """MainBrainer names it by its place in the request, which does not tell which one it is."""
+    """MainBrainer names it by its place in the request, which does not show which one it is."""
     load.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
     load.crm.set_switches(unknown_property="refuse")
     odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]

@@ -1,4 +1,4 @@
-"""No contact data, no token and no body in the log, at any level, whatever goes wrong."""
+"""No contact data, no token and no body in the log, at any level and after any fault."""
 
 import json
 import logging
@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[list[str], Record]] = {
 
 
 @cases("faults switches", *FAULTS.values(), ids=FAULTS)
-def test_the_log_tells_of_nobody(load: Load, faults: list[str], switches: Record) -> None:
+def test_the_log_contains_no_contact_data(load: Load, faults: list[str], switches: Record) -> None:
     load.crm.set_switches(refuse_email="bad", **switches)
     load.crm.set_faults(*faults)
     seconds = ("retry_max", "request_timeout", "confirm_timeout")
@@ -91,7 +91,7 @@ def test_the_log_tells_of_nobody(load: Load, faults: list[str], switches: Record
 
 
 def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
-    """A server that repeats in its answer whatever it is sent."""
+    """A server that repeats in its answer all that it is sent."""
 
     def answer(request: Request) -> Reply:
         words = request.body.decode()
@@ -112,7 +112,7 @@ def test_an_echo_is_redacted(load: Load, serve: Serve, status: int, content_type
     search(load.run(*LINES, access_token=TOKEN, max_rejects=500, retry_max_seconds=1).log)
 
 
-def test_credentials_are_not_told_either(load: Load, serve: Serve) -> None:
+def test_credentials_are_not_logged(load: Load, serve: Serve) -> None:
     serve(parrot(422, "application/json"))
     search(load.fails(*LINES, access_token="", **SECRETS).log)
 
@@ -183,7 +183,7 @@ def test_no_server_gets_words_into_the_log(load: Load, serve: Serve, rejects_pat
     {"email": "md5(email)"},
     ids=str,
 )
-def test_stream_maps_tell_nothing_about_the_records(load: Load, stream_map: Record) -> None:
+def test_stream_maps_log_no_record(load: Load, stream_map: Record) -> None:
     """The SDK logs what each expression makes of each record."""
     search(load.run(*LINES, stream_maps={"people": stream_map}, max_rejects=500).log)
 
@@ -228,7 +228,7 @@ def test_a_dead_thread_is_named_by_its_place(load: Load, caplog: pytest.LogCaptu
 
 
 @pytest.mark.usefixtures("rejects")
-def test_nothing_is_told_on_a_full_disk(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_logs_no_contact_data(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_disk(monkeypatch)
     ended = load.fails(*LINES)
     assert "cannot be written (No space left on device)" in ended.error

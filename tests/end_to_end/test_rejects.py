@@ -34,7 +34,7 @@ def command(load: Load, rejects: Path) -> list[str]:
 
 
 def test_parallel_runs_lose_no_rejection(command: list[str], rejects: Path, tmp_path: Path) -> None:
-    """One delivers, the others say that the file is taken; what STATE passed is on file."""
+    """One delivers, the others fail because the file is in use; what STATE passed is on file."""
     runs = []
     for run in range(3):
         good = [person(number) for number in range(run * 10_000, run * 10_000 + 250)]

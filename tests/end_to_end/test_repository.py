@@ -35,7 +35,7 @@ def steps() -> list[dict[str, t.Any]]:
 
 
 def test_every_job_names_jobs_and_make_targets_that_exist() -> None:
-    """And ends by itself, whatever hangs."""
+    """And ends by itself if something hangs."""
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     targets = {".venv/.ready", *re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)}
     for flow in workflows():

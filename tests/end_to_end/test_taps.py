@@ -70,7 +70,7 @@ book.save(sys.argv[1])
 
 
 def test_an_excel_sheet_arrives_its_numbers_and_booleans_too(pipe: Pipe) -> None:
-    """The tap makes a float of a number, and 1 of TRUE, unless it is told what a column is."""
+    """The tap makes a float of a number, and 1 of TRUE, unless the type of a column is set."""
     sheet = pipe.folder / "people.xlsx"
     printed(TOOLS / "tap-spreadsheets" / "bin" / "python", "-c", XLSX, sheet)
     text = {"type": ["string", "null"]}

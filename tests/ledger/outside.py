@@ -189,7 +189,7 @@ class Night(Load):
         return ended
 
     def says(self, *arguments: str, code: int = 0, answer: str | None = None) -> str:
-        """Return what `mainbrainer-ledger` says, which has to end so."""
+        """Return what `mainbrainer-ledger` prints, which has to end so."""
         ended = self.command(*arguments, answer=answer)
         assert ended.exit_code == code, ended.output
         return ended.output
@@ -261,7 +261,7 @@ class Night(Load):
 
 
 class Between(BrokenServer):
-    """Hands requests on to a CRM, may change what is said, and may kill who sends them.
+    """Hands requests on to a CRM, may change its answers, and may kill the sender.
 
     Attributes:
         rule: Answers a request in the place of the CRM, or returns None.

@@ -21,7 +21,7 @@ def settings(settings: Record) -> Record:
 
 
 def credentials(crm: RunningSandbox, **changed: str) -> Record:
-    """Settings of an account that says whose it is."""
+    """Settings of an account that is known by its user."""
     names = ("username", "password", "private_token")
     return {name: getattr(crm.credentials, name) for name in names} | {"access_token": ""} | changed
 
@@ -41,7 +41,7 @@ ELSEWHERE: dict[str, Callable[[Night], Record]] = {
 @on_both_databases
 @cases("elsewhere", *ELSEWHERE)
 def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere: str) -> None:
-    """Afterwards nobody is new, and no `true` is raised once more."""
+    """Afterwards no contact is new, and no `true` is raised once more."""
     night(*PEOPLE, **OMIT)
     night.unsubscribe("p1")
     night(*PEOPLE, **OMIT, **ELSEWHERE[elsewhere](night))
@@ -52,7 +52,7 @@ def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere
 
 
 def test_each_account_has_a_memory(night: Night, start_crm: Callable[..., RunningSandbox]) -> None:
-    """Empty at first, and found again later; a yes that one was told is told the other, too."""
+    """Empty at first, and found again later; a yes to one is sent to the other, too."""
     other = start_crm(plan="unlimited")
     there = {"api_url": other.url, "access_token": other.token}
     night(*PEOPLE, **OMIT)
@@ -96,7 +96,7 @@ def new_token(crm: RunningSandbox) -> str:
     return str(requests.post(f"{crm.url}/token", json=body, timeout=20).json()["access_token"])
 
 
-def says_another_token(log: str) -> bool:
+def mentions_another_token(log: str) -> bool:
     """Return whether a log mentions that the token is another one."""
     return any("token" in line and "ledger" in line for line in log.splitlines())
 
@@ -108,15 +108,15 @@ def test_a_wrong_token_leaves_no_doubt_about_the_good_one(night: Night) -> None:
     sent = night.posts
     ended = night(*PEOPLE)
     assert (night.posts, ended.count("unchanged")) == (sent, 3)
-    assert not says_another_token(ended.log)
+    assert not mentions_another_token(ended.log)
     assert "forget" not in ended.log
 
 
 def test_a_changed_token_is_mentioned_once_it_has_delivered_something(night: Night) -> None:
-    """It does not say whose it is, and may be the same account's; so it is mentioned once."""
+    """It may be the same account's, so it is mentioned once."""
     night(*PEOPLE)
     other = {"access_token": new_token(night.crm)}
     people = consenting(1, 2, 3, 4)
-    said = [says_another_token(night(*people, **other).log) for _ in range(3)]
+    said = [mentions_another_token(night(*people, **other).log) for _ in range(3)]
     assert said.count(True) == 1
     assert len(night.crm.contacts()) == 4

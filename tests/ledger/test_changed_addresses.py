@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 @cases("opt_in", "send", "omit")
 def test_an_address_corrected_by_hand_too_is_no_second_contact(night: Night, opt_in: str) -> None:
-    """The search for the old address creates a contact, of which nobody has said yes."""
+    """The search for the old address creates a contact without a yes."""
     night.settings["unchanged_opt_in"] = opt_in
     night(*consenting(1, 2))
     night.edit("p1", email="new1@example.com")
@@ -43,7 +43,7 @@ def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> Non
     assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
+def test_a_search_that_arrives_late_opts_no_contact_in(night: Night) -> None:
     """Its answer was lost, it was repeated, and the first one lands after the rename."""
     late: list[Request] = []
 
@@ -66,7 +66,7 @@ def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
 def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
     """The contact was deleted by hand, another has its new address, and a rename is a conflict.
 
-    The search carries a no, so that it is said even where nobody can be renamed.
+    The search carries a no, so that it is sent even where no contact can be renamed.
     """
     night.crm.set_switches(clash="conflict")
     night(*consenting(1, 2))
@@ -123,7 +123,7 @@ def test_a_status_that_names_no_contact_moves_none(night: Night, named: object) 
 
 
 @cases("said", {"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {})
-def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
+def test_only_a_status_with_the_id_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
     night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
     night.between()
@@ -135,7 +135,7 @@ def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str
     assert "new1" in night.contacts
 
 
-def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) -> None:
+def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
     night.settings |= {**OMIT, "confirm_timeout_seconds": 1}
     night.between()

@@ -1,4 +1,4 @@
-"""`mainbrainer-ledger` answers what a person asks, and forgets what it is told to."""
+"""`mainbrainer-ledger` shows what is known of a person, and forgets it on request."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ def load(night: Night, *people: str, stream: str = "people", **more: t.Any) -> i
 
 
 def counts(night: Night, stream: str = "people", *options: str) -> dict[str, str]:
-    """Return what the table of `show` says about a stream."""
+    """Return the row of a stream in the table of `show`."""
     lines = [line.split() for line in night.show(*options).splitlines()]
     (line,) = [line for line in lines if line[:1] == [stream]]
     return dict(zip(TITLES, line[1:], strict=False))
@@ -161,7 +161,7 @@ def test_a_key_of_an_aliased_stream_is_found_by_its_plain_value(night: Night) ->
 
 @on_both_databases
 def test_people_are_found_by_their_address(night: Night) -> None:
-    """Whatever its case; those of a stream without keys have nothing else."""
+    """In any case; those of a stream without keys have nothing else."""
     night(record(id=1, email="Ola@Example.com", mobile="+47 90812501"), person(2))
     load(night, person(3), stream="letters", key=())
     for arguments in (["--email", "ola@example.com"], ["--mobile", "90812501"]):
@@ -218,7 +218,7 @@ def test_the_forgotten_is_resent(night: Night, arguments: str, said: str, sent_a
 
 
 def test_people_not_seen_for_long_are_forgotten(night: Night) -> None:
-    """When somebody was last seen is known to the week, and in doubt it was later."""
+    """When a person was last seen is known to the week, and in doubt it was later."""
     night(person(1), person(2))
     began = time.time()
     night.days_later(6)
@@ -288,7 +288,7 @@ def left_in_files(uri: str, text: str) -> bool:
 
 
 def test_nothing_of_a_person_is_left_in_the_files(night: Night) -> None:
-    """If a reader keeps the bytes, it says so; the next call clears the file."""
+    """If a reader keeps the bytes, a warning names it; the next call clears the file."""
     night(person(1), person(2))
     night(person(1, email="later@example.com"), person(2))
     with contextlib.closing(sqlite3.connect(night.uri, isolation_level=None)) as reader:

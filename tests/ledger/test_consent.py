@@ -47,7 +47,7 @@ def test_a_listed_address_never_goes_out_with_a_yes(
 
 @cases("later", {"mobile": MOBILE}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"})
 def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) -> None:
-    """Whatever changes of its person."""
+    """After any change of its person."""
     night.settings |= night.listed(M1)
     for columns in ({"mobile": M1}, later, later):
         night(person(1, **{"email_opt_in": True, "mobile_opt_in": True, **columns}))
@@ -67,7 +67,7 @@ def test_a_listed_address_in_any_spelling(night: Night, on_list: str, in_source:
 
 
 @send_and_omit
-def test_a_yes_that_was_withheld_goes_out_when_nobody_is_listed(night: Night, opt_in: str) -> None:
+def test_a_withheld_yes_is_sent_once_the_list_is_empty(night: Night, opt_in: str) -> None:
     """It was never said."""
     night.settings["unchanged_opt_in"] = opt_in
     for _ in range(2):
@@ -144,7 +144,7 @@ EVENTS: dict[str, Callable[[Night], object]] = {
 
 @cases("event", *EVENTS)
 def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, event: str) -> None:
-    """An old yes is no new one, whatever becomes of the contact's other data."""
+    """An old yes is no new one after any event of the contact's other data."""
     night.settings |= OMIT
     if "killed" in event:
         night.between()
@@ -181,7 +181,7 @@ def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults
 
 
 def test_a_yes_after_a_no_is_raised(night: Night) -> None:
-    """The source says something new; a no is sent whenever it says so."""
+    """The source has a new value; a no is sent each time."""
     for opt_in in (True, False, True):
         night(person(1, email_opt_in=opt_in), **OMIT)
         assert night.opted_in == ({"p1"} if opt_in else set())
@@ -193,7 +193,7 @@ def test_a_yes_after_a_no_is_raised(night: Night) -> None:
 @send_and_omit
 @cases("confirm", "report", "require")
 def test_a_contact_made_anew_has_the_sources_yes(night: Night, opt_in: str, confirm: str) -> None:
-    """Somebody deleted it by hand; the status of its next update says so.
+    """It was deleted by hand; the status of its next update says so.
 
     The others of its batch, which unsubscribed in MainBrainer, are looked at, too.
     """
@@ -227,7 +227,7 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p1"]["properties"]["firstname"] == "First1"
 
 
-def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(night: Night) -> None:
+def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 
     def falsify(contacts: list[Record], status: Record) -> None:

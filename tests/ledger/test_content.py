@@ -227,7 +227,7 @@ def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> N
     assert (ended.count("gone"), night.opted_out) == (1, set())
 
 
-def test_an_opt_out_that_is_refused_is_told_and_tried_again(night: Night) -> None:
+def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))
     night(*consenting(1))

@@ -106,7 +106,7 @@ def test_a_missing_database_is_named_without_the_user(postgresql_server: Postgre
     assert "tests" not in str(caught.value)
 
 
-def test_a_role_without_rights_is_told_so(empty_postgresql: PostgreSQL) -> None:
+def test_a_role_without_rights_is_an_error(empty_postgresql: PostgreSQL) -> None:
     empty_postgresql.execute(
         "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN; "
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC"

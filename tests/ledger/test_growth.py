@@ -1,4 +1,4 @@
-"""Four times the people are four times the work, whatever they have in common.
+"""Four times the people are four times the work, even if they share identities.
 
 Counted are lines of the target's code and steps of SQLite, so that a busy machine changes nothing.
 """

@@ -91,7 +91,7 @@ def test_a_kill_in_a_move(night: Night, what: str, number: int, when: str, later
 
 
 def test_a_second_contact_is_named_before_it_is_made(night: Night) -> None:
-    """The run that makes it may be killed at once, and the next one cannot tell."""
+    """The run that makes it may be killed at once, and the next one cannot know."""
     night.between()
     night(one(1, "a", consent=True))
     night.delete("a")

@@ -206,7 +206,7 @@ def test_an_identity_that_the_crm_holds_is_taken_over(night: Night) -> None:
     assert night(later).numbers == {"read": 1, "unchanged": 1}
 
 
-def test_a_remapped_column_moves_nobody_and_fails_before_the_first_request(night: Night) -> None:
+def test_a_remapped_column_fails_before_the_first_request(night: Night) -> None:
     people, swapped = (
         [one(n, f"p{n}", f"+479{code}00{n:04}") for n in range(1, 31)] for code in (0, 1)
     )

@@ -121,7 +121,7 @@ ACCOUNT = fingerprint("https://crm.example.com", "made-up")
 
 
 class Clocks:
-    """The clock of a machine that nobody sets, and that of its database or its wall."""
+    """The monotonic clock of a machine, and that of its database or its wall."""
 
     def __init__(self, uri: str) -> None:
         self.now = 5000.0

@@ -47,7 +47,7 @@ def finds_no_ledger(night: Night, how: str) -> bool:
 @all_who_write_nothing
 @on_postgresql
 def test_an_empty_database_stays_so(night: Night, empty_postgresql: PostgreSQL, how: str) -> None:
-    """`check`, `show` and `forget` say that there is no ledger."""
+    """`check`, `show` and `forget` report that there is no ledger."""
     assert finds_no_ledger(night, how)
     there = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert empty_postgresql.execute(there) == "0"
@@ -83,7 +83,7 @@ def test_a_ledger_stays_as_it_is(night: Night, how: str) -> None:
 
 @all_who_look
 def test_looking_waits_for_no_writer(night: Night, how: str) -> None:
-    """Somebody else has the file's write lock, for longer than a writer would wait for it."""
+    """Another process has the file's write lock, for longer than a writer would wait for it."""
     night(*PEOPLE)
     with contextlib.closing(sqlite3.connect(night.uri, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -167,7 +167,7 @@ def test_a_role_that_has_one_schema_suffices(night: Night, postgresql_server: Po
 
 
 def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) -> None:
-    """A file of something else stays as it is, and no password is told."""
+    """A file of something else stays as it is, and no password is shown."""
     text, other = night.folder / "text", night.folder / "other.db"
     text.write_text("not a database " * 100)
     with contextlib.closing(sqlite3.connect(other)) as database, database:

@@ -149,7 +149,7 @@ def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night
 
 @on_both_databases
 def test_a_second_run_sends_nothing(night: Night, start_crm: Callable[..., RunningSandbox]) -> None:
-    """It says so; and it may begin as soon as the first has ended. To another account it may."""
+    """It may begin as soon as the first has ended, and at once for another account."""
     other = start_crm(plan="unlimited")
     gate = night.gate()
     first = night.start(person(1))

@@ -22,7 +22,7 @@ def test_the_batch_of_the_portal_is_answered_as_it_prints(crm: Crm) -> None:
     assert body == {"status": "Success", "message": "Batch request accepted", "data": nothing}
 
 
-def test_the_contacts_of_the_portals_sample_are_as_it_says(crm: Crm) -> None:
+def test_the_contacts_of_the_portals_sample(crm: Crm) -> None:
     """Also when they are sent twice, which inserts nothing."""
     crm.post(BATCH, SAMPLE)
     first, second = before = crm.contacts()

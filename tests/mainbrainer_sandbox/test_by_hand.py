@@ -65,7 +65,7 @@ def test_a_wrong_edit_changes_nothing(crm: Crm, selector: str, changes: Record, 
     assert crm.contacts() == before
 
 
-def test_the_history_says_what_was_done_by_hand_and_by_which_batch(crm: Crm) -> None:
+def test_the_history_names_edits_by_hand_and_batches(crm: Crm) -> None:
     crm.single(**ADA)
     crm.sandbox.edit(1000001, city="Paris")
     crm.single(**{**ADA, "emailOptIn": False, "propertyFields": []})

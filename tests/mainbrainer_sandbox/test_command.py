@@ -57,7 +57,7 @@ def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None
     assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
 
 
-def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
+def test_batches_show_refusals_and_reasons(crm: Crm) -> None:
     crm.batch(ADA, BOB)
     crm.batch(ADA, {"email": "no"})
     crm.sandbox.close()
@@ -71,7 +71,7 @@ def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
 # `diff`: what differs, by field and by contact
 
 
-def test_equal_files_do_not_differ_whatever_the_ids(crm: Crm) -> None:
+def test_equal_files_with_other_ids_do_not_differ(crm: Crm) -> None:
     first, second = crm.file("a.db", ADA, BOB), crm.file("b.db", BOB, ADA)
     assert crm.run("diff", first, second) == (0, "0 added, 0 removed, 0 changed\n", "")
     assert crm.run("diff", first, second, "--format", "json") == (0, "[]\n", "")
@@ -171,7 +171,7 @@ def test_a_file_of_another_version_is_an_error(crm: Crm) -> None:
 
 
 @cases("command", "serve", "page")
-def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) -> None:
+def test_a_port_in_use_is_an_error_with_advice(crm: Crm, command: str) -> None:
     port = crm.sandbox.url.rpartition(":")[2]
     code, out, err = crm.run(command, "--path", crm.file("a.db"), "--port", port)
     assert (code, out) == (2, "")

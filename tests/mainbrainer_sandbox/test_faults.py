@@ -180,7 +180,7 @@ def test_a_daily_limit_of_choice_is_answered_429(crm: Crm) -> None:
 
 
 @cases("form", "seconds", "date", "none")
-def test_a_429_says_when_to_come_back(crm: Crm, clock: Clock, form: str) -> None:
+def test_a_429_names_the_time_to_come_back(crm: Crm, clock: Clock, form: str) -> None:
     crm = crm.another(plan="freemium", burst=2, retry_after=form, now=clock)
     answers = [crm.single(email=f"{number}@example.com") for number in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
@@ -214,7 +214,7 @@ def test_tokens_expire(crm: Crm, clock: Clock) -> None:
     assert crm.post(SINGLE, A, Authorization=bearer).status_code == 401
 
 
-def test_tokens_live_as_long_as_told_and_end_with_a_reset(crm: Crm) -> None:
+def test_tokens_live_as_long_as_set_and_end_with_a_reset(crm: Crm) -> None:
     crm.sandbox.set_switches(token_lifetime_seconds=60)
     answer = crm.token().json()
     assert answer["expires_in"] == 1

@@ -27,7 +27,7 @@ class Browser(webdriver.Chrome):
         return self.find_elements(By.CSS_SELECTOR, selector)
 
     def complaints(self) -> list[Record]:
-        """Return what the console says, such as breaches of the content policy."""
+        """Return the lines of the console, such as breaches of the content policy."""
         return t.cast("list[Record]", self.get_log("browser"))  # type: ignore[no-untyped-call]
 
 

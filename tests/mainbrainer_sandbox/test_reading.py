@@ -133,7 +133,7 @@ def test_a_refused_batch_creates_no_property(crm: Crm) -> None:
 
 
 @cases("names count", ("all", 2), ("first", 1), ("none", 0))
-def test_a_refusal_names_whom_it_is_told_to(crm: Crm, names: str, count: int) -> None:
+def test_a_refusal_names_as_many_as_the_switch_allows(crm: Crm, names: str, count: int) -> None:
     crm.sandbox.set_switches(refusal_names=names)
     body = crm.batch(A, {"contactId": 5, "email": "no"}, {"contactId": 6, "email": "no"}).json()
     assert len(body["data"]["invalidContactIdList"]) == count
@@ -233,7 +233,7 @@ def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, t.Any]) -> No
         Switches().changed(**wrong)
 
 
-def test_every_switch_says_what_is_not_known() -> None:
+def test_every_switch_states_what_is_not_known() -> None:
     for name, declared in DECLARED.items():
         text = declared.metadata["help"]
         assert text.endswith(".")

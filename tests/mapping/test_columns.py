@@ -31,13 +31,13 @@ def test_camel_case_is_understood() -> None:
     ({"property_id": UUID}, ola(properties={PropertyRef(UUID, None): KARI})),
     ids=str,
 )
-def test_field_map_says_what_a_column_is(target: t.Any, expected: Contact) -> None:
+def test_field_map_decides_what_a_column_is(target: t.Any, expected: Contact) -> None:
     record = EMAIL | {"mail": KARI}
     field_map = {"mail": target} | ({"email": None} if expected.email == KARI else {})
     assert mapped(record, field_map=field_map) == expected
 
 
-def test_field_map_overrides_a_name_that_says_otherwise() -> None:
+def test_field_map_overrides_the_name_of_a_column() -> None:
     record = {"mobile": "ola@example.com", "email": "+47 908 12 501"}
     contact = mapped(record, field_map={"mobile": "email", "email": "mobile"})
     assert contact == ola(mobile=NO)
@@ -125,7 +125,7 @@ def test_a_contradictory_mapping_is_an_error(columns: str, field_map: t.Any, mes
 # What the user is told of how columns are used
 
 
-def test_the_summary_says_how_every_column_is_used() -> None:
+def test_the_summary_lists_the_use_of_every_column() -> None:
     field_map = {"fname": "firstname", "zip": {"property_id": UUID}, "secret": None}
     field_map["src"] = {"property_name": "source", "send": "once"}
     columns = ["id", "email", "mobileOptIn", *field_map, "city", "_sdc_x"]

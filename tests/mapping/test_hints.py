@@ -56,7 +56,7 @@ def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent
 
 
 @cases("column", *OPT_OUT.split())
-def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: str) -> None:
+def test_an_opt_out_column_is_never_advised_as_consent(column: str) -> None:
     assert lookalikes(roles(column)) == []
     (hint,) = mapping("email", column).hints
     assert f"'{column}' may say who has opted out. A yes there would mean no" in hint
@@ -65,7 +65,7 @@ def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: st
     assert "its name suggests that a yes there means no" in warning
 
 
-def test_a_column_that_says_yes_with_a_yes_gets_no_stream_map() -> None:
+def test_a_consent_column_gets_no_stream_map() -> None:
     for column in {*CONSENT.split(), "email_opt_in", "accepts_marketing"} - {*OPT_OUT.split()}:
         assert mapping("email", column, field_map={column: "email_opt_in"}).warnings == []
 
@@ -99,7 +99,7 @@ def test_nothing_is_said_about_a_kind_of_identifier_that_is_mapped() -> None:
     assert mapping("email", "sms", field_map={"sms": None}).hints == []
 
 
-def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_called() -> None:
+def test_columns_with_numbers_and_addresses_are_sensitive() -> None:
     sensitive = sensitive_columns_of(roles("telefonnummer", "e_post", "id", "sms", "city"))
     assert sensitive == {"telefonnummer", "e_post"}
     stream = mapping("kundenr", "number", field_map={"kundenr": "mobile", "number": "email"})
@@ -135,7 +135,7 @@ NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [],
 
 @cases("said", *NOES, *NOTHINGS, True, 1, 1.0, ["sms"], ids=repr)
 def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: object) -> None:
-    """A date, a word of any language and a number too; nothing and a no say nothing."""
+    """A date, a word of any language and a number too; an empty value and a no have no effect."""
     row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
     (hint,) = mapping(*row).hints
     load.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
@@ -143,7 +143,7 @@ def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: ob
     assert "Opted out" not in load.contact["properties"]
 
 
-def test_several_columns_that_say_no_get_one_stream_map(load: Load) -> None:
+def test_several_opt_out_columns_get_one_stream_map(load: Load) -> None:
     """With a map for each, the last one would count, and the noes of the others would be lost."""
     names = ("a_optout", "b_optout", "sms_optout")
     columns: Record = {"id": {}, "email": {}} | {name: {"type": "boolean"} for name in names}
@@ -192,6 +192,6 @@ def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> No
 
 
 def test_a_column_inside_of_an_object_is_pointed_at_by_its_own_name() -> None:
-    """As flattening names it; the key of an object inside is nobody's id."""
+    """As flattening names it; the key of an object inside is no person's id."""
     names = ("properties__email", "attributes__phone_number", "address__id")
     assert lookalikes(roles(*names)) == [(names[0], "email"), (names[1], "mobile")]

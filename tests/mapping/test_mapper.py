@@ -1,4 +1,4 @@
-"""A record becomes the right contact, or a rejection that says why; never anything else."""
+"""A record becomes the right contact, or a rejection with its reason; never anything else."""
 
 import gc
 import typing as t
@@ -115,7 +115,7 @@ REASONS: dict[str, dict[str, t.Any]] = {
 
 
 @cases("reason", *REASONS)
-def test_a_rejection_says_what_is_wrong_and_no_value(reason: str) -> None:
+def test_a_rejection_names_the_fault_and_no_value(reason: str) -> None:
     assert refused(REASONS[reason]).startswith(reason)
 
 

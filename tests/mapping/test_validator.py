@@ -64,7 +64,7 @@ FITS = "does not fit the stream's schema"
     ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
     ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
 )
-def test_what_does_not_fit_is_told_without_the_value(record: Record, reason: str) -> None:
+def test_what_does_not_fit_is_named_without_the_value(record: Record, reason: str) -> None:
     rejection = t.cast("Rejection", validate(record))
     assert rejection.code == ("schema_mismatch" if "id" in record else "missing_key")
     assert rejection.reason.startswith(reason)
@@ -93,7 +93,7 @@ def test_a_closed_schema_lets_metadata_pass() -> None:
 
 
 def test_an_old_schema_is_understood() -> None:
-    """`pipelinewise-tap-postgres` writes draft 4 and does not say so."""
+    """`pipelinewise-tap-postgres` writes draft 4 and does not declare it."""
     old = {"properties": {"n": {"type": "number", "maximum": 10, "exclusiveMaximum": True}}}
     assert not refused(old, {"n": 9})
     assert refused(old, {"n": 10})

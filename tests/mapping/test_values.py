@@ -137,7 +137,7 @@ def test_any_other_word_is_refused(word: object) -> None:
 
 
 @cases("word", "ja", "JA", " Ja\t", "kyllä", "KYLLÄ", "Straße", "STRASSE")
-def test_words_of_the_source_mean_what_the_setting_says(word: str) -> None:
+def test_words_of_the_source_have_the_meaning_that_is_set(word: str) -> None:
     words = all_words({"yes": ["Ja ", "kyllä", "straße"], "no": ["nei"]})
     assert parse_consent(word, words) is True
     assert parse_consent(" NEI", words) is False

@@ -1,4 +1,4 @@
-"""What a server says reaches the log without anybody's data in it."""
+"""Words of a server reach the log without personal data in them."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""What the log and the file say of rejected records, when they are settled, and when too many."""
+"""Rejected records in the log and the file, when they are settled, and when too many."""
 
 import datetime as dt
 import errno
@@ -24,7 +24,7 @@ from tests.rounds.sent import in_letters, judging, refusal
 
 
 def said_of_rejections(ended: Ended) -> list[str]:
-    """Return what the log says of rejected records, most of one kind first."""
+    """Return the lines of the log on rejected records, most of one kind first."""
     return [line for line in ended.log.splitlines() if "Rejected " in line]
 
 
@@ -45,7 +45,7 @@ def said_of_rejections(ended: Ended) -> list[str]:
     *((["id"], {"id": key, "m": "47 11"}, None) for key in ("4711", 4711)),
     *((["id"], columns, None) for columns in ({}, {"id": 4711, "m": 4711})),
 )
-def test_a_key_is_shown_only_if_it_says_nothing_about_a_person(
+def test_a_key_is_shown_only_if_it_is_not_personal(
     load: Load, key: list[str], columns: Record, expected: str | None
 ) -> None:
     """Nor if it stands elsewhere in the record. The Faroe Islands have numbers of six digits."""
@@ -133,7 +133,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> None:
-    """And nobody but the file's owner can read it."""
+    """Only the file's owner can read it."""
     line = b'{"type": "RECORD", "stream": "people", "record": {"price": 12.50, "n": "\\ud800"}}  \n'
     file = open_file(path)
     append(file, line)
@@ -221,7 +221,7 @@ def test_a_failed_flush_is_never_forgotten(path: Path, monkeypatch: pytest.Monke
         monkeypatch.undo()
 
 
-def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = open_file(path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", failing(errno.EIO, "Input/output error"))

@@ -1,4 +1,4 @@
-"""The table, the last line and the report say what a monitor and a reader need."""
+"""The table, the last line and the report have what a monitor and a reader need."""
 
 import datetime as dt
 import json
@@ -112,7 +112,7 @@ EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_stat
     ("8 read, 3 refused, 5 failed", EIGHT, f"OK: 8 records read: 8 rejected; {LAST}"),
     ("5 read", End(RUN_AGAIN, is_whole=False), CUT_OFF),
 )
-def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: str) -> None:
+def test_the_last_line_sums_up_the_night(counts: str, end: End, expected: str) -> None:
     assert summary.last_line(night(counts), end) == expected
 
 
@@ -143,7 +143,7 @@ def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice:
         "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
     ),
 )
-def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected: str) -> None:
+def test_the_last_line_of_a_dry_run(counts: str, problem: str, expected: str) -> None:
     said = summary.last_line_of_dry_run(night(counts), problem)
     assert said.startswith(expected.format("this was a dry run: "))
     assert said.endswith(f"sent; {problem}." if problem else "")
@@ -186,7 +186,7 @@ def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptu
 
 @cases("accepted", 0, 1, 9)
 def test_few_have_no_speed(morning: Morning, caplog: t.Any, accepted: int) -> None:
-    """A handful of contacts says nothing about speed."""
+    """A handful of contacts is no measure of speed."""
     morning.people.read = morning.people.accepted = accepted
     morning.summary._started -= 1
     morning.effort.requests = morning.effort.retries = 1
@@ -228,7 +228,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "report.json"
 
 
-def test_a_run_that_is_going_on_says_so_and_the_night_before_is_gone(path: Path) -> None:
+def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
     path.write_text('{"outcome": "ok", "streams": {"people": {"read": 5}}}')
     ReportFile(str(path), "5eed")
     report = json.loads(path.read_text())
@@ -251,7 +251,7 @@ def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
     assert started.tzinfo == dt.UTC
 
 
-def test_a_start_that_failed_is_told_with_its_reasons(path: Path) -> None:
+def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
     ReportFile(str(path), "5eed").write(error)
     report = json.loads(path.read_text())
@@ -282,14 +282,14 @@ def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unexpected_error_is_told_without_its_words() -> None:
+def test_an_unexpected_error_is_reported_without_its_words() -> None:
     """It may contain anybody's data."""
     (reason,) = reasons_of(ValueError("kari@example.com"))
     assert reason.code == "unexpected"
     assert "kari" not in reason.sentence
 
 
-def test_a_run_that_was_interrupted_is_told_apart_from_one_that_failed() -> None:
+def test_an_interrupted_run_has_an_outcome_of_its_own() -> None:
     assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
     assert outcome_of(AuthError("No.")) == "failed"
     assert outcome_of(AuthError("No."), dry_run=True) == "dry_run"

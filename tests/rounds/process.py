@@ -144,7 +144,7 @@ class Process:
         return self.states
 
     def failed(self, words: str = "Ended by SIGTERM") -> list[int]:
-        """Wait for the end, which has to be a failure that is told; return all bookmarks."""
+        """Wait for the end, which has to be a logged failure; return all bookmarks."""
         states = self.end()
         assert self.popen.returncode == 1
         assert words in self.log
@@ -162,7 +162,7 @@ class Process:
         return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
 
     def is_behind(self, crm: RunningSandbox | None = None) -> bool:
-        """Tell whether every record before the last STATE is in the CRM or in the rejects file."""
+        """Return whether all records before the last STATE are in the CRM or the rejects file."""
         taken = {contact["email"] for contact in (crm or self.crm).contacts()}
         kept = self.on_file()
         return all(

@@ -42,7 +42,7 @@ def value_of(contact: Record, name: str) -> str | None:
 
 
 def may_be_one(one: Record, other: Record) -> bool:
-    """Tell whether two contacts may be the same one, as far as their requests say.
+    """Return whether two contacts may be the same one, as far as their requests show.
 
     MainBrainer matches the combination of address and number, so a number alone and the same
     number with an address are two people, unless one of them is known by its id.
@@ -63,7 +63,7 @@ def refusal(words: str = "No", status: int = 422) -> Reply:
 
 
 def in_letters(number: int) -> str:
-    """Return a word of its own for a number; numbers are not repeated from what a server says."""
+    """Return a word of its own for a number; numbers in a server's words are not repeated."""
     return "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 

@@ -1,4 +1,4 @@
-"""Whatever is merged, batched, reordered, refused or lost on the way: the CRM ends the same.
+"""Merged, batched, reordered, refused or lost on the way: the CRM ends the same.
 
 It ends as if every record had been sent alone, in the order of the input, to a server without
 faults. The server of the comparison is the sandbox, and what it is sent there is written here,

@@ -25,7 +25,7 @@ TEN = [
 
 
 def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any) -> Reply:
-    """Say how many contacts were inserted, updated and skipped; `ids` are those of the skipped."""
+    """Answer how many were inserted, updated and skipped; `ids` are those of the skipped."""
     counts = zip(("inserted", "updated"), done, strict=False)
     processed: Record = {name: {"count": number} for name, number in counts}
     processed["skipped"] = {"count": skipped, "contactIds": list(ids)}
@@ -168,10 +168,10 @@ UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
     *((["p5@example.com"], 0, 1), ([999, 1005], 1, 1), ([UUID], 0, 1), ([None, {}, True], 0, 3)),
 )
 @cases("mode", "report", "require")
-def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
+def test_a_contact_named_invalid_on_the_202(
     load: Load, named: list[t.Any], found: int, unmatched: int, mode: str
 ) -> None:
-    """What can be matched is set aside; what cannot is told, and with `require` fails the run."""
+    """An id that matches is rejected; another is a warning, and with `require` fails the run."""
     load.keep_rejects()
     load.serve(answering(status(updated=10 - found, skipped=found), named=named))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)

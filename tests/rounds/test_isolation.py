@@ -53,7 +53,7 @@ def test_exactly_the_bad_ones_are_set_aside(load: Load, body: str, names: str) -
     pytest.param({1000}, 40, id="one"),
 )
 def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> None:
-    """It sends batches only, so that the status of each says what became of the contact.
+    """It sends batches only, so that the status of each shows the contact's outcome.
 
     A good contact is accepted once, but for the few that are sent once more to prove that the
     request is not at fault.
@@ -155,7 +155,7 @@ OTHER_LIST = "00000000-0000-4000-8000-000000000001"
 
 
 def blames_the_request(ended: Ended) -> bool:
-    """Tell whether the error says that the request is at fault, in one of the ways it may."""
+    """Return whether the error names the request as the fault, in one of its forms."""
     found = re.search(r"MainBrainer refuse|refused in the same words", ended.error)
     return ended.code == 1 and bool(found)
 
@@ -170,7 +170,7 @@ def blames_the_request(ended: Ended) -> bool:
     *(("batch", 2000, 100), ("single", 20, 1)),
     *(("batch", 200, size) for size in (1, 5, 9)),
 )
-def test_a_faulty_request_blames_nobody(
+def test_a_faulty_request_rejects_no_contact(
     load: Load, faults: str, switches: Record, mode: str, count: int, size: int
 ) -> None:
     """A wrong list, or the account. Each batch may be sent once before the search begins."""
@@ -316,7 +316,7 @@ def test_a_contact_that_is_sent_once_more_is_sent_as_it_was(load: Load) -> None:
 
 
 @cases("letters", "pP", "pp")
-def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: str) -> None:
+def test_no_contact_is_sent_again_after_its_newer_data(load: Load, letters: str) -> None:
     """Everybody who passed comes a second time, spelt otherwise or not, before the bad ones do."""
     columns = schema({"id": {"type": "integer"}, "email": {}, "firstname": {}})
     lines = [
@@ -336,7 +336,7 @@ def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: 
 
 
 def test_a_silent_tap_is_not_waited_for(load: Load, start: Start) -> None:
-    """The request is at fault, and the tap says nothing more: the run fails all the same."""
+    """The request is at fault, and the tap writes nothing more: the run fails all the same."""
     server = load.serve(lambda _: refusal())
     process = start(api_url=server.url, batch_size_rows=15)
     process.feed([schema(), *(person(n) for n in range(30)), state(bookmark=30)])

@@ -1,4 +1,4 @@
-"""The newest record of a person is the last one that the CRM is told; older ones are merged."""
+"""The newest record of a person is the last one that the CRM gets; older ones are merged."""
 
 import itertools
 import random
@@ -31,7 +31,7 @@ def families(count: int, dice: random.Random) -> Iterator[Record]:
 
 @pytest.mark.usefixtures("hasty")
 @cases("seed", *range(2))
-def test_nobody_is_overtaken_by_their_own_past(load: Load, seed: int) -> None:
+def test_older_data_never_overtakes_newer(load: Load, seed: int) -> None:
     """20 in flight, random latencies, retries, refusals and halves."""
     load.crm.set_switches(refuse_property="bad")
     load.crm.set_faults("latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch", seed=seed)
@@ -124,7 +124,7 @@ def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     assert [one["emailOptIn"] for one in everybody if "emailOptIn" in one] == [True, False]
 
 
-def test_streams_that_share_nobody_fill_their_batches_side_by_side(load: Load) -> None:
+def test_streams_without_shared_people_are_sent_side_by_side(load: Load) -> None:
     """Only contacts that meet send a batch off before it is full."""
     people = [record(s, id=n, email=f"{s}{n}@example.com") for n in range(100) for s in "ab"]
     load(*BOTH, *people).ok()
@@ -162,7 +162,7 @@ def test_records_of_one_person_are_merged_and_counted(load: Load) -> None:
 
 
 def test_no_request_has_anybody_twice(load: Load) -> None:
-    """Nor anybody who may be somebody else in it: MainBrainer gives no order within a request."""
+    """Nor two who may be the same person: MainBrainer gives no order within a request."""
     people: list[Record] = [
         *({"contact_id": 7}, {"contact_id": 7, **OLA}, {"contact_id": 8, **NUMBER}),
         *(OLA, {"email": "Ola@example.com"}, NUMBER, OLA | NUMBER, {"email": "kari@example.com"}),

@@ -59,7 +59,7 @@ def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
 
 @cases("log_level", logging.DEBUG)
 def test_the_sdks_metrics_count_records_and_batches(run_target: RunTarget) -> None:
-    """They are there for whoever asks for them, if not at the usual level."""
+    """They are logged at DEBUG only."""
     told = (line.partition("METRIC: ")[2] for line in run_target(*people(250)).log.splitlines())
     totals: Counter[str] = Counter()
     for metric in (json.loads(text) for text in told if text):
@@ -68,7 +68,7 @@ def test_the_sdks_metrics_count_records_and_batches(run_target: RunTarget) -> No
     assert totals == {"record_count": 250, "batch_count": 3, "http_request_count": 3}
 
 
-def test_progress_is_told_in_one_line(load: Load) -> None:
+def test_progress_is_one_line(load: Load) -> None:
     load.patch.setattr(quick.PROGRESS, 0.1)
     load.patch.setattr(quick.TICK, 0.05)
     ended = load(*people(250), faults="latency=0.3@2-9", rate_limit_requests=100)

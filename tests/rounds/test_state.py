@@ -1,4 +1,4 @@
-"""STATE is never ahead of what is delivered, whatever ends the process, and however."""
+"""STATE is never ahead of what is delivered, however the process ends."""
 
 import array
 import contextlib

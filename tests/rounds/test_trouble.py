@@ -63,7 +63,7 @@ def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, wor
     assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
 
 
-def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
+def test_the_first_error_is_the_one_reported(load: Load) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The settings say in plain words what is wrong with them, and never repeat a value."""
+"""Faults of settings are named in plain words, and no value is repeated."""
 
 import os
 import re
@@ -175,7 +175,7 @@ def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
     *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
     ids=str,
 )
-def test_a_column_may_say_more_than_its_name(use: t.Any) -> None:
+def test_an_entry_of_field_map_may_be_an_object(use: t.Any) -> None:
     config = TOKEN | {"ledger_uri": "ledger.db", "field_map": {"column": use}}
     assert problems(**config) == []
     assert Settings.from_config(config).for_stream("people").field_map == {"column": use}
@@ -223,7 +223,7 @@ NAMES = list(SETTINGS["properties"])
 WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
 
 
-def test_every_description_says_when_to_set_it() -> None:
+def test_every_description_names_when_to_set_it() -> None:
     described = {name: SETTINGS["properties"][name]["description"] for name in NAMES}
     silent = [name for name, text in described.items() if not WHEN.search(text)]
     assert silent == []

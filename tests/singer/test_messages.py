@@ -121,7 +121,7 @@ def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(load: Load, nu
     assert repr(ended.states) == repr([{"at": float(number), "n": 1.5}])
 
 
-def test_a_closed_standard_input_is_told_as_such(load: Load) -> None:
+def test_a_closed_standard_input_is_an_error(load: Load) -> None:
     config = load.folder / "config.json"
     config.write_text(json.dumps(load.settings))
     ended = call(BIN / LOADER, "--config", config, preexec_fn=lambda: os.close(0), timeout=60)
