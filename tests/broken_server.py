@@ -55,10 +55,12 @@ class Reply:
     pause: float = 0.0
 
 
-def reply(status: int, body: object = b"", content_type: str = JSON, headers: t.Any = ()) -> Reply:
+def reply(
+    status: int, body: object = b"", content_type: str = JSON, headers: t.Any = None
+) -> Reply:
     """Answer properly; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = {"Content-Type": content_type, "Content-Length": str(len(content)), **dict(headers)}
+    lines = {"Content-Type": content_type, "Content-Length": str(len(content)), **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     reason = http.client.responses.get(status, "Odd")
     return Reply(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + content)

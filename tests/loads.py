@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from mainbrainer_sandbox.running import RunningSandbox
+from target_mainbrainer import cli
 from tests.broken_server import Serve
 from tests.messages import Ended, Record, RunTarget, person, schema, state
 
@@ -41,6 +43,7 @@ class Load:
         settings: Of all runs; a test may change them.
         folder: Of the test's files.
         patch: Pytest's `monkeypatch`.
+        caplog: The log, beside what a run returns of it.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -51,6 +54,7 @@ class Load:
         self.settings: Record = self._get("settings")
         self.folder: Path = self._get("tmp_path")
         self.patch: pytest.MonkeyPatch = self._get("monkeypatch")
+        self.caplog: pytest.LogCaptureFixture = self._get("caplog")
 
     def lines(self, *lines: str) -> Sequence[str]:
         """Return the input of a run on these."""
@@ -75,9 +79,22 @@ class Load:
         assert ended.code == 1
         return ended
 
+    def invoke(self, *arguments: str, sample: str = "", **config: t.Any) -> Result:
+        """Run the command with these settings in a file."""
+        path = self.folder / "config.json"
+        path.write_text(json.dumps(config))
+        command = ["--config", str(path), *arguments]
+        return CliRunner().invoke(cli.command(), command, input=sample)
+
     def path(self, name: str) -> str:
         """Return the path of a file in the folder, for a setting."""
         return str(self.folder / name)
+
+    @property
+    def credentials(self) -> Record:
+        """Settings with which a token is created."""
+        names = ("username", "password", "private_token")
+        return {name: getattr(self.crm.credentials, name) for name in names}
 
     # What the CRM has been sent, and holds
 

@@ -6,78 +6,68 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests.cases import cases
-from tests.messages import Record
+from tests.loads import Load
 
 
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(cli.command(), arguments)
 
 
-def invoke(tmp_path: Path, config: Record, *arguments: str) -> Result:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config))
-    return call("--config", str(path), *arguments)
-
-
-def test_check_confirms_settings_that_work(tmp_path: Path, settings: Record) -> None:
+def test_check_confirms_settings_that_work(load: Load) -> None:
     """A sandbox needs no account."""
-    sandbox = {"sandbox_path": str(tmp_path / "crm.db")}
-    works = {"does not refuse the access token": settings, "starts and can be used": sandbox}
+    sandbox = {"sandbox_path": str(load.folder / "crm.db")}
+    works = {"does not refuse the access token": load.settings, "starts and can be used": sandbox}
     for said, config in works.items():
-        result = invoke(tmp_path, config, "--check")
+        result = load.invoke("--check", **config)
         assert result.exit_code == 0, result.output
         assert "The settings are complete" in result.output
         assert said in result.output
 
 
-def test_check_gets_a_token_with_the_credentials(tmp_path: Path, crm: RunningSandbox) -> None:
-    known = crm.credentials
-    config = {"api_url": crm.url, "username": known.username, "password": known.password}
-    config["private_token"] = known.private_token
-    assert "issued an access token" in invoke(tmp_path, config, "--check").output
-    assert invoke(tmp_path, config | {"password": "wrong"}, "--check").exit_code == 1
-    assert list(crm.contacts()) == []
+def test_check_gets_a_token_with_the_credentials(load: Load) -> None:
+    config = {"api_url": load.crm.url} | load.credentials
+    assert "issued an access token" in load.invoke("--check", **config).output
+    assert load.invoke("--check", **(config | {"password": "wrong"})).exit_code == 1
+    assert load.crm.contacts() == []
 
 
-def test_check_finds_what_is_wrong(
-    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture
-) -> None:
-    missing, text = tmp_path / "missing", tmp_path / "notes.txt"
+def test_check_finds_what_is_wrong(load: Load) -> None:
+    missing, text = load.folder / "missing", load.folder / "notes.txt"
     text.write_text("This is no database, and it shall stay as it is. " * 100)
     for config, said in (
-        (settings | {"access_token": "wrong"}, "refused the access token"),
+        (load.settings | {"access_token": "wrong"}, "refused the access token"),
         ({}, "Set either 'access_token' or all of"),
-        (settings | {"rejects_path": f"{missing}/r.singer"}, "Setting 'rejects_path': the folder"),
+        (
+            load.settings | {"rejects_path": f"{missing}/r.singer"},
+            "Setting 'rejects_path': the folder",
+        ),
         ({"sandbox_path": f"{missing}/crm.db"}, "Setting 'sandbox_path': the folder of"),
         ({"sandbox_path": str(text)}, f"Setting 'sandbox_path': {text} is not a sandbox file"),
     ):
-        assert invoke(tmp_path, config, "--check").exit_code == 1
-        assert said in caplog.text
-        assert "fault of target-mainbrainer" not in caplog.text
+        assert load.invoke("--check", **config).exit_code == 1
+        assert said in load.caplog.text
+        assert "fault of target-mainbrainer" not in load.caplog.text
 
 
 @cases("name", "report_path", "rejects_path", "ledger_uri")
-def test_the_configuration_file_is_not_written_over(
-    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    config = settings | {name: str(tmp_path / "." / "config.json")}
-    assert invoke(tmp_path, config).exit_code == 1
-    assert f"Setting '{name}' names the configuration file itself" in caplog.text
-    assert json.loads((tmp_path / "config.json").read_text()) == config
+def test_the_configuration_file_is_not_written_over(load: Load, name: str) -> None:
+    config = load.settings | {name: str(load.folder / "." / "config.json")}
+    assert load.invoke(**config).exit_code == 1
+    assert f"Setting '{name}' names the configuration file itself" in load.caplog.text
+    assert json.loads((load.folder / "config.json").read_text()) == config
 
 
 @cases("name", "suppression_path", "rejects_path", "ledger_uri", "the input")
-def test_the_report_overwrites_no_file(tmp_path: Path, settings: Record, name: str) -> None:
+def test_the_report_overwrites_no_file(load: Load, name: str) -> None:
     """Not even the report of a run that fails because of it."""
-    path = tmp_path / "taken"
+    path = load.folder / "taken"
     path.write_text("taken")
     arguments = ["--input", str(path)] if name == "the input" else []
     other = {} if name == "the input" else {name: str(path)}
-    config = settings | {"report_path": str(tmp_path / "." / "taken")} | other
-    assert invoke(tmp_path, config, *arguments).exit_code == 1
+    config = load.settings | {"report_path": str(load.folder / "." / "taken")} | other
+    assert load.invoke(*arguments, **config).exit_code == 1
     assert path.read_text() == "taken"
 
 

@@ -20,7 +20,6 @@ from click.testing import CliRunner, Result
 from typing_extensions import override
 
 from mainbrainer_sandbox.running import RunningSandbox
-from target_mainbrainer import cli
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.loads import Load
@@ -99,7 +98,6 @@ class Night(Load):
     def __init__(self, request: pytest.FixtureRequest, uri: str) -> None:
         super().__init__(request)
         self.uri = uri
-        self.caplog: pytest.LogCaptureFixture = self._get("caplog")
         self._processes: list[Process] = []
         self._gates: list[Gate] = []
 
@@ -205,10 +203,8 @@ class Night(Load):
 
     def check(self) -> Ended:
         """Run the target with `--check`."""
-        path = self.folder / "check.json"
-        path.write_text(json.dumps(self.settings))
         self.caplog.clear()
-        ended = CliRunner().invoke(cli.command(), ["--config", str(path), "--check"])
+        ended = self.invoke("--check", **self.settings)
         return Ended(ended.exit_code, [], ended.output + self.caplog.text)
 
     def open(self, *command: str, **config: t.Any) -> Process:

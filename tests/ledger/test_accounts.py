@@ -20,18 +20,17 @@ def settings(settings: Record) -> Record:
     return {**settings, "retry_max_seconds": 0}
 
 
-def credentials(crm: RunningSandbox, **changed: str) -> Record:
+def by_user(night: Night, **changed: str) -> Record:
     """Settings of an account that is known by its user."""
-    names = ("username", "password", "private_token")
-    return {name: getattr(crm.credentials, name) for name in names} | {"access_token": ""} | changed
+    return {"access_token": ""} | night.credentials | changed
 
 
 # Fault 10
 
 ELSEWHERE: dict[str, Callable[[Night], Record]] = {
     "a dead address": lambda _: {"api_url": "http://127.0.0.1:9"},
-    "a misspelt user": lambda night: credentials(night.crm, username="sandbx@example.com"),
-    "another user": lambda night: credentials(night.crm),
+    "a misspelt user": lambda night: by_user(night, username="sandbx@example.com"),
+    "another user": by_user,
     "a rehearsal": lambda night: rehearsal(night.folder / "rehearsal.db"),
     "a slash": lambda night: {"api_url": f"{night.crm.url}/"},
     "another path": lambda night: {"api_url": f"{night.crm.url}/elsewhere"},

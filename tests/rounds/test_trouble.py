@@ -40,8 +40,7 @@ def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -
 def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
     load.crm.set_switches(token_lifetime_seconds=0.8)
     del load.settings["access_token"]
-    for name in ("username", "password", "private_token"):
-        load.settings[name] = getattr(load.crm.credentials, name)
+    load.settings |= load.credentials
     load(*people(2000), faults="latency=0.25", max_concurrent_requests=2).ok()
     assert len(load.numbers()) == 2000
     assert sum(request.path == "/token" for request in load.crm.requests()) > 2

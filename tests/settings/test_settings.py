@@ -13,6 +13,7 @@ from target_mainbrainer.settings import declared
 from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
 from tests.cases import cases
+from tests.loads import Load
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -269,17 +270,13 @@ def test_truths_as_the_sdk_reads_them(value: str) -> None:
     assert misread_in(DRY_RUN=value) == []
 
 
-def test_variables_that_were_not_read_are_named_beside_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
-    monkeypatch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
+def test_variables_that_were_not_read_are_named_beside_what_is_missing(load: Load) -> None:
+    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
     assert CliRunner().invoke(cli.command(), []).exit_code == 1
-    assert (
-        "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' and "
-        "1 more. Add '--config ENV' to read it, too." in caplog.text
-    )
-    assert "made-up" not in caplog.text
+    said = "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' "
+    assert f"{said}and 1 more. Add '--config ENV' to read it, too." in load.caplog.text
+    assert "made-up" not in load.caplog.text
 
 
 def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
@@ -289,21 +286,13 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
 
 
 @cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
-def test_a_misspelt_variable_ends_the_command(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
-    reads: list[str],
-) -> None:
+def test_a_misspelt_variable_ends_the_command(load: Load, reads: list[str]) -> None:
     """Also where settings come in a file only, as from Meltano."""
-    monkeypatch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
-    config = tmp_path / "config.json"
-    config.write_text('{"access_token": "another-token"}')
-    ended = CliRunner().invoke(cli.command(), ["--config", str(config), *reads])
-    assert ended.exit_code == 1
+    load.patch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
+    assert load.invoke(*reads, access_token="another-token").exit_code == 1
     said = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
-    assert said in caplog.text
-    assert "made-up-token" not in caplog.text
+    assert said in load.caplog.text
+    assert "made-up-token" not in load.caplog.text
 
 
 # Files that the settings name: nothing of ours overwrites anything else of ours
