@@ -148,17 +148,19 @@ def text_of(crm: Crm, path: str) -> str:
     return " ".join(html.unescape(text).split())
 
 
-@cases(
-    "query rows link",
+SEARCHES = [
     *(("", 50, "page=1"), ("page=1", 11, "page=0"), ("q=ada@", 1, ""), ("q=person", 50, "page=1")),
     *(("q=%2B44 7700 900001", 1, ""), ("q=1000007", 1, ""), ("q=oslo", 50, "page=1")),
     ("q=%", 0, ""),
-)
-def test_contacts_are_searched_and_paged(filled: Crm, query: str, rows: int, link: str) -> None:
-    page = filled.ask("GET", f"/?{query}").text
-    assert page.count('<tr><th scope="row">') == rows
-    assert re.search(r'action="/" method="get".*name="q" type="search"', page, re.DOTALL)
-    assert [*re.findall(r"page=\d+", page), ""][0] == link
+]
+
+
+def test_contacts_are_searched_and_paged(filled: Crm) -> None:
+    for query, rows, link in SEARCHES:
+        page = filled.ask("GET", f"/?{query}").text
+        assert page.count('<tr><th scope="row">') == rows, query
+        assert re.search(r'action="/" method="get".*name="q" type="search"', page, re.DOTALL)
+        assert [*re.findall(r"page=\d+", page), ""][0] == link, query
 
 
 HISTORY = "e-mail person0@example.com new@example.org SMS opt-in no consent no 1 "
