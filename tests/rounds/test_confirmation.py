@@ -173,7 +173,7 @@ def test_a_contact_named_invalid_on_the_202(
 ) -> None:
     """An id that matches is rejected; another is a warning, and with `require` fails the run."""
     load.keep_rejects()
-    load.serve(answering(status(updated=10 - found, skipped=found), named=named))
+    load.serve(answering(status(0, 10 - found, skipped=found), named=named))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)
     assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
     assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
