@@ -4,8 +4,6 @@ It is written by hand on sockets, because a proper server cannot be made to answ
 reset a connection or stall.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -13,10 +11,10 @@ import socket
 import struct
 import threading
 import typing as t
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+JSON = "application/json"
 
 
 @dataclass(frozen=True)
@@ -58,15 +56,11 @@ class Reply:
 
 
 def reply(
-    status: int,
-    body: object = b"",
-    *,
-    headers: dict[str, str] | None = None,
-    content_type: str = "application/json",
+    status: int, body: object = b"", content_type: str = JSON, headers: t.Any = None
 ) -> Reply:
-    """Answer properly; whatever is not bytes is sent as JSON."""
+    """Answer properly; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = {"Content-Type": content_type, "Content-Length": str(len(content))} | (headers or {})
+    lines = {"Content-Type": content_type, "Content-Length": str(len(content)), **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     reason = http.client.responses.get(status, "Odd")
     return Reply(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + content)
@@ -177,7 +171,7 @@ class BrokenServer:
         return request
 
     def _do(self, answer: Reply, connection: socket.socket) -> bool:
-        """Carry out a reply, and tell whether the connection lives on."""
+        """Carry out a reply, and return whether the connection lives on."""
         if answer.pause:
             head, gap, body = answer.raw.partition(b"\r\n\r\n")
             connection.sendall(head + gap)
@@ -209,4 +203,4 @@ def script(*replies: Reply, after: Reply = OK) -> Callable[[Request], Reply]:
     return lambda request: replies[request.number] if request.number < len(replies) else after
 
 
-Serve: t.TypeAlias = "Callable[[Callable[[Request], Reply]], BrokenServer]"
+Serve: t.TypeAlias = Callable[[Callable[[Request], Reply]], BrokenServer]

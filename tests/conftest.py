@@ -1,7 +1,5 @@
 """Fixtures: a fresh MainBrainer on loopback, and the target as Singer and a shell see it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -9,27 +7,21 @@ import logging
 import os
 import threading
 import typing as t
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 import mainbrainer_sandbox as sandbox
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests import postgresql
-from tests.broken_server import BrokenServer
+from tests.broken_server import BrokenServer, Reply, Request, Serve
 from tests.ledgers import empty_ledger
 from tests.loads import Load
-from tests.messages import Ended
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Reply, Request, Serve
-    from tests.messages import Record, RunTarget
-    from tests.postgresql import PostgreSQL
-
+from tests.messages import Ended, Record, RunTarget
+from tests.postgresql import PostgreSQL
 
 OUTCOMES = ("accepted", "merged", "unchanged", "rejected", "omitted")
 """Every record of every stream has exactly one of them, or is undelivered."""
@@ -82,12 +74,8 @@ def crm(start_crm: Callable[..., RunningSandbox]) -> RunningSandbox:
 @pytest.fixture
 def settings(crm: RunningSandbox) -> Record:
     """Settings that reach the CRM."""
-    return {
-        "api_url": crm.url,
-        "access_token": crm.token,
-        "rate_limit_requests": 0,
-        "confirm_batches": "none",
-    }
+    account = {"api_url": crm.url, "access_token": crm.token}
+    return account | {"rate_limit_requests": 0, "confirm_batches": "none"}
 
 
 @pytest.fixture
@@ -100,7 +88,7 @@ def rejects(settings: Record, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(settings: Record) -> Iterator[Serve]:
-    """Start a server that takes the CRM's place and answers as a test says."""
+    """Start a server that takes the CRM's place and answers by a test's function."""
     with contextlib.ExitStack() as running:
 
         def start(answer: Callable[[Request], Reply]) -> BrokenServer:

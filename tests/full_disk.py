@@ -1,13 +1,9 @@
 """A disk without room for rejected records."""
 
-from __future__ import annotations
-
 import errno
 import os
-import typing as t
 
-if t.TYPE_CHECKING:
-    import pytest
+import pytest
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:

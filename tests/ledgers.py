@@ -1,15 +1,10 @@
 """Ledgers of the tests' own."""
 
-from __future__ import annotations
-
-import typing as t
 from pathlib import Path
 
-import psycopg
 import pytest
 
-if t.TYPE_CHECKING:
-    from tests.postgresql import PostgreSQL
+from tests.postgresql import PostgreSQL
 
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
 """For tests of a module whose `ledger_uri` is otherwise one of SQLite."""
@@ -21,14 +16,3 @@ def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
         return str(folder / "ledger.db")
     server: PostgreSQL = request.getfixturevalue("empty_postgresql")
     return server.url
-
-
-def forget_everything(uri: str) -> None:
-    """Make a ledger as it is before the first run."""
-    if uri.startswith("postgresql"):
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
-        return
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{uri}{suffix}").unlink(missing_ok=True)

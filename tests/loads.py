@@ -1,22 +1,18 @@
 """Loads of people for tests through the whole target, and what to look at afterwards."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.messages import person, schema, state
+import pytest
+from click.testing import CliRunner, Result
 
-if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pytest
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.broken_server import Serve
-    from tests.messages import Ended, Record, RunTarget
+from mainbrainer_sandbox.running import RunningSandbox
+from target_mainbrainer import cli
+from tests.broken_server import Serve
+from tests.messages import Ended, Record, RunTarget, person, schema, state
 
 
 def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:
@@ -38,12 +34,6 @@ def rejected(path: Path) -> list[dict[str, t.Any]]:
     return [line for line in lines if line["type"] == "RECORD"]
 
 
-def is_complete(ended: Ended) -> bool:
-    """Return whether a run came to its end; one in which all was refused fails for that alone."""
-    reasons = [reason["code"] for reason in ended.report["reasons"]]
-    return ended.code == 0 or reasons == ["nothing_accepted"]
-
-
 class Load:
     """Runs the target on lines of input, with all that a test needs beside it.
 
@@ -53,6 +43,7 @@ class Load:
         settings: Of all runs; a test may change them.
         folder: Of the test's files.
         patch: Pytest's `monkeypatch`.
+        caplog: The log, beside what a run returns of it.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -63,6 +54,7 @@ class Load:
         self.settings: Record = self._get("settings")
         self.folder: Path = self._get("tmp_path")
         self.patch: pytest.MonkeyPatch = self._get("monkeypatch")
+        self.caplog: pytest.LogCaptureFixture = self._get("caplog")
 
     def lines(self, *lines: str) -> Sequence[str]:
         """Return the input of a run on these."""
@@ -87,9 +79,22 @@ class Load:
         assert ended.code == 1
         return ended
 
+    def invoke(self, *arguments: str, sample: str = "", **config: t.Any) -> Result:
+        """Run the command with these settings in a file."""
+        path = self.folder / "config.json"
+        path.write_text(json.dumps(config))
+        command = ["--config", str(path), *arguments]
+        return CliRunner().invoke(cli.command(), command, input=sample)
+
     def path(self, name: str) -> str:
         """Return the path of a file in the folder, for a setting."""
         return str(self.folder / name)
+
+    @property
+    def credentials(self) -> Record:
+        """Settings with which a token is created."""
+        names = ("username", "password", "private_token")
+        return {name: getattr(self.crm.credentials, name) for name in names}
 
     # What the CRM has been sent, and holds
 

@@ -1,40 +1,25 @@
 """Singer messages to send in, and what a run leaves behind."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
 from dataclasses import dataclass, field
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+Record: t.TypeAlias = dict[str, t.Any]
 
-Record: t.TypeAlias = "dict[str, t.Any]"
-
-PEOPLE = {
-    "id": {"type": "integer"},
-    "email": {"type": ["string", "null"]},
-    "mobile": {"type": ["string", "null"]},
-    "email_opt_in": {"type": ["boolean", "null"]},
-    "firstname": {"type": ["string", "null"]},
-}
+TEXT = {"type": ["string", "null"]}
+PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
+PEOPLE |= {"email_opt_in": {"type": ["boolean", "null"]}, "firstname": TEXT}
 
 
-def schema(
-    properties: Record | str | None = None,
-    *,
-    stream: str = "people",
-    key: Iterable[str] = ("id",),
-    **more: t.Any,
-) -> str:
-    """A SCHEMA message; columns of any type may be named by a text."""
+def schema(properties: t.Any = None, *, stream: str = "people", **more: t.Any) -> str:
+    """A SCHEMA message; columns of any type may be named by a text, and the key is `id`."""
+    key = more.pop("key", ("id",))
     if isinstance(properties, str):
         properties = {name: {} for name in properties.split()}
     body = {"type": "object", "properties": properties or PEOPLE, **more}
-    return json.dumps(
-        {"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": list(key)}
-    )
+    message = {"type": "SCHEMA", "stream": stream, "schema": body}
+    return json.dumps(message | {"key_properties": list(key)})
 
 
 def record(stream: str = "people", **columns: t.Any) -> str:
@@ -49,12 +34,8 @@ def state(**value: t.Any) -> str:
 
 def person(number: int, **more: t.Any) -> str:
     """A RECORD message of a made-up person."""
-    columns: Record = {
-        "id": number,
-        "email": f"p{number}@example.com",
-        "firstname": f"First{number}",
-    }
-    return record(**(columns | more))
+    email, name = f"p{number}@example.com", f"First{number}"
+    return record(**(Record(id=number, email=email, firstname=name) | more))
 
 
 @dataclass
@@ -73,12 +54,12 @@ class Ended:
         """The counts of the stream `people`."""
         return t.cast("Record", self.report["streams"]["people"])
 
-    def ok(self) -> Ended:
+    def ok(self) -> t.Self:
         """Return this run, which has to have ended well."""
         assert self.code == 0, self.errors
         return self
 
-    def failed(self, *words: str) -> Ended:
+    def failed(self, *words: str) -> t.Self:
         """Return this run, which has to have failed for one reason, in these words among others."""
         assert self.code == 1
         for one in words:
@@ -93,7 +74,7 @@ class Ended:
 
     @property
     def bookmark(self) -> int:
-        """What the last STATE says, 0 if there is none."""
+        """The bookmark of the last STATE, 0 if there is none."""
         return int(self.states[-1]["bookmark"]) if self.states else 0
 
     @property

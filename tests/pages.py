@@ -1,21 +1,15 @@
 """README and the pages of `docs/`, as what their reader does: save files and run commands."""
 
-from __future__ import annotations
-
 import re
 import textwrap
-import typing as t
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.projects import REPOSITORY
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-_BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
-)
+_BODY = r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<body>.*?)^(?P=indent)```$"
+_BLOCK = re.compile(_BODY, re.MULTILINE | re.DOTALL)
 _SAVED = re.compile(r"Save\s+this\s+as\s+`(?P<name>[^`]+)`", re.IGNORECASE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

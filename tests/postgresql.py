@@ -1,19 +1,14 @@
 """A PostgreSQL server of the tests' own, from the distribution's packages."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-import typing as t
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _ROOT = 0
 

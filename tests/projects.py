@@ -4,8 +4,6 @@ Meltano and the taps are what the Makefile has installed under `.tools`; the tar
 under test. Only where the plugins are found is changed in `meltano.yml`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -32,7 +30,7 @@ if "--discover" in sys.argv:
     sys.exit()
 """
 
-Record: t.TypeAlias = "dict[str, t.Any]"
+Record: t.TypeAlias = dict[str, t.Any]
 
 
 needs_tools = pytest.mark.skipif(
@@ -58,7 +56,7 @@ def package_caches() -> dict[str, str]:
 
 
 def call(*command: str | Path, **options: t.Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever its exit code."""
+    """Run a command to its end, with any exit code."""
     texts = [str(part) for part in command]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(texts, check=False, text=True, **options)
@@ -131,12 +129,9 @@ class Project:
 
     def add_tap(self, name: str, *, executable: str | None = None, **more: t.Any) -> None:
         """Add an extractor."""
-        tap = {
-            "name": name,
-            "namespace": name.replace("-", "_"),
-            "executable": str(TOOLS / "bin" / (executable or name)),
-            "capabilities": ["catalog", "discover", "state"],
-        }
+        path = str(TOOLS / "bin" / (executable or name))
+        tap: Record = {"name": name, "namespace": name.replace("-", "_"), "executable": path}
+        tap["capabilities"] = ["catalog", "discover", "state"]
         self.definition["plugins"]["extractors"].append(tap | more)
 
     def tap(self, name: str) -> Record:

@@ -1,10 +1,7 @@
-"""The benchmark measures what it says: its contacts are the same every time, and all good ones."""
-
-from __future__ import annotations
+"""The benchmark's contacts are the same every time, and all good ones."""
 
 import typing as t
 
-import pytest
 import requests
 
 from benchmarks import inputs
@@ -14,14 +11,13 @@ from target_mainbrainer.mapping.mapper import compile_mapping
 from target_mainbrainer.mapping.validator import compile_validator
 from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.singer.reader import decode_json
+from tests.cases import cases
 
 RECORDS = 3000
 
 
-@pytest.mark.parametrize("name", inputs.SHAPES)
-def test_every_record_of_the_benchmark_is_a_contact_of_its_own(
-    name: str,
-) -> None:
+@cases("name", *inputs.SHAPES)
+def test_every_record_of_the_benchmark_is_a_contact_of_its_own(name: str) -> None:
     messages = [decode_json(line) for line in inputs.messages(inputs.SHAPES[name], RECORDS)]
     assert messages == [decode_json(line) for line in inputs.messages(inputs.SHAPES[name], RECORDS)]
     schema, *records = messages[:-1]

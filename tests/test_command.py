@@ -1,121 +1,97 @@
 """The command line as a shell sees it."""
 
-from __future__ import annotations
-
 import json
-import typing as t
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
 from tests import projects
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
+from tests.cases import cases
+from tests.loads import Load
 
 
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(cli.command(), arguments)
 
 
-def invoke(tmp_path: Path, config: Record, *arguments: str) -> Result:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config))
-    return call("--config", str(path), *arguments)
-
-
-def test_check_says_that_the_settings_work(tmp_path: Path, settings: Record) -> None:
+def test_check_confirms_settings_that_work(load: Load) -> None:
     """A sandbox needs no account."""
-    sandbox = {"sandbox_path": str(tmp_path / "crm.db")}
-    works = {"does not refuse the access token": settings, "starts and can be used": sandbox}
+    sandbox = {"sandbox_path": str(load.folder / "crm.db")}
+    works = {"does not refuse the access token": load.settings, "starts and can be used": sandbox}
     for said, config in works.items():
-        result = invoke(tmp_path, config, "--check")
+        result = load.invoke("--check", **config)
         assert result.exit_code == 0, result.output
         assert "The settings are complete" in result.output
         assert said in result.output
 
 
-def test_check_gets_a_token_with_the_credentials(tmp_path: Path, crm: RunningSandbox) -> None:
-    known = crm.credentials
-    config = {"api_url": crm.url, "username": known.username, "password": known.password}
-    config["private_token"] = known.private_token
-    assert "issued an access token" in invoke(tmp_path, config, "--check").output
-    assert invoke(tmp_path, config | {"password": "wrong"}, "--check").exit_code == 1
-    assert list(crm.contacts()) == []
+def test_check_gets_a_token_with_the_credentials(load: Load) -> None:
+    config = {"api_url": load.crm.url} | load.credentials
+    assert "issued an access token" in load.invoke("--check", **config).output
+    assert load.invoke("--check", **(config | {"password": "wrong"})).exit_code == 1
+    assert load.crm.contacts() == []
 
 
-def test_check_finds_what_is_wrong(
-    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture
-) -> None:
-    missing, text = tmp_path / "missing", tmp_path / "notes.txt"
+def test_check_finds_what_is_wrong(load: Load) -> None:
+    missing, text = load.folder / "missing", load.folder / "notes.txt"
     text.write_text("This is no database, and it shall stay as it is. " * 100)
     for config, said in (
-        (settings | {"access_token": "wrong"}, "refused the access token"),
+        (load.settings | {"access_token": "wrong"}, "refused the access token"),
         ({}, "Set either 'access_token' or all of"),
-        (settings | {"rejects_path": f"{missing}/r.singer"}, "Setting 'rejects_path': the folder"),
+        (
+            load.settings | {"rejects_path": f"{missing}/r.singer"},
+            "Setting 'rejects_path': the folder",
+        ),
         ({"sandbox_path": f"{missing}/crm.db"}, "Setting 'sandbox_path': the folder of"),
         ({"sandbox_path": str(text)}, f"Setting 'sandbox_path': {text} is not a sandbox file"),
     ):
-        assert invoke(tmp_path, config, "--check").exit_code == 1
-        assert said in caplog.text
-        assert "fault of target-mainbrainer" not in caplog.text
+        assert load.invoke("--check", **config).exit_code == 1
+        assert said in load.caplog.text
+        assert "fault of target-mainbrainer" not in load.caplog.text
 
 
-@pytest.mark.parametrize("name", ["report_path", "rejects_path", "ledger_uri"])
-def test_the_configuration_file_is_not_written_over(
-    tmp_path: Path, settings: Record, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    config = settings | {name: str(tmp_path / "." / "config.json")}
-    assert invoke(tmp_path, config).exit_code == 1
-    assert f"Setting '{name}' names the configuration file itself" in caplog.text
-    assert json.loads((tmp_path / "config.json").read_text()) == config
+@cases("name", "report_path", "rejects_path", "ledger_uri")
+def test_the_configuration_file_is_not_written_over(load: Load, name: str) -> None:
+    config = load.settings | {name: str(load.folder / "." / "config.json")}
+    assert load.invoke(**config).exit_code == 1
+    assert f"Setting '{name}' names the configuration file itself" in load.caplog.text
+    assert json.loads((load.folder / "config.json").read_text()) == config
 
 
-@pytest.mark.parametrize("name", ["suppression_path", "rejects_path", "ledger_uri", "the input"])
-def test_the_report_is_not_written_over_another_file(
-    tmp_path: Path, settings: Record, name: str
-) -> None:
+@cases("name", "suppression_path", "rejects_path", "ledger_uri", "the input")
+def test_the_report_overwrites_no_file(load: Load, name: str) -> None:
     """Not even the report of a run that fails because of it."""
-    path = tmp_path / "taken"
+    path = load.folder / "taken"
     path.write_text("taken")
     arguments = ["--input", str(path)] if name == "the input" else []
     other = {} if name == "the input" else {name: str(path)}
-    config = settings | {"report_path": str(tmp_path / "." / "taken")} | other
-    assert invoke(tmp_path, config, *arguments).exit_code == 1
+    config = load.settings | {"report_path": str(load.folder / "." / "taken")} | other
+    assert load.invoke(*arguments, **config).exit_code == 1
     assert path.read_text() == "taken"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        *((["--version"], "target-mainbrainer v"), (["--help"], "--check")),
-        (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
-        (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
-    ],
+@cases(
+    "arguments expected",
+    *((["--version"], "target-mainbrainer v"), (["--help"], "--check")),
+    (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
+    (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
 )
-def test_the_target_tells_about_itself(arguments: list[str], expected: str) -> None:
+def test_the_target_describes_itself(arguments: list[str], expected: str) -> None:
     result = call(*arguments)
     assert result.exit_code == 0
     assert expected in result.output
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("{", "cannot be read: it is not JSON."),
-        ('["api_url"]', "cannot be read: it is not a JSON object."),
-        (None, "cannot be read: there is no such file."),
-    ],
+@cases(
+    "content expected",
+    ("{", "cannot be read: it is not JSON."),
+    ('["api_url"]', "cannot be read: it is not a JSON object."),
+    (None, "cannot be read: there is no such file."),
 )
-def test_a_broken_configuration_is_said_in_a_sentence(
-    tmp_path: Path, content: str | None, expected: str
-) -> None:
+def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: str) -> None:
+    """A broken configuration is an error in one sentence."""
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
@@ -125,13 +101,11 @@ def test_a_broken_configuration_is_said_in_a_sentence(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "expected"),
-    [
-        ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
-        ("FIELD_MAP", "{a", "must be an object, written as JSON."),
-        ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
-    ],
+@cases(
+    "variable value expected",
+    ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
+    ("FIELD_MAP", "{a", "must be an object, written as JSON."),
+    ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
 )
 def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
     monkeypatch: pytest.MonkeyPatch,

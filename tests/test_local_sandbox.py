@@ -1,7 +1,5 @@
 """The sandbox is a process of its own that ends with the run."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -17,6 +15,7 @@ import requests
 from mainbrainer_sandbox.views import View
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.errors import SettingsError
+from tests.cases import cases
 from tests.waiting import wait_until
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
@@ -42,7 +41,7 @@ def count(path: Path) -> int:
         return view.count("contacts")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@cases("number", signal.SIGTERM, signal.SIGKILL)
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
     path = tmp_path / "crm.db"
     command = [sys.executable, "-c", PARENT, str(path)]
@@ -64,12 +63,10 @@ def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
         assert not any(started.token.encode() in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
-        ("notes.txt", "is not a sandbox file"),
-    ],
+@cases(
+    "name said",
+    *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
+    ("notes.txt", "is not a sandbox file"),
 )
 def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "notes.txt").write_text("notes " * 1000)
@@ -77,7 +74,7 @@ def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str
         local_sandbox.start(str(tmp_path / name))
 
 
-def test_a_file_in_use_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_file_in_use_is_an_error_with_advice(tmp_path: Path) -> None:
     """And what was accepted is in the file when it is closed, with no file beside it."""
     path = tmp_path / "crm.db"
     with closing(local_sandbox.start(str(path))) as started:
@@ -104,9 +101,8 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
         assert page.wait(20) == 0
 
 
-def test_a_missing_extra_is_an_error_that_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing extra is an error that names what to install."""
     broken = tmp_path / "modules" / "uvicorn"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")

@@ -1,25 +1,15 @@
 """Tests of a mapping in a file: what passes, what fails, and files written from a sample."""
 
-from __future__ import annotations
-
-import json
 import typing as t
 import xml.etree.ElementTree as ET
 
-import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import Result
 
-from target_mainbrainer import cli
-from tests.messages import record, schema, state
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Record, record, schema, state
 from tests.projects import REPOSITORY
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from tests.messages import Record
 
 CONFIG: Record = {
     "field_map": {"phone": "mobile", "newsletter": "email_opt_in", "note": None},
@@ -33,31 +23,26 @@ INGRIDS = "{mobile: +44 7700 900123, email: ingrid@example.com, email_opt_in: tr
 PASSES = f"tests:\n- name: Ingrid{INGRID}  contact: {INGRIDS % 'properties: {no: 1}'}\n"
 
 
-def invoke(tmp_path: Path, *arguments: str, sample: str = "", **config: t.Any) -> Result:
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG | config))
-    command = ["--config", str(tmp_path / "config.json"), *arguments]
-    return CliRunner().invoke(cli.command(), command, input=sample)
+def run(load: Load, tests: str, *arguments: str, **config: t.Any) -> Result:
+    (load.folder / "tests.yml").write_text(tests)
+    return load.invoke("--test", load.path("tests.yml"), *arguments, **CONFIG | config)
 
 
-def run(tmp_path: Path, tests: str, *arguments: str, **config: t.Any) -> Result:
-    (tmp_path / "tests.yml").write_text(tests)
-    return invoke(tmp_path, "--test", str(tmp_path / "tests.yml"), *arguments, **config)
-
-
-def test_a_mapping_that_does_what_is_expected_passes(tmp_path: Path) -> None:
+def test_a_mapping_that_does_what_is_expected_passes(load: Load) -> None:
     """Without an account, a ledger or a file of suppressions, which a pull request lacks."""
     files = {"ledger_uri": "no/ledger", "suppression_path": "no/list", "rejects_path": "no/file"}
-    result = run(tmp_path, PASSES, **files)
+    before = {*load.folder.iterdir()}
+    result = run(load, PASSES, **files)
     assert result.exit_code == 0, result.output
     assert result.stdout == "passed  Ingrid\n1 test passed.\n"
-    assert [path.name for path in tmp_path.iterdir() if path.suffix not in {".yml", ".json"}] == []
+    made = {*load.folder.iterdir()} - before
+    assert {path.name for path in made} == {"config.json", "tests.yml"}
 
 
-def test_each_difference_is_named_and_ends_with_exit_code_1(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    report = tmp_path / "junit.xml"
-    result = run(tmp_path, PASSES, "--junit", str(report), field_map={"phone": "mobile"})
+def test_each_difference_is_named(load: Load) -> None:
+    """Each difference is named and ends with exit code 1."""
+    report = load.folder / "junit.xml"
+    result = run(load, PASSES, "--junit", str(report), field_map={"phone": "mobile"})
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "FAILED  Ingrid",
@@ -65,7 +50,7 @@ def test_each_difference_is_named_and_ends_with_exit_code_1(
         "        property 'newsletter': expected nothing, got \"yes\"",
         "        property 'note': expected nothing, got \"tall\"",
     ]
-    assert caplog.records[-1].getMessage() == "1 of 1 test of the mapping failed."
+    assert load.caplog.records[-1].getMessage() == "1 of 1 test of the mapping failed."
     suite = ET.fromstring(report.read_text())  # noqa: S314 - we have just written it
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     (failure,) = suite.iter("failure")
@@ -107,29 +92,29 @@ passed  plain values are read as JSON has them
 """
 
 
-def test_what_a_test_can_expect(tmp_path: Path) -> None:
+def test_what_a_test_can_expect(load: Load) -> None:
     fields = {"phone": "mobile", "newsletter": "email_opt_in"}
     field_map = {name: {"field": field, "optional": True} for name, field in fields.items()}
-    result = run(tmp_path, EXPECTATIONS, field_map=field_map)
+    result = run(load, EXPECTATIONS, field_map=field_map)
     assert (result.exit_code, result.stdout) == (1, PRINTED)
 
 
-def test_a_stream_map_makes_two_contacts(tmp_path: Path) -> None:
+def test_a_stream_map_makes_two_contacts(load: Load) -> None:
     test = """tests:
 - stream: people
   record: {email: a@example.com, other: b@example.com}
   contact: [{email: a@example.com}, {email: b@example.com}]"""
     second = {"__source__": "people", "email": "other"}
     maps = {"people": {"email": "email"}, "second": second}
-    result = run(tmp_path, test, field_map={}, unmapped_columns="ignore", stream_maps=maps)
+    result = run(load, test, field_map={}, unmapped_columns="ignore", stream_maps=maps)
     assert result.stdout == "passed  people, test 1\n1 test passed.\n"
 
 
-def test_a_schema_in_the_file_counts_as_in_a_run(tmp_path: Path) -> None:
+def test_a_schema_in_the_file_counts_as_in_a_run(load: Load) -> None:
     schemas = "schemas: {people: {schema: {properties: {email: {type: string}, no: {}}}}}\n"
     test = "tests:\n- stream: people\n  record: {email: 7, no: 1}\n  rejected: schema_mismatch\n"
-    assert run(tmp_path, schemas + test, field_map={}).exit_code == 0
-    assert run(tmp_path, test, field_map={}).exit_code == 1
+    assert run(load, schemas + test, field_map={}).exit_code == 0
+    assert run(load, test, field_map={}).exit_code == 1
 
 
 NO_FIELD = "Object contains unknown field `emial_opt_in` - at `$.tests[0].contact`"
@@ -145,13 +130,11 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("tests", "error"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, tests: str, error: str
-) -> None:
-    assert run(tmp_path, tests).exit_code == 1
-    assert error in caplog.records[-1].getMessage()
-    assert "fault of" not in caplog.text
+@cases("tests error", *WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_with_a_file_is_an_error(load: Load, tests: str, error: str) -> None:
+    assert run(load, tests).exit_code == 1
+    assert error in load.caplog.records[-1].getMessage()
+    assert "fault of" not in load.caplog.text
 
 
 # Writing tests
@@ -177,17 +160,17 @@ SAMPLE = [
 ]
 
 
-def write(tmp_path: Path, *lines: str, **config: t.Any) -> Result:
-    path = str(tmp_path / "tests.yml")
-    return invoke(tmp_path, "--write-tests", path, sample="\n".join(lines), **config)
+def write(load: Load, *lines: str, **config: t.Any) -> Result:
+    sample = "\n".join(lines)
+    return load.invoke("--write-tests", load.path("tests.yml"), sample=sample, **CONFIG | config)
 
 
-def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(tmp_path: Path) -> None:
+def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(load: Load) -> None:
     """One for each kind of outcome, and every value is another one of its kind."""
-    result = write(tmp_path, *SAMPLE)
+    result = write(load, *SAMPLE)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"5 tests written to '{tmp_path / 'tests.yml'}'.\n"
-    text = (tmp_path / "tests.yml").read_text()
+    assert result.stdout == f"5 tests written to '{load.folder / 'tests.yml'}'.\n"
+    text = (load.folder / "tests.yml").read_text()
     words = "ingrid amina cohen 7700 900 471 1987 98 2987 6543 rebro 702 +x"
     assert [word for word in words.split() if word in text.lower()] == []
     tests = yaml.safe_load(text)["tests"]
@@ -208,58 +191,49 @@ def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(tmp_path: Path)
         "sum": 11.11,
         "more": {"city": "Aaaaaa", "zip": ["11111"]},
     }
-    tested = invoke(tmp_path, "--test", str(tmp_path / "tests.yml"))
+    tested = load.invoke("--test", load.path("tests.yml"), **CONFIG)
     assert tested.exit_code == 0, tested.output
     assert tested.stdout.endswith("5 tests passed.\n")
 
 
-def test_tests_written_from_another_crm_pass(tmp_path: Path) -> None:
+def test_tests_written_from_another_crm_pass(load: Load) -> None:
     """Nested objects, a stream map, a deleted contact."""
-    config: Record = {
-        "deleted_records": "opt_out",
-        "flattening_enabled": True,
-        "flattening_max_depth": 1,
-        "stream_maps": {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}},
-        "field_map": {"MobilePhone": "mobile", "HasOptedOutOfEmail": None},
-        "default_country_code": 46,
-    }
+    maps = {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}}
+    config: Record = {"deleted_records": "opt_out", "stream_maps": maps, "default_country_code": 46}
+    config |= {"flattening_enabled": True, "flattening_max_depth": 1}
+    config["field_map"] = {"MobilePhone": "mobile", "HasOptedOutOfEmail": None}
     sample = (REPOSITORY / "demo" / "crm.singer").read_text()
-    assert write(tmp_path, sample, **config).stdout.startswith("3 tests written")
-    tested = invoke(tmp_path, "--test", str(tmp_path / "tests.yml"), **config)
+    assert write(load, sample, **config).stdout.startswith("3 tests written")
+    tested = load.invoke("--test", load.path("tests.yml"), **CONFIG | config)
     assert tested.exit_code == 0, tested.output
 
 
-def test_a_file_of_tests_is_not_written_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "tests.yml").write_text("mine")
-    assert write(tmp_path, *SAMPLE).exit_code == 1
-    assert (tmp_path / "tests.yml").read_text() == "mine"
-    assert "cannot be written (File exists)" in caplog.records[-1].getMessage()
+def test_a_file_is_not_overwritten(load: Load) -> None:
+    """A file of tests is not written over."""
+    (load.folder / "tests.yml").write_text("mine")
+    assert write(load, *SAMPLE).exit_code == 1
+    assert (load.folder / "tests.yml").read_text() == "mine"
+    assert "cannot be written (File exists)" in load.caplog.records[-1].getMessage()
 
 
-@pytest.mark.parametrize(
-    ("line", "error"),
-    [
-        ("Connecting ...", "Line 2 of the sample is not valid JSON"),
-        (
-            '{"type": "RECORD", "stream": "people"}',
-            "Stream 'people': a message is a RECORD message without a proper 'record'.",
-        ),
-    ],
+@cases(
+    "line error",
+    ("Connecting ...", "Line 2 of the sample is not valid JSON"),
+    (
+        '{"type": "RECORD", "stream": "people"}',
+        "Stream 'people': a message is a RECORD message without a proper 'record'.",
+    ),
     ids=["no message", "no record"],
 )
-def test_a_sample_that_is_no_singer_stream_is_said_in_a_sentence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str, error: str
-) -> None:
-    assert write(tmp_path, SAMPLE[0], line).exit_code == 1
-    assert caplog.records[-1].getMessage().startswith(error)
-    assert list(tmp_path.glob("*.yml")) == []
+def test_a_sample_that_is_no_singer_stream_is_an_error(load: Load, line: str, error: str) -> None:
+    assert write(load, SAMPLE[0], line).exit_code == 1
+    assert load.caplog.records[-1].getMessage().startswith(error)
+    assert list(load.folder.glob("*.yml")) == []
 
 
-def test_without_tests_nothing_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_tests_nothing_passes(load: Load) -> None:
     """A result file without a file of tests would otherwise be a load."""
-    assert run(tmp_path, "tests: []").exit_code == 1
-    assert caplog.records[-1].getMessage().startswith("There are no tests in '")
-    result = invoke(tmp_path, "--junit", str(tmp_path / "results.xml"), sandbox_path="crm.db")
+    assert run(load, "tests: []").exit_code == 1
+    assert load.caplog.records[-1].getMessage().startswith("There are no tests in '")
+    result = load.invoke("--junit", load.path("results.xml"), sandbox_path="crm.db")
     assert (result.exit_code, "--junit needs --test" in result.output) == (2, True)

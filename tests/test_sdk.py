@@ -1,24 +1,32 @@
-"""What the target relies on in the SDK without the SDK promising it.
+"""What the target relies on in the SDK, and the SDK's own suite for targets.
 
 That messages, STATE and records pass through the SDK as the target needs it is shown by whole runs.
 When one of these fails after an upgrade, read what is said about it in the docstring of
 `target_mainbrainer.target`, look at what the SDK does now, and decide anew.
 """
 
-from __future__ import annotations
-
 import inspect
+import itertools
 import json
+import typing as t
+from collections.abc import Iterator
 from importlib.metadata import requires, version
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from singer_sdk import Target
+from singer_sdk.exceptions import MissingKeyPropertiesError
+from singer_sdk.testing import get_target_test_class
+from singer_sdk.testing import target_tests as theirs
+from singer_sdk.testing.suites import SingerTestSuite, target_tests
+from typing_extensions import override
 
 from target_mainbrainer import target as target_module
 from target_mainbrainer.singer.reader import MessageReader
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
+from tests.cases import cases
 from tests.messages import state
 
 
@@ -29,7 +37,7 @@ def test_the_sdk_is_one_that_the_package_asks_for() -> None:
     assert not sdk.specifier.contains("1.0"), "an SDK that was never tried"
 
 
-@pytest.mark.parametrize("ours", [TargetMainBrainer, ContactsSink, MessageReader])
+@cases("ours", TargetMainBrainer, ContactsSink, MessageReader)
 def test_every_method_that_is_overridden_is_still_one_of_the_sdks(ours: type) -> None:
     overriding = {name: what for name, what in vars(ours).items() if hasattr(what, "__override__")}
     assert overriding
@@ -52,3 +60,74 @@ def test_the_sdk_never_has_a_state_of_ours_to_write() -> None:
     target._process_state_message(json.loads(state(bookmark=1)))
     assert target._latest_state is None
     target.current_run.abort(RuntimeError("the test is over"))
+
+
+# The SDK's own suite for targets, each test against a sandbox of its own
+
+
+class SandboxedTarget(TargetMainBrainer):
+    """The target with a sandbox and a rejects file of its own, and the environment shut out.
+
+    The suite's streams are about anything but people, so most of their records are rejected for
+    want of an identity: that they are, one by one, is what a target of contacts has to do.
+    """
+
+    folder: t.ClassVar[Path]
+    made: t.ClassVar[list["SandboxedTarget"]] = []
+    _numbers: t.ClassVar[Iterator[int]] = itertools.count()
+
+    def __init__(self, *, config: dict[str, t.Any] | None = None, **_: t.Any) -> None:
+        number = next(self._numbers)
+        files = {
+            "sandbox_path": str(self.folder / f"{number}.db"),
+            "rejects_path": str(self.folder / f"{number}.singer"),
+        }
+        super().__init__(config=(config or {}) | files, parse_env_config=False)
+        self.made.append(self)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> Iterator[None]:
+    SandboxedTarget.folder = tmp_path
+    yield
+    while SandboxedTarget.made:
+        target = SandboxedTarget.made.pop()
+        if "current_run" in target.__dict__:
+            target.current_run.abort(RuntimeError("the test is over"))
+
+
+class MissingKeyIsOneRejection(theirs.TargetRecordMissingKeyProperty):
+    """In place of the SDK's test of the same name, which wants the run to end.
+
+    A record without its key costs one record here, like any other that does not fit its schema.
+    """
+
+    @override
+    def test(self) -> None:
+        try:
+            self.runner.sync_all()
+        except MissingKeyPropertiesError:
+            pytest.fail("one record has ended the run")
+        runs = [made.current_run for made in SandboxedTarget.made if "current_run" in made.__dict__]
+        streams = [one for run in runs for one in run.report.streams.values()]
+        rejected = [one.rejected_by_code["missing_key"] for one in streams]
+        assert sum(rejected) == 1
+
+
+OURS: t.Any = {theirs.TargetRecordMissingKeyProperty: MissingKeyIsOneRejection}
+BESIDE: t.Any = [theirs.TargetRecordMissingRequiredProperty, theirs.TargetSchemaNoProperties]
+"""The SDK ships these, too, but does not put them into its suite."""
+
+TESTS = [OURS.get(test, test) for test in target_tests.tests] + BESIDE
+TestStandard = get_target_test_class(
+    SandboxedTarget,
+    config={"rate_limit_requests": 0, "confirm_batches": "require"},
+    include_target_tests=False,
+    custom_suites=[SingerTestSuite(kind="target", tests=TESTS)],
+)
+
+
+def test_every_test_of_the_suite_is_there_or_replaced_by_name() -> None:
+    names = {f"test_target_{test.name}" for test in target_tests.tests}
+    assert names <= set(dir(TestStandard))
+    assert set(OURS) <= set(target_tests.tests)

@@ -1,26 +1,18 @@
 """Singer lines in; requests, STATE, log and exit code out."""
 
-from __future__ import annotations
-
 import gzip
 import json
-import typing as t
 from pathlib import Path
 
-import pytest
-
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import PEOPLE, Record, person, record, schema, state
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
 
 
-def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(
-    load: Load,
-) -> None:
+def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Load) -> None:
     lines = [schema(), *(person(n) for n in range(250)), state(bookmark=250)]
     for inserted, updated in ((250, 0), (0, 250)):
         ended = load.ok(*lines, confirm_batches="require")
@@ -47,7 +39,7 @@ def test_a_stream_can_go_to_a_list_of_its_own(load: Load) -> None:
     assert load.all_of("lists") == lists
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
+@cases("compression", "none", "gzip")
 def test_batch_messages_end_as_the_same_contacts(load: Load, compression: str) -> None:
     text = "".join(json.dumps(json.loads(person(n))["record"]) + "\n" for n in range(150))
     path = load.folder / "people.jsonl"
@@ -76,18 +68,15 @@ def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
     assert len(load.crm.contacts()) == 2
 
 
-@pytest.mark.parametrize(
-    ("value", "states"),
-    [
-        *(('{"bookmark":1}', [{"bookmark": 1}]), ("{}", [])),  # {} would wipe the bookmarks
-        ('{"a":0.1234567890123456789}', [{"a": 0.1234567890123456789}]),
-    ],
+@cases(
+    "value states",
+    *(('{"bookmark":1}', [{"bookmark": 1}]), ("{}", [])),  # {} would wipe the bookmarks
+    ('{"a":0.1234567890123456789}', [{"a": 0.1234567890123456789}]),
 )
-def test_without_records_state_is_passed_on_and_no_contact_is_sent(
-    load: Load, value: str, states: list[object]
-) -> None:
+def test_state_without_records(load: Load, value: str, states: list[object]) -> None:
+    """Without records, STATE is passed on and no contact is sent."""
     assert load.ok(schema(), f'{{"type":"STATE","value":{value}}}').states == states
-    assert all(request.method == "GET" for request in load.crm.requests())
+    assert [request.method for request in load.crm.requests()] == ["GET"], "is the account right?"
 
 
 def test_metadata_columns_can_be_mapped(load: Load) -> None:
@@ -96,7 +85,7 @@ def test_metadata_columns_can_be_mapped(load: Load) -> None:
     assert load.contact["properties"].keys() == {"firstname", "last_synced"}
 
 
-def test_words_of_the_source_are_consent_if_a_setting_says_so(load: Load) -> None:
+def test_words_of_the_source_are_consent_by_setting(load: Load) -> None:
     said = {1: "JA ", 2: "nei", 3: "yes"}
     people = [person(n, email_opt_in=word) for n, word in said.items()]
     words = {"yes": ["ja"], "no": ["Nei"]}
@@ -108,33 +97,26 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
     path = load.folder / "suppressed.txt"
     path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
     yes = {"email_opt_in": True, "mobile_opt_in": True}
-    ended = load.ok(
-        schema(PEOPLE | {"mobile_opt_in": {}}),
-        person(1, mobile="+44 7700 900001", **yes),
-        person(2, email_opt_in=False),
-        person(3, mobile="+44 7700 900003", **yes),
-        person(4, email_opt_in=True),
-        suppression_path=str(path),
-    )
+    one, three = (person(n, mobile=f"+44 7700 90000{n}", **yes) for n in (1, 3))
+    people = [one, person(2, email_opt_in=False), three, person(4, email_opt_in=True)]
+    columns = schema(PEOPLE | {"mobile_opt_in": {}})
+    ended = load.ok(columns, *people, suppression_path=str(path))
     sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in load.sent]
     assert sent == [(None, None), (False, None), (None, None), (True, None)]
     assert ended.counts["opt_ins_withheld"] == 4
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
-        (b"\xff\xfe", "it is not written in UTF-8"),
-        (b"\n \n", "it is empty, as after an export that failed"),
-        (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),
-        (b'name,email\n"A" B,b@example.com\nC,p1@example.com\n', "a quote in or after line 2"),
-        (None, "'{path}' cannot be read (No such file or directory)."),
-    ],
+@cases(
+    "content problem",
+    (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
+    (b"\xff\xfe", "it is not written in UTF-8"),
+    (b"\n \n", "it is empty, as after an export that failed"),
+    (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),
+    (b'name,email\n"A" B,b@example.com\nC,p1@example.com\n', "a quote in or after line 2"),
+    (None, "'{path}' cannot be read (No such file or directory)."),
 )
-def test_a_suppression_file_that_cannot_be_read_ends_the_run_before_it_begins(
-    load: Load, content: bytes | None, problem: str
-) -> None:
+def test_an_unreadable_suppression_file(load: Load, content: bytes | None, problem: str) -> None:
+    """A suppression file that cannot be read ends the run before it begins."""
     path = load.folder / "suppressed.txt"
     if content is not None:
         path.write_bytes(content)
@@ -155,10 +137,9 @@ def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -
     assert "of 'people' have the same e-mail address" in ended.log
 
 
-@pytest.mark.parametrize("mark", ["\u200b", "\t", "\n", "\u202e", "\0"])
-def test_a_column_name_that_does_not_print_is_sent_as_it_is_and_shown_escaped(
-    load: Load, mark: str
-) -> None:
+@cases("mark", "\u200b", "\t", "\n", "\u202e", "\0")
+def test_a_column_name_that_does_not_print_is_shown_escaped(load: Load, mark: str) -> None:
+    """A column name that does not print is sent as it is and shown escaped."""
     name = f"a{mark}b"
     columns: Record = {"id": 1, "email": "kari@example.com", name: "x"}
     ended = load.ok(schema({key: {} for key in columns}), record(**columns))

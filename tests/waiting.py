@@ -1,12 +1,7 @@
 """Waiting for what happens in another thread or process."""
 
-from __future__ import annotations
-
 import time
-import typing as t
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 PATIENCE = 60.0
 

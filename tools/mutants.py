@@ -50,7 +50,7 @@ _ENDED = "rounds/test_confirmation.py rounds/test_outcomes.py rounds/test_state.
 _REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py rounds/test_trouble.py"
 _SAID = "ledger/test_content.py ledger/test_consent.py"
 _MOVED = "ledger/test_moves.py ledger/test_changed_addresses.py"
-_REFERENCE = "end_to_end/test_reference.py"
+_REFERENCE = "end_to_end/test_repository.py"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
 # threads' and processes' parts of rounds and ledger, and all glue.
 TESTS: dict[str, str] = {
@@ -60,9 +60,9 @@ TESTS: dict[str, str] = {
     "mapping/columns": "mapping/test_columns.py mapping/test_hints.py mapping/test_mapper.py",
     "mapping/identifiers": "mapping",
     "mapping/mapper": "mapping/test_mapper.py mapping/test_columns.py test_target.py",
-    "mapping/suppressions": "mapping/test_suppressions.py mapping/test_mapper.py",
+    "mapping/suppressions": "mapping/test_identifiers.py mapping/test_mapper.py",
     "mapping/validator": "mapping/test_validator.py",
-    "mapping/values": "mapping/test_values.py mapping/test_consent.py mapping/test_mapper.py",
+    "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
     "settings/checks": "settings test_command.py",
     "settings/declared": f"settings test_command.py {_REFERENCE}",
     "singer/batch_files": "singer",

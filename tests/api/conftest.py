@@ -1,17 +1,12 @@
 """Fixtures: hostile servers, and a client that talks to them. Nothing private may reach the log."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
-import typing as t
+from collections.abc import Iterator
 
 import pytest
 
-from tests.api.helpers import NEVER_LOGGED, Api, Listener
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.api.helpers import NEVER_LOGGED, Api
 
 
 @pytest.fixture
@@ -21,13 +16,14 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         # Whatever the machine that runs the tests has set, a test sets its own.
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    heard, root = Listener(), logging.getLogger()
+    root = logging.getLogger()
     before = root.level
     root.setLevel(logging.DEBUG)
-    root.addHandler(heard)
     with contextlib.ExitStack() as running:
-        yield Api(running, heard, monkeypatch)
-    root.removeHandler(heard)
+        made = Api(running, monkeypatch)
+        root.addHandler(made.heard)
+        yield made
+    root.removeHandler(made.heard)
     root.setLevel(before)
-    whole = "\n".join(heard.lines).casefold()
+    whole = "\n".join(made.heard.lines).casefold()
     assert [secret for secret in NEVER_LOGGED if secret.casefold() in whole] == []

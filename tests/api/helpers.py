@@ -1,7 +1,6 @@
 """What the tests of the API have in common: a person, credentials, a clock, and no leaks."""
 
-from __future__ import annotations
-
+import contextlib
 import datetime as dt
 import heapq
 import itertools
@@ -9,6 +8,7 @@ import logging
 import threading
 import traceback
 import typing as t
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,22 +23,12 @@ from target_mainbrainer.privacy import values_of
 from target_mainbrainer.settings.declared import Plan, Settings
 from tests.broken_server import OK, BrokenServer, Reply, Request, reply, script
 
-if t.TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
-
 TOKEN = "made-up-token-of-the-tests"
-CREDENTIALS: dict[str, t.Any] = {
-    "username": "ola.nordmann@example.com",
-    "password": "made-up password",
-    "private_token": "8e8b8450-dc1b-4360-8109-7067337b42cb",
-}
-PERSON = Contact(
-    contact_id=70001234567,
-    mobile=Mobile(44, 7700900123),
-    email="kari.nordmann@example.org",
-    properties={PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"},
-)
+CREDENTIALS: dict[str, t.Any] = {"username": "ola.nordmann@example.com"}
+CREDENTIALS |= {"password": "made-up password", "private_token": "8e8b8450-dc1b-4360-8109-7067337b"}
+NAMED = {PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"}
+EMAIL, MOBILE = "kari.nordmann@example.org", Mobile(44, 7700900123)
+PERSON = Contact(70001234567, MOBILE, EMAIL, properties=NAMED)
 BATCH = [PERSON], [encode_contact(PERSON)]
 BODY = encode_batch(BATCH[1])
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_of([PERSON])]
@@ -47,7 +37,7 @@ ACCEPTED = Accepted(batch_id="ce2c2e48")
 
 
 class World(threading.Event):
-    """A clock that moves only while somebody waits, and what happens meanwhile.
+    """A clock that moves only while a thread waits, and what happens meanwhile.
 
     It starts low, because `pytest.approx` allows a millionth, which at 1,000,000 is a second.
 
@@ -126,11 +116,9 @@ class Api:
 
     crm: BrokenServer
 
-    def __init__(
-        self, running: contextlib.ExitStack, heard: Listener, patch: pytest.MonkeyPatch
-    ) -> None:
+    def __init__(self, running: contextlib.ExitStack, patch: pytest.MonkeyPatch) -> None:
         self.world = World()
-        self.heard = heard
+        self.heard = Listener()
         self.patch = patch
         self._running = running
 
@@ -140,18 +128,11 @@ class Api:
         self.crm = self._running.enter_context(BrokenServer(fixed, **options))
         return self.crm
 
-    def client(
-        self,
-        to: BrokenServer | Callable[[Request], Reply] | Reply,
-        *,
-        plan: Plan | None = None,
-        limiter: RateLimiter | None = None,
-        **settings: t.Any,
-    ) -> MainBrainerClient:
-        """Connect to a server, which is started if need be."""
+    def client(self, to: t.Any, plan: Plan | None = None, **settings: t.Any) -> MainBrainerClient:
+        """Connect to a server, which is started if it is only said how it answers."""
         crm = to if isinstance(to, BrokenServer) else self.serve(to)
         account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
-        limiter = limiter or self.world.limiter(plan)
+        limiter = settings.pop("limiter", None) or self.world.limiter(plan)
         made = Settings(**account | settings)
         client = MainBrainerClient(made, rate_limiter=limiter, stop=self.world)
         self._running.callback(client.close)
@@ -176,9 +157,7 @@ class Api:
         return str(caught.value)
 
     @staticmethod
-    def issue_tokens(
-        *, is_good: Callable[[str], bool] = lambda _: True, lifetime: int = 7200
-    ) -> Callable[[Request], Reply]:
+    def issue_tokens(is_good: t.Any = bool, lifetime: int = 7200) -> Callable[[Request], Reply]:
         """Be a server that issues numbered tokens and takes the good ones."""
         numbers = itertools.count(1)
 
@@ -198,13 +177,9 @@ class Api:
 
 def token_answer(token: str, lifetime: int) -> dict[str, t.Any]:
     issued = dt.datetime(2020, 5, 29, 4, 21, 56, tzinfo=dt.UTC)
-    return {
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": lifetime // 60,
-        "issued": issued.isoformat(),
-        "expires": (issued + dt.timedelta(seconds=lifetime)).isoformat(),
-    }
+    ends = issued + dt.timedelta(seconds=lifetime)
+    times = {"issued": issued.isoformat(), "expires": ends.isoformat()}
+    return {"access_token": token, "token_type": "Bearer", "expires_in": lifetime // 60} | times
 
 
 class SlowLimiter(RateLimiter):

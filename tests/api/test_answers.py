@@ -3,10 +3,9 @@
 What a response names as invalid is never "all fine", even if it cannot be read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
+import functools
 import json
 import typing as t
 from pathlib import Path
@@ -19,6 +18,7 @@ from target_mainbrainer.api import answers
 from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
 from target_mainbrainer.api.answers import UnreadableResponseError as Unreadable
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
+from tests.cases import cases
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
@@ -51,38 +51,34 @@ def test_the_openapi_shape_is_read() -> None:
     assert answers.decode_accepted(202, body) == Accepted("ce2c2e48", contacts, properties)
 
 
-@pytest.mark.parametrize(
+@cases(
     "answer",
-    [
-        *({"status": "Success", "data": None}, {"status": "Success"}),
-        *({"Status": "success", "Data": {"BatchId": ""}}, {"message": "Batch request accepted"}),
-        {"status": "Success", "data": {"BatchId": "x" * 201}},  # which nobody can ask for
-    ],
+    *({"status": "Success", "data": None}, {"status": "Success"}),
+    *({"Status": "success", "Data": {"BatchId": ""}}, {"message": "Batch request accepted"}),
+    {"status": "Success", "data": {"BatchId": "x" * 201}},  # too long to be asked for
 )
 def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
     assert answers.decode_accepted(202, encoded(answer)) == Accepted()
 
 
-@pytest.mark.parametrize("status", ["Failed", "Error"])
-def test_a_202_that_says_it_failed_is_a_refusal(status: object) -> None:
+@cases("status", "Failed", "Error")
+def test_a_202_with_a_failed_status_is_a_refusal(status: object) -> None:
     answer = {"status": status, "message": "No such list", "data": {}}
     refusal = answers.decode_accepted(202, encoded(answer))
     assert isinstance(refusal, Refused)
     assert (refusal.status, refusal.unredacted) == (202, "No such list")
 
 
-@pytest.mark.parametrize(
-    ("body", "cut_off"),
-    [
-        *((body, True) for body in (b'{"status": "Success", "data": {"Batch', b"")),
-        *((PORTAL_ANSWER[:-1], True), (b'{"status": oops}', False), (b"[1, 2]", False)),
-        *((b"<html><body>Sign in</body></html>", False), (b'{"status": "\xff"}', False)),
-        *((b'{"login_url": "https://example.org"}', False), (b"[" * 100_000, False)),
-        *((b"null", False), (b"{}", False)),
-    ],
+@cases(
+    "body cut_off",
+    *((body, True) for body in (b'{"status": "Success", "data": {"Batch', b"")),
+    *((PORTAL_ANSWER[:-1], True), (b'{"status": oops}', False), (b"[1, 2]", False)),
+    *((b"<html><body>Sign in</body></html>", False), (b'{"status": "\xff"}', False)),
+    *((b'{"login_url": "https://example.org"}', False), (b"[" * 100_000, False)),
+    *((b"null", False), (b"{}", False)),
     ids=lambda value: repr(value)[:50],
 )
-def test_what_is_not_the_apis_is_told_from_what_is_cut_off(body: bytes, *, cut_off: bool) -> None:
+def test_foreign_answers_differ_from_cut_off_ones(body: bytes, *, cut_off: bool) -> None:
     with pytest.raises(Unreadable) as caught:
         answers.decode_accepted(202, body)
     assert caught.value.cut_off is cut_off
@@ -90,26 +86,21 @@ def test_what_is_not_the_apis_is_told_from_what_is_cut_off(body: bytes, *, cut_o
 
 def test_a_single_answer_names_its_contact_and_no_batch() -> None:
     body = b'{"status": "Success", "data": {"contactId": "234567", "invalidContactIdList": ["9"]}}'
-    assert answers.decode_accepted(202, body) == Accepted(
-        invalid_contacts=InvalidContacts(frozenset({9}))
-    )
+    named = InvalidContacts(frozenset({9}))
+    assert answers.decode_accepted(202, body) == Accepted(invalid_contacts=named)
 
 
 # Statuses and tokens
 
-PROCESSED = {
-    "inserted": {"count": 3, "contactIds": [1, 2, 3]},
-    "updated": {"count": "5", "contactIds": None},
-    "skipped": {"count": 1, "contactIds": ["9"]},
-}
+PROCESSED: dict[str, object] = {"inserted": {"count": 3, "contactIds": [1, 2, 3]}}
+PROCESSED |= {"updated": {"count": "5", "contactIds": None}}
+PROCESSED |= {"skipped": {"count": 1, "contactIds": ["9"]}}
 
 
-@pytest.mark.parametrize(
+@cases(
     "answer",
-    [
-        {"id": "x", "status": 2, "statusText": "Done", "processedObj": PROCESSED},
-        {"Id": "x", "Status": 2, "StatusText": "Done", "ProcessedObj": PROCESSED},
-    ],
+    {"id": "x", "status": 2, "statusText": "Done", "processedObj": PROCESSED},
+    {"Id": "x", "Status": 2, "StatusText": "Done", "ProcessedObj": PROCESSED},
     ids=["camelCase", "PascalCase, as its siblings"],
 )
 def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
@@ -119,7 +110,7 @@ def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
     assert status.processed == 9
 
 
-@pytest.mark.parametrize("body", [b'{"hello": "world"}', b'{"error": "not found"}'])
+@cases("body", b'{"hello": "world"}', b'{"error": "not found"}')
 def test_what_is_no_status_is_said_to_be_none(body: bytes) -> None:
     with pytest.raises(Unreadable, match="none of the fields of a batch status"):
         answers.decode_status(body)
@@ -133,12 +124,10 @@ def test_a_status_names_the_contacts_it_counts() -> None:
     assert status.inserted_ids == frozenset()
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        *(({"code": 7}, '{"code":7}'), (["Out of contacts"], '["Out of contacts"]')),
-        *(("Out of contacts",) * 2, ([], ""), (False, ""), ("  ", ""), (None, "")),
-    ],
+@cases(
+    "reason said",
+    *(({"code": 7}, '{"code":7}'), (["Out of contacts"], '["Out of contacts"]')),
+    *(("Out of contacts",) * 2, ([], ""), (False, ""), ("  ", ""), (None, "")),
 )
 def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> None:
     """No page describes it."""
@@ -146,24 +135,18 @@ def test_a_reason_for_a_failure_may_have_any_form(reason: object, said: str) -> 
     assert answers.decode_status(body).failed_reason == said
 
 
-TOKEN = {
-    "access_token": "made-up",
-    "token_type": "Bearer",
-    "expires_in": 120,
-    "issued": "2020-05-29T04:21:56.0000000+00:00",
-    "expires": "2020-05-29T06:21:56.0000000+00:00",
-}
+TOKEN = {"access_token": "made-up", "token_type": "Bearer", "expires_in": 120}
+TOKEN |= {"issued": "2020-05-29T04:21:56.0000000+00:00"}
+TOKEN |= {"expires": "2020-05-29T06:21:56.0000000+00:00"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "lifetime"),
-    [
-        *(({}, 7200), ({"expires": "2020-05-29T06:21:56.5000000Z"}, 7200.5)),
-        *(({"issued": None}, 120), ({"issued": "yesterday", "expires_in": "90"}, 90)),
-        ({"issued": "2020-05-29T04:21:56"}, 120),  # one with a zone, one without
-        ({"expires": TOKEN["issued"]}, 120),
-        *(({"issued": None, "expires_in": odd}, None) for odd in (None, -5, 10**400, "1e400")),
-    ],
+@cases(
+    "changes lifetime",
+    *(({}, 7200), ({"expires": "2020-05-29T06:21:56.5000000Z"}, 7200.5)),
+    *(({"issued": None}, 120), ({"issued": "yesterday", "expires_in": "90"}, 90)),
+    ({"issued": "2020-05-29T04:21:56"}, 120),  # one with a zone, one without
+    ({"expires": TOKEN["issued"]}, 120),
+    *(({"issued": None, "expires_in": odd}, None) for odd in (None, -5, 10**400, "1e400")),
     ids=lambda value: str(value)[:60],
 )
 def test_a_tokens_life(changes: dict[str, object], lifetime: float | None) -> None:
@@ -172,7 +155,7 @@ def test_a_tokens_life(changes: dict[str, object], lifetime: float | None) -> No
     assert "made-up" not in repr(token)
 
 
-@pytest.mark.parametrize("answer", [{"access_token": ""}, {"message": "x"}, {"access_token": 5}])
+@cases("answer", {"access_token": ""}, {"message": "x"}, {"access_token": 5})
 def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> None:
     with pytest.raises(Unreadable):
         answers.decode_token(encoded(answer))
@@ -182,18 +165,14 @@ def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> N
 # What is named as invalid
 
 
-@pytest.mark.parametrize(
-    ("entries", "ids", "odd"),
-    [
-        *(([1005], {1005}, 0), (1005, {1005}, 0), (["1005", " 7 "], {1005, 7}, 0)),
-        *(([{"contactId": 1005}], set(), 1), ({"1005": "gone"}, set(), 1)),
-        *((["kari@example.com", 1005], {1005}, 1), ([ZIP_ID], set(), 1), ([10**30], set(), 1)),
-        *(([None, True, 1005.5, {}], set(), 4), ([], set(), 0), (None, set(), 0), ("", set(), 0)),
-    ],
+@cases(
+    "entries ids odd",
+    *(([1005], {1005}, 0), (1005, {1005}, 0), (["1005", " 7 "], {1005, 7}, 0)),
+    *(([{"contactId": 1005}], set(), 1), ({"1005": "gone"}, set(), 1)),
+    *((["kari@example.com", 1005], {1005}, 1), ([ZIP_ID], set(), 1), ([10**30], set(), 1)),
+    *(([None, True, 1005.5, {}], set(), 4), ([], set(), 0), (None, set(), 0), ("", set(), 0)),
 )
-@pytest.mark.parametrize(
-    "key", ["InvalidContactIds", "invalidContactIdList", "invalid_contact_ids"]
-)
+@cases("key", "InvalidContactIds", "invalidContactIdList", "invalid_contact_ids")
 def test_contacts_are_named_in_any_form(key: str, entries: object, ids: set[int], odd: int) -> None:
     body = encoded({"status": "Success", "data": {"BatchId": "b", key: entries}})
     assert answers.decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
@@ -232,15 +211,12 @@ def test_properties_are_named_in_any_form() -> None:
 
 
 def people(count: int) -> list[Contact]:
-    return [
-        Contact(
-            contact_id=70_000 + number,
-            email=f"person{number}@example.com",
-            mobile=Mobile(44, 7700900000 + number),
-            properties={PropertyRef(None, "zip"): f"zip-{number}"},
-        )
-        for number in range(count)
-    ]
+    def person(n: int) -> Contact:
+        properties = {PropertyRef(None, "zip"): f"zip-{n}"}
+        mobile, email = Mobile(44, 7700900000 + n), f"person{n}@example.com"
+        return Contact(70_000 + n, mobile, email, properties=properties)
+
+    return [*map(person, range(count))]
 
 
 def find_suspects(refusal: Refused, contacts: list[Contact]) -> list[int]:
@@ -267,20 +243,18 @@ SAID = (
 )
 
 
-@pytest.mark.parametrize(
-    ("body", "message", "named"),
-    [
-        ({"status": "Error", "message": "No person4@example.com."}, "No person4@example.com.", [4]),
-        ({"message": "Bad", "data": {"message": IN_DATA}}, f"Bad; {IN_DATA}", [2]),
-        ({"message": "No", "data": {"InvalidContactIds": ["70001", "70007"]}}, "No", [1, 7]),
-        ({"data": {"invalidPropertiesList": [ZIP_6]}}, "", [6]),
-        ({"data": {"InvalidProperties": ["zip"]}}, "", []),  # all of them have it
-        (PROBLEM, SAID, [3, 5]),
-        ("Contact 4 is bad", "Contact 4 is bad", []),  # an ordinal in prose
-        ({"message": "List not found"}, "List not found", []),
-        ({"errors": {"createUpdateContacts[99].email": "x"}}, None, []),
-        *(({}, "", []), (None, "", [])),
-    ],
+@cases(
+    "body message named",
+    ({"status": "Error", "message": "No person4@example.com."}, "No person4@example.com.", [4]),
+    ({"message": "Bad", "data": {"message": IN_DATA}}, f"Bad; {IN_DATA}", [2]),
+    ({"message": "No", "data": {"InvalidContactIds": ["70001", "70007"]}}, "No", [1, 7]),
+    ({"data": {"invalidPropertiesList": [ZIP_6]}}, "", [6]),
+    ({"data": {"InvalidProperties": ["zip"]}}, "", []),  # all of them have it
+    (PROBLEM, SAID, [3, 5]),
+    ("Contact 4 is bad", "Contact 4 is bad", []),  # an ordinal in prose
+    ({"message": "List not found"}, "List not found", []),
+    ({"errors": {"createUpdateContacts[99].email": "x"}}, None, []),
+    *(({}, "", []), (None, "", [])),
 )
 def test_a_refusal_names_its_suspects(body: object, message: str | None, named: list[int]) -> None:
     refusal = answers.decode_refusal(422, encoded(body), "application/json")
@@ -294,24 +268,20 @@ def test_a_refusal_names_its_suspects(body: object, message: str | None, named: 
 PAGE = b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></head></html>"
 
 
-@pytest.mark.parametrize(
-    ("body", "content_type", "message"),
-    [
-        *((PAGE, "text/html", "400 Bad & Request"), (b"", "", ""), (b"<p>Not here</p>", "", "")),
-        (b"Email is not\r\nvalid", "text/plain", "Email is not valid"),
-        (b'{"message": "Bad', "application/json", ""),
-        (b"\xff\xfe\x00\x01", "application/octet-stream", ""),
-    ],
+@cases(
+    "body content_type message",
+    *((PAGE, "text/html", "400 Bad & Request"), (b"", "", ""), (b"<p>Not here</p>", "", "")),
+    (b"Email is not\r\nvalid", "text/plain", "Email is not valid"),
+    (b'{"message": "Bad', "application/json", ""),
+    (b"\xff\xfe\x00\x01", "application/octet-stream", ""),
 )
 def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message: str) -> None:
     assert answers.decode_refusal(400, body, content_type) == Refused(400, message)
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"message": "PERSON0@EXAMPLE.COM"}', b"<title>No</title><p>person0@example.com:"]
-)
-def test_a_suspect_is_found_in_whatever_case_and_form_it_is_named(body: bytes) -> None:
-    """But whoever is all there is is no suspect; and nobody is shown by a refusal."""
+@cases("body", b'{"message": "PERSON0@EXAMPLE.COM"}', b"<title>No</title><p>person0@example.com:")
+def test_a_suspect_is_found_in_any_case_and_form(body: bytes) -> None:
+    """The only contact of a request is no suspect; a refusal shows no contact data."""
     refusal = answers.decode_refusal(422, body)
     capitals = [Contact(email="Person0@Example.com"), *people(3)[1:]]
     found = [find_suspects(refusal, contacts) for contacts in (people(2), people(1), capitals)]
@@ -319,7 +289,7 @@ def test_a_suspect_is_found_in_whatever_case_and_form_it_is_named(body: bytes) -
     assert "example" not in repr(refusal).casefold()
 
 
-@pytest.mark.parametrize("named", [{"propertyid": ZIP_ID, "propertyname": "zip"}, ZIP_ID])
+@cases("named", {"propertyid": ZIP_ID, "propertyname": "zip"}, ZIP_ID)
 def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> None:
     by_id = Contact(properties={PropertyRef(ZIP_ID.upper(), "postcode"): "0236"})
     others = [Contact(properties={PropertyRef(LIST_ID, "zip"): "0236"}), Contact()]
@@ -337,11 +307,8 @@ def test_no_json_breaks_the_reading(answer: object) -> None:
     assert len(refusal.unredacted) <= 4000
     assert "\n" not in refusal.unredacted
     find_suspects(refusal, people(3))
-    for read in (
-        answers.decode_status,
-        answers.decode_token,
-        lambda body: answers.decode_accepted(202, body),
-    ):
+    accepted = functools.partial(answers.decode_accepted, 202)
+    for read in (answers.decode_status, answers.decode_token, accepted):
         with contextlib.suppress(Unreadable):
             read(body)
 
@@ -352,14 +319,11 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize(
+@cases(
     "body",
-    [
-        *(b"a" * 4_000_000, b"<" * 4_000_000, b"<script " * 500_000),
-        *(b'{"message": "%s"}' % (two * 2_000_000) for two in (b"a.", b"1 ", b"a@")),
-        *(b'"\\' * 2_000_000, b"{" * 4_000_000, b", " * 2_000_000),
-        b'{"status": ' + b"9" * 4_000_000,
-    ],
+    *(b"a" * 4_000_000, b"<" * 4_000_000, b"<script " * 500_000),
+    *(b'{"message": "%s"}' % (two * 2_000_000) for two in (b"a.", b"1 ", b"a@")),
+    *(b'"\\' * 2_000_000, b"{" * 4_000_000, b", " * 2_000_000, b'{"status": ' + b"9" * 4_000_000),
     ids=lambda body: body[:16].decode(),
 )
 def test_no_body_takes_long_to_read(body: bytes) -> None:

@@ -1,17 +1,14 @@
 """The token: created, renewed, refused."""
 
-from __future__ import annotations
-
 import json
 import threading
-
-import pytest
 
 from target_mainbrainer.errors import AuthError, ProtocolError, RequestRefusedError, TransientError
 from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import Reply, Request, reply
+from tests.cases import cases
 
 
 def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
@@ -21,12 +18,10 @@ def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
         client.send_batch(*BATCH)
     assert [request.token for request in crm.requests] == ["issued-token-1"] * 2
     (asked,) = auth.requests
-    assert json.loads(asked.body) == {
-        "userName": CREDENTIALS["username"],
-        "password": CREDENTIALS["password"],
-        "privateToken": CREDENTIALS["private_token"],
-        "validity": "Default",
-    }
+    known = {name: CREDENTIALS[name] for name in ("password", "username")}
+    known |= {"privateToken": CREDENTIALS["private_token"], "validity": "Default"}
+    known["userName"] = known.pop("username")
+    assert json.loads(asked.body) == known
 
 
 def test_twenty_threads_that_meet_a_401_renew_once(api: Api) -> None:
@@ -49,15 +44,14 @@ def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) 
     message = api.fails(AuthError, api.client(reply(401, {"message": ECHO})))
     assert message.startswith(f"{REFUSED}. Check that 'access_token' is complete, belongs to")
     assert len(api.crm.requests) == 1
-    message = api.fails(
-        AuthError, api.client(api.issue_tokens(is_good=lambda _: False), **CREDENTIALS)
-    )
+    never = api.issue_tokens(is_good=lambda _: False)
+    message = api.fails(AuthError, api.client(never, **CREDENTIALS))
     assert message.startswith(f"{REFUSED} after one renewal. Check that the credentials belong to")
     assert len(api.crm.requests) == 4
 
 
-@pytest.mark.parametrize("says", [7200, 3, 1])
-@pytest.mark.parametrize("lives", [1.5, 3.0])
+@cases("says", 7200, 3, 1)
+@cases("lives", 1.5, 3.0)
 def test_tokens_that_end_every_few_seconds_stop_nothing(api: Api, says: int, lives: float) -> None:
     """With a budget so small that a token may end while its user waits for a turn."""
     issued: dict[str, float] = {}
@@ -88,7 +82,7 @@ def test_a_token_endpoint_that_fails_is_asked_again(api: Api) -> None:
     assert len(api.token_requests()) == 5
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
+@cases("status", 400, 401, 403, 409, 422)
 def test_refused_credentials_end_it_for_all_threads(api: Api, status: int) -> None:
     client = api.client(reply(status, {"message": "Wrong made-up password"}), **CREDENTIALS)
     assert api.in_threads(20, client) == [AuthError] * 20
@@ -107,7 +101,7 @@ def test_a_token_endpoint_that_stays_down_is_given_up_once(api: Api) -> None:
     assert f"POST /token was given up after {asked} tries in 30 s." in message
 
 
-def test_a_wrong_token_address_is_told(api: Api) -> None:
+def test_a_wrong_token_address_is_named(api: Api) -> None:
     missing = api.client(reply(404, b"<p>Not found</p>"), **CREDENTIALS)
     assert "Set 'auth_url' to the full address" in api.fails(RequestRefusedError, missing)
     message = api.fails(ProtocolError, api.client(server.PAGE, **CREDENTIALS))
@@ -117,14 +111,12 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
 # --- Lives of tokens
 
 
-@pytest.mark.parametrize(
-    ("takes", "life", "at", "tokens"),
-    [
-        (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
-        (50, 7200, [0, 7141], [1, 2]),
-        (0, 100, [0, 79, 81], [1, 1, 2]),
-        (90, 60, [0, 90, 90], [1, 1, 1]),
-    ],
+@cases(
+    "takes life at tokens",
+    (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
+    (50, 7200, [0, 7141], [1, 2]),
+    (0, 100, [0, 79, 81], [1, 1, 2]),
+    (90, 60, [0, 90, 90], [1, 1, 1]),
     ids=[
         "renewed a minute before it ends",
         "counted from the question on",
@@ -135,7 +127,7 @@ def test_a_wrong_token_address_is_told(api: Api) -> None:
 def test_a_tokens_life(api: Api, takes: float, life: int, at: list[int], tokens: list[int]) -> None:
     """A slow token endpoint may have counted from the beginning of the exchange.
 
-    A token that has ended on arrival is used for a second, as its end may have been told wrongly;
+    A token that has ended on arrival is used for a second, as its end may be wrong;
     asking again at once would bring another like it.
     """
     issue, world = api.issue_tokens(lifetime=life), api.world

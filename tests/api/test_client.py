@@ -1,10 +1,6 @@
 """What is asked, what came back, and what that means."""
 
-from __future__ import annotations
-
 import json
-
-import pytest
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted, Refused
@@ -14,6 +10,7 @@ from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, PERSON, TOKEN, Api
 from tests.broken_server import OK, Reply, Request, redirect, reply
+from tests.cases import cases
 
 
 def refused(answer: Accepted | Refused) -> Refused:
@@ -50,17 +47,17 @@ def test_a_batchs_status_is_asked_under_its_quoted_id(api: Api) -> None:
     assert "content-type" not in request.headers
 
 
-@pytest.mark.parametrize("status", [400, 409, 422])
+@cases("status", 400, 409, 422)
 def test_a_refusal_is_an_answer(api: Api, status: int) -> None:
     client = api.client(reply(status, {"message": f"{PERSON.email} is not valid"}))
     other = Contact(email="ola.nordmann@example.org")
     batch = refused(client.send_batch([other, PERSON], [encode_contact(other), *BATCH[1]]))
     alone = refused(client.send_contact(PERSON))
-    assert (batch.suspects, alone.suspects) == ([1], []), "alone, there is nobody else"
+    assert (batch.suspects, alone.suspects) == ([1], []), "alone, there is no other contact"
     assert batch.words == alone.words == (status, "… is not valid")
 
 
-def test_equal_reasons_have_equal_words_whatever_contact_they_name(api: Api) -> None:
+def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     def refuse(request: Request) -> Reply:
         name = json.loads(request.body)["createUpdateContacts"][0]["propertyfields"][0]
         value = name["propertyvalue"]
@@ -84,7 +81,7 @@ def test_a_413_asks_for_less_until_there_is_no_less(api: Api) -> None:
         assert (answer.words, answer.is_too_large) == ((413, "too much"), False)
 
 
-@pytest.mark.parametrize("status", [402, 403, 404, 405, 406, 410, 415, 451])
+@cases("status", 402, 403, 404, 405, 406, 410, 415, 451)
 def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     message = api.fails(errors.RequestRefusedError, api.client(reply(status, {"message": ECHO})))
     assert message.startswith(f"MainBrainer refused POST /contacts/batch with {status} ")
@@ -93,7 +90,7 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert len(api.crm.requests) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@cases("status", 301, 302, 303, 307, 308)
 def test_a_redirect_never_carries_anything_elsewhere(api: Api, status: int) -> None:
     elsewhere = api.serve(OK)
     location = f"http://user:pw@localhost:{elsewhere.host.split(':')[1]}/x?token={TOKEN}"
@@ -107,45 +104,40 @@ def test_a_redirect_never_carries_anything_elsewhere(api: Api, status: int) -> N
     assert not elsewhere.requests
 
 
-@pytest.mark.parametrize("location", ["", "//[broken", "/elsewhere", "http://[::1"])
-def test_an_odd_redirect_is_told_as_well(api: Api, location: str) -> None:
+@cases("location", "", "//[broken", "/elsewhere", "http://[::1")
+def test_an_odd_redirect_is_an_error_too(api: Api, location: str) -> None:
     message = api.fails(errors.ProtocolError, api.client(redirect(302, location)))
     assert f"{api.crm.host} answered 302 Found to POST /contacts/batch" in message
 
 
-@pytest.mark.parametrize(
+@cases(
     "odd",
-    [
-        *(server.PAGE, reply(200, {"login": "please"}), reply(202, [1]), reply(304)),
-        *(reply(202, b"x", content_type=kind) for kind in ("text/plain", f"text/{TOKEN}")),
-    ],
+    *(server.PAGE, reply(200, {"login": "please"}), reply(202, [1]), reply(304)),
+    *(reply(202, b"x", content_type=kind) for kind in ("text/plain", f"text/{TOKEN}")),
     ids=["a proxy's page", "another API", "a list", "304", "text", "a token as its type"],
 )
 def test_what_is_not_the_apis_ends_the_run(api: Api, odd: Reply) -> None:
     client = api.client(odd)
     nowhere = api.client(api.crm, api_url="http://127.0.0.1:99999")
-    for does, host in (
-        *((client, api.crm.host), (lambda: client.send_contact(PERSON), api.crm.host)),
-        *((nowhere, "127.0.0.1:99999"), (lambda: nowhere.send_contact(PERSON), "127.0.0.1:99999")),
-    ):
-        message = api.fails(errors.ProtocolError, does)
-        assert host in message
-        assert "Check 'api_url'" in message
+    for one, host in ((client, api.crm.host), (nowhere, "127.0.0.1:99999")):
+        for does in (one, lambda one=one: one.send_contact(PERSON)):
+            message = api.fails(errors.ProtocolError, does)
+            assert host in message
+            assert "Check 'api_url'" in message
 
 
 EMPTY_CHUNKS = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
-@pytest.mark.parametrize("empty", [reply(202), reply(204), Reply(EMPTY_CHUNKS)])
+@cases("empty", reply(202), reply(204), Reply(EMPTY_CHUNKS))
 def test_an_empty_answer_is_accepted_but_untrackable(api: Api, empty: Reply) -> None:
     client = api.client(empty)
     assert client.send_batch(*BATCH) == client.send_contact(PERSON) == Accepted(batch_id=None)
     assert (len(api.crm.requests), api.crm.connections) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [*map(reply, (500, 404, 401, 429)), server.PAGE, server.RESET, reply(200, {"odd": 1})],
+@cases(
+    "answer", *map(reply, (500, 404, 401, 429)), server.PAGE, server.RESET, reply(200, {"odd": 1})
 )
 def test_a_status_that_cannot_be_read_fails_nothing(api: Api, answer: Reply) -> None:
     assert api.client(answer).batch_status("ce2c2e48") is None
@@ -163,11 +155,11 @@ def test_a_status_ends_with_the_run(api: Api) -> None:
     api.fails(errors.InterruptedRunError, lambda: client.batch_status("x"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "answer",
-    [reply(200, {"id": "x", "status": 0}), reply(404), reply(400, {"title": "No such batch"})],
+    *(reply(200, {"id": "x", "status": 0}), reply(404), reply(400, {"title": "No such batch"})),
 )
-def test_the_check_changes_nothing_and_says_what_it_found(api: Api, answer: Reply) -> None:
+def test_the_check_changes_nothing_and_reports(api: Api, answer: Reply) -> None:
     issue = api.issue_tokens()
     crm = api.serve(lambda request: issue(request) if request.path == "/token" else answer)
     assert api.client(crm).check() == (
@@ -179,14 +171,12 @@ def test_the_check_changes_nothing_and_says_what_it_found(api: Api, answer: Repl
     assert {request.method for request in crm.requests if request.path != "/token"} == {"GET"}
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        *((reply(401), errors.AuthError), (reply(403), errors.RequestRefusedError)),
-        *((server.PAGE, errors.ProtocolError), (reply(503), errors.TransientError)),
-        (reply(404, b"<p>nginx</p>", content_type="text/html"), errors.ProtocolError),
-        (redirect(302, "https://example.org"), errors.ProtocolError),
-    ],
+@cases(
+    "answer kind",
+    *((reply(401), errors.AuthError), (reply(403), errors.RequestRefusedError)),
+    *((server.PAGE, errors.ProtocolError), (reply(503), errors.TransientError)),
+    (reply(404, b"<p>nginx</p>", content_type="text/html"), errors.ProtocolError),
+    (redirect(302, "https://example.org"), errors.ProtocolError),
 )
 def test_the_check_fails_where_a_run_would(api: Api, answer: Reply, kind: type[Exception]) -> None:
     api.fails(kind, api.client(answer).check)
@@ -211,7 +201,7 @@ def test_everything_asked_is_counted(api: Api) -> None:
 # --- Odd but not shown
 
 
-@pytest.mark.parametrize("token", ["abc4def", "twelveletter", "tokenofthirtycharactersandonly"])
+@cases("token", "abc4def", "twelveletter", "tokenofthirtycharactersandonly")
 def test_a_token_that_looks_like_a_word_is_not_repeated(api: Api, token: str) -> None:
     answer = reply(403, {"message": f"Not with {token}, {token.upper()} or x{token}x"})
     message = api.fails(errors.RequestRefusedError, api.client(answer, access_token=token))

@@ -1,7 +1,5 @@
 """Bytes there and back: real sockets, and a server that breaks HTTP."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import gzip
@@ -12,6 +10,7 @@ import threading
 import time
 import tracemalloc
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +22,7 @@ from target_mainbrainer.api.http import Endpoint, Transport
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, TOKEN, Api
 from tests.broken_server import OK, Reply, Request, reply, script
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
+from tests.cases import cases
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -70,15 +67,13 @@ def test_twenty_threads_have_a_connection_each(api: Api) -> None:
     assert not any("pool is full" in line for line in api.heard.lines)
 
 
-@pytest.mark.parametrize(
+@cases(
     "fault",
-    [
-        *(reply(500, {"message": ECHO}), reply(503), reply(408), server.RESET, server.GONE),
-        reply(502, b"<html>Bad gateway</html>", content_type="text/html"),
-        *(server.HALF, server.HALF_RESET, server.CUT_JSON, server.NOISE),
-        *(server.unframed(b'{"status": "Succ'), server.BAD_GZIP),
-        Reply(b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", then="close"),
-    ],
+    *(reply(500, {"message": ECHO}), reply(503), reply(408), server.RESET, server.GONE),
+    reply(502, b"<html>Bad gateway</html>", content_type="text/html"),
+    *(server.HALF, server.HALF_RESET, server.CUT_JSON, server.NOISE),
+    *(server.unframed(b'{"status": "Succ'), server.BAD_GZIP),
+    Reply(b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", then="close"),
     ids=lambda fault: f"{fault.raw[:30]!r} {len(fault.raw)} {fault.then}",
 )
 def test_a_fault_is_asked_again(api: Api, fault: Reply) -> None:
@@ -88,7 +83,7 @@ def test_a_fault_is_asked_again(api: Api, fault: Reply) -> None:
     assert len(api.world.waits) == 2
 
 
-@pytest.mark.parametrize("fault", [reply(429), reply(401)])
+@cases("fault", reply(429), reply(401))
 def test_what_was_not_accepted_for_sure_is_not_applied_twice(api: Api, fault: Reply) -> None:
     issue = api.issue_tokens()
     found = accepted(api, lambda r: fault if r.number == 1 else issue(r), **CREDENTIALS)
@@ -172,7 +167,7 @@ def test_proxies_are_honoured_but_not_for_this_machine(api: Api) -> None:
     assert message.endswith("'user_agent' and the proxies in the environment, which must be HTTP.")
 
 
-@pytest.mark.parametrize("token", ["line\nbreak", "a b", "gänse", "“quoted”"])
+@cases("token", "line\nbreak", "a b", "gänse", "“quoted”")
 def test_a_token_that_cannot_be_sent_is_not_quoted(api: Api, token: str) -> None:
     crm = api.serve(reply(200, {"access_token": token}))
     given = api.fails(errors.AuthError, lambda: api.client(crm, access_token=token))

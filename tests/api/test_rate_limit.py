@@ -1,6 +1,4 @@
-"""What waits for a permit, for how long, what the log says of it, and what the server counts."""
-
-from __future__ import annotations
+"""What waits for a permit, for how long, what is logged, and what the server counts."""
 
 import itertools
 import logging
@@ -8,6 +6,7 @@ import random
 import threading
 import time
 import typing as t
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,19 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from target_mainbrainer.api.limits import PermitStore, Quota, RateLimiter
+from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.helpers import World
+from tests.cases import cases
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.api.limits import Permit
 
 HOUR = 3600.0
 T = t.TypeVar("T")
+Time: t.TypeAlias = Callable[[], float]
+Counted: t.TypeAlias = tuple[float, list[float]]
 
 
 def begin(burst: int = 0, daily: int = 1000, *, plan: str = "") -> tuple[World, RateLimiter]:
@@ -37,14 +34,12 @@ def begin(burst: int = 0, daily: int = 1000, *, plan: str = "") -> tuple[World, 
     return world, world.limiter(limits)
 
 
-def send(
-    world: World, limiter: RateLimiter, *seconds: float, status: int = 202, kind: str = "POST"
-) -> None:
+def send(world: World, limiter: RateLimiter, *seconds: float, **answer: t.Any) -> None:
     """Send requests one after the other, which are answered after so many seconds each."""
     for answered_after in seconds:
-        permit = limiter.acquire(kind)
+        permit = limiter.acquire(answer.get("kind", "POST"))
         world.pass_by(answered_after)
-        limiter.answered(permit, status)
+        limiter.answered(permit, answer.get("status", 202))
 
 
 def most_in(seen: list[float], window: float) -> int:
@@ -65,9 +60,7 @@ def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> Non
     assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 4 + 10.25)
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [("POST", 400), ("GET", 200)], ids=["a refusal", "something else"]
-)
+@cases("kind status", ("POST", 400), ("GET", 200), ids=["a refusal", "something else"])
 def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
     world, limiter = begin(burst=2)
     send(world, limiter, 0.01, status=status, kind=kind)
@@ -81,9 +74,8 @@ def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: in
     assert limiter.acquire("POST").taken_at == pytest.approx(began + 10.25)
 
 
-def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_used_up_day_is_a_warning_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning names the time when sending resumes."""
     world, limiter = begin(burst=10, daily=2)
     send(world, limiter, 0, 0, 0)
     (record,) = caplog.records
@@ -92,9 +84,8 @@ def test_a_used_up_day_is_a_warning_that_says_when_it_goes_on(
     assert 24 * HOUR <= world.passed <= 24 * HOUR + 601
 
 
-def test_a_long_wait_is_logged_and_told_again_after_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_long_wait_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A long wait is logged again after a minute."""
     world, limiter = begin(burst=1)
     times = []
     with caplog.at_level(logging.INFO):
@@ -107,10 +98,9 @@ def test_a_long_wait_is_logged_and_told_again_after_a_minute(
     assert limiter.waited_seconds == pytest.approx(13 * 10.25)
 
 
-@pytest.mark.parametrize("plan", ["", "freemium"])
-def test_a_hold_makes_everything_wait_and_a_short_one_is_not_worth_a_line(
-    plan: str, caplog: pytest.LogCaptureFixture
-) -> None:
+@cases("plan", "", "freemium")
+def test_a_block_makes_all_requests_wait(plan: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A short block is not logged."""
     world, limiter = begin(plan=plan)
     with caplog.at_level(logging.INFO):
         limiter.block(4, "MainBrainer asks for it")
@@ -209,17 +199,13 @@ def test_first_come_first_served() -> None:
     assert served == list(range(10))
 
 
-@pytest.mark.parametrize(
-    ("plan", "at_first", "seconds", "wanted"),
-    [
-        *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
-        *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
-        *(("", 4, 0, 4), ("", 4, 0.099, 50)),
-    ],
+@cases(
+    "plan at_first seconds wanted",
+    *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
+    *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
+    *(("", 4, 0, 4), ("", 4, 0.099, 50)),
 )
-def test_as_many_are_wanted_in_flight_as_use_all_permits(
-    plan: str, at_first: int, seconds: float, wanted: int
-) -> None:
+def test_wanted_in_flight(plan: str, at_first: int, seconds: float, wanted: int) -> None:
     """Without a plan longer answers want more in flight."""
     world, limiter = begin(plan=plan)
     assert limiter.wanted_in_flight == at_first, "before anything is known"
@@ -230,15 +216,7 @@ def test_as_many_are_wanted_in_flight_as_use_all_permits(
 # Never more than the plan allows, as the server counts, and hardly ever less or slower
 
 
-def load(
-    plan: Plan,
-    count: int,
-    *,
-    way: Callable[[], float],
-    work: Callable[[], float],
-    threads: int | None = None,
-    setup: float = 0.0,
-) -> tuple[float, list[float]]:
+def load(plan: Plan, count: int, way: Time, work: Time, **more: t.Any) -> Counted:
     """Send requests; return how long that took, and when the server counted each.
 
     Args:
@@ -246,10 +224,10 @@ def load(
         count: How many requests to send.
         way: How long a request takes to be counted.
         work: How long the server takes to answer it then.
-        threads: How many requests are in flight at most; by default as many as the limiter wants.
-        setup: How long the first request on each connection takes longer.
+        **more: How many requests are in flight at most (`threads`), by default as many as the
+            limiter wants; and how long the first one on each connection takes longer (`setup`).
     """
-    world = World()
+    world, threads, setup = World(), more.get("threads"), more.get("setup", 0.0)
     limiter = world.limiter(plan)
     counted: list[float] = []
     in_flight = connections = 0
@@ -275,17 +253,17 @@ def load(
 SHORT = [(n, *one) for n in (2, 10) for one in ((0.05, 1.1), (0.3, 1.1), (1.0, 1.15))]
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize(("windows", "seconds", "share"), [*SHORT, (10, 3.0, 1.1)])
-def test_a_load_is_about_as_fast_as_the_plan_allows_and_never_beyond_it(
-    plan: str, windows: int, seconds: float, share: float
-) -> None:
+@cases("plan", *PLANS)
+@cases("windows seconds share", *SHORT, (10, 3.0, 1.1))
+def test_a_load_uses_the_whole_plan(plan: str, windows: int, seconds: float, share: float) -> None:
+    """A load is about as fast as the plan allows and never beyond it."""
     chance = random.Random(7)
+    way, work = (0.2, 0.25), (0.78, 0.8)
     took, counted = load(
         PLANS[plan],
         windows * PLANS[plan].burst,
-        way=lambda: seconds * chance.uniform(0.2, 0.25),
-        work=lambda: seconds * chance.uniform(0.78, 0.8),
+        way=lambda: seconds * chance.uniform(*way),
+        work=lambda: seconds * chance.uniform(*work),
         setup=0.05,
     )
     assert took <= share * ((windows - 1) * 10 + seconds)
@@ -313,7 +291,7 @@ def test_the_server_never_counts_more_than_the_burst_in_any_ten_seconds(
 TWENTY = Plan(burst=20, daily=10**6)
 
 
-@pytest.mark.parametrize("queued", [0.45, 1.5, 6.0, 14.0])
+@cases("queued", 0.45, 1.5, 6.0, 14.0)
 def test_requests_that_the_server_counts_late_are_given_as_much_more_time(queued: float) -> None:
     """A burst queues in front of a busy server; the first of the next is counted at once."""
     places = itertools.cycle(place * queued / 19 for place in range(20))
@@ -337,7 +315,7 @@ def test_a_server_that_hangs_for_15_seconds_does_not_find_two_bursts_afterwards(
 
 
 def test_answers_that_vary_cost_no_more_than_they_vary_by() -> None:
-    """Nothing tells a request that was counted late from one that was worked on for long."""
+    """A request that was counted late looks like one that was worked on for long."""
     plan, chance = PLANS["freemium"], random.Random(4)
     work = lambda: chance.uniform(0.05, 1.05)  # noqa: E731
     _, seen = load(plan, 31 * plan.burst, threads=200, way=lambda: 0.02, work=work)
@@ -372,9 +350,8 @@ def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> Non
     assert 60 <= world.passed <= 61
 
 
-def test_a_ledger_that_is_away_holds_sending_up_and_is_one_line_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_ledger_that_is_away_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A ledger that is away holds sending up and is one line a minute."""
     world = World()
     limiter = world.limiter(PLANS["pro"], store=Away(world, until=170))
     assert limiter.acquire("POST").taken_at >= world.start + 170

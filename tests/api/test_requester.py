@@ -1,7 +1,5 @@
 """Faults that another try mends, and how long it is tried."""
 
-from __future__ import annotations
-
 import datetime as dt
 import logging
 import socket
@@ -18,9 +16,10 @@ from target_mainbrainer.api.limits import pause_before_retry
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import OK, Reply, Request, reply, script
+from tests.cases import cases
 
 
-def test_giving_up_says_what_was_asked_and_what_came_back(api: Api) -> None:
+def test_giving_up_names_request_and_answer(api: Api) -> None:
     client = api.client(reply(503, {"message": ECHO}), retry_max_seconds=100)
     message = api.fails(errors.TransientError, client)
     assert message == (
@@ -32,7 +31,7 @@ def test_giving_up_says_what_was_asked_and_what_came_back(api: Api) -> None:
 
 
 def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
-    """But every try is a retry, so that progress can say that there is an outage."""
+    """But every try is a retry, so that progress shows the outage."""
     limiter = SlowLimiter(api.world, seconds=0)
     client = api.client(OK, limiter=limiter, retry_max_seconds=30)
     api.crm.__exit__()
@@ -44,21 +43,15 @@ def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
     assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "at_least"),
-    [
-        *((429, {}, 10), (429, {"Retry-After": "25"}, 25), (429, {"Retry-After": "soon"}, 10)),
-        (503, {"Retry-After": "30"}, 30),
-    ],
+@cases(
+    "status headers at_least",
+    *((429, {}, 10), (429, {"Retry-After": "25"}, 25), (429, {"Retry-After": "soon"}, 10)),
+    (503, {"Retry-After": "30"}, 30),
 )
-def test_a_server_that_says_when_is_not_asked_earlier(
-    api: Api, status: int, headers: dict[str, str], at_least: float
-) -> None:
+def test_retry_after_is_kept(api: Api, status: int, headers: t.Any, at_least: float) -> None:
     """After a 429 everything waits for the limiter."""
     limiter = api.world.limiter()
-    client = api.client(
-        script(reply(status, {"message": "slow"}, headers=headers)), limiter=limiter
-    )
+    client = api.client(script(reply(status, headers=headers)), limiter=limiter)
     assert client.send_batch(*BATCH) == ACCEPTED
     assert at_least <= api.world.passed <= at_least + 2.001
     assert limiter.waited_seconds == pytest.approx(api.world.passed if status == 429 else 0)
@@ -114,9 +107,8 @@ def test_every_permit_is_answered(api: Api) -> None:
     assert limiter.statuses == [None, 202], "a connection has failed"
 
 
-def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
-    api: Api, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_second_retry_is_one_warning(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """A second retry in a row is a warning, once for all threads."""
     caplog.set_level(logging.DEBUG)
     api.client(script(*[reply(503)] * 3)).send_batch(*BATCH)
     told = [r.levelno for r in caplog.records if "Trying again in" in r.getMessage()]
@@ -131,8 +123,8 @@ def test_a_retry_that_follows_another_is_a_warning_once_for_all_threads(
 # --- The check
 
 
-@pytest.mark.parametrize("credentials", [{}, CREDENTIALS])
-def test_the_check_tells_at_once_that_there_is_no_server(api: Api, credentials: t.Any) -> None:
+@cases("credentials", {}, CREDENTIALS)
+def test_the_check_fails_at_once_without_a_server(api: Api, credentials: t.Any) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "made up")
 
@@ -169,23 +161,20 @@ NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 PAST = format_datetime(NOON - dt.timedelta(seconds=9), usegmt=True)
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [(None, None), ("0", 0), ("-5", None), ("9" * 5000, None), (PAST, 0)],
+@cases(
+    "header seconds",
+    *((None, None), ("0", 0), ("-5", None), ("9" * 5000, None), (PAST, 0)),
     ids=lambda value: str(value)[:40],
 )
 def test_retry_after_is_read_leniently(header: str | None, seconds: float | None) -> None:
     assert seconds_asked(header, NOON) == seconds
 
 
-@pytest.mark.parametrize(
+@cases(
     "header",
-    [
-        *["Fri, 01 May 2026 12:00:00 +9999999999", "Fri, 01 May 2026 12:00:00 -99999"],
-        *["Fri, 01 May 9999 23:59:59 -2359", "Fri, 01 May 0001 00:00:00 +2359"],
-        *["Fri, 01 May 99999 12:00:00 GMT", "Fri, 99 May 2026 99:99:99 GMT"],
-        *["1e400", "\u0661\u0662"],
-    ],
+    *("Fri, 01 May 2026 12:00:00 +9999999999", "Fri, 01 May 2026 12:00:00 -99999"),
+    *("Fri, 01 May 9999 23:59:59 -2359", "Fri, 01 May 0001 00:00:00 +2359"),
+    *("Fri, 01 May 99999 12:00:00 GMT", "Fri, 99 May 2026 99:99:99 GMT", "1e400", "\u0661\u0662"),
 )
 def test_an_absurd_time_is_no_time_or_a_long_one(header: str) -> None:
     seconds = seconds_asked(header, NOON)
@@ -198,12 +187,9 @@ def test_no_header_breaks_the_reading(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-@pytest.mark.parametrize(
-    ("kind", "asked"), [(errors.TransientError, 30.0), (errors.TooManyRequestsError, None)]
-)
-def test_what_a_server_asks_for_gets_two_seconds_of_jitter_at_most(
-    kind: type[errors.TransientError], asked: float | None
-) -> None:
+@cases("kind asked", (errors.TransientError, 30.0), (errors.TooManyRequestsError, None))
+def test_retry_after_gets_jitter(kind: type[errors.TransientError], asked: float | None) -> None:
+    """Two seconds of jitter at most are added to the server's pause."""
     error, floor = kind("busy", retry_after=asked), asked or 10.0
     options: dict[str, t.Any] = {"spent": 0, "limit": 600, "jitter": float}
     pauses = [pause_before_retry(error, tries=tries, **options) for tries in (1, 2, 12)]

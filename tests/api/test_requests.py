@@ -1,8 +1,7 @@
 """Bodies are spelt as the pages of their endpoints spell them."""
 
-from __future__ import annotations
-
 import json
+import typing as t
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,14 +28,10 @@ def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
         {"propertyname": "lastname", "propertyvalue": "merg"},
         {"propertyid": ZIP_ID, "propertyvalue": "0236"},
     ]
-    assert json.loads(body) == {
-        "listId": LIST_ID,
-        "createUpdateContacts": [
-            {**FIELDS, "propertyfields": properties},
-            {"mobileCountryCode": 47, "mobileNumber": 93454496, "mobileOptIn": False},
-        ],
-        "webhookUrl": "https://hook.example.com",
-    }
+    sent: list[t.Any] = [{**FIELDS, "propertyfields": properties}]
+    sent.append({"mobileCountryCode": 47, "mobileNumber": 93454496, "mobileOptIn": False})
+    expected = {"listId": LIST_ID, "createUpdateContacts": sent}
+    assert json.loads(body) == expected | {"webhookUrl": "https://hook.example.com"}
 
 
 def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:

@@ -1,7 +1,5 @@
 """Pauses of the target that no test here is about."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.rounds import quick

@@ -1,20 +1,14 @@
 """`docs/databases.md` against a real PostgreSQL: its table, its `meltano.yml`, its commands."""
 
-from __future__ import annotations
-
 import shlex
-import typing as t
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.pages import page
+from tests.postgresql import PostgreSQL
 from tests.projects import Project, Ran, Record, needs_tools
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.postgresql import PostgreSQL
 
 pytestmark = [needs_tools, pytest.mark.timeout(600)]
 PAGE = page("docs/databases.md")
@@ -44,12 +38,9 @@ class Shop:
         here = database.url.partition("@")[2].partition("/")[0]
         self.project = Project(folder, text.replace("db.example.com", here))
         self.project.loader["settings"].append({"name": "api_url"})
-        self._environment = {
-            **exported(),
-            "TAP_POSTGRES_SQLALCHEMY_URL": database.url,
-            "TARGET_MAINBRAINER_API_URL": crm.url,
-            "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token,
-        }
+        account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token}
+        self._environment = exported() | {"TAP_POSTGRES_SQLALCHEMY_URL": database.url}
+        self._environment |= {f"TARGET_MAINBRAINER_{name}": it for name, it in account.items()}
         self._crm = crm
 
     def run(self, environment: str, **more: str) -> Record:
@@ -88,15 +79,12 @@ def test_the_commands_of_the_page_are_those_tested_here() -> None:
     """But for the installation, which docs/first-night.md tests."""
     lines = "".join(PAGE.blocks("sh")).splitlines()
     run = "run tap-postgres target-mainbrainer"
-    assert [line for line in lines if "meltano" in line] == [
-        "meltano install",
-        f"TARGET_MAINBRAINER_DRY_RUN=true meltano {run}",
-        f"TARGET_MAINBRAINER_SANDBOX_PATH=rehearsal.db meltano {run}",
-        f"meltano {' '.join(REHEARSED)}",
-        f"meltano {run}",
-        f"meltano {INCREMENTAL} {run}",
-        f"meltano {FULL} {run}",
-        f"meltano {' '.join(FORGET)} 4711",
+    commands = [line.partition("meltano ") for line in lines if "meltano" in line]
+    assert [(before.strip(), command) for before, _, command in commands] == [
+        *(("", "install"), ("TARGET_MAINBRAINER_DRY_RUN=true", run)),
+        *(("TARGET_MAINBRAINER_SANDBOX_PATH=rehearsal.db", run), ("", " ".join(REHEARSED))),
+        *(("", run), ("", f"{INCREMENTAL} {run}"), ("", f"{FULL} {run}")),
+        ("", f"{' '.join(FORGET)} 4711"),
     ]
 
 

@@ -1,18 +1,12 @@
 """What a run does when nothing is set but the account: every default is a promise of behaviour."""
 
-from __future__ import annotations
-
-import json
-import typing as t
-
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.settings.declared import SETTINGS
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import Record, person, schema, state
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.loads import Load
 
 
 @pytest.fixture
@@ -21,23 +15,13 @@ def settings(crm: RunningSandbox) -> Record:
     return {"api_url": crm.url, "access_token": crm.token}
 
 
-def test_a_null_leaves_the_value_in_the_crm_alone(load: Load) -> None:
-    """`null_values: omit`."""
-    for name in ("Kari", None):
-        load.ok(schema(), person(1, firstname=name))
-    assert load.contact["properties"]["firstname"] == "Kari"
-
-
-def test_a_deleted_record_is_skipped(load: Load) -> None:
-    """`deleted_records: skip`."""
+def test_nulls_unmapped_columns_and_deleted_records(load: Load) -> None:
+    """`null_values: omit`, `unmapped_columns: property` and `deleted_records: skip`."""
+    for columns in ({"firstname": "Kari"}, {"firstname": None, "shoe_size": "42"}):
+        load.ok(schema(), person(1, **columns))
+    assert load.contact["properties"] == {"id": "1", "firstname": "Kari", "shoe_size": "42"}
     ended = load.ok(schema(), person(1, email_opt_in=True, _sdc_deleted_at="2026-01-01"))
-    assert (load.sent, ended.counts["omitted"]) == ([], 1)
-
-
-def test_a_column_that_is_not_mapped_is_a_property_of_its_name(load: Load) -> None:
-    """`unmapped_columns: property`."""
-    load.ok(schema(), person(1, shoe_size="42"))
-    assert load.contact["properties"]["shoe_size"] == "42"
+    assert (load.contact["email_opt_in"], ended.counts["omitted"]) == (None, 1)
 
 
 def test_an_identifier_that_is_none_costs_the_contact(load: Load) -> None:
@@ -46,9 +30,9 @@ def test_an_identifier_that_is_none_costs_the_contact(load: Load) -> None:
     assert (ended.states, load.sent) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("said", "code"),
-    [({"mobile": "90812501"}, "no_country_code"), ({"email_opt_in": "ja"}, "invalid_consent")],
+@cases(
+    "said code",
+    *(({"mobile": "90812501"}, "no_country_code"), ({"email_opt_in": "ja"}, "invalid_consent")),
 )
 def test_no_country_and_no_consent_is_guessed(load: Load, said: Record, code: str) -> None:
     """No `default_country_code`, no `consent_words`: words of other languages are no consent."""
@@ -63,10 +47,8 @@ def test_batches_of_a_hundred_go_to_all_contacts_without_a_webhook(load: Load) -
     assert not any({"listId", "webhookUrl"} & set(body) for body in load.bodies)
 
 
-@pytest.mark.parametrize(("fault", "inserted"), [((), 1), (("stuck:batch",), 0)])
-def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait_for_it(
-    load: Load, fault: tuple[str, ...], inserted: int
-) -> None:
+@cases("fault inserted", ((), 1), (("stuck:batch",), 0))
+def test_batches_are_asked_for(load: Load, fault: tuple[str, ...], inserted: int) -> None:
     """`confirm_batches: report`."""
     load.crm.set_faults(*fault)
     ended = load.ok(schema(), person(1), state(bookmark=1), confirm_timeout_seconds=1)
@@ -74,7 +56,7 @@ def test_what_became_of_batches_is_asked_for_and_counted_and_state_does_not_wait
 
 
 @pytest.mark.usefixtures("rejects")
-@pytest.mark.parametrize(("bad", "code"), [(20, 0), (21, 1)])
+@cases("bad code", (20, 0), (21, 1))
 def test_half_of_a_stream_may_be_rejected_and_no_more(load: Load, bad: int, code: int) -> None:
     """`max_rejects_percent: 50`; no `max_rejects` with a rejects file."""
     emails = ["cut-off@"] * bad + ["a@example.com"] * (40 - bad)
@@ -95,29 +77,16 @@ def test_every_default_is_the_one_that_was_decided() -> None:
     """A default that behaves in another way is a breaking change, and a line here."""
     defaults = {name: setting.get("default") for name, setting in SETTINGS["properties"].items()}
     given = {name: default for name, default in defaults.items() if default not in (None, {})}
-    assert sorted(f"{name}: {json.dumps(default)}" for name, default in given.items()) == DECIDED
+    decided = (line.split(": ") for line in DECIDED.split("; "))
+    assert {name: str(default) for name, default in given.items()} == dict(decided)
 
 
-DECIDED = """\
-api_url: "https://apicrm.mainbrainer.com"
-batch_size_rows: 100
-confirm_batches: "report"
-confirm_timeout_seconds: 120
-deleted_records: "skip"
-dry_run: false
-identity_changes: "follow"
-invalid_identifiers: "reject"
-load_method: "upsert"
-max_drift_percent: 5
-max_rejects_percent: 50
-missing_records: "ignore"
-null_values: "omit"
-rate_limit_plan: "freemium"
-request_timeout_seconds: 60
-retry_max_seconds: 600
-token_validity: "Default"
-unchanged_contacts: "skip"
-unchanged_opt_in: "send"
-unmapped_columns: "property"
-write_mode: "batch"
-""".splitlines()
+DECIDED = (
+    "api_url: https://apicrm.mainbrainer.com; batch_size_rows: 100; confirm_batches: report; "
+    "confirm_timeout_seconds: 120; deleted_records: skip; dry_run: False; identity_changes: follow;"
+    " invalid_identifiers: reject; load_method: upsert; max_drift_percent: 5; "
+    "max_rejects_percent: 50; missing_records: ignore; null_values: omit; "
+    "rate_limit_plan: freemium; request_timeout_seconds: 60; retry_max_seconds: 600; "
+    "token_validity: Default; unchanged_contacts: skip; unchanged_opt_in: send; "
+    "unmapped_columns: property; write_mode: batch"
+)

@@ -1,23 +1,18 @@
-"""README and docs tell the truth: their commands run, and what they show is what one sees."""
-
-from __future__ import annotations
+"""The commands of README and docs run, and print what is shown there."""
 
 import socket
 import subprocess
 import typing as t
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests import projects
-from tests.pages import Page, page, pages, pattern
+from tests.cases import cases
+from tests.pages import Page, Step, page, pages, pattern
 from tests.projects import REPOSITORY, TOOLS, printed
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.pages import Step
 
 ADDRESS = "https://github.com/target-mainbrainer/target-mainbrainer"
 PAGES = pages()
@@ -34,7 +29,7 @@ def name_of(one: Page) -> str:
 # Links
 
 
-@pytest.mark.parametrize("one", PAGES, ids=name_of)
+@cases("one", *PAGES, ids=name_of)
 def test_links_inside_the_repository_lead_somewhere(one: Page) -> None:
     for link in one.links():
         name, _, anchor = link.partition("#")
@@ -83,7 +78,7 @@ def repeats_an_installation(one: Page, step: Step) -> bool:
 
 
 def script(one: Page, port: str) -> str:
-    """Return the steps as one session of a shell that says where each begins and ends.
+    """Return the steps as one session of a shell that prints where each begins and ends.
 
     What differs from a user's: a server runs on a free port and in the background, and a
     MainBrainer on this machine takes the place of the account.
@@ -104,7 +99,7 @@ def script(one: Page, port: str) -> str:
 
 @projects.needs_tools
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("one", WITH_COMMANDS, ids=name_of)
+@cases("one", *WITH_COMMANDS, ids=name_of)
 def test_every_command_works_for_a_new_user(
     tmp_path: Path, start_crm: Callable[..., RunningSandbox], one: Page
 ) -> None:

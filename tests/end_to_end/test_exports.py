@@ -5,8 +5,6 @@ those that the hints of the log advise, and what only the user can know: which n
 which column is a yes.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -17,11 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Record
 from tests.projects import TOOLS, clean_environment, needs_tools, printed
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
-    from tests.messages import Record
 
 pytestmark = [needs_tools, pytest.mark.xdist_group("exports")]
 FOLDER = Path(__file__).with_name("exports")
@@ -78,7 +75,7 @@ def advised(log: str) -> Record:
     return settings
 
 
-@pytest.mark.parametrize("name", EXPORTS)
+@cases("name", *EXPORTS)
 def test_an_export_arrives(load: Load, read: tuple[str, list[str]], name: str) -> None:
     """Several lines in a cell, empty rows and a byte order mark too; no unsubscribe is a yes."""
     export, (tap, lines) = EXPORTS[name], read

@@ -1,6 +1,4 @@
-"""Failures arrive as `docs/failures.md` says: in these words, with this exit code and STATE."""
-
-from __future__ import annotations
+"""Failures arrive as in `docs/failures.md`: in these words, with this exit code and STATE."""
 
 import json
 import re
@@ -10,13 +8,12 @@ import typing as t
 
 import pytest
 
+from tests.cases import cases
 from tests.full_disk import fill_disk
+from tests.loads import Load
 from tests.messages import Record, person, record, schema, state
 from tests.pages import page, pattern
 from tests.projects import BIN, LOADER, clean_environment
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 PAGE = page("docs/failures.md")
 SHOWN = [line for block in PAGE.blocks("text") for line in block.splitlines()]
@@ -55,11 +52,9 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-@pytest.mark.parametrize("shown", SCENARIOS)
-def test_failures_arrive_as_the_page_says(
-    load: Load, monkeypatch: pytest.MonkeyPatch, shown: str
-) -> None:
-    """In the words that the page shows, and with the exit code and STATE that it says."""
+@cases("shown", *SCENARIOS)
+def test_failures_arrive_as_shown(load: Load, monkeypatch: pytest.MonkeyPatch, shown: str) -> None:
+    """In the words that the page shows, and with its exit code and STATE."""
     monkeypatch.chdir(load.folder)
     lines, switches, fault, config, code = SCENARIOS[shown]
     if shown == "No space left":
@@ -70,31 +65,27 @@ def test_failures_arrive_as_the_page_says(
     ended = load.run(*lines, STATE, **{"confirm_batches": "report"} | waits | config)
     (line,) = (line for line in SHOWN if shown in line)
     assert pattern(line).search(ended.log), ended.log
-    assert ended.code == told_before(line) == code
+    assert ended.code == exit_code_before(line) == code
     moves = not code or "STATE has advanced" in line
     assert ended.states == [{"bookmark": 1}] * moves
     assert "Traceback" not in ended.log
     assert "@example.com" not in ended.log
 
 
-def told_before(line: str) -> int:
-    """Return the exit code that the paragraph before a line of the log tells."""
+def exit_code_before(line: str) -> int:
+    """Return the exit code that is named in the paragraph before a line of the log."""
     before = PAGE.text[: PAGE.text.index(line)].rsplit("\n\n```text", 1)[0].rsplit("\n\n", 1)[-1]
     (code,) = re.findall(r"exit\s+code\s+(?:is\s+)?(\d)", before, re.IGNORECASE)
     return int(code)
 
 
-def test_a_run_that_is_asked_to_stop_says_so(load: Load) -> None:
+def test_a_run_that_is_asked_to_stop_logs_it(load: Load) -> None:
     load.crm.set_faults("503")
     path = load.folder / "config.json"
     path.write_text(json.dumps({"api_url": load.crm.url, "access_token": load.crm.token}))
     pipes: t.Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    run: t.Any = subprocess.Popen(
-        [str(BIN / LOADER), "--config", str(path)],
-        **pipes,
-        env=clean_environment(load.folder / "home"),
-        text=True,
-    )
+    more: t.Any = pipes | {"env": clean_environment(load.folder / "home"), "text": True}
+    run: t.Any = subprocess.Popen([str(BIN / LOADER), "--config", str(path)], **more)
     run.stdin.write("".join(f"{line}\n" for line in [*GOOD, STATE, person(7)]))
     run.stdin.flush()
     log = ""
@@ -118,9 +109,9 @@ def test_every_line_the_page_shows_of_a_failure_is_tested() -> None:
 README_ROW = re.compile(r"^\| `(?P<message>[^|]+)` \| (?P<code>\d) \|", re.MULTILINE)
 
 
-def test_the_table_in_the_readme_says_what_the_page_says() -> None:
+def test_the_table_in_the_readme_matches_the_page() -> None:
     rows = README_ROW.findall(page("README.md").text)
     assert len(rows) == 10
     for message, code in rows:
         line = next(line for line in PAGE.text.splitlines() if message in line)
-        assert told_before(line) == int(code), message
+        assert exit_code_before(line) == int(code), message

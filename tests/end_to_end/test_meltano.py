@@ -1,23 +1,18 @@
 """At home in Meltano: real runs of a real tap, in projects made of the repository's own."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import typing as t
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.messages import person, schema, state
 from tests.projects import LOADER, REPOSITORY, TOOLS, Project, needs_tools
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
 
 pytestmark = needs_tools
 IN_FILE = 12
@@ -100,9 +95,7 @@ def test_contacts_of_a_csv_file_arrive_and_a_second_run_sends_none(project: Proj
     assert len(project.contacts()) == GOOD
 
 
-def test_state_is_carried_from_run_to_run_also_after_a_failed_one(
-    project: Project, crm: RunningSandbox
-) -> None:
+def test_state_is_carried_over_a_failed_run(project: Project, crm: RunningSandbox) -> None:
     """A rejected contact that is on file fails no run; the log has the reason and no contact."""
     first = project.runs("contacts", prod=True, **at(crm))
     project.runs("contacts", prod=True, **at(crm))
@@ -154,7 +147,7 @@ def test_what_a_failing_tap_has_read_is_delivered_and_the_run_fails(project: Pro
     assert project.state("tap-failing") == {"bookmarks": {"people": {"read": 1}}}
 
 
-def test_a_misspelt_setting_of_meltano_yml_is_told_once(project: Project) -> None:
+def test_a_misspelt_setting_of_meltano_yml_is_named_once(project: Project) -> None:
     """Meltano makes a variable of it, too, which the project's owner has never written."""
     project.config["default_contry_code"] = 47
     ran = project.meltano("invoke", LOADER, "--check")
@@ -172,10 +165,8 @@ for number in range(2, 40_000):
 """Writes about 5 MB, which is 80 times what a pipe holds."""
 
 
-def test_the_reason_for_a_failure_in_mid_stream_is_not_buried(
-    project: Project, crm: RunningSandbox
-) -> None:
-    """The tap could write to the end, so that it has nothing to say about a broken pipe."""
+def test_the_reason_for_a_failure_is_not_buried(project: Project, crm: RunningSandbox) -> None:
+    """The tap could write to the end, so that it logs no broken pipe."""
     project.add_script("tap-long", LONG_TAP)
     ran = project.run("tap-long", LOADER, prod=True, **at(crm, ACCESS_TOKEN="dead"))
     assert ran.code != 0

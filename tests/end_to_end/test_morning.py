@@ -1,16 +1,12 @@
-"""What somebody reads in the morning: the summary, once, and what to look at."""
-
-from __future__ import annotations
+"""What is read in the morning: the summary, once, and what to look at."""
 
 import logging
-import typing as t
 
 import pytest
 
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import Record, person, schema, state
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
 CUT_OFF = person(5, email="cut-off@")
@@ -23,16 +19,13 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Lo
     assert ended.log.count("s waited for the limits") == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "finding"),
-    [
-        ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
-        ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
-    ],
+@cases(
+    "fault finding",
+    ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
+    ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
 )
-def test_batches_that_end_badly_are_a_warning_when_they_fail_nothing(
-    load: Load, fault: str, finding: str
-) -> None:
+def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: str) -> None:
+    """Batches that end badly are a warning when they fail nothing."""
     load.crm.set_faults(fault)
     ended = load.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
     assert ended.states == [{"bookmark": 1}]
@@ -61,10 +54,9 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("lines", "config", "expected"), SAID.values(), ids=SAID)
-def test_the_last_line_says_what_the_run_has_come_to(
-    load: Load, lines: list[str], config: Record, expected: str
-) -> None:
+@cases("lines config expected", *SAID.values(), ids=SAID)
+def test_the_last_line(load: Load, lines: list[str], config: Record, expected: str) -> None:
+    """The last line of the log sums the run up."""
     assert load.run(*lines, **config).last == expected
 
 
@@ -78,8 +70,8 @@ def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
     assert load.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
 
 
-@pytest.mark.parametrize("log_level", [logging.INFO, logging.DEBUG])
-def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_level: int) -> None:
+@cases("log_level", logging.INFO, logging.DEBUG)
+def test_minor_lines_of_the_sdk_appear_at_debug_only(load: Load, log_level: int) -> None:
     ended = load.run(*PEOPLE)
     assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG
     for said in ('"metric":"record_count","value":5', "parse of env var", "completed processing"):
@@ -88,12 +80,12 @@ def test_what_the_sdk_says_in_passing_is_for_those_who_debug(load: Load, log_lev
 
 
 def test_an_empty_input_leaves_a_report_too(load: Load) -> None:
-    """A tap with nothing to say is no reason for a gap in somebody's monitoring."""
+    """A tap without records is no reason for a gap in the monitoring."""
     assert load.ok().report["streams"] == {}
 
 
 def test_a_property_that_the_account_lacks_is_called_by_its_name(load: Load) -> None:
-    """MainBrainer names it by its place in the request, which does not tell which one it is."""
+    """MainBrainer names it by its place in the request, which does not show which one it is."""
     load.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
     load.crm.set_switches(unknown_property="refuse")
     odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]

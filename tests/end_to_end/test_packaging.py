@@ -1,20 +1,16 @@
 """What is built installs in an empty environment, and holds what it needs and no more."""
 
-from __future__ import annotations
-
 import sys
 import tarfile
 import typing as t
 import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from tests import projects
 from tests.projects import REPOSITORY, TOOLS, printed
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [projects.needs_tools, pytest.mark.xdist_group("packaging")]
 UV = TOOLS / "uv" / "bin" / "uv"
@@ -38,12 +34,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: dict[str, Path]) ->
     assert len(metadata_folder) == 1
     assert metadata_folder.pop().startswith("target_mainbrainer-")
     assert "target_mainbrainer/py.typed" in names
-    ours = {
-        str(path.relative_to(REPOSITORY))
-        for package in packages
-        for path in (REPOSITORY / package).rglob("*")
-        if path.is_file() and "__pycache__" not in str(path)
-    }
+    paths = [path for package in packages for path in (REPOSITORY / package).rglob("*")]
+    paths = [path for path in paths if path.is_file() and "__pycache__" not in str(path)]
+    ours = {str(path.relative_to(REPOSITORY)) for path in paths}
     assert ours - names == set(), "modules, templates and style sheets alike"
 
 
@@ -69,9 +62,8 @@ def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: P
     assert printed(target, "--version", **options).strip() == f"{target.name} v{version}, {sdk}"
     for arguments in ("--help", "--about", "--about --format=json", "--about --format=markdown"):
         assert "mainbrainer" in printed(target, *arguments.split(), **options).lower()
-    assert version in printed(
-        bin_dir / "python", "-m", "target_mainbrainer", "--version", **options
-    )
+    module = ("-m", "target_mainbrainer", "--version")
+    assert version in printed(bin_dir / "python", *module, **options)
 
     (tmp_path / "config.json").write_text('{"sandbox_path": "crm.db"}')
     line = '{"type":"SCHEMA","stream":"s","schema":{"properties":{"email":{}}},"key_properties":[]}'
@@ -86,9 +78,6 @@ def test_the_metadata_reads_well() -> None:
     assert about["License-Expression"] == "MIT"
     assert about["Requires-Python"] == ">=3.11"
     assert str(about["Summary"]).startswith("Singer target (Meltano loader)")
-    commands = {
-        point.name
-        for point in metadata.entry_points(group="console_scripts")
-        if (point.dist and point.dist.name == "target-mainbrainer")
-    }
+    found = metadata.entry_points(group="console_scripts")
+    commands = {it.name for it in found if it.dist and it.dist.name == "target-mainbrainer"}
     assert commands == {"target-mainbrainer", "mainbrainer-ledger", "mainbrainer-sandbox"}

@@ -1,12 +1,11 @@
-"""The rejects file in whole runs: beside each other, read back while written, loaded again."""
-
-from __future__ import annotations
+"""The rejects file in whole runs: beside each other, and read back while written."""
 
 import datetime as dt
 import json
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,6 @@ from target_mainbrainer.report import rejects as rejects_file
 from tests.loads import Load, rejected
 from tests.messages import person, schema, state
 from tests.projects import call
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 PATIENCE = 200
 
@@ -37,10 +33,8 @@ def command(load: Load, rejects: Path) -> list[str]:
     return [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
 
 
-def test_runs_beside_each_other_lose_no_rejection(
-    command: list[str], rejects: Path, tmp_path: Path
-) -> None:
-    """One delivers, the others say that the file is taken; what STATE passed is on file."""
+def test_parallel_runs_lose_no_rejection(command: list[str], rejects: Path, tmp_path: Path) -> None:
+    """One delivers, the others fail because the file is in use; what STATE passed is on file."""
     runs = []
     for run in range(3):
         good = [person(number) for number in range(run * 10_000, run * 10_000 + 250)]
@@ -63,39 +57,21 @@ def test_runs_beside_each_other_lose_no_rejection(
     assert on_time
 
 
-def test_a_rejects_file_that_is_read_while_it_is_written_ends_the_run(
-    command: list[str], rejects: Path
-) -> None:
+def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path) -> None:
     """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path'."""
     rejects.write_text("\n".join([schema(), *bad(*range(30_000)), ""]))
     size = rejects.stat().st_size
     with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
         ended = call(*command, stdin=cat.stdout, timeout=PATIENCE)
         cat.kill()
-    assert ended.returncode == 1
-    assert "The input is the rejects file itself ('rejects_path')" in ended.stderr
-    assert rejects.stat().st_size < 4 * size
+    for one in (ended, call(*command, "--input", rejects, timeout=PATIENCE)):
+        assert one.returncode == 1
+        assert "The input is the rejects file itself ('rejects_path')" in one.stderr
+        assert rejects.stat().st_size < 4 * size
 
 
-def test_corrected_rejects_are_loaded_and_what_is_still_wrong_is_kept(load: Load) -> None:
-    """Rename, correct, load, delete: no record is lost, because each run has a file of its own."""
-    load.settings["rejects_path"] = load.path("rejects-{started_at}.singer")
-    load.ok(schema(), *(person(number) for number in range(50)), *bad(61, 62, 63))
-    (first,) = load.folder.glob("rejects-*.singer")
-    renamed = first.rename(load.folder / "to-correct.singer")
-    text = renamed.read_text()
-    for number in (61, 62):
-        line = next(line for line in text.splitlines() if f'"id": {number},' in line)
-        text = text.replace(line, line.replace("cut-off@", f"p{number}@example.com"))
-    load.ok(*text.splitlines())
-    (second,) = load.folder.glob("rejects-*.singer")
-    assert ids_in(second) == [63]
-    assert {"p61@example.com", "p62@example.com"} <= load.all_of("id").keys()
-
-
-def test_a_run_says_that_the_rejects_file_is_taken_before_it_sends_anything(
-    load: Load, rejects: Path
-) -> None:
+def test_a_rejects_file_in_use_is_an_error_before_sending(load: Load, rejects: Path) -> None:
+    """A run whose rejects file is in use ends before it sends anything."""
     other = rejects_file.RejectsFile(str(rejects), dt.datetime.now(dt.UTC), "other")
     ended = load.fails(schema(), person(1))
     other.close()

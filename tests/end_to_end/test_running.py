@@ -1,24 +1,20 @@
 """`docs/running.md`: what can run here runs as it stands on the page, and the rest can be read."""
 
-from __future__ import annotations
-
 import datetime as dt
 import fcntl
 import json
 import shutil
 import subprocess
 import typing as t
+from pathlib import Path
 
 import pytest
 import yaml
 
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.cases import cases
 from tests.pages import page
 from tests.projects import MELTANO, REPOSITORY, Project, call, needs_tools
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
 
 PAGE = page("docs/running.md")
 FOLDER = "/srv/crm"
@@ -62,9 +58,8 @@ def job(tmp_path: Path, crm: RunningSandbox) -> Job:
 
 
 @needs_tools
-def test_cron_mails_nothing_of_a_good_night_and_the_reason_of_a_bad_one(
-    job: Job, crm: RunningSandbox
-) -> None:
+def test_cron_mails_only_the_reason_of_a_bad_night(job: Job, crm: RunningSandbox) -> None:
+    """Cron mails nothing of a good night and the reason of a bad one."""
     good = job.run()
     assert (good.returncode, good.stdout) == (0, "")
     assert len(crm.contacts()) == 10
@@ -113,12 +108,9 @@ def test_the_examples_in_yaml_name_no_setting_that_does_not_exist() -> None:
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-@pytest.mark.parametrize(
-    ("outcome", "hours", "code"), [("ok", 1, 0), ("failed", 1, 1), ("ok", 25, 1), ("running", 1, 1)]
-)
-def test_the_check_of_the_report_finds_bad_nights_and_missing_ones(
-    tmp_path: Path, outcome: str, hours: int, code: int
-) -> None:
+@cases("outcome hours code", ("ok", 1, 0), ("failed", 1, 1), ("ok", 25, 1), ("running", 1, 1))
+def test_the_check_finds_bad_nights(tmp_path: Path, outcome: str, hours: int, code: int) -> None:
+    """The check of the report finds bad nights and missing ones."""
     ended = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
     text = ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     report = tmp_path / "output" / "report.json"

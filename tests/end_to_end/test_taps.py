@@ -1,7 +1,5 @@
 """Published taps as they are: what they write ends as the right contacts."""
 
-from __future__ import annotations
-
 import json
 import struct
 import typing as t
@@ -9,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests import projects
+from tests.postgresql import PostgreSQL
 from tests.projects import LOADER, TOOLS, Project, Record, printed
-
-if t.TYPE_CHECKING:
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.postgresql import PostgreSQL
 
 pytestmark = projects.needs_tools
 
@@ -74,7 +70,7 @@ book.save(sys.argv[1])
 
 
 def test_an_excel_sheet_arrives_its_numbers_and_booleans_too(pipe: Pipe) -> None:
-    """The tap makes a float of a number, and 1 of TRUE, unless it is told what a column is."""
+    """The tap makes a float of a number, and 1 of TRUE, unless the type of a column is set."""
     sheet = pipe.folder / "people.xlsx"
     printed(TOOLS / "tap-spreadsheets" / "bin" / "python", "-c", XLSX, sheet)
     text = {"type": ["string", "null"]}
@@ -126,11 +122,7 @@ def test_a_json_file_arrives(pipe: Pipe) -> None:
 
 def test_a_folder_of_csv_files_arrives(pipe: Pipe) -> None:
     """Everything is a text here, and empty cells are empty texts."""
-    config = {
-        "path": str(projects.REPOSITORY / "demo"),
-        "read_mode": "merge",
-        "stream_name": "people",
-    }
+    config = {"path": f"{projects.REPOSITORY}/demo", "read_mode": "merge", "stream_name": "people"}
     field_map = {"phone": "mobile", "sms": "mobile_opt_in", "newsletter": "email_opt_in"}
     counts = pipe.run("tap-csv-folder", config, field_map=field_map)
     assert counts["rejected_by_code"] == {"invalid_email": 1, "no_identity": 1}
@@ -151,12 +143,9 @@ def dbf(columns: dict[tuple[bytes, bytes, int], list[bytes]]) -> bytes:
 
 
 def test_a_dbase_table_arrives(pipe: Pipe) -> None:
-    columns = {
-        (b"ID", b"N", 6): [b"1", b"2"],
-        (b"EMAIL", b"C", 30): [b"ingrid@example.com", b"amina@example.com"],
-        (b"EMAILOPTIN", b"L", 1): [b"T", b"?"],
-        (b"BORN", b"D", 8): [b"19800501", b""],
-    }
+    columns = {(b"ID", b"N", 6): [b"1", b"2"], (b"EMAILOPTIN", b"L", 1): [b"T", b"?"]}
+    columns[(b"EMAIL", b"C", 30)] = [b"ingrid@example.com", b"amina@example.com"]
+    columns[(b"BORN", b"D", 8)] = [b"19800501", b""]
     config = {"path": pipe.file("people.dbf", dbf(columns))}
     assert pipe.run("tap-dbf", config)["accepted"] == 2
     contacts = pipe.contacts("ID")
@@ -179,12 +168,9 @@ def test_a_database_table_arrives(
     empty_postgresql.execute(in_folder("customers.sql"))
     project = Project(tmp_path)
     project.config["streams"] = {"public-customers": {"field_map": {"phone": "mobile"}}}
-    environment = {
-        "TAP_POSTGRES_SQLALCHEMY_URL": empty_postgresql.url,
-        "TARGET_MAINBRAINER_API_URL": crm.url,
-        "TARGET_MAINBRAINER_ACCESS_TOKEN": crm.token,
-        "TARGET_MAINBRAINER_RATE_LIMIT_REQUESTS": "0",
-    }
+    account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token, "RATE_LIMIT_REQUESTS": "0"}
+    environment = {f"TARGET_MAINBRAINER_{name}": value for name, value in account.items()}
+    environment["TAP_POSTGRES_SQLALCHEMY_URL"] = empty_postgresql.url
     project.runs("tap-postgres", LOADER, prod=True, **environment)
     counts = project.report("public-customers")
     assert (counts["read"], counts["inserted"]) == (10_000, 9_800)

@@ -1,21 +1,15 @@
 """A ledger of a kind that a test may choose, and what stands between the target and the CRM."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.ledger.outside import Between, Night
 from tests.ledgers import empty_ledger
+from tests.messages import Record
 from tests.rounds import quick
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
 
 
 @pytest.fixture
@@ -38,11 +32,9 @@ def between(crm: RunningSandbox) -> Iterator[Between]:
 
 
 @pytest.fixture
-def night(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, ledger_uri: str
-) -> Iterator[Night]:
+def night(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Night]:
     """The target with a ledger; it waits neither for retries nor for the first look at a batch."""
-    quick.shorten(monkeypatch)
     made = Night(request, ledger_uri)
+    quick.shorten(made.patch)
     yield made
     made.close()

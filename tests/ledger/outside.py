@@ -3,8 +3,6 @@
 Nothing here knows how the target remembers anything.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -14,28 +12,20 @@ import threading
 import time
 import typing as t
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-from click.testing import CliRunner
+import pytest
+from click.testing import CliRunner, Result
 from typing_extensions import override
 
-from target_mainbrainer import cli
+from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.loads import Load
-from tests.messages import PEOPLE, Ended, record, schema, state
-from tests.rounds.process import start_process
+from tests.messages import PEOPLE, Ended, Record, record, schema, state
+from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import pytest
-    from click.testing import Result
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
-    from tests.rounds.process import Process
 
 FULL: Record = {"streams": {"people": {"full_table": True}}}
 """Every run reads the stream in full."""
@@ -48,10 +38,11 @@ REPORT: Record = {"confirm_batches": "report"}
 COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
 M1, M2 = "+4790000001", "+4790000002"
 SOON_SECONDS = 0.005
+CODE = "from target_mainbrainer import cli; cli.main()"
 
 _time = time.time
 
-Contact: t.TypeAlias = "dict[str, t.Any]"
+Contact: t.TypeAlias = dict[str, t.Any]
 
 
 def person(number: t.Any, email: str | None = "", stream: str = "people", **more: t.Any) -> str:
@@ -61,9 +52,7 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
     return record(stream, **columns)
 
 
-def one(
-    number: int, email: str | None = None, mobile: str | None = None, consent: bool | None = None
-) -> str:
+def one(number: int, email: t.Any = None, mobile: t.Any = None, consent: t.Any = None) -> str:
     """A person with all columns, null unless they are given."""
     return person(number, email, mobile=mobile, email_opt_in=consent)
 
@@ -109,11 +98,10 @@ class Night(Load):
     def __init__(self, request: pytest.FixtureRequest, uri: str) -> None:
         super().__init__(request)
         self.uri = uri
-        self.caplog: pytest.LogCaptureFixture = self._get("caplog")
         self._processes: list[Process] = []
         self._gates: list[Gate] = []
 
-    def between(self) -> Between:
+    def between(self) -> "Between":
         """Return what stands between the target and the CRM from now on."""
         server: Between = self._get("between")
         self.settings["api_url"] = server.url
@@ -155,15 +143,12 @@ class Night(Load):
     @property
     def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
         """Number, first part of the address, consent and first name of every contact."""
-        return [
-            (
-                f"+{c['mobile_country_code']}{c['mobile_number']}" if c["mobile_number"] else None,
-                name_of(c),
-                c["email_opt_in"],
-                c["properties"].get("firstname"),
-            )
-            for c in self.crm.contacts()
-        ]
+
+        def of(c: Contact) -> tuple[str | None, str, bool | None, str | None]:
+            number = c["mobile_number"] and f"+{c['mobile_country_code']}{c['mobile_number']}"
+            return number, name_of(c), c["email_opt_in"], c["properties"].get("firstname")
+
+        return [*map(of, self.crm.contacts())]
 
     @property
     def posts(self) -> int:
@@ -202,7 +187,7 @@ class Night(Load):
         return ended
 
     def says(self, *arguments: str, code: int = 0, answer: str | None = None) -> str:
-        """Return what `mainbrainer-ledger` says, which has to end so."""
+        """Return what `mainbrainer-ledger` prints, which has to end so."""
         ended = self.command(*arguments, answer=answer)
         assert ended.exit_code == code, ended.output
         return ended.output
@@ -218,10 +203,8 @@ class Night(Load):
 
     def check(self) -> Ended:
         """Run the target with `--check`."""
-        path = self.folder / "check.json"
-        path.write_text(json.dumps(self.settings))
         self.caplog.clear()
-        ended = CliRunner().invoke(cli.command(), ["--config", str(path), "--check"])
+        ended = self.invoke("--check", **self.settings)
         return Ended(ended.exit_code, [], ended.output + self.caplog.text)
 
     def open(self, *command: str, **config: t.Any) -> Process:
@@ -230,23 +213,16 @@ class Night(Load):
         self._processes.append(process)
         return process
 
-    def start(
-        self,
-        *people: str,
-        machine: str = "",
-        code: str = "from target_mainbrainer import cli; cli.main()",
-        stream: str = "people",
-        **config: t.Any,
-    ) -> Process:
+    def start(self, *people: str, machine: str = "", code: str = CODE, **config: t.Any) -> Process:
         """Start the target on a night's people in a process of its own.
 
         Args:
             *people: Its input.
             machine: Code to run in it first, which makes another machine of this one.
             code: What starts it.
-            stream: The name of its stream.
-            **config: More settings.
+            **config: More settings, and the name of the stream if it is another one.
         """
+        stream = config.pop("stream", "people")
         process = self.open(sys.executable, "-c", f"{machine}\n{code}", **config)
         process.feed_all(self.lines(*people, stream=stream))
         process.close_input()
@@ -266,7 +242,7 @@ class Night(Load):
         assert ended.code == -signal.SIGKILL or at.when == "answered", ended.log
         return ended
 
-    def gate(self, method: str = "POST") -> Gate:
+    def gate(self, method: str = "POST") -> "Gate":
         """Return a gate that requests have to pass from now on."""
         self.between().rule = gate = Gate(method)
         self._gates.append(gate)
@@ -281,7 +257,7 @@ class Night(Load):
 
 
 class Between(BrokenServer):
-    """Hands requests on to a CRM, may change what is said, and may kill who sends them.
+    """Hands requests on to a CRM, may change its answers, and may kill the sender.
 
     Attributes:
         rule: Answers a request in the place of the CRM, or returns None.

@@ -1,21 +1,16 @@
 """A ledger keeps every account by itself: other addresses and users have memories of their own."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.cases import cases
 from tests.ledger.outside import OMIT, Night, consenting, rehearsal
 from tests.ledgers import on_both_databases
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
+from tests.messages import Record
 
 PEOPLE = consenting(1, 2, 3)
 
@@ -25,18 +20,17 @@ def settings(settings: Record) -> Record:
     return {**settings, "retry_max_seconds": 0}
 
 
-def credentials(crm: RunningSandbox, **changed: str) -> Record:
-    """Settings of an account that says whose it is."""
-    names = ("username", "password", "private_token")
-    return {name: getattr(crm.credentials, name) for name in names} | {"access_token": ""} | changed
+def by_user(night: Night, **changed: str) -> Record:
+    """Settings of an account that is known by its user."""
+    return {"access_token": ""} | night.credentials | changed
 
 
 # Fault 10
 
 ELSEWHERE: dict[str, Callable[[Night], Record]] = {
     "a dead address": lambda _: {"api_url": "http://127.0.0.1:9"},
-    "a misspelt user": lambda night: credentials(night.crm, username="sandbx@example.com"),
-    "another user": lambda night: credentials(night.crm),
+    "a misspelt user": lambda night: by_user(night, username="sandbx@example.com"),
+    "another user": by_user,
     "a rehearsal": lambda night: rehearsal(night.folder / "rehearsal.db"),
     "a slash": lambda night: {"api_url": f"{night.crm.url}/"},
     "another path": lambda night: {"api_url": f"{night.crm.url}/elsewhere"},
@@ -44,9 +38,9 @@ ELSEWHERE: dict[str, Callable[[Night], Record]] = {
 
 
 @on_both_databases
-@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+@cases("elsewhere", *ELSEWHERE)
 def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere: str) -> None:
-    """Afterwards nobody is new, and no `true` is raised once more."""
+    """Afterwards no contact is new, and no `true` is raised once more."""
     night(*PEOPLE, **OMIT)
     night.unsubscribe("p1")
     night(*PEOPLE, **OMIT, **ELSEWHERE[elsewhere](night))
@@ -56,10 +50,8 @@ def test_a_run_elsewhere_leaves_an_accounts_memory_alone(night: Night, elsewhere
     assert "anew" not in ended.log
 
 
-def test_another_account_has_its_own_memory(
-    night: Night, start_crm: Callable[..., RunningSandbox]
-) -> None:
-    """Empty at first, and found again later; a yes that one was told is told the other, too."""
+def test_each_account_has_a_memory(night: Night, start_crm: Callable[..., RunningSandbox]) -> None:
+    """Empty at first, and found again later; a yes to one is sent to the other, too."""
     other = start_crm(plan="unlimited")
     there = {"api_url": other.url, "access_token": other.token}
     night(*PEOPLE, **OMIT)
@@ -103,7 +95,7 @@ def new_token(crm: RunningSandbox) -> str:
     return str(requests.post(f"{crm.url}/token", json=body, timeout=20).json()["access_token"])
 
 
-def says_another_token(log: str) -> bool:
+def mentions_another_token(log: str) -> bool:
     """Return whether a log mentions that the token is another one."""
     return any("token" in line and "ledger" in line for line in log.splitlines())
 
@@ -115,15 +107,15 @@ def test_a_wrong_token_leaves_no_doubt_about_the_good_one(night: Night) -> None:
     sent = night.posts
     ended = night(*PEOPLE)
     assert (night.posts, ended.count("unchanged")) == (sent, 3)
-    assert not says_another_token(ended.log)
+    assert not mentions_another_token(ended.log)
     assert "forget" not in ended.log
 
 
 def test_a_changed_token_is_mentioned_once_it_has_delivered_something(night: Night) -> None:
-    """It does not say whose it is, and may be the same account's; so it is mentioned once."""
+    """It may be the same account's, so it is mentioned once."""
     night(*PEOPLE)
     other = {"access_token": new_token(night.crm)}
     people = consenting(1, 2, 3, 4)
-    said = [says_another_token(night(*people, **other).log) for _ in range(3)]
+    said = [mentions_another_token(night(*people, **other).log) for _ in range(3)]
     assert said.count(True) == 1
     assert len(night.crm.contacts()) == 4

@@ -1,41 +1,24 @@
 """Changed addresses: one person stays one contact, or is named with the contact left behind."""
 
-from __future__ import annotations
-
 import json
 import time
 import typing as t
 
 import pytest
 
-from tests.broken_server import RESET
-from tests.ledger.outside import (
-    M1,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    moved,
-    person,
-)
-from tests.messages import record, schema, state
+from tests.broken_server import RESET, Reply, Request
+from tests.cases import cases
+from tests.ledger.outside import M1, OMIT, REPORT, Contact, Moment, Night, consenting, moved, person
+from tests.messages import Record, record, schema, state
 from tests.rounds import quick
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from tests.broken_server import Reply, Request
-    from tests.messages import Record
 
 # Fault 16
 
 
-@pytest.mark.parametrize("opt_in", ["send", "omit"])
-def test_an_address_corrected_by_hand_too_opts_in_no_second_contact(
-    night: Night, opt_in: str
-) -> None:
-    """The search for the old address creates a contact, of which nobody has said yes."""
+@cases("opt_in", "send", "omit")
+def test_an_address_corrected_by_hand_too_is_no_second_contact(night: Night, opt_in: str) -> None:
+    """The search for the old address creates a contact without a yes."""
     night.settings["unchanged_opt_in"] = opt_in
     night(*consenting(1, 2))
     night.edit("p1", email="new1@example.com")
@@ -61,7 +44,7 @@ def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> Non
     assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
+def test_a_search_that_arrives_late_opts_no_contact_in(night: Night) -> None:
     """Its answer was lost, it was repeated, and the first one lands after the rename."""
     late: list[Request] = []
 
@@ -80,11 +63,11 @@ def test_a_search_that_arrives_late_opts_nobody_in(night: Night) -> None:
     assert night.opted_in == {"new1", "p2"}
 
 
-@pytest.mark.parametrize(("opt_in", "yes"), [(True, {"new1", "p2"}), (False, {"p2"})])
+@cases("opt_in yes", (True, {"new1", "p2"}), (False, {"p2"}))
 def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
     """The contact was deleted by hand, another has its new address, and a rename is a conflict.
 
-    The search carries a no, so that it is said even where nobody can be renamed.
+    The search carries a no, so that it is sent even where no contact can be renamed.
     """
     night.crm.set_switches(clash="conflict")
     night(*consenting(1, 2))
@@ -101,12 +84,8 @@ def test_a_search_never_carries_a_yes(night: Night) -> None:
     """Nor anything else than the old combination and what is withdrawn."""
     night(person(1, mobile=M1, email_opt_in=True, mobile_opt_in=True))
     night(*moved(1, mobile=M1, mobile_opt_in=False))
-    assert night.sent[1] == {
-        "email": "p1@example.com",
-        "mobileCountryCode": 47,
-        "mobileNumber": 90000001,
-        "mobileOptIn": False,
-    }
+    known = {"email": "p1@example.com", "mobileCountryCode": 47, "mobileNumber": 90000001}
+    assert night.sent[1] == known | {"mobileOptIn": False}
     contact = night.contacts["new1"]
     assert (contact["email_opt_in"], contact["mobile_opt_in"]) == (True, False)
 
@@ -122,16 +101,14 @@ def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
         if is_rename if of_rename else len(contacts) == 1 and not is_rename:
             ids = {name: said.get(name, []) for name in ("inserted", "updated", "skipped")}
             status["processedObj"] = {
-                name: {"count": len(ids[name]), "contactIds": ids[name]} for name in ids
+                name: {"count": len(named), "contactIds": named} for name, named in ids.items()
             }
 
     night.between().falsify = change
 
 
-@pytest.mark.parametrize("named", [0, -5, 2**63 - 1, 999, "1000001x", None, "the first"])
-def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
-    night: Night, named: object
-) -> None:
+@cases("named", 0, -5, 2**63 - 1, 999, "1000001x", None, "the first")
+def test_a_status_that_names_no_contact_moves_none(night: Night, named: object) -> None:
     """An id that is not positive, or that no contact has; the data is in all the same."""
     night.between()
     night(*consenting(1, 2, 3))
@@ -146,8 +123,8 @@ def test_a_status_that_names_no_contact_or_one_thrice_renames_nobody(
     assert night.opted_in >= {"new1", "new2", "new3"}
 
 
-@pytest.mark.parametrize("said", [{"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {}])
-def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
+@cases("said", {"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {})
+def test_only_a_status_with_the_id_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
     night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
     night.between()
@@ -159,7 +136,7 @@ def test_only_a_status_that_says_so_counts_as_moved(night: Night, said: dict[str
     assert "new1" in night.contacts
 
 
-def test_a_rename_of_unknown_end_signs_up_nobody_who_unsubscribed(night: Night) -> None:
+def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
     night.settings |= {**OMIT, "confirm_timeout_seconds": 1}
     night.between()
@@ -185,10 +162,8 @@ def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Ni
     assert night.opted_in == {"p1", "p2"}
 
 
-@pytest.mark.parametrize("is_deleted", [True, False], ids=["the search", "the rename"])
-def test_who_is_back_where_the_contact_may_not_be_any_more_is_sent_whole(
-    night: Night, *, is_deleted: bool
-) -> None:
+@cases("is_deleted", True, False, ids=["the search", "the rename"])
+def test_a_person_who_moved_back_is_sent_whole(night: Night, *, is_deleted: bool) -> None:
     """The search has made a contact without data, or the rename has left the address unseen."""
     night.settings["confirm_timeout_seconds"] = 2
     between = night.between()
@@ -224,14 +199,11 @@ WITH_CODE: Record = {"mobile_country_code": 44, "mobile_number": 7700900123}
 WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
 
 
-@pytest.mark.parametrize("address", ["p1@example.com", None])
-@pytest.mark.parametrize(
-    ("both", "default", "expected"),
-    [
-        ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
-        ([WITH_CODE, WITHOUT], 47, "+47 90000001"),
-        ([WITH_CODE, WITHOUT], None, "+44 7700900123"),
-    ],
+@cases("address", "p1@example.com", None)
+@cases(
+    "both default expected",
+    ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
+    *(([WITH_CODE, WITHOUT], 47, "+47 90000001"), ([WITH_CODE, WITHOUT], None, "+44 7700900123")),
 )
 def test_a_new_number_never_has_the_country_code_of_the_old_one(
     night: Night, both: list[Record], default: int | None, expected: str, address: str | None
@@ -264,7 +236,7 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("case", [("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000)])
+@cases("case", ("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000))
 def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str, int, int]) -> None:
     """Soon, and at a second signal at once, however long its requests may wait.
 
@@ -288,8 +260,8 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
 # Fault 22
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
-@pytest.mark.parametrize("failing", ["fail@1:batch", "fail@2:batch"])
+@cases("confirm", "report", "require")
+@cases("failing", "fail@1:batch", "fail@2:batch")
 def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confirm: str) -> None:
     """Not a rejection of ours; its reason is in the log or in the rejects file."""
     night.settings |= {"confirm_batches": confirm, "max_rejects_percent": 100}
@@ -323,11 +295,9 @@ def test_an_address_that_a_contact_still_has_is_given_to_no_other(night: Night) 
     assert night.opted_in == {"p2"}
 
 
-def test_addresses_that_change_often_in_one_run_wait_for_nothing(
-    night: Night, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -> None:
     """Each closes a round that sends nothing, as its contact is delivered at the end."""
-    monkeypatch.setattr(quick.TICK, 2.0)
+    night.patch.setattr(quick.TICK, 2.0)
     began = time.monotonic()
     ended = night(*consenting(1), *(person(1, f"p1-{n}") for n in range(20))).ok()
     assert time.monotonic() - began < 20

@@ -1,56 +1,38 @@
 """Consent: what was never said is not sent, and what was said once is not raised again."""
 
-from __future__ import annotations
-
 import time
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
-from tests.ledger.outside import (
-    COLUMNS,
-    FULL,
-    M1,
-    M2,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    person,
-)
-from tests.messages import record, schema, state
+from tests.cases import cases
+from tests.ledger.outside import COLUMNS, FULL, M1, OMIT, REPORT, Moment, Night, consenting, person
+from tests.messages import Record, record, schema, state
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.messages import Record
-
+MOBILE = "+4790000002"
 send_and_omit = pytest.mark.parametrize("opt_in", ["send", "omit"])
 
 # Fault 12
 
 
-def yeses(night: Night, email: str | None = None, number: int | None = None) -> list[Contact]:
+def yeses(night: Night, email: str | None = None, number: int | None = None) -> list[Record]:
     """Return the contacts sent with this address or number and a yes for it."""
-    return [
-        one
-        for one in night.sent
-        if (email and one.get("email") == email and one.get("emailOptIn"))
-        or (number and one.get("mobileNumber") == number and one.get("mobileOptIn"))
-    ]
+
+    def is_one(sent: Record) -> bool:
+        by_email = email and sent.get("email") == email and sent.get("emailOptIn")
+        return by_email or (sent.get("mobileNumber") == number and bool(sent.get("mobileOptIn")))
+
+    return [*filter(is_one, night.sent)]
 
 
 @send_and_omit
-@pytest.mark.parametrize(
-    ("before", "address", "mobile"),
-    [
-        pytest.param(None, "new", None, id="another address"),
-        pytest.param(None, "new", M1, id="another address and a number"),
-        pytest.param(M1, None, M1, id="the address is lost"),
-        pytest.param(None, "p1", M1, id="a number came"),
-    ],
+@cases(
+    "before address mobile",
+    pytest.param(None, "new", None, id="another address"),
+    pytest.param(None, "new", M1, id="another address and a number"),
+    pytest.param(M1, None, M1, id="the address is lost"),
+    pytest.param(None, "p1", M1, id="a number came"),
 )
 def test_a_listed_address_never_goes_out_with_a_yes(
     night: Night, before: str | None, address: str | None, mobile: str | None, opt_in: str
@@ -63,30 +45,21 @@ def test_a_listed_address_never_goes_out_with_a_yes(
     assert yeses(night, "p1@example.com") == []
 
 
-@pytest.mark.parametrize(
-    "later", [{"mobile": M2}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"}]
-)
+@cases("later", {"mobile": MOBILE}, {"mobile": None}, {"mobile": M1, "email": "new@example.com"})
 def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) -> None:
-    """Whatever changes of its person."""
+    """After any change of its person."""
     night.settings |= night.listed(M1)
     for columns in ({"mobile": M1}, later, later):
         night(person(1, **{"email_opt_in": True, "mobile_opt_in": True, **columns}))
     assert yeses(night, number=90000001) == []
 
 
-SPELLINGS = [
-    ("anna@exämple.com", "anna@xn--exmple-cua.com"),
-    ("\uff41nna@example.com", "anna@example.com"),
-    ("anna@\uff45xample.com", "anna@example.com"),
-]
+SPELLINGS = [("anna@exämple.com", "anna@xn--exmple-cua.com")]
+SPELLINGS += [(f"{one}xample.com", "anna@example.com") for one in ("\uff41nna@e", "anna@\uff45")]
 
 
-@pytest.mark.parametrize(
-    ("on_list", "in_source"), [pair for a, b in SPELLINGS for pair in ((a, b), (b, a))]
-)
-def test_a_listed_address_is_found_however_spelt(
-    night: Night, on_list: str, in_source: str
-) -> None:
+@cases("on_list in_source", *(pair for a, b in SPELLINGS for pair in ((a, b), (b, a))))
+def test_a_listed_address_in_any_spelling(night: Night, on_list: str, in_source: str) -> None:
     """An international domain, and full width, in both directions."""
     people = [record(id=1, email=in_source, email_opt_in=True), *consenting(2)]
     night(*people, **night.listed(on_list), max_rejects_percent=100)
@@ -94,7 +67,7 @@ def test_a_listed_address_is_found_however_spelt(
 
 
 @send_and_omit
-def test_a_yes_that_was_withheld_goes_out_when_nobody_is_listed(night: Night, opt_in: str) -> None:
+def test_a_withheld_yes_is_sent_once_the_list_is_empty(night: Night, opt_in: str) -> None:
     """It was never said."""
     night.settings["unchanged_opt_in"] = opt_in
     for _ in range(2):
@@ -151,6 +124,8 @@ def key_changes(night: Night) -> None:
     night.run(schema(COLUMNS | {"id": {"type": "string"}}), *people, state())
 
 
+BOTH, NEW = consenting(1, 2), consenting(1, 2, firstname="A")
+RENAMED = {"property_name": "name"}
 EVENTS: dict[str, Callable[[Night], object]] = {
     "its batch fails": fault("fail:batch", **REPORT),
     "its batch skips somebody": fault("skip=1:batch", **REPORT),
@@ -160,20 +135,16 @@ EVENTS: dict[str, Callable[[Night], object]] = {
     "a contact_id is added": contact_id_is_added,
     "a full read is short": full_read_is_short,
     "a second stream without consent": second_stream_without_consent,
-    "everything is sent": lambda night: night(*consenting(1, 2), unchanged_contacts="send"),
-    "the mapping changes": lambda night: night(
-        *consenting(1, 2), field_map={"firstname": {"property_name": "name"}}
-    ),
+    "everything is sent": lambda night: night(*BOTH, unchanged_contacts="send"),
+    "the mapping changes": lambda night: night(*BOTH, field_map={"firstname": RENAMED}),
     "the key changes": key_changes,
-    "the run is killed": lambda night: night.killed(
-        *consenting(1, 2, firstname="A"), at=Moment("POST", 1, "after")
-    ),
+    "the run is killed": lambda night: night.killed(*NEW, at=Moment("POST", 1, "after")),
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@cases("event", *EVENTS)
 def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, event: str) -> None:
-    """An old yes is no new one, whatever becomes of the contact's other data."""
+    """An old yes is no new one after any event of the contact's other data."""
     night.settings |= OMIT
     if "killed" in event:
         night.between()
@@ -186,10 +157,9 @@ def test_nothing_signs_up_again_who_unsubscribed_in_mainbrainer(night: Night, ev
     assert night.contacts["p1"]["properties"]["firstname"] == "Z"
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
-def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
-    night: Night, confirm: str
-) -> None:
+@cases("confirm", "report", "require")
+def test_a_yes_raised_in_a_failed_batch_is_raised_again(night: Night, confirm: str) -> None:
+    """A yes is sent again if the batch that raised it failed."""
     night.settings |= {**OMIT, "confirm_batches": confirm}
     night(person(1, email_opt_in=False)).ok()
     assert night(*consenting(1), faults="fail:batch").code == 1
@@ -197,7 +167,7 @@ def test_a_yes_that_was_raised_in_a_batch_that_failed_is_raised_again(
     assert night.opted_in == {"p1"}
 
 
-@pytest.mark.parametrize("faults", ["lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch"])
+@cases("faults", "lost@1:batch", "cut@1:batch", "503@1:batch", "late=0.3:batch")
 def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults: str) -> None:
     """Its answer was lost and its repetition accepted, or its batch was open when the run ended."""
     night.settings |= {**OMIT, **REPORT, "confirm_timeout_seconds": 0}
@@ -211,7 +181,7 @@ def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults
 
 
 def test_a_yes_after_a_no_is_raised(night: Night) -> None:
-    """The source says something new; a no is sent whenever it says so."""
+    """The source has a new value; a no is sent each time."""
     for opt_in in (True, False, True):
         night(person(1, email_opt_in=opt_in), **OMIT)
         assert night.opted_in == ({"p1"} if opt_in else set())
@@ -221,11 +191,9 @@ def test_a_yes_after_a_no_is_raised(night: Night) -> None:
 
 
 @send_and_omit
-@pytest.mark.parametrize("confirm", ["report", "require"])
-def test_a_contact_made_anew_has_the_sources_yes_and_signs_up_nobody_else(
-    night: Night, opt_in: str, confirm: str
-) -> None:
-    """Somebody deleted it by hand; the status of its next update says so.
+@cases("confirm", "report", "require")
+def test_a_contact_made_anew_has_the_sources_yes(night: Night, opt_in: str, confirm: str) -> None:
+    """It was deleted by hand; the status of its next update says so.
 
     The others of its batch, which unsubscribed in MainBrainer, are looked at, too.
     """
@@ -244,7 +212,7 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     """It comes in the time that is left for what was found out before."""
     asked_at: list[float] = []
 
-    def falsify(_contacts: list[Contact], status: Record) -> None:
+    def falsify(_contacts: list[Record], status: Record) -> None:
         asked_at.append(time.monotonic())
         if asked_at[-1] < asked_at[0] + 3:
             status.clear()
@@ -259,12 +227,10 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p1"]["properties"]["firstname"] == "First1"
 
 
-def test_a_status_without_ids_does_not_say_that_another_contact_was_made_anew(
-    night: Night,
-) -> None:
+def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 
-    def falsify(contacts: list[Contact], status: Record) -> None:
+    def falsify(contacts: list[Record], status: Record) -> None:
         for counted in status["processedObj"].values() if len(contacts) == 1 else ():
             counted["contactIds"] = []
 
@@ -293,13 +259,13 @@ def test_an_opt_in_that_turns_null_is_counted_and_warned_of(night: Night) -> Non
 def test_the_yes_of_a_reused_key_is_not_passed_on_in_silence(night: Night) -> None:
     """Address and number are other ones and the new record says nothing of consent."""
     night(person(1, "old", mobile=M1, email_opt_in=True), *consenting(2))
-    reused = person(1, "new", mobile=M2, firstname="Other", email_opt_in=None)
+    reused = person(1, "new", mobile=MOBILE, firstname="Other", email_opt_in=None)
     ended = night(reused, *consenting(2))
     is_told = ended.count("opt_ins_emptied") == 1 and ended.warnings
     assert is_told or "new" not in night.opted_in
 
 
-@pytest.mark.parametrize("silent", [{}, {"email_opt_in": None}])
+@cases("silent", {}, {"email_opt_in": None})
 def test_consent_of_long_ago_is_no_new_one(night: Night, silent: Record) -> None:
     """A year in which the source said nothing does not make its old yes new."""
     night(*consenting(1), **OMIT)

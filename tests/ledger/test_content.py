@@ -1,19 +1,14 @@
 """With a ledger a run sends what has changed, and the CRM ends as if it had sent everything."""
 
-from __future__ import annotations
-
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, consenting, person
 from tests.ledgers import on_both_databases
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.messages import Record
+from tests.messages import Record, record, schema, state
 
 
 def first_name(night: Night) -> object:
@@ -67,17 +62,12 @@ def test_a_changed_list_sends_everybody(night: Night) -> None:
     assert night(person(1), **other).numbers == {"read": 1, "unchanged": 1}
 
 
-def test_streams_with_other_columns_of_a_contact_leave_each_other_as_they_are(
-    night: Night,
-) -> None:
+def test_streams_with_other_columns_of_a_contact_leave_each_other_as_they_are(night: Night) -> None:
     """What is known of a contact is all that any of them has delivered."""
-    streams = [
-        [
-            schema({"id": {}, "email": {}, name: {}}, stream=name),
-            record(name, id=1, email="p@example.com", **{name: "x"}),
-        ]
-        for name in ("city", "job")
-    ]
+    streams = []
+    for name in ("city", "job"):
+        one = record(name, id=1, email="p@example.com", **{name: "x"})
+        streams.append([schema({"id": {}, "email": {}, name: {}}, stream=name), one])
     for _ in range(2):
         ended = [night.run(*lines).ok() for lines in streams]
     counts = [next(iter(one.report["streams"].values())) for one in ended]
@@ -90,10 +80,8 @@ def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
     assert night.run(*lines).numbers == {"read": 2, "unchanged": 2}
 
 
-@pytest.mark.parametrize("mobile", ["1", "", None, 5])
-def test_the_no_of_a_rejected_record_goes_to_the_known_contact(
-    night: Night, mobile: object
-) -> None:
+@cases("mobile", "1", "", None, 5)
+def test_the_no_of_a_rejected_record_is_sent(night: Night, mobile: object) -> None:
     """A number that is none, none at all, and one that does not fit the schema."""
     night(person(1, email=None, mobile="+4790812501"))
     no = person(1, email=None, mobile=mobile, email_opt_in=False)
@@ -137,7 +125,7 @@ def properties_sent(night: Night) -> list[set[str]]:
     return [{one["propertyname"] for one in c.get("propertyfields") or []} for c in contacts]
 
 
-@pytest.mark.parametrize("steps", [["p1"], ["step", "other"]])
+@cases("steps", ["p1"], ["step", "other"])
 def test_only_what_has_changed_leaves(night: Night, steps: list[str]) -> None:
     """Also of a person whose address changes, several times in one load."""
     night(person(1, city="Oslo"))
@@ -158,12 +146,8 @@ def test_everything_leaves_with_send_and_is_remembered(night: Night) -> None:
     assert night(*changed).numbers == {"read": 2, "unchanged": 2}
 
 
-@pytest.mark.parametrize(
-    ("identity_changes", "has_it"), [("follow", [False]), ("create", [False, True])]
-)
-def test_what_is_sent_once_goes_to_every_new_contact_and_to_no_other(
-    night: Night, identity_changes: str, has_it: list[bool]
-) -> None:
+@cases("identity_changes has_it", ("follow", [False]), ("create", [False, True]))
+def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: list[bool]) -> None:
     """A person who is not followed gets a new contact, and so its first source."""
     night.settings["field_map"] = {"firstname": {"property_name": "source", "send": "once"}}
     night.settings["identity_changes"] = identity_changes
@@ -196,7 +180,7 @@ def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
     assert night(person(1), person(2)).count("created") == 1
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
+@cases("confirm", "report", "require")
 def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str) -> None:
     """And a yes with it, which has not reached MainBrainer."""
     night.settings |= {**OMIT, "confirm_batches": confirm}
@@ -207,7 +191,7 @@ def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str)
     assert night(*consenting(1)).count("unchanged") == 1
 
 
-@pytest.mark.parametrize("confirm", ["report", "require"])
+@cases("confirm", "report", "require")
 def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm: str) -> None:
     night.settings["confirm_batches"] = confirm
     night(person(1, firstname="A")).ok()
@@ -217,7 +201,7 @@ def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm:
 
 @on_both_databases
 def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) -> None:
-    """Nobody has deleted them, and no correction by hand is overwritten to find out. Year 60135."""
+    """They were not deleted, and no correction by hand is overwritten to find out. Year 60135."""
     night.keep_rejects()
     night.settings["confirm_batches"] = "report"
     night(person(1), person(2), faults="fail@1:batch").ok()
@@ -226,16 +210,12 @@ def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) 
     assert [contact[1] for contact in night.held] == ["p1", "b"]
 
 
-@pytest.mark.parametrize(
-    ("faults", "confirm"),
-    [
-        *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
-        ("stuck:batch", "report"),
-    ],
+@cases(
+    "faults confirm",
+    *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
+    ("stuck:batch", "report"),
 )
-def test_what_may_yet_be_applied_is_resent_for_a_day(
-    night: Night, faults: str, confirm: str
-) -> None:
+def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm: str) -> None:
     """It may come after a later request, and undo it."""
     patience = {"confirm_timeout_seconds": 0} if faults == "stuck:batch" else {}
     night(person(1), faults=faults, confirm_batches=confirm, **patience)
@@ -258,7 +238,7 @@ def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> N
     assert (ended.count("gone"), night.opted_out) == (1, set())
 
 
-def test_an_opt_out_that_is_refused_is_told_and_tried_again(night: Night) -> None:
+def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))
     night(*consenting(1))
@@ -313,16 +293,12 @@ def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(night: Night)
 
 
 @on_both_databases
-@pytest.mark.parametrize(
-    ("moved", "there", "words"),
-    [
-        (0, 9, "Of 20 known people of stream 'people' 11 are missing"),
-        (6, 14, "6 are missing and 6 have moved"),
-    ],
+@cases(
+    "moved there words",
+    (0, 9, "Of 20 known people of stream 'people' 11 are missing"),
+    (6, 14, "6 are missing and 6 have moved"),
 )
-def test_too_many_missing_and_moved_opt_nobody_out_and_fail_the_run(
-    night: Night, moved: int, there: int, words: str
-) -> None:
+def test_too_many_missing_fail_the_run(night: Night, moved: int, there: int, words: str) -> None:
     """They count together."""
     night.settings |= {**OPT_OUT, "max_drift_percent": 5}
     night(*consenting(*range(20)))
@@ -337,7 +313,7 @@ def test_too_many_missing_and_moved_opt_nobody_out_and_fail_the_run(
 MOVED: Record = {"email": "new"}
 NAMED: Record = {"firstname": "New"}
 
-Edit: t.TypeAlias = "Callable[[Night], None]"
+Edit: t.TypeAlias = Callable[[Night], None]
 
 
 def corrected(night: Night) -> None:
@@ -356,18 +332,16 @@ def unsubscribed(night: Night) -> None:
     night.unsubscribe("p1")
 
 
-@pytest.mark.parametrize("opt_in", ["send", "omit"])
-@pytest.mark.parametrize(
-    ("edit", "later", "faults", "there"),
-    [
-        pytest.param(corrected, NAMED, "", ["p1"], id="a city stays while a name changes"),
-        pytest.param(corrected, MOVED, "", ["new"], id="a city stays with another address"),
-        pytest.param(deleted, NAMED, "", ["p1"], id="who was deleted is made anew"),
-        pytest.param(readdressed, NAMED, "", ["hand", "p1"], id="an address was corrected"),
-        pytest.param(readdressed, MOVED, "", ["hand", "new", "p1"], id="and changes at the source"),
-        pytest.param(unsubscribed, NAMED, "lost@1:batch", ["p1"], id="an answer is lost"),
-        pytest.param(unsubscribed, MOVED, "late=0.05:batch", ["new"], id="a batch is late"),
-    ],
+@cases("opt_in", "send", "omit")
+@cases(
+    "edit later faults there",
+    pytest.param(corrected, NAMED, "", ["p1"], id="a city stays while a name changes"),
+    pytest.param(corrected, MOVED, "", ["new"], id="a city stays with another address"),
+    pytest.param(deleted, NAMED, "", ["p1"], id="who was deleted is made anew"),
+    pytest.param(readdressed, NAMED, "", ["hand", "p1"], id="an address was corrected"),
+    pytest.param(readdressed, MOVED, "", ["hand", "new", "p1"], id="and changes at the source"),
+    pytest.param(unsubscribed, NAMED, "lost@1:batch", ["p1"], id="an answer is lost"),
+    pytest.param(unsubscribed, MOVED, "late=0.05:batch", ["new"], id="a batch is late"),
 )
 def test_edits_by_hand_are_respected(
     night: Night, opt_in: str, edit: Edit, later: Record, faults: str, there: list[str]

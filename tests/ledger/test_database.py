@@ -1,11 +1,10 @@
 """What a ledger's database is opened by, and what is said when it cannot be."""
 
-from __future__ import annotations
-
 import contextlib
 import stat
 import sys
-import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,13 +12,9 @@ import sqlalchemy as sa
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
+from tests.cases import cases
 from tests.ledgers import empty_ledger
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.postgresql import PostgreSQL
+from tests.postgresql import PostgreSQL
 
 VERSION = sa.text("SELECT version FROM mainbrainer_schema")
 FULL = 2
@@ -83,7 +78,7 @@ def test_a_commit_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///{path}", "sqlite+pysqlite:///{path}", "{path}"])
+@cases("uri", "sqlite:///{path}", "sqlite+pysqlite:///{path}", "{path}")
 def test_a_file_has_several_spellings(tmp_path: Path, uri: str) -> None:
     path = tmp_path / "ledger.db"
     open_database(uri.format(path=path)).close()
@@ -99,7 +94,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         open_database("postgresql://tests:hush@127.0.0.1:1/b")
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@cases("scheme", "postgres", "postgresql", "postgresql+psycopg")
 def test_a_server_has_several_spellings(empty_postgresql: PostgreSQL, scheme: str) -> None:
     open_database(empty_postgresql.url.replace("postgresql", scheme, 1)).close()
 
@@ -111,7 +106,7 @@ def test_a_missing_database_is_named_without_the_user(postgresql_server: Postgre
     assert "tests" not in str(caught.value)
 
 
-def test_a_role_without_rights_is_told_so(empty_postgresql: PostgreSQL) -> None:
+def test_a_role_without_rights_is_an_error(empty_postgresql: PostgreSQL) -> None:
     empty_postgresql.execute(
         "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN; "
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC"

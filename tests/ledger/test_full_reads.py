@@ -1,20 +1,15 @@
 """Full reads and missing people: nothing follows from what did not come once."""
 
-from __future__ import annotations
-
 import json
 import typing as t
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import FULL, OPT_OUT, Moment, Night, consenting, moved, person
-from tests.messages import record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.messages import Record
+from tests.messages import Record, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -41,6 +36,7 @@ def batch_file(folder: Path, *people: str) -> str:
 
 EIGHT = range(1, 9)
 HIDDEN = person(1, firstname="hidden")
+ONE = consenting(1)
 
 # What comes before the STATE, and after it; with nothing after it there is none.
 QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
@@ -49,22 +45,17 @@ QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
     "the changed record is filtered out": lambda _: (versioned(1, HIDDEN), [activate(1)]),
     "one record in a BATCH file": lambda at: ([batch_file(at, *consenting(1))], [activate(1)]),
     "one record without a version": lambda _: (consenting(1), [activate(1)]),
-    "the version comes first, and the tap dies": lambda _: (
-        [activate(4), *versioned(4, *consenting(1))],
-        [],
-    ),
-    "a new version and one record": lambda _: (versioned(5, *consenting(1)), [activate(5)]),
+    "the tap dies after the version": lambda _: ([activate(4), *versioned(4, *ONE)], []),
+    "a new version and one record": lambda _: (versioned(5, *ONE), [activate(5)]),
 }
 
 
-@pytest.mark.parametrize("missing_records", ["opt_out", "ignore"])
-@pytest.mark.parametrize("quiet", QUIET_NIGHTS)
-def test_only_a_setting_makes_a_read_a_full_one(
-    night: Night, quiet: str, missing_records: str
-) -> None:
-    """ACTIVATE_VERSION says nothing: nobody is opted out, and nobody is forgotten.
+@cases("missing_records", "opt_out", "ignore")
+@cases("quiet", *QUIET_NIGHTS)
+def test_only_a_setting_makes_a_read_full(night: Night, quiet: str, missing_records: str) -> None:
+    """ACTIVATE_VERSION has no effect: no person is opted out or forgotten.
 
-    That nobody is forgotten shows when their addresses change: they stay one contact each.
+    That no person is forgotten shows when their addresses change: they stay one contact each.
     """
     maps = {"people": {"__filter__": "firstname != 'hidden'"}}
     night.settings |= {**DRIFTING, "missing_records": missing_records, "stream_maps": maps}
@@ -78,7 +69,7 @@ def test_only_a_setting_makes_a_read_a_full_one(
     assert night.addresses == [f"new{n}" for n in EIGHT]
 
 
-def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(night: Night) -> None:
+def test_an_empty_full_read_opts_no_contact_out_and_fails(night: Night) -> None:
     """More than half of a stream is missing: with `opt_out` the run fails, every time."""
     night.settings |= OPT_OUT
     night(*consenting(*EIGHT))
@@ -93,13 +84,11 @@ def test_an_empty_full_read_opts_nobody_out_and_fails_the_run(night: Night) -> N
 # Fault 2
 
 
-@pytest.mark.parametrize("nights", [[(), (), ()], [(1, 2), (3, 4), (5, 6)]])
-def test_a_setting_that_is_wrong_costs_nobody_their_contact(
-    night: Night, nights: list[tuple[int, ...]]
-) -> None:
+@cases("nights", [(), (), ()], [(1, 2), (3, 4), (5, 6)])
+def test_a_wrong_setting_costs_no_contact(night: Night, nights: list[tuple[int, ...]]) -> None:
     """`full_table` on a stream that is read by its changes, of which there may be none: it warns.
 
-    Nobody is gone, and nobody is forgotten.
+    No person is gone or forgotten.
     """
     night(*consenting(*range(60)))
     for changed in nights:
@@ -112,7 +101,7 @@ def test_a_setting_that_is_wrong_costs_nobody_their_contact(
 
 
 def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(night: Night) -> None:
-    """The tap's SCHEMA message says that it reads changes."""
+    """The tap's SCHEMA message announces that it reads changes."""
     bookmarked = json.dumps(json.loads(schema()) | {"bookmark_properties": ["id"]})
     ended = night.run(bookmarked, person(1), **FULL)
     assert any("full_table" in line for line in ended.warnings)
@@ -120,14 +109,8 @@ def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(ni
 
 # Fault 3
 
-CITY = schema(
-    {
-        "id": {"type": ["integer", "null"]},
-        "email": {"type": "string"},
-        "city": {"type": ["string", "null"]},
-        "email_opt_in": {"type": "boolean"},
-    }
-)
+NAMES: Record = {name: {"type": ["string", "null"]} for name in ("email", "city")}
+CITY = schema(NAMES | {"id": {"type": ["integer", "null"]}, "email_opt_in": {"type": "boolean"}})
 
 
 def resident(number: int | None, city: str | None = "Oslo", email: str = "") -> str:
@@ -135,15 +118,13 @@ def resident(number: int | None, city: str | None = "Oslo", email: str = "") -> 
     return record("people", id=number, email=email, city=city, email_opt_in=True)
 
 
-@pytest.mark.parametrize(
+@cases(
     "there",
-    [
-        pytest.param(resident(2, None), id="its stream map fails"),
-        pytest.param(resident(2, "nowhere"), id="a stream map leaves it out"),
-        pytest.param(resident(2, email="not an address"), id="it cannot be mapped"),
-        pytest.param(resident(None, email="other@example.com"), id="its key is null"),
-        pytest.param(resident(None, email="not an address"), id="neither key nor address"),
-    ],
+    pytest.param(resident(2, None), id="its stream map fails"),
+    pytest.param(resident(2, "nowhere"), id="a stream map leaves it out"),
+    pytest.param(resident(2, email="not an address"), id="it cannot be mapped"),
+    pytest.param(resident(None, email="other@example.com"), id="its key is null"),
+    pytest.param(resident(None, email="not an address"), id="neither key nor address"),
 )
 def test_who_is_in_the_source_is_not_missing(night: Night, there: str) -> None:
     """A record that could not be mapped has come; one without a key makes the read incomplete."""
@@ -162,7 +143,7 @@ def test_who_is_in_the_source_is_not_missing(night: Night, there: str) -> None:
 HUNDRED = range(100)
 
 
-def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> None:
+def test_a_tap_that_ends_early_once_costs_no_consent(night: Night) -> None:
     """A person is gone who is missing in two full reads in a row, and not before."""
     night.settings |= OPT_OUT
     night(*consenting(*HUNDRED))
@@ -172,17 +153,13 @@ def test_a_tap_that_ends_early_once_costs_nobody_their_consent(night: Night) -> 
         assert night.opted_out == set()
 
 
-@pytest.mark.parametrize(
-    ("back", "fault"),
-    [
-        pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
-        pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
-    ],
+@cases(
+    "back fault",
+    pytest.param({"email": "new9"}, "503", id="the run fails before the move"),
+    pytest.param({"email_opt_in": "perhaps"}, "", id="the record cannot be mapped"),
 )
-def test_who_came_in_between_was_not_missing_twice_in_a_row(
-    night: Night, back: Record, fault: str
-) -> None:
-    """Whatever happens to the record: the person is in the source."""
+def test_a_return_ends_the_row_of_absences(night: Night, back: Record, fault: str) -> None:
+    """Even if the record is rejected or not delivered, the person is in the source."""
     night.keep_rejects()
     night.settings |= {**OPT_OUT, "retry_max_seconds": 0, "max_rejects_percent": 100}
     stay = consenting(1, 2, 3)
@@ -210,7 +187,7 @@ def test_a_rejects_file_that_is_loaded_again_is_no_full_read(night: Night) -> No
 
 
 def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Night) -> None:
-    """On both channels, and once; who comes back is as the source says."""
+    """On both channels, and once; a person who comes back is as in the source."""
     night.settings |= OPT_OUT
     both: Record = {"mobile": "+4790000009", "mobile_opt_in": True, "email_opt_in": True}
     gone, stay = person(9, **both), consenting(1, 2, 3)
@@ -228,7 +205,7 @@ def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Nigh
 
 
 def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
-    """Its input did not end whole, so that nobody was missing in it."""
+    """Its input did not end whole, so that no person was missing in it."""
     night.settings |= OPT_OUT
     night(*consenting(*HUNDRED))
     assert night.run(*night.lines(*consenting(*range(97)))[:-1], "{half a li").code == 1
@@ -236,8 +213,8 @@ def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     assert night.opted_out == set()
 
 
-def test_a_tap_that_ends_halfway_makes_nobody_a_second_contact(night: Night) -> None:
-    """Nobody is forgotten by itself."""
+def test_a_tap_that_ends_halfway_makes_no_second_contact(night: Night) -> None:
+    """No person is forgotten without a command."""
     night.settings |= FULL
     night(*consenting(*HUNDRED))
     night(*consenting(*range(50)))
@@ -290,9 +267,9 @@ RENAMINGS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("renaming", RENAMINGS)
+@cases("renaming", *RENAMINGS)
 def test_other_keys_for_the_same_people_send_nothing(night: Night, renaming: str) -> None:
-    """What was delivered is kept by identity, whoever delivered it.
+    """What was delivered is kept by identity, for all streams.
 
     The old keys are still held to be there: who changes then is followed, or is a second contact,
     which is named in a warning.
@@ -312,7 +289,7 @@ def test_other_keys_for_the_same_people_send_nothing(night: Night, renaming: str
 
 
 def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(night: Night) -> None:
-    """Their old keys are missing; but somebody with a new key has their identity."""
+    """Their old keys are missing; but a person with a new key has their identity."""
     night.settings |= {**OPT_OUT, "field_map": {"id": None}}
     night.run(*renamed())
     for _ in range(3):  # the old keys are missing, which may fail these runs
@@ -320,7 +297,7 @@ def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(night: Nigh
     assert night.opted_in == {f"p{n}" for n in range(20)}
 
 
-def test_a_stream_not_delivered_any_more_holds_nobody_after_thirty_days(night: Night) -> None:
+def test_a_dropped_stream_is_forgotten_after_thirty_days(night: Night) -> None:
     """Who goes from the stream that took its place is opted out, and who changes is followed."""
     both: Record = {name: {"full_table": True} for name in ("people", "customers")}
     night.settings |= {**OPT_OUT, "streams": both}
@@ -358,7 +335,7 @@ def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(night: Night
 DELETED = {"_sdc_deleted_at": "2026-11-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize("nulls", [{}, {"email": None, "firstname": None}])
+@cases("nulls", {}, {"email": None, "firstname": None})
 def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: Record) -> None:
     """As log-based taps write it: it is the person that the ledger knows under the key."""
     night.keep_rejects()
@@ -368,8 +345,8 @@ def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: 
     assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
 
 
-@pytest.mark.parametrize("more", [{}, {"email": "p9@example.com", "email_opt_in": True}])
-def test_a_deletion_of_somebody_unknown_creates_no_contact(night: Night, more: Record) -> None:
+@cases("more", {}, {"email": "p9@example.com", "email_opt_in": True})
+def test_a_deletion_of_an_unknown_person_creates_no_contact(night: Night, more: Record) -> None:
     """It would be billed."""
     night.keep_rejects()
     night.settings["deleted_records"] = "opt_out"
@@ -382,7 +359,7 @@ def test_a_deletion_of_somebody_unknown_creates_no_contact(night: Night, more: R
 
 
 def test_who_is_opted_out_because_they_are_gone_was_not_read(night: Night) -> None:
-    """The counts and the last line say so in words of their own."""
+    """The counts and the last line have words of their own for them."""
     night.settings |= OPT_OUT
     for count in (30, 25, 25):
         ended = night(*consenting(*range(count)))

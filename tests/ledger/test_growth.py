@@ -1,23 +1,20 @@
-"""Four times the people are four times the work, whatever they have in common.
+"""Four times the people are four times the work, even if they share identities.
 
 Counted are lines of the target's code and steps of SQLite, so that a busy machine changes nothing.
 """
-
-from __future__ import annotations
 
 import contextlib
 import sqlite3
 import sys
 import threading
+import types
 import typing as t
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import OPT_OUT, Night, consenting, person
-
-if t.TYPE_CHECKING:
-    import types
-    from collections.abc import Callable, Iterator
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.
@@ -76,9 +73,11 @@ def nights(number: int, *patterns: str, more: list[str] | None = None) -> list[l
     A pattern may name a person's own number, that of a partner, and the next one. In the last
     night there are more people.
     """
-    found = [
-        [person(n, pattern.format(n, n ^ 1, n + 1)) for n in range(number)] for pattern in patterns
-    ]
+
+    def named(n: int, pattern: str) -> str:
+        return person(n, pattern.format(n, n ^ 1, n + 1))
+
+    found = [[named(n, pattern) for n in range(number)] for pattern in patterns]
     return [*found[:-1], [*found[-1], *(more or [])]]
 
 
@@ -116,7 +115,7 @@ CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@cases("case", *CASES)
 def test_work_grows_in_proportion(night: Night, case: str) -> None:
     """Of the second night, and of the nights after it."""
     done: list[tuple[int, int, int]] = []

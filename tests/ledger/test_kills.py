@@ -1,9 +1,8 @@
 """A run that is killed at any moment costs nothing but what it sends again."""
 
-from __future__ import annotations
-
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, Moment, Night, one
 from tests.ledgers import on_both_databases
 from tests.messages import person, schema, state
@@ -32,7 +31,7 @@ MOMENTS = [
 
 
 @on_both_databases
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
+@cases("moment", *MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
 def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> None:
     first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
     changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}
@@ -80,9 +79,8 @@ ON_POSTGRESQL = [(*ASK, "after", "b"), (*ASK, "answered", "c"), (*RENAME, "after
     [("sqlite", *case) for case in IN_A_MOVE] + [("postgresql", *case) for case in ON_POSTGRESQL],
     indirect=["ledger_uri"],
 )
-def test_a_kill_at_any_moment_of_a_move_makes_no_second_contact(
-    night: Night, what: str, number: int, when: str, later: str
-) -> None:
+def test_a_kill_in_a_move(night: Night, what: str, number: int, when: str, later: str) -> None:
+    """A kill at any moment of a move makes no second contact."""
     night.settings |= OMIT
     night.between()
     night(one(1, "a", consent=True))
@@ -93,7 +91,7 @@ def test_a_kill_at_any_moment_of_a_move_makes_no_second_contact(
 
 
 def test_a_second_contact_is_named_before_it_is_made(night: Night) -> None:
-    """The run that makes it may be killed at once, and the next one cannot tell."""
+    """The run that makes it may be killed at once, and the next one cannot know."""
     night.between()
     night(one(1, "a", consent=True))
     night.delete("a")

@@ -1,11 +1,10 @@
 """One person stays one contact: what the CRM holds after each history of a changed identity."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest
 
+from tests.cases import cases
 from tests.ledger.outside import M1, OMIT, OPT_OUT, Night, one, person
 from tests.ledgers import on_both_databases
 
@@ -48,40 +47,36 @@ def people(text: str, name: str = "First") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("first", "then", "count", "there"),
-    [
-        # Whatever changes there is one contact: both, a part that comes, one lost, only case.
-        ("1 a +1", "1 b +1", "1 moved", "b +1 1"),
-        ("1 a +1", "1 a +2", "1 moved", "a +2 1"),
-        ("1 a +1", "1 b +2", "1 moved", "b +2 1"),
-        ("1 a", "1 a +1", "1 moved", "a +1 1"),
-        ("1 +1", "1 a +1", "1 moved", "a +1 1"),
-        ("1 a", "1 +1", "1 moved", "a +1 1"),
-        ("1 a +1", "1 +2", "1 moved", "a +2 1"),
-        ("1 a +1", "1 A +1", "1 moved", "A +1 1"),
-        # A chain resolves whatever the order.
-        ("0 d, 1 c", "2 d, 0 c, 1 e", "2 moved", "c 0, d 2, e 1"),
-        # Twins move together, also if one has lost a part.
-        ("1 a, 2 a", "1 b, 2 b", "2 moved", "b 2"),
-        ("1 +1, 2 +1", "1 a +1, 2 a", "2 moved", "a +1 2"),
-        # Twins spelt in two ways have two contacts, and one is named.
-        ("1 a, 2 A", "1 b, 2 b", "1 not_followed", "A 2, b 2"),
-        # Who leaves an identity that another keeps has a contact of their own.
-        ("1 a, 2 a", "1 b, 2 a", "1 not_followed", "a 2, b 1"),
-        # In one load: a new person moves, one moves back without a part, and one several times.
-        ("", "1 a, 2 x, 1 b", "2 created", "b 1, x 2"),
-        ("1 a +1", "1 b +2, 1 a", "", "a +1 1"),
-        ("1 a", "1 b, 1 c", "1 moved", "c 1"),
-        ("1 a", "1 b, 1 a", "", "a 1"),
-        ("1 a", "1 b, 1 c, 1 a", "", "a 1"),
-        ("1 a", "1 b, 1 c, 1 b", "1 moved", "b 1"),
-    ],
+@cases(
+    "first then count there",
+    # Whatever changes there is one contact: both, a part that comes, one lost, only case.
+    ("1 a +1", "1 b +1", "1 moved", "b +1 1"),
+    ("1 a +1", "1 a +2", "1 moved", "a +2 1"),
+    ("1 a +1", "1 b +2", "1 moved", "b +2 1"),
+    ("1 a", "1 a +1", "1 moved", "a +1 1"),
+    ("1 +1", "1 a +1", "1 moved", "a +1 1"),
+    ("1 a", "1 +1", "1 moved", "a +1 1"),
+    ("1 a +1", "1 +2", "1 moved", "a +2 1"),
+    ("1 a +1", "1 A +1", "1 moved", "A +1 1"),
+    # A chain resolves whatever the order.
+    ("0 d, 1 c", "2 d, 0 c, 1 e", "2 moved", "c 0, d 2, e 1"),
+    # Twins move together, also if one has lost a part.
+    ("1 a, 2 a", "1 b, 2 b", "2 moved", "b 2"),
+    ("1 +1, 2 +1", "1 a +1, 2 a", "2 moved", "a +1 2"),
+    # Twins spelt in two ways have two contacts, and one is named.
+    ("1 a, 2 A", "1 b, 2 b", "1 not_followed", "A 2, b 2"),
+    # Who leaves an identity that another keeps has a contact of their own.
+    ("1 a, 2 a", "1 b, 2 a", "1 not_followed", "a 2, b 1"),
+    # In one load: a new person moves, one moves back without a part, and one several times.
+    ("", "1 a, 2 x, 1 b", "2 created", "b 1, x 2"),
+    ("1 a +1", "1 b +2, 1 a", "", "a +1 1"),
+    ("1 a", "1 b, 1 c", "1 moved", "c 1"),
+    ("1 a", "1 b, 1 a", "", "a 1"),
+    ("1 a", "1 b, 1 c, 1 a", "", "a 1"),
+    ("1 a", "1 b, 1 c, 1 b", "1 moved", "b 1"),
 )
 @on_both_databases
-def test_people_who_move_have_these_contacts(
-    night: Night, first: str, then: str, count: str, there: str
-) -> None:
+def test_contacts_after_moves(night: Night, first: str, then: str, count: str, there: str) -> None:
     """And the same after one more night, in which nothing has changed, or only a name."""
     night(*people(first))
     ended = night(*people(then)).ok()
@@ -91,10 +86,11 @@ def test_people_who_move_have_these_contacts(
     assert ended.states
 
     def held(name: str) -> str:
-        parts = (
-            (c[1], f"+{c[0][-1]}" if c[0] else "", str(c[3]).removeprefix(name)) for c in night.held
-        )
-        return ", ".join(sorted(" ".join(filter(None, some)) for some in parts))
+        def of(number: str | None, email: str, _: bool | None, first: str | None) -> str:
+            parts = (email, f"+{number[-1]}" if number else "", str(first).removeprefix(name))
+            return " ".join(filter(None, parts))
+
+        return ", ".join(sorted(of(*one) for one in night.held))
 
     assert held("First") == there
     night(*people(then))
@@ -131,7 +127,7 @@ def refusing(night: Night) -> Night:
     return night
 
 
-@pytest.mark.parametrize("is_one_night", [False, True])
+@cases("is_one_night", False, True)
 def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bool) -> None:
     """In the next run, and in the same."""
     bad, good = one(1, "bad"), [one(1, "good"), one(2, "x")]
@@ -178,7 +174,7 @@ def test_a_person_deleted_by_hand_comes_back_with_consent(night: Night) -> None:
         assert ended.log.count("could not be followed") == (number == 0)
 
 
-@pytest.mark.parametrize("faults", ["noid:batch", "stuck@1:batch", "503:status"])
+@cases("faults", "noid:batch", "stuck@1:batch", "503:status")
 def test_without_a_status_it_is_a_second_contact_with_a_warning(night: Night, faults: str) -> None:
     night(one(1, "a"))
     ended = night(one(1, "b"), confirm_timeout_seconds=1, faults=faults).ok()
@@ -220,7 +216,7 @@ def test_an_identity_that_the_crm_holds_is_taken_over(night: Night) -> None:
     assert night(later).numbers == {"read": 1, "unchanged": 1}
 
 
-def test_a_remapped_column_moves_nobody_and_fails_before_the_first_request(night: Night) -> None:
+def test_a_remapped_column_fails_before_the_first_request(night: Night) -> None:
     people, swapped = (
         [one(n, f"p{n}", f"+479{code}00{n:04}") for n in range(1, 31)] for code in (0, 1)
     )
@@ -270,16 +266,12 @@ def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: N
 MANY = 60
 
 
-@pytest.mark.parametrize(
-    ("faults", "questions"),
-    [
-        pytest.param("", MANY + 1, id="applied at once"),
-        pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
-    ],
+@cases(
+    "faults questions",
+    pytest.param("", MANY + 1, id="applied at once"),
+    pytest.param(" late=0.08:batch", 4 * MANY, id="applied later"),
 )
-def test_many_move_with_five_requests_each_at_most(
-    night: Night, faults: str, questions: int
-) -> None:
+def test_a_move_takes_five_requests_at_most(night: Night, faults: str, questions: int) -> None:
     night.settings |= OPT_OUT
     night(*(one(n, f"p{n}") for n in range(MANY)))
     before = len(night.crm.requests())

@@ -1,7 +1,5 @@
 """A ledger's database that goes away in mid-run is waited for; if it stays away nothing is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json
@@ -10,20 +8,17 @@ import sqlite3
 import threading
 import time
 import typing as t
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cases import cases
+from tests.ledger.outside import Night
 from tests.ledgers import on_both_databases
-from tests.messages import person, schema, state
+from tests.messages import Record, person, schema, state
+from tests.postgresql import PostgreSQL
 from tests.rounds import quick
 from tests.waiting import PATIENCE, wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.ledger.outside import Night
-    from tests.messages import Record
-    from tests.postgresql import PostgreSQL
 
 STEPS = {
     "target_mainbrainer.rounds.round.MAX_CONTACTS": 4,
@@ -103,7 +98,7 @@ def _small_rounds(night: Night) -> None:
 
 
 @on_both_databases
-@pytest.mark.parametrize("plan", [0, 100], ids=["unlimited", "shared quota"])
+@cases("plan", 0, 100, ids=["unlimited", "shared quota"])
 def test_a_database_that_comes_back_costs_nothing(night: Night, outage: Outage, plan: int) -> None:
     """While it is away nothing is sent: that is not taken for "no limit"."""
     for name, value in STEPS.items():

@@ -1,13 +1,13 @@
 """All runs that share a ledger and a token keep to the plan together, by these rules."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import subprocess
 import sys
 import typing as t
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,15 +20,10 @@ from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
+from tests.cases import cases
+from tests.ledger.outside import Night
 from tests.ledgers import empty_ledger
 from tests.loads import people
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.ledger.outside import Night
-
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
@@ -103,7 +98,7 @@ def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     assert quota.in_use(second + 2.0) == 0
 
 
-@pytest.mark.parametrize("step", [-HOUR, -100 * HOUR, -1.0])
+@cases("step", -HOUR, -100 * HOUR, -1.0)
 def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     quota, plan = Quota(), Plan(burst=5, daily=7)
     now = 1_000_000.0
@@ -118,15 +113,6 @@ def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
 
 
-def test_a_longer_wait_stays_in_force() -> None:
-    quota = Quota()
-    quota.block(5, "MainBrainer answered 429", 1.0)
-    quota.block(2, "shorter", 2.0)
-    for plan in (None, Plan(burst=5, daily=30)):
-        assert quota.take(plan, 2.0) == Wait(4.0, "MainBrainer answered 429")
-    assert quota.take(None, 6.0) == 6.0
-
-
 # Shared
 
 
@@ -135,7 +121,7 @@ ACCOUNT = fingerprint("https://crm.example.com", "made-up")
 
 
 class Clocks:
-    """The clock of a machine that nobody sets, and that of its database or its wall."""
+    """The monotonic clock of a machine, and that of its database or its wall."""
 
     def __init__(self, uri: str) -> None:
         self.now = 5000.0
@@ -213,9 +199,8 @@ def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
         clocks.pass_by(11)
 
 
-def test_another_token_has_a_plan_of_its_own_and_none_is_kept(
-    clocks: Clocks, ledger_uri: str
-) -> None:
+def test_each_token_has_a_plan_and_none_is_kept(clocks: Clocks, ledger_uri: str) -> None:
+    """Each token has a plan of its own, and no token is stored."""
     for account in (ACCOUNT, fingerprint("https://crm.example.com", "another token")):
         assert len(take_all(clocks.shared_quota(account))) == 5
     with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
@@ -251,10 +236,9 @@ def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
     assert len(take_all(clocks.shared_quota(), plan)) == 5
 
 
-@pytest.mark.parametrize("jump", [HOUR, -HOUR, -100 * HOUR, 3.0, -3.0])
-def test_a_clock_that_is_set_costs_a_burst_and_stretches_no_wait(
-    clocks: Clocks, jump: float
-) -> None:
+@cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
+def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
+    """A clock that is set costs one burst at most and stretches no wait."""
     one, other = clocks.shared_quota(), clocks.shared_quota()
     assert len(take_all(one)) == 5
     clocks.jump = jump
@@ -313,10 +297,8 @@ while not isinstance(quota.change(lambda shared, now: shared.take(plan, now)), W
 def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
     """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
     command = [sys.executable, "-c", PROCESS, ledger_uri]
-    runs = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, **pipes) for _ in range(3)]
     outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
     assert [out.readline() for out in outs] == ["ready\n"] * 3
     for run in runs:

@@ -1,25 +1,21 @@
 """What only looks changes nothing: dry runs, `--check` and `show`; and what `forget` forgets."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import sqlite3
 import stat
 import sys
-import typing as t
 from pathlib import Path
 
 import pytest
 
 from tests.broken_server import PAGE, BrokenServer
+from tests.cases import cases
 from tests.ledger.outside import Night, consenting, person, rehearsal
 from tests.ledgers import on_both_databases
+from tests.postgresql import PostgreSQL
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from tests.postgresql import PostgreSQL
 
 PEOPLE = consenting(1, 2, 3)
 OWNER_AND_GROUP = 0o640
@@ -44,22 +40,21 @@ def look(night: Night, how: str) -> tuple[int, str]:
 def finds_no_ledger(night: Night, how: str) -> bool:
     """Look, and return whether that went as it should without a ledger."""
     code, said = look(night, how)
-    return code == (how in {"show", "forget"}) and ("There is no ledger" in said) is (
-        how != "dry run"
-    )
+    says_none = "There is no ledger" in said
+    return code == (how in {"show", "forget"}) and says_none is (how != "dry run")
 
 
 @all_who_write_nothing
 @on_postgresql
 def test_an_empty_database_stays_so(night: Night, empty_postgresql: PostgreSQL, how: str) -> None:
-    """`check`, `show` and `forget` say that there is no ledger."""
+    """`check`, `show` and `forget` report that there is no ledger."""
     assert finds_no_ledger(night, how)
     there = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert empty_postgresql.execute(there) == "0"
 
 
 @all_who_write_nothing
-@pytest.mark.parametrize("content", [None, b""])
+@cases("content", None, b"")
 def test_no_file_becomes_a_ledger(night: Night, how: str, content: bytes | None) -> None:
     """One that does not exist is not made, and an empty one stays empty."""
     path = Path(night.uri)
@@ -88,7 +83,7 @@ def test_a_ledger_stays_as_it_is(night: Night, how: str) -> None:
 
 @all_who_look
 def test_looking_waits_for_no_writer(night: Night, how: str) -> None:
-    """Somebody else has the file's write lock, for longer than a writer would wait for it."""
+    """Another process has the file's write lock, for longer than a writer would wait for it."""
     night(*PEOPLE)
     with contextlib.closing(sqlite3.connect(night.uri, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -172,7 +167,7 @@ def test_a_role_that_has_one_schema_suffices(night: Night, postgresql_server: Po
 
 
 def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) -> None:
-    """A file of something else stays as it is, and no password is told."""
+    """A file of something else stays as it is, and no password is shown."""
     text, other = night.folder / "text", night.folder / "other.db"
     text.write_text("not a database " * 100)
     with contextlib.closing(sqlite3.connect(other)) as database, database:

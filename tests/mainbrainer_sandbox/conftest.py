@@ -1,17 +1,11 @@
 """A fresh sandbox for each test."""
 
-from __future__ import annotations
-
-import typing as t
+from collections.abc import Callable
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
 from tests.mainbrainer_sandbox.crm import Clock, Crm
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
 
 
 @pytest.fixture

@@ -1,22 +1,16 @@
 """People to send, and a client that speaks plain HTTP to a sandbox."""
 
-from __future__ import annotations
-
 import typing as t
+from collections.abc import Callable
+from pathlib import Path
 
 import requests
 
 from mainbrainer_sandbox.command import main
+from mainbrainer_sandbox.running import RunningSandbox
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import pytest
-
-    from mainbrainer_sandbox.running import RunningSandbox
-
-Record: t.TypeAlias = "dict[str, t.Any]"
+Record: t.TypeAlias = dict[str, t.Any]
+Start: t.TypeAlias = Callable[..., RunningSandbox]
 A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
 BATCH, SINGLE = "/contacts/batch", "/contacts/insertupdate"
 LISTS = ["3fa85f64-5717-4562-b3fc-2c963f66afa6", "9fc6ad7d-902a-4834-b161-a4911b883d44"]
@@ -31,8 +25,9 @@ def a(*properties: list[Record]) -> Record:
     return {**A, "propertyFields": [one for fields in properties for one in fields]}
 
 
+NOTE = 'a "quoted",\nsecond line\x1b[31m'
 ADA: Record = {"email": "ada@example.com", "emailOptIn": True}
-ADA["propertyFields"] = prop("city", "Oslo") + prop("note", 'a "quoted",\nsecond line\x1b[31m')
+ADA["propertyFields"] = prop("city", "Oslo") + prop("note", NOTE)
 BOB: Record = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "mobileOptIn": False}
 
 
@@ -42,26 +37,20 @@ class Crm:
     Args:
         start: Starts sandboxes, by the names of their files.
         capsys: Catches what the command prints.
-        options: How to start this one.
+        name: Of its file.
     """
 
-    def __init__(
-        self,
-        start: Callable[..., RunningSandbox],
-        capsys: pytest.CaptureFixture[str],
-        name: str = "sandbox.db",
-        **options: t.Any,
-    ) -> None:
+    def __init__(self, start: Start, capsys: t.Any, name: str = "x.db", **more: t.Any) -> None:
         self._start = start
         self._capsys = capsys
-        self.sandbox = start(name, **({"plan": "unlimited"} | options))
+        self.sandbox = start(name, **({"plan": "unlimited"} | more))
         self.headers = {"Authorization": f"Bearer {self.sandbox.token}"}
 
-    def another(self, name: str = "other.db", **options: t.Any) -> Crm:
+    def another(self, name: str = "other.db", **options: t.Any) -> t.Self:
         """Start another one, or the one of this name again."""
-        return Crm(self._start, self._capsys, name, **options)
+        return type(self)(self._start, self._capsys, name, **options)
 
-    def again(self, **options: t.Any) -> Crm:
+    def again(self, **options: t.Any) -> t.Self:
         """Close this one and start it again."""
         self.sandbox.close()
         return self.another(self.sandbox.path.name, **options)

@@ -1,11 +1,10 @@
 """Contacts edited and deleted by hand, as people can in MainBrainer, and their history."""
 
-from __future__ import annotations
-
 import pytest
 
 from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.views import View
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
 
 MOBILE = {"mobileCountryCode": 44, "mobileNumber": 7700900001}
@@ -14,9 +13,7 @@ ADA["propertyFields"] = prop("city", "London") + prop("Street", "Old")
 PAGE = "/_sandbox/contacts/1000001"
 
 
-@pytest.mark.parametrize(
-    "selector", [1000001, "1000001", "ada@example.com", "+44 7700900001"], ids=repr
-)
+@cases("selector", 1000001, "1000001", "ada@example.com", "+44 7700900001", ids=repr)
 def test_a_contact_is_found_by_each_of_its_identifiers(crm: Crm, selector: int | str) -> None:
     crm.single(**ADA)
     for _ in range(2):  # the second changes nothing
@@ -53,16 +50,11 @@ def test_what_was_accepted_before_is_processed_before_the_edit(crm: Crm) -> None
     assert crm.contact["properties"]["city"] == "Paris"
 
 
-@pytest.mark.parametrize(
-    ("selector", "changes", "said"),
-    [
-        *(("nobody", {"city": "x"}, "0 contacts"), ("twice", {"city": "x"}, "2 contacts")),
-        *(
-            ("ada", {"cty": "x"}, "no property 'cty'"),
-            ("ada", {"email_opt_in": "yes"}, "true, false"),
-        ),
-        ("ada", {"mobile": "+4790000001"}, "is written"),
-    ],
+@cases(
+    "selector changes said",
+    *(("nobody", {"city": "x"}, "0 contacts"), ("twice", {"city": "x"}, "2 contacts")),
+    *(("ada", {"cty": "x"}, "no property 'cty'"), ("ada", {"email_opt_in": "yes"}, "true, false")),
+    ("ada", {"mobile": "+4790000001"}, "is written"),
 )
 def test_a_wrong_edit_changes_nothing(crm: Crm, selector: str, changes: Record, said: str) -> None:
     twice = {"email": "twice@example.com"}
@@ -73,7 +65,7 @@ def test_a_wrong_edit_changes_nothing(crm: Crm, selector: str, changes: Record, 
     assert crm.contacts() == before
 
 
-def test_the_history_says_what_was_done_by_hand_and_by_which_batch(crm: Crm) -> None:
+def test_the_history_names_edits_by_hand_and_batches(crm: Crm) -> None:
     crm.single(**ADA)
     crm.sandbox.edit(1000001, city="Paris")
     crm.single(**{**ADA, "emailOptIn": False, "propertyFields": []})

@@ -1,7 +1,5 @@
 """`mainbrainer-sandbox`: what it prints, its files, its exit codes, and how it stops."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -11,6 +9,7 @@ import stat
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 import requests
@@ -20,11 +19,8 @@ from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
 from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
-from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
+from tests.cases import cases
+from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
 
 # Contacts and batches
 
@@ -42,8 +38,7 @@ def test_contacts_as_a_table(crm: Crm) -> None:
 
 def test_contacts_as_json(crm: Crm) -> None:
     ada, bob = json.loads(crm.prints("contacts", crm.file("a.db", ADA, BOB), "--format", "json"))
-    note = 'a "quoted",\nsecond line\x1b[31m'
-    assert ada["properties"] == {"city": "Oslo", "note": note}
+    assert ada["properties"] == {"city": "Oslo", "note": NOTE}
     assert (ada["email_opt_in"], bob["mobile_opt_in"]) == (True, False)
 
 
@@ -62,13 +57,12 @@ def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None
     assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
 
 
-def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
+def test_batches_show_refusals_and_reasons(crm: Crm) -> None:
     crm.batch(ADA, BOB)
     crm.batch(ADA, {"email": "no"})
     crm.sandbox.close()
-    assert re.search(
-        "refused .*It is not an e-mail address.", crm.prints("batches", crm.sandbox.path)
-    )
+    printed = crm.prints("batches", crm.sandbox.path)
+    assert re.search("refused .*It is not an e-mail address.", printed)
     accepted, refused = json.loads(crm.prints("batches", crm.sandbox.path, "--format", "json"))
     assert (accepted["inserted"], accepted["state"]) == (2, "completed")
     assert refused["details"]["problems"][0]["where"] == "createUpdateContacts[1].email"
@@ -77,7 +71,7 @@ def test_batches_say_what_was_refused_and_why(crm: Crm) -> None:
 # `diff`: what differs, by field and by contact
 
 
-def test_equal_files_do_not_differ_whatever_the_ids(crm: Crm) -> None:
+def test_equal_files_with_other_ids_do_not_differ(crm: Crm) -> None:
     first, second = crm.file("a.db", ADA, BOB), crm.file("b.db", BOB, ADA)
     assert crm.run("diff", first, second) == (0, "0 added, 0 removed, 0 changed\n", "")
     assert crm.run("diff", first, second, "--format", "json") == (0, "[]\n", "")
@@ -94,10 +88,8 @@ def test_a_difference_is_said_property_by_property(crm: Crm) -> None:
     assert by_change["changed"]["email"] == "ada@example.com"
     assert by_change["changed"]["ids"] == [1000002, 1000001]
     assert by_change["changed"]["fields"] == [
-        ["email_opt_in", "true", "false"],
-        ["property city", "Oslo", "Bergen"],
-        ["property new", None, "x"],
-        ["property note", 'a "quoted",\nsecond line\x1b[31m', None],
+        *(["email_opt_in", "true", "false"], ["property city", "Oslo", "Bergen"]),
+        *(["property new", None, "x"], ["property note", NOTE, None]),
     ]
     assert by_change["removed"]["mobile"] == "+44 7700900001"
     assert ["lists", None, LISTS[0]] in by_change["added"]["fields"]
@@ -142,11 +134,11 @@ def test_a_file_is_its_owners_alone_and_has_one_sandbox_at_a_time(crm: Crm) -> N
     for path in crm.sandbox.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
     with pytest.raises(StoreError, match="in use"):
-        crm.another("sandbox.db")
+        crm.another("x.db")
     crm.again()
 
 
-@pytest.mark.parametrize("command", ["contacts", "batches", "delete a@example.com"])
+@cases("command", "contacts", "batches", "delete a@example.com")
 def test_a_file_that_is_none_is_an_error(crm: Crm, tmp_path: Path, command: str) -> None:
     path = tmp_path / "none" / "text.db"
     path.parent.mkdir()
@@ -178,8 +170,8 @@ def test_a_file_of_another_version_is_an_error(crm: Crm) -> None:
 # `serve`
 
 
-@pytest.mark.parametrize("command", ["serve", "page"])
-def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) -> None:
+@cases("command", "serve", "page")
+def test_a_port_in_use_is_an_error_with_advice(crm: Crm, command: str) -> None:
     port = crm.sandbox.url.rpartition(":")[2]
     code, out, err = crm.run(command, "--path", crm.file("a.db"), "--port", port)
     assert (code, out) == (2, "")
@@ -188,7 +180,7 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(crm: Crm, command: str) 
         crm.run(command, "--path", crm.file("a.db"), "--port", "99999")
 
 
-@pytest.mark.parametrize("options", ["--clash x", "--fault x", "--burst x", "--plan none"])
+@cases("options", "--clash x", "--fault x", "--burst x", "--plan none")
 def test_a_wrong_option_is_an_error(crm: Crm, tmp_path: Path, options: str) -> None:
     code, out, err = crm.run("serve", "--path", tmp_path / "x.db", *options.split())
     assert (code, out) == (2, "")
@@ -204,11 +196,10 @@ def test_help_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
     assert "What the real API does is unknown." in " ".join(text.split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_stops_on_a_signal_with_everything_processed(
-    crm: Crm, tmp_path: Path, number: int
-) -> None:
-    path = tmp_path / "x.db"
+@cases("number", signal.SIGTERM, signal.SIGINT)
+def test_serve_stops_with_everything_processed(crm: Crm, tmp_path: Path, number: int) -> None:
+    """A signal stops `serve` once everything is processed."""
+    path = tmp_path / "served.db"
     command = [sys.executable, "-m", "mainbrainer_sandbox", "serve", "--path", str(path)]
     options = ["--port", "0", "--fault", "503@1", "--fault", "late=60"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:

@@ -1,7 +1,6 @@
-"""Trouble on demand, and what happens after a 202."""
+"""Trouble on demand, the documented limits, tokens, and what happens after a 202."""
 
-from __future__ import annotations
-
+import datetime as dt
 import time
 from email.utils import parsedate_to_datetime
 
@@ -9,27 +8,27 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
-from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Crm
+from mainbrainer_sandbox.limits import Limiter
+from mainbrainer_sandbox.store import Store
+from mainbrainer_sandbox.switches import Switches
+from tests.cases import cases
+from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
-    [
-        *["", "nonsense", "999", "199", "latency", "late", "reset=3", "503@", "503@p2", "503@x"],
-        *["503@every3", "latency=2-1", "latency=1.2.3", "503:nowhere", "503@1:"],
-    ],
+    *["", "nonsense", "999", "199", "latency", "late", "reset=3", "503@", "503@p2", "503@x"],
+    *["503@every3", "latency=2-1", "latency=1.2.3", "503:nowhere", "503@1:"],
 )
 def test_a_fault_that_is_misspelt_is_an_error(wrong: str) -> None:
     with pytest.raises(FaultError):
         parse(wrong)
 
 
-@pytest.mark.parametrize(
-    ("text", "met"),
-    [
-        *(("503", [1, 2, 3, 4, 5, 6]), ("503@2", [2]), ("503@2,4-5", [2, 4, 5])),
-        *(("503@p0", []), ("503@p1", [1, 2, 3, 4, 5, 6]), ("503@2:batch", [3])),
-    ],
+@cases(
+    "text met",
+    *(("503", [1, 2, 3, 4, 5, 6]), ("503@2", [2]), ("503@2,4-5", [2, 4, 5])),
+    *(("503@p0", []), ("503@p1", [1, 2, 3, 4, 5, 6]), ("503@2:batch", [3])),
 )
 def test_faults_meet_the_requests_they_name(text: str, met: list[int]) -> None:
     """Those of an endpoint count its requests alone."""
@@ -54,7 +53,7 @@ def test_a_status_is_answered_and_nothing_processed(crm: Crm) -> None:
     assert crm.batch(A).status_code == 202
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@cases("form", "seconds", "date", "none")
 def test_a_planned_429_has_the_retry_after_of_choice(crm: Crm, form: str) -> None:
     crm.sandbox.set_switches(retry_after=form)
     crm.sandbox.set_faults("429=30", "503=30")
@@ -115,7 +114,7 @@ def test_a_status_can_be_odd(crm: Crm) -> None:
     assert status["processedObj"]["inserted"]["count"] == 1
 
 
-@pytest.mark.parametrize("path", ["reset", "faults", "switches"])
+@cases("path", "reset", "faults", "switches")
 def test_nothing_that_is_sent_to_it_changes_the_sandbox_itself(crm: Crm, path: str) -> None:
     """So neither a web page in a browser nor a webhook can; and no webhook is called."""
     crm.batch(A, webHookUrl=f"{crm.sandbox.url}/_sandbox/{path}")
@@ -124,3 +123,136 @@ def test_nothing_that_is_sent_to_it_changes_the_sandbox_itself(crm: Crm, path: s
         assert answer.status_code == 404
     assert crm.emails == ["a@example.com"]
     assert {one.path for one in crm.sandbox.requests()} == {"/contacts/batch"}
+
+
+# The documented limits, with a clock that is told the time
+
+
+def refusal(limiter: Limiter, burst: int, daily: int | None = None) -> tuple[str, float] | None:
+    """Take a permit; return which limit refuses it, and for how long."""
+    exceeded = limiter.take("t", burst, daily)
+    return None if exceeded is None else (exceeded.limit, exceeded.retry_after)
+
+
+@cases(
+    "plan burst daily",
+    *(("freemium", 100, 250_000), ("starter", 150, 500_000), ("pro", 200, 1_000_000)),
+)
+def test_plans_have_the_documented_limits(clock: Clock, plan: str, burst: int, daily: int) -> None:
+    """Section 9."""
+    assert Switches().changed(plan=plan).limits() == (burst, daily)
+    limiter = Limiter(clock)
+    assert [refusal(limiter, burst, daily) for _ in range(burst)] == [None] * burst
+    assert refusal(limiter, burst, daily)
+    assert limiter.take("other", burst, daily) is None, "each token has limits of its own"
+
+
+def test_the_burst_holds_in_any_ten_seconds(clock: Clock) -> None:
+    limiter = Limiter(clock)
+    for wait in (0, 4, 5, 1):
+        clock.time += wait
+        assert refusal(limiter, 3) is None
+    assert refusal(limiter, 3)
+
+
+def test_refused_calls_count(clock: Clock) -> None:
+    """It is stricter so; which it is, is unknown."""
+    limiter = Limiter(clock)
+    assert refusal(limiter, 1) is None
+    clock.time += 5
+    assert refusal(limiter, 1) == ("burst", 10.0)
+
+
+def test_the_day_ends_at_midnight(clock: Clock) -> None:
+    limiter = Limiter(clock)
+    clock.time = dt.datetime(2026, 6, 1, 23, 59, 30, tzinfo=dt.UTC).timestamp()
+    assert [refusal(limiter, 100, 1) for _ in range(2)] == [None, ("daily", 30.0)]
+    clock.time += 30
+    assert refusal(limiter, 100, 1) is None
+
+
+def test_a_daily_limit_of_choice_is_answered_429(crm: Crm) -> None:
+    crm.sandbox.set_switches(daily=1)
+    assert crm.single(**A).status_code == 202
+    refused = crm.single(**B)
+    assert refused.status_code == 429
+    assert "daily" in refused.json()["message"]
+
+
+@cases("form", "seconds", "date", "none")
+def test_a_429_names_the_time_to_come_back(crm: Crm, clock: Clock, form: str) -> None:
+    crm = crm.another(plan="freemium", burst=2, retry_after=form, now=clock)
+    answers = [crm.single(email=f"{number}@example.com") for number in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    header = answers[2].headers.get("Retry-After", "")
+    assert bool(header) is (form != "none")
+    later = clock.time + int(header or 10) if form != "date" else None
+    clock.time = later or parsedate_to_datetime(header).timestamp()
+    assert crm.single(**A).status_code == 202
+    assert len(crm.contacts()) == 3
+
+
+def test_status_polls_count_and_the_page_does_not(crm: Crm, clock: Clock) -> None:
+    crm = crm.another(burst=2, now=clock)
+    accepted = crm.batch(A)
+    assert crm.get("/").status_code == 200
+    assert crm.status(accepted)["statusText"] == "Completed"
+    assert crm.single(**B).status_code == 429
+
+
+# Tokens, and what happens to a batch after its 202
+
+
+def test_tokens_expire(crm: Crm, clock: Clock) -> None:
+    crm = crm.another(now=clock)
+    for validity, minutes in (("ShortLive", 10), ("LongLive", 43_200), (None, 120)):
+        assert crm.token(validity=validity).json()["expires_in"] == minutes
+    bearer = f"Bearer {crm.token().json()['access_token']}"
+    clock.time += 7199
+    assert crm.post(SINGLE, A, Authorization=bearer).ok
+    clock.time += 1
+    assert crm.post(SINGLE, A, Authorization=bearer).status_code == 401
+
+
+def test_tokens_live_as_long_as_set_and_end_with_a_reset(crm: Crm) -> None:
+    crm.sandbox.set_switches(token_lifetime_seconds=60)
+    answer = crm.token().json()
+    assert answer["expires_in"] == 1
+    bearer = f"Bearer {answer['access_token']}"
+    assert crm.post(SINGLE, A, Authorization=bearer).ok
+    crm.sandbox.reset()
+    assert crm.post(SINGLE, A, Authorization=bearer).status_code == 401
+    assert crm.single(**A).ok, "the run's own token stays"
+    crm.sandbox.close()
+    for token in (answer["access_token"], crm.sandbox.token):
+        assert token.encode() not in crm.sandbox.path.read_bytes()
+
+
+def test_a_late_batch_holds_up_those_behind_it(crm: Crm) -> None:
+    """Batches are processed in the order accepted, or a later one would be undone."""
+    crm.sandbox.set_faults("late=0.3@1")
+    late = crm.batch(a(prop("n", "1")))
+    crm.batch(a(prop("n", "2")))
+    assert crm.sandbox.contacts(settle=False) == []
+    assert crm.status(late)["statusText"] == "Completed"
+    assert crm.contact["properties"] == {"n": "2"}
+
+
+def test_a_stuck_batch_is_passed_by_and_stays(crm: Crm) -> None:
+    crm.sandbox.set_faults("stuck@1")
+    stuck = crm.batch(A)
+    crm.batch(B)
+    assert crm.emails == ["b@example.com"]
+    assert crm.status(stuck)["statusText"] == "Queued"
+    assert crm.again().emails == ["b@example.com"]
+
+
+def test_a_batch_it_cannot_process_fails_alone(
+    crm: Crm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "process", lambda: "takes no arguments")
+        assert crm.single(**A).json()["data"]["contactId"] is None
+        assert crm.status(crm.batch(A))["statusText"] == "Failed"
+    assert "failed to process batch 1" in caplog.text
+    assert crm.single(**A).json()["data"]["contactId"] == "1000001"

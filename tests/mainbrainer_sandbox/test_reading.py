@@ -1,11 +1,13 @@
-"""What a request is refused for, how its parts are read, and how refusals are said."""
+"""What a request is refused for, how refusals are worded, and the switches."""
 
-from __future__ import annotations
-
+import ast
 import typing as t
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import BATCH, LISTS, SINGLE, A, B, Crm, Record, a, prop
 
 BLANK = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "email": ""}
@@ -18,22 +20,20 @@ MUCH = {"refuse_property": "poison", "refuse_value": "much"}
 REFUSED = {"refuse_email": "refused"}
 
 
-@pytest.mark.parametrize(
-    ("switches", "contacts", "list_id", "status"),
-    [
-        *(({}, [A], "nope", 400), ({}, [{**A, **BAD_ID}], None, 202)),
-        ({"empty_values": "refuse"}, [a(prop("city", ""))], None, 422),
-        *(({}, [BLANK], None, 202), ({}, [], None, 400)),
-        *(({}, [A] * 1001, None, 400), ({}, [A] * 1000, None, 202)),
-        ({}, [{"email": "no"}, {"email": 7}], None, 400),
-        *((STRICT, [a(prop(name))], None, 422) for name in ("shoe size", "street")),
-        (STRICT, [a(prop("city"))], None, 202),
-        ({"unknown_contact_id": "refuse"}, [{"contactId": 7}], None, 422),
-        *((KNOWN, [A], LISTS[1], 422), (KNOWN, [A], LISTS[0].upper(), 202)),
-        (POISON, [B, a(prop("poison"))], None, 422),
-        *((MUCH, [a(prop("poison", v))], None, s) for v, s in (("little", 202), ("much", 422))),
-        *((REFUSED, [{"email": "refused.7@example.com"}], None, 422), (REFUSED, [A], None, 202)),
-    ],
+@cases(
+    "switches contacts list_id status",
+    *(({}, [A], "nope", 400), ({}, [{**A, **BAD_ID}], None, 202)),
+    ({"empty_values": "refuse"}, [a(prop("city", ""))], None, 422),
+    *(({}, [BLANK], None, 202), ({}, [], None, 400)),
+    *(({}, [A] * 1001, None, 400), ({}, [A] * 1000, None, 202)),
+    ({}, [{"email": "no"}, {"email": 7}], None, 400),
+    *((STRICT, [a(prop(name))], None, 422) for name in ("shoe size", "street")),
+    (STRICT, [a(prop("city"))], None, 202),
+    ({"unknown_contact_id": "refuse"}, [{"contactId": 7}], None, 422),
+    *((KNOWN, [A], LISTS[1], 422), (KNOWN, [A], LISTS[0].upper(), 202)),
+    (POISON, [B, a(prop("poison"))], None, 422),
+    *((MUCH, [a(prop("poison", v))], None, s) for v, s in (("little", 202), ("much", 422))),
+    *((REFUSED, [{"email": "refused.7@example.com"}], None, 422), (REFUSED, [A], None, 202)),
 )
 def test_what_is_refused(
     crm: Crm, switches: Record, contacts: list[t.Any], list_id: str | None, status: int
@@ -46,32 +46,28 @@ def test_what_is_refused(
         assert [one["status"] for one in crm.sandbox.batches()] == [status]
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        *(({}, 422), ({"mobileOptIn": True}, 422), ({"contactId": 0}, 422), (7, 400)),
-        *(({"mobileNumber": 7700900001}, 422), ({"mobileCountryCode": 44}, 422)),
-        *(({"mobileCountryCode": 44, "mobileNumber": odd}, 422) for odd in (10**14, 12)),
-        *(({"mobileCountryCode": 44, "mobileNumber": odd}, 400) for odd in ("7", True, 1.5)),
-        *(({"contactId": 2**63}, 400), ({"email": ["a@example.com"]}, 400)),
-        *(({"email": odd}, 422) for odd in ("a@example", "a b@example.com", f"{'a' * 65}@x.com")),
-        *(({**A, "emailOptIn": odd}, 400) for odd in ("true", 1)),
-        *(({**A, "propertyFields": odd}, 400) for odd in (["x"], prop("city", 7), ODD)),
-        *(({**A, "propertyFields": odd}, 422) for odd in (prop(" "), prop("n" * 256))),
-        ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
-    ],
+@cases(
+    "sent status",
+    *(({}, 422), ({"mobileOptIn": True}, 422), ({"contactId": 0}, 422), (7, 400)),
+    *(({"mobileNumber": 7700900001}, 422), ({"mobileCountryCode": 44}, 422)),
+    *(({"mobileCountryCode": 44, "mobileNumber": odd}, 422) for odd in (10**14, 12)),
+    *(({"mobileCountryCode": 44, "mobileNumber": odd}, 400) for odd in ("7", True, 1.5)),
+    *(({"contactId": 2**63}, 400), ({"email": ["a@example.com"]}, 400)),
+    *(({"email": odd}, 422) for odd in ("a@example", "a b@example.com", f"{'a' * 65}@x.com")),
+    *(({**A, "emailOptIn": odd}, 400) for odd in ("true", 1)),
+    *(({**A, "propertyFields": odd}, 400) for odd in (["x"], prop("city", 7), ODD)),
+    *(({**A, "propertyFields": odd}, 422) for odd in (prop(" "), prop("n" * 256))),
+    ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
 )
 def test_a_contact_that_is_wrong_is_refused_alone_too(crm: Crm, sent: t.Any, status: int) -> None:
     assert crm.post(SINGLE, sent).status_code == crm.batch(sent).status_code == status
     assert crm.contacts() == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
-    [
-        *(b"{", b"[]", b"[" * 100_000, b'"\xff"', b'{"createUpdateContacts": null}'),
-        b'{"createUpdateContacts": [{"contactId": 1e999}]}',
-    ],
+    *(b"{", b"[]", b"[" * 100_000, b'"\xff"', b'{"createUpdateContacts": null}'),
+    b'{"createUpdateContacts": [{"contactId": 1e999}]}',
     ids=lambda body: repr(body[:40]),
 )
 def test_a_body_that_is_no_batch_is_refused(crm: Crm, body: bytes) -> None:
@@ -79,18 +75,16 @@ def test_a_body_that_is_no_batch_is_refused(crm: Crm, body: bytes) -> None:
     assert crm.ask("POST", BATCH, data=body, headers=headers).status_code == 400
 
 
-@pytest.mark.parametrize("odd", ["nowhere", "ftp://example.com", "http://[::1", "http://[c:]/x", 7])
+@cases("odd", "nowhere", "ftp://example.com", "http://[::1", "http://[c:]/x", 7)
 def test_a_webhook_must_be_a_url(crm: Crm, odd: str | int) -> None:
     assert crm.batch(A, webhookUrl=odd).status_code == (400 if odd == 7 else 422)
 
 
-@pytest.mark.parametrize(
+@cases(
     "keys",
-    [
-        ("propertyFields", "propertyName", "propertyValue"),
-        ("propertyfields", "propertyname", "propertyvalue"),
-        ("PROPERTYFIELDS", "PropertyName", "PROPERTYvalue"),
-    ],
+    ("propertyFields", "propertyName", "propertyValue"),
+    ("propertyfields", "propertyname", "propertyvalue"),
+    ("PROPERTYFIELDS", "PropertyName", "PROPERTYvalue"),
 )
 def test_keys_are_understood_in_any_casing(crm: Crm, keys: tuple[str, str, str]) -> None:
     """The two pages print two casings (C1, C2)."""
@@ -138,8 +132,8 @@ def test_a_refused_batch_creates_no_property(crm: Crm) -> None:
 # How refusals are said
 
 
-@pytest.mark.parametrize(("names", "count"), [("all", 2), ("first", 1), ("none", 0)])
-def test_a_refusal_names_whom_it_is_told_to(crm: Crm, names: str, count: int) -> None:
+@cases("names count", ("all", 2), ("first", 1), ("none", 0))
+def test_a_refusal_names_as_many_as_the_switch_allows(crm: Crm, names: str, count: int) -> None:
     crm.sandbox.set_switches(refusal_names=names)
     body = crm.batch(A, {"contactId": 5, "email": "no"}, {"contactId": 6, "email": "no"}).json()
     assert len(body["data"]["invalidContactIdList"]) == count
@@ -165,3 +159,93 @@ def test_errors_come_in_the_form_of_choice(crm: Crm) -> None:
     assert answers["problem"].json()["errors"] == problem
     assert answers["html"].text.startswith("<!DOCTYPE html>")
     assert answers["empty"].content == b""
+
+
+# Every switch does what its help says; a switch without a test here fails the last test
+
+# What processing does
+
+
+@cases(
+    "switch policy sent field expected",
+    ("empty_values", "clear", [a(prop("a", "1")), a(prop("a", ""))], "properties", {}),
+    ("empty_values", "ignore", [a(prop("a", "1")), a(prop("a", ""))], "properties", {"a": "1"}),
+    ("opt_in_on_insert", "none", [A], "email_opt_in", None),
+    ("opt_in_on_insert", "true", [A], "email_opt_in", True),
+    ("opt_in_on_update", "keep", [{**A, "emailOptIn": True}, A], "email_opt_in", True),
+    ("opt_in_on_update", "reset", [{**A, "emailOptIn": True}, A], "email_opt_in", None),
+)
+def test_empty_values_and_consent_that_is_not_sent(
+    crm: Crm, switch: str, policy: str, sent: list[Record], field: str, expected: object
+) -> None:
+    crm.sandbox.set_switches(**{switch: policy})
+    for contact in sent:
+        crm.single(**contact)
+    assert crm.contact[field] == expected
+
+
+@cases("policy status", ("allow", 202), ("conflict", 409))
+def test_a_clash(crm: Crm, policy: str, status: int) -> None:
+    """The second contact would get the first one's identity; both wait in the queue still."""
+    crm.sandbox.set_switches(clash=policy)
+    crm.batch({"contactId": 1, **A}, {"contactId": 2, **B})
+    assert crm.batch({"contactId": 2, **A}).status_code == status
+    assert crm.emails == ["a@example.com", "a@example.com" if status == 202 else "b@example.com"]
+    assert crm.batch({"contactId": 2, **B}).status_code == 202
+
+
+@cases(
+    "policy ids invalid",
+    *(("create", [7], []), ("create_new_id", [1000001], []), ("report", [], ["7"])),
+)
+def test_an_unknown_contact_id(crm: Crm, policy: str, ids: list[int], invalid: list[str]) -> None:
+    crm.sandbox.set_switches(unknown_contact_id=policy)
+    response = crm.batch({"contactId": 7, **A})
+    assert response.status_code == 202
+    assert [one["id"] for one in crm.contacts()] == ids
+    assert response.json()["data"]["InvalidContactIds"] == invalid
+
+
+@cases(
+    "policy names invalid",
+    *(("create", {"city", "shoe size"}, []), ("ignore", {"city"}, [])),
+    ("report", {"city"}, ["shoe size"]),
+)
+def test_an_unknown_property(crm: Crm, policy: str, names: set[str], invalid: list[str]) -> None:
+    crm.sandbox.set_switches(unknown_property=policy)
+    response = crm.batch(a(prop("city"), prop("shoe size")))
+    assert response.status_code == 202
+    assert crm.contact["properties"].keys() == names
+    found = response.json()["data"]["InvalidProperties"]
+    assert [one["propertyName"] for one in found] == invalid
+
+
+# The switches themselves
+
+
+@cases(
+    "wrong",
+    *({"no_such": 1}, {"clash": "maybe"}, {"clash": True}, {"burst": "many"}, {"burst": -1}),
+    *({"token_lifetime_seconds": float("nan")}, {"plan": None}),
+)
+def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, t.Any]) -> None:
+    with pytest.raises(SwitchError, match=next(iter(wrong))):
+        Switches().changed(**wrong)
+
+
+def test_every_switch_states_what_is_not_known() -> None:
+    for name, declared in DECLARED.items():
+        text = declared.metadata["help"]
+        assert text.endswith(".")
+        assert (UNKNOWN in text) == (declared.metadata["group"] == "unknown"), name
+
+
+def test_every_switch_is_tested() -> None:
+    """By name, in one of the files of this folder."""
+    used = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            used.add(getattr(node, "arg", None))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                used.add(node.value)
+    assert set(DECLARED) - used == set()

@@ -1,18 +1,16 @@
 """Identification, partial update and consent, by table and against a tiny model."""
 
-from __future__ import annotations
-
 import itertools
 import typing as t
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.rules import Contact, Known, Sent
 from mainbrainer_sandbox.switches import Switches
+from tests.cases import cases
 
 NUMBER = (44, 7700900001)
 BOTH = Contact(1, 44, 7700900001, "a@example.com")
@@ -26,16 +24,12 @@ def run(sent: Sent, *contacts: Contact) -> tuple[t.Any, dict[int, Contact]]:
     return rules.apply([sent], known, Switches(), lambda: next(ids)), known.by_id
 
 
-@pytest.mark.parametrize(
-    ("sent", "found"),
-    [
-        (Sent(None, *NUMBER, "a@example.com"), 1),
-        (Sent(None, *NUMBER), 2),
-        (Sent(email="a@example.com"), 3),
-        (Sent(contact_id=1, email="b@example.com"), 1),
-        *((Sent(None, 44, 7700900002), None), (Sent(None, 1, 7700900001), None)),
-        *((Sent(None, *NUMBER, "b@example.com"), None), (Sent(email="A@example.com"), None)),
-    ],
+@cases(
+    "sent found",
+    *((Sent(None, *NUMBER, "a@example.com"), 1), (Sent(None, *NUMBER), 2)),
+    *((Sent(email="a@example.com"), 3), (Sent(contact_id=1, email="b@example.com"), 1)),
+    *((Sent(None, 44, 7700900002), None), (Sent(None, 1, 7700900001), None)),
+    *((Sent(None, *NUMBER, "b@example.com"), None), (Sent(email="A@example.com"), None)),
 )
 def test_contacts_are_found_by_the_documented_rules(sent: Sent, found: int | None) -> None:
     """Section 8.1: an e-mail alone never finds a contact that has a mobile too."""
@@ -47,17 +41,15 @@ def test_contacts_are_found_by_the_documented_rules(sent: Sent, found: int | Non
 NEW_CITY = {"properties": {"city": "Oslo", "new": "x"}}
 
 
-@pytest.mark.parametrize(
-    ("sent", "changes"),
-    [
-        *((Sent(1), {}), (Sent(1, email="a@example.com"), {}), (Sent(1, list_id="l"), {})),
-        (Sent(1, email="b@example.com"), {"email": "b@example.com"}),
-        (Sent(1, 44, 7700900009), {"mobile_number": 7700900009}),
-        (Sent(1, properties={"city": "Oslo", "state": None, "new": "x"}), NEW_CITY),
-        (Sent(1, properties={"none": None}), {}),
-        (Sent(1, mobile_opt_in=False), {"mobile_opt_in": False}),
-        (Sent(1, list_id="x"), {"lists": ["l", "x"]}),
-    ],
+@cases(
+    "sent changes",
+    *((Sent(1), {}), (Sent(1, email="a@example.com"), {}), (Sent(1, list_id="l"), {})),
+    (Sent(1, email="b@example.com"), {"email": "b@example.com"}),
+    (Sent(1, 44, 7700900009), {"mobile_number": 7700900009}),
+    (Sent(1, properties={"city": "Oslo", "state": None, "new": "x"}), NEW_CITY),
+    (Sent(1, properties={"none": None}), {}),
+    (Sent(1, mobile_opt_in=False), {"mobile_opt_in": False}),
+    (Sent(1, list_id="x"), {"lists": ["l", "x"]}),
 )
 def test_only_what_is_sent_changes(sent: Sent, changes: dict[str, t.Any]) -> None:
     before = {"city": "Oslo", "state": "S"}

@@ -1,16 +1,13 @@
 """Starting, closing and what is kept: the one function the target and tests call."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import logging
 import socket
-import sys
 import threading
 import time
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,36 +16,17 @@ import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.faults import FaultError
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import SwitchError
+from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
-from tests.projects import printed
 from tests.waiting import wait_until
 
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
-
-@pytest.mark.parametrize(
-    ("modules", "forbidden"),
-    [
-        ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
-        ("mainbrainer_sandbox.running, mainbrainer_sandbox.command", "target_mainbrainer"),
-    ],
+@cases(
+    "options error",
+    *(({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError)),
+    ({"no_such": 1}, SwitchError),
 )
-def test_importing_it_imports_nothing_heavy_and_nothing_of_the_target(
-    modules: str, forbidden: str
-) -> None:
-    """So that it can judge the target."""
-    code = f"import sys, {modules}; print([m for m in '{forbidden}'.split() if m in sys.modules])"
-    assert printed(sys.executable, "-c", code).strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError), ({"no_such": 1}, SwitchError)],
-)
-def test_a_wrong_option_starts_nothing(
-    tmp_path: Path, options: Record, error: type[Exception]
-) -> None:
+def test_a_wrong_option_is_error(tmp_path: Path, options: Record, error: type[Exception]) -> None:
     threads = threading.active_count()
     with pytest.raises(error):
         sandbox.start(tmp_path / "x.db", **options)
@@ -62,7 +40,7 @@ def test_everything_accepted_is_in_the_file_after_closing_and_ids_go_on(crm: Crm
     assert [crm.batch({"email": one}).status_code for one in people] == [202] * 40
     numbers = [one.number for one in crm.sandbox.requests()]
     crm.sandbox.close()
-    assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["sandbox.db"]
+    assert [one.name for one in crm.sandbox.path.parent.iterdir()] == ["x.db"]
     crm = crm.again()
     assert crm.emails == people
     for email, number in ((people[0], "1000001"), ("new@example.com", "1000041")):
@@ -76,14 +54,12 @@ def test_many_connections_at_once_lose_nothing(crm: Crm) -> None:
 
     def load(worker: int) -> set[int]:
         every = {"email": "all@example.com"}
-        answers = [
-            crm.batch(
-                {"email": f"w{worker}n{n}@example.com"},
-                every | {"propertyFields": prop(f"w{worker}", str(n))},
-            )
-            for n in range(10)
-        ]
-        return {answer.status_code for answer in answers}
+
+        def send(n: int) -> int:
+            changed = every | {"propertyFields": prop(f"w{worker}", str(n))}
+            return crm.batch({"email": f"w{worker}n{n}@example.com"}, changed).status_code
+
+        return {*map(send, range(10))}
 
     with ThreadPoolExecutor(20) as pool:
         assert set.union(*pool.map(load, range(20))) == {202}
@@ -94,14 +70,6 @@ def test_many_connections_at_once_lose_nothing(crm: Crm) -> None:
     assert [one.number for one in taken] == list(range(1, 201))
     assert any(taken[0].overlaps(one) for one in taken[1:20])
     assert not taken[0].overlaps(taken[-1])
-
-
-def test_bodies_are_kept_on_request(crm: Crm) -> None:
-    crm.single(**A)
-    (request,) = crm.sandbox.requests()
-    assert request.body == A
-    assert (request.method, request.path) == ("POST", "/contacts/insertupdate")
-    assert (request.status, request.contacts) == (202, 1)
 
 
 def test_nothing_is_said_of_contacts(
@@ -153,7 +121,7 @@ def raw(crm: Crm, body: bytes) -> bytes:
         return connection.recv(65536)
 
 
-@pytest.mark.parametrize(("fault", "applied"), [("reset", []), ("lost", ["a@example.com"])])
+@cases("fault applied", ("reset", []), ("lost", ["a@example.com"]))
 def test_a_connection_is_reset_before_or_after(crm: Crm, fault: str, applied: list[str]) -> None:
     """A true reset, not the polite end of a connection."""
     crm.sandbox.set_faults(fault)

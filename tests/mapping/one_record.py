@@ -1,7 +1,5 @@
 """Mapping one record of a stream, and what a value is refused with."""
 
-from __future__ import annotations
-
 import decimal
 import typing as t
 
@@ -11,9 +9,7 @@ from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping, compile_mapping
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.settings.declared import StreamSettings
-
-if t.TYPE_CHECKING:
-    from tests.messages import Record
+from tests.messages import Record
 
 D = decimal.Decimal
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -25,10 +21,9 @@ def mapping(*columns: str, on_drop: t.Any = None, **config: t.Any) -> StreamMapp
     return mapping_of(dict.fromkeys(columns), on_drop=on_drop, **config)
 
 
-def mapping_of(
-    columns: Record, *, key: t.Sequence[str] = (), on_drop: t.Any = None, **config: t.Any
-) -> StreamMapping:
+def mapping_of(columns: Record, *, on_drop: t.Any = None, **config: t.Any) -> StreamMapping:
     """Return the mapping of a stream whose columns have these schemas, or any."""
+    key = config.pop("key", ())
     schema = {"properties": {name: kind or {} for name, kind in columns.items()}}
     return compile_mapping("people", schema, key, StreamSettings(**config), on_drop=on_drop)
 

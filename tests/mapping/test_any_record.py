@@ -1,6 +1,4 @@
-"""Whatever a record holds, it becomes a contact or a rejection, or is left out."""
-
-from __future__ import annotations
+"""Any record becomes a contact or a rejection, or is left out."""
 
 import copy
 import typing as t

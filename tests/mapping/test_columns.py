@@ -1,19 +1,18 @@
 """What a column is: a field of the contact, a property, or nothing."""
 
-from __future__ import annotations
-
 import typing as t
 
 import pytest
 
 from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.errors import MappingError
+from tests.cases import cases
 from tests.mapping.one_record import EMAIL, NO, UUID, mapped, mapping, mapping_of, named, ola
 
 KARI = "kari@example.com"
 
 
-@pytest.mark.parametrize("column", ["email", "Email", "EMAIL", "e_mail", "e-mail"])
+@cases("column", "email", "Email", "EMAIL", "e_mail", "e-mail")
 def test_a_column_named_like_a_contact_field_is_that_field(column: str) -> None:
     assert mapped({column: "ola@example.com"}) == Contact(email="ola@example.com")
 
@@ -24,32 +23,27 @@ def test_camel_case_is_understood() -> None:
     assert mapped(record) == Contact(7, NO, None, True, False, {}, UUID)
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        *(
-            ("email", Contact(email=KARI)),
-            ({"field": "email", "optional": True}, Contact(email=KARI)),
-        ),
-        *(("second_mail", ola(properties=named(second_mail=KARI))), (None, ola())),
-        ({"property_name": "email"}, ola(properties=named(email=KARI))),
-        ({"property_id": UUID}, ola(properties={PropertyRef(UUID, None): KARI})),
-    ],
+@cases(
+    "target expected",
+    *(("email", Contact(email=KARI)), ({"field": "email", "optional": True}, Contact(email=KARI))),
+    *(("second_mail", ola(properties=named(second_mail=KARI))), (None, ola())),
+    ({"property_name": "email"}, ola(properties=named(email=KARI))),
+    ({"property_id": UUID}, ola(properties={PropertyRef(UUID, None): KARI})),
     ids=str,
 )
-def test_field_map_says_what_a_column_is(target: t.Any, expected: Contact) -> None:
+def test_field_map_decides_what_a_column_is(target: t.Any, expected: Contact) -> None:
     record = EMAIL | {"mail": KARI}
     field_map = {"mail": target} | ({"email": None} if expected.email == KARI else {})
     assert mapped(record, field_map=field_map) == expected
 
 
-def test_field_map_overrides_a_name_that_says_otherwise() -> None:
+def test_field_map_overrides_the_name_of_a_column() -> None:
     record = {"mobile": "ola@example.com", "email": "+47 908 12 501"}
     contact = mapped(record, field_map={"mobile": "email", "email": "mobile"})
     assert contact == ola(mobile=NO)
 
 
-@pytest.mark.parametrize("column", ["phone", "e_mail_address", "id", "optin", "mail", "Mobile No"])
+@cases("column", "phone", "e_mail_address", "id", "optin", "mail", "Mobile No")
 def test_nothing_else_is_guessed_to_be_an_identifier(column: str) -> None:
     assert mapped(EMAIL | {column: "x"}) == ola(properties={PropertyRef(None, column): "x"})
 
@@ -57,13 +51,11 @@ def test_nothing_else_is_guessed_to_be_an_identifier(column: str) -> None:
 MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt_in", "zip": "zip"}
 
 
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ("mail phone", "'field_map' maps column 'ok' to the contact's email_opt_in"),
-        ("mail ok", "'field_map' maps column 'phone' to the contact's mobile"),
-        ("zip ok phone", "'field_map' maps column 'mail' to the contact's email"),
-    ],
+@cases(
+    "columns said",
+    ("mail phone", "'field_map' maps column 'ok' to the contact's email_opt_in"),
+    ("mail ok", "'field_map' maps column 'phone' to the contact's mobile"),
+    ("zip ok phone", "'field_map' maps column 'mail' to the contact's email"),
 )
 def test_a_stream_that_lacks_an_identifier_or_opt_in_is_an_error(columns: str, said: str) -> None:
     with pytest.raises(MappingError, match=said):
@@ -113,23 +105,19 @@ MARK = "the name of column 'email' starts with a byte order mark (U+FEFF), as"
 CODES = "would all be the contact's mobile_country_code."
 
 
-@pytest.mark.parametrize(
-    ("columns", "field_map", "message"),
-    [
-        ("email Email", {}, f"columns 'email' and 'Email{WOULD_BE}"),
-        ("email mail", {"mail": "email"}, f"columns 'email' and 'mail{WOULD_BE}"),
-        ("zip post", {"post": "zip"}, "columns 'zip' and 'post' would all be property 'zip'."),
-        ("zip post", BY_ID, f"columns 'zip' and 'post' would all be property {UUID}. In 'field_m"),
-        *(("mobile mobile_number", {}, BOTH), ("mobile_country_code mobile_country", {}, CODES)),
-        ("email ", {}, "column '' would be a property without a name. Give it one in"),
-        ("email", {"email": " "}, "column 'email' would be a property without a name"),
-        ("\ud800", {}, r"column '\ud800' would be a property whose name cannot be written as UTF"),
-        ("\ufeffemail", {}, MARK),
-    ],
+@cases(
+    "columns field_map message",
+    ("email Email", {}, f"columns 'email' and 'Email{WOULD_BE}"),
+    ("email mail", {"mail": "email"}, f"columns 'email' and 'mail{WOULD_BE}"),
+    ("zip post", {"post": "zip"}, "columns 'zip' and 'post' would all be property 'zip'."),
+    ("zip post", BY_ID, f"columns 'zip' and 'post' would all be property {UUID}. In 'field_m"),
+    *(("mobile mobile_number", {}, BOTH), ("mobile_country_code mobile_country", {}, CODES)),
+    ("email ", {}, "column '' would be a property without a name. Give it one in"),
+    ("email", {"email": " "}, "column 'email' would be a property without a name"),
+    ("\ud800", {}, r"column '\ud800' would be a property whose name cannot be written as UTF"),
+    ("\ufeffemail", {}, MARK),
 )
-def test_a_contradictory_mapping_is_said_at_once(
-    columns: str, field_map: t.Any, message: str
-) -> None:
+def test_a_contradictory_mapping_is_an_error(columns: str, field_map: t.Any, message: str) -> None:
     with pytest.raises(MappingError, match=r"^Stream 'people': ") as caught:
         mapping(*columns.split(" "), field_map=field_map)
     assert message in str(caught.value)
@@ -138,7 +126,7 @@ def test_a_contradictory_mapping_is_said_at_once(
 # What the user is told of how columns are used
 
 
-def test_the_summary_says_how_every_column_is_used() -> None:
+def test_the_summary_lists_the_use_of_every_column() -> None:
     field_map = {"fname": "firstname", "zip": {"property_id": UUID}, "secret": None}
     field_map["src"] = {"property_name": "source", "send": "once"}
     columns = ["id", "email", "mobileOptIn", *field_map, "city", "_sdc_x"]
@@ -168,18 +156,16 @@ OPPOSITE = "its name suggests that a yes there means no"
 OWN_ID = "counts as MainBrainer's own id of a contact because of its name"
 
 
-@pytest.mark.parametrize(
-    ("columns", "field_map", "warning"),
-    [
-        ("first_name", {"firstname": "x"}, f"{LACKS} Did you mean 'first_name'?"),
-        ("email", {"firstname": "firstname"}, LACKS),
-        ("id e_mail_address", {}, 'such as: "field_map": {"e_mail_address": "email"}.'),
-        ("zip", {}, 'such as: "field_map": {"<column>": "email"}.'),
-        *(("email cc", {"cc": "mobile_country_code"}, ALONE), ("email mobile_country", {}, ALONE)),
-        ("email unsubscribed", {"unsubscribed": "email_opt_in"}, OPPOSITE),
-        ("email contactID", {}, OWN_ID),
-        ("email phone", {"phone": "Mobile"}, "is sent as a property named 'Mobile', because the"),
-    ],
+@cases(
+    "columns field_map warning",
+    ("first_name", {"firstname": "x"}, f"{LACKS} Did you mean 'first_name'?"),
+    ("email", {"firstname": "firstname"}, LACKS),
+    ("id e_mail_address", {}, 'such as: "field_map": {"e_mail_address": "email"}.'),
+    ("zip", {}, 'such as: "field_map": {"<column>": "email"}.'),
+    *(("email cc", {"cc": "mobile_country_code"}, ALONE), ("email mobile_country", {}, ALONE)),
+    ("email unsubscribed", {"unsubscribed": "email_opt_in"}, OPPOSITE),
+    ("email contactID", {}, OWN_ID),
+    ("email phone", {"phone": "Mobile"}, "is sent as a property named 'Mobile', because the"),
 )
 def test_a_doubtful_mapping_is_warned_about(columns: str, field_map: t.Any, warning: str) -> None:
     said = mapping(*columns.split(), field_map=field_map).warnings[0]

@@ -1,20 +1,15 @@
 """What the log points at, and what it leaves alone."""
 
-from __future__ import annotations
-
 import json
 import re
 import typing as t
 
-import pytest
-
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
+from tests.cases import cases
+from tests.loads import Load
 from tests.mapping.one_record import mapping, mapping_of
 from tests.messages import Record, person, record, schema
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
@@ -23,9 +18,8 @@ sähköposti sähköpostiosoite netfang work_email kunde_epost billing_email E-m
 MOBILE = """
 mobil Mobilnummer mobilnr mobile_phone mobiltelefon telefon telefonnummer Telefon-Nr. tlf tlfnr
 phone phone_number cell cellphone msisdn gsm handy Handynummer puhelin puhelinnumero matkapuhelin
-farsími
-símanúmer sms_number work_phone kontakt_tlf2 billing_phone Phone_1_-_Value
-default_phone shipping_phone
+farsími símanúmer sms_number work_phone kontakt_tlf2 billing_phone Phone_1_-_Value default_phone
+shipping_phone
 """
 CONSENT = """
 sms send_sms sms_ok email_ok samtykke samtykke_epost samtykke_sms samtycke suostumus samþykki
@@ -36,10 +30,9 @@ OPT_OUT = """
 unsubscribed is_unsubscribed unsubscribed_at optout opted_out HasOptedOutOfEmail HasOptedOutOfFax
 email_opt_out do_not_email doNotCall DoNotContact do_not_market dnc no_sms emailBlacklisted
 smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout sms_optout avmeldt
-avmeldt_epost UNSUB_TIME
-avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt frabedt frabedt_sms
-abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre keine_werbung
-donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
+avmeldt_epost UNSUB_TIME avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt
+frabedt frabedt_sms abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre
+keine_werbung donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
 suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
 """
 NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"
@@ -49,9 +42,10 @@ def roles(*columns: str) -> dict[str, t.Any]:
     return {column: PropertyRef(None, column) for column in columns}
 
 
-@pytest.mark.parametrize(
-    ("columns", "field", "is_consent"),
-    [(EMAIL, "email", False), (MOBILE, "mobile", False), (CONSENT, "", True), (NEITHER, "", False)],
+@cases(
+    "columns field is_consent",
+    *((EMAIL, "email", False), (MOBILE, "mobile", False), (CONSENT, "", True)),
+    (NEITHER, "", False),
     ids=["address", "number", "consent", "neither"],
 )
 def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent: bool) -> None:
@@ -61,8 +55,8 @@ def test_a_column_is_pointed_at_by_its_name(columns: str, field: str, is_consent
         assert field or consent_lookalikes(roles(column)) == [column] * is_consent
 
 
-@pytest.mark.parametrize("column", OPT_OUT.split())
-def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: str) -> None:
+@cases("column", *OPT_OUT.split())
+def test_an_opt_out_column_is_never_advised_as_consent(column: str) -> None:
     assert lookalikes(roles(column)) == []
     (hint,) = mapping("email", column).hints
     assert f"'{column}' may say who has opted out. A yes there would mean no" in hint
@@ -71,7 +65,7 @@ def test_a_column_that_says_no_with_a_yes_is_never_advised_as_consent(column: st
     assert "its name suggests that a yes there means no" in warning
 
 
-def test_a_column_that_says_yes_with_a_yes_gets_no_stream_map() -> None:
+def test_a_consent_column_gets_no_stream_map() -> None:
     for column in {*CONSENT.split(), "email_opt_in", "accepts_marketing"} - {*OPT_OUT.split()}:
         assert mapping("email", column, field_map={column: "email_opt_in"}).warnings == []
 
@@ -105,7 +99,7 @@ def test_nothing_is_said_about_a_kind_of_identifier_that_is_mapped() -> None:
     assert mapping("email", "sms", field_map={"sms": None}).hints == []
 
 
-def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_called() -> None:
+def test_columns_with_numbers_and_addresses_are_sensitive() -> None:
     sensitive = sensitive_columns_of(roles("telefonnummer", "e_post", "id", "sms", "city"))
     assert sensitive == {"telefonnummer", "e_post"}
     stream = mapping("kundenr", "number", field_map={"kundenr": "mobile", "number": "email"})
@@ -115,15 +109,13 @@ def test_no_number_and_no_address_is_shown_in_the_log_whatever_its_column_is_cal
 NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
 
 
-@pytest.mark.parametrize(
-    ("column", "kind", "said"),
-    [
-        ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-        ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
-        ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
-        ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
-        ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
-    ],
+@cases(
+    "column kind said",
+    ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
+    ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
+    ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+    ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
+    ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
 )
 def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
     (hint,) = mapping_of({"email": {}, column: kind}).hints
@@ -141,9 +133,9 @@ NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
 NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
 
 
-@pytest.mark.parametrize("said", [*NOES, *NOTHINGS, True, 1, 1.0, ["sms"]], ids=repr)
+@cases("said", *NOES, *NOTHINGS, True, 1, 1.0, ["sms"], ids=repr)
 def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: object) -> None:
-    """A date, a word of any language and a number too; nothing and a no say nothing."""
+    """A date, a word of any language and a number too; an empty value and a no have no effect."""
     row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
     (hint,) = mapping(*row).hints
     load.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
@@ -151,7 +143,7 @@ def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: ob
     assert "Opted out" not in load.contact["properties"]
 
 
-def test_several_columns_that_say_no_get_one_stream_map(load: Load) -> None:
+def test_several_opt_out_columns_get_one_stream_map(load: Load) -> None:
     """With a map for each, the last one would count, and the noes of the others would be lost."""
     names = ("a_optout", "b_optout", "sms_optout")
     columns: Record = {"id": {}, "email": {}} | {name: {"type": "boolean"} for name in names}
@@ -175,13 +167,11 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
     assert [*load.all_of("email_opt_in").values()] == [True, False, False, None]
 
 
-@pytest.mark.parametrize(
-    ("prefs", "opt_in"),
-    [({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)],
+@cases(
+    "prefs opt_in",
+    *(({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)),
 )
-def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
-    load: Load, prefs: object, opt_in: bool | None
-) -> None:
+def test_the_map_reads_inside_objects(load: Load, prefs: object, opt_in: bool | None) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""
     inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
     people = [schema({"id": {}, "email": {}, "prefs": inside}), person(1, prefs=prefs)]
@@ -191,12 +181,10 @@ def test_the_stream_map_of_the_hint_reads_what_is_inside_of_an_object(
     assert load.contact["email_opt_in"] is opt_in
 
 
-@pytest.mark.parametrize(
+@cases(
     "column",
-    [
-        *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
-        *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
-    ],
+    *("unsubscribe_url", "UNSUB_REASON", "unsub_campaign_id", "unsubscribedChannelIds"),
+    *("OPTIN_TIME", "OPTIN_IP", "consent_date", "optInSource", "unsubscribe_status"),
 )
 def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> None:
     """Everybody may have a link to unsubscribe, and a time of consent is neither yes nor no."""
@@ -204,6 +192,6 @@ def test_what_only_belongs_to_a_consent_is_not_advised_as_one(column: str) -> No
 
 
 def test_a_column_inside_of_an_object_is_pointed_at_by_its_own_name() -> None:
-    """As flattening names it; the key of an object inside is nobody's id."""
+    """As flattening names it; the key of an object inside is no person's id."""
     names = ("properties__email", "attributes__phone_number", "address__id")
     assert lookalikes(roles(*names)) == [(names[0], "email"), (names[1], "mobile")]

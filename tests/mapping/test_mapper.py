@@ -1,15 +1,12 @@
-"""A record becomes the right contact, or a rejection that says why; never anything else."""
-
-from __future__ import annotations
+"""A record becomes the right contact, or a rejection with its reason; never anything else."""
 
 import gc
 import math
 import typing as t
 
-import pytest
-
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping
+from tests.cases import cases
 from tests.mapping.one_record import EMAIL, GB, NO, UUID, D, mapped, mapping, named, ola, rejected
 
 DELETED = {"_sdc_deleted_at": "2026-01-31T00:00:00Z"}
@@ -24,39 +21,31 @@ def refused(record: t.Any, **config: t.Any) -> str:
     return f"{rejection.code}: {rejection.reason}"
 
 
-@pytest.mark.parametrize(
-    ("record", "default", "mobile"),
-    [
-        *(({"mobile_number": 90812501}, 47, NO), (NOT_FROM_47, 47, Mobile(46, 4746464646))),
-        ({"mobile_country_code": "46", "mobile_number": "70 174 06 05"}, 47, NO46),
-        ({"mobile_country_code": "junk", "mobile_number": ""}, None, None),
-        ({"mobile": "908 12 501"}, 47, NO),
-        *(
-            ({"mobile": "07700 900123", "mobile_country": gb}, 47, GB)
-            for gb in ("GB", " gb ", "+44")
-        ),
-        ({"mobile": "908 12 501", "mobile_country": ""}, 47, NO),
-        ({"mobile": "+46 70 174 06 05", "mobile_country": "Sverige"}, 47, NO46),
-        ({"mobile": 701740605, "mobile_country": "SE"}, 47, NO46),
-        ({"mobile": "701740605", "mobile_country_code": 46}, 47, NO46),
-        ({"mobile_number": "701740605", "mobile_country": "SE"}, 47, NO46),
-        ({"mobile": "", "mobile_country": "Sverige"}, 47, None),
-    ],
+@cases(
+    "record default mobile",
+    *(({"mobile_number": 90812501}, 47, NO), (NOT_FROM_47, 47, Mobile(46, 4746464646))),
+    ({"mobile_country_code": "46", "mobile_number": "70 174 06 05"}, 47, NO46),
+    ({"mobile_country_code": "junk", "mobile_number": ""}, None, None),
+    ({"mobile": "908 12 501"}, 47, NO),
+    *(({"mobile": "07700 900123", "mobile_country": gb}, 47, GB) for gb in ("GB", " gb ", "+44")),
+    ({"mobile": "908 12 501", "mobile_country": ""}, 47, NO),
+    ({"mobile": "+46 70 174 06 05", "mobile_country": "Sverige"}, 47, NO46),
+    ({"mobile": 701740605, "mobile_country": "SE"}, 47, NO46),
+    ({"mobile": "701740605", "mobile_country_code": 46}, 47, NO46),
+    ({"mobile_number": "701740605", "mobile_country": "SE"}, 47, NO46),
+    ({"mobile": "", "mobile_country": "Sverige"}, 47, None),
     ids=str,
 )
-def test_a_number_is_completed_by_the_country_beside_it_or_the_default(
-    record: t.Any, default: int | None, mobile: Mobile | None
-) -> None:
+def test_a_number_gets_a_country(record: t.Any, default: int | None, mobile: Mobile | None) -> None:
+    """A number is completed by the country beside it or the default."""
     assert mapped(EMAIL | record, default_country_code=default) == ola(mobile=mobile)
 
 
 def test_the_mapping_knows_what_is_sent_once_and_which_opt_ins_there_are() -> None:
-    field_map = {
-        "source": {"property_name": "first_source", "send": "once"},
-        "shop": {"property_id": UUID, "send": "once"},
-        "zip": {"property_name": "zip"},
-        "ok": {"field": "email_opt_in", "optional": True},
-    }
+    once = {"source": {"property_name": "first_source"}, "shop": {"property_id": UUID}}
+    field_map: dict[str, t.Any] = {name: one | {"send": "once"} for name, one in once.items()}
+    field_map["ok"] = {"field": "email_opt_in", "optional": True}
+    field_map["zip"] = {"property_name": "zip"}
     stream = mapping("email", "mobileOptIn", "source", "zip", "ok", field_map=field_map)
     assert stream.once == {PropertyRef(None, "first_source"), PropertyRef(UUID, None)}
     assert stream.opt_ins == {"email_opt_in", "mobile_opt_in"}
@@ -126,8 +115,8 @@ REASONS: dict[str, dict[str, t.Any]] = {
 }
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_a_rejection_says_what_is_wrong_and_no_value(reason: str) -> None:
+@cases("reason", *REASONS)
+def test_a_rejection_names_the_fault_and_no_value(reason: str) -> None:
     assert refused(REASONS[reason]).startswith(reason)
 
 
@@ -149,7 +138,7 @@ def test_a_bad_contact_id_is_never_dropped() -> None:
     assert rejection.startswith("invalid_contact_id: ")
 
 
-@pytest.mark.parametrize(("said", "sent"), [("yes", None), ("no", False), (None, None)])
+@cases("said sent", ("yes", None), ("no", False), (None, None))
 def test_consent_to_a_dropped_number_is_not_sent(said: str | None, sent: bool | None) -> None:
     """The CRM may have another number, without a consent; a refusal does no harm."""
     record = EMAIL | {"mobile": "1", "mobile_opt_in": said, "email_opt_in": "yes"}
@@ -170,9 +159,7 @@ def test_a_deleted_record_is_skipped_or_opted_out() -> None:
 NO_DATES = [math.nan, D("NaN"), "NaN", "NaT", "0000-00-00", "0000-00-00 00:00:00"]
 
 
-@pytest.mark.parametrize(
-    "unset", [None, "", " ", False, D(0), "0", "false", "FALSE", "null", *NO_DATES]
-)
+@cases("unset", None, "", " ", False, D(0), "0", "false", "FALSE", "null", *NO_DATES)
 def test_a_record_without_a_date_of_deletion_is_not_deleted(unset: object) -> None:
     assert isinstance(mapped(EMAIL | {"_sdc_deleted_at": unset}), Contact)
 
@@ -184,17 +171,14 @@ def test_a_deleted_record_without_an_identifier_cannot_be_opted_out() -> None:
     assert refused(record | {"email": "ola"}, deleted_records="opt_out").startswith("invalid_ema")
 
 
-@pytest.mark.parametrize(
-    "row",
-    [{"email": "", "name": " "}, {"email": None}, {"zip": "\t", "_sdc_filename": "people.csv"}],
+@cases(
+    "row", {"email": "", "name": " "}, {"email": None}, {"zip": "\t", "_sdc_filename": "people.csv"}
 )
 def test_an_empty_row_is_left_out(row: t.Any) -> None:
     assert mapped(row) is Omitted.EMPTY
 
 
-@pytest.mark.parametrize(
-    "row", [{"email": "", "name": "Ola"}, {"email": None, "id": 0}, {"_sdc_filename": "x"}, {}]
-)
+@cases("row", {"email": "", "name": "Ola"}, {"email": None, "id": 0}, {"_sdc_filename": "x"}, {})
 def test_a_row_with_any_value_is_no_empty_row(row: t.Any) -> None:
     assert rejected(row).code == "no_identity"
 
@@ -203,27 +187,25 @@ BAD, EMAIL_NO = EMAIL | {"mobile": "1"}, {"email_opt_in": "no"}
 GOOD_NUMBER = {"mobile": "+4790812501"}
 
 
-@pytest.mark.parametrize(
-    ("record", "withdrawal"),
-    [
-        (BAD | EMAIL_NO, ola(email_opt_in=False)),
-        (BAD | {"email_opt_in": "yes", "mobile_opt_in": 0, "zip": "1"}, ola(mobile_opt_in=False)),
-        (EMAIL | EMAIL_NO | GOOD_NUMBER | {"note": "\ud800"}, ola(mobile=NO, email_opt_in=False)),
-        (EMAIL_NO | {"email": "ola"} | GOOD_NUMBER, Contact(mobile=NO, email_opt_in=False)),
-        (EMAIL | EMAIL_NO | {"mobile_opt_in": "perhaps"}, ola(email_opt_in=False)),
-        *((BAD | {"email_opt_in": "yes"}, None), (BAD | {"email_opt_in": None}, None)),
-        ({"mobile": "1", "mobile_opt_in": "no"}, Contact(mobile_opt_in=False)),
-        ({"mobile": "", "email_opt_in": "no"}, Contact(email_opt_in=False)),
-        (EMAIL | EMAIL_NO | {"contact_id": "x"}, None),
-        (BAD | DELETED, ola(mobile_opt_in=False, email_opt_in=False)),
-    ],
+@cases(
+    "record withdrawal",
+    (BAD | EMAIL_NO, ola(email_opt_in=False)),
+    (BAD | {"email_opt_in": "yes", "mobile_opt_in": 0, "zip": "1"}, ola(mobile_opt_in=False)),
+    (EMAIL | EMAIL_NO | GOOD_NUMBER | {"note": "\ud800"}, ola(mobile=NO, email_opt_in=False)),
+    (EMAIL_NO | {"email": "ola"} | GOOD_NUMBER, Contact(mobile=NO, email_opt_in=False)),
+    (EMAIL | EMAIL_NO | {"mobile_opt_in": "perhaps"}, ola(email_opt_in=False)),
+    *((BAD | {"email_opt_in": "yes"}, None), (BAD | {"email_opt_in": None}, None)),
+    ({"mobile": "1", "mobile_opt_in": "no"}, Contact(mobile_opt_in=False)),
+    ({"mobile": "", "email_opt_in": "no"}, Contact(email_opt_in=False)),
+    (EMAIL | EMAIL_NO | {"contact_id": "x"}, None),
+    (BAD | DELETED, ola(mobile_opt_in=False, email_opt_in=False)),
 )
 def test_the_no_of_a_rejected_record_is_not_lost(record: t.Any, withdrawal: Contact | None) -> None:
     """It is sent alone, to those of its identifiers that are good."""
     assert rejected(record, deleted_records="opt_out").withdrawal == withdrawal
 
 
-@pytest.mark.parametrize("column", ["_sdc_path", "__sdc_row", "_smart_source_file"])
+@cases("column", "_sdc_path", "__sdc_row", "_smart_source_file")
 def test_what_a_tap_adds_to_a_record_is_not_sent(column: str) -> None:
     """Tap-google-sheets and tap-spreadsheets-anywhere have names of their own for it."""
     assert mapped(EMAIL | {column: 5}) == ola()
@@ -235,8 +217,8 @@ def test_a_list_of_one_is_its_value() -> None:
     assert mapped({"mobile": ["+47 908 12 501"], "email": [" "]}) == Contact(mobile=NO)
 
 
-@pytest.mark.parametrize("column", ["email", "mobile"])
-@pytest.mark.parametrize("value", [["+4790812501", "a@example.com"], [{"value": "x"}], {"a": 1}])
+@cases("column", "email", "mobile")
+@cases("value", ["+4790812501", "a@example.com"], [{"value": "x"}], {"a": 1})
 def test_a_list_of_several_is_rejected_as_such(column: str, value: object) -> None:
     several = f"Column '{column}' contains several values; choose one with a stream map."
     assert rejected({column: value}).reason == several

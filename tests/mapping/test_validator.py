@@ -1,7 +1,5 @@
 """A record that does not fit its schema is a rejection, never a crash."""
 
-from __future__ import annotations
-
 import copy
 import datetime as dt
 import typing as t
@@ -12,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.validator import compile_validator
 from tests import broken_server
 from tests.broken_server import BrokenServer
+from tests.cases import cases
 from tests.mapping.one_record import D
+from tests.messages import Record
 from tests.strategies import DEEP, RECORDS, VALUES
-
-if t.TYPE_CHECKING:
-    from target_mainbrainer.contacts import Rejection
-    from tests.messages import Record
 
 SCHEMA = {
     "type": "object",
@@ -38,15 +35,13 @@ SCHEMA = {
 validate = compile_validator(SCHEMA, ["id"], stream="people")
 
 
-@pytest.mark.parametrize(
+@cases(
     "more",
-    [
-        *({}, {"email": None, "balance": None}, {"more": {"a": [1]}}, {"born": "tomorrow"}),
-        *({"balance": D("4.35")}, {"id": D("1.0")}, {"id": 10**30}, {"\ud800": "\ud800"}),
-        *({"email": "\ud800"}, {"balance": float("nan")}, {"born": dt.date(2026, 1, 31)}),
-        *({"email": uuid.UUID(int=1)}, {"email": b"x"}, {"_sdc_deleted_at": None}),
-        *({"email": 5, "_sdc_deleted_at": "2026-01-31"}, {"address": DEEP}),
-    ],
+    *({}, {"email": None, "balance": None}, {"more": {"a": [1]}}, {"born": "tomorrow"}),
+    *({"balance": D("4.35")}, {"id": D("1.0")}, {"id": 10**30}, {"\ud800": "\ud800"}),
+    *({"email": "\ud800"}, {"balance": float("nan")}, {"born": dt.date(2026, 1, 31)}),
+    *({"email": uuid.UUID(int=1)}, {"email": b"x"}, {"_sdc_deleted_at": None}),
+    *({"email": 5, "_sdc_deleted_at": "2026-01-31"}, {"address": DEEP}),
 )
 def test_what_fits_passes(more: Record) -> None:
     """NaN is for the mapping to refuse; endless nesting ends the run; formats are not asserted."""
@@ -59,19 +54,17 @@ def test_what_fits_passes(more: Record) -> None:
 FITS = "does not fit the stream's schema"
 
 
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [
-        ({"email": "a"}, "The record has no column 'id', which the stream's key consists of."),
-        ({"id": "4711"}, f"Column 'id' {FITS}: it should be an integer."),
-        ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
-        ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
-        ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
-        ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
-        ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
-    ],
+@cases(
+    "record reason",
+    ({"email": "a"}, "The record has no column 'id', which the stream's key consists of."),
+    ({"id": "4711"}, f"Column 'id' {FITS}: it should be an integer."),
+    ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
+    ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
+    ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
+    ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
+    ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
 )
-def test_what_does_not_fit_is_told_without_the_value(record: Record, reason: str) -> None:
+def test_what_does_not_fit_is_named_without_the_value(record: Record, reason: str) -> None:
     rejection = t.cast("Rejection", validate(record))
     assert rejection.code == ("schema_mismatch" if "id" in record else "missing_key")
     assert rejection.reason.startswith(reason)
@@ -82,12 +75,10 @@ def refused(schema: Record, record: Record) -> str:
     return "" if rejection is None else rejection.reason
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        *(("string", "a text"), ("integer", "an integer"), ("number", "a number")),
-        *(("boolean", "true or false"), ("object", "an object"), ("array", "an array")),
-    ],
+@cases(
+    "kind words",
+    *(("string", "a text"), ("integer", "an integer"), ("number", "a number")),
+    *(("boolean", "true or false"), ("object", "an object"), ("array", "an array")),
 )
 def test_the_kind_that_a_schema_wants_is_said_in_words(kind: str, words: str) -> None:
     reason = refused({"properties": {"it": {"type": kind}}}, {"it": None})
@@ -102,21 +93,19 @@ def test_a_closed_schema_lets_metadata_pass() -> None:
 
 
 def test_an_old_schema_is_understood() -> None:
-    """`pipelinewise-tap-postgres` writes draft 4 and does not say so."""
+    """`pipelinewise-tap-postgres` writes draft 4 and does not declare it."""
     old = {"properties": {"n": {"type": "number", "maximum": 10, "exclusiveMaximum": True}}}
     assert not refused(old, {"n": 9})
     assert refused(old, {"n": 10})
 
 
-@pytest.mark.parametrize(
-    ("schema", "where"),
-    [
-        ({"properties": {"a": {"type": "text"}}}, " at 'properties.a.type'"),
-        ({"properties": []}, " at 'properties'"),
-        ({"$schema": "https://example.com/unknown", "type": "text"}, " at 'type'"),
-        *(({"$ref": f"{place}"}, "") for place in ("file:///etc/hostname", "#/definitions/none")),
-        ({"$ref": "https://example.com/schema"}, ""),
-    ],
+@cases(
+    "schema where",
+    ({"properties": {"a": {"type": "text"}}}, " at 'properties.a.type'"),
+    ({"properties": []}, " at 'properties'"),
+    ({"$schema": "https://example.com/unknown", "type": "text"}, " at 'type'"),
+    *(({"$ref": f"{place}"}, "") for place in ("file:///etc/hostname", "#/definitions/none")),
+    ({"$ref": "https://example.com/schema"}, ""),
 )
 def test_a_schema_that_is_none_is_said_at_once(schema: Record, where: str) -> None:
     with pytest.raises(MappingError) as caught:
@@ -151,18 +140,13 @@ def test_it_finds_what_the_sdk_would_find(record: Record) -> None:
     assert (validate(record) is None) == jsonschema.Draft7Validator(schema).is_valid(record)
 
 
-@pytest.mark.parametrize(
-    ("rule", "value"),
-    [
-        ({"contentEncoding": "base16"}, "no hexadecimal"),
-        ({"contentEncoding": "base64", "contentMediaType": "application/json"}, "{"),
-        ({"contentMediaType": "application/json"}, "{"),
-        ({"format": "email"}, "no address"),
-        ({"format": "date-time"}, "today"),
-        ({"pattern": r"(?P<letter>a)\Z"}, "a"),
-        ({"pattern": r"^\d+\Z"}, "kari"),
-        ({"dependencies": {"a": ["b"]}}, {"a": 1}),
-    ],
+@cases(
+    "rule value",
+    ({"contentEncoding": "base16"}, "no hexadecimal"),
+    ({"contentEncoding": "base64", "contentMediaType": "application/json"}, "{"),
+    *(({"contentMediaType": "application/json"}, "{"), ({"format": "email"}, "no address")),
+    *(({"format": "date-time"}, "today"), ({"pattern": r"(?P<letter>a)\Z"}, "a")),
+    *(({"pattern": r"^\d+\Z"}, "kari"), ({"dependencies": {"a": ["b"]}}, {"a": 1})),
 )
 def test_nothing_is_refused_that_the_sdk_lets_pass(rule: Record, value: object) -> None:
     assert not refused({"properties": {"x": rule}}, {"x": value})

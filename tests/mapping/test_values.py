@@ -1,6 +1,4 @@
-"""A property's text means what the value meant."""
-
-from __future__ import annotations
+"""A property's text means what the value meant, and consent is never made up."""
 
 import contextlib
 import datetime as dt
@@ -13,32 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import PropertyRef
-from target_mainbrainer.mapping.values import (
-    InvalidValueError,
-    parse_property_fields,
-    property_text,
-)
+from target_mainbrainer.mapping import values
+from target_mainbrainer.mapping.values import InvalidValueError, parse_consent, property_text
+from target_mainbrainer.settings.checks import consent_word_problems
+from target_mainbrainer.settings.declared import all_words
+from tests.cases import cases
 from tests.mapping.one_record import D, code_of
 from tests.strategies import ANY_TEXT, VALUES
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        *((text, text) for text in ("  as it is\0\u202e\U0001f600 ", "", "2026-02-30T25:00:00Z")),
-        *((4711, "4711"), (-(2**70), "-1180591620717411303424"), (10**4999, "1" + "0" * 4999)),
-        *((D("12.50"), "12.50"), (D("1E+2"), "100"), (D("0.00000001"), "0.00000001")),
-        *((D("1E+305"), "1" + "0" * 305), (1e305, "1" + "0" * 305)),
-        *((D("-1.5E-305"), "-0." + "0" * 304 + "15"), (D("1E+999999"), "1E+999999")),
-        *((12.5, "12.5"), (1e22, "10000000000000000000000"), (True, "true"), (False, "false")),
-        *((dt.date(2026, 1, 31), "2026-01-31"), (dt.time(8, 30), "08:30:00")),
-        (dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC), "2026-01-31T08:00:00+00:00"),
-        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
-        *((["a", 1, True, D("2.50")], "a;1;true;2.50"), ([], ""), (["a", None, "b"], "a;b")),
-        *((["a;b", "c"], '["a;b","c"]'), ([["a"], "b"], '[["a"],"b"]')),
-        ({"zip": "0236", "n": D("1.50"), "x": None}, '{"zip":"0236","n":1.50,"x":null}'),
-        *(({"å": "\u2028"}, '{"å":"\u2028"}'), ({"n": 10**30}, f'{{"n":{10**30}}}')),
-    ],
+@cases(
+    "value text",
+    *((text, text) for text in ("  as it is\0\u202e\U0001f600 ", "", "2026-02-30T25:00:00Z")),
+    *((4711, "4711"), (-(2**70), "-1180591620717411303424"), (10**4999, "1" + "0" * 4999)),
+    *((D("12.50"), "12.50"), (D("1E+2"), "100"), (D("0.00000001"), "0.00000001")),
+    *((D("1E+305"), "1" + "0" * 305), (1e305, "1" + "0" * 305)),
+    *((D("-1.5E-305"), "-0." + "0" * 304 + "15"), (D("1E+999999"), "1E+999999")),
+    *((12.5, "12.5"), (1e22, "10000000000000000000000"), (True, "true"), (False, "false")),
+    *((dt.date(2026, 1, 31), "2026-01-31"), (dt.time(8, 30), "08:30:00")),
+    (dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC), "2026-01-31T08:00:00+00:00"),
+    (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    *((["a", 1, True, D("2.50")], "a;1;true;2.50"), ([], ""), (["a", None, "b"], "a;b")),
+    *((["a;b", "c"], '["a;b","c"]'), ([["a"], "b"], '[["a"],"b"]')),
+    ({"zip": "0236", "n": D("1.50"), "x": None}, '{"zip":"0236","n":1.50,"x":null}'),
+    *(({"å": "\u2028"}, '{"å":"\u2028"}'), ({"n": 10**30}, f'{{"n":{10**30}}}')),
     ids=lambda value: ascii(value)[:30] if value != 10**4999 else "many digits",
 )
 def test_a_value_becomes_a_text_of_the_same_meaning(value: object, text: str) -> None:
@@ -49,13 +45,11 @@ HALVES = ["\ud800", ["\ud800"], {"\ud800": 1}]
 NO_NUMBERS = [float("nan"), D("sNaN"), D("-Infinity"), [float("inf")], {"a": [float("nan")]}]
 
 
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        *((half, "unsendable_text") for half in HALVES),
-        *((odd, "not_a_number") for odd in (*NO_NUMBERS, {"a": D("Infinity")})),
-        pytest.param({"a": object()}, "unsendable_value", id="no JSON"),
-    ],
+@cases(
+    "value code",
+    *((half, "unsendable_text") for half in HALVES),
+    *((odd, "not_a_number") for odd in (*NO_NUMBERS, {"a": D("Infinity")})),
+    pytest.param({"a": object()}, "unsendable_value", id="no JSON"),
     ids=ascii,
 )
 def test_what_cannot_be_written_is_refused(value: object, code: str) -> None:
@@ -94,26 +88,73 @@ def test_a_property_array_is_read_in_any_spelling() -> None:
         names = [first, *(f"property{name}" for name in rest)]
         array = [dict(zip(names, ["x", "zip", "0236"], strict=True))]
         for value in (array, json.dumps(array)):
-            assert parse_property_fields(value) == [(PropertyRef("x", "zip"), "0236")]
+            assert values.parse_property_fields(value) == [(PropertyRef("x", "zip"), "0236")]
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
-    [
-        {"propertyname": "zip", "propertyvalue": "0236"},
-        [{"propertyvalue": "0236"}],
-        [{"propertyname": "", "propertyid": None, "propertyvalue": ""}],
-        [{"propertyname": "zip"}],
-        [{"propertyname": 7, "propertyvalue": "x"}],
-        *(["zip"], "zip=0236", 7, "[" * 100_000),
-    ],
+    *({"propertyname": "zip", "propertyvalue": "0236"}, [{"propertyvalue": "0236"}]),
+    [{"propertyname": "", "propertyid": None, "propertyvalue": ""}],
+    *([{"propertyname": "zip"}], [{"propertyname": 7, "propertyvalue": "x"}], ["zip"], "zip=0236"),
+    *(7, "[" * 100_000),
     ids=lambda value: str(value)[:50],
 )
 def test_a_property_array_of_another_shape_is_refused(value: object) -> None:
-    assert code_of(parse_property_fields, value) == "invalid_properties"
+    assert code_of(values.parse_property_fields, value) == "invalid_properties"
 
 
 @given(VALUES | ANY_TEXT)
 def test_no_property_array_breaks_the_reader(value: object) -> None:
     with contextlib.suppress(InvalidValueError):
-        parse_property_fields(value)
+        values.parse_property_fields(value)
+
+
+# Consent is never made up
+
+YES = ["true", "yes", "y", "1"]
+NO = ["false", "no", "n", "0"]
+
+
+@cases("spell", str, str.upper, str.title, " {}\t".format)
+def test_consent_is_an_explicit_yes_or_no(spell: t.Callable[[str], str]) -> None:
+    for said in (*map(spell, YES), True, 1, 1.0, D(1), D("1.0")):
+        assert parse_consent(said) is True
+    for said in (*map(spell, NO), False, 0, 0.0, D(0), D("0.0")):
+        assert parse_consent(said) is False
+
+
+@cases("nothing", None, "", " ", "\t\n", "\u00a0")
+def test_nothing_is_no_statement(nothing: object) -> None:
+    assert parse_consent(nothing) is None
+
+
+@cases(
+    "word",
+    *("on", "t", "ja", "x", "subscribed", "1.0", "10", 2, -1, 0.5, D("NaN"), D("sNaN"), [True], {}),
+)
+def test_any_other_word_is_refused(word: object) -> None:
+    assert code_of(parse_consent, word) == "invalid_consent"
+
+
+@cases("word", "ja", "JA", " Ja\t", "kyllä", "KYLLÄ", "Straße", "STRASSE")
+def test_words_of_the_source_have_the_meaning_that_is_set(word: str) -> None:
+    words = all_words({"yes": ["Ja ", "kyllä", "straße"], "no": ["nei"]})
+    assert parse_consent(word, words) is True
+    assert parse_consent(" NEI", words) is False
+    assert parse_consent("yes", words) is True
+    with pytest.raises(InvalidValueError):
+        parse_consent("kanskje", words)
+
+
+@cases(
+    "own problem",
+    ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
+    ({"no": ["Yes"]}, "'yes' always means the opposite of no"),
+    ({"yes": ["0"]}, "'0' always means the opposite of yes"),
+    ({"yes": [" "]}, "a blank is not a word"),
+)
+def test_contradictory_words_are_an_error(own: dict[str, list[str]], problem: str) -> None:
+    """Words that are built in may be repeated."""
+    (said,) = consent_word_problems("consent_words", own)
+    assert said.startswith(f"Setting 'consent_words': {problem}")
+    assert list(consent_word_problems("consent_words", {"yes": ["YES", "ja"], "no": ["0"]})) == []

@@ -1,11 +1,9 @@
-"""What a server says reaches the log without anybody's data in it."""
-
-from __future__ import annotations
+"""Words of a server reach the log without personal data in them."""
 
 import html
 import json
 import threading
-import typing as t
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -14,9 +12,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import LONGEST, MARK, MOST_READ, Redactor, values_of
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.cases import cases
 
 redact = Redactor().redact
 
@@ -27,23 +23,18 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "safe"),
-    [
-        *((text, text) for text in STAYS),
-        *(
-            ("ola.nordmann@example.com: bad", "…: bad"),
-            ("mobile 90812501 exists", "mobile … exists"),
-        ),
-        *(("bad address ola@localhost!", "bad address …"), ("+44 (7700) 900-123 is", "… is")),
-        ("The value 'Jennifer' is wrong", "The value … is wrong"),
-        *(("The “Jen” and «Mark»", "The … and …"), ("Authorization: Bearer x", "Authorization: …")),
-        ("token eyJhbGciOiJIUzI1NiJ9.e30.abc", "token …"),
-        ("id 3fa85f64-5717-4562-b3fc-2c963f66afa6", "id …"),
-        ("see https://u:p@example.com/help?q=ola#x", "see https://example.com/help?…"),
-        ("one\r\n  two\tthree\x1b[31m", "one two three [31m"),
-        *(("O&#39;Brien is &lt;bad&gt;", "… is <bad>"), ("x" * 30 + " " + "y " * 200, None)),
-    ],
+@cases(
+    "text safe",
+    *((text, text) for text in STAYS),
+    *(("ola.nordmann@example.com: bad", "…: bad"), ("mobile 90812501 exists", "mobile … exists")),
+    *(("bad address ola@localhost!", "bad address …"), ("+44 (7700) 900-123 is", "… is")),
+    ("The value 'Jennifer' is wrong", "The value … is wrong"),
+    *(("The “Jen” and «Mark»", "The … and …"), ("Authorization: Bearer x", "Authorization: …")),
+    ("token eyJhbGciOiJIUzI1NiJ9.e30.abc", "token …"),
+    ("id 3fa85f64-5717-4562-b3fc-2c963f66afa6", "id …"),
+    ("see https://u:p@example.com/help?q=ola#x", "see https://example.com/help?…"),
+    ("one\r\n  two\tthree\x1b[31m", "one two three [31m"),
+    *(("O&#39;Brien is &lt;bad&gt;", "… is <bad>"), ("x" * 30 + " " + "y " * 200, None)),
 )
 def test_what_stays_and_what_goes(text: str, safe: str | None) -> None:
     redacted = redact(text, values=["O'Brien"])
@@ -69,12 +60,9 @@ def test_it_is_one_line_and_doing_it_twice_changes_nothing(text: str) -> None:
 
 
 def test_the_values_of_contacts_in_their_spellings() -> None:
-    contact = Contact(
-        contact_id=4711,
-        mobile=Mobile(44, 7700900123),
-        email="ola.nordmann@example.com",
-        properties={PropertyRef(None, "firstname"): "Ola", PropertyRef(None, "zip"): "0236"},
-    )
+    named = {PropertyRef(None, "firstname"): "Ola", PropertyRef(None, "zip"): "0236"}
+    mobile, email = Mobile(44, 7700900123), "ola.nordmann@example.com"
+    contact = Contact(4711, mobile, email, properties=named)
     values = list(values_of([contact, Contact(mobile=Mobile(46, 701740605))]))
     assert values == [
         *["4711", "ola.nordmann@example.com", "ola.nordmann", "7700900123", "447700900123"],
@@ -95,14 +83,12 @@ def redactor() -> Redactor:
     return redactor
 
 
-@pytest.mark.parametrize(
+@cases(
     "said",
-    [
-        *["token abc4def is unknown", "ABC4DEF", "xxabc4defxx", "tokenofthirtycharactersandonly"],
-        *["pw 7&x/", "pw 7&amp;x/", "pw 7&amp;amp;x&#x2F;", "pw%207%26x%2F", "pw+7%26x%2f"],
-        *["pw%25207%2526x%252F", r"pw 7\u0026x\/", r"pw\\u00207\\u0026x\\/", "pw \n 7&x/"],
-        *["pw%20" + r"7\u0026amp;x/", "a" * 1990 + " pw 7&x/ and more"],
-    ],
+    *["token abc4def is unknown", "ABC4DEF", "xxabc4defxx", "tokenofthirtycharactersandonly"],
+    *["pw 7&x/", "pw 7&amp;x/", "pw 7&amp;amp;x&#x2F;", "pw%207%26x%2F", "pw+7%26x%2f"],
+    *["pw%25207%2526x%252F", r"pw 7\u0026x\/", r"pw\\u00207\\u0026x\\/", "pw \n 7&x/"],
+    *["pw%20" + r"7\u0026amp;x/", "a" * 1990 + " pw 7&x/ and more"],
 )
 def test_a_secret_is_found_however_it_is_escaped(redactor: Redactor, said: str) -> None:
     redacted = redactor.redact(said)
@@ -142,22 +128,19 @@ def test_a_secret_may_come_while_other_threads_read() -> None:
         renewing.join()
 
 
-@pytest.mark.parametrize(
-    ("batch_id", "is_shown"),
-    [
-        *((shown, True) for shown in ("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852", "CE2C2E48")),
-        *((odd, False) for odd in ("90812501", "4790-8125-01", "deadbeef", "Kari", "", "abc4def")),
-        *((odd, False) for odd in ("ce2c2e48\nERROR forged", "ce2c2e48" * 6, "00abc4def00")),
-    ],
+@cases(
+    "batch_id is_shown",
+    *((shown, True) for shown in ("ce2c2e48-47e4-4aa0-b4e7-c9deebe29852", "CE2C2E48")),
+    *((odd, False) for odd in ("90812501", "4790-8125-01", "deadbeef", "Kari", "", "abc4def")),
+    *((odd, False) for odd in ("ce2c2e48\nERROR forged", "ce2c2e48" * 6, "00abc4def00")),
 )
-def test_a_batch_id_is_shown_if_it_can_be_nothing_else(
-    redactor: Redactor, batch_id: str, is_shown: bool
-) -> None:
+def test_a_batch_id_is_shown(redactor: Redactor, batch_id: str, is_shown: bool) -> None:
+    """A batch id is shown if it cannot be anything else."""
     assert redactor.redact_id(batch_id) == (batch_id if is_shown else MARK)
 
 
-@pytest.mark.parametrize("escape", [html.escape, quote, json.dumps])
-@pytest.mark.parametrize("times", [1, 3])
+@cases("escape", html.escape, quote, json.dumps)
+@cases("times", 1, 3)
 def test_what_a_server_escapes_is_found(escape: Callable[[str], str], times: int) -> None:
     value = said = 'AT&T <"Oslo"> 50%/år'
     for _ in range(times):

@@ -1,17 +1,15 @@
 """Contacts that share something are counted, and named without personal data."""
 
-from __future__ import annotations
-
 import resource
 import tracemalloc
 from collections import defaultdict
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.report.duplicates import Duplicates, Shared
+from tests.cases import cases
 
 A, B = "a@example.com", "b@example.com"
 M1, M2 = Mobile(44, 7700900001), Mobile(44, 7700900002)
@@ -29,12 +27,10 @@ def test_a_domain_in_punycode_is_the_same_address() -> None:
     assert shared(*idn).email == 2
 
 
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [
-        *(("4711", "key 4711"), ("007", "key 007"), (None, "record 7"), ("a1", "record 7")),
-        *(("4790812501", "record 7"), ("kari@example.com", "record 7")),
-    ],
+@cases(
+    "key shown",
+    *(("4711", "key 4711"), ("007", "key 007"), (None, "record 7"), ("a1", "record 7")),
+    *(("4790812501", "record 7"), ("kari@example.com", "record 7")),
 )
 def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str) -> None:
     found = Duplicates()
@@ -44,15 +40,9 @@ def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str)
     assert example.startswith(f"{shown} of 'people' and {shown} of 'people' have")
 
 
-CONTACTS = st.lists(
-    st.builds(
-        Contact,
-        contact_id=st.none() | st.integers(1, 3),
-        email=st.sampled_from([None, A, A.upper(), B]),
-        mobile=st.sampled_from([None, M1, M2]),
-    ),
-    max_size=12,
-)
+EMAILS, MOBILES = st.sampled_from([None, A, A.upper(), B]), st.sampled_from([None, M1, M2])
+IDS = st.none() | st.integers(1, 3)
+CONTACTS = st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12)
 
 
 @given(CONTACTS)

@@ -1,6 +1,4 @@
-"""What the log and the file say of rejected records, when they are settled, and when too many."""
-
-from __future__ import annotations
+"""Rejected records in the log and the file, when they are settled, and when too many."""
 
 import datetime as dt
 import errno
@@ -10,6 +8,7 @@ import os
 import secrets
 import stat
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -17,46 +16,36 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream
 from tests import messages
-from tests.messages import person, record, schema, state
+from tests.broken_server import Reply
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Ended, Record, person, record, schema, state
 from tests.rounds.sent import in_letters, judging, refusal
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.broken_server import Reply
-    from tests.loads import Load
-    from tests.messages import Ended, Record
 
 
 def said_of_rejections(ended: Ended) -> list[str]:
-    """Return what the log says of rejected records, most of one kind first."""
+    """Return the lines of the log on rejected records, most of one kind first."""
     return [line for line in ended.log.splitlines() if "Rejected " in line]
 
 
 # Names in the log
 
 
-@pytest.mark.parametrize(
-    ("key", "columns", "expected"),
-    [
-        (["id"], {"id": 4711}, "id=4711"),
-        (["a", "b"], {"a": 1, "b": 2}, "a=1 b=2"),
-        (["id"], {"id": "4711"}, "id=4711"),
-        (["id"], {"id": "0047"}, "id=0047"),
-        (["id"], {"id": 4711.0}, "id=4711"),
-        *((["id"], {"id": key}, None) for key in (4711.5, 1e300, 298123.0)),
-        (["id"], {"id": 4711, "m": 4711.0}, None),
-        (["tel"], {"tel": 4711}, None),
-        (["nin"], {"nin": 12345678901}, None),
-        ([], {"id": 1}, None),
-        *((["id"], {"id": key}, None) for key in ("kari@example.com", "a11", True)),
-        *((["id"], {"id": key}, None) for key in ("4790812501", 447700900123)),
-        *((["id"], {"id": key}, None) for key in ("298123", 298123)),
-        *((["id"], {"id": key, "m": "47 11"}, None) for key in ("4711", 4711)),
-        *((["id"], columns, None) for columns in ({}, {"id": 4711, "m": 4711})),
-    ],
+@cases(
+    "key columns expected",
+    *((["id"], {"id": 4711}, "id=4711"), (["a", "b"], {"a": 1, "b": 2}, "a=1 b=2")),
+    *((["id"], {"id": "4711"}, "id=4711"), (["id"], {"id": "0047"}, "id=0047")),
+    (["id"], {"id": 4711.0}, "id=4711"),
+    *((["id"], {"id": key}, None) for key in (4711.5, 1e300, 298123.0)),
+    *((["id"], {"id": 4711, "m": 4711.0}, None), (["tel"], {"tel": 4711}, None)),
+    *((["nin"], {"nin": 12345678901}, None), ([], {"id": 1}, None)),
+    *((["id"], {"id": key}, None) for key in ("kari@example.com", "a11", True)),
+    *((["id"], {"id": key}, None) for key in ("4790812501", 447700900123)),
+    *((["id"], {"id": key}, None) for key in ("298123", 298123)),
+    *((["id"], {"id": key, "m": "47 11"}, None) for key in ("4711", 4711)),
+    *((["id"], columns, None) for columns in ({}, {"id": 4711, "m": 4711})),
 )
-def test_a_key_is_shown_only_if_it_says_nothing_about_a_person(
+def test_a_key_is_shown_only_if_it_is_not_personal(
     load: Load, key: list[str], columns: Record, expected: str | None
 ) -> None:
     """Nor if it stands elsewhere in the record. The Faroe Islands have numbers of six digits."""
@@ -97,12 +86,10 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
 # Too many
 
 
-@pytest.mark.parametrize(
-    ("accepted", "rejected", "percent", "fails"),
-    [
-        *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
-        *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
-    ],
+@cases(
+    "accepted rejected percent fails",
+    *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
+    *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
 )
 def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
     load: Load, accepted: int, rejected: int, percent: int, fails: bool
@@ -146,7 +133,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> None:
-    """And nobody but the file's owner can read it."""
+    """Only the file's owner can read it."""
     line = b'{"type": "RECORD", "stream": "people", "record": {"price": 12.50, "n": "\\ud800"}}  \n'
     file = open_file(path)
     append(file, line)
@@ -160,7 +147,7 @@ def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("size", [10, 70_000, 200_000])
+@cases("size", 10, 70_000, 200_000)
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path, size: int) -> None:
     """The file is read in pieces, and a line may end just where one begins."""
     for whole in (SCHEMA, b'{"record":"%s"}\n' % (b"x" * (65_536 - 13)), b""):
@@ -175,7 +162,7 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
     assert path.read_bytes() == SCHEMA
 
 
-@pytest.mark.parametrize("name", ["fifo", ".", "a\0b", "missing/rejects.singer"])
+@cases("name", "fifo", ".", "a\0b", "missing/rejects.singer")
 def test_what_is_no_regular_file_is_a_settings_error(tmp_path: Path, name: str) -> None:
     """A FIFO, or /dev/null, keeps nothing."""
     os.mkfifo(tmp_path / "fifo")
@@ -202,9 +189,7 @@ def failing(code: int, words: str) -> t.Callable[..., None]:
     return fail
 
 
-def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by a later `sync` either, when there is room again."""
     file = open_file(path)
     append(file)
@@ -225,9 +210,7 @@ def test_a_full_disk_leaves_no_half_line_and_is_never_said_to_be_written(
             use()
 
 
-def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_flush_is_never_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failed fsync the next one succeeds, although the data is gone."""
     file = open_file(path)
     append(file)
@@ -238,20 +221,12 @@ def test_what_could_not_be_flushed_once_is_never_said_to_be_on_the_disk(
         monkeypatch.undo()
 
 
-def test_a_failure_to_close_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = open_file(path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", failing(errno.EIO, "Input/output error"))
         with pytest.raises(DeliveryError, match="Input/output error"):
             file.close()
-
-
-def test_a_second_run_says_that_the_file_is_taken(path: Path) -> None:
-    first = open_file(path)
-    with pytest.raises(SettingsError, match="another run is still writing to"):
-        open_file(path)
-    first.close()
-    open_file(path).close()
 
 
 def test_a_file_system_without_locks_is_a_warning(

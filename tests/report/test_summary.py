@@ -1,38 +1,28 @@
-"""The table, the last line and the report say what a monitor and a reader need."""
-
-from __future__ import annotations
+"""The table, the last line and the report have what a monitor and a reader need."""
 
 import datetime as dt
 import json
 import re
 import types
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_mainbrainer import errors
 from target_mainbrainer.api.limits import ClientStats
 from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
+from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
-from target_mainbrainer.report.summary import (
-    CORRECT,
-    LOAD_AGAIN,
-    RUN_AGAIN,
-    Cost,
-    End,
-    Summary,
-    last_line,
-    last_line_of_dry_run,
-)
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, Cost, End, Summary
 from target_mainbrainer.settings.declared import PLANS, Settings
+from tests.cases import cases
 from tests.conftest import OUTCOMES
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Morning:
@@ -45,9 +35,8 @@ class Morning:
         rejections = Rejections(None, allowed=0, allowed_percent=50)
         limiter: t.Any = types.SimpleNamespace(share_used=0.25, waited_seconds=3.0)
         settings = Settings.from_config({"access_token": "made-up"})
-        self.summary = Summary(
-            settings, self.report, rejections, effort=self.effort, rate_limiter=limiter
-        )
+        more = {"effort": self.effort, "rate_limiter": limiter}
+        self.summary = Summary(settings, self.report, rejections, **more)
 
 
 @pytest.fixture
@@ -92,128 +81,92 @@ def night(text: str) -> RunReport:
 
 
 WORDS = '422 "No such list."'
-LAST, SAME = "STATE is at the tap's last.", "STATE is as it was."
+LAST, SAME, NONE = "STATE is at the tap's last.", "STATE is as it was.", "the tap sent no STATE."
 REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
-GONE = "1 person who is gone was opted out"
-MERGED = "3 merged with a later one, 2 deleted or empty and left out, 1 rejected"
+SAME_WORDS = f"{REFUSED} in the same words ({WORDS}). {SAME}"
+ALONE = f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}"
+OPTED_OUT = "OK: nothing had changed; 3 people who are gone were opted out."
+GONE = f"OK: 1 record read: 1 contact sent; 1 person who is gone was opted out; {NONE}"
+SOME = f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}"
+OMITTED = "2 deleted or empty and left out"
+MERGED = f"OK: 10 records read: 4 contacts sent, 3 merged with a later one, {OMITTED}, "
+EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record."
+FAILED = f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}"
+CUT_OFF = f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}"
+EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_state=False)
 
 
-@pytest.mark.parametrize(
-    ("counts", "end", "expected"),
-    [
-        ("8 read, 8 unchanged", End(state_records=8), "OK: nothing had changed."),
-        ("8 read, 8 unchanged", End(has_state=False), "OK: nothing had changed."),
-        (
-            "8 read, 8 unchanged, 3 opted_out",
-            End(state_records=8),
-            "OK: nothing had changed; 3 people who are gone were opted out.",
-        ),
-        (
-            "1 read, 1 accepted, 1 opted_out",
-            End(has_state=False),
-            f"OK: 1 record read: 1 contact sent; {GONE}; the tap sent no STATE.",
-        ),
-        (
-            "20050 read, 412 accepted, 19638 unchanged",
-            End(state_records=20_050),
-            f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}",
-        ),
-        (
-            "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
-            End(state_records=10),
-            f"OK: 10 records read: 4 contacts sent, {MERGED}; {LAST}",
-        ),
-        (
-            "4 read, 3 unchanged, 1 rejected",
-            End(open_states=1, state_records=2),
-            "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record.",
-        ),
-        ("", End(has_state=False), "OK: there was no record to deliver."),
-        ("", End(state_records=0), f"OK: there was no record to deliver; {LAST}"),
-        (
-            "8 read, 8 refused",
-            End(CORRECT, words=WORDS),
-            f"{REFUSED} in the same words ({WORDS}). {SAME}",
-        ),
-        ("8 read, 8 refused", End(state_records=8), f"{REFUSED}. {LAST}"),
-        (
-            "20001 read, 20000 unchanged, 1 refused",
-            End(CORRECT, words=WORDS),
-            f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}",
-        ),
-        (
-            "5 read, 5 failed",
-            End(LOAD_AGAIN, state_records=5),
-            f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}",
-        ),
-        (
-            "8 read, 3 refused, 5 failed",
-            End(state_records=8),
-            f"OK: 8 records read: 8 rejected; {LAST}",
-        ),
-        (
-            "5 read",
-            End(RUN_AGAIN, is_whole=False),
-            f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}",
-        ),
-    ],
+@cases(
+    "counts end expected",
+    *(("8 read, 8 unchanged", end, "OK: nothing had changed.") for end in (EIGHT, NO_STATE)),
+    ("8 read, 8 unchanged, 3 opted_out", EIGHT, OPTED_OUT),
+    ("1 read, 1 accepted, 1 opted_out", NO_STATE, GONE),
+    ("20050 read, 412 accepted, 19638 unchanged", End(state_records=20_050), SOME),
+    (
+        "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
+        TEN,
+        f"{MERGED}1 rejected; {LAST}",
+    ),
+    ("4 read, 3 unchanged, 1 rejected", End(open_states=1, state_records=2), EARLIER),
+    ("", NO_STATE, "OK: there was no record to deliver."),
+    ("", End(state_records=0), f"OK: there was no record to deliver; {LAST}"),
+    ("8 read, 8 refused", End(CORRECT, words=WORDS), SAME_WORDS),
+    ("8 read, 8 refused", EIGHT, f"{REFUSED}. {LAST}"),
+    ("20001 read, 20000 unchanged, 1 refused", End(CORRECT, words=WORDS), ALONE),
+    ("5 read, 5 failed", End(LOAD_AGAIN, state_records=5), FAILED),
+    ("8 read, 3 refused, 5 failed", EIGHT, f"OK: 8 records read: 8 rejected; {LAST}"),
+    ("5 read", End(RUN_AGAIN, is_whole=False), CUT_OFF),
 )
-def test_the_last_line_says_how_the_night_was(counts: str, end: End, expected: str) -> None:
-    assert last_line(night(counts), end) == expected
+def test_the_last_line_sums_up_the_night(counts: str, end: End, expected: str) -> None:
+    assert summary.last_line(night(counts), end) == expected
 
 
 @given(
     st.fixed_dictionaries(dict.fromkeys([*OUTCOMES, "refused"], st.integers(0, 3))),
     st.sampled_from(["", RUN_AGAIN]),
 )
-def test_a_run_that_sent_something_of_which_nothing_was_accepted_is_never_ok(
-    counts: dict[str, int], advice: str
-) -> None:
+def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice: str) -> None:
+    """A run that sent contacts of which none was accepted is never OK."""
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
-    line = last_line(night(f"{sum(counts.values())} read, {told}"), End(advice))
+    line = summary.last_line(night(f"{sum(counts.values())} read, {told}"), End(advice))
     is_all_refused = counts["refused"] > 0 and not counts["accepted"]
     assert line.startswith("FAILED: ") is (is_all_refused or bool(advice))
     assert not re.search(r"\b0\b", line)
 
 
-@pytest.mark.parametrize(
-    ("counts", "problem", "expected"),
-    [
-        ("1 read, 1 accepted", "", "OK: {}1 contact would be sent; nothing was sent"),
-        (
-            "3 read, 1 accepted, 1 unchanged, 1 rejected",
-            "",
-            "OK: {}1 contact would be sent, 1 is unchanged, 1 would be rejected; nothing was sent",
-        ),
-        (
-            "3 read, 2 unchanged",
-            "a run would fail",
-            "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
-        ),
-    ],
+@cases(
+    "counts problem expected",
+    ("1 read, 1 accepted", "", "OK: {}1 contact would be sent; nothing was sent"),
+    (
+        "3 read, 1 accepted, 1 unchanged, 1 rejected",
+        "",
+        "OK: {}1 contact would be sent, 1 is unchanged, 1 would be rejected; nothing was sent",
+    ),
+    (
+        "3 read, 2 unchanged",
+        "a run would fail",
+        "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
+    ),
 )
-def test_a_dry_run_says_what_a_run_would_do(counts: str, problem: str, expected: str) -> None:
-    said = last_line_of_dry_run(night(counts), problem)
+def test_the_last_line_of_a_dry_run(counts: str, problem: str, expected: str) -> None:
+    said = summary.last_line_of_dry_run(night(counts), problem)
     assert said.startswith(expected.format("this was a dry run: "))
     assert said.endswith(f"sent; {problem}." if problem else "")
 
 
-@pytest.mark.parametrize(
-    ("end", "state"),
-    [
-        *((End(state_records=5), "last"), (End(), "unchanged"), (End(has_state=False), "none")),
-        (End(state_records=5, open_states=1), "earlier"),
-        (End(state_records=5, is_whole=False), "earlier"),
-        (End(has_state=False, is_whole=False), "unchanged"),
-    ],
+@cases(
+    "end state",
+    *((End(state_records=5), "last"), (End(), "unchanged"), (End(has_state=False), "none")),
+    (End(state_records=5, open_states=1), "earlier"),
+    (End(state_records=5, is_whole=False), "earlier"),
+    (End(has_state=False, is_whole=False), "unchanged"),
 )
 def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> None:
     assert end.state == state
 
 
-def test_progress_is_silent_while_tries_fail_and_while_the_tap_is_silent(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_progress_needs_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is silent while tries fail and while the tap is silent."""
     morning.people.read, morning.people.accepted = 500, 300
     morning.summary.log_progress()
     assert "300 accepted, 0 rejected" in caplog.messages[-1]
@@ -228,19 +181,17 @@ def test_progress_is_silent_while_tries_fail_and_while_the_tap_is_silent(
     assert len(caplog.messages) == 3, "a silent tap is nothing to speak of"
 
 
-def test_there_is_something_to_read_while_statuses_are_awaited(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is logged while statuses are awaited."""
     morning.people.read = morning.people.accepted = 300
     for _ in range(2):
         morning.summary.log_progress(3)
     assert caplog.messages[-1] == "300 accepted; waiting for the status of 3 batches."
 
 
-@pytest.mark.parametrize("accepted", [0, 1, 9])
-def test_a_speed_of_few_contacts_is_not_spoken_of(
-    morning: Morning, caplog: pytest.LogCaptureFixture, accepted: int
-) -> None:
+@cases("accepted", 0, 1, 9)
+def test_few_have_no_speed(morning: Morning, caplog: t.Any, accepted: int) -> None:
+    """A handful of contacts is no measure of speed."""
     morning.people.read = morning.people.accepted = accepted
     morning.summary._started -= 1
     morning.effort.requests = morning.effort.retries = 1
@@ -250,9 +201,8 @@ def test_a_speed_of_few_contacts_is_not_spoken_of(
     assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
 
 
-def test_names_from_the_tap_are_shown_as_they_can_be_printed(
-    morning: Morning, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+    """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")
     odd.ignored_properties["c\nd"] = 1
     odd.dropped[Rejection("invalid_email", "No.")] = 1
@@ -283,7 +233,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "report.json"
 
 
-def test_a_run_that_is_going_on_says_so_and_the_night_before_is_gone(path: Path) -> None:
+def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
     path.write_text('{"outcome": "ok", "streams": {"people": {"read": 5}}}')
     ReportFile(str(path), "5eed")
     report = json.loads(path.read_text())
@@ -306,7 +256,7 @@ def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
     assert started.tzinfo == dt.UTC
 
 
-def test_a_start_that_failed_is_told_with_its_reasons(path: Path) -> None:
+def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
     ReportFile(str(path), "5eed").write(error)
     report = json.loads(path.read_text())
@@ -317,15 +267,13 @@ def test_a_start_that_failed_is_told_with_its_reasons(path: Path) -> None:
     assert "streams" not in report
 
 
-@pytest.mark.parametrize("name", [".", "missing/report.json", "a\0b"])
+@cases("name", ".", "missing/report.json", "a\0b")
 def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=r"Setting 'report_path': .* cannot be written"):
         ReportFile(str(tmp_path / name), "5eed")
 
 
-def test_a_report_that_cannot_be_written_at_the_end_is_a_warning(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The contacts are in by then."""
     file = ReportFile(str(path), "5eed")
     path.unlink()
@@ -339,14 +287,32 @@ def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unexpected_error_is_told_without_its_words() -> None:
+def test_an_unexpected_error_is_reported_without_its_words() -> None:
     """It may contain anybody's data."""
     (reason,) = reasons_of(ValueError("kari@example.com"))
     assert reason.code == "unexpected"
     assert "kari" not in reason.sentence
 
 
-def test_a_run_that_was_interrupted_is_told_apart_from_one_that_failed() -> None:
+def test_an_interrupted_run_has_an_outcome_of_its_own() -> None:
     assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
     assert outcome_of(AuthError("No.")) == "failed"
     assert outcome_of(AuthError("No."), dry_run=True) == "dry_run"
+
+
+# The error tree tells the SDK, and us, what to do next
+
+
+def test_every_error_has_a_code_of_its_own_for_the_report() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
+    ours = [c for c in classes if issubclass(c, errors.TargetMainBrainerError)]
+    assert len({c.code for c in ours}) == len(ours)
+
+
+def test_a_run_may_fail_for_several_reasons() -> None:
+    error = errors.DeliveryError(errors.Reason("max_rejects", "Too many."), "Not confirmed.")
+    assert str(error) == "Too many. Not confirmed."
+    assert error.reasons == [("max_rejects", "Too many."), ("not_delivered", "Not confirmed.")]
+    both = errors.SettingsError(["A is missing.", "B is missing."])
+    assert str(both) == "A is missing. B is missing."
+    assert [reason.code for reason in both.reasons] == ["settings", "settings"]

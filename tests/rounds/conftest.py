@@ -1,22 +1,16 @@
 """Fixtures that shorten pauses, and the target as a process of its own."""
 
-from __future__ import annotations
-
 import sys
 import typing as t
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.messages import Record
 from tests.rounds import quick
-from tests.rounds.process import start_process
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
-    from tests.rounds.process import Process, Start
+from tests.rounds.process import Process, Start, start_process
 
 
 @pytest.fixture
@@ -32,16 +26,9 @@ def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Sta
     crm.set_switches(refuse_email="bad")
     running: list[Process] = []
 
-    def begin(
-        *,
-        grace: float = 30.0,
-        is_quick: bool = True,
-        closed_stdout: bool = False,
-        faults: str = "",
-        **more: t.Any,
-    ) -> Process:
-        crm.set_faults(*faults.split())
-        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed_stdout else []
+    def begin(grace: float = 30.0, *, is_quick: bool = True, **more: t.Any) -> Process:
+        crm.set_faults(*more.pop("faults", "").split())
+        shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if more.pop("closed_stdout", False) else []
         module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
         command = [*shell, sys.executable, "-m", *module]
         own = {**settings, "rejects_path": str(tmp_path / "rejects.singer"), **more}

@@ -1,7 +1,5 @@
 """The target as a process, a tap that feeds it, and what has come of it at any moment."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json
@@ -11,17 +9,13 @@ import subprocess
 import threading
 import time
 import typing as t
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.messages import Ended, person, schema, state
+from mainbrainer_sandbox.running import RunningSandbox
+from tests.messages import Ended, Record, person, schema, state
 from tests.waiting import PATIENCE, wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from tests.messages import Record
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""
@@ -150,7 +144,7 @@ class Process:
         return self.states
 
     def failed(self, words: str = "Ended by SIGTERM") -> list[int]:
-        """Wait for the end, which has to be a failure that is told; return all bookmarks."""
+        """Wait for the end, which has to be a logged failure; return all bookmarks."""
         states = self.end()
         assert self.popen.returncode == 1
         assert words in self.log
@@ -168,7 +162,7 @@ class Process:
         return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
 
     def is_behind(self, crm: RunningSandbox | None = None) -> bool:
-        """Tell whether every record before the last STATE is in the CRM or in the rejects file."""
+        """Return whether all records before the last STATE are in the CRM or the rejects file."""
         taken = {contact["email"] for contact in (crm or self.crm).contacts()}
         kept = self.on_file()
         return all(
@@ -183,17 +177,12 @@ def start_process(crm: RunningSandbox, folder: Path, settings: Record, *command:
     config, log = (folder / f"process{number}.{end}" for end in ("json", "log"))
     config.write_text(json.dumps(settings))
     with log.open("w") as stderr:
-        popen = subprocess.Popen(
-            [*command, "--config", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+        popen = subprocess.Popen([*command, "--config", str(config)], text=True, **pipes)
     return Process(popen, crm, Path(settings.get("rejects_path", "")), log)
 
 
-Start: t.TypeAlias = "Callable[..., Process]"
+Start: t.TypeAlias = Callable[..., Process]
 
 
 def _endless(every: int = 20) -> Iterator[str]:

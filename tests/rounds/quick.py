@@ -4,19 +4,15 @@ Called as `python -m tests.rounds.quick GRACE OPTIONS`, it is the target's comma
 with so many seconds for what is in flight when the run has to end.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 import typing as t
+from collections.abc import Callable
+
+import pytest
 
 from target_mainbrainer import cli
 from target_mainbrainer.api.limits import pause_before_retry
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
 
 OURS = "target_mainbrainer"
 RETRIES = f"{OURS}.api.client.pause_before_retry"

@@ -1,19 +1,14 @@
 """Contacts as requests carry them, whichever of the API's two endpoints they go to."""
 
-from __future__ import annotations
-
 import json
 import typing as t
+from collections.abc import Callable
 
+from mainbrainer_sandbox.running import RunningSandbox
+from mainbrainer_sandbox.store import Request
 from tests import broken_server
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mainbrainer_sandbox.running import RunningSandbox
-    from mainbrainer_sandbox.store import Request
-    from tests.broken_server import Reply
-    from tests.messages import Record
+from tests.broken_server import Reply
+from tests.messages import Record
 
 
 def contacts_in(request: Request | broken_server.Request) -> list[Record]:
@@ -47,7 +42,7 @@ def value_of(contact: Record, name: str) -> str | None:
 
 
 def may_be_one(one: Record, other: Record) -> bool:
-    """Tell whether two contacts may be the same one, as far as their requests say.
+    """Return whether two contacts may be the same one, as far as their requests show.
 
     MainBrainer matches the combination of address and number, so a number alone and the same
     number with an address are two people, unless one of them is known by its id.
@@ -68,16 +63,10 @@ def refusal(words: str = "No", status: int = 422) -> Reply:
 
 
 def in_letters(number: int) -> str:
-    """Return a word of its own for a number; numbers are not repeated from what a server says."""
+    """Return a word of its own for a number; numbers in a server's words are not repeated."""
     return "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 
-def judging(
-    judge: Callable[[list[Record]], Reply | None],
-) -> Callable[[broken_server.Request], Reply]:
+def judging(judge: Callable[[list[Record]], Reply | None]) -> t.Any:
     """Answer each request as its contacts deserve; None accepts them."""
-
-    def answer(request: broken_server.Request) -> Reply:
-        return judge(contacts_in(request)) or broken_server.OK
-
-    return answer
+    return lambda request: judge(contacts_in(request)) or broken_server.OK

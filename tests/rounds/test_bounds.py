@@ -1,20 +1,15 @@
 """How many requests are in flight at once, and how much is read ahead: both are bounded."""
 
-from __future__ import annotations
-
 import itertools
 import time
-import typing as t
 
 import pytest
 
 from tests.broken_server import STALL
-from tests.loads import people
+from tests.cases import cases
+from tests.loads import Load, people
 from tests.messages import person, schema, state
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
-    from tests.rounds.process import Process, Start
+from tests.rounds.process import Process, Start
 
 LATENCY = 2.0
 
@@ -28,7 +23,7 @@ def test_a_load_whose_answers_are_slow_has_all_that_the_plan_allows_in_flight(lo
     assert most >= 30, "all 40, but for a slow machine"
 
 
-@pytest.mark.parametrize("most", [1, 3])
+@cases("most", 1, 3)
 def test_a_number_that_the_user_sets_is_kept_to(load: Load, most: int) -> None:
     load.settings |= {"rate_limit_requests": None, "max_concurrent_requests": most}
     load(*people(60), faults=f"latency={LATENCY / 4}", batch_size_rows=10).ok()
@@ -59,17 +54,13 @@ def wait_until_it_reads_no_more(process: Process) -> None:
         time.sleep(1)
 
 
-@pytest.mark.parametrize(
-    ("is_one", "size"),
-    [
-        pytest.param(False, 0, id="many contacts"),
-        pytest.param(False, 20_000, id="large records"),
-        pytest.param(True, 20_000, id="large records of one contact"),
-    ],
+@cases(
+    "is_one size",
+    pytest.param(False, 0, id="many contacts"),
+    pytest.param(False, 20_000, id="large records"),
+    pytest.param(True, 20_000, id="large records of one contact"),
 )
-def test_the_reader_never_runs_ahead_of_a_server_that_does_not_answer(
-    load: Load, start: Start, is_one: bool, size: int
-) -> None:
+def test_a_silent_server_stops_reading(load: Load, start: Start, is_one: bool, size: int) -> None:
     """That keeps the memory flat; the million is in `make bench`."""
     server = load.serve(lambda _: STALL)
     process = start(api_url=server.url, max_concurrent_requests=2)

@@ -1,24 +1,18 @@
 """A 202 only queues: batches are asked for until they have ended, and nothing is assumed."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import threading
 import typing as t
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from target_mainbrainer.words import counted
-from tests.broken_server import PAGE, STALL, Reply, reply
-from tests.loads import people, rejected
-from tests.messages import person, record, schema, state
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from tests.broken_server import Request
-    from tests.loads import Load
+from tests.broken_server import PAGE, STALL, Reply, Request, reply
+from tests.cases import cases
+from tests.loads import Load, people, rejected
+from tests.messages import Record, person, record, schema, state
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -30,15 +24,11 @@ TEN = [
 ]
 
 
-def status(
-    inserted: int = 0, updated: int = 0, skipped: int = 0, *, ids: Sequence[int] = (), **more: t.Any
-) -> Reply:
-    """Say how far a batch is; `ids` are those of the skipped."""
-    processed = {
-        "inserted": {"count": inserted},
-        "updated": {"count": updated},
-        "skipped": {"count": skipped, "contactIds": list(ids)},
-    }
+def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any) -> Reply:
+    """Answer how many were inserted, updated and skipped; `ids` are those of the skipped."""
+    counts = zip(("inserted", "updated"), done, strict=False)
+    processed: Record = {name: {"count": number} for name, number in counts}
+    processed["skipped"] = {"count": skipped, "contactIds": list(ids)}
     return reply(200, {"id": "b", "processedObj": processed, **more})
 
 
@@ -55,14 +45,12 @@ def answering(*statuses: Reply, named: Sequence[t.Any] = ()) -> Callable[[Reques
     return answer
 
 
-@pytest.mark.parametrize(
-    ("faults", "bookmark", "words"),
-    [
-        *((faults, 300, "") for faults in ("", "late=0.3", "odd", "503@p0.5:status")),
-        *(("stuck@3:batch", 200, "not confirmed"), ("404:status", 0, "not confirmed")),
-        *(("fail@2:batch", 100, "failed"), ("skip=2@2:batch", 100, "skipped contacts")),
-        ("noid@2:batch", 100, "without a batch id"),
-    ],
+@cases(
+    "faults bookmark words",
+    *((faults, 300, "") for faults in ("", "late=0.3", "odd", "503@p0.5:status")),
+    *(("stuck@3:batch", 200, "not confirmed"), ("404:status", 0, "not confirmed")),
+    *(("fail@2:batch", 100, "failed"), ("skip=2@2:batch", 100, "skipped contacts")),
+    ("noid@2:batch", 100, "without a batch id"),
 )
 def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
     """Batches come in order, as one is in flight."""
@@ -173,26 +161,19 @@ def test_required_questions_wait_for_permits(load: Load) -> None:
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
-@pytest.mark.parametrize(
-    ("named", "found", "unmatched"),
-    [
-        # Integers and texts are ids; objects, addresses and what else may come are not.
-        *(([1005], 1, 0), (["1005", "1006"], 2, 0), ([{"contactId": 1005}], 0, 1)),
-        *(
-            (["p5@example.com"], 0, 1),
-            ([999, 1005], 1, 1),
-            ([UUID], 0, 1),
-            ([None, {}, True], 0, 3),
-        ),
-    ],
+@cases(
+    "named found unmatched",
+    # Integers and texts are ids; objects, addresses and what else may come are not.
+    *(([1005], 1, 0), (["1005", "1006"], 2, 0), ([{"contactId": 1005}], 0, 1)),
+    *((["p5@example.com"], 0, 1), ([999, 1005], 1, 1), ([UUID], 0, 1), ([None, {}, True], 0, 3)),
 )
-@pytest.mark.parametrize("mode", ["report", "require"])
-def test_a_contact_named_invalid_on_the_202_is_rejected_or_told(
+@cases("mode", "report", "require")
+def test_a_contact_named_invalid_on_the_202(
     load: Load, named: list[t.Any], found: int, unmatched: int, mode: str
 ) -> None:
-    """What can be matched is set aside; what cannot is told, and with `require` fails the run."""
+    """An id that matches is rejected; another is a warning, and with `require` fails the run."""
     load.keep_rejects()
-    load.serve(answering(status(updated=10 - found, skipped=found), named=named))
+    load.serve(answering(status(0, 10 - found, skipped=found), named=named))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)
     assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
     assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
@@ -209,36 +190,32 @@ FORM = {"errors": [{"text": "x"}]}
 CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
 
 
-@pytest.mark.parametrize(
-    ("answer", "named", "end"),
-    [
-        pytest.param(status(), (), OPEN, id="nothing yet"),
-        pytest.param(status(9), (), OPEN, id="in part"),
-        pytest.param(status(4, 6), (), CONFIRMED, id="all"),
-        pytest.param(status(11), (), OPEN, id="more than were sent"),
-        pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
-        pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
-        pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
-        pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
-        pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
-        pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
-        pytest.param(status(status=99), (), OPEN, id="an unknown number"),
-        pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
-        pytest.param(PAGE, (), OPEN, id="a page"),
-        pytest.param(reply(404), (), OPEN, id="no status"),
-        # One contact was named as invalid: it may be counted as skipped, or not at all.
-        pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
-        pytest.param(status(9, skipped=1), (1007,), CONFIRMED, id="named, counted"),
-        pytest.param(status(9, skipped=1, ids=[1007]), (1007,), CONFIRMED, id="named twice"),
-        pytest.param(status(9, skipped=1, ids=[1008]), (1007,), SKIPPED, id="another skipped"),
-        pytest.param(status(8, skipped=1), (1007,), OPEN, id="named, in part"),
-        pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
-        pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
-    ],
+@cases(
+    "answer named end",
+    pytest.param(status(), (), OPEN, id="nothing yet"),
+    pytest.param(status(9), (), OPEN, id="in part"),
+    pytest.param(status(4, 6), (), CONFIRMED, id="all"),
+    pytest.param(status(11), (), OPEN, id="more than were sent"),
+    pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
+    pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
+    pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
+    pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
+    pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
+    pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
+    pytest.param(status(status=99), (), OPEN, id="an unknown number"),
+    pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
+    pytest.param(PAGE, (), OPEN, id="a page"),
+    pytest.param(reply(404), (), OPEN, id="no status"),
+    # One contact was named as invalid: it may be counted as skipped, or not at all.
+    pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
+    pytest.param(status(9, skipped=1), (1007,), CONFIRMED, id="named, counted"),
+    pytest.param(status(9, skipped=1, ids=[1007]), (1007,), CONFIRMED, id="named twice"),
+    pytest.param(status(9, skipped=1, ids=[1008]), (1007,), SKIPPED, id="another skipped"),
+    pytest.param(status(8, skipped=1), (1007,), OPEN, id="named, in part"),
+    pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
+    pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
 )
-def test_ten_contacts_end_as_their_status_says(
-    load: Load, answer: Reply, named: tuple[int, ...], end: str
-) -> None:
+def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], end: str) -> None:
     """Anything but a confirmation holds STATE back and fails the run."""
     load.keep_rejects()
     load.serve(answering(answer, named=named))
@@ -248,18 +225,14 @@ def test_ten_contacts_end_as_their_status_says(
     assert ended.count("rejected") == (10 if end == FAILED else len(named))
 
 
-@pytest.mark.parametrize(
-    ("answer", "counts"),
-    [
-        pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
-        pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
-        pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
-        pytest.param(PAGE, {"unreadable": 10}, id="a page"),
-    ],
+@cases(
+    "answer counts",
+    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
+    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
+    pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
+    pytest.param(PAGE, {"unreadable": 10}, id="a page"),
 )
-def test_in_reports_everything_is_counted(
-    load: Load, answer: Reply, counts: dict[str, int]
-) -> None:
+def test_reports_count_every_outcome(load: Load, answer: Reply, counts: dict[str, int]) -> None:
     load.serve(answering(answer))
     ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
     assert ended.bookmark == 10
@@ -273,7 +246,7 @@ def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
     assert (ended.bookmark, ended.count("inserted"), ended.count("updated")) == (10, 4, 6)
 
 
-@pytest.mark.parametrize(("mode", "code"), [("report", 0), ("require", 1)])
+@cases("mode code", ("report", 0), ("require", 1))
 def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
     load.serve(answering(STALL))
     ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)

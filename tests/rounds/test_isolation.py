@@ -1,28 +1,22 @@
 """Exactly the bad contacts are set aside, and none is blamed for a fault of the request."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random
 import re
 import threading
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
-from tests.loads import people
-from tests.messages import person, record, schema, state
+from tests.broken_server import Reply
+from tests.cases import cases
+from tests.loads import Load, people
+from tests.messages import Ended, Record, person, record, schema, state
+from tests.rounds.process import Start
 from tests.rounds.sent import contacts_in, in_letters, judging, refusal, refused_alone, sent
 from tests.waiting import wait_until
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.broken_server import Reply
-    from tests.loads import Load
-    from tests.messages import Ended, Record
-    from tests.rounds.process import Start
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +25,10 @@ def _refused_and_kept(load: Load) -> None:
     load.keep_rejects()
 
 
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        *itertools.product(["envelope", "problem"], ["none", "first", "all"]),
-        *[("html", "all"), ("empty", "all")],
-    ],
+@cases(
+    "body names",
+    *itertools.product(["envelope", "problem"], ["none", "first", "all"]),
+    *[("html", "all"), ("empty", "all")],
 )
 def test_exactly_the_bad_ones_are_set_aside(load: Load, body: str, names: str) -> None:
     """1.35 %, some of them neighbours; each was refused alone before it is blamed."""
@@ -54,16 +46,14 @@ def test_exactly_the_bad_ones_are_set_aside(load: Load, body: str, names: str) -
     assert ("MainBrainer said: " in rejection["reason"]) is (body != "empty")
 
 
-@pytest.mark.parametrize(
-    ("bad", "most"),
-    [
-        pytest.param(set(random.Random(1).sample(range(1, 2001), 27)), 380, id="1.35 %"),
-        pytest.param(set(range(950, 1018)), 300, id="a cluster"),
-        pytest.param({1000}, 40, id="one"),
-    ],
+@cases(
+    "bad most",
+    pytest.param(set(random.Random(1).sample(range(1, 2001), 27)), 380, id="1.35 %"),
+    pytest.param(set(range(950, 1018)), 300, id="a cluster"),
+    pytest.param({1000}, 40, id="one"),
 )
 def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> None:
-    """It sends batches only, so that the status of each says what became of the contact.
+    """It sends batches only, so that the status of each shows the contact's outcome.
 
     A good contact is accepted once, but for the few that are sent once more to prove that the
     request is not at fault.
@@ -78,7 +68,7 @@ def test_the_search_takes_few_requests(load: Load, bad: set[int], most: int) -> 
     assert 2000 - len(bad) <= sum(accepted) <= 2010 - len(bad)
 
 
-Judge: t.TypeAlias = "Callable[[list[Record]], Reply | None]"
+Judge: t.TypeAlias = Callable[[list[Record]], Reply | None]
 
 
 def refusing(*numbers: int, words: str = "No", status: int = 422, most: int = 0) -> Judge:
@@ -165,24 +155,22 @@ OTHER_LIST = "00000000-0000-4000-8000-000000000001"
 
 
 def blames_the_request(ended: Ended) -> bool:
-    """Tell whether the error says that the request is at fault, in one of the ways it may."""
+    """Return whether the error names the request as the fault, in one of its forms."""
     found = re.search(r"MainBrainer refuse|refused in the same words", ended.error)
     return ended.code == 1 and bool(found)
 
 
-@pytest.mark.parametrize(
-    ("faults", "switches"),
-    [
-        ("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}),
-        *(("409", {"error_body": "empty"}), ("402", {"error_body": "html"})),
-        *(("422", {}), ("403", {})),
-    ],
+@cases(
+    "faults switches",
+    ("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}),
+    *(("409", {"error_body": "empty"}), ("402", {"error_body": "html"}), ("422", {}), ("403", {})),
 )
-@pytest.mark.parametrize(
-    ("mode", "count", "size"),
-    [("batch", 2000, 100), ("single", 20, 1), *(("batch", 200, size) for size in (1, 5, 9))],
+@cases(
+    "mode count size",
+    *(("batch", 2000, 100), ("single", 20, 1)),
+    *(("batch", 200, size) for size in (1, 5, 9)),
 )
-def test_a_faulty_request_blames_nobody(
+def test_a_faulty_request_rejects_no_contact(
     load: Load, faults: str, switches: Record, mode: str, count: int, size: int
 ) -> None:
     """A wrong list, or the account. Each batch may be sent once before the search begins."""
@@ -194,14 +182,14 @@ def test_a_faulty_request_blames_nobody(
     assert len(load.crm.requests()) <= math.ceil(count / size) + 30
 
 
-@pytest.mark.parametrize("bad", [1, 7, 9])
+@cases("bad", 1, 7, 9)
 def test_a_few_refused_alike_are_rejected_if_others_are_accepted(load: Load, bad: int) -> None:
     """Fewer than ten cannot accuse the request."""
     ended = load(*people(20, every=20, bad=range(bad + 1))).ok()
     assert (ended.count("rejected"), ended.states) == (bad, [{"bookmark": 20}])
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
+@cases("count", 1, 2, 7)
 def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
     """Be it one contact: it is settled in a night in which another one is accepted."""
     lines = people(count, every=count, bad=range(count + 1))
@@ -220,10 +208,8 @@ def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
     return refusal(f"Not {in_letters(int(bad[0]))}") if bad else None
 
 
-@pytest.mark.parametrize(("bad", "good"), [(3, 0), (20, 40)])
-def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accepted(
-    load: Load, bad: int, good: int
-) -> None:
+@cases("bad good", (3, 0), (20, 40))
+def test_contacts_refused_in_words_of_their_own(load: Load, bad: int, good: int) -> None:
     """However many they are; a run of which nothing was accepted is never OK."""
     load.serve(judging(in_words_of_its_own))
     lines = people(bad + good, every=60, bad=range(bad + 1))
@@ -238,13 +224,8 @@ def test_contacts_refused_in_words_of_their_own_are_rejected_if_others_are_accep
 # --- A fault that begins in the middle
 
 
-@pytest.mark.parametrize(
-    ("first", "in_flight", "most"),
-    [(13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90)],
-)
-def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
-    load: Load, first: int, in_flight: int, most: int
-) -> None:
+@cases("first in_flight most", (13, 1, 60), (14, 1, 60), (15, 1, 60), (14, 4, 60), (14, 20, 90))
+def test_a_late_fault_rejects_no_contact(load: Load, first: int, in_flight: int, most: int) -> None:
     """What passed before it proves nothing, nor does a contact that was being searched for."""
     faults = f"422@{first}-99999 latency=0.01-0.03"
     ended = load(*people(3000, bad={520}), faults=faults, max_concurrent_requests=in_flight)
@@ -254,7 +235,7 @@ def test_a_fault_that_begins_in_the_middle_blames_nobody_either(
     assert {*range(1, ended.bookmark + 1)} - {520} <= load.numbers()
 
 
-@pytest.mark.parametrize("last", [1, 7, 40])
+@cases("last", 1, 7, 40)
 def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
     """However few they are: a contact that passed before shows that it is not their fault."""
     lines = people(500 + last, every=500)
@@ -303,9 +284,9 @@ NEIGHBOURS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("bad", "size", "mode"),
-    [(*one, "batch") for one in NEIGHBOURS] + [(*one, "single") for one in NEIGHBOURS[:2]],
+@cases(
+    "bad size mode",
+    *([(*one, "batch") for one in NEIGHBOURS] + [(*one, "single") for one in NEIGHBOURS[:2]]),
 )
 def test_bad_neighbours_never_end_a_good_run(load: Load, bad: range, size: int, mode: str) -> None:
     """They are refused alike and one after the other, but not all at hand are."""
@@ -334,8 +315,8 @@ def test_a_contact_that_is_sent_once_more_is_sent_as_it_was(load: Load) -> None:
     assert refused_alone(load.crm) == {f"bad{n}@example.com" for n in range(41, 61)}
 
 
-@pytest.mark.parametrize("letters", ["pP", "pp"])
-def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: str) -> None:
+@cases("letters", "pP", "pp")
+def test_no_contact_is_sent_again_after_its_newer_data(load: Load, letters: str) -> None:
     """Everybody who passed comes a second time, spelt otherwise or not, before the bad ones do."""
     columns = schema({"id": {"type": "integer"}, "email": {}, "firstname": {}})
     lines = [
@@ -355,7 +336,7 @@ def test_nobody_is_sent_once_more_after_newer_data_of_them(load: Load, letters: 
 
 
 def test_a_silent_tap_is_not_waited_for(load: Load, start: Start) -> None:
-    """The request is at fault, and the tap says nothing more: the run fails all the same."""
+    """The request is at fault, and the tap writes nothing more: the run fails all the same."""
     server = load.serve(lambda _: refusal())
     process = start(api_url=server.url, batch_size_rows=15)
     process.feed([schema(), *(person(n) for n in range(30)), state(bookmark=30)])

@@ -1,23 +1,16 @@
-"""The newest record of a person is the last one that the CRM is told; older ones are merged."""
-
-from __future__ import annotations
+"""The newest record of a person is the last one that the CRM gets; older ones are merged."""
 
 import itertools
 import random
 import typing as t
+from collections.abc import Iterator
 
 import pytest
 
-from tests.messages import record, schema, state
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import Record, record, schema, state
 from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, value_of
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mainbrainer_sandbox.store import Request
-    from tests.loads import Load
-    from tests.messages import Record
-
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OTHER_LIST = "00000000-0000-4000-8000-000000000001"
@@ -27,9 +20,8 @@ def families(count: int, dice: random.Random) -> Iterator[Record]:
     """Records of people who share numbers and addresses, some of them known by their id."""
     for n in range(count):
         family, member = dice.randrange(60), dice.randrange(3)
-        has_id, has_mobile, has_email = dice.choice(
-            [(1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 1), (0, 1, 1)]
-        )
+        known = [(1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 1), (0, 1, 1)]
+        has_id, has_mobile, has_email = dice.choice(known)
         columns: Record = {"seq": str(n), "bad": "yes"} if dice.random() < 0.02 else {"seq": str(n)}
         columns |= {"contact_id": 900 + family} if has_id else {}
         columns |= {"mobile": f"+4790000{family:03}"} if has_mobile else {}
@@ -38,8 +30,8 @@ def families(count: int, dice: random.Random) -> Iterator[Record]:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("seed", range(2))
-def test_nobody_is_overtaken_by_their_own_past(load: Load, seed: int) -> None:
+@cases("seed", *range(2))
+def test_older_data_never_overtakes_newer(load: Load, seed: int) -> None:
     """20 in flight, random latencies, retries, refusals and halves."""
     load.crm.set_switches(refuse_property="bad")
     load.crm.set_faults("latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch", seed=seed)
@@ -81,28 +73,22 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-@pytest.mark.parametrize("way", ["one stream", "two streams", "two lists"])
+@cases("first second", *PAIRS)
+@cases("way", "one stream", "two streams", "two lists")
 def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record, way: str) -> None:
     """However they are spelt, and whichever stream and list they come in."""
     streams = ("a", "b") if way == "two streams" else ("a", "a")
     lists: list[Record] = [{"list": LIST}, {"list": OTHER_LIST}] if way == "two lists" else [{}, {}]
     columns: Record = {name: {} for name in ("contact_id", "email", "mobile", "seq", "list")}
     load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 4}
-    ended = load(
-        *(schema(columns, stream=stream, key=()) for stream in "ab"),
-        record(streams[0], seq="0", **first, **lists[0]),
-        record(streams[1], seq="1", **second, **lists[1]),
-        record(streams[1], email="p1@example.com", **lists[1]),
-        faults="latency=0.2@1",
-        field_map={"list": "list_id"},
-        default_country_code=47,
-    ).ok()
-    requests: dict[str | None, Request] = {
-        value_of(contact, "seq"): request
-        for request, contacts in sent(load.crm)
-        for contact in contacts
-    }
+    lines = [schema(columns, stream=stream, key=()) for stream in "ab"]
+    lines.append(record(streams[0], seq="0", **first, **lists[0]))
+    lines.append(record(streams[1], seq="1", **second, **lists[1]))
+    lines.append(record(streams[1], email="p1@example.com", **lists[1]))
+    load.settings |= {"field_map": {"list": "list_id"}, "default_country_code": 47}
+    ended = load(*lines, faults="latency=0.2@1").ok()
+    everything = [(request, one) for request, contacts in sent(load.crm) for one in contacts]
+    requests = {value_of(contact, "seq"): request for request, contact in everything}
     if "0" in requests:
         assert requests["0"].number != requests["1"].number
         assert requests["0"].ended <= requests["1"].started
@@ -120,20 +106,15 @@ def says(stream: str, email: str, opt_in: bool | None = None, **more: str) -> st
 
 
 ON_ANOTHER_STREAM = [says("a", "Ola", True), says("b", "ola", False), says("b", "p2")]
-FOR_ANOTHER_LIST = [
-    says("a", "ola", True, list=LIST),
-    says("a", "ola", False, list=OTHER_LIST),
-    says("a", "p2", list=OTHER_LIST),
-]
+FOR_ANOTHER_LIST = [says("a", "ola", True, list=LIST)]
+FOR_ANOTHER_LIST += [says("a", "ola", False, list=OTHER_LIST), says("a", "p2", list=OTHER_LIST)]
 
 
-@pytest.mark.parametrize(
+@cases(
     "lines",
-    [
-        pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
-        pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
-        pytest.param(FOR_ANOTHER_LIST, id="for another list"),
-    ],
+    pytest.param(ON_ANOTHER_STREAM, id="on another stream"),
+    pytest.param([says("b", "p9"), *ON_ANOTHER_STREAM], id="where both wait"),
+    pytest.param(FOR_ANOTHER_LIST, id="for another list"),
 )
 def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     """The opt-in waits for its batch to fill up while that of the opt-out goes off full."""
@@ -143,7 +124,7 @@ def test_an_opt_out_is_never_overtaken(load: Load, lines: list[str]) -> None:
     assert [one["emailOptIn"] for one in everybody if "emailOptIn" in one] == [True, False]
 
 
-def test_streams_that_share_nobody_fill_their_batches_side_by_side(load: Load) -> None:
+def test_streams_without_shared_people_are_sent_side_by_side(load: Load) -> None:
     """Only contacts that meet send a batch off before it is full."""
     people = [record(s, id=n, email=f"{s}{n}@example.com") for n in range(100) for s in "ab"]
     load(*BOTH, *people).ok()
@@ -171,13 +152,8 @@ KARI = record(id=99, email="kari@example.com")
 
 def test_records_of_one_person_are_merged_and_counted(load: Load) -> None:
     """The last value of each field counts, and what a later record lacks stays."""
-    ended = load(
-        COLUMNS,
-        ola(1, city="Oslo", email_opt_in=False),
-        KARI,
-        ola(3, city="Hamar"),
-        state(bookmark=3),
-    ).ok()
+    one, other = ola(1, city="Oslo", email_opt_in=False), ola(3, city="Hamar")
+    ended = load(COLUMNS, one, KARI, other, state(bookmark=3)).ok()
     assert (ended.count("accepted"), ended.count("merged")) == (2, 1)
     assert ended.states == [{"bookmark": 3}]
     assert ola_of(load)["properties"] == {"city": "Hamar", "id": "3"}
@@ -186,16 +162,10 @@ def test_records_of_one_person_are_merged_and_counted(load: Load) -> None:
 
 
 def test_no_request_has_anybody_twice(load: Load) -> None:
-    """Nor anybody who may be somebody else in it: MainBrainer gives no order within a request."""
+    """Nor two who may be the same person: MainBrainer gives no order within a request."""
     people: list[Record] = [
-        {"email": "ola@example.com"},
-        {"contact_id": 7, "email": "ola@example.com"},
-        {"email": "Ola@example.com"},
-        {"contact_id": 7},
-        {"mobile": "+4790812501"},
-        {"contact_id": 8, "mobile": "+4790812501"},
-        {"email": "ola@example.com", "mobile": "+4790812501"},
-        {"email": "kari@example.com"},
+        *({"contact_id": 7}, {"contact_id": 7, **OLA}, {"contact_id": 8, **NUMBER}),
+        *(OLA, {"email": "Ola@example.com"}, NUMBER, OLA | NUMBER, {"email": "kari@example.com"}),
     ]
     pairs = itertools.chain(*itertools.permutations(people, 2))
     load(COLUMNS, *(record(id=n, **one) for n, one in enumerate(pairs))).ok()
@@ -208,46 +178,33 @@ def test_a_bad_record_of_a_person_takes_no_good_one_with_it(load: Load) -> None:
     """An opt-out, then a bad record of the same person, then another good one."""
     load.keep_rejects()
     load.crm.set_switches(refuse_property="bad")
-    ended = load(
-        COLUMNS,
-        KARI,
-        ola(1, email_opt_in=False),
-        ola(2, bad="yes", city="Bergen"),
-        ola(3, city="Oslo"),
-        state(bookmark=3),
-    ).ok()
+    olas = [ola(1, email_opt_in=False), ola(2, bad="yes", city="Bergen"), ola(3, city="Oslo")]
+    ended = load(COLUMNS, KARI, *olas, state(bookmark=3)).ok()
     assert load.rejected_ids() == [2]
     assert ola_of(load)["email_opt_in"] is False
     assert ola_of(load)["properties"] == {"city": "Oslo", "id": "3"}
     assert ended.states == [{"bookmark": 3}]
 
 
-@pytest.mark.parametrize(
-    ("count", "bad", "most"),
-    [
-        pytest.param(12, {0}, 99, id="first"),
-        pytest.param(12, {11}, 99, id="last"),
-        pytest.param(12, {0, 11}, 99, id="first and last"),
-        pytest.param(12, {3, 4, 5}, 99, id="in the middle"),
-        pytest.param(12, {0, 2, 4, 6, 8, 10}, 99, id="every second"),
-        pytest.param(100, {63}, 22, id="one of a hundred costs few requests"),
-    ],
+@cases(
+    "count bad most",
+    pytest.param(12, {0}, 99, id="first"),
+    pytest.param(12, {11}, 99, id="last"),
+    pytest.param(12, {0, 11}, 99, id="first and last"),
+    pytest.param(12, {3, 4, 5}, 99, id="in the middle"),
+    pytest.param(12, {0, 2, 4, 6, 8, 10}, 99, id="every second"),
+    pytest.param(100, {63}, 22, id="one of a hundred costs few requests"),
 )
-def test_the_good_records_of_a_person_are_written_in_their_order(
-    load: Load, count: int, bad: set[int], most: int
-) -> None:
+def test_good_records_keep_their_order(load: Load, count: int, bad: set[int], most: int) -> None:
+    """The good records of a person are written in their order."""
     load.keep_rejects()
     load.crm.set_switches(refuse_property="bad", refusal_names="none")
     lines = [ola(n, **({"bad": "yes"} if n in bad else {})) for n in range(count)]
     load(COLUMNS, record(id=999, email="kari@example.com"), *lines).ok()
     assert load.rejected_ids() == sorted(bad)
-    written = [
-        int(value_of(contact, "id") or "")
-        for request, contacts in sent(load.crm)
-        if request.status == 202
-        for contact in contacts
-        if contact["email"] == "ola@example.com"
-    ]
+    landed = [c for request, contacts in sent(load.crm) if request.status == 202 for c in contacts]
+    olas = [one for one in landed if one["email"] == "ola@example.com"]
+    written = [int(value_of(one, "id") or "") for one in olas]
     assert written == sorted(written)
     assert ola_of(load)["properties"]["id"] == str(max({*range(count)} - bad))
     assert len(load.crm.requests()) <= most
@@ -256,10 +213,7 @@ def test_the_good_records_of_a_person_are_written_in_their_order(
 def test_a_merged_contact_is_taken_apart_only_after_it_was_refused_alone(load: Load) -> None:
     server = load.serve(judging(lambda contacts: refusal() if len(contacts) > 1 else None))
     load(COLUMNS, ola(1, city="Oslo"), KARI, ola(3)).ok()
-    found = {
-        (value_of(contact, "id"), value_of(contact, "city"))
-        for request in server.requests
-        for contact in contacts_in(request)
-        if contact["email"] == "ola@example.com"
-    }
+    contacts = [one for request in server.requests for one in contacts_in(request)]
+    olas = [one for one in contacts if one["email"] == "ola@example.com"]
+    found = {(value_of(one, "id"), value_of(one, "city")) for one in olas}
     assert found == {("3", "Oslo")}

@@ -1,6 +1,4 @@
-"""STATE is never ahead of what is delivered, whatever ends the process, and however."""
-
-from __future__ import annotations
+"""STATE is never ahead of what is delivered, however the process ends."""
 
 import array
 import contextlib
@@ -13,24 +11,18 @@ import sqlite3
 import termios
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
 import mainbrainer_sandbox as sandbox
-from tests.broken_server import OK, STALL, Reply, script
-from tests.loads import people
-from tests.messages import person, record, schema, state
-from tests.rounds.process import PACE
+from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
+from tests.cases import cases
+from tests.loads import Load, people
+from tests.messages import Record, person, record, schema, state
+from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in, judging, refusal
 from tests.waiting import PATIENCE, wait_until
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.broken_server import BrokenServer, Request, Serve
-    from tests.loads import Load
-    from tests.messages import Record
-    from tests.rounds.process import Process, Start
 
 
 def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> None:
@@ -45,7 +37,7 @@ def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> 
     process.send("KILL")
 
 
-@pytest.mark.parametrize("batch", range(4))
+@cases("batch", *range(4))
 def test_state_stays_before_a_batch_that_does_not_get_through(load: Load, batch: int) -> None:
     """All others do, some before and some after it."""
     first = f"p{batch * 10 + 1}@example.com"
@@ -87,30 +79,18 @@ def test_records_after_the_last_state_hold_nothing_back(load: Load) -> None:
 
 def test_omitted_and_merged_and_rejected_records_hold_nothing_back(load: Load) -> None:
     load.keep_rejects()
-    ended = load(
-        schema(),
-        person(1),
-        person(1, firstname="again"),
-        person(2, email=None),
-        person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"),
-        state(bookmark=3),
-    ).ok()
+    people = [person(1), person(1, firstname="again"), person(2, email=None)]
+    people.append(person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"))
+    ended = load(schema(), *people, state(bookmark=3)).ok()
     assert ended.states == [{"bookmark": 3}]
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
     load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1, "retry_max_seconds": 1}
-    ended = load(
-        schema(),
-        schema(stream="members"),
-        person(1),
-        state(bookmark=1),
-        *(record("members", id=n, email=f"m{n}@example.com") for n in range(10)),
-        state(bookmark=2),
-        *(person(n) for n in range(2, 12)),
-        state(bookmark=3),
-        faults="503@2-99",
-    )
+    lines = [schema(), schema(stream="members"), person(1), state(bookmark=1)]
+    lines += [record("members", id=n, email=f"m{n}@example.com") for n in range(10)]
+    lines += [state(bookmark=2), *(person(n) for n in range(2, 12)), state(bookmark=3)]
+    ended = load(*lines, faults="503@2-99")
     assert ended.code == 1
     assert ended.states in ([], [{"bookmark": 1}])
 
@@ -118,17 +98,13 @@ def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
 # --- A tap that pauses
 
 
-@pytest.mark.parametrize(
-    ("is_quick", "size"),
-    [
-        pytest.param(False, 7, id="a full batch, with all pauses as they are"),
-        pytest.param(False, 100, id="part of one, after ten seconds, as the settings' page says"),
-        pytest.param(True, 100, id="part of one after a while, and what comes then"),
-    ],
+@cases(
+    "is_quick size",
+    pytest.param(False, 7, id="a full batch, with all pauses as they are"),
+    pytest.param(False, 100, id="part of one, after ten seconds, as the settings' page says"),
+    pytest.param(True, 100, id="part of one after a while, and what comes then"),
 )
-def test_contacts_and_state_leave_while_the_tap_is_silent(
-    start: Start, is_quick: bool, size: int
-) -> None:
+def test_a_silent_tap_delays_nothing(start: Start, is_quick: bool, size: int) -> None:
     """While the input is still open."""
     process = start(is_quick=is_quick, batch_size_rows=size)
     process.feed([schema(), *(person(n) for n in range(1, 8)), state(bookmark=7)])
@@ -146,16 +122,12 @@ def test_contacts_and_state_leave_while_the_tap_is_silent(
 TROUBLE = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
 
 
-@pytest.mark.parametrize(
-    ("how", "mode", "is_under_way"),
-    [
-        *(("KILL", "none", True), ("KILL", "require", False), ("TERM", "none", False)),
-        *(("TERM", "require", True), ("INT", "none", True), ("INT", "require", False)),
-    ],
+@cases(
+    "how mode is_under_way",
+    *(("KILL", "none", True), ("KILL", "require", False), ("TERM", "none", False)),
+    *(("TERM", "require", True), ("INT", "none", True), ("INT", "require", False)),
 )
-def test_state_is_never_ahead_whenever_the_process_ends(
-    start: Start, how: str, mode: str, is_under_way: bool
-) -> None:
+def test_state_is_never_ahead(start: Start, how: str, mode: str, is_under_way: bool) -> None:
     """At a random moment from the first request on, or when STATE has come."""
     dice = random.Random(f"{how} {mode}")
     own = {"confirm_batches": mode, "max_concurrent_requests": 8}
@@ -196,12 +168,10 @@ def test_the_next_run_takes_up_what_a_killed_one_left(start: Start, tmp_path: Pa
     assert messages[-2]["type"] == "SCHEMA"
 
 
-@pytest.mark.parametrize(
-    ("where", "faults"),
-    [
-        *(("sending", "latency=0.5"), ("finishing", "latency=2"), ("confirming", "stuck:batch")),
-        *(("retrying", "503"), ("silent", "latency=0")),
-    ],
+@cases(
+    "where faults",
+    *(("sending", "latency=0.5"), ("finishing", "latency=2"), ("confirming", "stuck:batch")),
+    *(("retrying", "503"), ("silent", "latency=0")),
 )
 def test_a_signal_is_heard_wherever_the_run_waits(start: Start, where: str, faults: str) -> None:
     """The summary comes all the same."""
@@ -218,10 +188,7 @@ def test_a_signal_is_heard_wherever_the_run_waits(start: Start, where: str, faul
     if where in {"finishing", "confirming"}:
         process.close_input()
     if where == "confirming":
-        wait_until(
-            lambda: any(request.path.endswith("/Status") for request in crm.requests()),
-            "no status was asked for",
-        )
+        wait_until(lambda: any(one.path.endswith("/Status") for one in crm.requests()))
     elif where == "silent":
         wait_until(lambda: len(crm.contacts()) == 200, "not all contacts came")
     else:
@@ -284,10 +251,8 @@ def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
     process.failed()
 
 
-@pytest.mark.parametrize("signals", ["TERM TERM", "INT TERM", "HUP"])
-def test_two_signals_within_two_seconds_are_one_and_a_closed_terminal_is_one_too(
-    start: Start, signals: str
-) -> None:
+@cases("signals", "TERM TERM", "INT TERM", "HUP")
+def test_two_signals_within_two_seconds_are_one(start: Start, signals: str) -> None:
     """As a process group, Meltano and a supervisor send them."""
     process = start(faults="latency=0.5", batch_size_rows=10)
     process.feed_endlessly()
@@ -338,13 +303,12 @@ def test_a_reader_of_state_that_goes_away_ends_the_run_in_one_sentence(start: St
     assert "Exception ignored" not in process.log
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [({"list_id": "no uuid"}, "'list_id' is not a UUID"), ({"access_token": "wrong"}, "401")],
+@cases(
+    "wrong words",
+    ({"list_id": "no uuid"}, "'list_id' is not a UUID"),
+    ({"access_token": "wrong"}, "401"),
 )
-def test_a_run_that_fails_lets_the_tap_write_to_its_end(
-    start: Start, wrong: dict[str, str], words: str
-) -> None:
+def test_a_failed_run_reads_to_the_end(start: Start, wrong: dict[str, str], words: str) -> None:
     """Far more than a pipe holds; the reason is the last thing in the log."""
     process = start(**wrong)
     process.feed_all([schema(), *(person(n) for n in range(50_000))])

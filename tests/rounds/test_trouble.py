@@ -1,31 +1,23 @@
 """Every contact lands through passing trouble; lasting trouble ends the run, and loses nothing."""
 
-from __future__ import annotations
-
 import threading
 import time
-import typing as t
 from collections import Counter
 
 import pytest
 
 from tests import broken_server
-from tests.broken_server import BrokenServer
-from tests.loads import people
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
+from tests.cases import cases
+from tests.loads import Load, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
-@pytest.mark.parametrize(
+@cases(
     "faults",
-    [
-        *("500@p0.05 502@p0.05 503@p0.05", "reset@p0.1", "lost@p0.1", "hang@4,9", "cut@p0.1"),
-        *("429@3,7 429=1@11", "408@p0.1", "413@1-3:batch", "noid"),
-        "503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23",
-    ],
+    *("500@p0.05 502@p0.05 503@p0.05", "reset@p0.1", "lost@p0.1", "hang@4,9", "cut@p0.1"),
+    *("429@3,7 429=1@11", "408@p0.1", "413@1-3:batch", "noid"),
+    "503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23",
 )
 def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) -> None:
     load.settings |= {"batch_size_rows": 20, "request_timeout_seconds": 1}
@@ -37,7 +29,7 @@ def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) ->
     assert met or ended.report["retries"], "no request was met by a fault, so this shows nothing"
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@cases("form", "seconds", "date", "none")
 def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -> None:
     load.crm.set_switches(retry_after=form)
     load(*people(1000), faults="429=2@2,5 429@8").ok()
@@ -48,23 +40,17 @@ def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -
 def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
     load.crm.set_switches(token_lifetime_seconds=0.8)
     del load.settings["access_token"]
-    for name in ("username", "password", "private_token"):
-        load.settings[name] = getattr(load.crm.credentials, name)
+    load.settings |= load.credentials
     load(*people(2000), faults="latency=0.25", max_concurrent_requests=2).ok()
     assert len(load.numbers()) == 2000
     assert sum(request.path == "/token" for request in load.crm.requests()) > 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        *(
-            (fault, "was given up after")
-            for fault in ("503", "reset", "hang", "cut", "429", "lost")
-        ),
-        *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
-        *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
-    ],
+@cases(
+    "fault words",
+    *((fault, "was given up after") for fault in ("503", "reset", "hang", "cut", "429", "lost")),
+    *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
+    *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
 )
 def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, words: str) -> None:
     """STATE is where it should be, and unknown is never success."""
@@ -76,7 +62,7 @@ def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, wor
     assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
 
 
-def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
+def test_the_first_error_is_the_one_reported(load: Load) -> None:
     """Of two requests in flight, the one answered later was sent first."""
     is_refused = threading.Event()
 
@@ -93,28 +79,3 @@ def test_the_first_error_is_the_one_that_is_told(load: Load) -> None:
     load.serve(answer)
     ended = load(*people(1000), max_concurrent_requests=2).failed("403")
     assert "404" not in ended.error
-
-
-@pytest.mark.parametrize("status", [307, 308, 302])
-def test_a_redirect_carries_nothing_to_another_host(load: Load, status: int) -> None:
-    with BrokenServer(lambda _: broken_server.OK) as elsewhere:
-        away = broken_server.redirect(status, f"{elsewhere.url}/contacts/batch")
-        load.serve(lambda _: away)
-        ended = load(*people(300), access_token="secret-token")
-    assert ended.failed("Redirects are never followed").states == []
-    assert elsewhere.requests == []
-
-
-def test_a_token_endpoint_that_fails_ends_the_run_before_anything_is_sent(load: Load) -> None:
-    del load.settings["access_token"]
-    load.settings |= {"username": "u", "password": "p", "private_token": "t"}
-    ended = load(*people(300), faults="500:token", retry_max_seconds=1)
-    assert ended.failed("POST /token was given up").states == []
-    assert {request.path for request in load.crm.requests()} == {"/token"}
-
-
-def test_a_lost_answer_is_asked_for_again(load: Load) -> None:
-    """The CRM has the batch twice then, which changes nothing."""
-    ended = load(*people(100), faults="lost@1").ok()
-    assert [request.contacts for request in load.crm.requests()] == [100, 100]
-    assert (len(load.numbers()), ended.count("accepted"), ended.report["retries"]) == (100, 100, 1)

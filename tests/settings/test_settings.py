@@ -1,13 +1,20 @@
-"""The settings say in plain words what is wrong with them, and never repeat a value."""
+"""Faults of settings are named in plain words, and no value is repeated."""
 
-from __future__ import annotations
-
+import json
+import os
+import re
 import typing as t
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from target_mainbrainer.settings.checks import check_config
+from target_mainbrainer import cli
+from target_mainbrainer.settings import declared
+from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
+from tests.cases import cases
+from tests.loads import Load
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -21,9 +28,7 @@ def problems(**config: t.Any) -> list[str]:
     return list(check_config(config, schema=SETTINGS))
 
 
-@pytest.mark.parametrize(
-    "name", ["request_timeout_seconds", "retry_max_seconds", "confirm_timeout_seconds"]
-)
+@cases("name", "request_timeout_seconds", "retry_max_seconds", "confirm_timeout_seconds")
 def test_no_wait_is_longer_than_can_be_waited_for(name: str) -> None:
     assert problems(**TOKEN, **{name: 10**30}) == [f"Setting '{name}' must be at most 604800."]
     assert problems(**TOKEN, **{name: 604_800}) == []
@@ -63,47 +68,45 @@ NO_URL = "Setting 'api_url' is not a URL; it should look like 'https:"
 PATH = "contains a '?' or '#', but the paths of the API are appended to"
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
-        ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
-        (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
-        ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
-        ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
-        (people(lst_id="x"), MISSPELT),
-        (TOKEN | {"x": 1}, f"{NO} 'x'."),
-        (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
-        (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
-        (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
-        ({"access_token": 12345}, "Setting 'access_token' must be a text."),
-        (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
-        (TOKEN | {"list_id": "3fa85f64-57"}, "Setting 'list_id' is not a UUID."),
-        (people(field_map={"zip": {"property_id": "12"}}), NO_UUID),
-        *((field(property_id="12", property_name="zip"), NOT_ONE), (field(optional=True), NOT_ONE)),
-        *((field(field="e_mail"), ONE_OF), (field(field="email", send="once"), FIELD)),
-        (people(**PROPERTY_ONCE), ONCE_NEEDS),
-        (field(property_name="m", send="never"), "Setting 'field_map.m.send' must be 'once'."),
-        *(
-            (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
-            for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
-        ),
-        (TOKEN | {"max_rejects": -1}, "Setting 'max_rejects' must be at least 0."),
-        (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
-        (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
-        (people(consent_words={"yes": ["no"]}), WORD),
-        (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
-        (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
-        *(
-            (TOKEN | {"api_url": url}, NO_URL)
-            for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
-        ),
-        *(
-            (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {PATH}")
-            for name in ("api_url", "auth_url")
-            for rest in ("?key=made-up", "#x", "?", "x#")
-        ),
-    ],
+@cases(
+    "config expected",
+    ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
+    ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
+    (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
+    ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
+    ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
+    (people(lst_id="x"), MISSPELT),
+    (TOKEN | {"x": 1}, f"{NO} 'x'."),
+    (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
+    (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
+    (TOKEN | {"batch_size_rows": 1001}, "Setting 'batch_size_rows' must be at most 1000."),
+    ({"access_token": 12345}, "Setting 'access_token' must be a text."),
+    (TOKEN | {"load_method": "append-only"}, "Setting 'load_method' must be 'upsert'."),
+    (TOKEN | {"list_id": "3fa85f64-57"}, "Setting 'list_id' is not a UUID."),
+    (people(field_map={"zip": {"property_id": "12"}}), NO_UUID),
+    *((field(property_id="12", property_name="zip"), NOT_ONE), (field(optional=True), NOT_ONE)),
+    *((field(field="e_mail"), ONE_OF), (field(field="email", send="once"), FIELD)),
+    (people(**PROPERTY_ONCE), ONCE_NEEDS),
+    (field(property_name="m", send="never"), "Setting 'field_map.m.send' must be 'once'."),
+    *(
+        (TOKEN | {name: value}, f"Setting '{name}{LEDGER} '{name}'.")
+        for name, value in (("max_new_contacts", 10), ("missing_records", "opt_out"))
+    ),
+    (TOKEN | {"max_rejects": -1}, "Setting 'max_rejects' must be at least 0."),
+    (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
+    (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
+    (people(consent_words={"yes": ["no"]}), WORD),
+    (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
+    (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
+    *(
+        (TOKEN | {"api_url": url}, NO_URL)
+        for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
+    ),
+    *(
+        (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {PATH}")
+        for name in ("api_url", "auth_url")
+        for rest in ("?key=made-up", "#x", "?", "x#")
+    ),
     ids=str,
 )
 def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> None:
@@ -111,7 +114,7 @@ def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> No
     assert problem.startswith(expected)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9"])
+@cases("host", "127.0.0.1:8080", "localhost", "[::1]:9")
 def test_plain_http_may_go_to_loopback(host: str) -> None:
     assert problems(**TOKEN, api_url=f"http://{host}") == []
 
@@ -129,7 +132,7 @@ def test_empty_texts_count_as_absent() -> None:
     assert (settings.username, settings.list_id) == (None, None)
 
 
-@pytest.mark.parametrize("stream_maps", [{"__else__": 5}, {"people": {"__else__": "x"}}])
+@cases("stream_maps", {"__else__": 5}, {"people": {"__else__": "x"}})
 def test_what_the_sdks_schema_cannot_be_asked_about_is_an_error(stream_maps: t.Any) -> None:
     (problem,) = problems(**TOKEN, stream_maps=stream_maps)
     assert problem.startswith("Setting 'stream_maps.")
@@ -156,18 +159,10 @@ def test_a_streams_own_settings_take_the_place_of_the_shared_ones() -> None:
 
 
 def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
-    own: dict[str, t.Any] = {
-        "list_id": UUID,
-        "webhook_url": "https://example.com",
-        "field_map": {"m": "email"},
-        "unmapped_columns": "ignore",
-        "default_country_code": 46,
-        "full_table": True,
-        "consent_words": {"yes": ["ja"]},
-        "invalid_identifiers": "drop",
-        "null_values": "clear",
-        "deleted_records": "opt_out",
-    }
+    own: dict[str, t.Any] = {"list_id": UUID, "webhook_url": "https://example.com"}
+    own |= {"field_map": {"m": "email"}, "unmapped_columns": "ignore", "full_table": True}
+    own |= {"default_country_code": 46, "consent_words": {"yes": ["ja"]}, "null_values": "clear"}
+    own |= {"invalid_identifiers": "drop", "deleted_records": "opt_out"}
     assert problems(**people(**own)) == []
     settings = Settings.from_config(people(**own))
     assert vars(settings.for_stream("people")) == own
@@ -176,15 +171,13 @@ def test_a_stream_may_have_every_setting_of_streamsettings_of_its_own() -> None:
     assert [name for name in own if f"`{name}`" not in described] == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "use",
-    [
-        *({"property_name": "title", "send": "once"}, {"property_id": UUID, "optional": True}),
-        *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
-    ],
+    *({"property_name": "title", "send": "once"}, {"property_id": UUID, "optional": True}),
+    *({"field": "email", "optional": True}, {"field": "mobile_country"}, "mobile_country"),
     ids=str,
 )
-def test_a_column_may_say_more_than_its_name(use: t.Any) -> None:
+def test_an_entry_of_field_map_may_be_an_object(use: t.Any) -> None:
     config = TOKEN | {"ledger_uri": "ledger.db", "field_map": {"column": use}}
     assert problems(**config) == []
     assert Settings.from_config(config).for_stream("people").field_map == {"column": use}
@@ -209,21 +202,163 @@ def test_a_null_can_be_spelt_where_none_can_be_written() -> None:
     assert settings.for_stream("people").field_map == {"remark": None}
 
 
-@pytest.mark.parametrize(
-    ("config", "plan", "rejects"),
-    [
-        ({}, PLANS["freemium"], 0),
-        ({"rate_limit_plan": "pro"}, Plan(200, 1_000_000), 0),
-        ({"rate_limit_requests": 7}, Plan(7, 250_000), 0),
-        ({"rate_limit_requests": 0}, None, 0),
-        ({"rejects_path": "r.singer"}, PLANS["freemium"], None),
-        ({"rejects_path": "r.singer", "max_rejects": 3}, PLANS["freemium"], 3),
-        ({"max_rejects": 3}, PLANS["freemium"], 3),
-    ],
+@cases(
+    "config plan rejects",
+    ({}, PLANS["freemium"], 0),
+    ({"rate_limit_plan": "pro"}, Plan(200, 1_000_000), 0),
+    ({"rate_limit_requests": 7}, Plan(7, 250_000), 0),
+    ({"rate_limit_requests": 0}, None, 0),
+    ({"rejects_path": "r.singer"}, PLANS["freemium"], None),
+    ({"rejects_path": "r.singer", "max_rejects": 3}, PLANS["freemium"], 3),
+    ({"max_rejects": 3}, PLANS["freemium"], 3),
     ids=str,
 )
-def test_the_plan_to_keep_and_how_many_rejections_a_run_may_have(
-    config: t.Any, plan: Plan | None, rejects: int | None
-) -> None:
+def test_limits_of_a_run(config: t.Any, plan: Plan | None, rejects: int | None) -> None:
+    """The plan, and how many rejections a run may have."""
     settings = Settings.from_config(TOKEN | config)
     assert (settings.plan, settings.rejects_allowed) == (plan, rejects)
+
+
+# The schema tells people what they need: its groups, and when to set what
+
+NAMES = list(SETTINGS["properties"])
+WHEN = re.compile(r"\b(set|choose|raise|lower|change|nothing to set)\b", re.IGNORECASE)
+
+
+def test_every_description_names_when_to_set_it() -> None:
+    described = {name: SETTINGS["properties"][name]["description"] for name in NAMES}
+    silent = [name for name, text in described.items() if not WHEN.search(text)]
+    assert silent == []
+    assert all(setting["title"] for setting in SETTINGS["properties"].values())
+    fields = described["field_map"]
+    assert [name for name in declared.CONTACT_FIELDS if f"`{name}`" not in fields] == []
+
+
+def test_the_text_below_a_field_is_its_description() -> None:
+    assert declared.descriptions(Settings).keys() == SETTINGS["properties"].keys()
+    assert SETTINGS["properties"]["password"]["description"] == (
+        "Password of the account. Set it with `username` and `private_token`."
+    )
+
+
+def test_without_source_files_there_are_no_descriptions_and_no_error() -> None:
+    assert declared.descriptions(type("Compiled", (), {})) == {}
+
+
+# Variables of the environment: what is misspelt or forgotten is said, never ignored
+
+
+def misread_in(**environ: str) -> list[str]:
+    variables = {f"TARGET_MAINBRAINER_{name}": value for name, value in environ.items()}
+    return [*misspelt(variables, schema=SETTINGS), *misread(variables, schema=SETTINGS)]
+
+
+@cases("variable", "_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID")
+def test_what_others_set_under_our_prefix_is_no_error(variable: str) -> None:
+    """An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting."""
+    assert misread_in(**{variable: "x"}) == []
+
+
+@cases("value", "ture", "2", "ja")
+def test_a_truth_that_is_none_is_not_taken_for_false(value: str) -> None:
+    """A dry run that is not one would send."""
+    (problem,) = misread_in(DRY_RUN=value)
+    assert problem == "Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."
+
+
+@cases("value", "true", "False", "1", "off", "")
+def test_truths_as_the_sdk_reads_them(value: str) -> None:
+    assert misread_in(DRY_RUN=value) == []
+
+
+def test_variables_that_were_not_read_are_named_beside_what_is_missing(load: Load) -> None:
+    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
+    assert CliRunner().invoke(cli.command(), []).exit_code == 1
+    said = "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' "
+    assert f"{said}and 1 more. Add '--config ENV' to read it, too; " in load.caplog.text
+    assert "made-up" not in load.caplog.text
+
+
+def test_variables_that_were_not_read_are_named_even_if_nothing_is_missing(load: Load) -> None:
+    """A dry run that is none would send."""
+    load.patch.setenv("TARGET_MAINBRAINER_DRY_RUN", "true")
+    config = load.folder / "config.json"
+    config.write_text(json.dumps({"sandbox_path": load.path("crm.db")}))
+    assert CliRunner().invoke(cli.command(), ["--config", str(config)], input="").exit_code == 0
+    assert "not read, although it contains 'TARGET_MAINBRAINER_DRY_RUN'. Add" in load.caplog.text
+
+
+def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
+    """Meltano sets both."""
+    environ = {"TARGET_MAINBRAINER_LIST_ID": "x", "OTHER": "y"}
+    assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
+
+
+@cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
+def test_a_misspelt_variable_ends_the_command(load: Load, reads: list[str]) -> None:
+    """Also where settings come in a file only, as from Meltano."""
+    load.patch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
+    assert load.invoke(*reads, access_token="another-token").exit_code == 1
+    said = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
+    assert said in load.caplog.text
+    assert "made-up-token" not in load.caplog.text
+
+
+# Files that the settings name: nothing of ours overwrites anything else of ours
+
+OURS = ["sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path"]
+
+
+def in_files(**config: str) -> list[str]:
+    return list(check_config({"access_token": "made-up"} | config, schema=SETTINGS))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@cases("one", *OURS)
+@cases("other", *OURS)
+def test_no_two_settings_can_name_one_file(one: str, other: str) -> None:
+    same = in_files(**{one: "a.file"} | {other: "a.file"})
+    assert [problem for problem in same if "name the same file" in problem] == same
+    assert bool(same) is (one != other)
+
+
+@cases("spelling", "./a.file", "sub/../a.file", "link", "hard", "{here}/a.file")
+def test_one_file_is_known_by_any_of_its_names(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.file").touch()
+    (tmp_path / "link").symlink_to("a.file")
+    (tmp_path / "ahead").symlink_to("not.yet")
+    assert len(in_files(rejects_path="ahead", report_path="not.yet")) == 1
+    os.link("a.file", "hard")
+    path = spelling.format(here=tmp_path)
+    assert len(in_files(rejects_path="a.file", report_path=path)) == 1
+
+
+@cases("uri", "sqlite:///a.db", "sqlite+pysqlite:///a.db?timeout=3", "a.db")
+def test_the_ledger_is_a_file_of_ours_however_it_is_written(uri: str) -> None:
+    assert len(in_files(ledger_uri=uri, report_path="a.db")) == 1
+    assert in_files(ledger_uri=uri, rejects_path="b.db") == []
+
+
+@cases("uri", "postgresql://localhost/a.db", "sqlite://", "sqlite:///:memory:")
+def test_a_ledger_in_no_file_is_no_file(uri: str) -> None:
+    assert in_files(ledger_uri=uri, report_path="a.db") == []
+
+
+@cases("name", "rejects_path", "report_path", "sandbox_path")
+@cases(
+    "path expected",
+    *((".", "names a folder, not a file."), ("/", "names a folder, not a file.")),
+    *((odd, "contains a character that no path may contain.") for odd in ("a\0b", "a\ud800b")),
+    *(("fifo", "must be a regular file."), ("/dev/null", "must be a regular file.")),
+)
+def test_what_can_be_no_file_is_said_in_a_sentence(name: str, path: str, expected: str) -> None:
+    os.mkfifo("fifo")
+    (problem,) = in_files(**{name: path})
+    assert problem.startswith(f"Setting '{name}' ")
+    assert problem.endswith(expected)

@@ -1,19 +1,14 @@
 """What is no proper message ends the run in one sentence that names the line, and no data."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os
 import typing as t
 
-import pytest
-
+from tests.cases import cases
+from tests.loads import Load
 from tests.messages import PEOPLE, person, record, schema
 from tests.projects import BIN, LOADER, call
-
-if t.TYPE_CHECKING:
-    from tests.loads import Load
 
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
@@ -31,25 +26,23 @@ def batch(*files: object, **members: t.Any) -> str:
     return json.dumps(message | {"manifest": files} | members)
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('{"type":"RECORD","stream":["x"],"record":{}}', "without a proper 'stream'"),
-        ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
-        ('{"type":"RECORD","stream":"people","record":5}', "without a proper 'record'"),
-        (schema_message(stream=None), "SCHEMA message without a proper 'stream'"),
-        (schema_message(stream="a\0b"), "whose stream has a name with NUL in it"),
-        *(
-            (schema_message(schema=odd), "no proper 'properties'")
-            for odd in ({}, *({"properties": odd} for odd in (None, [1], {"id": 5})))
-        ),
-        *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),
-        ('{"type":"STATE","value":[1]}', "STATE message without a proper 'value'"),
-        (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', TOO_DEEP),
-        *((batch(odd), NO_FILES) for odd in (5, None, "")),
-        (batch(manifest=None), "BATCH message without a proper 'manifest'"),
-        (batch(encoding=None), "BATCH message without a proper 'encoding'"),
-    ],
+@cases(
+    "line said",
+    ('{"type":"RECORD","stream":["x"],"record":{}}', "without a proper 'stream'"),
+    ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
+    ('{"type":"RECORD","stream":"people","record":5}', "without a proper 'record'"),
+    (schema_message(stream=None), "SCHEMA message without a proper 'stream'"),
+    (schema_message(stream="a\0b"), "whose stream has a name with NUL in it"),
+    *(
+        (schema_message(schema=odd), "no proper 'properties'")
+        for odd in ({}, *({"properties": odd} for odd in (None, [1], {"id": 5})))
+    ),
+    *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),
+    ('{"type":"STATE","value":[1]}', "STATE message without a proper 'value'"),
+    (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', TOO_DEEP),
+    *((batch(odd), NO_FILES) for odd in (5, None, "")),
+    (batch(manifest=None), "BATCH message without a proper 'manifest'"),
+    (batch(encoding=None), "BATCH message without a proper 'encoding'"),
 )
 def test_what_is_no_proper_message_is_named_by_its_line(load: Load, line: str, said: str) -> None:
     ended = load.fails(schema(), line)
@@ -60,20 +53,16 @@ def test_what_is_no_proper_message_is_named_by_its_line(load: Load, line: str, s
 NO_PACKAGE = "package for this kind of storage is not installed"
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        (batch(encoding={"format": "jsonl", "compression": {}}), "encoded in a way"),
-        *((batch(encoding={"format": odd}), "encoded in a way") for odd in (["jsonl"], "parquet")),
-        *((batch(file), NO_PACKAGE) for file in ("s3://bucket/x", "http://127.0.0.1:1/x")),
-        *((batch(odd), "read: ValueError.") for odd in ("odd://secret@x/y", "file:///a\0b")),
-        (batch("file:///"), "cannot be read: Is a directory."),
-        (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
-    ],
+@cases(
+    "message expected",
+    (batch(encoding={"format": "jsonl", "compression": {}}), "encoded in a way"),
+    *((batch(encoding={"format": odd}), "encoded in a way") for odd in (["jsonl"], "parquet")),
+    *((batch(file), NO_PACKAGE) for file in ("s3://bucket/x", "http://127.0.0.1:1/x")),
+    *((batch(odd), "read: ValueError.") for odd in ("odd://secret@x/y", "file:///a\0b")),
+    (batch("file:///"), "cannot be read: Is a directory."),
+    (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
 )
-def test_a_batch_that_cannot_be_read_is_one_sentence(
-    load: Load, message: str, expected: str
-) -> None:
+def test_an_unreadable_batch_is_one_sentence(load: Load, message: str, expected: str) -> None:
     ended = load.fails(schema(), message)
     assert expected in ended.error
     assert "secret" not in ended.log
@@ -83,18 +72,15 @@ NO_RECORD = "the BATCH message on line 2 of the input contains a line that is no
 OF_MESSAGES = "A file of a BATCH message of stream 'people' contains RECORD messages. It should"
 
 
-@pytest.mark.parametrize(
-    ("compression", "content", "expected"),
-    [
-        *(("none", odd, NO_RECORD) for odd in (b"kari@example.com\n", b"[1]\n", b'"kari"\n')),
-        ("none", person(1).encode(), OF_MESSAGES),
-        ("gzip", gzip.compress(b'{"id": 1}')[:-9], "of stream 'people' cannot be read"),
-    ],
+@cases(
+    "compression content expected",
+    *(("none", odd, NO_RECORD) for odd in (b"kari@example.com\n", b"[1]\n", b'"kari"\n')),
+    ("none", person(1).encode(), OF_MESSAGES),
+    ("gzip", gzip.compress(b'{"id": 1}')[:-9], "of stream 'people' cannot be read"),
     ids=["no JSON", "a list", "a text", "messages", "cut off"],
 )
-def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_none(
-    load: Load, compression: str, content: bytes, expected: str
-) -> None:
+def test_bad_batch_file(load: Load, compression: str, content: bytes, expected: str) -> None:
+    """A batch file without proper records ends in one sentence that repeats none."""
     path = load.folder / "people.jsonl"
     path.write_bytes(content)
     encoding = {"format": "jsonl", "compression": compression}
@@ -103,11 +89,10 @@ def test_a_batch_file_without_proper_records_ends_in_one_sentence_that_repeats_n
     assert "kari" not in ended.log
 
 
-@pytest.mark.parametrize("address", ["file://{}", "file://localhost{}", "{}"])
-@pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "people.jsonl"])
-def test_a_batch_file_is_found_however_its_address_is_written(
-    load: Load, address: str, name: str
-) -> None:
+@cases("address", "file://{}", "file://localhost{}", "{}")
+@cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl")
+def test_a_batch_file_is_found_by_any_address(load: Load, address: str, name: str) -> None:
+    """A batch file is found however its address is written."""
     path = load.folder / name
     path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
     spellings = [str(path)]
@@ -118,7 +103,7 @@ def test_a_batch_file_is_found_however_its_address_is_written(
     assert load.contact["email"] == "p@example.com"
 
 
-@pytest.mark.parametrize("depth", [50, 250, 100_000])
+@cases("depth", 50, 250, 100_000)
 def test_a_record_that_is_nested_less_deeply_is_delivered(load: Load, depth: int) -> None:
     line = '{"type":"RECORD","stream":"people","record":{"id":2,"email":"a@example.com","x":%s}}'
     ended = load.run(schema(), person(1), line % ("[" * depth + "]" * depth), max_rejects=1)
@@ -129,14 +114,14 @@ def test_a_record_that_is_nested_less_deeply_is_delivered(load: Load, depth: int
         assert counts["accepted"] + counts["rejected"] == counts["read"] == 2
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@cases("number", "NaN", "Infinity", "-Infinity")
 def test_a_state_with_a_number_that_json_lacks_goes_on_as_it_came(load: Load, number: str) -> None:
     """A null in its place would make the tap start from nothing."""
     ended = load.ok(schema(), f'{{"type":"STATE","value":{{"at":{number},"n":1.5}}}}')
     assert repr(ended.states) == repr([{"at": float(number), "n": 1.5}])
 
 
-def test_a_closed_standard_input_is_told_as_such(load: Load) -> None:
+def test_a_closed_standard_input_is_an_error(load: Load) -> None:
     config = load.folder / "config.json"
     config.write_text(json.dumps(load.settings))
     ended = call(BIN / LOADER, "--config", config, preexec_fn=lambda: os.close(0), timeout=60)

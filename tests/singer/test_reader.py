@@ -1,13 +1,13 @@
-"""The reader: bytes in, messages out, never blocked for long, and no line ever in an error."""
-
-from __future__ import annotations
+"""Bytes in, messages out; readable keys; STATE is never ahead of what is settled."""
 
 import io
 import itertools
+import json
 import os
 import threading
 import typing as t
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.messages import Record
-
+from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
+from target_mainbrainer.singer.records import SourceRecord, source_key_reader
+from target_mainbrainer.singer.state import StateTracker
+from tests.cases import cases
+from tests.messages import Record
+from tests.strategies import ANY_TEXT
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
 
@@ -44,7 +43,7 @@ def states(*numbers: int) -> bytes:
 
 def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
     data = states(1) + b"\n" + states(2)[:-1]
-    long = data.replace(b"2}", b" " * CHUNK_BYTES + b"2}")
+    long = data.replace(b"2}", b" " * 3 * CHUNK_BYTES + b"2}")
     read_end, write_end = os.pipe()
     os.write(write_end, data)
     os.close(write_end)
@@ -74,13 +73,6 @@ def test_lines_are_whole_however_the_pipe_delivers_them(cuts: list[int], count: 
         messages = read(pipe)
     writer.join()
     assert [message["value"]["n"] for message in messages] == list(range(count))
-
-
-def test_a_line_longer_than_a_chunk_is_one_message(tmp_path: Path) -> None:
-    text = "x" * (3 * CHUNK_BYTES)
-    data = b'{"type":"STATE","value":{"a":"%s"}}\n' % text.encode()
-    with file_of(tmp_path, data) as file:
-        assert read(file)[0]["value"]["a"] == text
 
 
 def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
@@ -115,14 +107,12 @@ def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"12.50", Decimal("12.50")),
-        (b"%d" % 10**40, 10**40),
-        (b'"\\ud800"', "\ud800"),
-        (b"Infinity", float("inf")),  # no JSON, but written
-    ],
+@cases(
+    "value expected",
+    (b"12.50", Decimal("12.50")),
+    (b"%d" % 10**40, 10**40),
+    (b'"\\ud800"', "\ud800"),
+    (b"Infinity", float("inf")),  # no JSON, but written
     ids=lambda value: ascii(value)[:30],
 )
 def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
@@ -131,19 +121,17 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
         assert decode_message(line)["x"] == expected
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"kari@example.com\n", "is not valid JSON in UTF-8."),
-        (b'{"type":"RECORD","record":{"mail":"kari', "it is cut off, as by a tap that failed."),
-        (b'["kari@example.com"]\n', "because it is not a JSON object"),
-        *((b'{"type":%s,"mail":"kari"}\n' % odd, "its 'type'") for odd in (b'"RECROD"', b'["x"]')),
-        (b'{"mail":"kari@example.com"}\n', "its 'type'"),
-        (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
-        (b"[" * 100_000 + b"\n", "nested too deeply"),
-        (b'{"x":1e9999999999999999999}\n', "valid JSON"),
-        (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
-    ],
+@cases(
+    "data expected",
+    (b"kari@example.com\n", "is not valid JSON in UTF-8."),
+    (b'{"type":"RECORD","record":{"mail":"kari', "it is cut off, as by a tap that failed."),
+    (b'["kari@example.com"]\n', "because it is not a JSON object"),
+    *((b'{"type":%s,"mail":"kari"}\n' % odd, "its 'type'") for odd in (b'"RECROD"', b'["x"]')),
+    (b'{"mail":"kari@example.com"}\n', "its 'type'"),
+    (b'{"type":"STATE","mail":"kari@example.com\xff"}\n', "UTF-8"),
+    (b"[" * 100_000 + b"\n", "nested too deeply"),
+    (b'{"x":1e9999999999999999999}\n', "valid JSON"),
+    (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ids=lambda value: ascii(value)[:40],
 )
 def test_a_bad_line_is_named_by_its_number_and_never_repeated(
@@ -154,3 +142,62 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)
     assert "kari" not in str(caught.value) + caplog.text
+
+
+# Records' keys are readable and their own, and STATE is never ahead of what is settled
+
+
+@cases(
+    "record key",
+    *(({"a": 1, "b": "x"}, '["x",1]'), ({"b": "å", "a": Decimal("1.50")}, '["å",1.50]')),
+    *(({"b": True, "a": [1, 2]}, "[true,[1,2]]"), ({"b": "\ud800", "a": 1}, '["\\ud800", 1]')),
+    *(({"b": "", "a": 0}, '["",0]'), ({"a": 1}, None), ({"a": 1, "b": None}, None)),
+)
+def test_the_values_of_the_key_stand_in_order(record: dict[str, object], key: str | None) -> None:
+    assert source_key_reader(["b", "a"])(record) == key
+
+
+def test_without_key_properties_there_is_no_key() -> None:
+    assert source_key_reader([])({"id": 1}) is None
+
+
+def test_streams_under_one_alias_have_keys_of_their_own() -> None:
+    one, other = (source_key_reader(["id"], stream)({"id": 1}) for stream in ("a", "b"))
+    assert (one, other) == ('["a",1]', '["b",1]')
+
+
+@given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))
+def test_different_keys_are_different_texts(values: list[object]) -> None:
+    record = {str(n): value for n, value in enumerate(values)}
+    key = source_key_reader(list(record))(record)
+    assert key is not None
+    assert decode_json(key.encode("utf-8", "surrogatepass")) == json.loads(json.dumps(values))
+
+
+# STATE is never ahead of what is settled
+
+
+@given(st.data(), st.lists(st.integers(0, 5), max_size=12))
+def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes: list[int]) -> None:
+    """A STATE is due exactly when all records before it are settled."""
+    state_tracker = StateTracker()
+    source_records = []
+    for number, size in enumerate(sizes):
+        for _ in range(size):
+            state_tracker.interval.read += 1
+            source_records.append((number, SourceRecord(state_tracker.interval, 1, b"")))
+        state_tracker.close_interval({"bookmark": number})
+    settled: list[int] = []
+    written = -1
+    for number, source_record in [(-1, None), *data.draw(st.permutations(source_records))]:
+        if source_record is not None:
+            state_tracker.settle([source_record])
+            settled.append(number)
+        due = state_tracker.take_due()
+        open_epochs = [n for n, size in enumerate(sizes) if settled.count(n) < size]
+        newest = (open_epochs[0] if open_epochs else len(sizes)) - 1
+        if newest > written:
+            assert due == {"bookmark": newest}
+            written = newest
+        else:
+            assert due is None

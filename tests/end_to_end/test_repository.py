@@ -1,0 +1,243 @@
+"""What the repository names exists: jobs, plugin file, cited sections, counts and codes."""
+
+import ast
+import json
+import re
+import shlex
+import tomllib
+import typing as t
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from target_mainbrainer.contacts import RejectionCode
+from target_mainbrainer.errors import TargetMainBrainerError
+from target_mainbrainer.report.counts import StreamReport
+from target_mainbrainer.settings.declared import SETTINGS
+from tests.cases import cases
+from tests.loads import Load
+from tests.messages import person, schema
+from tests.pages import page
+from tests.projects import REPOSITORY, call, printed, tracked
+from tools import reference
+
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+
+
+def workflows() -> list[dict[str, t.Any]]:
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in WORKFLOWS]
+
+
+def steps() -> list[dict[str, t.Any]]:
+    return [step for flow in workflows() for job in flow["jobs"].values() for step in job["steps"]]
+
+
+def test_every_job_names_jobs_and_make_targets_that_exist() -> None:
+    """And ends by itself if something hangs."""
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = {".venv/.ready", *re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)}
+    for flow in workflows():
+        for job in flow["jobs"].values():
+            needs = job.get("needs", [])
+            assert set([needs] if isinstance(needs, str) else needs) <= flow["jobs"].keys()
+            assert job["timeout-minutes"] <= 40
+    made = {name for step in steps() for name in re.findall(r"\bmake (\S+)", step.get("run", ""))}
+    assert made >= {"test", "lowest", "wheel", "sbom", "format", "tests"}
+    assert made <= targets
+
+
+def test_a_release_names_its_version_where_readme_names_git() -> None:
+    """What the workflow does to README is enough for `make format` to do the rest."""
+    (step,) = (step for step in steps() if step.get("name", "").startswith("Name the version"))
+    command = step["run"].splitlines()[0].replace(" -i ", " ").removesuffix(" README.md")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    env = {"TAG": "v1.2.3", "PATH": "/usr/bin:/bin"}
+    released = printed("/bin/bash", "-c", command, input=readme, env=env)
+    assert reference.source_in(released) == "==1.2.3"
+    assert "'target-mainbrainer[sandbox]==1.2.3'" in reference.plugin_yml(released)
+    databases = (REPOSITORY / "docs" / "databases.md").read_text(encoding="utf-8")
+    changed = reference.databases_md(databases, released)
+    assert "'target-mainbrainer[sandbox,postgres]==1.2.3'" in changed
+    assert changed != databases == reference.databases_md(databases, readme)
+
+
+def test_no_checkout_leaves_its_credentials_behind() -> None:
+    checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_the_tests_run_with_the_pythons_that_the_package_names() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    (test,) = (path for path in WORKFLOWS if path.name == "test.yml")
+    jobs = yaml.safe_load(test.read_text(encoding="utf-8"))["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
+
+
+def test_no_file_names_the_host_of_a_registry() -> None:
+    """Where packages come from is the choice of the machine they are installed on."""
+    command = ["git", "grep", "-lIiE", r"python(hosted)|pypi(\.)org"]
+    assert call(*command, cwd=REPOSITORY).stdout == ""
+
+
+# The plugin file is in MeltanoHub's format; `make docs` writes it from what is declared
+
+PLUGIN_FILE = REPOSITORY / "plugins" / "loaders" / "target-mainbrainer.yml"
+PLUGIN: dict[str, t.Any] = yaml.safe_load(PLUGIN_FILE.read_text(encoding="utf-8"))
+
+# What the Hub's schemas (meltano/hub, folder `schemas`) allow of a loader. They are closed: a key
+# or a kind that is not listed there is refused.
+SCHEMA = json.loads(Path(__file__).with_name("hub-loader.schema.json").read_text())
+HUB = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def test_the_hub_would_take_it() -> None:
+    HUB.validate(PLUGIN)
+
+
+@cases(
+    "wrong",
+    *({"version": 1}, {"settings": [{"name": "a", "kind": "number"}]}, {"quality": "best"}),
+    ids=["another key", "another kind", "another word"],
+)
+def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        HUB.validate(PLUGIN | wrong)
+
+
+def test_a_setting_takes_four_lines_of_a_users_project_at_most() -> None:
+    """`meltano add` copies them, and wraps what is longer than 80 characters."""
+    for setting in PLUGIN["settings"]:
+        assert setting.keys() <= {"name", "kind", "sensitive", "description"}
+        assert ". " not in setting["description"], setting["name"]
+    own = [one for one in PLUGIN["settings"] if one["name"] in SETTINGS["properties"]]
+    assert [one["name"] for one in own if len(one["description"]) > 80] == []
+
+
+def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
+    """Meltano splits the text at blanks, as a shell does."""
+    (requirement,) = shlex.split(PLUGIN["pip_url"])
+    name, address = requirement.split(" @ ")
+    assert name == "target-mainbrainer[sandbox]"
+    assert address == f"git+{PLUGIN['repo']}"
+
+
+# Every citation of the API note, in code and docs, leads to a section or a row of it
+
+NOTE = page("docs/api-notes.md").text
+SECTIONS = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", NOTE, re.MULTILINE))
+ROWS = re.findall(r"^\| (C\d+) \|", NOTE, re.MULTILINE)
+NUMBER = r"\d+(?:\.\d+)?"
+CITED = re.compile(rf"(?:API note, (?:sections? )?|sections? )({NUMBER}(?:(?:, | and ){NUMBER})*)")
+
+
+def citations() -> dict[str, set[str]]:
+    """Return what is cited, with the places that do."""
+    found: dict[str, set[str]] = {}
+    for name in {*tracked("*.py", "*.md")} - {"tests/end_to_end/test_repository.py"}:
+        # Lines, and those of comments, are joined by blanks.
+        text = re.sub(r"\s*\n\s*(?:#:? )?", " ", (REPOSITORY / name).read_text(encoding="utf-8"))
+        if "API note" in text or name.startswith("docs/"):
+            cited = re.findall(NUMBER, " ".join(CITED.findall(text)))
+            for one in {*cited, *re.findall(r"\bC\d{1,2}\b", text)}:
+                found.setdefault(one, set()).add(name)
+    return found
+
+
+def test_every_citation_of_the_api_note_leads_somewhere() -> None:
+    cited = citations()
+    assert len(cited) > 15, "the patterns above no longer find what they should"
+    known = SECTIONS.union(ROWS)
+    assert {name: places for name, places in cited.items() if name not in known} == {}
+
+
+def test_the_api_note_numbers_every_contradiction_once() -> None:
+    assert [f"C{number}" for number in range(1, len(ROWS) + 1)] == ROWS
+
+
+# What the pages list is what there is: counts, codes and settings
+
+REPORT = page("docs/report.md")
+LISTED = set(re.findall(r"`(\w+)`", REPORT.text))
+
+
+def test_everything_counted_is_explained() -> None:
+    assert set(StreamReport().as_dict()) - LISTED == set()
+
+
+def test_all_that_the_report_file_holds_is_explained(load: Load) -> None:
+    for dry_run in (False, True):
+        report = load.run(schema(), person(1), dry_run=dry_run).report
+        names = {*report, *report["streams"]["people"], *report["duplicates"]}
+        names |= set(report.get("cost", ()))
+        assert names - LISTED == set()
+
+
+def test_every_reason_for_a_rejection_is_explained() -> None:
+    assert {"batch_failed", *(code.value for code in RejectionCode)} - LISTED == set()
+
+
+# The index from message and code to section
+
+FAILURES = page("docs/failures.md").text
+INDEX = [
+    [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    for line in FAILURES.split("## Index")[1].splitlines()
+    if line.startswith("| `")
+]
+PHRASES = [phrase for row in INDEX for phrase in re.findall("`([^`]+)`", row[0])]
+PHRASES = [phrase for phrase in PHRASES if " " in phrase]  # the others are codes of rejections
+WARNING_PLACES = {"warnings", "_warnings", "problems", "_problems", "findings"}
+
+
+def sentences(*, warned: bool = False) -> set[str]:
+    """Return all texts in the code, `{}` for what is filled in; or only what warns of something."""
+    found = set()
+    for file in (REPOSITORY / "target_mainbrainer").rglob("*.py"):
+        if file.stem == "mapping_tests":
+            continue
+        nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+        if warned:
+            functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
+            named = [n for n in functions if n.name in WARNING_PLACES]
+            yielded = [n for one in named for n in ast.walk(one) if isinstance(n, ast.Yield)]
+            calls = [n for n in nodes if isinstance(n, ast.Call) and n.args]
+            logged = [n for n in calls if getattr(n.func, "attr", "") == "warning"]
+            nodes = [t.cast("ast.AST", n.value) for n in yielded] + [n.args[0] for n in logged]
+        for node in nodes:
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            words = [str(one.value) if isinstance(one, ast.Constant) else "{}" for one in parts]
+            found.add(re.sub(r"%(\.\d)?\w", "{}", "".join(words)))
+    return {text for text in found if len(text.split()) > 3}
+
+
+def regex_of(phrase: str) -> re.Pattern[str]:
+    """Return what a phrase of the index matches in the code."""
+    parts = re.split(r"\.\.\.|\b\d+\b|SIGTERM", phrase)
+    return re.compile(r".*".join(map(re.escape, parts)))
+
+
+def test_every_code_of_a_failed_run_leads_to_a_section() -> None:
+    def codes(error: type[TargetMainBrainerError]) -> set[str]:
+        return {error.code}.union(*map(codes, error.__subclasses__()))
+
+    reasons = {"nothing_accepted", "max_rejects", "max_rejects_percent", "unexpected"}
+    reasons |= {"max_drift_percent", "max_new_contacts", "unconfirmed"}
+    listed = {code for row in INDEX for code in re.findall(r"`(\w+)`", row[1])}
+    assert (codes(TargetMainBrainerError) | reasons) - listed == {"failed"}, "only its kinds occur"
+
+
+def test_every_message_of_the_index_is_one_of_the_code() -> None:
+    known = sentences().union(*map(str.splitlines, page("docs/failures.md").blocks("text")))
+    assert [p for p in PHRASES if not any(regex_of(p).search(text) for text in known)] == []
+
+
+def test_every_warning_is_in_the_index() -> None:
+    patterns = [regex_of(phrase) for phrase in PHRASES]
+    warned = sentences(warned=True)
+    assert len(warned) > 20
+    assert [text for text in sorted(warned) if not any(p.search(text) for p in patterns)] == []
