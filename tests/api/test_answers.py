@@ -323,7 +323,8 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
     "body",
     *(b"a" * 4_000_000, b"<" * 4_000_000, b"<script " * 500_000),
     *(b'{"message": "%s"}' % (two * 2_000_000) for two in (b"a.", b"1 ", b"a@")),
-    *(b'"\\' * 2_000_000, b"{" * 4_000_000, b", " * 2_000_000, b'{"status": ' + b"9" * 4_000_000),
+    *(b'"\\' * 2_000_000, b"{" * 4_000_000, b", " * 2_000_000),
+    b'{"status": ' + b"9" * 4_000_000,
     ids=lambda body: body[:16].decode(),
 )
 def test_no_body_takes_long_to_read(body: bytes) -> None:

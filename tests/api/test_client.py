@@ -157,7 +157,9 @@ def test_a_status_ends_with_the_run(api: Api) -> None:
 
 @cases(
     "answer",
-    *(reply(200, {"id": "x", "status": 0}), reply(404), reply(400, {"title": "No such batch"})),
+    reply(200, {"id": "x", "status": 0}),
+    reply(404),
+    reply(400, {"title": "No such batch"}),
 )
 def test_the_check_changes_nothing_and_reports(api: Api, answer: Reply) -> None:
     issue = api.issue_tokens()

@@ -32,7 +32,8 @@ def test_an_identifier_that_is_none_costs_the_contact(load: Load) -> None:
 
 @cases(
     "said code",
-    *(({"mobile": "90812501"}, "no_country_code"), ({"email_opt_in": "ja"}, "invalid_consent")),
+    ({"mobile": "90812501"}, "no_country_code"),
+    ({"email_opt_in": "ja"}, "invalid_consent"),
 )
 def test_no_country_and_no_consent_is_guessed(load: Load, said: Record, code: str) -> None:
     """No `default_country_code`, no `consent_words`: words of other languages are no consent."""

@@ -63,6 +63,13 @@ def test_a_release_names_its_version_where_readme_names_git() -> None:
     assert changed != databases == reference.databases_md(databases, readme)
 
 
+def test_every_action_is_pinned_to_a_commit() -> None:
+    """A tag can be moved to other code after it was looked at."""
+    used = [step["uses"] for step in steps() if "uses" in step]
+    assert len(used) > 5
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
 def test_no_checkout_leaves_its_credentials_behind() -> None:
     checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts
@@ -101,7 +108,9 @@ def test_the_hub_would_take_it() -> None:
 
 @cases(
     "wrong",
-    *({"version": 1}, {"settings": [{"name": "a", "kind": "number"}]}, {"quality": "best"}),
+    {"version": 1},
+    {"settings": [{"name": "a", "kind": "number"}]},
+    {"quality": "best"},
     ids=["another key", "another kind", "another word"],
 )
 def test_the_copy_of_the_hubs_rules_is_closed(wrong: dict[str, t.Any]) -> None:

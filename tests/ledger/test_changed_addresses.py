@@ -203,7 +203,8 @@ WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
 @cases(
     "both default expected",
     ([{"mobile": "+44 7700 900123"}, {"mobile": "900 00 001"}], 47, "+47 90000001"),
-    *(([WITH_CODE, WITHOUT], 47, "+47 90000001"), ([WITH_CODE, WITHOUT], None, "+44 7700900123")),
+    ([WITH_CODE, WITHOUT], 47, "+47 90000001"),
+    ([WITH_CODE, WITHOUT], None, "+44 7700900123"),
 )
 def test_a_new_number_never_has_the_country_code_of_the_old_one(
     night: Night, both: list[Record], default: int | None, expected: str, address: str | None

@@ -196,7 +196,9 @@ def test_a_clash(crm: Crm, policy: str, status: int) -> None:
 
 @cases(
     "policy ids invalid",
-    *(("create", [7], []), ("create_new_id", [1000001], []), ("report", [], ["7"])),
+    ("create", [7], []),
+    ("create_new_id", [1000001], []),
+    ("report", [], ["7"]),
 )
 def test_an_unknown_contact_id(crm: Crm, policy: str, ids: list[int], invalid: list[str]) -> None:
     crm.sandbox.set_switches(unknown_contact_id=policy)

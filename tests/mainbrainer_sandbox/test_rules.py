@@ -26,8 +26,10 @@ def run(sent: Sent, *contacts: Contact) -> tuple[t.Any, dict[int, Contact]]:
 
 @cases(
     "sent found",
-    *((Sent(None, *NUMBER, "a@example.com"), 1), (Sent(None, *NUMBER), 2)),
-    *((Sent(email="a@example.com"), 3), (Sent(contact_id=1, email="b@example.com"), 1)),
+    (Sent(None, *NUMBER, "a@example.com"), 1),
+    (Sent(None, *NUMBER), 2),
+    (Sent(email="a@example.com"), 3),
+    (Sent(contact_id=1, email="b@example.com"), 1),
     *((Sent(None, 44, 7700900002), None), (Sent(None, 1, 7700900001), None)),
     *((Sent(None, *NUMBER, "b@example.com"), None), (Sent(email="A@example.com"), None)),
 )

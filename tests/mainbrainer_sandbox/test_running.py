@@ -23,7 +23,8 @@ from tests.waiting import wait_until
 
 @cases(
     "options error",
-    *(({"clash": "x"}, SwitchError), ({"faults": ["x"]}, FaultError)),
+    ({"clash": "x"}, SwitchError),
+    ({"faults": ["x"]}, FaultError),
     ({"no_such": 1}, SwitchError),
 )
 def test_a_wrong_option_is_error(tmp_path: Path, options: Record, error: type[Exception]) -> None:

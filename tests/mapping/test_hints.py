@@ -44,7 +44,9 @@ def roles(*columns: str) -> dict[str, t.Any]:
 
 @cases(
     "columns field is_consent",
-    *((EMAIL, "email", False), (MOBILE, "mobile", False), (CONSENT, "", True)),
+    (EMAIL, "email", False),
+    (MOBILE, "mobile", False),
+    (CONSENT, "", True),
     (NEITHER, "", False),
     ids=["address", "number", "consent", "neither"],
 )
@@ -169,7 +171,10 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
 
 @cases(
     "prefs opt_in",
-    *(({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)),
+    ({"unsubscribed": "yes"}, False),
+    ({"unsubscribed": ""}, None),
+    ({}, None),
+    (None, None),
 )
 def test_the_map_reads_inside_objects(load: Load, prefs: object, opt_in: bool | None) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""

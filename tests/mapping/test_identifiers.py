@@ -87,7 +87,17 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 
 @cases(
     "contact_id",
-    *(0, -1, identifiers.INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000),
+    0,
+    -1,
+    identifiers.INT64_MAX + 1,
+    "12a",
+    "1.0",
+    1.5,
+    True,
+    "-5",
+    "\u00b2",
+    {},
+    "9" * 5000,
 )
 def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
     assert parse_contact_id(str(identifiers.INT64_MAX)) == identifiers.INT64_MAX
@@ -129,7 +139,8 @@ NATIONAL = ["908 12 501", "4790812501", 90812501, 4790812501, D("90812501.0"), 9
     *((said, 47, NO) for said in NATIONAL),
     *(("0047 908 12 501", 1, NO), ("011 47 908 12 501", 1, NO), ("07700 900123", 44, GB)),
     *((said, None, GB) for said in ("+44 7700 900123", "+44 (0)7700 900123")),
-    *(("(202) 555-0123", 1, Mobile(1, 2025550123)), ("+1 202 555 0123", 47, Mobile(1, 2025550123))),
+    ("(202) 555-0123", 1, Mobile(1, 2025550123)),
+    ("+1 202 555 0123", 47, Mobile(1, 2025550123)),
     ("1 2345 6789", 883, Mobile(883, 123456789)),
     ("+39 312 345 6789", None, Mobile(39, 3123456789)),
     ids=repr,
@@ -352,7 +363,8 @@ def test_a_further_identity_of_the_same_person_withholds_too() -> None:
     "lines",
     ["\ufeffEmail,Name,Mobile", 'kari@example.com,"Nordmann, Kari",', "ola@example.com,Ola,"],
     ["# exported today", "id;E-mail;mobile", "1;kari@example.com;+44 7700 900123"],
-    *(["email", "kari@example.com", ""], ["name\temail", "Kari\tkari@example.com"]),
+    ["email", "kari@example.com", ""],
+    ["name\temail", "Kari\tkari@example.com"],
     ["name,email", "kari@example.com"],
 )
 def test_a_csv_file_is_read_by_its_columns(lines: list[str]) -> None:
