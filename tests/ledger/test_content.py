@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -99,6 +100,18 @@ def test_the_no_of_a_rejected_record_goes_to_the_known_contact(
     no = person(1, email=None, mobile=mobile, email_opt_in=False)
     assert night(no, max_rejects=1).count("rejected") == 1
     assert night.held == [("+4790812501", "", False, "First1")]
+
+
+@pytest.mark.parametrize(("other", "held"), [("a", ["a"]), ("A", ["a", "A"])])
+@on_both_databases
+def test_rejected_records_of_one_address_say_no(night: Night, other: str, held: list[str]) -> None:
+    """The ledger refused the second one, and the run failed. Year 71079."""
+    some = [person(1, "a"), person(2, other)]
+    nos = [json.loads(line) for line in some]
+    for no in nos:
+        no["record"] |= {"mobile": "1", "email_opt_in": False}
+    assert night(*map(json.dumps, nos), max_rejects=2).ok().count("rejected") == 2
+    assert [(contact[1], contact[2]) for contact in night.held] == [(one, False) for one in held]
 
 
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:

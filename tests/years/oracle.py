@@ -621,11 +621,20 @@ class Oracle:
             now in held or any(covers(identity, one.before) for identity in held)
             for other in self.owners(*now) | self.owners(*one.before)
             if other != key and (held := self._held_for(other))
-            if not (
-                other in self.runs[process].movers
-                and self.people[other].before == one.before
-                and now in held
-            )
+            if not self._has_gone_with(process, other, one)
+        )
+
+    def _has_gone_with(self, process: Process, key: int, one: Said) -> bool:
+        """Tell whether the contact of a person has moved with another of the same keys."""
+        now = identity_of(one.last or {})
+        has_lost_email = not one.before[0] and one.emails - {now[0]}
+        if has_lost_email or (not one.before[1] and one.mobiles - {now[1]}):
+            return False  # its contact has kept that part
+        return (key in self.runs[process].movers and self.people[key].before == one.before) and any(
+            identity_in(contact) == now
+            and one.before in map(folded, self.identities(contact.id))
+            and key in self.whose(contact)
+            for contact in self.crm.contacts.values()
         )
 
     def _held_for(self, key: int) -> set[Identity]:
