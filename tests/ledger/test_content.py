@@ -271,6 +271,17 @@ def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> N
     assert (ended.count("gone"), night.opted_out) == (1, set())
 
 
+def test_a_contact_that_another_person_comes_to_is_not_opted_out(night: Night) -> None:
+    """A yes after it would be a new one, and sign up who has unsubscribed. Year 71026."""
+    night.settings |= OPT_OUT | OMIT
+    night(*consenting(1, 2))
+    night(*consenting(2))
+    night.unsubscribe("p1")
+    ended = night(person(2, "p1", email_opt_in=True)).ok()
+    assert (ended.count("gone"), ended.count("opted_out")) == (1, 0)
+    assert "p1" not in night.opted_in
+
+
 def test_an_opt_out_that_is_refused_is_told_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))
