@@ -70,7 +70,6 @@ class Oracle:
     Args:
         source: What the taps read.
         crm: What the requests reach.
-        only: The rules that are applied; all if there is none.
 
     Attributes:
         broken: The guarantees that were broken, in sentences.
@@ -82,8 +81,7 @@ class Oracle:
         doubt: Nights until everything is known again, after something went wrong.
     """
 
-    def __init__(self, source: Source, crm: CRM, only: Collection[str] = ()) -> None:
-        self._only = only
+    def __init__(self, source: Source, crm: CRM) -> None:
         self.source = source
         self.crm = crm
         self.people: dict[int, Said] = defaultdict(Said)
@@ -103,8 +101,7 @@ class Oracle:
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 
     def _break(self, rule: str, what: object) -> None:
-        if not self._only or rule in self._only:
-            self.broken.append(f"{rule}: {what}")
+        self.broken.append(f"{rule}: {what}")
 
     # What happens
 
