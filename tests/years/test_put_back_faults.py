@@ -293,8 +293,8 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.missing:Missing._opt_outs",
-                "if any(owner.id not in ids for owner in owners[hashes[text]]):",
-                "if False:",
+                "any(owner.id not in ids for owner in owners[hashes[text]])",
+                "False",
             )
         ],
         seed=303,
