@@ -107,7 +107,7 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=300,
+        seed=305,
     ),
     Fault(
         "a contact that the search has made is taken for the old one",
@@ -286,7 +286,7 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
-        seed=405,
+        seed=307,
     ),
     Fault(
         "who is gone is opted out though another has the address",
