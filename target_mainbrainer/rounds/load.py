@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from target_mainbrainer.contacts import identifiers_of, identity_of, merge
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger.content import key_text
 from target_mainbrainer.rounds.batches import BatchEnd, Destination
@@ -32,7 +33,7 @@ from target_mainbrainer.rounds.round import (
 from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batch, cut
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.errors import InterruptedRunError
@@ -109,7 +110,7 @@ class Load:
         self._open = Round()
         self._numbers = 1
         self._places = 0
-        self._withdrawals: list[Upsert] = []
+        self._withdrawals: list[dict[Hashable, Upsert]] = []
         self.is_settled = True
         self._is_awaited = False
         self._is_hurried = False
@@ -141,8 +142,18 @@ class Load:
             self._send_open_round()
 
     def withdraw(self, contact: Contact) -> None:
-        """Send the opt-ins that are false of a record that is rejected, at the end of the input."""
-        self._withdrawals.append(Upsert(contact, [], Destination(None, None), outgoing=contact))
+        """Send the opt-ins that are false of a record that is rejected, at the end of the input.
+
+        Records of one identity are one contact; those that spell it differently go one by one.
+        """
+        key = identifiers_of(contact)
+        upsert = Upsert(contact, [], Destination(None, None), outgoing=contact)
+        for some in self._withdrawals:
+            found = some.setdefault(key, upsert)
+            if identity_of(found.contact) == identity_of(contact):
+                found.contact = found.outgoing = merge(found.contact, contact)
+                return
+        self._withdrawals.append({key: upsert})
 
     @property
     def waiting(self) -> int:
@@ -330,8 +341,8 @@ class Load:
             TargetMainBrainerError: The run cannot go on.
         """
         self._drain()
-        if self._withdrawals:
-            self._deliver(MoveRound(self._withdrawals, is_decided=True))
+        for withdrawals in self._withdrawals:
+            self._deliver(MoveRound(list(withdrawals.values()), is_decided=True))
         for rounds in later:
             for one in rounds():
                 self._deliver(one)

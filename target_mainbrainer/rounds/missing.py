@@ -183,7 +183,10 @@ class Missing:
         self._ledger.write(lambda connection: people.save(connection, done))
 
     def _opt_outs(self, stream: Stream, gone: list[Person]) -> dict[str, Upsert]:
-        """Return the contacts of people who are gone, but for those of somebody else, too."""
+        """Return the contacts of people who are gone, but for those of somebody else, too.
+
+        People who are deferred come to their contacts in this run.
+        """
         ids = {person.id for person in gone}
         texts = {person.identity for person in gone}
         texts |= {person.previous for person in gone if person.previous is not None}
@@ -198,8 +201,9 @@ class Missing:
         owners = ledger.read(find)
         destination = stream.destination._replace(webhook_url=None)
         upserts: dict[int, tuple[str, Upsert]] = {}
+        coming = {ledger.hashes.identity(one) for one in self._comparer.deferred.contacts()}
         for text, identity in identities.items():
-            if any(owner.id not in ids for owner in owners[hashes[text]]):
+            if hashes[text] in coming or any(owner.id not in ids for owner in owners[hashes[text]]):
                 continue
             contact = Contact(
                 identity.contact_id,

@@ -190,6 +190,10 @@ class Deferred:
     def __len__(self) -> int:
         return len(self._movers)
 
+    def contacts(self) -> list[Contact]:
+        """Return who each person who waits is now."""
+        return [mover.parts[-1].contact for mover in self._movers.values()]
+
     def parts_of(self, place: Place) -> list[Part]:
         """Return the records that wait of a person."""
         return self._movers[place].parts

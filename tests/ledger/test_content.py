@@ -89,6 +89,18 @@ def test_the_no_of_a_rejected_record_is_sent(night: Night, mobile: object) -> No
     assert night.held == [("+4790812501", "", False, "First1")]
 
 
+@pytest.mark.parametrize(("other", "held"), [("a", ["a"]), ("A", ["a", "A"])])
+@on_both_databases
+def test_rejected_records_of_one_address_say_no(night: Night, other: str, held: list[str]) -> None:
+    """The ledger refused the second one, and the run failed. Year 71079."""
+    some = [person(1, "a"), person(2, other)]
+    nos = [json.loads(line) for line in some]
+    for no in nos:
+        no["record"] |= {"mobile": "1", "email_opt_in": False}
+    assert night(*map(json.dumps, nos), max_rejects=2).ok().count("rejected") == 2
+    assert [(contact[1], contact[2]) for contact in night.held] == [(one, False) for one in held]
+
+
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     """On the second night another person stands on the first line, and is not the same one."""
     columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
@@ -236,6 +248,17 @@ def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> N
     for numbers in ((1, 2), (1,), (1,)):
         ended = night(*consenting(*numbers), person(3, "p2", email_opt_in=True))
     assert (ended.count("gone"), night.opted_out) == (1, set())
+
+
+def test_a_contact_that_another_person_comes_to_is_not_opted_out(night: Night) -> None:
+    """A yes after it would be a new one, and sign up who has unsubscribed. Year 71026."""
+    night.settings |= OPT_OUT | OMIT
+    night(*consenting(1, 2))
+    night(*consenting(2))
+    night.unsubscribe("p1")
+    ended = night(person(2, "p1", email_opt_in=True)).ok()
+    assert (ended.count("gone"), ended.count("opted_out")) == (1, 0)
+    assert "p1" not in night.opted_in
 
 
 def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:

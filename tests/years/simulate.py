@@ -39,8 +39,6 @@ from tests.years.source import (
 from tests.years.world import POSTGRESQL_CLOCK, World
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection
-
     from tests.postgresql import PostgreSQL
     from tests.years.world import Process
 
@@ -101,7 +99,6 @@ class Year:
         nights: How many there are.
         kept: The part of it that is simulated.
         folder: For the ledger and the other files.
-        only: The rules that are applied; all if there is none.
         ledger_uri: Of an empty database; else the ledger is a file in the folder.
     """
 
@@ -111,9 +108,7 @@ class Year:
         nights: int,
         kept: Kept,
         folder: Path,
-        *,
-        only: Collection[str] = (),
-        ledger_uri: str = "",
+        ledger_uri: str,
     ) -> None:
         self._plan = plan_of(seed, nights)
         self._kept = kept
@@ -133,7 +128,7 @@ class Year:
         )
         self._crm = CRM(self._world, str(seed), switches)
         self._world.transport = self._crm.transport
-        self._oracle = Oracle(self._source, self._crm, only)
+        self._oracle = Oracle(self._source, self._crm)
         self._seed = seed
         self._outcome = Outcome()
         self._digest = hashlib.sha256()
@@ -347,7 +342,6 @@ def simulate(
     kept: Kept | None = None,
     log: list[str] | None = None,
     *,
-    only: Collection[str] = (),
     server: PostgreSQL | None = None,
 ) -> Outcome:
     """Return how a year goes; its ledger is a file, or on a server."""
@@ -357,7 +351,7 @@ def simulate(
         server.execute(POSTGRESQL_CLOCK)
         uri = f"{server.url}?options=-csearch_path%3Dpublic,pg_catalog"
     try:
-        year = Year(seed, nights, kept or Kept(), folder, only=only, ledger_uri=uri)
+        year = Year(seed, nights, kept or Kept(), folder, uri)
         outcome = year.run()
         if log is not None:
             log += year.log
@@ -368,7 +362,7 @@ def simulate(
 
 def shortened(seed: int, nights: int, broken: str, server: PostgreSQL | None = None) -> Kept:
     """Return as few parts of a year as break the same guarantee."""
-    rule = _rule_of(broken)
+    rule = rule_of(broken)
     last = int(broken.split(":", maxsplit=1)[0].removeprefix("night "))
     left = sorted(one for one in Kept.of(seed, nights) if _night_of(one) <= last)
     size = len(left) // 2
@@ -377,7 +371,7 @@ def shortened(seed: int, nights: int, broken: str, server: PostgreSQL | None = N
         while start < len(left):
             tried = left[:start] + left[start + size :]
             found = simulate(seed, nights, Kept(tried), server=server) if tried else Outcome()
-            if any(_rule_of(one) == rule for one in found.broken):
+            if any(rule_of(one) == rule for one in found.broken):
                 left = tried
             else:
                 start += size
@@ -385,7 +379,8 @@ def shortened(seed: int, nights: int, broken: str, server: PostgreSQL | None = N
     return Kept(left)
 
 
-def _rule_of(broken: str) -> str:
+def rule_of(broken: str) -> str:
+    """Return the rule that a guarantee is broken by."""
     return broken.split(": ")[1]
 
 

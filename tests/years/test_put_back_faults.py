@@ -32,13 +32,11 @@ class Fault(t.NamedTuple):
     Attributes:
         changes: How it is put back.
         seed: Of the year that is tried first.
-        is_in_reach: A year has found it.
     """
 
     name: str
     changes: list[Change]
     seed: int = 300
-    is_in_reach: bool = True
 
 
 LEDGER = "target_mainbrainer.ledger.ledger:Ledger"
@@ -61,7 +59,7 @@ FAULTS = [
             ),
             Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
         ],
-        seed=301,
+        seed=340,
     ),
     Fault(
         "consent is forgotten with the content of a batch that did not end well",
@@ -87,7 +85,7 @@ FAULTS = [
                 "        if is_unsure: setattr(row, SAID[name], None)",
             )
         ],
-        seed=300,
+        seed=360,
     ),
     Fault(
         "who is missing once is gone",
@@ -109,7 +107,7 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=300,
+        seed=305,
     ),
     Fault(
         "a contact that the search has made is taken for the old one",
@@ -130,7 +128,7 @@ FAULTS = [
                 "status.skipped_ids",
             ),
         ],
-        seed=305,
+        seed=345,
     ),
     Fault(
         "a run that was taken over goes on",
@@ -175,7 +173,7 @@ FAULTS = [
                 "if self.is_mixed:",
             )
         ],
-        seed=305,
+        seed=357,
     ),
     Fault(
         "an old yes is sent again",
@@ -186,7 +184,7 @@ FAULTS = [
                 "if False:",
             )
         ],
-        seed=300,
+        seed=345,
     ),
     Fault(
         "the yes of the old address does not count for a contact that moves",
@@ -197,7 +195,7 @@ FAULTS = [
                 "_said(attribute, row, ())",
             )
         ],
-        seed=300,
+        seed=345,
     ),
     Fault(
         "the records of a failed batch are not set aside",
@@ -219,7 +217,7 @@ FAULTS = [
                 "return BatchEnd.CONFIRMED",
             )
         ],
-        seed=301,
+        seed=354,
     ),
     Fault(
         "content is not forgotten with a batch that did not end well",
@@ -266,7 +264,7 @@ FAULTS = [
                 "if any(False and other in waiting and waiting[other].before == mover.after",
             )
         ],
-        seed=301,
+        seed=320,
     ),
     Fault(
         "contacts that were made anew are not completed",
@@ -288,18 +286,18 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
-        seed=405,
+        seed=307,
     ),
     Fault(
         "who is gone is opted out though another has the address",
         [
             Change(
                 "target_mainbrainer.rounds.missing:Missing._opt_outs",
-                "if any(owner.id not in ids for owner in owners[hashes[text]]):",
-                "if False:",
+                "any(owner.id not in ids for owner in owners[hashes[text]])",
+                "False",
             )
         ],
-        seed=303,
+        seed=301,
     ),
     Fault(
         "a record that cannot be mapped has not come",
@@ -310,6 +308,7 @@ FAULTS = [
                 "if False:",
             )
         ],
+        seed=303,
     ),
     Fault(
         "of two keys of a person who moves one is left behind",
@@ -320,6 +319,7 @@ FAULTS = [
                 "False",
             )
         ],
+        seed=306,
     ),
     Fault(
         "the id of a contact that moves is not kept",
@@ -330,6 +330,7 @@ FAULTS = [
                 "pass",
             )
         ],
+        seed=310,
     ),
 ]
 
@@ -369,9 +370,7 @@ def is_unbroken(seed: int) -> bool:
     return not simulate(seed, NIGHTS).broken
 
 
-@pytest.mark.parametrize(
-    "fault", [one for one in FAULTS if one.is_in_reach], ids=lambda one: one.name
-)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.name)
 def test_a_year_finds_it(fault: Fault) -> None:
     """The same year without the fault breaks nothing."""
     for seed in (fault.seed, *YEARS):

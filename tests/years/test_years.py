@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import typing as t
 
 import pytest
 
@@ -11,13 +10,9 @@ from tests.years import simulate as years
 from tests.years.oracle import WITHOUT_EXCEPTION
 from tests.years.simulate import Kept, command, shortened, simulate
 
-if t.TYPE_CHECKING:
-    from collections.abc import Collection
-
-YEARS = range(12)
 NIGHTS = 60
-KNOWN = range(9014, 9034)
-"""Years in which every rule holds, those with excuses too."""
+YEARS = 8
+GROUPS = range(4)
 
 
 def first_seed() -> int:
@@ -27,31 +22,29 @@ def first_seed() -> int:
     return int(found.stdout[:6] or "1", 16)
 
 
-def check(seed: int, only: Collection[str] = ()) -> None:
-    if broken := simulate(seed, NIGHTS, only=only).broken:
-        least = shortened(seed, NIGHTS, broken[0])
-        pytest.fail("\n".join([*broken, command(seed, NIGHTS, least)]))
+@pytest.mark.parametrize("group", GROUPS)
+def test_all_guarantees_hold_in_any_year(group: int) -> None:
+    """One year in eight may break a rule that has excuses, which may be too few.
 
-
-@pytest.mark.parametrize("year", YEARS)
-def test_the_rules_without_exception_hold_in_any_year(year: int) -> None:
-    """A failure names the command that replays its shortest history."""
-    check(first_seed() + year, WITHOUT_EXCEPTION)
-
-
-@pytest.mark.parametrize("seed", KNOWN)
-def test_all_guarantees_hold_in_these_years(seed: int) -> None:
-    """People edit, the machine sleeps, batches are lost: each person is one contact, as said."""
-    check(seed)
+    A failure names the commands that replay the shortest histories.
+    """
+    found: list[str] = []
+    first = first_seed() + group * YEARS
+    for seed in range(first, first + YEARS):
+        if broken := simulate(seed, NIGHTS).broken:
+            is_excusable = WITHOUT_EXCEPTION.isdisjoint(map(years.rule_of, broken))
+            found += [*broken, command(seed, NIGHTS, shortened(seed, NIGHTS, broken[0]))]
+            if not (is_excusable and len(found) == len(broken) + 1):
+                pytest.fail("\n".join(found))
 
 
 def test_a_year_replays_byte_for_byte() -> None:
     """All that was sent, answered, logged and written is the same again."""
-    once, again = simulate(KNOWN[0], 25), simulate(KNOWN[0], 25)
+    once, again = simulate(1, 25), simulate(1, 25)
     assert once.nights > 20
     assert once.injected
     assert (once.digest, once.injected) == (again.digest, again.injected)
-    assert simulate(KNOWN[1], 25).digest != once.digest
+    assert simulate(2, 25).digest != once.digest
 
 
 def test_a_broken_year_is_shortened_to_what_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:

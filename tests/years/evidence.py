@@ -1,0 +1,354 @@
+"""What the oracle knows, and what it excuses: who is whose, who is doubtful, who is left behind."""
+
+from __future__ import annotations
+
+import math
+import re
+import typing as t
+from collections import defaultdict
+
+from tests.years.history import (
+    Columns,
+    Identity,
+    Run,
+    Said,
+    covers,
+    folded,
+    identity_in,
+    identity_of,
+    is_refused,
+    kept,
+    moves,
+)
+from tests.years.source import STREAMS, is_mappable
+
+if t.TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from mainbrainer_sandbox.rules import Contact, Sent
+    from tests.years.crm import CRM, Batch
+    from tests.years.source import Source
+    from tests.years.world import Process
+
+DAY = 86_400.0
+OPT_INS = ("email_opt_in", "mobile_opt_in")
+
+
+class Evidence:
+    """What an oracle knows: records, requests, contacts, what was done by hand, and warnings.
+
+    Args:
+        source: What the taps read.
+        crm: What the requests reach.
+
+    Attributes:
+        has_new_stream: The stream has had another name, under which its people were unknown.
+        known: The people who have come, under each name of the stream.
+        vacated: Identities whose contact was deleted or given another one by hand.
+        unnoticed: Those that no run has made anew since, and was told so.
+        twins: People who had two contacts that were spelt differently: to the ledger they are one.
+        doubt: Nights until everything is known again, after something went wrong.
+    """
+
+    def __init__(self, source: Source, crm: CRM) -> None:
+        self.source = source
+        self.crm = crm
+        self.people: dict[int, Said] = defaultdict(Said)
+        self.runs: dict[Process, Run] = {}
+        self.doubt = 0
+        self.has_restored = False
+        self.has_new_stream = False
+        self.twins: set[int] = set()
+        self.mappings: set[str] = set()
+        self.known: set[tuple[str, int]] = set()
+        self.turns: list[Process] = []
+        self.vacated: set[Identity] = set()
+        self.unnoticed: set[Identity] = set()
+        self._by_email: dict[str, set[int]] = defaultdict(set)
+        self._by_mobile: dict[int, set[int]] = defaultdict(set)
+
+    def read(self, process: Process, key: int, columns: Columns) -> None:
+        """Note a record that a run reads; with the key 0 a STATE, with -1 the end."""
+        run = self.runs[process]
+        if key < 0:
+            for other, one in self.people.items() if self.source.is_full else ():
+                one.missed += other not in run.by_key
+            return
+        if not key:
+            run.marks[columns["at"]] = len(run.records)
+            return
+        run.records.append((key, columns))
+        run.by_key[key].append(columns)
+        self.people[key].missed = 0
+        if not is_mappable(columns):  # its person has come, and may say no for its number
+            self._note_no(self.people[key], columns)
+            self._note_address(key, (None, identity_of(columns)[1]))
+            return
+        self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
+        if not self.people[key].is_deleted:
+            before = self.people[key].last
+            if before is not None and moves(identity_of(before), identity_of(columns)):
+                run.movers.add(key)
+            self._learn(key, self.people[key], columns)
+
+    def _learn(self, key: int, one: Said, columns: Columns) -> None:
+        email, mobile = identity_of(columns)
+        self._note_address(key, (email, mobile))
+        now = self.crm.world.now
+        if one.last is not None:
+            one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
+            if identity_of(one.last) != (email, mobile):
+                one.moved = True
+                one.before = one.before if is_refused(one.last) else identity_of(one.last)
+            if one.last.get("city") != columns.get("city"):
+                one.city_at = now
+        one.last = columns
+        self._note_no(one, columns)
+
+    def _note_address(self, key: int, identity: Identity) -> None:
+        email, mobile = identity
+        if email:
+            self.people[key].emails.add(email)
+            self._by_email[email].add(key)
+        if mobile:
+            self.people[key].mobiles.add(mobile)
+            self._by_mobile[mobile].add(key)
+
+    def _note_no(self, one: Said, columns: Columns) -> None:
+        one.no_at |= {name: self.crm.world.now for name in OPT_INS if columns[name] is False}
+
+    def owners(self, email: str | None, mobile: int | None) -> set[int]:
+        """Return the people who have, or had, an address and a number together."""
+        if email is None and mobile is None:
+            return set()
+        by_email = self._by_email.get((email or "").lower(), set())
+        by_mobile = self._by_mobile.get(mobile or 0, set())
+        if email is None:
+            return set(by_mobile)
+        return by_email & by_mobile if mobile is not None else set(by_email)
+
+    def whose(self, one: Sent | Contact) -> set[int]:
+        """Return the people whom a contact, or a request for it, may be about."""
+        found = self.owners(one.email, one.mobile_number)
+        contact_id = getattr(one, "contact_id", None) or getattr(one, "id", None)
+        for email, mobile in self.identities(contact_id):
+            found |= self.owners(email, mobile)
+        return found
+
+    def identities(self, contact_id: int | None) -> set[Identity]:
+        """Return all the identities that a contact has had."""
+        held = self.crm.held.get(contact_id or 0)
+        return set() if held is None else held.identities
+
+    def leaves(self, contact: Contact) -> None:
+        """Note that a contact is about to be deleted, or to get another address, by hand."""
+        for key in self.whose(contact):
+            self.people[key].is_absent = True
+            self.people[key].doubtful |= {*OPT_INS}
+        held = self.crm.held[contact.id]
+        held.is_left_behind = held.was_left_behind = True
+        identities = {folded(one) for one in self.identities(contact.id)}
+        self.vacated |= identities
+        self.unnoticed |= identities
+
+    def _may_move(self, sent: Sent, whose: set[int]) -> None:
+        """Expect nothing of the consent of a contact that moves if no status may say so.
+
+        The contact may have the new address then, and the new data comes with all opt-ins, as for a
+        new contact; or with none that was said before, if it was asked to move.
+        """
+        for key in whose:
+            if self.people[key].moved:
+                self.people[key].doubtful |= {*OPT_INS}
+        held = self.crm.held.get(sent.contact_id or 0)
+        if held is not None:
+            held.unsubscribed.clear()
+            held.known_yes.clear()
+
+    def _found(self, sent: Sent) -> Contact | None:
+        """Return the contact that a request would update now."""
+        contact_id = sent.contact_id
+        if contact_id is None:
+            contact_id = self.crm.known.with_identity(sent)
+        return None if contact_id is None else self.crm.contacts.get(contact_id)
+
+    def _batches(self, process: Process) -> list[Batch]:
+        """Return the batches that a run knows of."""
+        batches = self.crm.batches.values()
+        return [one for one in batches if one.process is process and not one.is_copy]
+
+    def _people_in(self, batches: Iterable[Batch]) -> set[int]:
+        return {key for one in batches for sent in one.contacts for key in self.whose(sent)}
+
+    def _doubt(self, run: Run, process: Process) -> None:
+        """Note who is sent whole again: of whom a run did not learn how all has ended.
+
+        That is so, too, for a day after it, and for a batch in which contacts were made anew: which
+        ones shows only when all of it is sent once more.
+        """
+        now = self.crm.world.now
+        unsure = run.sent | run.by_key.keys() if process.code else set[int]()
+        if not run.is_certain:
+            unsure |= run.sent
+        is_asked = run.config["confirm_batches"] != "none"
+        unsure |= self._people_in(
+            batch
+            for batch in self._batches(process)
+            if (is_asked and batch.confirmed_at == math.inf)
+            or ((done := batch.applied) and done.inserted and done.updated)
+        )
+        for key in run.sent_data & run.by_key.keys():
+            self.people[key].is_unsure &= now <= self.people[key].unsure_at + DAY
+        for key in unsure:
+            self.people[key].is_unsure, self.people[key].unsure_at = True, now
+
+    def _lost_by_crm(self, process: Process) -> set[int]:
+        """Return the people whose batch the CRM has accepted and lost without saying so in time."""
+        if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
+            return set()
+        return self._people_in(
+            batch
+            for batch in self.crm.batches.values()
+            if not (batch.is_told and batch.process is process and process.code == 0)
+            and not batch.is_copy
+            and (batch.fails or batch.is_lost)
+        )
+
+    def _book(self, contacts: Sequence[Sent]) -> None:
+        """Note whose yes a run has booked that ended well."""
+        for sent in contacts:
+            contact = self._found(sent)
+            if contact is not None:
+                held = self.crm.held[contact.id]
+                held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
+                held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
+
+    def _follow_again(self, run: Run) -> None:
+        """Note that people who are back at an old address have their old contact again.
+
+        Not so who has only lost a part of the new one: that contact keeps it.
+        """
+        for contact in self.crm.contacts.values():
+            for key in self.whose(contact) & run.by_key.keys():
+                one = self.people[key]
+                if one.last is None or (contact.email, contact.mobile_number) != (
+                    one.last["email"],
+                    identity_of(one.last)[1],
+                ):
+                    continue
+                now = identity_of(one.last)
+                creates = run.config["identity_changes"] == "create"
+                if creates or one.before == now or moves(one.before, now):
+                    self.crm.held[contact.id].is_left_behind = False
+
+    def _excuse(self, run: Run, process: Process) -> None:
+        """Note whose old contacts were left behind, as a warning says."""
+        named = self._named(process, "not be followed")
+        movers = {
+            key
+            for key in run.by_key
+            if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
+        }
+        failed = self._people_in(one for one in self._batches(process) if one.fails)
+        for key in self._named(process, "not be followed", unnamed=movers):
+            last = self.people[key].last
+            if last is not None and not is_refused(last):  # if it is, the contact has not moved
+                # If its new data failed, too, nobody knows where its contact is.
+                self._leave_behind(key, creates=key in named, is_lost=key in failed)
+        for contact in self.crm.contacts.values():
+            if self._has_twin(contact):  # they share what was said
+                self.crm.held[contact.id].by_hand |= {*OPT_INS}
+                if self._was_respelt(contact):
+                    self.twins |= self.whose(contact)
+        self.has_new_stream |= self.source.stream != STREAMS[0]
+        creates = run.config["identity_changes"] == "create"
+        come = {(self.source.stream, key) for key in run.by_key}
+        for key in self.people if creates else [key for _, key in come - self.known]:
+            self._leave_behind(key, creates=True)
+        self.known |= come
+        if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
+            for key in self._recreated(process):
+                self.people[key].is_absent = False
+            made = [one for one in self._inserted(process) if one.properties]
+            self.unnoticed -= {identity_in(one) for one in made}
+
+    def _has_moved(self, key: int) -> bool:
+        one = self.people[key]
+        return one.last is not None and moves(one.before, identity_of(one.last))
+
+    def _named(self, process: Process, words: str, unnamed: Collection[int] = ()) -> set[int]:
+        """Return the people whom the warnings with certain words name; some may name nobody."""
+        found: set[int] = set()
+        for text in process.warnings:
+            if words in text:
+                some = {int(key) for key in re.findall(r"id='?(\d+)", text)}
+                found |= some if some and ", ..." not in text else some.union(unnamed)
+        return found
+
+    def _held_for(self, key: int) -> set[Identity]:
+        """Return which identities the CRM may hold for a person: it keeps a part that was lost."""
+        one = self.people[key]
+        if one.last is None:
+            return set()
+        now = identity_of(one.last)
+        return {now, kept(one.before, now), one.before if one.is_rejected else now}
+
+    def _recreated(self, process: Process) -> set[int]:
+        """Return the people for whom a run has made the CRM insert contacts, and was told so."""
+        return {
+            key
+            for one in self._inserted(process)
+            for key in self.whose(one)
+            if (row := self.people[key].last) is not None
+            and covers(identity_in(one), identity_of(row))
+        }
+
+    def _inserted(self, process: Process) -> list[Contact]:
+        inserted = {
+            contact_id
+            for batch in self.crm.batches.values()
+            if batch.process is process and batch.applied and batch.confirmed_at < math.inf
+            for contact_id in batch.applied.inserted
+        }
+        return [one for one in self.crm.contacts.values() if one.id in inserted]
+
+    def _leave_behind(self, key: int, *, creates: bool, is_lost: bool = False) -> None:
+        """Note that a person's contacts but the one of today are not followed any more."""
+        row = self.people[key].last
+        if row is None:
+            return
+        today = row["email"], identity_of(row)[1]
+        mine = [one for one in self.crm.contacts.values() if self.whose(one) == {key}]
+        creates |= today in {(one.email, one.mobile_number) for one in mine}
+        for contact in mine:
+            has = contact.email, contact.mobile_number
+            if not creates:  # what a person has lost the contact keeps
+                has = has[0] if today[0] else None, has[1] if today[1] else None
+            held = self.crm.held[contact.id]
+            if is_lost or has != today:
+                held.is_left_behind = held.was_left_behind = True
+            elif creates:
+                held.is_left_behind = False
+
+    def _followed(self) -> list[Contact]:
+        held = self.crm.held
+        return [
+            one
+            for one in self.crm.contacts.values()
+            if not held[one.id].is_left_behind and not held[one.id].is_ghost
+        ]
+
+    def _has_twin(self, contact: Contact) -> bool:
+        """Tell whether another contact has the same address, spelt otherwise."""
+        email = (contact.email or "").lower()
+        twins = [
+            one
+            for one in self.crm.contacts.values()
+            if (one.email or "").lower() == email and one.mobile_number == contact.mobile_number
+        ]
+        return len(twins) > 1
+
+    def _was_respelt(self, contact: Contact) -> bool:
+        now = identity_in(contact)
+        had = self.identities(contact.id)
+        return any(folded(one) == now and one[0] != contact.email for one in had)
