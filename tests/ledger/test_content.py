@@ -1,5 +1,6 @@
 """With a ledger a run sends what has changed, and the CRM ends as if it had sent everything."""
 
+import json
 import typing as t
 from collections.abc import Callable
 
