@@ -160,12 +160,12 @@ def test_a_stream_name_that_does_not_print_is_shown_escaped(load: Load) -> None:
 def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(load: Load) -> None:
     """Only then: a configuration may serve several taps."""
     for setting, entry in {"streams": {"deleted_records": "opt_out"}, "stream_maps": {}}.items():
-        given = {setting: {"peopel": entry, "orders": entry}}
+        given = {setting: {"peoples": entry, "orders": entry}}
         log = load.ok(schema(), person(1), **given).log
-        assert f"'{setting}' has an entry for stream 'peopel', and there was none. If it " in log
+        assert f"'{setting}' has an entry for stream 'peoples', and there was none. If it " in log
         assert "orders" not in log
         given[setting]["people"] = entry
-        assert "peopel" not in load.ok(schema(), **given).log
+        assert "peoples" not in load.ok(schema(), **given).log
     assert "has an entry" not in load.ok(schema(), stream_maps={"peop*": {}}).log
 
 

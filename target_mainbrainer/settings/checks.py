@@ -439,9 +439,9 @@ def not_read(
 def misnamed(setting: str, named: Iterable[str], came: Iterable[str]) -> Iterator[str]:
     """Return a sentence for each stream that a setting names, and a similar one came instead.
 
-    >>> list(misnamed("streams", ["peopel", "orders"], ["people"]))
-    ["'streams' has an entry for stream 'peopel', and there was none. If it is for 'people', which \
-was read without, correct the name."]
+    >>> list(misnamed("streams", ["peoples", "orders"], ["people"]))
+    ["'streams' has an entry for stream 'peoples', and there was none. If it is for 'people', \
+which was read without, correct the name."]
     """
     others = set(came) - set(named)
     for name in sorted(set(named) - set(came)):
