@@ -57,7 +57,7 @@ def _keys(_context: object, _option: object, value: str | None) -> set[str] | No
     except ValueError:
         found = value
     if isinstance(found, dict):
-        found = list(found.values())
+        found = [found[column] for column in sorted(found)]
     spellings = [found] if isinstance(found, list) else [[found], [value]]
     return {key_text(json.dumps(one)) for one in spellings}
 
