@@ -154,6 +154,8 @@ def test_a_deleted_record_is_skipped_or_opted_out() -> None:
     assert mapped(record) is Omitted.DELETED
     no = ola(mobile_opt_in=False, email_opt_in=False)
     assert mapped(record, deleted_records="opt_out") == no
+    known = Contact(7, mobile_opt_in=False, email_opt_in=False)
+    assert mapped(DELETED | {"contact_id": 7}, deleted_records="opt_out") == known
 
 
 NO_DATES = [math.nan, D("NaN"), "NaN", "NaT", "0000-00-00", "0000-00-00 00:00:00"]
