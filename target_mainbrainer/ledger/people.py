@@ -50,7 +50,7 @@ def holders_of(
 ) -> dict[int, list[Person]]:
     """Return who owns identities, of any stream that was delivered lately; not who is gone.
 
-    Whose contact may still be at its previous identity, and will leave it, owns that one, too.
+    While a contact is on its way to another identity, its person owns the previous one, too.
     """
     query = sa.select(streams.c.number).where(
         streams.c.account == account, streams.c.delivered_at > now_of(connection) - ABSENT_SECONDS

@@ -117,8 +117,8 @@ def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
         yield number, text
     if is_blank:
         message = (
-            "it is empty, as after an export that failed; if nobody is listed, a line that starts "
-            "with '#' says so"
+            "it is empty, as after an export that failed; if the list has no entries, write a "
+            "line that starts with '#'"
         )
         raise ValueError(message)
 

@@ -339,7 +339,7 @@ class Evidence:
         ]
 
     def _has_twin(self, contact: Contact) -> bool:
-        """Tell whether another contact has the same address, spelt otherwise."""
+        """Return whether another contact has the same address, spelt otherwise."""
         email = (contact.email or "").lower()
         twins = [
             one

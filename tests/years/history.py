@@ -97,7 +97,7 @@ def is_refused(columns: Columns) -> bool:
 
 
 def covers(identity: Identity, other: Identity) -> bool:
-    """Tell whether an identity has all parts of another one, which may have lost one."""
+    """Return whether an identity has all parts of another one, which may have lost one."""
     return all(lost in {None, part} for part, lost in zip(identity, other, strict=True))
 
 
@@ -107,7 +107,7 @@ def kept(before: Identity, after: Identity) -> Identity:
 
 
 def moves(before: Identity, after: Identity) -> bool:
-    """Tell whether somebody has another address; a part that is only lost stays in the CRM."""
+    """Return whether somebody has another address; a part that is only lost stays in the CRM."""
     return kept(before, after) != before
 
 

@@ -156,7 +156,7 @@ class Oracle(Evidence):
             self.people[key].no_at[name] = self.crm.world.now
 
     def _is_here(self, key: int, sent: Sent) -> bool:
-        """Tell whether a person came lately, and was sent with this very address and number.
+        """Return whether a person came lately, and was sent with this very address and number.
 
         A part that it has no more the CRM may have kept, so that it has another one there.
         """
@@ -169,13 +169,13 @@ class Oracle(Evidence):
         return now == (email, mobile) and now in one.sent_as and not has_lost
 
     def _is_gone(self, run: Run, whose: set[int]) -> bool:
-        """Tell whether somebody is missing in two full reads in a row, and to be opted out."""
+        """Return whether somebody is missing in two full reads in a row, and to be opted out."""
         return run.config["missing_records"] == "opt_out" and any(
             self.people[key].missed >= READS_UNTIL_GONE and key not in run.by_key for key in whose
         )
 
     def _is_merged(self, run: Run, sent: Sent, whose: set[int]) -> bool:
-        """Tell whether its people have the address and number of another contact by now.
+        """Return whether its people have the address and number of another contact by now.
 
         That one has their consent; of this one nobody would hear a later no.
         """
@@ -287,7 +287,7 @@ class Oracle(Evidence):
             self._break("STATE is ahead of a record", (key, columns))
 
     def _is_gone_by_hand(self, key: int, columns: Columns) -> bool:
-        """Tell whether the contact of an address was deleted by hand, or given another one.
+        """Return whether the contact of an address was deleted by hand, or given another one.
 
         Nothing tells of that, whoever has the address now, until the contact is made anew.
         """
@@ -298,7 +298,7 @@ class Oracle(Evidence):
         )
 
     def _is_held(self, key: int, columns: Columns) -> bool:
-        """Tell whether the CRM holds a record, or has accepted it and not applied it yet.
+        """Return whether the CRM holds a record, or has accepted it and not applied it yet.
 
         A later record of the same contact may have replaced its name.
         """
@@ -342,7 +342,7 @@ class Oracle(Evidence):
                 self._break("left behind without a cause", key)
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
-        """Tell whether there is a reason not to follow a person.
+        """Return whether there is a reason not to follow a person.
 
         Another person has its old or its new address, or nobody any more; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
@@ -373,7 +373,7 @@ class Oracle(Evidence):
         )
 
     def _has_gone_with(self, process: Process, key: int, one: Said) -> bool:
-        """Tell whether the contact of a person has moved with another of the same keys."""
+        """Return whether the contact of a person has moved with another of the same keys."""
         now = identity_of(one.last or {})
         has_lost_email = not one.before[0] and one.emails - {now[0]}
         if has_lost_email or (not one.before[1] and one.mobiles - {now[1]}):

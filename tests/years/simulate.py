@@ -57,7 +57,7 @@ class Kept(frozenset[str]):
     """
 
     def has(self, part: str) -> bool:
-        """Tell whether a part is simulated."""
+        """Return whether a part is simulated."""
         return not self or part in self
 
     @classmethod

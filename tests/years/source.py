@@ -187,7 +187,7 @@ CHANGES: list[tuple[str, t.Any]] = [
 
 
 def is_mappable(columns: dict[str, t.Any]) -> bool:
-    """Tell whether a record can be mapped."""
+    """Return whether a record can be mapped."""
     return not columns.get("email") or "@" in columns["email"]
 
 

@@ -5,6 +5,7 @@ the target may shift what happens in a year, others are tried if that one does n
 """
 
 from __future__ import annotations
+import __future__
 
 import functools
 import importlib
@@ -349,9 +350,7 @@ def put_back(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     assert change.old in source, (change.place, change.old)
     SOURCES[change.place] = source = source.replace(change.old, change.new)
     space: dict[str, t.Any] = {}
-    flags = (
-        sys.modules["__future__"].annotations.compiler_flag if "__future__" in sys.modules else 0
-    )
+    flags = __future__.annotations.compiler_flag
     exec(compile(source, name, "exec", flags=flags, dont_inherit=True), vars(module), space)  # noqa: S102
     monkeypatch.setattr(owner, attribute, space[attribute])
     for other in list(sys.modules.values()):  # `from module import function`
