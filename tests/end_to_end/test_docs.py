@@ -90,9 +90,9 @@ def script(one: Page, port: str) -> str:
             command = "true"
         command += OF_THE_ACCOUNT.get(command, "")
         if command.startswith(SERVED):
-            connects = f'import socket; socket.create_connection(("127.0.0.1", {port}))'
-            until = f"until python3 -c '{connects}' 2>/dev/null; do sleep 0.1; done"
-            command += f" > serve.log & {until}; cat serve.log"
+            # A server listens before it says so: wait for its last line, or for its end.
+            until = "until grep -q Ctrl-C serve.log || ! kill -0 $!; do sleep 0.1; done"
+            command = f": > serve.log; {command} > serve.log & {until}; cat serve.log"
         lines += [f"echo '@@@ {number}'", command, f'echo "@@@ {number} ended $?"']
     return "\n".join(lines)
 
