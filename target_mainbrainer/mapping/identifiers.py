@@ -422,6 +422,9 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
         if (country := _country_of(digits[:3])) is None:
             return None
         digits = digits[len(country.code) :]
+        dialled = country.dialled.match(digits)
+        if dialled and dialled[0] == "0":  # +44 (0)20 7946 0000
+            digits = digits[1:]
     else:
         country = _country(default_country_code or 0)
         # It may start with the country code, or with what is dialled to get abroad.
