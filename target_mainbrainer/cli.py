@@ -33,12 +33,6 @@ from target_mainbrainer.report.summary import (
     last_line_of_dry_run,
 )
 from target_mainbrainer.run import make_rate_limiter, read_suppressions
-from target_mainbrainer.settings.checks import (
-    FILE_SETTINGS,
-    bad_files,
-    check_configuration_files,
-    is_input,
-)
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
@@ -60,12 +54,10 @@ class Configuration(t.NamedTuple):
     Attributes:
         values: The settings of all files; later files win.
         reads_environment: Whether the environment's variables count, too.
-        files: Where the settings come from.
     """
 
     values: dict[str, t.Any]
     reads_environment: bool = False
-    files: tuple[Path, ...] = ()
 
 
 def main() -> None:
@@ -139,11 +131,7 @@ def read_configuration(
             reason = "it is not a JSON object"
         message = f"The configuration {path!r} cannot be read: {reason}."
         raise click.BadParameter(message, context, option)
-    return Configuration(
-        values,
-        reads_environment=ENVIRONMENT in paths,
-        files=tuple(Path(path) for path in paths if path != ENVIRONMENT),
-    )
+    return Configuration(values, reads_environment=ENVIRONMENT in paths)
 
 
 def invoke(
@@ -201,7 +189,6 @@ def _check(values: dict[str, t.Any], config: Configuration) -> Iterator[str]:
         TargetMainBrainerError: It could not, and why.
     """
     target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
-    _spare_configuration(target, config)
     yield from check_settings(target.settings)
 
 
@@ -231,12 +218,11 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
     target = report_file = error = None
     try:
         run_id = new_run_id()
-        report_file = ReportFile(_report_path(values, config, file_input), run_id)
+        report_file = ReportFile(_report_path(values, config), run_id)
         logger.info("Run %s.", run_id)
         target = TargetMainBrainer(
             config=values, parse_env_config=config.reads_environment, run_id=run_id
         )
-        _spare_configuration(target, config)
         target.run(file_input)
     except Exception as caught:  # noqa: BLE001 - every end is explained
         error = caught
@@ -254,16 +240,6 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
         )
     logger.log(logging.ERROR if error else logging.INFO, "%s", _last_line(run, error))
     return error is None
-
-
-def _spare_configuration(target: TargetMainBrainer, config: Configuration) -> None:
-    """Make sure that no setting names a configuration file as one to write.
-
-    Raises:
-        SettingsError: One does.
-    """
-    if problems := list(check_configuration_files(target.config, config.files)):
-        raise SettingsError(problems)
 
 
 def _log_reasons(error: Exception) -> None:
@@ -286,23 +262,12 @@ def _last_line(run: Run | None, error: Exception | None) -> str:
     return last_line(run.report, run.end._replace(advice=advice))
 
 
-def _report_path(
-    values: Mapping[str, t.Any], config: Configuration, file_input: t.IO[str]
-) -> str | None:
-    """Return where the report goes, before the settings are checked: a failed start has one, too.
-
-    It goes nowhere if that would destroy a file of something else, for which the run fails later.
-    """
-    given = {name: values.get(name) for name in FILE_SETTINGS}
-    if config.reads_environment:
-        for name in FILE_SETTINGS:
-            given[name] = given[name] or os.environ.get(f"TARGET_MAINBRAINER_{name.upper()}")
-    given = {name: path for name, path in given.items() if path and isinstance(path, str)}
-    path: str | None = given.get("report_path")
-    problems = (*bad_files(given), *check_configuration_files(given, config.files))
-    if any("'report_path'" in problem for problem in problems) or is_input(path, file_input):
-        return None
-    return path
+def _report_path(values: Mapping[str, t.Any], config: Configuration) -> str | None:
+    """Return where the report goes, of a failed start too: the settings are checked later."""
+    path = values.get("report_path")
+    if not path and config.reads_environment:
+        path = os.environ.get("TARGET_MAINBRAINER_REPORT_PATH")
+    return path if path and isinstance(path, str) else None
 
 
 def check_settings(settings: Settings) -> list[str]:

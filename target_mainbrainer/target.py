@@ -49,9 +49,7 @@ from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings.checks import (
-    FILE_SETTINGS,
     check_config,
-    is_input,
     misnamed,
     misread,
     misspelt,
@@ -256,7 +254,6 @@ class TargetMainBrainer(Target):
         Raises:
             TargetMainBrainerError: Not every contact is in, and why.
         """
-        self._refuse_own_files(file_input)
         try:
             self.listen(file_input)
         except BaseException as error:  # noqa: BLE001 - raised again
@@ -265,17 +262,6 @@ class TargetMainBrainer(Target):
             if self.begun is not None:
                 self.begun.abort(cause)
             raise cause from None
-
-    def _refuse_own_files(self, file_input: t.IO[str]) -> None:
-        """Make sure that the input is no file that the run writes.
-
-        Raises:
-            SettingsError: It is.
-        """
-        for name in FILE_SETTINGS:
-            if is_input(getattr(self.settings, name), file_input):
-                problem = f"The input is the file that setting '{name}' names."
-                raise SettingsError([_OWN_REJECTS if name == "rejects_path" else problem])
 
     @override
     def process_endofpipe(self) -> None:

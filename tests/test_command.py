@@ -52,11 +52,16 @@ def test_check_finds_what_is_wrong(load: Load) -> None:
         assert "fault of target-mainbrainer" not in load.caplog.text
 
 
-@cases("name", "report_path", "rejects_path", "ledger_uri")
-def test_the_configuration_file_is_not_written_over(load: Load, name: str) -> None:
+@cases(
+    "name reason",
+    ("report_path", "cannot be written (it is another file)"),
+    ("rejects_path", "cannot be written (it is not a rejects file)"),
+    ("ledger_uri", "The file is damaged or no SQLite database"),
+)
+def test_the_configuration_file_is_not_written_over(load: Load, name: str, reason: str) -> None:
     config = load.settings | {name: str(load.folder / "." / "config.json")}
     assert load.invoke(**config).exit_code == 1
-    assert f"Setting '{name}' names the configuration file itself" in load.caplog.text
+    assert reason in load.caplog.text
     assert json.loads((load.folder / "config.json").read_text()) == config
 
 

@@ -229,7 +229,7 @@ class RejectsFile:
             self._descriptor = _open_locked(self.path)
             self._size = _repair(self._descriptor)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not a path"
+            reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
             raise SettingsError([problem]) from None
 
@@ -358,9 +358,15 @@ def _lock(descriptor: int, path: Path) -> None:
 def _repair(descriptor: int) -> int:
     """Remove a line that a killed run has left half written, and return the file's size.
 
+    A file that does not begin with a Singer message is another one, and stays as it is.
+
     That line was never flushed, so STATE is still before its record and the next run reads it
     again. A last line that only lacks its newline, as editors leave it, gets one.
     """
+    head, _, _ = os.pread(descriptor, _READ_BYTES, 0).partition(b"\n")
+    if head and b'"type"' not in head:
+        message = "it is not a rejects file"
+        raise ValueError(message)
     size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
         if (newline := chunk.rfind(b"\n")) >= 0:

@@ -28,6 +28,8 @@ Outcome: t.TypeAlias = t.Literal["running", "ok", "failed", "interrupted", "dry_
 VERSION = 1
 """Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
 
+_BEGINNING = b'{\n  "report_version"'
+
 logger = logging.getLogger("target-mainbrainer")
 
 
@@ -125,12 +127,22 @@ class ReportFile:
             return ""
         try:
             target = Path(self._path).resolve()
+            if target.exists() and not _is_report(target):
+                return "it is another file"
             beside = target.with_name(f".{target.name}.part")
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             beside.replace(target)
         except (OSError, ValueError) as error:
             return getattr(error, "strerror", None) or "it is not a path"
         return ""
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is an earlier report or empty, so that nothing is lost with it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _BEGINNING.startswith(file.read(len(_BEGINNING)))
 
 
 def _now() -> str:

@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in plain sentences that never repeat a secret.
 
-Values, files, and variables of the environment. A problem that could be seen here must not end a
-run after its first contact.
+Values, and variables of the environment. A problem that could be seen here must not end a run after
+its first contact. Whether a file is of the kind that a setting names is seen where it is opened.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ import importlib.util
 import ipaddress
 import itertools
 import json
-import os
-import stat
 import typing as t
 import uuid
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -48,6 +45,7 @@ _KINDS = {
 }
 """The names of a JSON schema's types in sentences."""
 
+_FILES = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
 _OF_THE_LEDGER = (
     "unchanged_contacts",
     "identity_changes",
@@ -82,7 +80,6 @@ def _problems(given: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterat
     if not errors:
         yield from _contradictions(given)
         yield from _bad_values(given)
-        yield from bad_files(given)
 
 
 def _bad_else(maps: object) -> Iterator[str]:
@@ -166,6 +163,9 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    for one, other in itertools.combinations(_FILES, 2):
+        if given.get(one, one) == given.get(other, other):
+            yield f"Settings '{one}' and '{other}' name the same file. Give each one of its own."
     for name in ("api_url", "auth_url"):
         if name in given:
             yield from _bad_url(name, given[name])
@@ -266,91 +266,6 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
         for word in sorted(words & BUILT_IN_WORDS.keys()):
             if BUILT_IN_WORDS[word] is not (answer == "yes"):
                 yield f"Setting '{place}': '{shown(word)}' always means the opposite of {answer}."
-
-
-# Files
-
-FILE_SETTINGS = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
-
-
-def bad_files(given: Mapping[str, t.Any]) -> Iterator[str]:
-    """Return the problems of paths: those that cannot be a file, and two for one file."""
-    paths = _paths(given)
-    for name, path in paths.items():
-        if problem := _problem_of(path):
-            yield f"Setting '{name}' {problem}."
-    sound = {name: path for name, path in paths.items() if not _problem_of(path)}
-    for (one, path), (other, other_path) in itertools.combinations(sound.items(), 2):
-        if _are_same(path, other_path):
-            yield (
-                f"Settings '{one}' and '{other}' name the same file, which would be destroyed. "
-                "Give each a file of its own."
-            )
-
-
-def check_configuration_files(
-    given: Mapping[str, t.Any], configuration_files: Iterable[Path]
-) -> Iterator[str]:
-    """Return the problems of settings that name a file which the settings themselves come from."""
-    files = [str(file) for file in configuration_files]
-    for name, path in _paths(given).items():
-        if any(_are_same(path, file) for file in files):
-            yield (
-                f"Setting '{name}' names the configuration file itself, which would be destroyed. "
-                "Give it a file of its own."
-            )
-
-
-def is_input(path: str | None, file_input: t.IO[str]) -> bool:
-    """Return whether a path is that of the file which the input is read from."""
-    try:
-        return path is not None and os.path.samestat(
-            Path(path).stat(), os.fstat(file_input.fileno())
-        )
-    except (OSError, ValueError, AttributeError):  # no such file yet, or no input at all
-        return False
-
-
-def _paths(given: Mapping[str, t.Any]) -> dict[str, str]:
-    """Return the paths of the files that settings name, by setting.
-
-    >>> _paths({"ledger_uri": "sqlite:///a.db"}), _paths({"ledger_uri": "a.db"})
-    ({'ledger_uri': 'a.db'}, {'ledger_uri': 'a.db'})
-    >>> _paths({"ledger_uri": "postgresql://localhost/ledger"})
-    {}
-    """
-    paths = {name: given[name] for name in FILE_SETTINGS if given.get(name)}
-    scheme, separator, rest = paths.get("ledger_uri", "").partition("://")
-    if separator:
-        paths["ledger_uri"] = rest.partition("?")[0].removeprefix("/")
-        if not scheme.startswith("sqlite") or paths["ledger_uri"] in {"", ":memory:"}:
-            del paths["ledger_uri"]
-    return paths
-
-
-def _problem_of(path: str) -> str:
-    """Return the reason why a text cannot be the path of a file, "" if it can."""
-    try:
-        mode = Path(path).stat().st_mode
-    except ValueError:  # NUL, or an unpaired surrogate
-        return "contains a character that no path may contain"
-    except OSError:
-        return ""  # it may be made yet; if not, the part that opens it says so
-    if stat.S_ISDIR(mode):
-        return "names a folder, not a file"
-    if not stat.S_ISREG(mode):
-        return "names a device or a pipe, which keeps nothing: it must be a regular file"
-    return ""
-
-
-def _are_same(one: str, other: str) -> bool:
-    """Return whether two paths lead to one file, by whatever links, also if it is not there yet."""
-    try:
-        if Path(one).exists() and Path(other).exists():
-            return Path(one).samefile(other)
-        return os.path.realpath(one) == os.path.realpath(other)
-    except OSError:
-        return False
 
 
 # The environment
