@@ -68,7 +68,6 @@ class ContactsSink(BatchSink):
             key,
             settings,
             on_drop=lambda rejection: self._report.dropped.update([rejection]),
-            paths=stream.paths,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)

@@ -64,7 +64,6 @@ def compile_mapping(
     settings: StreamSettings,
     *,
     on_drop: Callable[[Rejection], None] | None = None,
-    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -75,7 +74,6 @@ def compile_mapping(
         settings: Those of this stream.
         on_drop: Called for each identifier that is dropped from a contact that is kept, which
             happens only with `invalid_identifiers: drop`.
-        paths: The names that lead to columns inside of objects, before they were flattened.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
@@ -91,7 +89,7 @@ def compile_mapping(
         mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans, paths or {})
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 
