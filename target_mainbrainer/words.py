@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
@@ -15,6 +16,26 @@ def shown(text: str) -> str:
     return "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
     )
+
+
+def plain_name(name: str) -> str:
+    """Return a name without case, `_` and `-`, which do not count.
+
+    >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
+    True
+    """
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after a sentence about a name that is not known, "" if none is similar.
+
+    >>> did_you_mean("emial", ["email", "mobile"])
+    " Did you mean 'email'?"
+    """
+    by_plain_name = {plain_name(one): one for one in known}
+    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1)
+    return f" Did you mean '{shown(by_plain_name[near[0]])}'?" if near else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ the log points at those, and their values stay out of it.
 
 from __future__ import annotations
 
-import difflib
 import enum
 import re
 import textwrap
@@ -18,7 +17,7 @@ from collections import defaultdict
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.values import contains_nan
-from target_mainbrainer.words import is_utf8, listed, shown
+from target_mainbrainer.words import did_you_mean, is_utf8, listed, plain_name, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -78,15 +77,6 @@ def is_deleted(record: Mapping[str, t.Any]) -> bool:
         word = deleted_at.strip().casefold()
         return word not in _NOT_DELETED and not word.startswith(_NO_DATE)
     return bool(deleted_at) and not contains_nan(deleted_at)
-
-
-def plain_name(name: str) -> str:
-    """Return a name without case, `_` and `-`, which do not count.
-
-    >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
-    True
-    """
-    return name.casefold().replace("_", "").replace("-", "")
 
 
 _OTHER_NAMES = {
@@ -173,7 +163,7 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
         stream,
         [
             f"'field_map' maps column '{shown(column)}' to {described(role)}, but the stream, "
-            f"which has '{shown(known[0])}', has no such column.{_did_you_mean(column, columns)} "
+            f"which has '{shown(known[0])}', has no such column.{did_you_mean(column, columns)} "
             "If the column may be missing, map it to "
             f'{{"field": "{role}", "optional": true}}.'
             for column, target in field_map.items()
@@ -197,18 +187,14 @@ def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
                 "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
                 "Set the tap's 'encoding' to 'utf-8-sig'."
             )
-        elif isinstance(role, PropertyRef) and not (
-            name := (role.property_id or role.name or "").strip()
-        ):
-            yield (
-                f"column '{shown(column)}' would be a property without a name. Give it one in "
-                "'field_map', or set it to null there."
-            )
-        elif isinstance(role, PropertyRef) and not is_utf8(name):
-            yield (
-                f"column '{shown(column)}' would be a property whose name cannot be written as "
-                "UTF-8. Give it another in 'field_map', or set it to null there."
-            )
+        elif isinstance(role, PropertyRef):
+            name = (role.property_id or role.name or "").strip()
+            if not (name and is_utf8(name)):
+                yield (
+                    f"column '{shown(column)}' would be a property without a name, or with one "
+                    "that cannot be written as UTF-8. Give it another in 'field_map', or set it to "
+                    "null there."
+                )
 
 
 def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
@@ -290,46 +276,31 @@ def warnings_of(
         field_map: The setting.
         is_open: Columns may come that the schema does not announce.
     """
-    return [
-        f"Stream '{shown(stream)}': {warning}"
-        for warning in [
-            *_unmatched(roles, field_map),
-            *_nearly_fields(roles, field_map),
-            *_assumed(roles, field_map),
-            *_useless_country(roles),
-            *_inverted(roles),
-            *_unidentified(roles, is_open=is_open),
-        ]
-    ]
+    warnings = [*_doubtful_entries(roles, field_map), *_doubtful_columns(roles, field_map)]
+    if not any(role in IDENTIFIERS for role in roles.values()) and (roles or not is_open):
+        warnings.append(
+            "no column can identify a contact, so its records will be rejected. Map one to "
+            "'email', 'mobile' or 'contact_id' in 'field_map'."
+        )
+    return [f"Stream '{shown(stream)}': {warning}" for warning in warnings]
 
 
-def _unmatched(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for name, target in field_map.items() if roles else ():
-        if name not in roles and not _has(target, "optional", value=True):
+def _doubtful_entries(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for column, target in field_map.items() if roles else ():
+        name = str(target)
+        if column not in roles and not _has(target, "optional", value=True):
             yield (
-                f"'field_map' names column '{shown(name)}', which the stream does not have."
-                f"{_did_you_mean(name, roles)}"
+                f"'field_map' names column '{shown(column)}', which the stream does not have."
+                f"{did_you_mean(column, roles)}"
             )
-
-
-def _did_you_mean(name: str, columns: Iterable[str]) -> str:
-    by_plain_name = {plain_name(column): column for column in columns}
-    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1)
-    return f" Did you mean '{shown(by_plain_name[near[0]])}'?" if near else ""
-
-
-def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for column, target in field_map.items():
-        if column not in roles or not isinstance(target, str) or target in MAPPABLE_FIELDS:
-            continue
-        if field := FIELDS_BY_NAME.get(plain_name(target)):
+        elif (field := FIELDS_BY_NAME.get(plain_name(name))) and name not in MAPPABLE_FIELDS:
             yield (
-                f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
+                f"column '{shown(column)}' is sent as a property named '{shown(name)}', because "
                 f"the contact field is spelt '{field}'."
             )
 
 
-def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+def _doubtful_columns(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
     for column, role in roles.items():
         if role is ContactField.CONTACT_ID and column not in field_map:
             yield (
@@ -337,40 +308,12 @@ def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[s
                 "its name. If it is another system's id, its records overwrite other people's "
                 "contacts: set it to null or a property in 'field_map', else to 'contact_id'."
             )
-
-
-def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    if ContactField.MOBILE in roles.values():
-        return
-    for column, role in roles.items():
-        if role is ContactField.MOBILE_COUNTRY_CODE:
-            yield (
-                f"column '{shown(column)}' is the country of the mobile number, but no column is "
-                "'mobile', so it is not used."
-            )
-
-
-def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    for column, role in roles.items():
         if role in OPT_INS and _NO.search(_letters(column)):
             yield (
                 f"column '{shown(column)}' is mapped to '{role}', but its name suggests that "
                 "a yes there means no: everybody who has opted out would be signed up. Unless a "
                 "stream map inverts it already, invert it with one (docs/mapping.md)."
             )
-
-
-def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator[str]:
-    if any(role in IDENTIFIERS for role in roles.values()) or (is_open and not roles):
-        return
-    looks = {field: column for column, field in reversed(lookalikes(roles))}
-    is_mobile = ContactField.MOBILE in looks and ContactField.EMAIL not in looks
-    field = ContactField.MOBILE if is_mobile else ContactField.EMAIL
-    yield (
-        "no column can identify a contact, so its records will be rejected. Map one to 'email', "
-        f"'mobile' or 'contact_id', such as: "
-        f'"field_map": {{"{shown(looks.get(field, "<column>"))}": "{field}"}}.'
-    )
 
 
 def hints_of(

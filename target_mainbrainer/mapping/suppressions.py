@@ -6,9 +6,9 @@ import csv
 import typing as t
 
 from target_mainbrainer.contacts import fold_email
-from target_mainbrainer.mapping.columns import plain_name
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.words import plain_name
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -26,7 +26,7 @@ from target_mainbrainer.settings.declared import (
     SETTINGS,
     plain_word,
 )
-from target_mainbrainer.words import listed, shown
+from target_mainbrainer.words import did_you_mean, listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -119,9 +119,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _unknown(name: str, known: Iterable[str], place: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"There is no setting '{name}'{place}.{hint}"
+    return f"There is no setting '{name}'{place}.{did_you_mean(name, known)}"
 
 
 def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
