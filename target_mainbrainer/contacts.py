@@ -69,7 +69,7 @@ class Mobile(PrivateStruct, frozen=True, gc=False):
 
 
 class PropertyRef(t.NamedTuple):
-    """The address of a property; the id decides when both are given (API note, 4.1)."""
+    """The address of a property: its id or its name (API note, 4.1)."""
 
     property_id: str | None
     name: str | None
@@ -249,8 +249,6 @@ class RejectionCode(enum.StrEnum):
     INVALID_CONTACT_ID = "invalid_contact_id"
     INVALID_LIST_ID = "invalid_list_id"
     INVALID_CONSENT = "invalid_consent"
-    INVALID_PROPERTIES = "invalid_properties"
-    AMBIGUOUS_PROPERTY = "ambiguous_property"
     UNUSABLE_COLUMNS = "unusable_columns"
     UNSENDABLE_TEXT = "unsendable_text"
     UNSENDABLE_VALUE = "unsendable_value"

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 
 
 class ContactField(enum.StrEnum):
-    """The fields of a contact that a column can be; `PROPERTIES` only by its name."""
+    """The fields of a contact that a column can be, beside a property."""
 
     CONTACT_ID = "contact_id"
     MOBILE = "mobile"
@@ -35,7 +35,6 @@ class ContactField(enum.StrEnum):
     MOBILE_OPT_IN = "mobile_opt_in"
     EMAIL_OPT_IN = "email_opt_in"
     LIST_ID = "list_id"
-    PROPERTIES = "property_fields"
 
 
 class NotSent(enum.Enum):
@@ -85,11 +84,8 @@ _OTHER_NAMES = {
 }
 """Fields that have two names: a number may have its country code, a country may be an ISO code."""
 
-_BY_NAME = _OTHER_NAMES | {field.value: field for field in ContactField}
-FIELDS_BY_NAME = {plain_name(name): field for name, field in _BY_NAME.items()}
-MAPPABLE_FIELDS = {
-    name: field for name, field in _BY_NAME.items() if field is not ContactField.PROPERTIES
-}
+MAPPABLE_FIELDS = _OTHER_NAMES | {field.value: field for field in ContactField}
+FIELDS_BY_NAME = {plain_name(name): field for name, field in MAPPABLE_FIELDS.items()}
 
 
 def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> ColumnRole:
@@ -218,8 +214,6 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 def described(role: ColumnRole) -> str:
     """Return a role in words, to follow "column x is"."""
     match role:
-        case ContactField.PROPERTIES:
-            return "properties in the API's own shape"
         case ContactField():
             return f"the contact's {role}"
         case NotSent():

@@ -32,7 +32,6 @@ from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
     parse_consent,
-    parse_property_fields,
     property_text,
 )
 from target_mainbrainer.settings.declared import all_words
@@ -136,7 +135,6 @@ class StreamMapping:
         column_of = {
             role: column for column, role in roles.items() if isinstance(role, ContactField)
         }
-        self._array = column_of.get(ContactField.PROPERTIES)
         self._clears = settings.null_values == "clear"
         self._refs = {
             column: role for column, role in roles.items() if isinstance(role, PropertyRef)
@@ -260,25 +258,7 @@ class StreamMapping:
                     properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
         except InvalidValueError as invalid:
             raise refusal(column, invalid) from None
-        if self._array is not None and (array := record.get(self._array)) is not None:
-            self._add_array(self._array, array, properties)
         return properties
-
-    def _add_array(self, column: str, array: object, properties: dict[PropertyRef, str]) -> None:
-        """Add properties that come in the API's own shape.
-
-        A property that gets two values in one record is refused: which one counts would be a
-        guess.
-        """
-        texts = {ref.address: text for ref, text in properties.items()}
-        for ref, value in of_column(column, parse_property_fields, array):
-            if value is None and not self._clears:
-                continue
-            text = "" if value is None else of_column(column, property_text, value)
-            if texts.setdefault(ref.address, text) != text:
-                reason = f"Column '{shown(column)}' gives a property a second value."
-                raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
-            properties[ref] = text
 
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
         """Return the mapping that knows these unannounced columns, too."""

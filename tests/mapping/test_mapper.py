@@ -10,7 +10,6 @@ from tests.cases import cases
 from tests.mapping.one_record import EMAIL, GB, NO, UUID, D, mapped, mapping, named, ola, rejected
 
 DELETED = {"_sdc_deleted_at": "2026-01-31T00:00:00Z"}
-ZIP = {"propertyname": "zip", "propertyvalue": "0236"}
 NO46 = Mobile(46, 701740605)
 NOT_FROM_47: t.Any = {"mobile_country_code": 46, "mobile_number": 4746464646}
 
@@ -81,14 +80,6 @@ def test_a_null_identifier_or_consent_is_never_cleared() -> None:
     assert mapped(record, null_values="clear") == ola()
 
 
-def test_a_null_inside_a_property_array_follows_the_same_policy() -> None:
-    record = EMAIL | {"propertyfields": [ZIP | {"propertyvalue": None}]}
-    assert mapped(record) == ola()
-    assert mapped(record, null_values="clear") == ola(properties=named(zip=""))
-
-
-AMBIGUOUS = "ambiguous_property: Column 'propertyfields' gives a property a second value."
-TWO_ZIPS, NAN = [ZIP, ZIP | {"propertyvalue": "0237"}], [ZIP | {"propertyvalue": float("nan")}]
 NUMBER = {"mobile_number": 90812501}
 SWEDEN = {"mobile": "070 174 06 05", "mobile_country": "Sverige"}
 REASONS: dict[str, dict[str, t.Any]] = {
@@ -108,10 +99,6 @@ REASONS: dict[str, dict[str, t.Any]] = {
     "invalid_country_code: Column 'mobile_country_code' is": NUMBER | {"mobile_country_code": "N"},
     "no_country_code: Column 'mobile_number' has a": NUMBER | {"mobile_country_code": None},
     "unsendable_text: Column 'note' contains an unpaired ": EMAIL | {"note": "\ud800"},
-    AMBIGUOUS: EMAIL | {"zip": "1", "propertyfields": [ZIP]},
-    AMBIGUOUS[:-1]: EMAIL | {"propertyfields": TWO_ZIPS},
-    "invalid_properties: Column 'propertyfields' is not an": EMAIL | {"propertyfields": "x"},
-    "not_a_number: Column 'propertyfields'": EMAIL | {"propertyfields": NAN},
 }
 
 
