@@ -89,6 +89,26 @@ class PropertyRef(t.NamedTuple):
         return "name", self.name or ""
 
 
+class ContactField(enum.StrEnum):
+    """The fields of a contact that a column can be, beside a property."""
+
+    CONTACT_ID = "contact_id"
+    MOBILE = "mobile"
+    MOBILE_COUNTRY_CODE = "mobile_country_code"
+    EMAIL = "email"
+    MOBILE_OPT_IN = "mobile_opt_in"
+    EMAIL_OPT_IN = "email_opt_in"
+    LIST_ID = "list_id"
+
+
+OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
+MAPPABLE_FIELDS = {field.value: field for field in ContactField} | {
+    "mobile_number": ContactField.MOBILE,
+    "mobile_country": ContactField.MOBILE_COUNTRY_CODE,
+}
+"""Two fields have two names: a number may have its country code, a country may be an ISO code."""
+
+
 class Contact(PrivateStruct, frozen=True, gc=False):
     """One contact to be upserted. A field that is None is not sent, and stays as it is in the CRM.
 

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing as t
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+KINDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+"""The types of a JSON schema in sentences."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
 
@@ -69,6 +82,17 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in the usual spelling, hyphens included.
+
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
+    True
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
+    False
+    """
+    return _UUID.fullmatch(text) is not None
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -14,7 +14,7 @@ import typing as t
 import unicodedata
 from collections import defaultdict
 
-from target_mainbrainer.contacts import PropertyRef
+from target_mainbrainer.contacts import MAPPABLE_FIELDS, OPT_INS, ContactField, PropertyRef
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.words import did_you_mean, is_utf8, listed, plain_name, shown
@@ -23,18 +23,6 @@ if t.TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
-
-
-class ContactField(enum.StrEnum):
-    """The fields of a contact that a column can be, beside a property."""
-
-    CONTACT_ID = "contact_id"
-    MOBILE = "mobile"
-    MOBILE_COUNTRY_CODE = "mobile_country_code"
-    EMAIL = "email"
-    MOBILE_OPT_IN = "mobile_opt_in"
-    EMAIL_OPT_IN = "email_opt_in"
-    LIST_ID = "list_id"
 
 
 class NotSent(enum.Enum):
@@ -52,7 +40,6 @@ IDENTIFIERS = (
     ContactField.MOBILE,
     ContactField.EMAIL,
 )
-OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
 _NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIXES = ("_sdc_", "__sdc_", "_smart_source_")
@@ -78,13 +65,6 @@ def is_deleted(record: Mapping[str, t.Any]) -> bool:
     return bool(deleted_at) and not contains_nan(deleted_at)
 
 
-_OTHER_NAMES = {
-    "mobile_number": ContactField.MOBILE,
-    "mobile_country": ContactField.MOBILE_COUNTRY_CODE,
-}
-"""Fields that have two names: a number may have its country code, a country may be an ISO code."""
-
-MAPPABLE_FIELDS = _OTHER_NAMES | {field.value: field for field in ContactField}
 FIELDS_BY_NAME = {plain_name(name): field for name, field in MAPPABLE_FIELDS.items()}
 
 

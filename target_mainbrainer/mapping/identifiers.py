@@ -17,6 +17,7 @@ from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
 
 from target_mainbrainer.contacts import Mobile, RejectionCode
 from target_mainbrainer.mapping.values import InvalidValueError, integral
+from target_mainbrainer.words import is_uuid
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +113,6 @@ def parse_contact_id(value: object) -> int | None:
     return positive_integer(value, INT64_MAX, RejectionCode.INVALID_CONTACT_ID, what)
 
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
 def parse_list_id(value: object) -> str | None:
     """Return the UUID of the list that a contact goes to.
 
@@ -127,7 +125,7 @@ def parse_list_id(value: object) -> str | None:
     text = value.strip() if isinstance(value, str) else value
     if text in (None, ""):
         return None
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
+    if not isinstance(text, str) or not is_uuid(text):
         raise InvalidValueError(RejectionCode.INVALID_LIST_ID, "is not the UUID of a list")
     return text
 

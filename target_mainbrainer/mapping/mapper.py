@@ -10,14 +10,21 @@ import enum
 import functools
 import typing as t
 
-from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection, RejectionCode
+from target_mainbrainer.contacts import (
+    OPT_INS,
+    Contact,
+    ContactField,
+    Mobile,
+    PropertyRef,
+    Rejection,
+    RejectionCode,
+)
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping import columns as _columns
 from target_mainbrainer.mapping.columns import (
     DELETED_AT,
     IDENTIFIERS,
     METADATA_PREFIXES,
-    ContactField,
     is_deleted,
     roles_of,
 )
@@ -125,7 +132,7 @@ class StreamMapping:
         self.hints: list[str] = []
         self.sensitive_columns: frozenset[str] = frozenset()
         self.once = _columns.sent_once(settings.field_map)
-        self.opt_ins = frozenset(str(role) for role in _columns.OPT_INS if role in roles.values())
+        self.opt_ins = frozenset(str(role) for role in OPT_INS if role in roles.values())
         self._stream = stream
         self._settings = settings
         self._on_drop = on_drop

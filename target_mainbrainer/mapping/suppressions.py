@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import typing as t
 
-from target_mainbrainer.contacts import fold_email
+from target_mainbrainer.contacts import OPT_INS, fold_email
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.words import plain_name
@@ -16,7 +16,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact, Identity, Mobile
 
 _MOST_LINES_NAMED = 5
-_OPT_INS = ("mobile_opt_in", "email_opt_in")
 
 
 class Suppressions:
@@ -50,7 +49,7 @@ class Suppressions:
         """
         if not (self._emails or self._mobiles) or not any(map(self._lists, (contact, *others))):
             return frozenset()
-        return frozenset(name for name in _OPT_INS if getattr(contact, name) is True)
+        return frozenset(str(name) for name in OPT_INS if getattr(contact, name) is True)
 
     def _lists(self, person: Contact | Identity) -> bool:
         if person.email is not None and fold_email(person.email) in self._emails:

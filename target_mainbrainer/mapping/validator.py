@@ -15,7 +15,7 @@ import jsonschema_rs
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
-from target_mainbrainer.words import listed, shown
+from target_mainbrainer.words import KINDS, listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ def compile_validator(
     >>> validate({"age": 4}) is None
     True
     >>> validate({"age": "four"}).reason
-    "Column 'age' does not fit the stream's schema: it should be an integer."
+    "Column 'age' does not fit the stream's schema: it should be a whole number."
 
     Args:
         schema: As announced, before stream maps and flattening.
@@ -149,40 +149,23 @@ def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
 def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | None:
     """Return the fault of a record that does not fit as it is; as JSON it may."""
     try:
-        errors = list(validator.iter_errors(_as_json(record)))
+        error = next(iter(validator.iter_errors(_as_json(record))), None)
     except (ValueError, RecursionError):  # nested too deeply: mapping refuses that if it is sent
         return None
-    if not errors:
+    if error is None:
         return None
-    path, *others = [error.instance_path for error in errors]
-    wanted = _wanted(errors[0].kind)
-    reason = f"The record does not fit the stream's schema: {wanted}."
-    if path:
-        inside = "inside, " if len(path) > 1 else ""
-        reason = (
-            f"Column '{shown(str(path[0]))}' does not fit the stream's schema: {inside}{wanted}."
-        )
-    if also := {str(other[0]) for other in others if other} - {str(step) for step in path[:1]}:
-        reason = f"{reason[:-1]}; neither does {listed(sorted(also))}."
+    path = error.instance_path
+    what = f"Column '{shown(str(path[0]))}'" if path else "The record"
+    inside = "inside, " if len(path) > 1 else ""
+    reason = f"{what} does not fit the stream's schema: {inside}{_wanted(error.kind)}."
     return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
-
-
-_KINDS = {
-    "string": "a text",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "an object",
-    "array": "an array",
-    "null": "null",
-}
 
 
 def _wanted(kind: jsonschema_rs.ValidationErrorKind) -> str:
     """Return the rule that was broken, in words that repeat nothing of the record."""
     match kind:
         case jsonschema_rs.ValidationErrorKind.Type():
-            return f"it should be {' or '.join(_KINDS.get(name, name) for name in kind.types)}"
+            return f"it should be {' or '.join(KINDS.get(name, name) for name in kind.types)}"
         case jsonschema_rs.ValidationErrorKind.Required():
             return f"it lacks '{shown(str(kind.property))}'"
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties():

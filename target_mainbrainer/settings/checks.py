@@ -13,7 +13,6 @@ import ipaddress
 import itertools
 import json
 import typing as t
-import uuid
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -26,7 +25,7 @@ from target_mainbrainer.settings.declared import (
     SETTINGS,
     plain_word,
 )
-from target_mainbrainer.words import did_you_mean, listed, shown
+from target_mainbrainer.words import KINDS, did_you_mean, is_uuid, listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -34,16 +33,6 @@ if t.TYPE_CHECKING:
     from jsonschema import ValidationError
 
     from target_mainbrainer.settings.declared import ConsentWords
-
-_KINDS = {
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "an object",
-    "array": "a list",
-}
-"""The names of a JSON schema's types in sentences."""
 
 _FILES = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
 _OF_THE_LEDGER = (
@@ -106,7 +95,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 yield _unknown(name, known, f" in '{where}'" if where else "")
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
-            names = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+            names = " or ".join(KINDS[kind] for kind in kinds if kind != "null")
             yield f"Setting '{where}' must be {names}."
         case "enum":
             names = " or ".join(f"'{name}'" for name in wanted)
@@ -178,7 +167,7 @@ def _bad_stream_values(
 ) -> Iterator[str]:
     """Return the problems of settings that a stream may have of its own."""
     yield from consent_word_problems(f"{prefix}consent_words", given.get("consent_words") or {})
-    if given.get("list_id") and not _is_uuid(given["list_id"]):
+    if given.get("list_id") and not is_uuid(given["list_id"]):
         yield f"Setting '{prefix}list_id' is not a UUID."
     code = given.get("default_country_code")
     if code is not None and code not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
@@ -189,26 +178,12 @@ def _bad_stream_values(
         place = f"{prefix}field_map.{column}"
         if len(use.keys() & {"field", "property_name", "property_id"}) != 1:
             yield f"Setting '{place}' must name one of 'field', 'property_name' and 'property_id'."
-        elif "property_id" in use and not _is_uuid(use["property_id"]):
+        elif "property_id" in use and not is_uuid(use["property_id"]):
             yield f"Setting '{place}.property_id' is not a UUID."
         if "send" in use and "field" in use:
             yield f"Setting '{place}.send' is for properties only; a contact field is always sent."
         elif "send" in use and not has_ledger:
             yield _NEEDS_LEDGER.format(f"{place}.send")
-
-
-def _is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID in the usual spelling, hyphens included.
-
-    >>> _is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
-    True
-    >>> _is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
-    False
-    """
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def _bad_url(name: str, url: str) -> Iterator[str]:
@@ -318,7 +293,7 @@ def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Itera
         if not is_read:
             kind = settings[variable]["type"][0]
             form = ", written as JSON" if kind in {"object", "array"} else ""
-            yield f"Setting '{variable}' must be {_KINDS[kind]}{form}."
+            yield f"Setting '{variable}' must be {KINDS[kind]}{form}."
 
 
 def _is_read_by(read: t.Callable[[str], object], value: str) -> bool:

@@ -57,12 +57,12 @@ FITS = "does not fit the stream's schema"
 @cases(
     "record reason",
     ({"email": "a"}, "The record has no column 'id', which the stream's key consists of."),
-    ({"id": "4711"}, f"Column 'id' {FITS}: it should be an integer."),
-    ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
+    ({"id": "4711"}, f"Column 'id' {FITS}: it should be a whole number."),
+    ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be a whole number."),
     ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
     ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
     ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
-    ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
+    ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be a whole number."),
 )
 def test_what_does_not_fit_is_named_without_the_value(record: Record, reason: str) -> None:
     rejection = t.cast("Rejection", validate(record))
@@ -77,8 +77,8 @@ def refused(schema: Record, record: Record) -> str:
 
 @cases(
     "kind words",
-    *(("string", "a text"), ("integer", "an integer"), ("number", "a number")),
-    *(("boolean", "true or false"), ("object", "an object"), ("array", "an array")),
+    *(("string", "a text"), ("integer", "a whole number"), ("number", "a number")),
+    *(("boolean", "true or false"), ("object", "an object"), ("array", "a list")),
 )
 def test_the_kind_that_a_schema_wants_is_said_in_words(kind: str, words: str) -> None:
     reason = refused({"properties": {"it": {"type": kind}}}, {"it": None})

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from target_mainbrainer import cli
+from target_mainbrainer.contacts import MAPPABLE_FIELDS
 from target_mainbrainer.settings import declared
 from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
@@ -58,7 +59,7 @@ OWN = "streams.people."
 TWO = "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an"
 MISSPELT = f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"
 NO_UUID = f"Setting '{OWN}field_map.zip.property_id' is not a UUID."
-ONE_OF = "Setting 'field_map.m.field' must be 'contact_id' or 'mobile' or 'mobile_country'"
+ONE_OF = "Setting 'field_map.m.field' must be 'contact_id' or 'mobile' or 'mobile_country_code'"
 FIELD = "Setting 'field_map.m.send' is for properties only; a contact field is always sent."
 PROPERTY_ONCE = {"field_map": {"m": {"property_name": "m", "send": "once"}}}
 ONCE_NEEDS = f"Setting '{OWN}field_map.m.send{LEDGER} '{OWN}field_map.m.send'."
@@ -230,7 +231,7 @@ def test_every_description_names_when_to_set_it() -> None:
     assert silent == []
     assert all(setting["title"] for setting in SETTINGS["properties"].values())
     fields = described["field_map"]
-    assert [name for name in declared.CONTACT_FIELDS if f"`{name}`" not in fields] == []
+    assert [name for name in MAPPABLE_FIELDS if f"`{name}`" not in fields] == []
 
 
 def test_the_text_below_a_field_is_its_description() -> None:
