@@ -24,14 +24,7 @@ from target_mainbrainer.errors import InterruptedRunError, SettingsError, Transi
 from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.report.report_file import ReportFile
-from target_mainbrainer.report.summary import (
-    CORRECT,
-    LOAD_AGAIN,
-    RUN_AGAIN,
-    End,
-    last_line,
-    last_line_of_dry_run,
-)
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, last_line
 from target_mainbrainer.run import make_rate_limiter, read_suppressions
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
@@ -249,11 +242,10 @@ def _log_reasons(error: Exception) -> None:
 
 def _last_line(run: Run | None, error: Exception | None) -> str:
     is_interrupted = isinstance(error, InterruptedRunError)
-    if run is not None and run.settings.dry_run:
-        problem = "not all was read" if is_interrupted else "a run would fail"
-        return last_line_of_dry_run(run.report, problem if error else "")
     advice = CORRECT if error else ""
-    if run is not None and error and run.has_lost_records:
+    if run is not None and error and run.settings.dry_run:
+        advice = "Not all was read." if is_interrupted else "A run would fail."
+    elif run is not None and error and run.has_lost_records:
         advice = LOAD_AGAIN
     elif is_interrupted or isinstance(error, TransientError):
         advice = RUN_AGAIN

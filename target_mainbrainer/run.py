@@ -355,6 +355,7 @@ class Run:
             open_states=self.state.open_states,
             state_records=self._state_records,
             words=self.rejects.words_of_all,
+            is_dry=self.settings.dry_run,
         )
 
     @property

@@ -21,7 +21,6 @@ KINDS = {
 """The types of a JSON schema in sentences."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def shown(text: str) -> str:
@@ -102,13 +101,3 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 request', '2,000 requests', '0 batches')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def ordinal(number: int) -> str:
-    """Return a position in a sequence as an ordinal.
-
-    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 112, 1_523)]
-    ['1st', '2nd', '3rd', '4th', '11th', '112th', '1,523rd']
-    """
-    is_teen = number // 10 % 10 == 1
-    return f"{number:,}{'th' if is_teen else _ENDINGS.get(number % 10, 'th')}"
