@@ -22,10 +22,15 @@ def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Loa
 
 
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
-    """The page's sample request, but for the empty e-mail address, which is left out (C21)."""
+    """The sample request, but for ids of properties and the empty e-mail address (C21)."""
     sample = json.loads(SAMPLE.read_text())
     contacts = sample["createUpdateContacts"]
-    lines = [schema(" ".join(contacts[0]), key=()), *(record(**one) for one in contacts)]
+    rows = []
+    for contact in contacts:
+        named = [one for one in contact.pop("propertyfields") if "propertyid" not in one]
+        rows.append(contact | {one["propertyname"]: one["propertyvalue"] for one in named})
+        contact["propertyfields"] = named
+    lines = [schema(" ".join(rows[0]), key=()), *(record(**row) for row in rows)]
     load.ok(*lines, list_id=sample["listId"], webhook_url=sample["webhookUrl"])
     del contacts[1]["email"]
     assert load.bodies == [sample]
