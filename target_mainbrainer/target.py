@@ -79,7 +79,6 @@ _OWN_REJECTS = (
 MOST_SHAPES = 20
 """SCHEMA messages of a stream that are remembered, for taps that write several in turn."""
 
-MEASURE_SECONDS = 5.0
 SAME_WISH_SECONDS = 2.0
 """Signals that come so soon after each other are one wish to end."""
 
@@ -133,7 +132,7 @@ class TargetMainBrainer(Target):
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
         self._wishes = 0
-        self._interrupted_at = self._next_measure = 0.0
+        self._interrupted_at = 0.0
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, self._handle_termination)
         self._state_writer = StateWriter(lambda: self.is_interrupted)
@@ -188,13 +187,6 @@ class TargetMainBrainer(Target):
             )
         return Shape(validate, sinks)
 
-    @property
-    def _sinks(self) -> Iterator[ContactsSink]:
-        """All sinks, of every shape that a stream has had."""
-        for shapes in self._shapes.values():
-            for shape in shapes.values():
-                yield from (sink for _, sink in shape.sinks)
-
     @override
     def _process_record_message(self, message_dict: Message) -> None:
         try:
@@ -211,7 +203,7 @@ class TargetMainBrainer(Target):
         is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
             if is_reload:
-                sink.note_partial_read()
+                sink.note_unsent(None)
             changed = record if change is None else change(record)
             if misfit is not None:
                 sink.reject(misfit, record, changed if isinstance(changed, dict) else None)
@@ -274,8 +266,10 @@ class TargetMainBrainer(Target):
         ):
             self.logger.warning("%s", line)
         self.current_run.finish(is_whole=not self.reader.is_done)
-        for sink in self._sinks:
-            sink.clean_up()
+        for shapes in self._shapes.values():
+            for shape in shapes.values():
+                for _, sink in shape.sinks:
+                    sink.clean_up()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
@@ -289,10 +283,6 @@ class TargetMainBrainer(Target):
         if (run := self.begun) is None:
             return
         run.load.tick()
-        if (now := time.monotonic()) >= self._next_measure:
-            self._next_measure = now + MEASURE_SECONDS
-            for sink in self._sinks:
-                sink.measure()
         if run.is_to_end_early:
             self.reader.is_done = True
 
