@@ -320,39 +320,30 @@ def _open_locked(path: Path) -> int:
     """Open a file for this run alone; closing it, or the end of the process, unlocks it.
 
     Raises:
-        OSError: It cannot be opened.
-        SettingsError: Another run is using it, or it is a device or FIFO, which keeps nothing.
+        OSError: It cannot be opened or locked.
+        ValueError: It is a device or FIFO, which keeps nothing.
+        SettingsError: Another run is using it.
     """
     # O_NONBLOCK: a FIFO would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
-    try:
-        _lock(descriptor, path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _lock(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is not a regular file."])
+        os.close(descriptor)
+        message = "it is not a regular file"
+        raise ValueError(message)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        problem = (
-            f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
-            f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
-            "that each has a file of its own."
-        )
-        raise SettingsError([problem]) from None
     except OSError as error:
-        logger.warning(
-            "The file system of '%s' does not support locks (%s). Make sure that only one run at a "
-            "time uses this 'rejects_path'.",
-            path,
-            error.strerror,
-        )
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            problem = (
+                f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
+                f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
+                "that each has a file of its own."
+            )
+            raise SettingsError([problem]) from None
+        raise
+    return descriptor
 
 
 def _repair(descriptor: int) -> int:

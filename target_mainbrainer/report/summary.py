@@ -238,11 +238,9 @@ class Summary:
 
     def _dropped(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
-            for rejection, count in stream.dropped.most_common():
-                yield (
-                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' and kept "
-                    f"the contacts, {rejection.code}: {rejection.reason}"
-                )
+            for code, count in stream.dropped_by_code.most_common():
+                identifiers = counted(count, "identifier")
+                yield f"Left out {identifiers} of stream '{shown(name)}', {code}, not the contacts."
 
     def _ignored_properties(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():

@@ -234,9 +234,9 @@ def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPa
             file.close()
 
 
-def test_a_file_system_without_locks_is_a_warning(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_file_system_without_locks_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK, "No locks available"))
-    open_file(path).close()
-    assert "does not support locks (No locks available)" in caplog.text
+    with pytest.raises(SettingsError, match=r"cannot be written \(No locks available\)"):
+        open_file(path)

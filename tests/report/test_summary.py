@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.limits import ClientStats
-from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
@@ -195,7 +194,7 @@ def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCapture
     """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")
     odd.ignored_properties["c\nd"] = 1
-    odd.dropped[Rejection("invalid_email", "No.")] = 1
+    odd.dropped_by_code["invalid_email"] = 1
     morning.summary.log([])
     assert all("\n" not in message for message in caplog.messages)
 
