@@ -110,20 +110,12 @@ def read_configuration(
         if path == ENVIRONMENT:
             continue
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            reason = "there is no such file"
-            if not isinstance(error, FileNotFoundError):
-                reason = error.strerror or type(error).__name__
-        except (ValueError, RecursionError):  # its own text would repeat what is in the file
-            reason = "it is not JSON"
-        else:
-            if isinstance(content, dict):
-                values |= content
-                continue
-            reason = "it is not a JSON object"
-        message = f"The configuration {path!r} cannot be read: {reason}."
-        raise click.BadParameter(message, context, option)
+            values |= json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            # The text of most would repeat what is in the file.
+            reason = getattr(error, "strerror", None) or "it is not a JSON object"
+            message = f"The configuration {path!r} cannot be read: {reason}."
+            raise click.BadParameter(message, context, option) from None
     return Configuration(values, reads_environment=ENVIRONMENT in paths)
 
 

@@ -91,9 +91,9 @@ def test_the_target_describes_itself(arguments: list[str], expected: str) -> Non
 
 @cases(
     "content expected",
-    ("{", "cannot be read: it is not JSON."),
+    ("{", "cannot be read: it is not a JSON object."),
     ('["api_url"]', "cannot be read: it is not a JSON object."),
-    (None, "cannot be read: there is no such file."),
+    (None, "cannot be read: No such file or directory."),
 )
 def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: str) -> None:
     """A broken configuration is an error in one sentence."""

@@ -233,11 +233,6 @@ _LEADING_ZERO = (
     "integer, which cannot start with one; map the column to a property instead"
 )
 _AS_TEXT = "; export the column as text"
-_LENGTHS = {
-    ValidationResult.TOO_SHORT: "is too short for a mobile number of its country",
-    ValidationResult.TOO_LONG: "is too long for a mobile number of its country",
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "lacks its area code",
-}
 
 
 def parse_mobile(value: object, default_country_code: int | None = None) -> Mobile | None:
@@ -306,9 +301,8 @@ def _parsed(digits: str, region: str | None) -> Mobile:
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
             what = "starts with a country code that does not exist"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what) from None
-    result = phonenumbers.is_possible_number_with_reason(number)
-    if result != ValidationResult.IS_POSSIBLE:
-        what = _LENGTHS.get(result, "has a length that no mobile number of its country has")
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        what = "is too short or too long for a mobile number of its country"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what)
     if number.italian_leading_zero:
         raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)

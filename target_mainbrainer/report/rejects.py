@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import stat
 import typing as t
@@ -50,8 +49,6 @@ _READ_BYTES = 1 << 16
 _SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
 _OURS = frozenset(RejectionCode)
 _REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
-
-logger = logging.getLogger("target-mainbrainer")
 
 
 def refusal(status: int, message: str) -> Rejection:

@@ -56,7 +56,7 @@ def record_messages(
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
-            raise InputError(_unreadable(message.stream, path, error)) from None
+            raise InputError(_unreadable(message.stream, error)) from None
 
 
 def _plain_address(path: str) -> str:
@@ -82,15 +82,12 @@ def _refuse_messages(stream: str, line: bytes) -> None:
         raise InputError(text)
 
 
-def _unreadable(stream: str, path: str, error: Exception) -> str:
+def _unreadable(stream: str, error: Exception) -> str:
     """Return why a file cannot be read. Its address may contain a password, so it stays out."""
-    kind, separator, _ = path.partition("://")
-    is_remote = bool(separator) and kind.isalnum() and kind != "file"
-    where = f" (kept at '{kind}://')" if is_remote else ""
     reason = getattr(error, "strerror", None) or type(error).__name__
-    hint = ""
     if isinstance(error, ImportError):
-        reason = "a package for this kind of storage is not installed"
-        hint = " Let the tap write its files to a local folder ('batch_config')."
-    of = f"of a BATCH message of stream '{shown(stream)}'"
-    return f"A file{where} {of} cannot be read: {reason}.{hint}"
+        reason = (
+            "a package for this kind of storage is not installed. Let the tap write its files to a "
+            "local folder ('batch_config')"
+        )
+    return f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import traceback
 import typing as t
 
 from singer_sdk.exceptions import MappingError as StreamMapError
@@ -82,9 +83,6 @@ def mapped_streams(
                 "schema?"
             )
         raise MappingError(text) from None
-    if not all(isinstance(mapped.name, str) for mapped in streams):
-        text = f"Setting 'stream_maps': the '__alias__' of stream '{shown(stream)}' is not a text."
-        raise MappingError(text)
     return streams
 
 
@@ -102,7 +100,7 @@ def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedS
     if options.enabled or not isinstance(stream_map, SameRecordTransform):
         change = functools.partial(_changed, stream_map, options, schema.get("properties", {}))
     key_properties = stream_map.transformed_key_properties
-    return MappedStream(stream_map.stream_alias, schema, key_properties, change)
+    return MappedStream(str(stream_map.stream_alias), schema, key_properties, change)
 
 
 def _changed(
@@ -114,11 +112,7 @@ def _changed(
             changed = _flattened(changed, columns, options)
     except Exception as error:  # noqa: BLE001 - any expression can fail on any record
         column = _failed_column(error)
-        what = "A stream map"
-        if column is not None:
-            what = f"The stream map's expression for column '{shown(column)}'"
-        if column == "__filter__":
-            what = "The stream map's '__filter__'"
+        what = f"The stream map's expression for '{shown(column)}'" if column else "A stream map"
         reason = f"{what} cannot be applied to it: {_cause(error)}."
         return Rejection(RejectionCode.STREAM_MAP_FAILED, reason)
     return changed
@@ -185,20 +179,13 @@ def _cause(error: Exception) -> str:
             return type(error.__cause__ or error).__name__
 
 
-def _failed_column(error: Exception) -> str | None:
-    """Return the column at which a map has failed.
+def _failed_column(error: Exception) -> str:
+    """Return the column at which a map has failed, or `__filter__`; "" if it was something else.
 
-    The SDK's error does not name it, but it is in the frames that the error has passed;
-    `tests/singer/test_stream_maps.py` fails when their names change.
+    The SDK's error does not name it, but it is in a frame that the error has passed;
+    `tests/singer/test_stream_maps.py` fails when its names change.
     """
-    trace = error.__traceback__
-    while trace is not None:
-        local = trace.tb_frame.f_locals
-        match trace.tb_frame.f_code.co_name:
-            case "transform_fn" if "prop_key" in local:
-                return str(local["prop_key"])
-            case "_inner" if "filter_rule" in local:
-                return "__filter__"
-            case _:
-                trace = trace.tb_next
-    return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_eval" and "property_name" in frame.f_locals:
+            return str(frame.f_locals["property_name"] or "__filter__")
+    return ""
