@@ -66,7 +66,7 @@ class ContactsSink(BatchSink):
             self.schema if self._adds_metadata else self.original_schema,
             key,
             settings,
-            on_drop=lambda rejection: self._report.dropped_by_code.update([rejection.code]),
+            dropped=self._report.dropped_by_code,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)

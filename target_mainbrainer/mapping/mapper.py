@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import typing as t
+from collections import Counter
 
 from target_mainbrainer.contacts import (
     OPT_INS,
@@ -69,7 +70,7 @@ def compile_mapping(
     key_properties: Sequence[str],
     settings: StreamSettings,
     *,
-    on_drop: Callable[[Rejection], None] | None = None,
+    dropped: Counter[str] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -78,23 +79,22 @@ def compile_mapping(
         schema: As announced; only the names of its properties count.
         key_properties: The key of the stream's records.
         settings: Those of this stream.
-        on_drop: Called for each identifier that is dropped from a contact that is kept, which
-            happens only with `invalid_identifiers: drop`.
+        dropped: Counts the identifiers that are dropped from contacts that are kept, by code,
+            which happens only with `invalid_identifiers: drop`.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
     """
-    properties = schema.get("properties")
-    columns = tuple(properties) if isinstance(properties, dict) else ()
+    columns = schema.get("properties", {})
     _columns.require_mapped_columns(stream, columns, settings.field_map)
     roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
-    mapping = StreamMapping(stream, roles, settings, on_drop)
+    mapping = StreamMapping(stream, roles, settings, Counter() if dropped is None else dropped)
     is_open = schema.get("additionalProperties", True) is not False
     mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
         mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
-    booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
+    booleans = [name for name, column in columns.items() if _is_boolean(column)]
     mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
@@ -125,7 +125,7 @@ class StreamMapping:
         stream: str,
         roles: Mapping[str, ColumnRole],
         settings: StreamSettings,
-        on_drop: Callable[[Rejection], None] | None = None,
+        dropped: Counter[str],
     ) -> None:
         self.summary: list[str] = []
         self.warnings: list[str] = []
@@ -135,7 +135,7 @@ class StreamMapping:
         self.opt_ins = frozenset(str(role) for role in OPT_INS if role in roles.values())
         self._stream = stream
         self._settings = settings
-        self._on_drop = on_drop
+        self._dropped = dropped
         self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
@@ -190,27 +190,26 @@ class StreamMapping:
     ) -> tuple[int | None, Mobile | None, str | None, dict[str, Rejection]]:
         """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
-        mobile = email = None
         dropped: dict[str, Rejection] = {}
-        try:
-            mobile = self._mobile and self._mobile(record)
-        except RefusedError as refused:
-            dropped["mobile"] = self._may_drop(refused)
-        try:
-            email = self._email and self._email(record)
-        except RefusedError as refused:
-            dropped["email"] = self._may_drop(refused)
+        mobile = self._unless_dropped("mobile", self._mobile, record, dropped)
+        email = self._unless_dropped("email", self._email, record, dropped)
         if contact_id is None and mobile is None and email is None:
             raise RefusedError(next(iter(dropped.values()), None) or self._no_identity())
-        if self._on_drop is not None:
-            for rejection in dropped.values():
-                self._on_drop(rejection)
+        for rejection in dropped.values():
+            self._dropped[rejection.code] += 1
         return contact_id, mobile, email, dropped
 
-    def _may_drop(self, refused: RefusedError) -> Rejection:
-        if self._settings.invalid_identifiers == "reject":
-            raise refused
-        return refused.rejection
+    def _unless_dropped(
+        self, name: str, read: Reader[_T] | None, record: Record, dropped: dict[str, Rejection]
+    ) -> _T | None:
+        """Return an identifier; if it is invalid and may be dropped, note why and return None."""
+        try:
+            return read and read(record)
+        except RefusedError as refused:
+            if self._settings.invalid_identifiers == "reject":
+                raise
+            dropped[name] = refused.rejection
+            return None
 
     def _no_identity(self) -> Rejection:
         """Return the rejection of a record without any identifier."""
@@ -275,7 +274,7 @@ class StreamMapping:
             roles = roles_of(self._stream, columns, settings.field_map, settings.unmapped_columns)
         except MappingError as error:
             return Rejection(RejectionCode.UNUSABLE_COLUMNS, str(error))
-        return StreamMapping(self._stream, roles, settings, self._on_drop)
+        return StreamMapping(self._stream, roles, settings, self._dropped)
 
 
 _MOST_WIDER = 100
