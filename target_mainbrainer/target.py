@@ -32,7 +32,6 @@ import signal
 import threading
 import time
 import typing as t
-from functools import cached_property
 from pathlib import Path
 
 import singer_sdk
@@ -112,6 +111,7 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, run_id: str = "", **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on
+        self.begun: Run | None = None
         self._run_id = run_id or new_run_id()
         self._reads_environment = kwargs.get("parse_env_config", False)
         for name in SPEAKERS:
@@ -142,17 +142,13 @@ class TargetMainBrainer(Target):
         """Whether a signal has asked for the end."""
         return self._interruption is not None
 
-    @cached_property
+    @property
     def current_run(self) -> Run:
         """The run, which begins with the first SCHEMA or STATE message."""
-        return Run(
-            self.settings, self._run_id, self._write_state_message, lambda: self.is_interrupted
-        )
-
-    @property
-    def begun(self) -> Run | None:
-        """The run, None as long as it has not begun."""
-        return self.__dict__.get("current_run")
+        if self.begun is None:
+            write, is_ending = self._write_state_message, lambda: self.is_interrupted
+            self.begun = Run(self.settings, self._run_id, write, is_ending)
+        return self.begun
 
     # Messages
 

@@ -115,7 +115,7 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
 
 @cases(
     "content problem",
-    (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
+    (b"p1@example.com\n90812501\n", "it has something else than an e-mail address"),
     (b"\xff\xfe", "it is not written in UTF-8"),
     (b"\n \n", "it is empty, as after an export that failed"),
     (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),

@@ -317,11 +317,10 @@ def hints_of(
     }
     hints = []
     if looks:
-        are = "is" if len(looks) == 1 else "are"
         entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks.items())
         hint = (
-            f"{listed([*looks])} may identify contacts but {are} not "
-            f'mapped. If so, add those that do: "field_map": {{{entries}}}.'
+            f"{listed([*looks])} may identify contacts. If so, add those that do: "
+            f'"field_map": {{{entries}}}.'
         )
         if ContactField.CONTACT_ID in looks.values():
             hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."

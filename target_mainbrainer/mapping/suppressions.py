@@ -8,14 +8,14 @@ import typing as t
 from target_mainbrainer.contacts import OPT_INS, fold_email
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
-from target_mainbrainer.words import plain_name
+from target_mainbrainer.words import examples, plain_name
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from target_mainbrainer.contacts import Contact, Identity, Mobile
 
-_MOST_LINES_NAMED = 5
+_MOST_NAMED = 5
 
 
 class Suppressions:
@@ -77,7 +77,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
     """
     emails: list[str | None] = []
     mobiles: list[Mobile | None] = []
-    bad: dict[int, None] = {}
+    bad: list[int] = []
     for number, value in _values(iter(lines)):
         try:
             if "@" in value:
@@ -85,14 +85,12 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
             else:
                 mobiles.append(parse_mobile(value))
         except InvalidValueError:
-            bad[number] = None
+            bad.append(number)
     if bad:
-        named = ", ".join(f"{number:,}" for number in list(bad)[:_MOST_LINES_NAMED])
-        more = f" and {len(bad) - _MOST_LINES_NAMED:,} more" if len(bad) > _MOST_LINES_NAMED else ""
+        lines_named = examples([f"line {number:,}" for number in bad[:_MOST_NAMED]], len(bad))
         message = (
-            f"line{'s' if len(bad) > 1 else ''} {named}{more} contain{'' if len(bad) > 1 else 's'} "
-            "neither an e-mail address nor an international mobile number such as +47 and its "
-            "digits"
+            "it has something else than an e-mail address or an international mobile number, such "
+            f"as +47 and its digits{lines_named}"
         )
         raise ValueError(message)
     return Suppressions(filter(None, emails), filter(None, mobiles))

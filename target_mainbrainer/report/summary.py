@@ -209,7 +209,7 @@ class Summary:
         Args:
             findings: Other warnings about the run.
         """
-        self._warn(self._ignored_properties(), findings)
+        self._warn(findings)
         if self._rejections.count and not self._settings.rejects_path:
             logger.warning(
                 "The rejected records are not kept, so STATE stays before the first of them. "
@@ -226,12 +226,13 @@ class Summary:
             self._speed(),
         )
 
-    def _warn(self, *more: Iterable[str]) -> None:
+    def _warn(self, findings: Iterable[str]) -> None:
         for lines in (
             self._rejections.describe(),
             self._dropped(),
             self.duplicates.describe(),
-            *more,
+            self._ignored_properties(),
+            findings,
         ):
             for line in lines:
                 logger.warning("%s", line)

@@ -232,6 +232,13 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
 
 _PREFIX = "TARGET_MAINBRAINER_"
 _BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off", "")
+_READERS: dict[str, t.Callable[[str], object]] = {
+    "boolean": lambda text: _BOOLEANS.index(text.lower()),  # the SDK reads any other as false
+    "integer": int,
+    "object": json.loads,
+    "array": json.loads,
+}
+"""Functions that raise ValueError at what is not of a kind."""
 
 
 def misspelt(
@@ -267,28 +274,12 @@ def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Itera
     """
     settings = _by_variable(schema)
     for variable in sorted(environ.keys() & settings.keys()):
-        value = environ[variable]
-        match settings[variable].get("type"):
-            case ["boolean", *_]:  # the SDK reads any other text as false
-                is_read = value.lower() in _BOOLEANS
-            case ["integer", *_]:
-                is_read = _is_read_by(int, value)
-            case ["object" | "array", *_]:
-                is_read = _is_read_by(json.loads, value)
-            case _:
-                is_read = True
-        if not is_read:
-            kind = settings[variable]["type"][0]
+        kind = settings[variable].get("type", ["string"])[0]
+        try:
+            _READERS.get(kind, str)(environ[variable])
+        except (ValueError, RecursionError):
             form = ", written as JSON" if kind in {"object", "array"} else ""
             yield f"Setting '{variable}' must be {KINDS[kind]}{form}."
-
-
-def _is_read_by(read: t.Callable[[str], object], value: str) -> bool:
-    try:
-        read(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def not_read(
