@@ -12,14 +12,13 @@ import typing as t
 import unicodedata
 
 import msgspec
+from msgspec.structs import asdict, replace
 from typing_extensions import override
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
 HIDDEN = "<hidden>"
-
-_T = t.TypeVar("_T")
 
 
 class Private:
@@ -163,9 +162,7 @@ def identity_of(contact: Contact) -> Identity | None:
 
 def with_identity(contact: Contact, like: Contact | Identity) -> Contact:
     """Return a contact under another identity: contact id, mobile and e-mail of `like`."""
-    return msgspec.structs.replace(
-        contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email
-    )
+    return replace(contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email)
 
 
 def fold_email(email: str) -> str:
@@ -242,19 +239,8 @@ def merge(earlier: Contact, later: Contact) -> Contact:
     """
     replaced = {ref.address for ref in later.properties}
     kept = {ref: text for ref, text in earlier.properties.items() if ref.address not in replaced}
-    return Contact(
-        contact_id=_later(earlier.contact_id, later.contact_id),
-        mobile=_later(earlier.mobile, later.mobile),
-        email=_later(earlier.email, later.email),
-        mobile_opt_in=_later(earlier.mobile_opt_in, later.mobile_opt_in),
-        email_opt_in=_later(earlier.email_opt_in, later.email_opt_in),
-        properties=kept | later.properties,
-        list_id=_later(earlier.list_id, later.list_id),
-    )
-
-
-def _later(earlier: _T | None, later: _T | None) -> _T | None:
-    return earlier if later is None else later
+    given = {name: value for name, value in asdict(later).items() if value is not None}
+    return replace(earlier, **given | {"properties": kept | later.properties})
 
 
 class RejectionCode(enum.StrEnum):

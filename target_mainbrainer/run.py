@@ -104,7 +104,6 @@ class Run:
             file,
             allowed=settings.rejects_allowed,
             allowed_percent=settings.max_rejects_percent,
-            advises_file=settings.rejects_path is None,
         )
         self._closing.callback(self.rejects.close)
         reached, sandbox = settings, None

@@ -63,7 +63,7 @@ from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from target_mainbrainer.singer.reader import Message, SchemaMessage
@@ -116,14 +116,12 @@ class TargetMainBrainer(Target):
         self._reads_environment = kwargs.get("parse_env_config", False)
         for name in SPEAKERS:
             logging.getLogger(name).addFilter(_is_asked_for)
-        try:
-            super().__init__(**kwargs)
-        except ValueError:
-            # The SDK reads the environment and a .env file, and raises at what it cannot read.
-            problems = list(self._environment_problems({}))
-            if not problems:
-                raise
-            raise SettingsError(problems) from None
+        self.append_builtin_config(self.config_jsonschema)
+        if self._reads_environment and (
+            problems := list(misread(os.environ, schema=self.config_jsonschema))
+        ):
+            raise SettingsError(problems)
+        super().__init__(**kwargs)
         quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is the load's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
@@ -309,9 +307,8 @@ class TargetMainBrainer(Target):
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self.config_jsonschema
-        self.append_builtin_config(schema)
         problems = [
-            *self._environment_problems(self._config),
+            *misspelt(os.environ, schema=schema, given=self._config),
             *check_config(self._config, schema=schema),
         ]
         unread = (
@@ -327,11 +324,6 @@ class TargetMainBrainer(Target):
             super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
 
-    def _environment_problems(self, given: Container[str]) -> Iterator[str]:
-        yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
-        if self._reads_environment:
-            yield from misread(os.environ, schema=self.config_jsonschema)
-
 
 def new_run_id() -> str:
     """Return an id of 31 bits, which every database can store as an integer."""
@@ -339,18 +331,9 @@ def new_run_id() -> str:
 
 
 def _is_asked_for(line: logging.LogRecord) -> bool:
-    """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG.
-
-    A logger that has got a handler of its own is one that somebody wants to hear.
-    """
-    if line.levelno != logging.INFO or Path(line.pathname).parent != _SDK:
-        return True
-    asked = logging.getLogger(line.name)
-    return (
-        bool(asked.handlers)
-        or asked.level == logging.DEBUG
-        or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
-    )
+    """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG."""
+    is_minor = line.levelno == logging.INFO and Path(line.pathname).parent == _SDK
+    return not is_minor or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
 
 
 def _not_announced(message: Message) -> Exception:

@@ -14,7 +14,6 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -110,11 +109,6 @@ class SourceStream:
     schema_line: bytes
     labels: RecordLabels
     report: StreamReport
-
-    @cached_property
-    def original_stream(self) -> str:
-        """The stream's name in the input; a stream map may have given it another."""
-        return str(decode_json(self.schema_line).get("stream", self.name))
 
 
 class RecordLabels:
@@ -240,8 +234,8 @@ class RejectsFile:
         """
         tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
-        if self._schemas.get(source.original_stream) != source.schema_line:
-            self._schemas[source.original_stream] = source.schema_line
+        if self._schemas.get(source.name) != source.schema_line:
+            self._schemas[source.name] = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
         data = b"".join(lines)
         with self._failing_for_good(size=self._size):
@@ -393,7 +387,6 @@ class Rejections:
         file: Where to keep them, if anywhere.
         allowed: How many there may be; None for any number.
         allowed_percent: How large a share of a stream's records may be rejected before sending.
-        advises_file: Advise to set 'rejects_path'. It may be set without a file, in a dry run.
     """
 
     def __init__(
@@ -402,12 +395,10 @@ class Rejections:
         *,
         allowed: int | None,
         allowed_percent: int,
-        advises_file: bool = True,
     ) -> None:
         self._file = file
         self._allowed = allowed
         self._allowed_percent = allowed_percent
-        self._advises_file = advises_file
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self._is_whole = False
@@ -507,16 +498,11 @@ class Rejections:
         """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
-            advice = (
-                " Correct them at the source, or set 'rejects_path' to set them aside and go on."
-                if self._advises_file
-                else ""
-            )
             yield Reason(
                 "max_rejects",
                 f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
                 f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
-                f"The reasons are above.{advice}",
+                "The reasons are above. Correct them at the source, or set 'rejects_path'.",
             )
         if report.is_all_refused:
             yield Reason(
