@@ -254,8 +254,8 @@ def _report_path(values: Mapping[str, t.Any], config: Configuration) -> str | No
     return path if path and isinstance(path, str) else None
 
 
-def check_settings(settings: Settings) -> list[str]:
-    """Return in plain words that a run could begin; no contact is sent.
+def check_settings(settings: Settings) -> Iterator[str]:
+    """Yield in plain words that a run could begin; no contact is sent.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
@@ -269,24 +269,21 @@ def check_settings(settings: Settings) -> list[str]:
     ]
     if problems:
         raise SettingsError(problems)
-    found = ["The settings are complete and do not contradict each other."]
+    yield "The settings are complete and do not contradict each other."
     if settings.ledger_uri:
-        found.append(_check_ledger(settings.ledger_uri))
+        yield _check_ledger(settings.ledger_uri)
     if settings.sandbox_path:
-        with contextlib.closing(local_sandbox.start(settings.sandbox_path)):
-            found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
-        return found
-    if settings.dry_run:  # which needs no account
-        return found
-    stop = threading.Event()
-    with (
-        contextlib.closing(make_rate_limiter(settings, stop)) as rate_limiter,
-        contextlib.closing(
-            MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop)
-        ) as client,
-    ):
-        found.append(client.check())
-    return found
+        local_sandbox.start(settings.sandbox_path).close()
+        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
+    elif not settings.dry_run:  # which needs no account
+        stop = threading.Event()
+        with (
+            contextlib.closing(make_rate_limiter(settings, stop)) as limiter,
+            contextlib.closing(
+                MainBrainerClient(settings, rate_limiter=limiter, stop=stop)
+            ) as client,
+        ):
+            yield client.check()
 
 
 def _check_ledger(uri: str) -> str:

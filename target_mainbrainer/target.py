@@ -56,7 +56,7 @@ from target_mainbrainer.settings.checks import (
 )
 from target_mainbrainer.settings.declared import SETTINGS, Settings
 from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
+from target_mainbrainer.singer.reader import MessageReader, require, schema_message
 from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import mapped_streams
 from target_mainbrainer.sinks import ContactsSink
@@ -187,7 +187,12 @@ class TargetMainBrainer(Target):
             record = message_dict["record"]
             shape = self._streams[message_dict["stream"]]
         except (KeyError, TypeError):
-            raise _not_announced(message_dict) from None
+            require(message_dict, stream=str, record=dict)
+            text = (
+                f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
+                "SCHEMA message. Check that the tap follows the Singer specification."
+            )
+            raise RecordsWithoutSchemaException(text) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
         run = self.current_run
@@ -212,8 +217,7 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_batch_message(self, message_dict: Message) -> None:
-        message = batch_message(message_dict)
-        for line in batch_files.record_messages(message, self.config.get("batch_config")):
+        for line in batch_files.record_messages(message_dict, self.config.get("batch_config")):
             self.reader.handle_again(line, self._process_record_message)
             if self.reader.is_done:
                 break
@@ -334,20 +338,6 @@ def _is_asked_for(line: logging.LogRecord) -> bool:
     """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG."""
     is_minor = line.levelno == logging.INFO and Path(line.pathname).parent == _SDK
     return not is_minor or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
-
-
-def _not_announced(message: Message) -> Exception:
-    """Return the error about a record of a stream without a SCHEMA message.
-
-    Raises:
-        MalformedMessageError: The message is no proper record at all.
-    """
-    require(message, stream=str, record=dict)
-    text = (
-        f"A record of stream '{shown(message['stream'])}' came before the stream's SCHEMA message. "
-        "Check that the tap follows the Singer specification."
-    )
-    return RecordsWithoutSchemaException(text)
 
 
 def _state_line(state: State) -> str:

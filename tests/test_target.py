@@ -140,7 +140,7 @@ def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -
     ended = load.ok(schema(), *people, dry_run=True)
     found = ended.report["duplicates"]
     assert (found["email"], found["mobile"]) == (3, 2)
-    assert "3 share an e-mail address with another one; 2 share a mobile number" in ended.log
+    assert "3 share an e-mail address with another one, and 2 a mobile number" in ended.log
     assert "of 'people' have the same e-mail address" in ended.log
 
 

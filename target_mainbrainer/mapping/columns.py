@@ -308,8 +308,6 @@ def hints_of(
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
-    if not is_there.intersection(IDENTIFIERS):
-        missing.add(ContactField.CONTACT_ID)
     looks = {
         column: field
         for column, field in lookalikes(roles, booleans)
@@ -318,13 +316,10 @@ def hints_of(
     hints = []
     if looks:
         entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks.items())
-        hint = (
+        hints.append(
             f"{listed([*looks])} may identify contacts. If so, add those that do: "
             f'"field_map": {{{entries}}}.'
         )
-        if ContactField.CONTACT_ID in looks.values():
-            hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
-        hints.append(hint)
     consent = [column for column in consent_lookalikes(roles) if column not in field_map]
     said_no = [column for column in consent if _NO.search(_letters(column))]
     said_yes = [column for column in consent if column not in said_no]
@@ -364,7 +359,6 @@ _LOOKS = {
         rf"|mobil(tlf|telefon|telephone){_NUMBER}|(sms|ruf)(number|nummer|nr)"
         r"|(matka)?puhelin(numero)?|kannykka|(far|gsm)?sim(i|anumer))\d?(value)?"
     ),
-    ContactField.CONTACT_ID: re.compile(r"id"),
 }
 _CONSENT = re.compile(
     r"consent|optin|permission|subscri|newsletter|marketing|gdpr"
@@ -422,7 +416,7 @@ def lookalikes(
         if column in booleans or _is_consent(name):
             continue
         names = {name, _QUALIFIERS.sub("", name)}
-        names |= {_letters(column.rpartition("__")[2])} - {"id"}  # as flattening writes it
+        names.add(_letters(column.rpartition("__")[2]))  # as flattening writes it
         found += [
             (column, field) for field, look in _LOOKS.items() if any(map(look.fullmatch, names))
         ]

@@ -22,20 +22,8 @@ from target_mainbrainer.contacts import (
 )
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping import columns as _columns
-from target_mainbrainer.mapping.columns import (
-    DELETED_AT,
-    IDENTIFIERS,
-    METADATA_PREFIXES,
-    is_deleted,
-    roles_of,
-)
-from target_mainbrainer.mapping.identifiers import (
-    parse_contact_id,
-    parse_country,
-    parse_email,
-    parse_list_id,
-    parse_mobile,
-)
+from target_mainbrainer.mapping import identifiers
+from target_mainbrainer.mapping.columns import IDENTIFIERS, METADATA_PREFIXES, is_deleted, roles_of
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
@@ -139,21 +127,19 @@ class StreamMapping:
         self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
-        column_of = {
-            role: column for column, role in roles.items() if isinstance(role, ContactField)
-        }
+        fields = {role: column for column, role in roles.items() if isinstance(role, ContactField)}
         self._clears = settings.null_values == "clear"
         self._refs = {
             column: role for column, role in roles.items() if isinstance(role, PropertyRef)
         }
         self._identified_by = [column for column, role in roles.items() if role in IDENTIFIERS]
-        self._contact_id = reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
-        self._mobile = mobile_reader(column_of, settings.default_country_code)
-        self._email = reader(column_of.get(ContactField.EMAIL), parse_email)
+        self._contact_id = reader(fields, "contact_id", identifiers.parse_contact_id)
+        self._mobile = mobile_reader(fields, settings.default_country_code)
+        self._email = reader(fields, "email", identifiers.parse_email)
         consent = functools.partial(parse_consent, words=all_words(settings.consent_words))
-        self._mobile_opt_in = reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
-        self._email_opt_in = reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
-        self._list_id = reader(column_of.get(ContactField.LIST_ID), parse_list_id)
+        self._mobile_opt_in = reader(fields, "mobile_opt_in", consent)
+        self._email_opt_in = reader(fields, "email_opt_in", consent)
+        self._list_id = reader(fields, "list_id", identifiers.parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
         """Return the contact of a record, or the reason why it cannot be one.
@@ -164,7 +150,7 @@ class StreamMapping:
             wider = self._widened(frozenset(record.keys() - self._columns))
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
-            if record.get(DELETED_AT) is not None and is_deleted(record):
+            if record.get(_columns.DELETED_AT) is not None and is_deleted(record):
                 return self._deleted(record)
             contact_id, mobile, email, dropped = self._identify(record)
             mobile_opt_in = self._mobile_opt_in and self._mobile_opt_in(record)
@@ -306,9 +292,11 @@ def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
     return RefusedError(Rejection(invalid.code, reason))
 
 
-def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T] | None:
+def reader(
+    fields: Mapping[ContactField, str], name: str, parse: Callable[[object], _T | None]
+) -> Reader[_T] | None:
     """Return a function that reads one field of a contact from its column; None if it has none."""
-    if column is None:
+    if (column := fields.get(ContactField(name))) is None:
         return None
 
     def read(record: Record) -> _T | None:
@@ -335,14 +323,16 @@ def _is_empty(record: Record) -> bool:
 
 
 def mobile_reader(
-    column_of: Mapping[ContactField, str], default_country_code: int | None
+    fields: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
     """Return a function that reads the mobile number from its columns; None without any."""
-    column = column_of.get(ContactField.MOBILE)
-    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country)
+    column = fields.get(ContactField.MOBILE)
+    read_code = reader(fields, "mobile_country_code", identifiers.parse_country)
     if column is None or read_code is None:
-        parse = functools.partial(parse_mobile, default_country_code=default_country_code)
-        return reader(column, parse)
+        default = functools.partial(
+            identifiers.parse_mobile, default_country_code=default_country_code
+        )
+        return reader(fields, "mobile", default)
 
     def read(record: Record) -> Mobile | None:
         value = record.get(column)
@@ -351,7 +341,7 @@ def mobile_reader(
         if mobile := _with_its_own_code(value):
             return mobile
         code = read_code(record) or default_country_code
-        return of_column(column, lambda number: parse_mobile(number, code), value)
+        return of_column(column, lambda number: identifiers.parse_mobile(number, code), value)
 
     return read
 
@@ -359,6 +349,6 @@ def mobile_reader(
 def _with_its_own_code(value: object) -> Mobile | None:
     """Return a number that is written with its country code, whatever country stands beside it."""
     try:
-        return parse_mobile(value)
+        return identifiers.parse_mobile(value)
     except InvalidValueError:
         return None

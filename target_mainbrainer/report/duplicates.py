@@ -117,13 +117,10 @@ class Duplicates:
     def describe(self) -> Iterator[str]:
         """Yield a sentence about contacts that MainBrainer keeps apart, if there are any."""
         found = self.found
-        counts = {
-            "share an e-mail address with another one": found.email,
-            "share a mobile number with another one": found.mobile,
-        }
-        if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
+        if found.email or found.mobile:
             yield (
-                f"Of the contacts in this load, {'; '.join(said)}. MainBrainer keeps, and bills, "
+                f"Of the contacts in this load, {found.email:,} share an e-mail address with "
+                f"another one, and {found.mobile:,} a mobile number. MainBrainer keeps, and bills, "
                 f"each of them. Example: {found.examples[0]}."
             )
         if not found.is_complete:

@@ -12,51 +12,56 @@ from urllib.parse import unquote
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
 
 from target_mainbrainer.errors import InputError
+from target_mainbrainer.singer.reader import MalformedMessageError, require
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.singer.reader import BatchMessage
-
+    from target_mainbrainer.singer.reader import Message
 
 _COMPRESSIONS = ("none", "gzip", None)
 
 
-def record_messages(
-    message: BatchMessage, batch_config: dict[str, t.Any] | None
-) -> Iterator[bytes]:
+def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> Iterator[bytes]:
     """Yield the records of a BATCH message's files as RECORD messages, one at a time.
 
     Only JSON lines, plain or with gzip, are read; the SDK's taps write them by default.
 
     Raises:
+        MalformedMessageError: It names no files.
         InputError: A file cannot be read.
     """
-    if message.format != BatchFileFormat.JSONL.value or message.compression not in _COMPRESSIONS:
+    require(message, stream=str, encoding=dict, manifest=list)
+    stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
+    if not all(isinstance(path, str) and path.strip() for path in manifest):
+        problem = "is a BATCH message whose 'manifest' is not a list of files"
+        raise MalformedMessageError(problem)
+    compression = encoding.get("compression")
+    if encoding.get("format") != BatchFileFormat.JSONL or compression not in _COMPRESSIONS:
         text = (
-            f"A BATCH message of stream '{shown(message.stream)}' is encoded in a way that is not "
+            f"A BATCH message of stream '{shown(stream)}' is encoded in a way that is not "
             "supported. Set the tap's 'batch_config' to 'jsonl' with 'gzip' or 'none'."
         )
         raise InputError(text)
     storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
-    start = b'{"type":"RECORD","stream":' + json.dumps(message.stream).encode() + b',"record":'
-    for path in message.manifest:
+    start = b'{"type":"RECORD","stream":' + json.dumps(stream).encode() + b',"record":'
+    for path in manifest:
         try:
             head, tail = StorageTarget.split_url(_plain_address(path))
             with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
-                lines = gzip.GzipFile(fileobj=file) if message.compression == "gzip" else file
+                lines = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
                 for number, line in enumerate(lines):
                     content = line.strip()
                     if number == 0:
                         content = content.removeprefix(codecs.BOM_UTF8)
-                        _refuse_messages(message.stream, content)
+                        _refuse_messages(stream, content)
                     if content:
                         yield start + content + b"}\n"
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
-            raise InputError(_unreadable(message.stream, error)) from None
+            raise InputError(_unreadable(stream, error)) from None
 
 
 def _plain_address(path: str) -> str:

@@ -146,7 +146,7 @@ def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
 
 
 def _lines_of(descriptor: int) -> Iterator[bytes]:
-    rest: list[bytes] = []
+    rest = b""
     while True:
         if not select.select([descriptor], [], [], TICK_SECONDS)[0]:
             yield b""
@@ -154,18 +154,12 @@ def _lines_of(descriptor: int) -> Iterator[bytes]:
         chunk = os.read(descriptor, CHUNK_BYTES)
         if not chunk:
             break
-        head, *tail = chunk.split(b"\n")
-        rest.append(head)
-        if not tail:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if not lines:
             yield b""
-            continue
-        yield b"".join(rest) + b"\n"
-        last = tail.pop()
-        rest = [last]
-        for line in tail:
-            yield line + b"\n"
-    if last := b"".join(rest):
-        yield last
+    if rest:
+        yield rest
 
 
 # Input that a failed run does not need any more ------------------------------------------------
@@ -248,32 +242,6 @@ class SchemaMessage(t.NamedTuple):
     schema: dict[str, t.Any]
     key_properties: list[str]
     bookmark_properties: object = None
-
-
-class BatchMessage(t.NamedTuple):
-    """The contents of a BATCH message: the files with the records of a stream."""
-
-    stream: str
-    format: object
-    compression: object
-    manifest: list[str]
-
-
-def batch_message(message: Message) -> BatchMessage:
-    """Return the contents of a BATCH message.
-
-    Raises:
-        MalformedMessageError: It names no files.
-    """
-    require(message, stream=str, encoding=dict, manifest=list)
-    manifest = message["manifest"]
-    if not all(isinstance(path, str) and path.strip() for path in manifest):
-        problem = "is a BATCH message whose 'manifest' is not a list of files"
-        raise MalformedMessageError(problem)
-    encoding = message["encoding"]
-    return BatchMessage(
-        message["stream"], encoding.get("format"), encoding.get("compression"), manifest
-    )
 
 
 def require(message: Message, **kinds: type | tuple[type, ...]) -> None:

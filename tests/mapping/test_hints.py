@@ -80,9 +80,8 @@ def test_a_column_of_true_and_false_is_no_identifier() -> None:
 def test_what_may_identify_gets_one_hint_and_consent_another() -> None:
     identifiers, consent = mapping("id", "e_post", "mobil", "sms", "idea").hints
     assert identifiers == (
-        "Stream 'people': 'id', 'e_post' and 'mobil' may identify contacts. If so, add those that "
-        'do: "field_map": {"id": "contact_id", "e_post": "email", "mobil": "mobile"}. A '
-        "contact_id is MainBrainer's own id of a contact, and no other system's."
+        "Stream 'people': 'e_post' and 'mobil' may identify contacts. If so, add those that do: "
+        '"field_map": {"e_post": "email", "mobil": "mobile"}.'
     )
     assert consent == (
         "Stream 'people': 'sms' may say what people have consented to. If so, map what fits "
