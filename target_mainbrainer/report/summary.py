@@ -153,7 +153,6 @@ class Summary:
         settings: Settings,
         report: RunReport,
         rejections: Rejections,
-        *,
         effort: ClientStats,
         rate_limiter: RateLimiter,
     ) -> None:
