@@ -30,9 +30,8 @@ from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.run import Run
     from target_mainbrainer.settings.declared import Settings
 
 ENVIRONMENT = "ENV"
@@ -144,14 +143,15 @@ def invoke(
         raise click.UsageError(problem)
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
-    values = config.values | ({"dry_run": True} if dry_run else {})
+    if dry_run:
+        config = config._replace(values=config.values | {"dry_run": True})
     sample = file_input or sys.stdin
     if check:
-        is_well = _print(_check(values, config))
+        is_well = _print(_check(config))
     elif test or write_tests:
         is_well = _print(_test(config, test, junit, write_tests, sample))
     else:
-        is_well = _load(values, config, sample)
+        is_well = _load(config, sample)
     if not is_well:
         sys.exit(1)
 
@@ -167,13 +167,13 @@ def _print(lines: Iterable[str]) -> bool:
     return True
 
 
-def _check(values: dict[str, t.Any], config: Configuration) -> Iterator[str]:
+def _check(config: Configuration) -> Iterator[str]:
     """Yield in sentences that a run could begin.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
-    target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
+    target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
     yield from check_settings(target.settings)
 
 
@@ -198,15 +198,15 @@ def _test(
         yield from mapping_tests.run_tests(tester, test, junit)
 
 
-def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]) -> bool:
+def _load(config: Configuration, file_input: t.IO[str]) -> bool:
     """Load the input, and return whether all went well."""
     target = report_file = error = None
     try:
         run_id = new_run_id()
-        report_file = ReportFile(_report_path(values, config), run_id)
+        report_file = ReportFile(_report_path(config), run_id)
         logger.info("Run %s.", run_id)
         target = TargetMainBrainer(
-            config=values, parse_env_config=config.reads_environment, run_id=run_id
+            config=config.values, parse_env_config=config.reads_environment, run_id=run_id
         )
         target.run(file_input)
     except Exception as caught:  # noqa: BLE001 - every end is explained
@@ -215,15 +215,12 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
         drop_leftover(file_input, is_over=lambda: target is not None and target.is_interrupted)
         _log_reasons(error)
     run = None if target is None else target.begun
-    is_dry = target is not None and target.settings.dry_run
+    end = End(is_whole=False) if run is None else run.end
+    report = RunReport() if run is None else run.report
     if report_file is not None:
-        report_file.write(
-            error,
-            dry_run=is_dry,
-            state=None if is_dry else "unchanged" if run is None else run.end.state,
-            counts=None if run is None else run.counts(),
-        )
-    logger.log(logging.ERROR if error else logging.INFO, "%s", _last_line(run, error))
+        report_file.write(error, end.state, {} if run is None else run.counts())
+    line = last_line(report, end._replace(advice=_advice(end, error)))
+    logger.log(logging.ERROR if error else logging.INFO, "%s", line)
     return error is None
 
 
@@ -232,23 +229,20 @@ def _log_reasons(error: Exception) -> None:
         logger.error("%s", sentence)
 
 
-def _last_line(run: Run | None, error: Exception | None) -> str:
+def _advice(end: End, error: Exception | None) -> str:
     is_interrupted = isinstance(error, InterruptedRunError)
-    advice = CORRECT if error else ""
-    if run is not None and error and run.settings.dry_run:
-        advice = "Not all was read." if is_interrupted else "A run would fail."
-    elif run is not None and error and run.has_lost_records:
-        advice = LOAD_AGAIN
-    elif is_interrupted or isinstance(error, TransientError):
-        advice = RUN_AGAIN
-    if run is None:
-        return last_line(RunReport(), End(advice, is_whole=False))
-    return last_line(run.report, run.end._replace(advice=advice))
+    if error is None:
+        return ""
+    if end.is_dry:
+        return "Not all was read." if is_interrupted else "A run would fail."
+    if end.has_lost_records:
+        return LOAD_AGAIN
+    return RUN_AGAIN if is_interrupted or isinstance(error, TransientError) else CORRECT
 
 
-def _report_path(values: Mapping[str, t.Any], config: Configuration) -> str | None:
+def _report_path(config: Configuration) -> str | None:
     """Return where the report goes, of a failed start too: the settings are checked later."""
-    path = values.get("report_path")
+    path = config.values.get("report_path")
     if not path and config.reads_environment:
         path = os.environ.get("TARGET_MAINBRAINER_REPORT_PATH")
     return path if path and isinstance(path, str) else None

@@ -339,12 +339,8 @@ class Run:
             state_records=self._state_records,
             words=self.rejects.words_of_all,
             is_dry=self.settings.dry_run,
+            has_lost_records=self._statuses.has_lost_records,
         )
-
-    @property
-    def has_lost_records(self) -> bool:
-        """Whether records are before STATE that are neither in MainBrainer nor on file."""
-        return self._statuses.has_lost_records
 
     def counts(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""

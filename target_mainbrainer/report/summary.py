@@ -52,6 +52,7 @@ class End(t.NamedTuple):
         state_records: Records before the STATE that was written last; -1 if none was written.
         words: The status and words that all refusals share, if they do.
         is_dry: It was a dry run.
+        has_lost_records: Records are before STATE that are neither in MainBrainer nor on file.
     """
 
     advice: str = ""
@@ -61,10 +62,13 @@ class End(t.NamedTuple):
     state_records: int = -1
     words: str = ""
     is_dry: bool = False
+    has_lost_records: bool = False
 
     @property
-    def state(self) -> str:
-        """Where STATE stands, as the report file says it."""
+    def state(self) -> str | None:
+        """Where STATE stands, as the report file says it; None after a dry run."""
+        if self.is_dry:
+            return None
         if self.state_records < 0:
             return "none" if self.is_whole and not self.has_state else "unchanged"
         return "last" if self.is_whole and not self.open_states else "earlier"
@@ -73,6 +77,7 @@ class End(t.NamedTuple):
     def state_in_words(self) -> str:
         """Where STATE stands, for people."""
         return {
+            None: "nothing was sent",
             "none": "the tap sent no STATE",
             "unchanged": "STATE is as it was",
             "last": "STATE is at the tap's last",
@@ -105,8 +110,13 @@ nothing was sent.'
     if opted_out:
         parts.append(f"{counted(opted_out, 'opt-out')} of people who are gone")
     if end.is_dry:
-        parts = [f"this was a dry run: {parts[0]}", *parts[1:], "nothing was sent"]
-    elif end.advice or report.total("unchanged") < read or (read == 0 and end.has_state):
+        parts[0] = f"this was a dry run: {parts[0]}"
+    if (
+        end.is_dry
+        or end.advice
+        or report.total("unchanged") < read
+        or (read == 0 and end.has_state)
+    ):
         parts.append(end.state_in_words)
     return f"FAILED: {'; '.join(parts)}. {end.advice}" if end.advice else f"OK: {'; '.join(parts)}."
 

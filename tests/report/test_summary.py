@@ -208,7 +208,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
-    ReportFile(str(path), "last").write(None, counts={"streams": {"people": {"read": 5}}})
+    ReportFile(str(path), "last").write(None, "last", {"streams": {"people": {"read": 5}}})
     ReportFile(str(path), "5eed")
     report = json.loads(path.read_text())
     assert set(report) == {
@@ -221,7 +221,7 @@ def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
 
 def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
     file = ReportFile(str(path), "5eed")
-    file.write(None, state="last", counts={"streams": {"people": {"read": 5}}})
+    file.write(None, "last", {"streams": {"people": {"read": 5}}})
     report = json.loads(path.read_text())
     assert (report["outcome"], report["exit_code"], report["state"]) == ("ok", 0, "last")
     assert report["streams"] == {"people": {"read": 5}}
@@ -232,7 +232,7 @@ def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
 
 def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
-    ReportFile(str(path), "5eed").write(error)
+    ReportFile(str(path), "5eed").write(error, "unchanged", {})
     report = json.loads(path.read_text())
     assert report["reasons"] == [
         {"code": "settings", "sentence": "'list_id' is not a uuid."},
@@ -252,12 +252,12 @@ def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCapture
     file = ReportFile(str(path), "5eed")
     path.unlink()
     path.mkdir()
-    file.write(None)
+    file.write(None, "last", {})
     assert "cannot be written" in caplog.text
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
-    ReportFile(None, "5eed").write(None)
+    ReportFile(None, "5eed").write(None, "last", {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -271,7 +271,6 @@ def test_an_unexpected_error_is_reported_without_its_words() -> None:
 def test_an_interrupted_run_has_an_outcome_of_its_own() -> None:
     assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
     assert outcome_of(AuthError("No.")) == "failed"
-    assert outcome_of(AuthError("No."), dry_run=True) == "dry_run"
 
 
 # The error tree tells the SDK, and us, what to do next
