@@ -16,7 +16,6 @@ KINDS = {
     "boolean": "true or false",
     "object": "an object",
     "array": "a list",
-    "null": "null",
 }
 """The types of a JSON schema in sentences."""
 
