@@ -55,8 +55,7 @@ from target_mainbrainer.settings.checks import (
     not_read,
 )
 from target_mainbrainer.settings.declared import SETTINGS, Settings
-from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.reader import MessageReader, require, schema_message
+from target_mainbrainer.singer.reader import MessageReader, record_messages, require, schema_message
 from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import mapped_streams
 from target_mainbrainer.sinks import ContactsSink
@@ -217,7 +216,7 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_batch_message(self, message_dict: Message) -> None:
-        for line in batch_files.record_messages(message_dict, self.config.get("batch_config")):
+        for line in record_messages(message_dict, self.config.get("batch_config")):
             self.reader.handle_again(line, self._process_record_message)
             if self.reader.is_done:
                 break

@@ -176,10 +176,8 @@ def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
 def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     columns_of: defaultdict[Hashable, list[str]] = defaultdict(list)
     for column, role in roles.items():
-        if isinstance(role, ContactField):
-            columns_of[role].append(column)
-        elif isinstance(role, PropertyRef):
-            columns_of[role.address].append(column)
+        if not isinstance(role, NotSent):
+            columns_of[getattr(role, "address", role)].append(column)
     for columns in columns_of.values():
         if len(columns) > 1:
             yield (

@@ -74,7 +74,9 @@ def compile_validator(
 
     def validate(record: Record) -> Rejection | None:
         if not keys <= record.keys():
-            return _missing(sorted(keys - record.keys()))
+            names = listed(sorted(keys - record.keys()))
+            reason = f"The record has no {names}, which the stream's key consists of."
+            return Rejection(RejectionCode.MISSING_KEY, reason)
         try:
             if is_valid(record):
                 return None
@@ -83,12 +85,6 @@ def compile_validator(
         return None if is_deleted(record) else _finding(validator, record)
 
     return validate
-
-
-def _missing(keys: list[str]) -> Rejection:
-    columns = f"column{'s' if len(keys) > 1 else ''} {listed(keys)}"
-    reason = f"The record has no {columns}, which the stream's key consists of."
-    return Rejection(RejectionCode.MISSING_KEY, reason)
 
 
 def _without_metadata(schema: Mapping[str, t.Any]) -> dict[str, t.Any]:

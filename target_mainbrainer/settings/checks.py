@@ -103,22 +103,14 @@ def _unknown(name: str, known: Iterable[str], place: str = "") -> str:
 
 def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
     """Return the problems of settings that do not go together."""
-    trio = ("username", "password", "private_token")
-    some = [name for name in trio if name in given]
-    if "access_token" in given and some:
+    trio = ["username", "password", "private_token"]
+    found = [name for name in ("access_token", *trio) if name in given]
+    needs_none = "sandbox_path" in given or given.get("dry_run")  # which sends no request
+    if found not in (["access_token"], trio) and (not needs_none or "access_token" in found):
         yield (
-            f"Settings 'access_token' and '{some[0]}' are two kinds of credentials. Set "
-            "'access_token', or all of 'username', 'password' and 'private_token'."
-        )
-    elif (
-        not given.keys() & {"access_token", "sandbox_path"}
-        and len(some) < len(trio)
-        and not given.get("dry_run")  # which sends no request
-    ):
-        only = f"only {listed(some)} {'is' if len(some) == 1 else 'are'} set" if some else ""
-        yield (
-            "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
-            f"; {only or 'none is set'}. To try a load without an account, set 'sandbox_path'."
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; now "
+            f"set is {listed(found) or 'none'}. To try a load without an account, set "
+            "'sandbox_path'."
         )
     if given.get("flattening_enabled") and "flattening_max_depth" not in given:
         yield "Setting 'flattening_enabled' needs 'flattening_max_depth' beside it, such as 1."

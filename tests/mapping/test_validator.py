@@ -56,7 +56,7 @@ FITS = "does not fit the stream's schema"
 
 @cases(
     "record reason",
-    ({"email": "a"}, "The record has no column 'id', which the stream's key consists of."),
+    ({"email": "a"}, "The record has no 'id', which the stream's key consists of."),
     ({"id": "4711"}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
     ({"id": "\ud800"}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
     ({"id": 1, "balance": "x"}, f'Column \'balance\' {FITS}: it is not of types "null", "number".'),

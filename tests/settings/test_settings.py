@@ -71,9 +71,9 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
 
 @cases(
     "config expected",
-    ({}, f"{CREDENTIALS}; none is set. To try a load without an account, set 'sandbox_path'."),
-    ({"username": "ola@example.com"}, f"{CREDENTIALS}; only 'username' is set. To try a load"),
-    (TOKEN | {"password": "x"}, "Settings 'access_token' and 'password' are two kinds of cre"),
+    ({}, f"{CREDENTIALS}; now set is none. To try a load without an account, set 'sandbox_path'."),
+    ({"username": "ola@example.com"}, f"{CREDENTIALS}; now set is 'username'. To try"),
+    (TOKEN | {"password": "x"}, f"{CREDENTIALS}; now set is 'access_token' and 'password'."),
     ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
     ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
     (people(lst_id="x"), MISSPELT),
