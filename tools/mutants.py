@@ -66,7 +66,6 @@ TESTS: dict[str, str] = {
     "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
     "settings/checks": "settings test_command.py",
     "settings/declared": f"settings test_command.py {_REFERENCE}",
-    "singer/batch_files": "singer",
     "singer/reader": "singer test_target.py",
     "singer/records": "singer ledger/test_content.py",
     "singer/state": "singer rounds/test_state.py test_target.py",

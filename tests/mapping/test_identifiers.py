@@ -337,16 +337,16 @@ def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:
 
 @cases(
     "lines named",
-    (["kari@example.com", "90812501"], "line 2 contains neither"),
-    (["mail"], "line 1 contains neither"),
-    (["email,name", "kari,x", "", "kari@example.com,y"], "line 2 contains neither"),
-    (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
-    (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
-    (["name;email", "kari,9081"], "line 2 contains neither"),
-    (["kari@example"], "line 1 contains"),
+    (["kari@example.com", "90812501"], "(line 2)"),
+    (["mail"], "(line 1)"),
+    (["email,name", "kari,x", "", "kari@example.com,y"], "(line 2)"),
+    (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "(line 3, line 4)"),
+    (["x"] * 7, "(line 1, line 2, line 3, line 4, line 5, ...)"),
+    (["name;email", "kari,9081"], "(line 2)"),
+    (["kari@example"], "(line 1)"),
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
-    with pytest.raises(ValueError, match=named) as caught:
+    with pytest.raises(ValueError, match=re.escape(named)) as caught:
         parse_suppressions(lines)
     assert "kari" not in str(caught.value)
     assert "9081" not in str(caught.value)

@@ -154,8 +154,9 @@ def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> 
 @cases("size", 10, 70_000, 200_000)
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path, size: int) -> None:
     """The file is read in pieces, and a line may end just where one begins."""
-    for whole in (SCHEMA, b'{"record":"%s"}\n' % (b"x" * (65_536 - 13)), b""):
-        path.write_bytes(whole + b'{"record":"' + b"x" * size)
+    begun = b'{"type":"RECORD","record":"'
+    for whole in (SCHEMA, begun + b"x" * (65_536 - 30) + b'"}\n', b""):
+        path.write_bytes(whole + begun + b"x" * size)
         open_file(path).close()
         assert path.read_bytes() == whole
 
@@ -233,9 +234,9 @@ def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPa
             file.close()
 
 
-def test_a_file_system_without_locks_is_a_warning(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_file_system_without_locks_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK, "No locks available"))
-    open_file(path).close()
-    assert "does not support locks (No locks available)" in caplog.text
+    with pytest.raises(SettingsError, match=r"cannot be written \(No locks available\)"):
+        open_file(path)
