@@ -174,6 +174,7 @@ class Year:
         self._crm.begin_night(night.number, [name for name in faults if name in FAULTS])
         processes = self._processes(night, faults)
         self._judge(night, faults, processes)
+        self._source.tells_versions = False
         if "backup" in faults:
             self._backup = (self._folder / "ledger.db").read_bytes()
 

@@ -45,7 +45,7 @@ AT_THE_SOURCE = {
     "unlisted": 1,
 }
 BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
-SETTINGS = {"setting": 3}
+SETTINGS = {"setting": 3, "versions": 6}
 FAULTS = {
     "lost@p0.4:batch": 8,
     "lost@1:batch": 6,
@@ -242,6 +242,7 @@ class Source:
 
     Attributes:
         listed: The addresses and numbers in the suppression file.
+        tells_versions: The tap reads a table to which each change is appended, for one night.
         has_city: The table has such a column.
         bookmark: The newest STATE that a run has written.
         clock: Counts changes.
@@ -255,6 +256,7 @@ class Source:
     bookmark: dict[str, t.Any] = field(default_factory=dict)
     clock: int = 0
     sends_all: bool = False
+    tells_versions: bool = False
     stream: str = "people"
     has_city: bool = True
 
@@ -374,6 +376,8 @@ class Source:
                 self.listed.add(t.cast("str", one.email or one.mobile))
             case "unlisted":
                 self.listed -= {one.email or "", one.mobile or ""}
+            case "versions":
+                self.tells_versions = True
             case "setting":
                 self._set(*CHANGES[int(event.draw * len(CHANGES))])
             case _:
@@ -419,18 +423,21 @@ class Source:
         some = [
             one for one in some if one.changed > bookmark and (one.is_there or not self.is_full)
         ]
-        if self.is_full:
-            rng.shuffle(some)
         records = []
         for one in some:
             columns = one.columns(self.key_type)
-            if not self.has_city:
-                del columns["city"]
+            versions = [columns]
             if not one.is_there:
-                columns = {"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
-            records.append((one, columns))
+                versions = [{"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}]
+            if self.tells_versions and one.before:
+                versions.insert(rng.choice([0, 0, 1]), {**one.before, "id": columns["id"]})
             if "tap repeats" in faults and rng.random() < 0.4:
-                records.append((one, columns))
+                versions *= 2
+            records += [(one, version) for version in versions]
+        if self.is_full:
+            rng.shuffle(records)
+        for _, columns in [] if self.has_city else records:
+            columns.pop("city", None)
         if "tap is empty" in faults:
             records = []
         left = len(records)
