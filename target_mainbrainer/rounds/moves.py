@@ -96,11 +96,13 @@ def follow(person: Person, contact: Contact) -> Following | None:
     if identity_text(contact) == person.identity and person.moving_id is None:
         return None
     is_pending = person.moving_id is not None and person.previous is not None
-    previous = identity_from(t.cast("str", person.previous) if is_pending else person.identity)
+    newest = identity_from(person.identity)
+    previous = identity_from(t.cast("str", person.previous)) if is_pending else newest
     if previous.contact_id is not None:
         return None
     combined = Contact(
-        mobile=contact.mobile or previous.mobile, email=contact.email or previous.email
+        mobile=contact.mobile or newest.mobile or previous.mobile,
+        email=contact.email or newest.email or previous.email,
     )
     is_move = identity_text(combined) != identity_text(previous) or person.moving_id is not None
     return Following(previous, combined, is_move)
@@ -388,7 +390,8 @@ class Moves:
                 kept=self._kept,
             )
             taken = {movers.pop(place): step for place, step in steps.items()}
-            yield from self._take(taken, owners)
+            coming = {self._after(mover) for mover in (*movers.values(), *newcomers)}
+            yield from self._take(taken, owners, coming)
             for mover in taken:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
@@ -435,7 +438,12 @@ class Moves:
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
 
-    def _take(self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]]) -> Rounds:
+    def _after(self, mover: Mover) -> int:
+        return mover.after or self._ledger.hashes.identity(mover.parts[-1].contact)
+
+    def _take(
+        self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
+    ) -> Rounds:
         by_step: defaultdict[Step, list[Mover]] = defaultdict(list)
         for mover, step in steps.items():
             by_step[step].append(mover)
@@ -457,7 +465,7 @@ class Moves:
         no = [
             mover.old_contact(opts_out=True)
             for before, mover in merged.items()
-            if owners[before] <= leave
+            if owners[before] <= leave and before not in coming
         ]
         for mover in by_step[Step.TAKEN]:
             self._stuck[mover.place] = mover.before

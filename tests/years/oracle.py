@@ -237,7 +237,8 @@ class Oracle(Evidence):
             self._fails({reason["code"] for reason in report.get("reasons", ())})
         if run.is_certain:
             self._warnings(run, process)
-        self._follow_again(run)
+        if not process.code:
+            self._follow_again(run)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
