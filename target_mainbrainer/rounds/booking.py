@@ -384,7 +384,8 @@ class Booking:
             return
         if accepted.kind is Kind.CREATE and stream is not None:
             stream.report.already_there += status.updated
-        if accepted.kind is Kind.UPDATE and status.inserted:
+        # Contacts that no record asks for are opted out, or looked for: they should be there, too.
+        if (accepted.kind is Kind.UPDATE or stream is None) and status.inserted:
             accepted.is_doubtful = True  # which contacts were recreated the status need not say
             self.recreated.note(accepted, self._kept(accepted))
 

@@ -8,7 +8,18 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.cases import cases
-from tests.ledger.outside import M1, OMIT, REPORT, Contact, Moment, Night, consenting, moved, one, person
+from tests.ledger.outside import (
+    M1,
+    OMIT,
+    REPORT,
+    Contact,
+    Moment,
+    Night,
+    consenting,
+    moved,
+    one,
+    person,
+)
 from tests.messages import Record, record, schema, state
 from tests.rounds import quick
 from tests.waiting import wait_until
@@ -213,6 +224,17 @@ def test_a_contact_is_not_opted_out_that_another_comes_to(night: Night) -> None:
     night(one(1, "a", consent=True), one(2, "b")).ok()
     assert night.opted_in >= {"a", "b"}
     assert night.opted_out == {"c"}
+
+
+def test_who_is_back_at_a_contact_that_an_opt_out_has_made_anew_is_sent_whole(night: Night) -> None:
+    """It had been deleted by hand, and has no data."""
+    night.settings |= REPORT
+    night(one(1, "a"), one(2, "b"))
+    night.delete("a")
+    night(one(1, "b"), one(2, "b")).ok()
+    assert night.addresses == ["a", "b"]
+    night(one(1, "a"), one(2, "b")).ok()
+    assert night.contacts["a"]["properties"]["firstname"] == "First1"
 
 
 # Fault 19

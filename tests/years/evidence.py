@@ -42,7 +42,7 @@ class Evidence:
         crm: What the requests reach.
 
     Attributes:
-        has_new_stream: The stream has had another name, under which its people were unknown.
+        has_new_stream: There was another stream, in which the people were unknown, or are others'.
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
         unnoticed: Those that no run has made anew since, and was told so.
@@ -260,9 +260,9 @@ class Evidence:
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
                 if self._was_respelt(contact):
                     self.twins |= self.whose(contact)
-        self.has_new_stream |= self.source.stream != STREAMS[0]
+        self.has_new_stream |= self.source.streams != STREAMS[:1]
         creates = run.config["identity_changes"] == "create"
-        come = {(self.source.stream, key) for key in run.by_key}
+        come = {(name, key) for name in self.source.streams for key in run.by_key}
         for key in self.people if creates else [key for _, key in come - self.known]:
             self._leave_behind(key, creates=True)
         self.known |= come
@@ -318,7 +318,12 @@ class Evidence:
         if row is None:
             return
         today = row["email"], identity_of(row)[1]
-        mine = [one for one in self.crm.contacts.values() if self.whose(one) == {key}]
+        mine = [
+            one
+            for one in self.crm.contacts.values()
+            if key in (whose := self.whose(one))
+            and not any(identity_in(one) in self._held_for(other) for other in whose - {key})
+        ]
         creates |= today in {(one.email, one.mobile_number) for one in mine}
         for contact in mine:
             has = contact.email, contact.mobile_number

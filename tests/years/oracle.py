@@ -259,16 +259,17 @@ class Oracle(Evidence):
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
-        counts = report.get("streams", {}).get(self.source.stream)
-        if counts is None:
-            return
         outcomes = ("accepted", "merged", "unchanged", "rejected", "omitted", "undelivered")
-        if sum(counts[name] for name in outcomes) != counts["read"] or counts["undelivered"] < 0:
-            self._break("counts do not add up", counts)
-        if process.code == 0 and counts["undelivered"]:
-            self._break("success with records undelivered", counts)
-        if process.code == 0 and counts["read"] != len(run.records):
-            self._break("records not counted", (counts["read"], len(run.records)))
+        streams = report.get("streams", {}).values()
+        for counts in streams:
+            outcome = sum(counts[name] for name in outcomes)
+            if outcome != counts["read"] or counts["undelivered"] < 0:
+                self._break("counts do not add up", counts)
+            if process.code == 0 and counts["undelivered"]:
+                self._break("success with records undelivered", counts)
+        read = sum(counts["read"] for counts in streams)
+        if process.code == 0 and streams and read != len(run.records):
+            self._break("records not counted", (read, len(run.records)))
 
     def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""

@@ -181,7 +181,7 @@ CHANGES: list[tuple[str, t.Any]] = [
     *[("key type", kind) for kind in ("int", "str", "float")],
     *[("field_map", mapping) for mapping in ({}, {"city": "state"})],
     *[("city", is_there) for is_there in (True, False)],
-    *[("stream", name) for name in STREAMS],
+    *[("streams", some) for some in (STREAMS[:1], STREAMS[1:], STREAMS)],
 ]
 """What changes from one night to the next; `unchanged_contacts` for one night."""
 
@@ -257,7 +257,7 @@ class Source:
     clock: int = 0
     sends_all: bool = False
     tells_versions: bool = False
-    stream: str = "people"
+    streams: tuple[str, ...] = STREAMS[:1]
     has_city: bool = True
 
     @property
@@ -399,14 +399,14 @@ class Source:
             self.sends_all = True
         elif name == "city":
             self.has_city = value
-        elif name == "stream":
-            self.stream = value
+        elif name == "streams":
+            self.streams = value
         else:
             self.config[name] = value
 
     # The tap
 
-    def lines(  # noqa: C901 - read from top to bottom it is what a tap does
+    def lines(
         self, night: Night, faults: dict[str, Event], read: Callable[[int, dict[str, t.Any]], None]
     ) -> Iterator[str]:
         """Yield what the tap writes.
@@ -418,48 +418,52 @@ class Source:
                 At the end it is called with -1.
         """
         rng = random.Random(f"{self.seed} tap {night.number}")
-        bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
-        some = sorted(self.people.values(), key=lambda one: one.changed)
-        some = [
-            one for one in some if one.changed > bookmark and (one.is_there or not self.is_full)
-        ]
-        records = []
-        for one in some:
-            columns = one.columns(self.key_type)
-            versions = [columns]
-            if not one.is_there:
-                versions = [{"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}]
-            if self.tells_versions and one.before:
-                versions.insert(rng.choice([0, 0, 1]), {**one.before, "id": columns["id"]})
-            if "tap repeats" in faults and rng.random() < 0.4:
-                versions *= 2
-            records += [(one, version) for version in versions]
-        if self.is_full:
-            rng.shuffle(records)
-        for _, columns in [] if self.has_city else records:
-            columns.pop("city", None)
-        if "tap is empty" in faults:
-            records = []
+        records = [] if "tap is empty" in faults else self._records(rng, "tap repeats" in faults)
         left = len(records)
         if "tap dies" in faults:
             left = int(faults["tap dies"].draw * len(records))
         properties = {name: one for name, one in SCHEMA.items() if self.has_city or name != "city"}
-        schema = {"type": "object", "properties": properties}
-        stream = {"stream": self.stream}
-        yield json.dumps({"type": "SCHEMA", **stream, "schema": schema, "key_properties": ["id"]})
+        schema = {"schema": {"type": "object", "properties": properties}, "key_properties": ["id"]}
+        for name in self.streams:
+            yield json.dumps({"type": "SCHEMA", "stream": name, **schema})
         every = rng.choice([3, 10, 1000])
-        for place, (one, columns) in enumerate(records, 1):
-            if left == 0:
-                break
-            left -= 1
+        for place, (one, name, columns) in enumerate(records[:left], 1):
             if "tap is slow" in faults and rng.random() < 0.2:
                 yield f"~{rng.choice([0.5, 3.0, 15.0, 100.0])}"
             read(one.key, columns)
-            yield json.dumps({"type": "RECORD", **stream, "record": columns})
+            yield json.dumps({"type": "RECORD", "stream": name, "record": columns})
             if place % every == 0 or place == len(records):
-                at = one.changed if not self.is_full else place
+                comes_again = one in (later for later, *_ in records[place:])
+                at = place if self.is_full else one.changed - comes_again
                 read(0, {"at": at})
                 yield json.dumps({"type": "STATE", "value": {"night": night.number, "at": at}})
         read(-1, {})
         if "tap dies" in faults and faults["tap dies"].draw * 1000 % 2 < 1:
             yield '{"type": "REC'
+
+    def _records(
+        self, rng: random.Random, repeats: bool
+    ) -> list[tuple[Person, str, dict[str, t.Any]]]:
+        """Return what the tap reads, each with its person and its stream."""
+        bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
+        records = []
+        for one in sorted(self.people.values(), key=lambda one: one.changed):
+            if one.changed <= bookmark or (self.is_full and not one.is_there):
+                continue
+            now = one.columns(self.key_type)
+            before = {**(one.before or now), "id": now["id"]}
+            if not one.is_there:
+                now = {"id": now["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
+            versions = rng.choice([[before, now], [before, now], [now, before]])
+            for name in self.streams:
+                # Of two streams one may be behind.
+                is_behind = name != self.streams[0] and rng.random() < 0.2
+                some = versions if self.tells_versions else [before] if is_behind else [now]
+                some = [dict(columns) for columns in some]
+                is_twice = repeats and rng.random() < 0.4
+                records += [(one, name, columns) for columns in some * (1 + is_twice)]
+        if self.is_full:
+            rng.shuffle(records)
+        for *_, columns in () if self.has_city else records:
+            columns.pop("city", None)
+        return records
