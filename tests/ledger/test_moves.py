@@ -139,6 +139,14 @@ def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bo
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
+def test_a_new_address_that_is_refused_in_two_records_leaves_the_contact(refusing: Night) -> None:
+    """They are one contact, refused, and then each is refused alone; the next address is good."""
+    refusing(one(1, "a"), one(2, "x"))
+    refusing(one(1, "bad"), person(1, "bad", firstname="New"), one(2, "x"))
+    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+    assert sorted(emails(refusing)) == ["good", "x"]
+
+
 def test_a_contact_that_has_moved_is_not_sent_once_more_to_prove_a_refusal(refusing: Night) -> None:
     refusing(one(1, "a", consent=True))
     moving = [person(1, "a", email_opt_in=True, firstname="New"), one(1, "b", consent=False)]
