@@ -506,6 +506,8 @@ class Moves:
             if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
+                if mover.after != mover.before:
+                    forgotten.append(mover.after)  # no contact has got there
                 continue  # the next run goes on with the id
             person.moving_id = None
             status = None if accepted is None else accepted.status

@@ -261,6 +261,17 @@ def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: s
     assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
 
 
+def test_an_address_that_a_failed_change_did_not_reach_is_free(night: Night) -> None:
+    """The person is back at the old one, and comes to it again. Found by year 80233."""
+    night.settings["confirm_batches"] = "report"
+    night.keep_rejects()
+    night(*people("1 a"))
+    night(*people("1 b"), faults="fail@2:batch")
+    night(*people("1 a")).ok()
+    assert night(*people("1 b")).count("moved") == 1
+    assert emails(night) == ["b"]
+
+
 def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: Night) -> None:
     """It is where it was, though the ledger has asked for another place."""
     night.crm.set_switches(refuse_email="bad")

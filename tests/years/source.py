@@ -446,7 +446,7 @@ class Source:
     ) -> list[tuple[Person, str, dict[str, t.Any]]]:
         """Return what the tap reads, each with its person and its stream."""
         bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
-        records = []
+        records: dict[Person, list[tuple[str, dict[str, t.Any]]]] = {}
         for one in sorted(self.people.values(), key=lambda one: one.changed):
             if one.changed <= bookmark or (self.is_full and not one.is_there):
                 continue
@@ -459,11 +459,12 @@ class Source:
                 # Of two streams one may be behind.
                 is_behind = name != self.streams[0] and rng.random() < 0.2
                 some = versions if self.tells_versions else [before] if is_behind else [now]
-                some = [dict(columns) for columns in some]
                 is_twice = repeats and rng.random() < 0.4
-                records += [(one, name, columns) for columns in some * (1 + is_twice)]
+                records.setdefault(one, []).extend(
+                    (name, {k: v for k, v in columns.items() if self.has_city or k != "city"})
+                    for columns in some * (1 + is_twice)
+                )
+        order = [one for one, some in records.items() for _ in some]
         if self.is_full:
-            rng.shuffle(records)
-        for *_, columns in () if self.has_city else records:
-            columns.pop("city", None)
-        return records
+            rng.shuffle(order)
+        return [(one, *records[one].pop(0)) for one in order]
