@@ -503,25 +503,25 @@ class Moves:
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
+            # If it only was to be spelt otherwise, its contact has this identity in any case.
+            free = forgotten if mover.after != mover.before else list[int]()
             if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
-                if mover.after != mover.before:
-                    forgotten.append(mover.after)  # no contact has got there
+                free.append(mover.after)  # no contact has got there
                 continue  # the next run goes on with the id
             person.moving_id = None
             status = None if accepted is None else accepted.status
             if status is not None and mover.contact_id in status.updated_ids:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
-                if mover.after != mover.before:
-                    forgotten.append(mover.before)
+                free.append(mover.before)
             else:
                 is_new = status is not None and status.inserted > 0
                 mover.is_refused = accepted is None
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
-                forgotten.append(mover.after)
+                free.append(mover.after)
         self._end_moves(found, forgotten, left_behind)
         return left_behind
 

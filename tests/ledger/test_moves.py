@@ -139,6 +139,16 @@ def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bo
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
+def test_a_contact_whose_new_spelling_is_refused_follows_to_the_next_address(
+    refusing: Night,
+) -> None:
+    """Refused for its case only, as some do. Found by year 80303."""
+    refusing(one(1, "BAD"), one(2, "x"))
+    refusing(one(1, "bad"), person(2, "x", firstname="New"))
+    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+    assert sorted(emails(refusing)) == ["good", "x"]
+
+
 def test_a_new_address_that_is_refused_in_two_records_leaves_the_contact(refusing: Night) -> None:
     """They are one contact, refused, and then each is refused alone; the next address is good."""
     refusing(one(1, "a"), one(2, "x"))

@@ -263,7 +263,8 @@ class Evidence:
         self.has_new_stream |= self.source.streams != STREAMS[:1]
         creates = run.config["identity_changes"] == "create"
         come = {(name, key) for name in self.source.streams for key in run.by_key}
-        for key in self.people if creates else [key for _, key in come - self.known]:
+        new = {key for _, key in come - self.known if not run.has_moved(key)}
+        for key in self.people if creates else new:
             self._leave_behind(key, creates=True)
         self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":

@@ -83,6 +83,10 @@ class Run:
     sent_data: set[int] = field(default_factory=set)
     movers: set[int] = field(default_factory=set)
 
+    def has_moved(self, key: int) -> bool:
+        """Return whether a person has come with several addresses in this run."""
+        return len({identity_of(row) for row in self.by_key[key]}) > 1
+
 
 def identity_in(one: Sent | Contact) -> Identity:
     return folded((one.email, one.mobile_number))
