@@ -492,7 +492,7 @@ class Moves:
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
-        forgotten = []
+        forgotten: list[int] = []
         renames = []
         for mover in found:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
@@ -504,7 +504,7 @@ class Moves:
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
             # If it only was to be spelt otherwise, its contact has this identity in any case.
-            free = forgotten if mover.after != mover.before else list[int]()
+            free = forgotten if mover.after != mover.before else []
             if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
