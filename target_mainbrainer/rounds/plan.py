@@ -213,6 +213,21 @@ def _only(contact: Contact, refs: list[PropertyRef | str]) -> Contact:
     )
 
 
+def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
+    """Leave out of a contact that is completed what a later record of this run has changed."""
+    outgoing = t.cast("Contact", upsert.outgoing)
+    fields = hashes.fields(outgoing, upsert.destination.list_id)
+    changed = [] if row.fields is None else changed_fields(row.fields, fields)
+    properties = {ref: text for ref, text in outgoing.properties.items() if ref not in changed}
+    withdrawn = {
+        name: None
+        for name, said in SAID.items()
+        if getattr(row, said) not in {None, getattr(outgoing, name)}
+    }
+    upsert.outgoing = msgspec.structs.replace(outgoing, properties=properties, **withdrawn)
+    upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
+
+
 def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_unsure: bool) -> None:
     """Note in a contact's row that it was accepted; the row is written when its round is settled.
 

@@ -20,7 +20,7 @@ from tests.years.history import (
     kept,
     moves,
 )
-from tests.years.source import STREAMS, is_mappable
+from tests.years.source import is_mappable
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -226,9 +226,10 @@ class Evidence:
     def _follow_again(self, run: Run) -> None:
         """Note that people who are back at an old address have their old contact again.
 
-        Not so who has only lost a part of the new one: that contact keeps it.
+        Not so who has only lost a part of the new one: that contact keeps it. Nor if two contacts
+        have that address.
         """
-        for contact in self.crm.contacts.values():
+        for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
                 if one.last is None or (contact.email, contact.mobile_number) != (
@@ -260,7 +261,6 @@ class Evidence:
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
                 if self._was_respelt(contact):
                     self.twins |= self.whose(contact)
-        self.has_new_stream |= self.source.streams != STREAMS[:1]
         creates = run.config["identity_changes"] == "create"
         come = {(name, key) for name in self.source.streams for key in run.by_key}
         new = {key for _, key in come - self.known if not run.has_moved(key)}

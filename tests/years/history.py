@@ -115,8 +115,8 @@ def moves(before: Identity, after: Identity) -> bool:
     return kept(before, after) != before
 
 
-def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:
-    """Yield the source keys in a rejects file."""
+def rejected_in(lines: Iterable[dict[str, t.Any]]) -> Iterator[tuple[int, str]]:
+    """Yield the source keys in a rejects file, each with the code of its rejection."""
     for line in lines:
         if line["type"] == "RECORD":
-            yield int(line["record"]["id"])
+            yield int(line["record"]["id"]), line["rejection"]["code"]

@@ -20,11 +20,11 @@ from tests.years.history import (
     identity_of,
     is_refused,
 )
-from tests.years.source import is_mappable
+from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM
@@ -108,7 +108,7 @@ class Oracle(Evidence):
             one = self.people[key]
             if not run.is_certain:
                 one.doubtful.add(name)
-            elif one.last and identity_of(one.last) == identity_in(sent):
+            elif getattr(sent, name) and one.last and identity_of(one.last) == identity_in(sent):
                 one.doubtful.discard(name)
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
@@ -223,10 +223,14 @@ class Oracle(Evidence):
 
     # After each run
 
-    def ended(self, process: Process, report: dict[str, t.Any], rejected: Iterable[int]) -> None:
+    def ended(
+        self, process: Process, report: dict[str, t.Any], rejected: Sequence[tuple[int, str]]
+    ) -> None:
         """Judge a run that has ended."""
         run = self.runs[process]
-        run.rejected = set(rejected)
+        self.has_new_stream |= self.source.streams != STREAMS[:1]
+        run.rejected = {key for key, _ in rejected}
+        self._set_aside(run, {key for key, code in rejected if code.startswith("refused")})
         for key in run.by_key:
             self.people[key].is_rejected = key in run.rejected
         if report and process.code != ENDED_BY_KILL:
@@ -244,6 +248,12 @@ class Oracle(Evidence):
         for batch in self._batches(process) if process.code == 0 else ():
             if not batch.fails:
                 self._book(batch.contacts)
+
+    def _set_aside(self, run: Run, refused: set[int]) -> None:
+        """Only a contact that the CRM refuses costs its records, not a request that is at fault."""
+        for key in refused:
+            if not any(is_refused(row) for row in run.by_key[key]):
+                self._break("set aside though it is good", key)
 
     def _fails(self, reasons: set[str]) -> None:
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.

@@ -24,7 +24,7 @@ import click
 from mainbrainer_sandbox.switches import Switches
 from tests import postgresql
 from tests.years.crm import CRM, REFUSED
-from tests.years.history import Run, keys_of
+from tests.years.history import Run, rejected_in
 from tests.years.oracle import Oracle
 from tests.years.source import (
     BY_HAND,
@@ -256,7 +256,7 @@ class Year:
             report = _json_of(files["report_path"])
             rejects = files["rejects_path"]
             lines = rejects.read_text().splitlines() if rejects.exists() else []
-            oracle.ended(process, report, keys_of(map(json.loads, lines)))
+            oracle.ended(process, report, [*rejected_in(map(json.loads, lines))])
             for path in files.values():
                 path.unlink(missing_ok=True)
             if process.states:

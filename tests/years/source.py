@@ -55,6 +55,8 @@ FAULTS = {
     "429@p0.2": 2,
     "429=20@1": 2,
     "413@p0.5:batch": 2,
+    "422@1-999:batch": 1,
+    "422@3-999:batch": 2,
     "fail@p0.4:batch": 6,
     "fail@1:batch": 4,
     "late=3@p0.5:batch": 2,
