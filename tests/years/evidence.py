@@ -144,7 +144,7 @@ class Evidence:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
         for key in self.whose(contact):
             self.people[key].is_absent = True
-            self.people[key].doubtful |= {*OPT_INS}
+            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
         identities = {folded(one) for one in self.identities(contact.id)}
@@ -159,7 +159,7 @@ class Evidence:
         """
         for key in whose:
             if self.people[key].moved:
-                self.people[key].doubtful |= {*OPT_INS}
+                self.people[key].doubtful |= {(name, None) for name in OPT_INS}
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -239,7 +239,7 @@ class Evidence:
                     continue
                 now = identity_of(one.last)
                 creates = run.config["identity_changes"] == "create"
-                if creates or one.before == now or moves(one.before, now):
+                if creates or kept(one.before, now) == now:
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -250,12 +250,17 @@ class Evidence:
             for key in run.by_key
             if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
         }
-        failed = self._people_in(one for one in self._batches(process) if one.fails)
+        failed = self._people_in(
+            batch
+            for batch in self._batches(process)
+            if batch.fails and any(sent.properties for sent in batch.contacts)
+        )
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
                 # If its new data failed, too, nobody knows where its contact is.
-                self._leave_behind(key, creates=key in named, is_lost=key in failed)
+                is_lost, is_in = key in failed, process.code == 0
+                self._leave_behind(key, creates=key in named, is_lost=is_lost, is_in=is_in)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -313,18 +318,15 @@ class Evidence:
         }
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
-    def _leave_behind(self, key: int, *, creates: bool, is_lost: bool = False) -> None:
+    def _leave_behind(
+        self, key: int, *, creates: bool, is_lost: bool = False, is_in: bool = True
+    ) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
         row = self.people[key].last
         if row is None:
             return
         today = row["email"], identity_of(row)[1]
-        mine = [
-            one
-            for one in self.crm.contacts.values()
-            if key in (whose := self.whose(one))
-            and not any(identity_in(one) in self._held_for(other) for other in whose - {key})
-        ]
+        mine = [one for one in self.crm.contacts.values() if self._is_own(key, one)]
         creates |= today in {(one.email, one.mobile_number) for one in mine}
         for contact in mine:
             has = contact.email, contact.mobile_number
@@ -333,8 +335,14 @@ class Evidence:
             held = self.crm.held[contact.id]
             if is_lost or has != today:
                 held.is_left_behind = held.was_left_behind = True
-            elif creates:
+            elif creates and is_in:
                 held.is_left_behind = False
+
+    def _is_own(self, key: int, contact: Contact) -> bool:
+        """Return whether a contact is of one person, or those who had its address have left it."""
+        others = self.whose(contact) - {key}
+        now = identity_in(contact)
+        return key in self.owners(*now) and not any(now in self._held_for(one) for one in others)
 
     def _followed(self) -> list[Contact]:
         held = self.crm.held

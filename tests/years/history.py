@@ -38,8 +38,8 @@ class Said:
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
         moved: It has come with another identity than before.
-        doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
-            not said again, even if the CRM never applied it.
+        doubtful: The opt-ins that were last sent in a night in which batches may be lost, with the
+            identity if it is known: a yes is not said again, even if the CRM never applied it.
         is_unsure: It is sent whole again, until a day after it was last sent in such a night.
     """
 
@@ -55,7 +55,7 @@ class Said:
     sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False
     moved: bool = False
-    doubtful: set[str] = field(default_factory=set)
+    doubtful: set[tuple[str, Identity | None]] = field(default_factory=set)
     is_unsure: bool = False
     unsure_at: float = 0.0
 

@@ -104,12 +104,13 @@ class Oracle(Evidence):
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
+        now = identity_in(sent)
         for key in whose:
             one = self.people[key]
             if not run.is_certain:
-                one.doubtful.add(name)
-            elif getattr(sent, name) and one.last and identity_of(one.last) == identity_in(sent):
-                one.doubtful.discard(name)
+                one.doubtful.add((name, now))
+            elif getattr(sent, name) and one.last and identity_of(one.last) == now:
+                one.doubtful -= {(name, now), (name, None)}
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
     def _turn(self, process: Process) -> None:
@@ -230,7 +231,7 @@ class Oracle(Evidence):
         run = self.runs[process]
         self.has_new_stream |= self.source.streams != STREAMS[:1]
         run.rejected = {key for key, _ in rejected}
-        self._set_aside(run, {key for key, code in rejected if code.startswith("refused")})
+        self._set_aside(process, {key for key, code in rejected if code.startswith("refused")})
         for key in run.by_key:
             self.people[key].is_rejected = key in run.rejected
         if report and process.code != ENDED_BY_KILL:
@@ -241,7 +242,7 @@ class Oracle(Evidence):
             self._fails({reason["code"] for reason in report.get("reasons", ())})
         if run.is_certain:
             self._warnings(run, process)
-        if not process.code:
+        if run.is_certain or not process.code:
             self._follow_again(run)
         self._excuse(run, process)
         self._doubt(run, process)
@@ -249,11 +250,21 @@ class Oracle(Evidence):
             if not batch.fails:
                 self._book(batch.contacts)
 
-    def _set_aside(self, run: Run, refused: set[int]) -> None:
-        """Only a contact that the CRM refuses costs its records, not a request that is at fault."""
-        for key in refused:
-            if not any(is_refused(row) for row in run.by_key[key]):
-                self._break("set aside though it is good", key)
+    def _set_aside(self, process: Process, refused: set[int]) -> None:
+        """Only a contact that the CRM refuses costs its records, not a request that is at fault.
+
+        A contact that was accepted is sent once more to prove it, if there is one that has data,
+        keeps its address, and did not come again.
+        """
+        by_key = self.runs[process].by_key
+        good = {key for key in refused if not any(map(is_refused, by_key[key]))}
+        has_proof = any(
+            all(sent.properties and sent.contact_id is None for sent in batch.contacts)
+            and refused.isdisjoint(self._people_in([batch]))
+            for batch in self._batches(process)
+        )
+        if good and has_proof:
+            self._break("set aside though it is good", good)
 
     def _fails(self, reasons: set[str]) -> None:
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
@@ -435,6 +446,8 @@ class Oracle(Evidence):
                 is_corrected = mapped == "city" and held.city is not None
                 if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
+            # It is told with the status of its no, and that was not confirmed when the yes came.
+            is_slow = run.config["confirm_batches"] == "require"
             for name in OPT_INS:
                 # Of a contact that was made anew or beside another one nothing was said yet.
                 is_new = self.people[key].moved or identity_of(columns) in self.vacated
@@ -444,9 +457,10 @@ class Oracle(Evidence):
                 }:
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
-                    name in held.by_hand
+                    (is_slow and any(row.get(name) is False for row in run.by_key[key]))
+                    or name in held.by_hand
                     or self._is_listed(run, key)
-                    or name in self.people[key].doubtful
+                    or {(name, None), (name, identity_in(contact))} & self.people[key].doubtful
                     or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:
