@@ -226,20 +226,16 @@ class Evidence:
     def _follow_again(self, run: Run) -> None:
         """Note that people who are back at an old address have their old contact again.
 
-        Not so who has only lost a part of the new one: that contact keeps it. Nor if two contacts
-        have that address.
+        What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
+        creates = run.config["identity_changes"] == "create"
         for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
-                if one.last is None or (contact.email, contact.mobile_number) != (
-                    one.last["email"],
-                    identity_of(one.last)[1],
-                ):
+                if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                creates = run.config["identity_changes"] == "create"
-                if creates or kept(one.before, now) == now:
+                if identity_in(contact) == (now if creates else kept(one.before, now)):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
