@@ -117,6 +117,7 @@ class Mover:
         before: Hash of the identity that the CRM holds.
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
         after: Hash of the one that it is to hold.
+        asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
@@ -127,7 +128,7 @@ class Mover:
         self.why = why
         self.person = person
         self.parts: list[Part] = []
-        self.before = self.after = self.spelling = 0
+        self.before = self.after = self.asked = self.spelling = 0
         self.contact_id: int | None = None
         self.may_have_moved = self.is_refused = False
 
@@ -410,7 +411,8 @@ class Moves:
         mover.before = hashes.identity(following.previous)
         mover.spelling = hashes.spelling(following.previous)
         mover.after = hashes.identity(following.contact)
-        mover.contact_id = t.cast("Person", mover.person).moving_id
+        person = t.cast("Person", mover.person)
+        mover.contact_id, mover.asked = person.moving_id, person.hash
         return True
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
@@ -423,6 +425,10 @@ class Moves:
             one: {(person.stream, person.key) for person in owners}
             for one, owners in ledger.read(read).items()
         }
+
+    def _unowned(self, hashes: Collection[int]) -> list[int]:
+        owners = self._owners(hashes) if hashes else {}
+        return [one for one in hashes if not owners.get(one)]
 
     def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
         """Return the new identities that MainBrainer has a contact with, and that none leaves.
@@ -516,6 +522,7 @@ class Moves:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
                 free.append(mover.before)
+                forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
             else:
                 is_new = status is not None and status.inserted > 0
                 mover.is_refused = accepted is None

@@ -176,7 +176,7 @@ def _emptied(upsert: Upsert, said: Mapping[str, bool | None]) -> tuple[str, ...]
 
 def _is_raised_anew(upsert: Upsert, name: str) -> bool:
     """Return whether the source says no and then yes in one round, so that the yes is a new one."""
-    return any(getattr(part.contact, name) is False for part in upsert.parts)
+    return any(getattr(one.contact, name) is False and not one.is_deletion for one in upsert.parts)
 
 
 def _why_unknown(row: Row, rules: Rules, *, is_same_spelling: bool) -> str:

@@ -217,6 +217,16 @@ def test_who_is_back_after_a_kill_keeps_what_the_rename_may_have_added(
     assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
 
 
+def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:
+    """It had come there, and its run was killed before it knew; the person is back. Year 83041."""
+    night.between()
+    night(*consenting(1))
+    night.killed(*moved(1), at=Moment("GET", 2, "before"))
+    night(*consenting(1)).ok()
+    assert night(*moved(1)).ok().count("moved") == 1
+    assert night.addresses == ["new1"]
+
+
 def test_a_contact_is_not_opted_out_that_another_comes_to(night: Night) -> None:
     """One leaves it for a contact of old, and the other is back at it, and says nothing."""
     for first, second in ("ab", "bb", "bc"):
