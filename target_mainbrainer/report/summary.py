@@ -249,8 +249,8 @@ class Summary:
     def _dropped(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
             for code, count in stream.dropped_by_code.most_common():
-                identifiers = counted(count, "identifier")
-                yield f"Left out {identifiers} of stream '{shown(name)}', {code}, not the contacts."
+                left_out = f"{counted(count, 'identifier')} of stream '{shown(name)}' ({code})"
+                yield f"Left out {left_out}, and kept the contacts."
 
     def _ignored_properties(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
