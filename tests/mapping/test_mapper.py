@@ -127,14 +127,18 @@ def test_a_bad_contact_id_is_never_dropped() -> None:
 
 
 @cases("said sent", ("yes", None), ("no", False), (None, None))
-def test_consent_to_a_dropped_number_is_not_sent(said: str | None, sent: bool | None) -> None:
-    """The CRM may have another number, without a consent; a refusal does no harm."""
-    record = EMAIL | {"mobile": "1", "mobile_opt_in": said, "email_opt_in": "yes"}
-    contact = mapped(record, invalid_identifiers="drop")
-    assert contact == ola(mobile_opt_in=sent, email_opt_in=True)
-    # And no consent is made up beside it.
-    contact = mapped(record | {"email_opt_in": None}, invalid_identifiers="drop")
-    assert contact == ola(mobile_opt_in=sent)
+@cases("dropped kept", ("mobile", "email"), ("email", "mobile"))
+def test_consent_to_a_dropped_identifier_is_not_sent(
+    dropped: str, kept: str, said: str | None, sent: bool | None
+) -> None:
+    """The CRM may have another one, without a consent; a refusal does no harm."""
+    good = {"email": "ola@example.com", "mobile": "+47 908 12 501"}
+    record = good | {dropped: "1", f"{dropped}_opt_in": said}
+    for other in (True, None):  # no consent is made up beside it
+        contact = mapped(record | {f"{kept}_opt_in": other}, invalid_identifiers="drop")
+        assert getattr(contact, dropped) is None
+        assert getattr(contact, f"{dropped}_opt_in") is sent
+        assert getattr(contact, f"{kept}_opt_in") is other
 
 
 def test_a_deleted_record_is_skipped_or_opted_out() -> None:

@@ -241,9 +241,16 @@ def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     assert "streams" not in report
 
 
-@cases("name", ".", "missing/report.json", "a\0b")
-def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SettingsError, match=r"Setting 'report_path': .* cannot be written"):
+@cases(
+    "name reason",
+    *((".", "it is another file"), ("a\0b", "it is not a path")),
+    ("missing/report.json", "No such file or directory"),
+)
+def test_a_report_that_cannot_be_written_fails_at_the_start(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    said = rf"Setting 'report_path': .* cannot be written \({reason}\)\. Check that its folder"
+    with pytest.raises(SettingsError, match=said):
         ReportFile(str(tmp_path / name), "5eed")
 
 

@@ -268,7 +268,7 @@ def test_a_truth_that_is_none_is_not_taken_for_false(value: str) -> None:
     assert problem == "Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."
 
 
-@cases("value", "true", "False", "1", "off", "")
+@cases("value", "true", "False", "1", "0", "Yes", "no", "on", "off", "")
 def test_truths_as_the_sdk_reads_them(value: str) -> None:
     assert misread_in(DRY_RUN=value) == []
 
