@@ -249,8 +249,10 @@ class Summary:
     def _dropped(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
             for code, count in stream.dropped_by_code.most_common():
-                left_out = f"{counted(count, 'identifier')} of stream '{shown(name)}' ({code})"
-                yield f"Left out {left_out}, and kept the contacts."
+                yield (
+                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' ({code}), "
+                    "and kept the contacts."
+                )
 
     def _ignored_properties(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
