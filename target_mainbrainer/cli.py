@@ -75,15 +75,9 @@ def _as_ours(command: click.Command) -> click.Command:
     config = next(param for param in command.params if param.name == "config")
     config.callback = read_configuration
     command.params += [
+        click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
         click.Option(
-            ["--check"],
-            is_flag=True,
-            help="Check the settings and the credentials; no contact is sent.",
-        ),
-        click.Option(
-            ["--dry-run"],
-            is_flag=True,
-            help="Report what a run would do and cost; nothing is sent.",
+            ["--dry-run"], is_flag=True, help="Report what a run would do, and send nothing."
         ),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),

@@ -314,18 +314,14 @@ class TargetMainBrainer(Target):
             *misspelt(os.environ, schema=schema, given=self._config),
             *check_config(self._config, schema=schema),
         ]
-        unread = (
-            () if self._reads_environment else not_read(os.environ, self._config, schema=schema)
-        )
-        if problems and raise_errors:
+        unread = () if self._reads_environment else not_read(os.environ, self._config, schema)
+        if problems:
             raise SettingsError([*problems, *unread])
-        if not problems:
-            for line in unread:
-                self.logger.warning("%s", line)
-            self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
-            self.settings = Settings.from_config(self._config)
-            super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
-        return problems
+        for line in unread:
+            self.logger.warning("%s", line)
+        self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
+        self.settings = Settings.from_config(self._config)
+        return super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
 
 
 def new_run_id() -> str:

@@ -517,9 +517,8 @@ class Rejections:
                     "max_rejects_percent",
                     f"{stream.rejected_before_sending:,} of {stream.read:,} records of stream "
                     f"'{shown(name)}' were rejected before sending, more than the "
-                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} This is "
-                    "more likely a mistake in the settings than in so many records: the reasons "
-                    "are above. STATE stays before them.",
+                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} The "
+                    "reasons are above. STATE stays before them.",
                 )
 
     @property

@@ -275,7 +275,7 @@ def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Itera
 
 
 def not_read(
-    environ: Mapping[str, str], config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]
+    environ: Mapping[str, str], config: Mapping[str, t.Any], schema: Mapping[str, t.Any]
 ) -> Iterator[str]:
     """Return a sentence if variables are set for settings not given, and none was read.
 
@@ -287,10 +287,9 @@ def not_read(
         if environ.get(variable) and variable.removeprefix(_PREFIX).lower() not in config
     ]
     if unread:
-        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         yield (
-            f"The environment was not read, although it contains '{unread[0]}'{more}. Add "
-            "'--config ENV' to read it, too; in Meltano, name it below 'settings'."
+            f"The environment was not read, although it contains '{unread[0]}'. Add '--config ENV' "
+            "to read it, too; in Meltano, name it below 'settings'."
         )
 
 

@@ -270,20 +270,20 @@ def schema_message(message: Message) -> SchemaMessage:
         MalformedMessageError: It announces nothing usable.
     """
     require(message, stream=str, schema=dict)
+    keys = message.get("key_properties") or []
+    properties = message["schema"].get("properties")
     if "\0" in message["stream"]:
         problem = "is a SCHEMA message whose stream has a name with NUL in it"
-        raise MalformedMessageError(problem)
-    schema = message["schema"]
-    if not isinstance(properties := schema.get("properties"), dict) or not all(
+    elif not isinstance(properties, dict) or not all(
         isinstance(column, dict | bool) for column in properties.values()
     ):
         problem = "is a SCHEMA message whose 'schema' has no proper 'properties'"
-        raise MalformedMessageError(problem)
-    keys = message.get("key_properties") or []
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+    elif not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         problem = "is a SCHEMA message whose 'key_properties' is not a list of column names"
-        raise MalformedMessageError(problem)
-    return SchemaMessage(message["stream"], schema, keys, message.get("bookmark_properties"))
+    else:
+        bookmarks = message.get("bookmark_properties")
+        return SchemaMessage(message["stream"], message["schema"], keys, bookmarks)
+    raise MalformedMessageError(problem)
 
 
 # BATCH messages: the lines of their files, as the RECORD messages that they stand for ------------

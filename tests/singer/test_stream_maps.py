@@ -68,7 +68,7 @@ BROKEN = {"id": {}, "a": {"type": "object", "properties": None}}
 @cases(
     "columns config expected",
     (PEOPLE, NO_KEY, "Property 'no' was not detected in schema."),
-    (TWICE, FLATTENED, "Are there two columns of one name once 'flattening_enabled'"),
+    (TWICE, FLATTENED, "Do two columns have one name then?"),
     (BROKEN, FLATTENED, "is not a valid JSON schema at 'properties.a.properties'"),
     (PEOPLE, {"flattening_enabled": True}, "'flattening_enabled' needs 'flattening_max_depth'"),
 )
