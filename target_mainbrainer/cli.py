@@ -76,9 +76,7 @@ def _as_ours(command: click.Command) -> click.Command:
     config.callback = read_configuration
     command.params += [
         click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
-        click.Option(
-            ["--dry-run"], is_flag=True, help="Report what a run would do, and send nothing."
-        ),
+        click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),
         _path("--write-tests", "Write tests to this file, with the input as a sample."),

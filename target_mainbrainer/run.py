@@ -439,10 +439,7 @@ def read_suppressions(settings: Settings) -> Suppressions:
     try:
         with Path(settings.suppression_path).open(encoding="utf-8-sig", newline="") as lines:
             return parse_suppressions(lines)
-    except UnicodeDecodeError:
-        reason = "it is not written in UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"'{shown(str(settings.suppression_path))}' cannot be read ({error.strerror})"
-    raise SettingsError([f"Setting 'suppression_path': {reason}."])
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
+        raise SettingsError([problem]) from None

@@ -191,15 +191,9 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 
 def described(role: ColumnRole) -> str:
     """Return a role in words, to follow "column x is"."""
-    match role:
-        case ContactField():
-            return f"the contact's {role}"
-        case NotSent():
-            return f"not sent ({role.value})"
-        case PropertyRef(property_id=None, name=name):
-            return f"property '{shown(name or '')}'"
-        case _:
-            return f"property {shown(role.property_id or '')}"
+    if isinstance(role, PropertyRef):
+        return f"property '{shown(role.name)}'" if role.name else f"property {role.property_id}"
+    return f"the contact's {role}" if isinstance(role, ContactField) else f"not sent ({role.value})"
 
 
 _WIDTH = 100

@@ -296,10 +296,8 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
 def _parsed(digits: str, region: str | None) -> Mobile:
     try:
         number = phonenumbers.parse(digits, region)
-    except NumberParseException as error:
-        what = "is not a mobile number"
-        if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
-            what = "starts with a country code that does not exist"
+    except NumberParseException:
+        what = "is not a mobile number, or its country code does not exist"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what) from None
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         what = "is too short or too long for a mobile number of its country"
