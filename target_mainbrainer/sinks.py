@@ -10,7 +10,6 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.settings.declared import ADVISED_BATCH_SIZE
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
@@ -41,8 +40,6 @@ class ContactsSink(BatchSink):
         MappingError: The settings do not fit the schema.
         LedgerError: Another run delivers the stream.
     """
-
-    MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
 
     def __init__(
         self,
@@ -94,9 +91,8 @@ class ContactsSink(BatchSink):
             self.logger.info("%s", line)
         if self._run.ledger is not None and not self._has_key:
             self.logger.info(
-                "Stream '%s' has no 'key_properties' that identify people, so the ledger knows its "
-                "contacts by their e-mail address and mobile number; a changed one makes another "
-                "contact.",
+                "Stream '%s' has no 'key_properties' that identify people, so a changed e-mail "
+                "address or mobile number makes another contact.",
                 shown(self.stream_name),
             )
         if self._may_be_partial:

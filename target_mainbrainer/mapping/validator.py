@@ -173,9 +173,7 @@ def _as_json(value: object) -> object:
             return value.encode("utf-8", "replace").decode()
         case dict():
             return {_as_json(str(key)): _as_json(item) for key, item in value.items()}
-        case list() | tuple():
+        case list():
             return [_as_json(item) for item in value]
-        case None | bool() | int():
+        case _:
             return value
-        case _:  # a date, a UUID, bytes: what JSON has only as text
-            return type(value).__name__
