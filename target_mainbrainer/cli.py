@@ -97,9 +97,7 @@ def read_configuration(
         click.BadParameter: One cannot be read.
     """
     values: dict[str, t.Any] = {}
-    for path in paths:
-        if path == ENVIRONMENT:
-            continue
+    for path in (path for path in paths if path != ENVIRONMENT):
         try:
             values |= json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, TypeError, RecursionError) as error:

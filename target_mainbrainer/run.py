@@ -209,9 +209,8 @@ class Run:
             LedgerError: Another run delivers it.
         """
         settings = self.settings.for_stream(name)
-        labels = RecordLabels(
-            key_properties, mapping.sensitive_columns, settings.default_country_code
-        )
+        country_code = settings.default_country_code
+        labels = RecordLabels(key_properties, mapping.sensitive_columns, country_code)
         return Stream(
             name,
             schema_line,
@@ -380,8 +379,7 @@ class Run:
         if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
             yield (
                 "The access token is not the one that the ledger's contacts were delivered with. "
-                "If it belongs to another account, give that account a ledger of its own: "
-                "contacts that have not changed are not sent."
+                "If it belongs to another account, give that account a ledger of its own."
             )
         for name, stream in self.report.streams.items():
             if stream.opt_ins_emptied:

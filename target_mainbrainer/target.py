@@ -233,7 +233,9 @@ class TargetMainBrainer(Target):
 
     @override
     def _write_state_message(self, state: State) -> None:
-        self._state_writer.write(f"{_state_line(state)}\n")
+        # NaN, which the SDK would make null, stays as a tap has written it.
+        line = json.dumps(state, default=float) if contains_nan(state) else serialize_json(state)
+        self._state_writer.write(f"{line}\n")
 
     # The run
 
@@ -333,8 +335,3 @@ def _is_asked_for(line: logging.LogRecord) -> bool:
     """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG."""
     is_minor = line.levelno == logging.INFO and Path(line.pathname).parent == _SDK
     return not is_minor or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
-
-
-def _state_line(state: State) -> str:
-    """Return STATE as JSON. NaN, which the SDK would make null, stays as a tap has written it."""
-    return json.dumps(state, default=float) if contains_nan(state) else serialize_json(state)

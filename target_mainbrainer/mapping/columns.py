@@ -208,13 +208,13 @@ def summary_of(roles: Mapping[str, ColumnRole], once: Collection[PropertyRef] = 
     >>> summary_of({"mail": ContactField.EMAIL, "zip": PropertyRef(None, "zip")})
     ["email: 'mail'", "properties of the same name: 'zip'"]
     """
-    groups: dict[str, list[str]] = {_kind(field): [] for field in ContactField}
+    groups: dict[str, list[str]] = {str(field): [] for field in ContactField}
     groups |= {_RENAMED: [], _OWN_NAME: [], _ONCE: []}
     for column, role in roles.items():
         text = f"'{shown(column)}'"
         kind = _OWN_NAME
         if not isinstance(role, PropertyRef):
-            kind = _kind(role)
+            kind = str(role) if isinstance(role, ContactField) else described(role)
         elif role != PropertyRef(None, column):
             kind = _RENAMED
             text += f" -> {described(role).removeprefix('property ')}"
@@ -225,10 +225,6 @@ def summary_of(roles: Mapping[str, ColumnRole], once: Collection[PropertyRef] = 
             text = f"{name}: {', '.join(members)}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return lines or ["no columns are announced; each is used by its name when it comes"]
-
-
-def _kind(role: ContactField | NotSent) -> str:
-    return described(role).removeprefix("the contact's ")
 
 
 def warnings_of(

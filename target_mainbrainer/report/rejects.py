@@ -507,9 +507,8 @@ class Rejections:
         if report.is_all_refused:
             yield Reason(
                 "nothing_accepted",
-                f"{sentence(all_refused(report, self.words_of_all))} If the contacts are not "
-                "the cause, check 'list_id', the property names in 'field_map', and what the "
-                "account and its token may do.",
+                f"{sentence(all_refused(report, self.words_of_all))} Check 'list_id', the property "
+                "names in 'field_map', and what the account and its token may do.",
             )
         for name, stream in report.streams.items():
             if stream.read >= SHARE_COUNTS_FROM and self._is_too_large(stream):

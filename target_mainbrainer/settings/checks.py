@@ -42,9 +42,7 @@ _OF_THE_LEDGER = (
     "max_drift_percent",
     "max_new_contacts",
 )
-_NEEDS_LEDGER = (
-    "Setting '{0}' needs a ledger, and there is none. Set 'ledger_uri', or remove '{0}'."
-)
+_NEEDS_LEDGER = "Setting '{0}' needs a ledger. Set 'ledger_uri', or remove '{0}'."
 
 
 def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) -> Iterator[str]:

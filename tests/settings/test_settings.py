@@ -22,7 +22,7 @@ TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 CREDENTIALS = "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
 NO = "There is no setting"
-LEDGER = "' needs a ledger, and there is none. Set 'ledger_uri', or remove"
+LEDGER = "' needs a ledger. Set 'ledger_uri', or remove"
 CODE = "' is 999, which no country has."
 
 
