@@ -276,13 +276,10 @@ def _check_ledger(uri: str) -> str:
     Raises:
         LedgerError: It cannot be used.
     """
-    from target_mainbrainer.ledger.database import (  # noqa: PLC0415 - only with a ledger
-        NoLedgerError,
-        open_database,
-    )
+    from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
 
     try:
-        open_database(uri, reads_only=True).close()
-    except NoLedgerError:
+        database.open_database(uri, reads_only=True).close()
+    except database.NoLedgerError:
         return "There is no ledger yet; the first run creates it."
     return "The ledger can be read."

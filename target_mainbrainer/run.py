@@ -298,7 +298,7 @@ class Run:
             TargetMainBrainerError: The run cannot go on; `abort` it.
         """
         self._is_whole = is_whole
-        self.rejects.end_input()
+        self.rejects.is_whole = True
         self.load.finish(self._later() if is_whole else ())
         self.write_due_state()
         if problems := [*self._conclude(), *self._problems()]:

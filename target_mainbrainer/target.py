@@ -122,7 +122,6 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems)
         super().__init__(**kwargs)
         quiet_loggers()
-        self.max_parallelism = 1  # all the concurrency is the load's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
         self._shapes: dict[str, dict[bytes, Shape]] = {}

@@ -22,7 +22,6 @@ from target_mainbrainer.words import is_uuid
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
@@ -337,7 +336,7 @@ def parse_country(value: object) -> int | None:
         text = plain_text(value)
         value = phonenumbers.country_code_for_region(text.upper()) or text.removeprefix("+")
     what = "is neither the ISO code of a country, such as NO, nor a calling code, such as 47"
-    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
+    return positive_integer(value, 999, RejectionCode.INVALID_COUNTRY_CODE, what)
 
 
 # The quick route -------------------------------------------------------------------------------

@@ -314,8 +314,8 @@ class DrySummary(Summary):
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
         """Yield what the table does not say: how many are new at most, and what has changed."""
-        has_ledger = bool(self._settings.ledger_uri)
-        new = f"{stream.created:,}" if has_ledger else f"at most {stream.accepted:,}"
+        accepted = f"at most {stream.accepted:,}"
+        new = f"{stream.created:,}" if self._settings.ledger_uri else accepted
         yield (
             f"{title}{counted(stream.read, 'record')} read. "
             f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new."

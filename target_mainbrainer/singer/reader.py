@@ -288,8 +288,6 @@ def schema_message(message: Message) -> SchemaMessage:
 
 # BATCH messages: the lines of their files, as the RECORD messages that they stand for ------------
 
-_COMPRESSIONS = ("none", "gzip", None)
-
 
 def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> Iterator[bytes]:
     """Yield the records of a BATCH message's files as RECORD messages, one at a time.
@@ -306,7 +304,7 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
         problem = "is a BATCH message whose 'manifest' is not a list of files"
         raise MalformedMessageError(problem)
     compression = encoding.get("compression")
-    if encoding.get("format") != BatchFileFormat.JSONL or compression not in _COMPRESSIONS:
+    if encoding.get("format") != BatchFileFormat.JSONL or compression not in ("none", "gzip", None):
         text = (
             f"A BATCH message of stream '{shown(stream)}' is encoded in a way that is not "
             "supported. Set the tap's 'batch_config' to 'jsonl' with 'gzip' or 'none'."
