@@ -75,16 +75,8 @@ def _as_ours(command: click.Command) -> click.Command:
     config = next(param for param in command.params if param.name == "config")
     config.callback = read_configuration
     command.params += [
-        click.Option(
-            ["--check"],
-            is_flag=True,
-            help="Check the settings and the credentials; no contact is sent.",
-        ),
-        click.Option(
-            ["--dry-run"],
-            is_flag=True,
-            help="Report what a run would do and cost; nothing is sent.",
-        ),
+        click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
+        click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),
         _path("--write-tests", "Write tests to this file, with the input as a sample."),
@@ -105,9 +97,7 @@ def read_configuration(
         click.BadParameter: One cannot be read.
     """
     values: dict[str, t.Any] = {}
-    for path in paths:
-        if path == ENVIRONMENT:
-            continue
+    for path in (path for path in paths if path != ENVIRONMENT):
         try:
             values |= json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -286,13 +276,10 @@ def _check_ledger(uri: str) -> str:
     Raises:
         LedgerError: It cannot be used.
     """
-    from target_mainbrainer.ledger.database import (  # noqa: PLC0415 - only with a ledger
-        NoLedgerError,
-        open_database,
-    )
+    from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
 
     try:
-        open_database(uri, reads_only=True).close()
-    except NoLedgerError:
+        database.open_database(uri, reads_only=True).close()
+    except database.NoLedgerError:
         return "There is no ledger yet; the first run creates it."
     return "The ledger can be read."

@@ -29,7 +29,8 @@ class Private:
 
     @override
     def __repr__(self) -> str:
-        shown = (f"{name}={_hidden(getattr(self, name))}" for name in self.__struct_fields__)
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        shown = (f"{name}={None if value is None else HIDDEN}" for name, value in given)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __rich_repr__(self) -> list[tuple[str, t.Any]]:
@@ -44,10 +45,6 @@ class PrivateStruct(Private, msgspec.Struct, frozen=True, gc=False):
     garbage collector a look at the tens of thousands that wait, which took a third of a run;
     nothing in here can point back.
     """
-
-
-def _hidden(value: object) -> str | None:
-    return None if value is None else HIDDEN
 
 
 class Mobile(PrivateStruct, frozen=True, gc=False):

@@ -209,9 +209,8 @@ class Run:
             LedgerError: Another run delivers it.
         """
         settings = self.settings.for_stream(name)
-        labels = RecordLabels(
-            key_properties, mapping.sensitive_columns, settings.default_country_code
-        )
+        country_code = settings.default_country_code
+        labels = RecordLabels(key_properties, mapping.sensitive_columns, country_code)
         return Stream(
             name,
             schema_line,
@@ -299,7 +298,7 @@ class Run:
             TargetMainBrainerError: The run cannot go on; `abort` it.
         """
         self._is_whole = is_whole
-        self.rejects.end_input()
+        self.rejects.is_whole = True
         self.load.finish(self._later() if is_whole else ())
         self.write_due_state()
         if problems := [*self._conclude(), *self._problems()]:
@@ -380,8 +379,7 @@ class Run:
         if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
             yield (
                 "The access token is not the one that the ledger's contacts were delivered with. "
-                "If it belongs to another account, give that account a ledger of its own: "
-                "contacts that have not changed are not sent."
+                "If it belongs to another account, give that account a ledger of its own."
             )
         for name, stream in self.report.streams.items():
             if stream.opt_ins_emptied:
@@ -439,10 +437,7 @@ def read_suppressions(settings: Settings) -> Suppressions:
     try:
         with Path(settings.suppression_path).open(encoding="utf-8-sig", newline="") as lines:
             return parse_suppressions(lines)
-    except UnicodeDecodeError:
-        reason = "it is not written in UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"'{shown(str(settings.suppression_path))}' cannot be read ({error.strerror})"
-    raise SettingsError([f"Setting 'suppression_path': {reason}."])
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
+        raise SettingsError([problem]) from None

@@ -10,7 +10,6 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.settings.declared import ADVISED_BATCH_SIZE
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
@@ -42,8 +41,6 @@ class ContactsSink(BatchSink):
         LedgerError: Another run delivers the stream.
     """
 
-    MAX_SIZE_DEFAULT = ADVISED_BATCH_SIZE
-
     def __init__(
         self,
         target: Target,
@@ -72,7 +69,7 @@ class ContactsSink(BatchSink):
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
-        self._columns = run.summary.columns[self.stream_name] if run.settings.dry_run else None
+        self._filled = run.summary.filled[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
         source = announced.stream
@@ -94,9 +91,8 @@ class ContactsSink(BatchSink):
             self.logger.info("%s", line)
         if self._run.ledger is not None and not self._has_key:
             self.logger.info(
-                "Stream '%s' has no 'key_properties' that identify people, so the ledger knows its "
-                "contacts by their e-mail address and mobile number; a changed one makes another "
-                "contact.",
+                "Stream '%s' has no 'key_properties' that identify people, so a changed e-mail "
+                "address or mobile number makes another contact.",
                 shown(self.stream_name),
             )
         if self._may_be_partial:
@@ -122,8 +118,9 @@ class ContactsSink(BatchSink):
             self._add_sdc_metadata_to_record(record, context, {})
         key = self._key_of(record)
         source_record = self._count(key)
-        if self._columns is not None:
-            self._columns.add(record)
+        if self._filled is not None:
+            for column, value in record.items():
+                self._filled[column] += value is not None and value != ""
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
             outcome = self._run.as_known(OPTED_OUT, self._stream, key) or Omitted.DELETED

@@ -122,7 +122,6 @@ class TargetMainBrainer(Target):
             raise SettingsError(problems)
         super().__init__(**kwargs)
         quiet_loggers()
-        self.max_parallelism = 1  # all the concurrency is the load's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
         self._shapes: dict[str, dict[bytes, Shape]] = {}
@@ -233,7 +232,9 @@ class TargetMainBrainer(Target):
 
     @override
     def _write_state_message(self, state: State) -> None:
-        self._state_writer.write(f"{_state_line(state)}\n")
+        # NaN, which the SDK would make null, stays as a tap has written it.
+        line = json.dumps(state, default=float) if contains_nan(state) else serialize_json(state)
+        self._state_writer.write(f"{line}\n")
 
     # The run
 
@@ -314,18 +315,14 @@ class TargetMainBrainer(Target):
             *misspelt(os.environ, schema=schema, given=self._config),
             *check_config(self._config, schema=schema),
         ]
-        unread = (
-            () if self._reads_environment else not_read(os.environ, self._config, schema=schema)
-        )
-        if problems and raise_errors:
+        unread = () if self._reads_environment else not_read(os.environ, self._config, schema)
+        if problems:
             raise SettingsError([*problems, *unread])
-        if not problems:
-            for line in unread:
-                self.logger.warning("%s", line)
-            self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
-            self.settings = Settings.from_config(self._config)
-            super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
-        return problems
+        for line in unread:
+            self.logger.warning("%s", line)
+        self._config = {k: v for k, v in self._config.items() if v not in ("", None)}
+        self.settings = Settings.from_config(self._config)
+        return super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
 
 
 def new_run_id() -> str:
@@ -337,8 +334,3 @@ def _is_asked_for(line: logging.LogRecord) -> bool:
     """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG."""
     is_minor = line.levelno == logging.INFO and Path(line.pathname).parent == _SDK
     return not is_minor or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
-
-
-def _state_line(state: State) -> str:
-    """Return STATE as JSON. NaN, which the SDK would make null, stays as a tap has written it."""
-    return json.dumps(state, default=float) if contains_nan(state) else serialize_json(state)

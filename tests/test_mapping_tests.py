@@ -85,9 +85,9 @@ FAILED  not expected
 passed  a no that is sent all the same
 passed  an empty record
 FAILED  a contact too many
-        contact: expected nothing, got {"email": "a@example.com"}
+        email: expected nothing, got "a@example.com"
 FAILED  no contact
-        contact: expected {"email": "a@example.com"}, got nothing
+        email: expected "a@example.com", got nothing
 passed  plain values are read as JSON has them
 """
 

@@ -190,8 +190,7 @@ def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401
     if not is_erased:
         message = (
             "Some of it can still be read in the file, because another process has it open or the "
-            "disk is full. Run the command again later: it then clears the file, even if it finds "
-            "nothing more to forget."
+            "disk is full. Run the command again later, to clear the file."
         )
         raise LedgerError(message)
 

@@ -191,15 +191,9 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 
 def described(role: ColumnRole) -> str:
     """Return a role in words, to follow "column x is"."""
-    match role:
-        case ContactField():
-            return f"the contact's {role}"
-        case NotSent():
-            return f"not sent ({role.value})"
-        case PropertyRef(property_id=None, name=name):
-            return f"property '{shown(name or '')}'"
-        case _:
-            return f"property {shown(role.property_id or '')}"
+    if isinstance(role, PropertyRef):
+        return f"property '{shown(role.name)}'" if role.name else f"property {role.property_id}"
+    return f"the contact's {role}" if isinstance(role, ContactField) else f"not sent ({role.value})"
 
 
 _WIDTH = 100
@@ -214,13 +208,13 @@ def summary_of(roles: Mapping[str, ColumnRole], once: Collection[PropertyRef] = 
     >>> summary_of({"mail": ContactField.EMAIL, "zip": PropertyRef(None, "zip")})
     ["email: 'mail'", "properties of the same name: 'zip'"]
     """
-    groups: dict[str, list[str]] = {_kind(field): [] for field in ContactField}
+    groups: dict[str, list[str]] = {str(field): [] for field in ContactField}
     groups |= {_RENAMED: [], _OWN_NAME: [], _ONCE: []}
     for column, role in roles.items():
         text = f"'{shown(column)}'"
         kind = _OWN_NAME
         if not isinstance(role, PropertyRef):
-            kind = _kind(role)
+            kind = str(role) if isinstance(role, ContactField) else described(role)
         elif role != PropertyRef(None, column):
             kind = _RENAMED
             text += f" -> {described(role).removeprefix('property ')}"
@@ -231,10 +225,6 @@ def summary_of(roles: Mapping[str, ColumnRole], once: Collection[PropertyRef] = 
             text = f"{name}: {', '.join(members)}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return lines or ["no columns are announced; each is used by its name when it comes"]
-
-
-def _kind(role: ContactField | NotSent) -> str:
-    return described(role).removeprefix("the contact's ")
 
 
 def warnings_of(

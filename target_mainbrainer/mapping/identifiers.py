@@ -22,7 +22,6 @@ from target_mainbrainer.words import is_uuid
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
@@ -296,10 +295,8 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
 def _parsed(digits: str, region: str | None) -> Mobile:
     try:
         number = phonenumbers.parse(digits, region)
-    except NumberParseException as error:
-        what = "is not a mobile number"
-        if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
-            what = "starts with a country code that does not exist"
+    except NumberParseException:
+        what = "is not a mobile number, or its country code does not exist"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what) from None
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         what = "is too short or too long for a mobile number of its country"
@@ -339,7 +336,7 @@ def parse_country(value: object) -> int | None:
         text = plain_text(value)
         value = phonenumbers.country_code_for_region(text.upper()) or text.removeprefix("+")
     what = "is neither the ISO code of a country, such as NO, nor a calling code, such as 47"
-    return positive_integer(value, INT32_MAX, RejectionCode.INVALID_COUNTRY_CODE, what)
+    return positive_integer(value, 999, RejectionCode.INVALID_COUNTRY_CODE, what)
 
 
 # The quick route -------------------------------------------------------------------------------

@@ -15,8 +15,6 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.contacts import Contact, Identity, Mobile
 
-_MOST_NAMED = 5
-
 
 class Suppressions:
     """E-mail addresses and mobile numbers of people to whom no opt-in is sent as true.
@@ -87,7 +85,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
         except InvalidValueError:
             bad.append(number)
     if bad:
-        lines_named = examples([f"line {number:,}" for number in bad[:_MOST_NAMED]], len(bad))
+        lines_named = examples([f"line {number:,}" for number in bad[:5]], len(bad))
         message = (
             "it has something else than an e-mail address or an international mobile number, such "
             f"as +47 and its digits{lines_named}"
@@ -106,7 +104,9 @@ def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
             continue
         delimiter = next((mark for mark in ";\t" if mark in text), ",")
         header = next(csv.reader([text], delimiter=delimiter))
-        places = [at for at, name in enumerate(header) if plain_name(name.strip()) in _COLUMNS]
+        places = [
+            at for at, name in enumerate(header) if plain_name(name.strip()) in {"email", "mobile"}
+        ]
         if places:
             rows = csv.reader(lines, delimiter=delimiter, strict=True)
             yield from _cells(rows, places, number)
@@ -118,9 +118,6 @@ def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
             "line that starts with '#'"
         )
         raise ValueError(message)
-
-
-_COLUMNS = {"email", "mobile"}
 
 
 def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401

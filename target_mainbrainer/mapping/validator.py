@@ -30,10 +30,10 @@ _DRAFTS = (
 )
 """The SDK's draft, then those of older taps: `"items": [...]`, `"exclusiveMaximum": true`."""
 
-_DISPUTED = {"$schema", "$dynamicRef", "contentEncoding", "contentMediaType", "dependencies"}
-_NAMING = {"propertyNames"}
-"""Its fault repeats the name of a member, which may be an e-mail address."""
-
+_DISPUTED = {
+    *("$schema", "$dynamicRef", "contentEncoding", "contentMediaType", "dependencies"),
+    "propertyNames",  # its fault repeats the name of a member, which may be an e-mail address
+}
 _REVERSING = {"not", "oneOf", "if"}
 """Rules that refuse more when a part of them refuses less."""
 
@@ -119,7 +119,7 @@ def _lenient(schema: t.Any) -> t.Any:  # noqa: ANN401 - any part of a schema
     for rule, value in schema.items():
         if rule in _OF_NAMES and isinstance(value, dict):
             changed[rule] = {name: _lenient(part) for name, part in value.items()}
-        elif rule not in _DISPUTED | _NAMING and not (rule == "pattern" and is_dialect):
+        elif rule not in _DISPUTED and not (rule == "pattern" and is_dialect):
             changed[rule] = value if rule in _OF_VALUES else _lenient(value)
         if rule in _OF_TEXTS and isinstance(value, list):
             changed[rule] = [text for at, text in enumerate(value) if text not in value[:at]]
@@ -173,9 +173,7 @@ def _as_json(value: object) -> object:
             return value.encode("utf-8", "replace").decode()
         case dict():
             return {_as_json(str(key)): _as_json(item) for key, item in value.items()}
-        case list() | tuple():
+        case list():
             return [_as_json(item) for item in value]
-        case None | bool() | int():
+        case _:
             return value
-        case _:  # a date, a UUID, bytes: what JSON has only as text
-            return type(value).__name__

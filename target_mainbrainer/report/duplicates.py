@@ -124,7 +124,4 @@ class Duplicates:
                 f"each of them. Example: {found.examples[0]}."
             )
         if not found.is_complete:
-            yield (
-                f"Only the first {self._count:,} contacts were looked at to find those that share "
-                "an address or a number."
-            )
+            yield f"Only the first {self._count:,} contacts were searched for what they share."

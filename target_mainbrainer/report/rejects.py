@@ -387,6 +387,10 @@ class Rejections:
         file: Where to keep them, if anywhere.
         allowed: How many there may be; None for any number.
         allowed_percent: How large a share of a stream's records may be rejected before sending.
+
+    Attributes:
+        count: How many there are.
+        is_whole: No more records come, so that short streams may be judged, too.
     """
 
     def __init__(
@@ -401,7 +405,7 @@ class Rejections:
         self._allowed_percent = allowed_percent
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
-        self._is_whole = False
+        self.is_whole = False
         self._groups: dict[tuple[str, Rejection], _Group] = {}
         self.count = 0
 
@@ -442,10 +446,6 @@ class Rejections:
                 counts.update(record.interval for record in source_records)
         finally:
             self._note(source, source_records, rejection)
-
-    def end_input(self) -> None:
-        """Note that no more records come, so that short streams may be judged, too."""
-        self._is_whole = True
 
     def sync(self) -> Counter[StateInterval]:
         """Flush the file to the disk, and return how many records of which interval are settled.
@@ -490,7 +490,7 @@ class Rejections:
 
     def _is_too_large(self, report: StreamReport) -> bool:
         """Return whether too large a share of a stream is rejected, as far as is known now."""
-        if self._is_whole and report.read < SHARE_COUNTS_FROM:
+        if self.is_whole and report.read < SHARE_COUNTS_FROM:
             return False
         return 100 * report.rejected_before_sending > self._allowed_percent * report.read
 
@@ -507,9 +507,8 @@ class Rejections:
         if report.is_all_refused:
             yield Reason(
                 "nothing_accepted",
-                f"{sentence(all_refused(report, self.words_of_all))} If the contacts are not "
-                "the cause, check 'list_id', the property names in 'field_map', and what the "
-                "account and its token may do.",
+                f"{sentence(all_refused(report, self.words_of_all))} Check 'list_id', the property "
+                "names in 'field_map', and what the account and its token may do.",
             )
         for name, stream in report.streams.items():
             if stream.read >= SHARE_COUNTS_FROM and self._is_too_large(stream):
@@ -517,9 +516,8 @@ class Rejections:
                     "max_rejects_percent",
                     f"{stream.rejected_before_sending:,} of {stream.read:,} records of stream "
                     f"'{shown(name)}' were rejected before sending, more than the "
-                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} This is "
-                    "more likely a mistake in the settings than in so many records: the reasons "
-                    "are above. STATE stays before them.",
+                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} The "
+                    "reasons are above. STATE stays before them.",
                 )
 
     @property

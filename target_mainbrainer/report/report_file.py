@@ -85,10 +85,7 @@ class ReportFile:
             "state": None,
         }
         if reason := self._write(self._start):
-            problem = (
-                f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason}). Check "
-                "that its folder exists and may be written to."
-            )
+            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
             raise SettingsError([problem])
 
     def write(

@@ -15,7 +15,7 @@ from target_mainbrainer.report.rejects import all_refused, sentence
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from target_mainbrainer.api.limits import ClientStats, RateLimiter
     from target_mainbrainer.report.counts import RunReport, StreamReport
@@ -155,7 +155,7 @@ class Summary:
 
     Attributes:
         duplicates: Contacts that share something without being one; empty unless it is fed.
-        columns: The empty values of each stream; fed in a dry run.
+        filled: How many values of each column of a stream are not empty; fed in a dry run.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Summary:
         self._started = time.monotonic()
         self._accepted_before = self._retries_before = 0
         self.duplicates = Duplicates()
-        self.columns: defaultdict[str, ColumnShares] = defaultdict(ColumnShares)
+        self.filled: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     @property
     def seconds(self) -> float:
@@ -296,7 +296,8 @@ class DrySummary(Summary):
         for name, stream in self._report.streams.items():
             for line in self._describe(f"Stream '{shown(name)}': ", stream):
                 logger.info("%s", line)
-            logger.info("%s", self.columns[name].describe(name))
+            empty = [f"'{shown(column)}' {part:.0%}" for column, part in self._empty(name).items()]
+            logger.info("Empty values of stream '%s': %s.", shown(name), ", ".join(empty))
         self._warn(findings)
         for line in self._report.table():
             logger.info("%s", line)
@@ -315,8 +316,8 @@ class DrySummary(Summary):
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
         """Yield what the table does not say: how many are new at most, and what has changed."""
-        has_ledger = bool(self._settings.ledger_uri)
-        new = f"{stream.created:,}" if has_ledger else f"at most {stream.accepted:,}"
+        accepted = f"at most {stream.accepted:,}"
+        new = f"{stream.created:,}" if self._settings.ledger_uri else accepted
         yield (
             f"{title}{counted(stream.read, 'record')} read. "
             f"{counted(stream.accepted, 'contact')} would be sent, {new} of them new."
@@ -325,6 +326,15 @@ class DrySummary(Summary):
             columns = stream.changed_columns.most_common()
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
             yield f"{title}changed fields: {', '.join(changes)}."
+
+    def _empty(self, stream: str) -> dict[str, float]:
+        """Return the share of empty values by column, in order; without Singer's own columns."""
+        read = self._report.stream(stream).read
+        return {
+            column: round(1 - count / read, 4)
+            for column, count in self.filled[stream].items()
+            if not column.startswith(METADATA_PREFIXES)
+        }
 
     def _cost(self) -> dict[str, t.Any]:
         """Return the requests of a load, and what they take at the least; None without pacing."""
@@ -347,34 +357,7 @@ class DrySummary(Summary):
         """Return the summary for the report file: a run's, and what only a dry run says."""
         summary = super().as_dict()
         for name, counts in summary["streams"].items():
-            counts["empty_values"] = self.columns[name].as_dict()
+            counts["empty_values"] = self._empty(name)
         for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
             del summary[name]
         return {**summary, "cost": self._cost()}
-
-
-class ColumnShares:
-    """Counts the empty values of every column of a stream."""
-
-    def __init__(self) -> None:
-        self._records = 0
-        self._filled: Counter[str] = Counter()
-
-    def add(self, record: Mapping[str, t.Any]) -> None:
-        """Look at a record; absent, null and an empty text all count as empty."""
-        self._records += 1
-        for name, value in record.items():
-            self._filled[name] += value is not None and value != ""
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the share of empty values by column, in order; without Singer's own columns."""
-        return {
-            name: round(1 - count / self._records, 4)
-            for name, count in self._filled.items()
-            if not name.startswith(METADATA_PREFIXES)
-        }
-
-    def describe(self, stream: str) -> str:
-        """Return a line for the log."""
-        shares = [f"'{shown(name)}' {share:.0%}" for name, share in self.as_dict().items()]
-        return f"Empty values of stream '{shown(stream)}': {', '.join(shares) or 'no columns'}."

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib.util
-import ipaddress
 import itertools
 import json
 import typing as t
@@ -43,9 +42,7 @@ _OF_THE_LEDGER = (
     "max_drift_percent",
     "max_new_contacts",
 )
-_NEEDS_LEDGER = (
-    "Setting '{0}' needs a ledger, and there is none. Set 'ledger_uri', or remove '{0}'."
-)
+_NEEDS_LEDGER = "Setting '{0}' needs a ledger. Set 'ledger_uri', or remove '{0}'."
 
 
 def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) -> Iterator[str]:
@@ -195,12 +192,7 @@ def is_loopback(host: str) -> bool:
     >>> is_loopback("localhost.example.com"), is_loopback("127.0.0.1.example.org")
     (False, False)
     """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host in {"localhost", "127.0.0.1", "::1"}
 
 
 def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
@@ -275,7 +267,7 @@ def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Itera
 
 
 def not_read(
-    environ: Mapping[str, str], config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]
+    environ: Mapping[str, str], config: Mapping[str, t.Any], schema: Mapping[str, t.Any]
 ) -> Iterator[str]:
     """Return a sentence if variables are set for settings not given, and none was read.
 
@@ -287,10 +279,9 @@ def not_read(
         if environ.get(variable) and variable.removeprefix(_PREFIX).lower() not in config
     ]
     if unread:
-        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         yield (
-            f"The environment was not read, although it contains '{unread[0]}'{more}. Add "
-            "'--config ENV' to read it, too; in Meltano, name it below 'settings'."
+            f"The environment was not read, although it contains '{unread[0]}'. Add '--config ENV' "
+            "to read it, too; in Meltano, name it below 'settings'."
         )
 
 

@@ -78,9 +78,7 @@ def mapped_streams(
         if not isinstance(error, StreamMapError):
             text = (
                 f"Stream '{shown(stream)}': its schema cannot be flattened or mapped "
-                f"({type(error).__name__}). Are there two columns of one name once "
-                "'flattening_enabled' or 'stream_maps' is applied, or is a part of it not a JSON "
-                "schema?"
+                f"({type(error).__name__}). Do two columns have the same name afterwards?"
             )
         raise MappingError(text) from None
     return streams

@@ -324,9 +324,9 @@ def test_a_mobile_always_fits_the_api(text: str, default: int | None) -> None:
 # The country beside a number ----------------------------------------------------------------
 
 
-@cases("code", "N", 0, -47, identifiers.INT32_MAX + 1, "4 7", True, [47])
+@cases("code", "N", 0, -47, 1000, "4 7", True, [47])
 def test_a_country_code_is_a_positive_int32(code: object) -> None:
-    assert identifiers.parse_country(identifiers.INT32_MAX) == identifiers.INT32_MAX
+    assert identifiers.parse_country(999) == 999
     assert code_of(identifiers.parse_country, code) == "invalid_country_code"
 
 

@@ -22,7 +22,7 @@ TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 CREDENTIALS = "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
 NO = "There is no setting"
-LEDGER = "' needs a ledger, and there is none. Set 'ledger_uri', or remove"
+LEDGER = "' needs a ledger. Set 'ledger_uri', or remove"
 CODE = "' is 999, which no country has."
 
 
@@ -277,8 +277,8 @@ def test_variables_that_were_not_read_are_named_beside_what_is_missing(load: Loa
     load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
     load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
     assert CliRunner().invoke(cli.command(), []).exit_code == 1
-    said = "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN' "
-    assert f"{said}and 1 more. Add '--config ENV' to read it, too; " in load.caplog.text
+    said = "The environment was not read, although it contains 'TARGET_MAINBRAINER_ACCESS_TOKEN'."
+    assert f"{said} Add '--config ENV' to read it, too; " in load.caplog.text
     assert "made-up" not in load.caplog.text
 
 
