@@ -463,6 +463,8 @@ class Moves:
                 self._kept.add(mover.before)
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
+        for mover in plain:
+            mover.may_have_moved |= mover.has_begun
         _warn(plain)
         for mover in by_step[Step.JOIN]:
             mover.stream.report.moved += 1
@@ -486,6 +488,11 @@ class Moves:
             yield MoveRound(upserts)
         if no:
             yield MoveRound(no, is_decided=True, is_alone=True)
+        begun = [mover for mover in (*plain, *by_step[Step.JOIN]) if mover.has_begun]
+        for mover in begun:
+            t.cast("Person", mover.person).moving_id = None
+        if begun:
+            self._end_moves(begun, (), begun)
 
     def _move(self, movers: Sequence[Mover]) -> Generator[MoveRound, None, list[Mover]]:
         """Find contacts and rename them; return the movers whose contact stays as it was."""

@@ -335,10 +335,12 @@ class Evidence:
                 held.is_left_behind = False
 
     def _is_own(self, key: int, contact: Contact) -> bool:
-        """Return whether a contact is of one person, or those who had its address have left it."""
-        others = self.whose(contact) - {key}
+        """Return whether a contact is of one person, or others who had its address have left it."""
         now = identity_in(contact)
-        return key in self.owners(*now) and not any(now in self._held_for(one) for one in others)
+        others = [self.people[one].last for one in self.whose(contact) - {key}]
+        return key in self.owners(*now) and not any(
+            covers(now, identity_of(row)) for row in others if row is not None
+        )
 
     def _followed(self) -> list[Contact]:
         held = self.crm.held

@@ -439,16 +439,19 @@ class Oracle(Evidence):
             return
         if any(len(self.whose(one)) > 1 for one in found):
             return
+        rows = run.by_key[key] if len(self.source.streams) > 1 else [columns]
+        # Of two streams that tell of a person either may be delivered last.
+        agreed = {name for name in columns if all(row.get(name) == columns[name] for row in rows)}
         for contact in [one for one in found if not self.crm.held[one.id].is_ghost] or found:
             held = self.crm.held[contact.id]
-            for name in PROPERTIES & columns.keys():
+            for name in PROPERTIES & agreed:
                 mapped = run.config.get("field_map", {}).get(name, name)
                 is_corrected = mapped == "city" and held.city is not None
                 if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
             # It is told with the status of its no, and that was not confirmed when the yes came.
             is_slow = run.config["confirm_batches"] == "require"
-            for name in OPT_INS:
+            for name in agreed.intersection(OPT_INS):
                 # Of a contact that was made anew or beside another one nothing was said yet.
                 is_new = self.people[key].moved or identity_of(columns) in self.vacated
                 if columns[name] is False and getattr(contact, name) not in {
