@@ -152,7 +152,7 @@ class Mover:
         identity = self.parts[-1].contact if like is None else like
         contact = with_identity(merged(self.parts), identity)
         upsert = Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
-        if self.may_have_moved and self.following is not None:
+        if (self.may_have_moved or self.has_begun) and self.following is not None:
             upsert.renamed_from = self.following.previous
         return upsert
 
@@ -463,8 +463,6 @@ class Moves:
                 self._kept.add(mover.before)
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
-        for mover in plain:
-            mover.may_have_moved |= mover.has_begun
         _warn(plain)
         for mover in by_step[Step.JOIN]:
             mover.stream.report.moved += 1
@@ -488,7 +486,11 @@ class Moves:
             yield MoveRound(upserts)
         if no:
             yield MoveRound(no, is_decided=True, is_alone=True)
-        begun = [mover for mover in (*plain, *by_step[Step.JOIN]) if mover.has_begun]
+        self._end_begun([*plain, *by_step[Step.JOIN]])
+
+    def _end_begun(self, movers: Sequence[Mover]) -> None:
+        """End changes that an earlier run has begun, of people who were not followed now."""
+        begun = [mover for mover in movers if mover.has_begun]
         for mover in begun:
             t.cast("Person", mover.person).moving_id = None
         if begun:

@@ -229,13 +229,15 @@ class Evidence:
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
+        there = {*map(identity_in, self.crm.contacts.values())}
         for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                if identity_in(contact) == (now if creates else kept(one.before, now)):
+                wanted = now if creates else kept(one.before, now)
+                if identity_in(contact) == (wanted if wanted in there else now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -257,6 +259,8 @@ class Evidence:
                 # If its new data failed, too, nobody knows where its contact is.
                 is_lost, is_in = key in failed, process.code == 0
                 self._leave_behind(key, creates=key in named, is_lost=is_lost, is_in=is_in)
+                if key in named and is_in and not is_lost:
+                    self.people[key].before = identity_of(last)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}

@@ -96,8 +96,13 @@ def folded(identity: Identity) -> Identity:
     return (identity[0] or "").lower() or None, identity[1]
 
 
+def is_bad(email: str) -> bool:
+    """Return whether the CRM refuses an address."""
+    return email.startswith(REFUSED)
+
+
 def is_refused(columns: Columns) -> bool:
-    return (columns.get("email") or "").startswith(REFUSED)
+    return is_bad(columns.get("email") or "")
 
 
 def covers(identity: Identity, other: Identity) -> bool:
