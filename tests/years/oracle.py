@@ -214,8 +214,13 @@ class Oracle(Evidence):
             return
         if len(self.mappings) > 1 or self.has_restored:
             return  # what is mapped elsewhere is new there, and an older ledger knows less
+        # What is not confirmed yet is sent whole when its person comes again.
+        is_slow = run.config["confirm_batches"] == "require"
         if run.config.get("unchanged_contacts") == "send" or any(
-            self.people[key].moved or self.people[key].is_unsure for key in whose
+            self.people[key].moved
+            or self.people[key].is_unsure
+            or (is_slow and len(run.by_key[key]) > 1)
+            for key in whose
         ):
             return
         made = [self.people[key] for key in self._recreated(process)]
