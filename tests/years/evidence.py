@@ -23,7 +23,7 @@ from tests.years.history import (
 from tests.years.source import is_mappable
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM, Batch
@@ -214,13 +214,14 @@ class Evidence:
             and (batch.fails or batch.is_lost)
         )
 
-    def _book(self, contacts: Sequence[Sent]) -> None:
-        """Note whose yes a run has booked that ended well."""
-        for sent in contacts:
+    def _book(self, batch: Batch) -> None:
+        """Note whose yes a run has booked; a no was said even if its batch has failed."""
+        for sent in batch.contacts:
             contact = self._found(sent)
             if contact is not None:
                 held = self.crm.held[contact.id]
-                held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
+                if not batch.fails:
+                    held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
                 held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
 
     def _follow_again(self, run: Run) -> None:

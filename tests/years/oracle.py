@@ -253,8 +253,7 @@ class Oracle(Evidence):
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
-            if not batch.fails:
-                self._book(batch.contacts)
+            self._book(batch)
 
     def _set_aside(self, process: Process, refused: set[int]) -> None:
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
