@@ -9,8 +9,8 @@ the quickest answer of its kind so far. While nothing is known of a kind, an ans
 
 The rules are in `Quota`, which knows neither a clock nor a lock. It is kept in this process or,
 with a ledger, in a row of its database for all runs with the same account (`ledger.quota`).
-`RateLimiter` serves threads in the order in which they ask, ends every wait when the run is asked
-to stop, and explains long waits in the log.
+`RateLimiter` hands permits to threads, ends every wait when the run is asked to stop, and explains
+long waits in the log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import threading
 import typing as t
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 
 import backoff
@@ -254,7 +254,7 @@ class Permit:
 
 
 class RateLimiter:
-    """Hands out permits in the order in which threads ask for them, and counts the requests.
+    """Hands out permits to threads, and counts the requests.
 
         permit = limiter.acquire("POST /contacts/batch")
         ... send the request ...
@@ -290,7 +290,7 @@ class RateLimiter:
         self._store = store or PermitStore(clock)
         self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
-        self._queue: deque[threading.Event] = deque()
+        self._turn = threading.Lock()  # one thread waits for a permit, the others for that one
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
         self._in_flight: set[Permit] = set()
         self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
@@ -302,7 +302,7 @@ class RateLimiter:
         self._store.close()
 
     def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
-        """Wait for a permit, first come, first served.
+        """Wait for a permit.
 
         Args:
             kind: Kind of request; those of a kind usually take the same time.
@@ -312,19 +312,10 @@ class RateLimiter:
             InterruptedRunError: The run was asked to stop.
             LedgerError: The store could not be reached for `retry_max_seconds`.
         """
-        turn = threading.Event()
         with self._lock:
             self.stats.retries += is_retry
-            self._queue.append(turn)
-            self._queue[0].set()
-        turn.wait()  # the thread in front sets it, however its wait ends
-        try:
+        with self._turn:
             return self._wait_for_permit(kind)
-        finally:
-            with self._lock:
-                self._queue.popleft()
-                if self._queue:
-                    self._queue[0].set()
 
     @property
     def wanted_in_flight(self) -> int:

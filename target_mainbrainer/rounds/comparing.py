@@ -309,7 +309,7 @@ class Comparer:
             if like is not None:
                 part.stream.report.old_parts_kept += 1
             anew.add(part if like is None else part.under(like))
-        prepared.waiting += anew.waiting.parts
+        prepared.waiting += anew.waiting
         return anew
 
     def _never_delivered(

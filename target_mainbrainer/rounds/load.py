@@ -134,7 +134,8 @@ class Load:
         """
         self._places += 1
         key = None if record.source_key is None else key_text(record.source_key)
-        part = Part(contact, record, stream, self._places, key, is_deletion)
+        identifiers = identifiers_of(contact)
+        part = Part(contact, record, stream, identifiers, self._places, key, is_deletion)
         if not len(self._open):
             self._open.since = self._clock()
         self._open.add(part)
@@ -186,9 +187,8 @@ class Load:
         self._numbers += 1
         prepared = self._prepare(closed)
         self._start(prepared.sent)
-        for part in prepared.waiting:
-            closed.waiting.add(part)
-        self._open = Round(self._clock(), self._numbers, closed.waiting)
+        waiting = sorted((*closed.waiting, *prepared.waiting), key=lambda part: part.place)
+        self._open = Round(self._clock(), self._numbers, waiting)
 
     def _prepare(self, closed: Round) -> Prepared:
         """Decide what is sent of a round."""

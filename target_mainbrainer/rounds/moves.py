@@ -603,16 +603,13 @@ def _warn(not_followed: Sequence[Mover]) -> None:
     for name, movers in by_stream.items():
         labels = [mover.stream.labels.key_of(mover.parts[-1].record.line) for mover in movers]
         more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
-        have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
         logger.warning(
-            "%s of stream '%s' %s another e-mail address or mobile number than before and could "
-            "not be followed, so %s is sent as a new contact%s: the old identity is another "
-            "person's, too, or the new one is, or MainBrainer did not name the contact or refuses "
-            "the change. Merge or delete the old one when the new one is in MainBrainer.",
+            "Sent as new, because the change of e-mail address or mobile number could not be "
+            "followed: %s of stream '%s'%s. The old identity is another person's, too, or the new "
+            "one is, or MainBrainer did not name the contact or refuses the change. Merge or "
+            "delete the old contact when the new one is in MainBrainer.",
             counted(len(movers), "contact"),
             shown(name),
-            have,
-            each,
             more,
         )
 

@@ -8,10 +8,7 @@ the next round.
 from __future__ import annotations
 
 import enum
-import heapq
-import itertools
 import typing as t
-from collections import deque
 from dataclasses import dataclass
 
 import msgspec
@@ -28,7 +25,7 @@ from target_mainbrainer.report.rejects import SourceStream
 from target_mainbrainer.rounds.batches import Destination, Kind
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from target_mainbrainer.contacts import Contact, Identity, PropertyRef
     from target_mainbrainer.ledger.content import Fields, Person, Row
@@ -66,6 +63,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
     """One record, as the contact that it is by itself.
 
     Attributes:
+        identifiers: Those of `contact`; they are asked for in every round that it waits for.
         place: Which record of the run it is, counted over all streams.
         key: Its source key as the ledger keeps it; None without a ledger or a key.
         is_deletion: It was deleted in the source, and opts its contact out.
@@ -74,7 +72,8 @@ class Part(PrivateStruct, frozen=True, gc=False):
     contact: Contact
     record: SourceRecord
     stream: Stream
-    place: int = 0
+    identifiers: tuple[Hashable, ...]
+    place: int
     key: str | None = None
     is_deletion: bool = False
 
@@ -87,7 +86,8 @@ class Part(PrivateStruct, frozen=True, gc=False):
 
     def under(self, like: Contact | Identity) -> Part:
         """Return the record as a contact of another identity."""
-        return msgspec.structs.replace(self, contact=with_identity(self.contact, like))
+        contact = with_identity(self.contact, like)
+        return msgspec.structs.replace(self, contact=contact, identifiers=identifiers_of(contact))
 
 
 class Finding(t.NamedTuple):
@@ -251,99 +251,40 @@ class Prepared(msgspec.Struct, gc=False):
     released: list[Place] = []
 
 
-class Waiting:
-    """Records that wait for a later round, in queues.
-
-    Records that share an identifier or a source key are in one queue, in input order, so that only
-    the first of each queue has to be looked at when the next round opens.
-    """
-
-    def __init__(self) -> None:
-        self._queues: dict[int, deque[Part]] = {}
-        self._keys: dict[int, set[Hashable]] = {}
-        self._queue_of: dict[Hashable, int] = {}
-        self._numbers = itertools.count()
-        self.size = 0
-        self.bytes = 0
-
-    @property
-    def parts(self) -> list[Part]:
-        """All records that wait; those of a queue are in input order."""
-        return [part for queue in self._queues.values() for part in queue]
-
-    def has_any_of(self, keys: Iterable[Hashable]) -> bool:
-        """Return whether a record waits that shares one of these."""
-        return any(key in self._queue_of for key in keys)
-
-    def add(self, part: Part) -> None:
-        """Add a record, in its place in the order of the input."""
-        keys = keys_of(part)
-        found = {self._queue_of[key] for key in keys if key in self._queue_of}
-        number = max(found, key=lambda one: len(self._queues[one]), default=next(self._numbers))
-        queue = self._queues.setdefault(number, deque())
-        for other in found - {number}:
-            queue = self._queues[number] = deque(
-                heapq.merge(queue, self._queues.pop(other), key=lambda one: one.place)
-            )
-            self._enter(number, self._keys.pop(other))
-        if not queue or part.place > queue[-1].place:
-            queue.append(part)
-        else:
-            self._queues[number] = deque(sorted((*queue, part), key=lambda one: one.place))
-        self._enter(number, keys)
-        self.size += 1
-        self.bytes += len(part.record.line)
-
-    def _enter(self, number: int, keys: Iterable[Hashable]) -> None:
-        self._keys.setdefault(number, set()).update(keys)
-        self._queue_of.update(dict.fromkeys(keys, number))
-
-    def release(self, admit: Callable[[Part], bool]) -> None:
-        """Let each queue go on until its first record has to wait once more."""
-        for number in list(self._queues):
-            queue = self._queues[number]
-            while queue and admit(queue[0]):
-                part = queue.popleft()
-                self.size -= 1
-                self.bytes -= len(part.record.line)
-            if not queue:
-                del self._queues[number]
-                for key in self._keys.pop(number):
-                    del self._queue_of[key]
-
-
 class Round:
     """Contacts that wait to be sent together, and those that wait for the round after.
 
     Args:
         since: When the first of them came.
         number: Which round of the run it is, counted from 1.
-        waiting: Records that could not be in the round before.
+        waiting: Records that could not be in the round before, in input order.
 
     Attributes:
         upserts: The contacts by identity, in the order in which their identities came.
-        waiting: Records that have to wait for a later round.
+        waiting: Records that have to wait for a later round, in input order.
     """
 
-    def __init__(self, since: float = 0.0, number: int = 1, waiting: Waiting | None = None) -> None:
+    def __init__(self, since: float = 0.0, number: int = 1, waiting: Iterable[Part] = ()) -> None:
         self.since = since
         self.number = number
         self.upserts: dict[Identity, Upsert] = {}
-        self.waiting = Waiting() if waiting is None else waiting
+        self.waiting: list[Part] = []
+        self._awaited: set[Hashable] = set()
         self._bytes = 0
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
         self._identity_by_key: dict[Hashable, Identity] = {}
         self._identifiers: set[Hashable] = set()
         self._known: dict[Hashable, Identity] = {}
-        self.waiting.release(self._admit)
+        for part in waiting:
+            self.add(part)
 
     def __len__(self) -> int:
-        return len(self.upserts) + self.waiting.size
+        return len(self.upserts) + len(self.waiting)
 
     @property
     def is_full(self) -> bool:
         """Whether it has to be sent before more is added."""
-        return len(self) >= MAX_CONTACTS or self._bytes + self.waiting.bytes >= MAX_BYTES
+        return len(self) >= MAX_CONTACTS or self._bytes >= MAX_BYTES
 
     def add(self, part: Part) -> None:
         """Add a record, merged with the contact of its identity if there is one.
@@ -351,18 +292,18 @@ class Round:
         A record that cannot be in this round waits for a later one, and so does every later one
         that shares an identifier or a source key with it.
         """
-        if (self.waiting.size and self.waiting.has_any_of(keys_of(part))) or not self._admit(part):
-            self.waiting.add(part)
+        self._bytes += len(part.record.line)
+        is_behind = self.waiting and not self._awaited.isdisjoint(_keys_of(part))
+        if is_behind or not self._admit(part):
+            self.waiting.append(part)
+            self._awaited.update(_keys_of(part))
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
-        contact = part.contact
+        contact, identifiers, key = part.contact, part.identifiers, part.person_key
         identity = t.cast("Identity", identity_of(contact))
-        identifiers = identifiers_of(contact)
-        key = part.person_key
         if not self._fits(part, identity, identifiers, key):
             return False
-        self._bytes += len(part.record.line)
         self._identifiers.update(identifiers)
         self._spellings[identifiers] = identity
         if key is not None:
@@ -406,11 +347,10 @@ class Round:
         )
 
 
-def keys_of(part: Part) -> tuple[Hashable, ...]:
+def _keys_of(part: Part) -> tuple[Hashable, ...]:
     """Return what orders a record: its identifiers, and its source key."""
     key = part.person_key
-    identifiers = identifiers_of(part.contact)
-    return identifiers if key is None else (*identifiers, key)
+    return part.identifiers if key is None else (*part.identifiers, key)
 
 
 def destination_of(part: Part) -> Destination:

@@ -90,6 +90,13 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert len(api.crm.requests) == 1
 
 
+def test_of_a_page_its_title_is_quoted(api: Api) -> None:
+    """Whatever stands before its first tag, its type says that it is one."""
+    page = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
+    message = api.fails(errors.RequestRefusedError, api.client(page))
+    assert ", saying: Blocked by a firewall. The contacts" in message
+
+
 @cases("status", 301, 302, 303, 307, 308)
 def test_a_redirect_never_carries_anything_elsewhere(api: Api, status: int) -> None:
     elsewhere = api.serve(OK)
@@ -198,6 +205,8 @@ def test_everything_asked_is_counted(api: Api) -> None:
     client.close()
     metrics = [line for line in api.heard.lines if line.startswith("METRIC")]
     assert ["http_request_count" in line for line in metrics] == [True] * 4
+    counted = [next(one for one in client.stats.by_endpoint if one in line) for line in metrics]
+    assert counted == list(client.stats.by_endpoint)
 
 
 # --- Odd but not shown

@@ -19,7 +19,6 @@ from target_mainbrainer.errors import InterruptedRunError, LedgerError, Transien
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.helpers import World
 from tests.cases import cases
-from tests.waiting import wait_until
 
 HOUR = 3600.0
 T = t.TypeVar("T")
@@ -170,33 +169,6 @@ def test_a_stop_ends_every_wait_at_once() -> None:
     assert [type(error) for error in errors] == [InterruptedRunError] * 20
     assert "asked to stop" in str(errors[0])
     assert time.monotonic() - began < 2
-
-
-def test_first_come_first_served() -> None:
-    first_may_go = threading.Event()
-    served: list[int] = []
-
-    class Gate(threading.Event):
-        """Lets no thread wait for the clock before all have come."""
-
-        @override
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout
-            return not first_may_go.wait(10)
-
-    limiter = RateLimiter(None, clock=time.monotonic, stop=Gate())
-    limiter.block(0.3, "so that the first one waits")
-
-    def ask(number: int) -> None:
-        limiter.acquire("POST")
-        served.append(number)
-
-    with ThreadPoolExecutor(10) as pool:
-        for number in range(10):
-            pool.submit(ask, number)
-            wait_until(lambda number=number: len(limiter._queue) > number)  # type: ignore[misc]
-        first_may_go.set()
-    assert served == list(range(10))
 
 
 @cases(

@@ -1,6 +1,8 @@
 """With a ledger a run sends what has changed, and the CRM ends as if it had sent everything."""
 
+import contextlib
 import json
+import sqlite3
 import typing as t
 from collections.abc import Callable
 
@@ -388,3 +390,18 @@ def test_edits_by_hand_are_respected(
     assert now["email_opt_in"] is not is_withheld
     assert now["properties"]["firstname"] == later.get("firstname", "First1")
     assert now["properties"]["city"] == ("By hand" if edit is corrected else "Oslo")
+
+
+def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:
+    """So that one which leaks says nothing of the people in another."""
+    known: list[set[bytes | int]] = []
+    for name in ("one", "other"):
+        night.settings["ledger_uri"] = str(night.folder / name)
+        night(person(1))
+        with contextlib.closing(sqlite3.connect(night.settings["ledger_uri"])) as connection:
+            query = "SELECT hash, spelling, fields FROM mainbrainer_contacts"
+            ((hash_, spelling, fields),) = connection.execute(query)
+        values = {fields[at + 4 : at + 12] for at in range(0, len(fields), 12)} - {bytes(8)}
+        assert len(values) > 1
+        known.append({hash_, spelling, *values})
+    assert known[0].isdisjoint(known[1])

@@ -204,6 +204,16 @@ def test_who_is_missing_in_two_full_reads_in_a_row_is_opted_out_once(night: Nigh
     assert night.opted_out == set()
 
 
+def test_who_moves_and_is_back_in_one_night_has_not_moved(night: Night) -> None:
+    """Else they would count with the missing, of whom one more is too many here."""
+    night.settings |= OPT_OUT | {"max_drift_percent": 0}
+    night(*consenting(*range(30)))
+    rest = [person(0, "new0", email_opt_in=True), *consenting(*range(20))]
+    night(*rest)
+    assert night(*rest).count("gone") == 10
+    assert night.opted_out == {f"p{n}" for n in range(20, 30)}
+
+
 def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     """Its input did not end whole, so that no person was missing in it."""
     night.settings |= OPT_OUT

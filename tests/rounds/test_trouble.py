@@ -1,5 +1,6 @@
 """Every contact lands through passing trouble; lasting trouble ends the run, and loses nothing."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -54,9 +55,13 @@ def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
 )
 def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, words: str) -> None:
     """STATE is where it should be, and unknown is never success."""
-    load.settings |= {"retry_max_seconds": 2, "request_timeout_seconds": 1}
+    patience = 1 if fault == "hang" else 60
+    load.settings |= {"retry_max_seconds": 2, "request_timeout_seconds": patience}
     lines = people(1000)
     ended = load(*lines, faults=f"{fault}@4-999", max_concurrent_requests=1).failed(words)
+    if words.startswith("was given up"):
+        tried = r"after (1 try|(?!1 )\d+ tries) in \d s\. The last one: .+seconds' is 2\."
+        assert re.search(tried, ended.error)
     assert 100 <= ended.bookmark <= 300, "300, but for a slow machine, on which requests time out"
     assert {*range(1, ended.bookmark + 1)} <= load.numbers()
     assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
