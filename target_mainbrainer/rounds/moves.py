@@ -120,7 +120,8 @@ class Mover:
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
-        is_refused: It was sent to be renamed, and refused: its contact is where it was.
+        is_refused: It was sent to be renamed for the first time, and refused: its contact is where
+            it was.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -534,7 +535,7 @@ class Moves:
                 forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
             else:
                 is_new = status is not None and status.inserted > 0
-                mover.is_refused = accepted is None
+                mover.is_refused = accepted is None and mover.asked == mover.before
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
                 free.append(mover.after)

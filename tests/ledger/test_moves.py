@@ -271,6 +271,16 @@ def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: s
     assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
 
 
+def test_who_cannot_be_brought_back_after_an_interrupted_change_is_sent_anew(night: Night) -> None:
+    """MainBrainer refuses everything when the person is back. Found by year 86003."""
+    night.between()
+    night(*people("1 a"))
+    night.killed(*people("1 b"), at=Moment("GET", 2, "before"))
+    night(*people("1 a"), faults="422@1-99:batch")
+    night(*people("1 a")).ok()
+    assert "a" in emails(night)
+
+
 def test_who_stays_where_an_interrupted_change_began_is_sent_anew(night: Night) -> None:
     """Two were to leave together; one stays, and their contact may have gone with the other."""
     night.between()

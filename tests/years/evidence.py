@@ -187,6 +187,7 @@ class Evidence:
         ones shows only when all of it is sent once more.
         """
         now = self.crm.world.now
+        run.unsure = {key for key, one in self.people.items() if one.is_unsure}
         unsure = run.sent | run.by_key.keys() if process.code else set[int]()
         if not run.is_certain:
             unsure |= run.sent

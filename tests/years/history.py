@@ -71,6 +71,7 @@ class Run:
         sent_data: Those of whom it has sent more than an opt-in.
         movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
+        unsure: The people of whom it did not know how an earlier run had ended.
     """
 
     config: dict[str, t.Any]
@@ -82,6 +83,7 @@ class Run:
     sent: set[int] = field(default_factory=set)
     sent_data: set[int] = field(default_factory=set)
     movers: set[int] = field(default_factory=set)
+    unsure: set[int] = field(default_factory=set)
 
     def has_moved(self, key: int) -> bool:
         """Return whether a person has come with several addresses in this run."""

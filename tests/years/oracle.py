@@ -439,7 +439,10 @@ class Oracle(Evidence):
             and key in self.whose(one)
         ]
         if not found:
-            self._break("a record is not in", (key, columns))
+            # Who shares a contact that may have gone with another is sent again the night after.
+            is_shared = self.has_new_stream or len(self.owners(*identity_of(columns))) > 1
+            if not (is_shared and key in run.unsure):
+                self._break("a record is not in", (key, columns))
             return
         if any(len(self.whose(one)) > 1 for one in found):
             return
