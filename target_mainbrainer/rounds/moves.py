@@ -120,7 +120,8 @@ class Mover:
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
-        is_refused: It was sent to be renamed, and refused: its contact is where it was.
+        is_refused: It was sent to be renamed for the first time, and refused: its contact is where
+            it was.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -152,7 +153,7 @@ class Mover:
         identity = self.parts[-1].contact if like is None else like
         contact = with_identity(merged(self.parts), identity)
         upsert = Upsert(contact, list(self.parts), destination_of(self.parts[-1]))
-        if self.may_have_moved and self.following is not None:
+        if (self.may_have_moved or self.has_begun) and self.following is not None:
             upsert.renamed_from = self.following.previous
         return upsert
 
@@ -486,6 +487,15 @@ class Moves:
             yield MoveRound(upserts)
         if no:
             yield MoveRound(no, is_decided=True, is_alone=True)
+        self._end_begun([*plain, *by_step[Step.JOIN]])
+
+    def _end_begun(self, movers: Sequence[Mover]) -> None:
+        """End changes that an earlier run has begun, of people who were not followed now."""
+        begun = [mover for mover in movers if mover.has_begun]
+        for mover in begun:
+            t.cast("Person", mover.person).moving_id = None
+        if begun:
+            self._end_moves(begun, (), begun)
 
     def _move(self, movers: Sequence[Mover]) -> Generator[MoveRound, None, list[Mover]]:
         """Find contacts and rename them; return the movers whose contact stays as it was."""
@@ -525,7 +535,7 @@ class Moves:
                 forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
             else:
                 is_new = status is not None and status.inserted > 0
-                mover.is_refused = accepted is None
+                mover.is_refused = accepted is None and mover.asked == mover.before
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
                 free.append(mover.after)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import M1, OMIT, OPT_OUT, Night, one, person
+from tests.ledger.outside import M1, OMIT, OPT_OUT, Moment, Night, one, person
 from tests.ledgers import on_both_databases
 
 
@@ -269,6 +269,28 @@ def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: s
     assert "a" in emails(night)
     assert night(*later).count("moved") == len(people(before))
     assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
+
+
+def test_who_cannot_be_brought_back_after_an_interrupted_change_is_sent_anew(night: Night) -> None:
+    """MainBrainer refuses everything when the person is back. Found by year 86003."""
+    night.between()
+    night(*people("1 a"))
+    night.killed(*people("1 b"), at=Moment("GET", 2, "before"))
+    night(*people("1 a"), faults="422@1-99:batch")
+    night(*people("1 a")).ok()
+    assert "a" in emails(night)
+
+
+def test_who_stays_where_an_interrupted_change_began_is_sent_anew(night: Night) -> None:
+    """Two were to leave together; one stays, and their contact may have gone with the other."""
+    night.between()
+    night(*people("1 a, 2 a"))
+    night.killed(*people("1 b, 2 b"), at=Moment("GET", 2, "before"))
+    for _ in "12":
+        night(*people("1 b, 2 a")).ok()
+    assert sorted(emails(night)) == ["a", "b"]
+    assert night(*people("1 c, 2 a")).count("moved") == 1
+    assert sorted(emails(night)) == ["a", "c"]
 
 
 def test_an_address_that_a_failed_change_did_not_reach_is_free(night: Night) -> None:

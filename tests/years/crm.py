@@ -280,11 +280,13 @@ class CRM:
             held.is_ghost = is_blind and (contact_id in done.inserted or held.is_ghost)
             held.was_ghost |= held.is_ghost
         is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
-        for sent in () if is_slow else batch.contacts:
-            # A run that sends data to a contact, or names it, follows it again.
+        for sent in batch.contacts:
+            # A run that sends data to a contact, or names it, follows it again; a change of address
+            # that comes late takes it away unseen.
             touched = self.known.with_identity(sent) if sent.contact_id is None else sent.contact_id
-            if touched in self.held and (sent.properties or sent.contact_id):
-                self.held[touched].is_left_behind = False
+            if touched in self.held and (sent.contact_id or (sent.properties and not is_slow)):
+                self.held[touched].is_left_behind = is_slow
+                self.held[touched].was_left_behind |= is_slow
 
     def _new_id(self) -> int:
         self._next_id += 1

@@ -23,7 +23,7 @@ from tests.years.history import (
 from tests.years.source import is_mappable
 
 if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM, Batch
@@ -187,6 +187,7 @@ class Evidence:
         ones shows only when all of it is sent once more.
         """
         now = self.crm.world.now
+        run.unsure = {key for key, one in self.people.items() if one.is_unsure}
         unsure = run.sent | run.by_key.keys() if process.code else set[int]()
         if not run.is_certain:
             unsure |= run.sent
@@ -214,13 +215,14 @@ class Evidence:
             and (batch.fails or batch.is_lost)
         )
 
-    def _book(self, contacts: Sequence[Sent]) -> None:
-        """Note whose yes a run has booked that ended well."""
-        for sent in contacts:
+    def _book(self, batch: Batch) -> None:
+        """Note whose yes a run has booked; a no was said even if its batch has failed."""
+        for sent in batch.contacts:
             contact = self._found(sent)
             if contact is not None:
                 held = self.crm.held[contact.id]
-                held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
+                if not batch.fails:
+                    held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
                 held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
 
     def _follow_again(self, run: Run) -> None:
@@ -229,13 +231,15 @@ class Evidence:
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
+        there = {*map(identity_in, self.crm.contacts.values())}
         for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                if identity_in(contact) == (now if creates else kept(one.before, now)):
+                wanted = now if creates else kept(one.before, now)
+                if identity_in(contact) == (wanted if wanted in there else now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -257,6 +261,8 @@ class Evidence:
                 # If its new data failed, too, nobody knows where its contact is.
                 is_lost, is_in = key in failed, process.code == 0
                 self._leave_behind(key, creates=key in named, is_lost=is_lost, is_in=is_in)
+                if key in named and is_in and not is_lost:
+                    self.people[key].before = identity_of(last)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
@@ -335,10 +341,12 @@ class Evidence:
                 held.is_left_behind = False
 
     def _is_own(self, key: int, contact: Contact) -> bool:
-        """Return whether a contact is of one person, or those who had its address have left it."""
-        others = self.whose(contact) - {key}
+        """Return whether a contact is of one person, or others who had its address have left it."""
         now = identity_in(contact)
-        return key in self.owners(*now) and not any(now in self._held_for(one) for one in others)
+        others = [self.people[one].last for one in self.whose(contact) - {key}]
+        return key in self.owners(*now) and not any(
+            covers(now, identity_of(row)) for row in others if row is not None
+        )
 
     def _followed(self) -> list[Contact]:
         held = self.crm.held

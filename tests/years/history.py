@@ -71,6 +71,7 @@ class Run:
         sent_data: Those of whom it has sent more than an opt-in.
         movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
+        unsure: The people of whom it did not know how an earlier run had ended.
     """
 
     config: dict[str, t.Any]
@@ -82,6 +83,7 @@ class Run:
     sent: set[int] = field(default_factory=set)
     sent_data: set[int] = field(default_factory=set)
     movers: set[int] = field(default_factory=set)
+    unsure: set[int] = field(default_factory=set)
 
     def has_moved(self, key: int) -> bool:
         """Return whether a person has come with several addresses in this run."""
@@ -96,8 +98,13 @@ def folded(identity: Identity) -> Identity:
     return (identity[0] or "").lower() or None, identity[1]
 
 
+def is_bad(email: str) -> bool:
+    """Return whether the CRM refuses an address."""
+    return email.startswith(REFUSED)
+
+
 def is_refused(columns: Columns) -> bool:
-    return (columns.get("email") or "").startswith(REFUSED)
+    return is_bad(columns.get("email") or "")
 
 
 def covers(identity: Identity, other: Identity) -> bool:

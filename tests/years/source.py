@@ -33,7 +33,7 @@ AT_THE_SOURCE = {
     "moves in": 3,
     "leaves": 5,
     "comes back": 3,
-    "swaps": 1,
+    "swaps": 2,
     "shares number": 2,
     "merges": 4,
     "moves together": 3,
@@ -362,6 +362,7 @@ class Source:
                 one.email = new_email
             case "swaps" if other and other is not one and other.email and one.email:
                 one.email, other.email = other.email, one.email
+                one.mobile, other.mobile = other.mobile, one.mobile
             case "shares number" if other and other is not one and other.mobile:
                 one.mobile = other.mobile
             case "merges" if other and other is not one and other.is_there:
