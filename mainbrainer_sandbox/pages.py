@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.plot import plot
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
@@ -173,12 +172,11 @@ class Pages:
         return self._render("batch", "batches", one=one)
 
     def requests(self, request: Request, view: View) -> Response:
-        """Show the requests, and how they kept to the limit."""
+        """Show the requests."""
         page = _page(request)
         found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
-        drawing = plot(view.buckets(), view.burst)
-        rows, total = _rows(found, page), view.count("requests")
-        return self._render("requests", "requests", **rows, total=total, plot=drawing)
+        total = view.count("requests")
+        return self._render("requests", "requests", **_rows(found, page), total=total)
 
     def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         template = self._templates.get_template(f"{name}.html")

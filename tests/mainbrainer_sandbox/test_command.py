@@ -17,7 +17,6 @@ import requests
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
-from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
 from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
@@ -216,31 +215,3 @@ def test_serve_stops_with_everything_processed(crm: Crm, tmp_path: Path, number:
         assert process.wait(20) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "ada@example.com" in crm.prints("contacts", path)
-
-
-# Requests over time, as numbers
-
-
-def plotted(buckets: list[Bucket], limit: int | None) -> Record:
-    found = plot(buckets, limit)
-    assert found is not None
-    return found
-
-
-def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
-    buckets = [Bucket(n * 10, 5) for n in range(1000)]
-    buckets[500] = Bucket(5000, 90, limited=10)
-    found = plotted(buckets, 100)
-    assert 100 <= len(found["bars"]) <= 122
-    assert found["caption"] == "Each bar is the busiest 10 of 90 seconds, in UTC."
-    tallest = max(found["bars"], key=lambda bar: bar["height"])
-    assert tallest["kind"] == "ok"
-    assert found["limit"]["y"] < tallest["y"]
-    assert plot([], 100) is None
-    assert plotted(buckets, None)["limit"] is None
-
-
-def test_grid_lines_are_round_numbers_with_room_above_the_limit() -> None:
-    found = plotted([Bucket(0, 84)], 100)
-    assert [line["label"] for line in found["lines"]] == ["0", "50", "100", "150"]
-    assert found["limit"]["y"] == found["lines"][2]["y"]
