@@ -1,9 +1,9 @@
-"""One HTTP request and its response, through a `requests.Session`.
+"""One HTTP request and its response, through `urllib3`.
 
-Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
-not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and
-`REQUESTS_CA_BUNDLE` count. An error is described in words of our own and without a cause:
-exceptions of `requests` carry the request, and with it the token and the contacts.
+Only the server that a request is meant for ever sees it: redirects are not followed. Of the
+environment, proxies (never for this machine) and `REQUESTS_CA_BUNDLE` count. An error is described
+in words of our own and without a cause: the exceptions of others may quote the request, and with it
+the token and the contacts.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import requests
+import certifi
 import urllib3
-from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
@@ -42,7 +41,7 @@ from target_mainbrainer.settings.checks import is_loopback
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -56,20 +55,12 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
-_FAILURES = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    UnicodeError,
-)
-_PROXY_ERRORS = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
+_FAILURES = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 _UNREACHABLE = (
-    *_PROXY_ERRORS,
+    urllib3.exceptions.ProxyError,
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
 )
-_LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _WORDS: dict[type[BaseException], str] = {
     socket.gaierror: "the host's name cannot be resolved",
     ConnectionRefusedError: "refused",
@@ -190,53 +181,37 @@ class _Connection(HTTPConnection):
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
-    @override
-    def connect(self) -> None:
-        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir):
-            self.ssl_context = _trusting(self.ca_certs, self.ca_cert_dir)
-            self.ca_certs = self.ca_cert_dir = None
-        super().connect()
+    """The same with TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+def _pools(scheme: str, proxy: str) -> urllib3.PoolManager:
+    """Return connections through a proxy, if one is given."""
+    options: dict[str, t.Any] = {"maxsize": _MOST_CONNECTIONS}
+    if scheme == "https":
+        options["ssl_context"] = _trusting(os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where())
+    if proxy:
+        user = unquote(urllib3.util.parse_url(proxy).auth or "")
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=user or None)
+    pools = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+    return pools
 
 
 @functools.cache
-def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
+def _trusting(authorities: str) -> ssl.SSLContext:
     """Return a context that trusts these authorities, read once: the usual ones take 45 ms."""
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-    context.load_verify_locations(file, folder)
+    context = create_urllib3_context()
+    kind = "capath" if Path(authorities).is_dir() else "cafile"
+    context.load_verify_locations(**{kind: authorities})
     return context
-
-
-class _Adapter(HTTPAdapter):
-    """Makes connections of the two kinds above."""
-
-    @override
-    def get_connection_with_tls_context(self, *args: t.Any, **options: t.Any) -> t.Any:
-        pool: t.Any = super().get_connection_with_tls_context(*args, **options)
-        is_tls = isinstance(pool, HTTPSConnectionPool)
-        pool.ConnectionCls = _TLSConnection if is_tls else _Connection
-        return pool
-
-
-class _Session(requests.Session):
-    """A session that sends what it is given and nothing else."""
-
-    def __init__(self, *, user_agent: str) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.verify = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        )
-        self.headers.clear()
-        self.headers.update(
-            {"User-Agent": user_agent, "Accept": _JSON, "Accept-Encoding": "gzip, deflate"}
-        )
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS))
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return that there is none: even to look at it, `requests` would read the whole body."""
 
 
 class Transport:
@@ -249,11 +224,17 @@ class Transport:
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
-        self._session = _Session(user_agent=user_agent)
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept": _JSON,
+            "Accept-Encoding": "gzip, deflate",
+        }
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        for pools in self._pools.values():
+            pools.clear()
 
     def send(
         self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
@@ -267,16 +248,19 @@ class Transport:
         """
         response = None
         _ASKED_AT.set(seconds_awake_or_asleep())
+        content = {} if body is None else {"Content-Type": _JSON}
         try:
-            response = self._session.request(
+            response = self._pools_for(endpoint.url).urlopen(
                 endpoint.method,
                 endpoint.url,
-                data=body,
-                headers=dict(headers) if body is None else {**headers, "Content-Type": _JSON},
-                stream=True,
-                timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
-                allow_redirects=False,
-                proxies=_proxies_for(endpoint),
+                body=body,
+                headers={**self._headers, **headers, **content},
+                timeout=urllib3.Timeout(
+                    connect=min(self._timeout, _CONNECT_SECONDS), read=self._timeout
+                ),
+                redirect=False,
+                retries=False,
+                preload_content=False,
             )
             with response:
                 return _read(response)
@@ -284,6 +268,16 @@ class Transport:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
         raise problem
+
+    def _pools_for(self, url: str) -> urllib3.PoolManager:
+        """Return connections through the environment's proxy, if it has one for this address."""
+        scheme, host = urlsplit(url).scheme.lower(), urlsplit(url).hostname or ""
+        proxies = {} if is_loopback(host) or proxy_bypass(host) else getproxies()
+        proxy = proxies.get(scheme) or proxies.get("all") or ""
+        proxy = proxy if "://" in proxy or not proxy else f"http://{proxy}"
+        if (scheme, proxy) not in self._pools:
+            self._pools.setdefault((scheme, proxy), _pools(scheme, proxy))
+        return self._pools[scheme, proxy]
 
 
 class DryTransport(Transport):
@@ -318,27 +312,14 @@ class DryTransport(Transport):
         return Response(HTTPStatus.ACCEPTED, answer, _JSON)
 
 
-def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
-    """Return the environment's proxies, none for this machine.
-
-    Raises:
-        InvalidProxyURL: The proxy is none for HTTP; connections through it would be of other kinds.
-    """
-    is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
-    proxies = {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
-    if (requests.utils.select_proxy(endpoint.url, proxies) or "").startswith("socks"):
-        raise requests.exceptions.InvalidProxyURL
-    return proxies
-
-
-def _read(response: requests.Response) -> Response:
+def _read(response: urllib3.BaseHTTPResponse) -> Response:
     parts, size = [], 0
-    while size <= MOST_BYTES and (part := response.raw.read1(_READ_BYTES, decode_content=True)):
+    while size <= MOST_BYTES and (part := response.read1(_READ_BYTES, decode_content=True)):
         parts.append(part)
         size += len(part)
     headers = response.headers
     return Response(
-        status=response.status_code,
+        status=response.status,
         body=b"".join(parts)[:MOST_BYTES],
         content_type=headers.get("Content-Type", ""),
         retry_after=seconds_asked(headers.get("Retry-After"), dt.datetime.now(dt.UTC)),
@@ -349,26 +330,31 @@ def _in_words(
     error: Exception, endpoint: Endpoint, timeout: float, *, has_begun: bool
 ) -> TransientError | ProtocolError:
     """Return what an exception means, without repeating anything it says."""
-    chain = list(_chain(error))
-    if isinstance(chain[-1], ssl.SSLCertVerificationError):
+    cause: BaseException = error
+    while cause.__context__ is not None:
+        cause = cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
         message = (
             f"The certificate of {endpoint.host} cannot be verified, so nothing was sent. Check "
             "'api_url' and 'auth_url', or name your own authority in REQUESTS_CA_BUNDLE."
         )
         return ProtocolError(message)
     if isinstance(error, ValueError):
-        # Bad URLs, headers and proxies are ValueErrors in `requests`.
+        # Bad URLs, headers and proxies are ValueErrors in `urllib3`.
         message = (
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
             "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
             "HTTP."
         )
         return ProtocolError(message)
-    is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)
-    if any(isinstance(one, _UNREACHABLE) for one in chain):
-        proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
-        seconds = min(timeout, _CONNECT_SECONDS)
-        what = f"not made within {seconds:.0f} s" if is_late else _what(chain[-1])
+    is_late = isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError)
+    words = (words for kind, words in _WORDS.items() if isinstance(cause, kind))
+    what = next(words, type(cause).__name__)
+    if isinstance(error, _UNREACHABLE):
+        is_proxy = isinstance(error, urllib3.exceptions.ProxyError)
+        proxy = "the environment's proxy for " if is_proxy else ""
+        if is_late:
+            what = f"not made within {min(timeout, _CONNECT_SECONDS):.0f} s"
         message = (
             f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
             "'api_url' and 'auth_url'."
@@ -379,24 +365,8 @@ def _in_words(
     elif is_late:
         message = f"No response to {endpoint} within {timeout:.0f} s."
     else:
-        message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
+        message = f"The connection to {endpoint.host} failed on {endpoint}: {what}."
     return TransientError(message)
-
-
-def _what(error: BaseException) -> str:
-    words = (words for kind, words in _WORDS.items() if isinstance(error, kind))
-    return next(words, type(error).__name__)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, which `requests` and `urllib3` wrap in several ways."""
-    for _ in range(10):
-        yield error
-        wrapped = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
-        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
-        if inner is None:
-            return
-        error = inner
 
 
 def seconds_asked(retry_after: str | None, now: dt.datetime) -> float | None:
