@@ -11,9 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
-import io
 import itertools
-import math
 import os
 import re
 import socket
@@ -42,8 +40,6 @@ from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from _typeshed import WriteableBuffer
 
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
@@ -133,43 +129,8 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
-class _Limited(io.RawIOBase):
-    """What a socket receives, for as long as its timeout; that itself is granted to each piece."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._pieces = t.cast("io.RawIOBase", sock.makefile("rb", buffering=0))
-        self._deadline = time.monotonic() + (sock.gettimeout() or math.inf)
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        if time.monotonic() > self._deadline:
-            raise TimeoutError
-        return self._pieces.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._pieces.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """Takes no longer than the timeout for all of it, its headers included."""
-
-    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
-        super().__init__(sock, debuglevel, method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Limited(sock))
-
-
 class _Connection(HTTPConnection):
     """Sends nothing that was asked for long ago, on a machine that has slept meanwhile."""
-
-    response_class = _Response
 
     @override
     def send(self, data: t.Any) -> None:
@@ -219,7 +180,7 @@ class Transport:
 
     Args:
         user_agent: The User-Agent header.
-        timeout_seconds: How long to wait for a response, from its first byte to its last.
+        timeout_seconds: How long to wait for a response, and then for the end of it.
     """
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
@@ -263,7 +224,7 @@ class Transport:
                 preload_content=False,
             )
             with response:
-                return _read(response)
+                return _read(response, time.monotonic() + self._timeout)
         except _FAILURES as error:
             problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
         # Raised out here, the new exception does not even remember the other one.
@@ -312,11 +273,14 @@ class DryTransport(Transport):
         return Response(HTTPStatus.ACCEPTED, answer, _JSON)
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> Response:
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> Response:
+    """Return a response as far as its body is not too long; each piece of it may take a timeout."""
     parts, size = [], 0
     while size <= MOST_BYTES and (part := response.read1(_READ_BYTES, decode_content=True)):
         parts.append(part)
         size += len(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError
     headers = response.headers
     return Response(
         status=response.status,
