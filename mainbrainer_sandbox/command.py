@@ -141,7 +141,7 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
         groups[declared.metadata["group"]].add_argument(
             f"--{name.replace('_', '-')}",
             default=declared.default,
-            metavar=f"{{{choices}}}" if choices else declared.metadata["kind"].__name__.upper(),
+            metavar=f"{{{choices}}}" if choices else type(declared.default).__name__.upper(),
             help=declared.metadata["help"],
         )
 

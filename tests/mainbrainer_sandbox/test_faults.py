@@ -18,7 +18,7 @@ from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
 @cases(
     "wrong",
     *["", "nonsense", "999", "199", "latency", "late", "reset=3", "503@", "503@p2", "503@x"],
-    *["503@every3", "latency=2-1", "latency=1.2.3", "503:nowhere", "503@1:"],
+    *["503@every3", "latency=1.2.3", "503:nowhere", "503@1:"],
 )
 def test_a_fault_that_is_misspelt_is_an_error(wrong: str) -> None:
     with pytest.raises(FaultError):
