@@ -194,8 +194,8 @@ class Api:
             fail(401, "The request needs a valid access token.", _BEARER)
         exceeded = engine.limiter.take(token, *engine.switches.limits())
         if exceeded is not None:
-            headers = self._retry_after(exceeded.retry_after)
-            fail(429, f"The {exceeded.limit} limit of requests is reached.", headers)
+            limit, seconds = exceeded
+            fail(429, f"The {limit} limit of requests is reached.", self._retry_after(seconds))
 
     def _retry_after(self, seconds: float) -> dict[str, str]:
         form = self._engine.switches.retry_after

@@ -21,7 +21,8 @@ INT64 = 2**63 - 1
 EDITABLE = {"mobile", "email", "mobile_opt_in", "email_opt_in"}
 _OPT_INS = {"true": True, "false": False, "": None}
 # The names that the samples of the API pages use.
-DEFAULT_PROPERTIES = ("firstname", "lastname", "interest", "company", "Street", "city", "state")
+_NAMES = ("firstname", "lastname", "interest", "company", "Street", "city", "state")
+DEFAULT_PROPERTIES = {name: name for name in _NAMES}
 
 
 class Sent(msgspec.Struct, array_like=True, gc=False):

@@ -131,8 +131,8 @@ class RunningSandbox:
         self._engine.switches = self._engine.switches.changed(**switches)
 
     def reset(self) -> None:
-        """Forget all contacts, batches, requests and tokens; switches and faults stay."""
-        self._call(self._engine.reset)
+        """Forget all contacts, batches and requests; switches, faults and tokens stay."""
+        self._call(self._engine.store.reset)
 
     def edit(self, selector: int | str, **changes: object) -> int:
         """Edit a contact by hand, as people can in MainBrainer, and return its id.

@@ -38,9 +38,9 @@ class View:
         self._db.close()
 
     def file_id(self) -> str:
-        """Return what the file calls itself; a reset gives it another id."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'file_id'").fetchone()
-        return row[0] if row else ""
+        """Return what the file calls itself."""
+        query = "SELECT value FROM meta WHERE key = 'file_id'"
+        return str(self._db.execute(query).fetchone()[0])
 
     def contacts(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by id, one at a time."""
