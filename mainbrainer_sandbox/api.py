@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import logging
 import math
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-_PATHS = {
-    ("token",): "token",
-    ("contacts", "batch"): "batch",
-    ("contacts", "insertupdate"): "insertupdate",
-}
+_ENDPOINT = re.compile(
+    r"/(?:(?P<token>token)|contacts/(?:(?P<batch>batch)|(?P<insertupdate>insertupdate)"
+    r"|(?P<status>[^/]+)/status))/?",
+    re.IGNORECASE,
+)
 _BEARER = {"WWW-Authenticate": "Bearer"}
-_METHODS = {"token": "POST", "batch": "POST", "insertupdate": "POST", "status": "GET"}
 
 
 class Call:
@@ -79,12 +79,8 @@ def route(path: str) -> tuple[str | None, str]:
     >>> route("/contacts/x/Status")
     ('status', 'x')
     """
-    parts = path.lower().removesuffix("/").split("/")[1:]
-    match parts:
-        case ["contacts", batch_id, "status"] if batch_id:
-            return "status", batch_id
-        case _:
-            return _PATHS.get(tuple(parts)), ""
+    found = _ENDPOINT.fullmatch(path)
+    return (found.lastgroup, (found["status"] or "").lower()) if found else (None, "")
 
 
 class Api:
@@ -180,8 +176,9 @@ class Api:
     async def _answer(self, call: Call) -> Response:
         if call.endpoint is None:
             fail(404, "There is nothing here.")
-        if call.http.method != _METHODS[call.endpoint]:
-            fail(405, "This method is not allowed here.", {"Allow": _METHODS[call.endpoint]})
+        method = "GET" if call.endpoint == "status" else "POST"
+        if call.http.method != method:
+            fail(405, "This method is not allowed here.", {"Allow": method})
         if call.endpoint != "token":
             self._admit(call)
         return await self._endpoints[call.endpoint](call)

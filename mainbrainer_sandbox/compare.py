@@ -43,28 +43,16 @@ class Difference(msgspec.Struct):
     fields: list[tuple[str, Any, Any]]
 
 
-class Summary:
-    """The counts of differences, by contact and by field.
-
-    Attributes:
-        total: How many contacts differ.
-    """
-
-    def __init__(self, differences: Iterable[Difference]) -> None:
-        self._counts = Counter(added=0, removed=0, changed=0)
-        self._fields: Counter[str] = Counter()
-        for one in differences:
-            self._counts[one.change] += 1
-            if one.change == "changed":
-                self._fields.update(itertools.starmap(_change, one.fields))
-        self.total = self._counts.total()
-
-    def lines(self) -> list[str]:
-        """Return the summary, a line a field; the most frequent first."""
-        lines = [", ".join(f"{number:,} {change}" for change, number in self._counts.items())]
-        for what, count in self._fields.most_common():
-            lines.append(f"{what}: {count:,} contact{'' if count == 1 else 's'}")
-        return lines
+def summary(differences: Iterable[Difference]) -> tuple[int, list[str]]:
+    """Return how many contacts differ, and the counts by field, a line each."""
+    counts, fields = Counter(added=0, removed=0, changed=0), Counter[str]()
+    for one in differences:
+        counts[one.change] += 1
+        if one.change == "changed":
+            fields.update(itertools.starmap(_change, one.fields))
+    lines = [", ".join(f"{number:,} {change}" for change, number in counts.items())]
+    lines += [f"{what}: {count:,}" for what, count in fields.most_common()]
+    return counts.total(), lines
 
 
 def _change(field: str, before: str | None, after: str | None) -> str:
