@@ -319,16 +319,14 @@ class Api:
         ahead = engine.store.rehearse(reading.contacts, switches)
         place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
 
-        def problems(places: list[int], text: str, status: int) -> list[Problem]:
-            contacts = reading.contacts
-            return [
-                Problem(place.format(at), text, status, contact_id=contacts[at].contact_id)
-                for at in places
-            ]
+        def problem(at: int, text: str, status: int) -> Problem:
+            contact_id = reading.contacts[at].contact_id
+            return Problem(place.format(at), text, status, contact_id=contact_id)
 
-        clashes = problems(ahead.clashes, "Another contact has this mobile and e-mail.", 409)
-        unknown = problems(ahead.unknown_ids, "No contact has this contact id.", 422)
+        text = "Another contact has this mobile and e-mail."
+        clashes = [problem(at, text, 409) for at in ahead.clashes if switches.clash == "conflict"]
+        text = "No contact has this contact id."
+        unknown = [problem(at, text, 422) for at in ahead.unknown_ids]
         if switches.unknown_contact_id == "report":
             reading.reported += unknown
-        found = clashes if switches.clash == "conflict" else []
-        return found + (unknown if switches.unknown_contact_id == "refuse" else [])
+        return clashes + (unknown if switches.unknown_contact_id == "refuse" else [])
