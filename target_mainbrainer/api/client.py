@@ -50,7 +50,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import Settings
 
 _T = t.TypeVar("_T")
-_CHECK_SECONDS = 30
 _MOST_RENEWALS = 5
 _LOOK_SECONDS = 0.1
 
@@ -101,7 +100,6 @@ class MainBrainerClient:
             clock=self._clock,
         )
         self._retry_max_seconds: float = settings.retry_max_seconds
-        self._retries_unreachable = True
         self._log = OncePerMinute(self._clock)
 
     @property
@@ -178,11 +176,12 @@ class MainBrainerClient:
     def check(self) -> str:
         """Return in plain words what an exchange that changes nothing shows about the account.
 
+        Nothing is tried again.
+
         Raises:
             TargetMainBrainerError: It shows that the settings do not work.
         """
-        self._retry_max_seconds = min(self._retry_max_seconds, _CHECK_SECONDS)
-        self._retries_unreachable = False
+        self._retry_max_seconds = 0
         found = []
         if self._tokens.is_renewable:
             self._tokens.get()
@@ -282,10 +281,10 @@ class MainBrainerClient:
             )
             raise AuthError(message)
         if renewals >= (1 if self._tokens.is_current(bearer) else _MOST_RENEWALS):
-            times = "one renewal" if renewals == 1 else f"{renewals} renewals"
             message = (
-                f"MainBrainer refused the access token (401 on {endpoint}) after {times}. "
-                "Check that the credentials belong to this account and have not been revoked."
+                f"MainBrainer refused the access token (401 on {endpoint}) after "
+                f"{counted(renewals, 'renewal')}. Check that the credentials belong to this "
+                "account and have not been revoked."
             )
             raise AuthError(message)
         self._tokens.get(refused=bearer)
@@ -299,14 +298,14 @@ class MainBrainerClient:
             How long the pause was; for a 429 how long it will be, because then all requests wait
             for their permits.
         """
-        if isinstance(error, UnreachableError) and not self._retries_unreachable:
-            raise error
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=limit)
         if isinstance(error, TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
             self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
+        if not limit:
+            raise error
         if pause is None:
             raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
         if not isinstance(error, TooManyRequestsError):

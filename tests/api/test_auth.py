@@ -46,7 +46,7 @@ def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) 
     assert len(api.crm.requests) == 1
     never = api.issue_tokens(is_good=lambda _: False)
     message = api.fails(AuthError, api.client(never, **CREDENTIALS))
-    assert message.startswith(f"{REFUSED} after one renewal. Check that the credentials belong to")
+    assert message.startswith(f"{REFUSED} after 1 renewal. Check that the credentials belong to")
     assert len(api.crm.requests) == 4
 
 
