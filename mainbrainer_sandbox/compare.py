@@ -8,6 +8,7 @@ memory does not grow with them.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -87,16 +88,16 @@ def _identity(contact: Row) -> tuple[int, int, str, int]:
 
 def _pairs(first: Iterable[Row], second: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     """Return contacts of equal identity together, and the others alone."""
-    left, right = itertools.groupby(first, _identity), itertools.groupby(second, _identity)
-    one, other = next(left, None), next(right, None)
-    while one is not None or other is not None:
-        smaller = min(group[0] for group in (one, other) if group is not None)
-        here, there = [], []
-        if one is not None and one[0] == smaller:
-            here, one = list(one[1]), next(left, None)
-        if other is not None and other[0] == smaller:
-            there, other = list(other[1]), next(right, None)
-        yield from itertools.zip_longest(here, there)
+    merged = heapq.merge(
+        ((_identity(one), 0, one) for one in first),
+        ((_identity(one), 1, one) for one in second),
+        key=lambda found: found[:2],
+    )
+    for _, group in itertools.groupby(merged, lambda found: found[0]):
+        sides: tuple[list[Row], list[Row]] = [], []
+        for _, side, contact in group:
+            sides[side].append(contact)
+        yield from itertools.zip_longest(*sides)
 
 
 def _differing_fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, Any]]:

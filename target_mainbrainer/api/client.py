@@ -42,8 +42,7 @@ if t.TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.answers import BatchStatus, Refused
-    from target_mainbrainer.api.auth import Bearer
+    from target_mainbrainer.api.answers import BatchStatus, Refused, Token
     from target_mainbrainer.api.http import Response
     from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
@@ -225,12 +224,12 @@ class MainBrainerClient:
         try:
             while True:
                 tries += 1
-                bearer = None if endpoint is self._token else self._tokens.get()
+                token = None if endpoint is self._token else self._tokens.get()
                 permit = self._rate_limiter.acquire(str(endpoint), is_retry=tries > 1)
                 began = self._clock()
                 try:
-                    response = self._send(endpoint, body, bearer, permit)
-                    if response.status != HTTPStatus.UNAUTHORIZED or bearer is None:
+                    response = self._send(endpoint, body, token, permit)
+                    if response.status != HTTPStatus.UNAUTHORIZED or token is None:
                         answer = Answer(endpoint, response, self.redactor, contacts)
                         answer.raise_for_status()
                         result = read(answer)
@@ -243,16 +242,16 @@ class MainBrainerClient:
                     spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 else:
                     spent += self._clock() - began
-                    self._renew_or_raise(endpoint, bearer, renewals)
+                    self._renew_or_raise(endpoint, token, renewals)
                     renewals += 1
         except TargetMainBrainerError as error:
             error.may_be_applied = is_lost or isinstance(error, ProtocolError)
             raise
 
     def _send(
-        self, endpoint: Endpoint, body: bytes | None, bearer: Bearer | None, permit: Permit
+        self, endpoint: Endpoint, body: bytes | None, token: Token | None, permit: Permit
     ) -> Response:
-        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer.value}"}
+        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         while not self._may_send():
             if self._stop.wait(_LOOK_SECONDS):
                 message = f"The run was asked to stop before {endpoint} was sent."
@@ -268,7 +267,7 @@ class MainBrainerClient:
         self._rate_limiter.answered(permit, response.status)
         return response
 
-    def _renew_or_raise(self, endpoint: Endpoint, bearer: Bearer, renewals: int) -> None:
+    def _renew_or_raise(self, endpoint: Endpoint, token: Token, renewals: int) -> None:
         """Renew a token that was refused, unless that has been tried.
 
         A new token that is refused will never do, unless it expired while it waited for a permit.
@@ -280,14 +279,14 @@ class MainBrainerClient:
                 "revoked."
             )
             raise AuthError(message)
-        if renewals >= (1 if self._tokens.is_current(bearer) else _MOST_RENEWALS):
+        if renewals >= (1 if self._tokens.is_current(token) else _MOST_RENEWALS):
             message = (
                 f"MainBrainer refused the access token (401 on {endpoint}) after "
                 f"{counted(renewals, 'renewal')}. Check that the credentials belong to this "
                 "account and have not been revoked."
             )
             raise AuthError(message)
-        self._tokens.get(refused=bearer)
+        self._tokens.get(refused=token)
 
     def _pause_or_raise(
         self, endpoint: Endpoint, error: TransientError, tries: int, spent: float, limit: float
