@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from typing_extensions import override
-
 from mainbrainer_sandbox.api import Api
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
@@ -86,10 +84,6 @@ class RunningSandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @override
-    def __repr__(self) -> str:
-        return f"<RunningSandbox {self.url} on {self.path}>"
 
     # -- the thread ----------------------------------------------------------------------
 
@@ -167,12 +161,6 @@ class RunningSandbox:
             self.settle()
         with View(self.path) as view:
             return list(view.contacts())
-
-    def history(self, contact_id: int) -> list[dict[str, Any]]:
-        """Return what changed a contact, the newest first and its creation last."""
-        self.settle()
-        with View(self.path) as view:
-            return view.history(contact_id)
 
     def batches(self, *, settle: bool = True) -> list[dict[str, Any]]:
         """Return all batches, accepted and refused, in the order they came."""

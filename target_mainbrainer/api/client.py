@@ -272,18 +272,12 @@ class MainBrainerClient:
 
         A new token that is refused will never do, unless it expired while it waited for a permit.
         """
-        if not self._tokens.is_renewable:
+        most = 1 if self._tokens.is_current(token) else _MOST_RENEWALS
+        if renewals >= (most if self._tokens.is_renewable else 0):
             message = (
                 f"MainBrainer refused the access token (401 on {endpoint}). Check that "
-                "'access_token' is complete, belongs to this account and has not expired or been "
-                "revoked."
-            )
-            raise AuthError(message)
-        if renewals >= (1 if self._tokens.is_current(token) else _MOST_RENEWALS):
-            message = (
-                f"MainBrainer refused the access token (401 on {endpoint}) after "
-                f"{counted(renewals, 'renewal')}. Check that the credentials belong to this "
-                "account and have not been revoked."
+                "'access_token', or else the credentials, are complete, belong to this account and "
+                "have not expired or been revoked."
             )
             raise AuthError(message)
         self._tokens.get(refused=token)
