@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import typing as t
+from decimal import Decimal
 
 import msgspec
 import xxhash
@@ -39,7 +40,7 @@ _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 """A text that is written as a number is; 007 is another key than 7."""
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(float_hook=str).decode
+_decode = msgspec.json.Decoder(float_hook=lambda text: str(Decimal(text))).decode
 
 
 class Row(Private, msgspec.Struct, gc=False):
@@ -253,7 +254,7 @@ def key_text(key: str) -> str:
     >>> key_text("[1]") == key_text('["1"]') == key_text("[1.0]"), key_text('["x" ]')
     (True, '["x"]')
     >>> key_text('["1234567890123456789012345678901234567.0"]'), key_text("[1e9999999]")
-    ('["1234567890123456789012345678901234567"]', '["1e9999999"]')
+    ('["1234567890123456789012345678901234567"]', '["1E+9999999"]')
     """
     if _WHOLE_NUMBER.fullmatch(key):
         return f'["{key[1:-1]}"]'
