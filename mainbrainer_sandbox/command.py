@@ -181,7 +181,8 @@ def _serve(options: argparse.Namespace) -> int:
         )
     with sandbox:
         if options.until_eof:
-            _say(sandbox.url)
+            with View(options.path) as view:
+                _say(f"{sandbox.url} {view.file_id()}")
             sys.stdin.read()
             return 0
         known = sandbox.credentials

@@ -67,17 +67,12 @@ def pages_app(path: Path, edit: Edit) -> Starlette:
             Route("/_sandbox/batches", pages.endpoint(pages.batches)),
             Route("/_sandbox/batches/{number}", pages.endpoint(pages.batch)),
             Route("/_sandbox/requests", pages.endpoint(pages.requests)),
-            Route("/_sandbox/id", pages.endpoint(_file_id)),
             Route("/_sandbox/style.css", functools.partial(_file, "style.css", "text/css")),
             Route("/_sandbox/icon.svg", functools.partial(_file, "icon.svg", "image/svg+xml")),
         ],
         exception_handlers={404: lambda *_: pages.problem("There is no such page.")},
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)],
     )
-
-
-def _file_id(_request: Request, view: View) -> Response:
-    return Response(view.file_id(), media_type="text/plain")
 
 
 class Pages:

@@ -24,28 +24,14 @@ from target_mainbrainer.errors import InterruptedRunError, SettingsError, Transi
 from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.report.report_file import ReportFile
-from target_mainbrainer.report.summary import (
-    CORRECT,
-    LOAD_AGAIN,
-    RUN_AGAIN,
-    End,
-    last_line,
-    last_line_of_dry_run,
-)
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, last_line
 from target_mainbrainer.run import make_rate_limiter, read_suppressions
-from target_mainbrainer.settings.checks import (
-    FILE_SETTINGS,
-    bad_files,
-    check_configuration_files,
-    is_input,
-)
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.run import Run
     from target_mainbrainer.settings.declared import Settings
 
 ENVIRONMENT = "ENV"
@@ -60,12 +46,10 @@ class Configuration(t.NamedTuple):
     Attributes:
         values: The settings of all files; later files win.
         reads_environment: Whether the environment's variables count, too.
-        files: Where the settings come from.
     """
 
     values: dict[str, t.Any]
     reads_environment: bool = False
-    files: tuple[Path, ...] = ()
 
 
 def main() -> None:
@@ -125,25 +109,13 @@ def read_configuration(
         if path == ENVIRONMENT:
             continue
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            reason = "there is no such file"
-            if not isinstance(error, FileNotFoundError):
-                reason = error.strerror or type(error).__name__
-        except (ValueError, RecursionError):  # its own text would repeat what is in the file
-            reason = "it is not JSON"
-        else:
-            if isinstance(content, dict):
-                values |= content
-                continue
-            reason = "it is not a JSON object"
-        message = f"The configuration {path!r} cannot be read: {reason}."
-        raise click.BadParameter(message, context, option)
-    return Configuration(
-        values,
-        reads_environment=ENVIRONMENT in paths,
-        files=tuple(Path(path) for path in paths if path != ENVIRONMENT),
-    )
+            values |= json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            # The text of most would repeat what is in the file.
+            reason = getattr(error, "strerror", None) or "it is not a JSON object"
+            message = f"The configuration {path!r} cannot be read: {reason}."
+            raise click.BadParameter(message, context, option) from None
+    return Configuration(values, reads_environment=ENVIRONMENT in paths)
 
 
 def invoke(
@@ -171,14 +143,15 @@ def invoke(
         raise click.UsageError(problem)
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
-    values = config.values | ({"dry_run": True} if dry_run else {})
+    if dry_run:
+        config = config._replace(values=config.values | {"dry_run": True})
     sample = file_input or sys.stdin
     if check:
-        is_well = _print(_check(values, config))
+        is_well = _print(_check(config))
     elif test or write_tests:
         is_well = _print(_test(config, test, junit, write_tests, sample))
     else:
-        is_well = _load(values, config, sample)
+        is_well = _load(config, sample)
     if not is_well:
         sys.exit(1)
 
@@ -194,14 +167,13 @@ def _print(lines: Iterable[str]) -> bool:
     return True
 
 
-def _check(values: dict[str, t.Any], config: Configuration) -> Iterator[str]:
+def _check(config: Configuration) -> Iterator[str]:
     """Yield in sentences that a run could begin.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
-    target = TargetMainBrainer(config=values, parse_env_config=config.reads_environment)
-    _spare_configuration(target, config)
+    target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
     yield from check_settings(target.settings)
 
 
@@ -226,17 +198,16 @@ def _test(
         yield from mapping_tests.run_tests(tester, test, junit)
 
 
-def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]) -> bool:
+def _load(config: Configuration, file_input: t.IO[str]) -> bool:
     """Load the input, and return whether all went well."""
     target = report_file = error = None
     try:
         run_id = new_run_id()
-        report_file = ReportFile(_report_path(values, config, file_input), run_id)
+        report_file = ReportFile(_report_path(config), run_id)
         logger.info("Run %s.", run_id)
         target = TargetMainBrainer(
-            config=values, parse_env_config=config.reads_environment, run_id=run_id
+            config=config.values, parse_env_config=config.reads_environment, run_id=run_id
         )
-        _spare_configuration(target, config)
         target.run(file_input)
     except Exception as caught:  # noqa: BLE001 - every end is explained
         error = caught
@@ -244,26 +215,13 @@ def _load(values: dict[str, t.Any], config: Configuration, file_input: t.IO[str]
         drop_leftover(file_input, is_over=lambda: target is not None and target.is_interrupted)
         _log_reasons(error)
     run = None if target is None else target.begun
-    is_dry = target is not None and target.settings.dry_run
+    end = End(is_whole=False) if run is None else run.end
+    report = RunReport() if run is None else run.report
     if report_file is not None:
-        report_file.write(
-            error,
-            dry_run=is_dry,
-            state=None if is_dry else "unchanged" if run is None else run.end.state,
-            counts=None if run is None else run.counts(),
-        )
-    logger.log(logging.ERROR if error else logging.INFO, "%s", _last_line(run, error))
+        report_file.write(error, end.state, {} if run is None else run.counts())
+    line = last_line(report, end._replace(advice=_advice(end, error)))
+    logger.log(logging.ERROR if error else logging.INFO, "%s", line)
     return error is None
-
-
-def _spare_configuration(target: TargetMainBrainer, config: Configuration) -> None:
-    """Make sure that no setting names a configuration file as one to write.
-
-    Raises:
-        SettingsError: One does.
-    """
-    if problems := list(check_configuration_files(target.config, config.files)):
-        raise SettingsError(problems)
 
 
 def _log_reasons(error: Exception) -> None:
@@ -271,42 +229,27 @@ def _log_reasons(error: Exception) -> None:
         logger.error("%s", sentence)
 
 
-def _last_line(run: Run | None, error: Exception | None) -> str:
+def _advice(end: End, error: Exception | None) -> str:
     is_interrupted = isinstance(error, InterruptedRunError)
-    if run is not None and run.settings.dry_run:
-        problem = "not all was read" if is_interrupted else "a run would fail"
-        return last_line_of_dry_run(run.report, problem if error else "")
-    advice = CORRECT if error else ""
-    if run is not None and error and run.has_lost_records:
-        advice = LOAD_AGAIN
-    elif is_interrupted or isinstance(error, TransientError):
-        advice = RUN_AGAIN
-    if run is None:
-        return last_line(RunReport(), End(advice, is_whole=False))
-    return last_line(run.report, run.end._replace(advice=advice))
+    if error is None:
+        return ""
+    if end.is_dry:
+        return "Not all was read." if is_interrupted else "A run would fail."
+    if end.has_lost_records:
+        return LOAD_AGAIN
+    return RUN_AGAIN if is_interrupted or isinstance(error, TransientError) else CORRECT
 
 
-def _report_path(
-    values: Mapping[str, t.Any], config: Configuration, file_input: t.IO[str]
-) -> str | None:
-    """Return where the report goes, before the settings are checked: a failed start has one, too.
-
-    It goes nowhere if that would destroy a file of something else, for which the run fails later.
-    """
-    given = {name: values.get(name) for name in FILE_SETTINGS}
-    if config.reads_environment:
-        for name in FILE_SETTINGS:
-            given[name] = given[name] or os.environ.get(f"TARGET_MAINBRAINER_{name.upper()}")
-    given = {name: path for name, path in given.items() if path and isinstance(path, str)}
-    path: str | None = given.get("report_path")
-    problems = (*bad_files(given), *check_configuration_files(given, config.files))
-    if any("'report_path'" in problem for problem in problems) or is_input(path, file_input):
-        return None
-    return path
+def _report_path(config: Configuration) -> str | None:
+    """Return where the report goes, of a failed start too: the settings are checked later."""
+    path = config.values.get("report_path")
+    if not path and config.reads_environment:
+        path = os.environ.get("TARGET_MAINBRAINER_REPORT_PATH")
+    return path if path and isinstance(path, str) else None
 
 
-def check_settings(settings: Settings) -> list[str]:
-    """Return in plain words that a run could begin; no contact is sent.
+def check_settings(settings: Settings) -> Iterator[str]:
+    """Yield in plain words that a run could begin; no contact is sent.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
@@ -320,24 +263,21 @@ def check_settings(settings: Settings) -> list[str]:
     ]
     if problems:
         raise SettingsError(problems)
-    found = ["The settings are complete and do not contradict each other."]
+    yield "The settings are complete and do not contradict each other."
     if settings.ledger_uri:
-        found.append(_check_ledger(settings.ledger_uri))
+        yield _check_ledger(settings.ledger_uri)
     if settings.sandbox_path:
-        with contextlib.closing(local_sandbox.start(settings.sandbox_path)):
-            found.append(f"The sandbox in '{settings.sandbox_path}' starts and can be used.")
-        return found
-    if settings.dry_run:  # which needs no account
-        return found
-    stop = threading.Event()
-    with (
-        contextlib.closing(make_rate_limiter(settings, stop)) as rate_limiter,
-        contextlib.closing(
-            MainBrainerClient(settings, rate_limiter=rate_limiter, stop=stop)
-        ) as client,
-    ):
-        found.append(client.check())
-    return found
+        local_sandbox.start(settings.sandbox_path).close()
+        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
+    elif not settings.dry_run:  # which needs no account
+        stop = threading.Event()
+        with (
+            contextlib.closing(make_rate_limiter(settings, stop)) as limiter,
+            contextlib.closing(
+                MainBrainerClient(settings, rate_limiter=limiter, stop=stop)
+            ) as client,
+        ):
+            yield client.check()
 
 
 def _check_ledger(uri: str) -> str:

@@ -12,14 +12,13 @@ import typing as t
 import unicodedata
 
 import msgspec
+from msgspec.structs import asdict, replace
 from typing_extensions import override
 
 if t.TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
 HIDDEN = "<hidden>"
-
-_T = t.TypeVar("_T")
 
 
 class Private:
@@ -69,7 +68,7 @@ class Mobile(PrivateStruct, frozen=True, gc=False):
 
 
 class PropertyRef(t.NamedTuple):
-    """The address of a property; the id decides when both are given (API note, 4.1)."""
+    """The address of a property: its id or its name (API note, 4.1)."""
 
     property_id: str | None
     name: str | None
@@ -87,6 +86,26 @@ class PropertyRef(t.NamedTuple):
         if self.property_id is not None:
             return "id", self.property_id.lower()
         return "name", self.name or ""
+
+
+class ContactField(enum.StrEnum):
+    """The fields of a contact that a column can be, beside a property."""
+
+    CONTACT_ID = "contact_id"
+    MOBILE = "mobile"
+    MOBILE_COUNTRY_CODE = "mobile_country_code"
+    EMAIL = "email"
+    MOBILE_OPT_IN = "mobile_opt_in"
+    EMAIL_OPT_IN = "email_opt_in"
+    LIST_ID = "list_id"
+
+
+OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
+MAPPABLE_FIELDS = {field.value: field for field in ContactField} | {
+    "mobile_number": ContactField.MOBILE,
+    "mobile_country": ContactField.MOBILE_COUNTRY_CODE,
+}
+"""Two fields have two names: a number may have its country code, a country may be an ISO code."""
 
 
 class Contact(PrivateStruct, frozen=True, gc=False):
@@ -143,9 +162,7 @@ def identity_of(contact: Contact) -> Identity | None:
 
 def with_identity(contact: Contact, like: Contact | Identity) -> Contact:
     """Return a contact under another identity: contact id, mobile and e-mail of `like`."""
-    return msgspec.structs.replace(
-        contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email
-    )
+    return replace(contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email)
 
 
 def fold_email(email: str) -> str:
@@ -222,19 +239,8 @@ def merge(earlier: Contact, later: Contact) -> Contact:
     """
     replaced = {ref.address for ref in later.properties}
     kept = {ref: text for ref, text in earlier.properties.items() if ref.address not in replaced}
-    return Contact(
-        contact_id=_later(earlier.contact_id, later.contact_id),
-        mobile=_later(earlier.mobile, later.mobile),
-        email=_later(earlier.email, later.email),
-        mobile_opt_in=_later(earlier.mobile_opt_in, later.mobile_opt_in),
-        email_opt_in=_later(earlier.email_opt_in, later.email_opt_in),
-        properties=kept | later.properties,
-        list_id=_later(earlier.list_id, later.list_id),
-    )
-
-
-def _later(earlier: _T | None, later: _T | None) -> _T | None:
-    return earlier if later is None else later
+    given = {name: value for name, value in asdict(later).items() if value is not None}
+    return replace(earlier, **given | {"properties": kept | later.properties})
 
 
 class RejectionCode(enum.StrEnum):
@@ -249,8 +255,6 @@ class RejectionCode(enum.StrEnum):
     INVALID_CONTACT_ID = "invalid_contact_id"
     INVALID_LIST_ID = "invalid_list_id"
     INVALID_CONSENT = "invalid_consent"
-    INVALID_PROPERTIES = "invalid_properties"
-    AMBIGUOUS_PROPERTY = "ambiguous_property"
     UNUSABLE_COLUMNS = "unusable_columns"
     UNSENDABLE_TEXT = "unsendable_text"
     UNSENDABLE_VALUE = "unsendable_value"

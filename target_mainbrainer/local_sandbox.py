@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-import urllib.request
+from dataclasses import dataclass
 
 from target_mainbrainer.errors import SettingsError
 
@@ -14,33 +14,25 @@ from target_mainbrainer.errors import SettingsError
 _END_SECONDS = 300
 
 
+@dataclass
 class LocalSandbox:
     """A sandbox process; see `start`.
 
     Attributes:
-        url: Where it answers.
+        process: The process.
         token: The access token that it takes.
+        url: Where it answers.
+        file_id: What its file calls itself; another file, or a reset one, is another.
     """
 
-    def __init__(self, process: subprocess.Popen[str], url: str, token: str) -> None:
-        self.url = url
-        self.token = token
-        self._process = process
-
-    @property
-    def file_id(self) -> str:
-        """What the sandbox's file calls itself; another file, or a reset one, is another."""
-        try:
-            no_proxy = urllib.request.ProxyHandler({})  # it is on this machine
-            with urllib.request.build_opener(no_proxy).open(f"{self.url}/_sandbox/id") as answer:
-                return str(answer.read().decode())
-        except OSError:
-            message = "Setting 'sandbox_path': the sandbox did not report its file."
-            raise SettingsError([message]) from None
+    process: subprocess.Popen[str]
+    token: str
+    url: str
+    file_id: str
 
     def close(self) -> None:
         """End the process once everything it has accepted is processed and in the file."""
-        with self._process as process:
+        with self.process as process:
             if process.stdin is not None:
                 process.stdin.close()
             try:
@@ -67,8 +59,9 @@ def start(path: str) -> LocalSandbox:
         text=True,
     )
     said = process.stdout.readline().strip() if process.stdout else ""
-    sandbox = LocalSandbox(process, said, token)
-    if said.startswith("http://"):
+    url, _, file_id = said.partition(" ")
+    sandbox = LocalSandbox(process, token, url, file_id)
+    if url.startswith("http://"):
         return sandbox
     sandbox.close()
     said = said or f"The sandbox did not start (exit code {process.returncode})."

@@ -34,16 +34,13 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from target_mainbrainer.run import Run
     from target_mainbrainer.settings.declared import StreamSettings
-    from target_mainbrainer.singer.reader import Message, MessageReader, SchemaMessage
+    from target_mainbrainer.singer.reader import Message
     from target_mainbrainer.singer.records import SourceRecord
-    from target_mainbrainer.singer.stream_maps import MappedStream
 
 Values: t.TypeAlias = "dict[str, t.Any]"
 
 _HEAD = "# Written from a sample; every value was replaced by a fictional one of the same kind.\n"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+)?(?:Z|[+-][\d:]+)?")
 
 
 class _Written(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -89,8 +86,8 @@ class MappingTester(TargetMainBrainer):
         self.settings: Settings = dataclasses.replace(
             self.settings, ledger_uri=None, suppression_path=None
         )
-        self.default_sink_class = _ObservedSink
-        self.found: list[Contact | Rejection] = []
+        self._found: list[Contact | Rejection] = []
+        self.default_sink_class = _observed(self._found)
 
     def outcome(self, schema: Message, record: object) -> tuple[list[Sent], Rejection | None]:
         """Return the contacts that a record would become, and why it would be rejected.
@@ -99,7 +96,7 @@ class MappingTester(TargetMainBrainer):
             SettingsError: One of the two messages is wrong.
             MappingError: The settings do not fit the stream's columns.
         """
-        self.found.clear()
+        self._found.clear()
         self.reader.line = json.dumps(schema, default=str).encode()
         stream = schema["stream"]
         try:
@@ -107,34 +104,26 @@ class MappingTester(TargetMainBrainer):
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
         except MalformedMessageError as error:
             raise SettingsError([f"Stream '{shown(stream)}': a message {error}."]) from None
-        rejections = [one for one in self.found if isinstance(one, Rejection)]
-        contacts = [one for one in self.found if isinstance(one, Contact)]
+        rejections = [one for one in self._found if isinstance(one, Rejection)]
+        contacts = [one for one in self._found if isinstance(one, Contact)]
         # Only a ledger knows who a "no" is of that comes without an identity.
         contacts += [no for one in rejections if (no := one.withdrawal) and identity_of(no)]
         return [*map(_as_written, contacts)], next(iter(rejections), None)
 
 
-class _ObservedSink(ContactsSink):
-    """Keeps what its records become, and sends nothing."""
+def _observed(found: list[Contact | Rejection]) -> type[ContactsSink]:
+    """Return a sink that adds to a list what its records become, and sends nothing."""
 
-    def __init__(
-        self,
-        target: MappingTester,
-        stream: MappedStream,
-        announced: SchemaMessage,
-        run: Run,
-        reader: MessageReader,
-    ) -> None:
-        super().__init__(target, stream, announced, run, reader)
-        self._found = target.found
+    class ObservedSink(ContactsSink):
+        @override
+        def _add(self, contact: Contact, source_record: SourceRecord, record: Values) -> None:
+            found.append(contact)
 
-    @override
-    def _add(self, contact: Contact, source_record: SourceRecord, record: Values) -> None:
-        self._found.append(contact)
+        @override
+        def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
+            found.append(rejection)
 
-    @override
-    def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
-        self._found.append(rejection)
+    return ObservedSink
 
 
 def _as_written(contact: Contact) -> Sent:
@@ -318,8 +307,6 @@ def _fictional_text(text: str) -> str:
         if parse_email(text):
             return "person@example.com"
     masked = re.sub(r"\d", "1", text)
-    if _DATE.fullmatch(text):
-        return masked
     return re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", masked)
 
 

@@ -100,16 +100,14 @@ class Run:
         file = None
         if settings.rejects_path and not settings.dry_run:
             file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
-        self.rejects = Rejections(
-            file,
-            allowed=settings.rejects_allowed,
-            allowed_percent=settings.max_rejects_percent,
-            advises_file=settings.rejects_path is None,
-        )
+        allowed, percent = settings.rejects_allowed, settings.max_rejects_percent
+        self.rejects = Rejections(file, allowed=allowed, allowed_percent=percent)
         self._closing.callback(self.rejects.close)
         reached, sandbox = settings, None
         if settings.dry_run:
-            reached = dataclasses.replace(settings, access_token=DRY_TOKEN)
+            reached = dataclasses.replace(
+                settings, access_token=DRY_TOKEN, confirm_batches="none", max_concurrent_requests=1
+            )
         elif settings.sandbox_path:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
@@ -128,23 +126,19 @@ class Run:
             transport=DryTransport() if settings.dry_run else None,
             rate_limiter=self._limiter,
             stop=self._stop,
-            may_send=self._may_send,
+            may_send=lambda: self.ledger is None or self.ledger.is_fresh,
         )
         self._closing.callback(self._client.close)
-        self.summary = (DrySummary if settings.dry_run else Summary)(
-            settings,
-            self.report,
-            self.rejects,
-            effort=self._client.stats,
-            rate_limiter=self._limiter,
-        )
+        summary = DrySummary if settings.dry_run else Summary
+        effort, limiter = self._client.stats, self._limiter
+        self.summary = summary(settings, self.report, self.rejects, effort, limiter)
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
         self._comparer: Comparer | None = None
         self.missing: Missing | None = None
         self._moves: Moves | None = None
         if settings.ledger_uri and account is not None:
             self._open_ledger(settings.ledger_uri, account, run_id)
-        self.load = self._make_load(file)
+        self.load = self._make_load(reached, file)
 
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
         from target_mainbrainer.ledger.database import open_database, scratch_copy  # noqa: PLC0415
@@ -164,13 +158,10 @@ class Run:
         self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
         self.missing = Missing(self.settings, self.ledger, self._comparer)
 
-    def _make_load(self, file: RejectsFile | None) -> Load:
-        settings = self.settings
-        if settings.dry_run:  # there is nothing to confirm
-            settings = dataclasses.replace(settings, confirm_batches="none")
+    def _make_load(self, settings: Settings, file: RejectsFile | None) -> Load:
         self._sending = Sending(
             self._client,
-            in_flight=self._in_flight,
+            in_flight=lambda: settings.max_concurrent_requests or self._limiter.wanted_in_flight,
             alone=settings.write_mode == "single",
             stop=self._stop,
         )
@@ -206,14 +197,6 @@ class Run:
             share_used=lambda: self._limiter.share_used,
         )
         return Load(settings, parts, clock=time.monotonic)
-
-    def _in_flight(self) -> int:
-        if self.settings.dry_run:
-            return 1  # nothing has to be waited for
-        return self.settings.max_concurrent_requests or self._limiter.wanted_in_flight
-
-    def _may_send(self) -> bool:
-        return self.ledger is None or self.ledger.is_fresh
 
     # Streams
 
@@ -355,12 +338,9 @@ class Run:
             open_states=self.state.open_states,
             state_records=self._state_records,
             words=self.rejects.words_of_all,
+            is_dry=self.settings.dry_run,
+            has_lost_records=self._statuses.has_lost_records,
         )
-
-    @property
-    def has_lost_records(self) -> bool:
-        """Whether records are before STATE that are neither in MainBrainer nor on file."""
-        return self._statuses.has_lost_records
 
     def counts(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""

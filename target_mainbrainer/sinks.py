@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 
-from singer_sdk import metrics
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
@@ -67,8 +66,7 @@ class ContactsSink(BatchSink):
             self.schema if self._adds_metadata else self.original_schema,
             key,
             settings,
-            on_drop=lambda rejection: self._report.dropped.update([rejection]),
-            paths=stream.paths,
+            dropped=self._report.dropped_by_code,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
@@ -83,11 +81,6 @@ class ContactsSink(BatchSink):
         self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
         reads_key = run.ledger is not None and self._has_key
         self._key_of = source_key_reader(key, alias_of) if reads_key else lambda _: None
-        self._counted = self._report.read
-        self._counted_batches = run.load.batches_sent
-        self._batches = metrics.Counter(
-            metrics.Metric.BATCH_COUNT, {metrics.Tag.STREAM: self.stream_name}
-        )
 
     @override
     def get_validator(self) -> None:
@@ -172,13 +165,9 @@ class ContactsSink(BatchSink):
         if (no := rejection.withdrawal) is not None:
             self._run.withdraw(no, self._stream, source_record.source_key)
 
-    def note_unsent(self, record: Record) -> None:
-        """Note that a person has come of whom no record is sent."""
-        self._note_unsent(self._key_of(record))
-
-    def note_partial_read(self) -> None:
-        """Note that people may be in the source who do not come: this is a rejects file."""
-        self._note_unsent(None)
+    def note_unsent(self, record: Record | None) -> None:
+        """Note that a person has come of whom no record is sent; with None, anybody may have."""
+        self._note_unsent(None if record is None else self._key_of(record))
 
     def _note_unsent(self, key: str | None) -> None:
         if self._run.missing is not None and self._stream.number is not None:
@@ -186,31 +175,11 @@ class ContactsSink(BatchSink):
 
     def _count(self, source_key: str | None) -> SourceRecord:
         self._report.read += 1
+        self.record_counter_metric.increment()
         interval = self._run.state.interval
         interval.read += 1
         return SourceRecord(interval, self._report.read, self._reader.line, source_key)
 
-    def measure(self) -> None:
-        """Tell the SDK's metrics about the records and batches since last time."""
-        self.record_counter_metric.increment(self._report.read - self._counted)
-        self._counted = self._report.read
-        batches = self._run.load.batches_sent
-        self._batches.increment(batches - self._counted_batches)
-        self._counted_batches = batches
-
-    @override
-    def clean_up(self) -> None:
-        """Log the last metrics."""
-        self.measure()
-        self._batches.exit()
-        super().clean_up()
-
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:
         """Rounds are sent by the load, whichever stream they are of."""
-
-    @property
-    @override
-    def current_size(self) -> int:
-        """How many contacts wait for their round to be sent."""
-        return self._run.load.waiting

@@ -32,7 +32,6 @@ import signal
 import threading
 import time
 import typing as t
-from functools import cached_property
 from pathlib import Path
 
 import singer_sdk
@@ -49,24 +48,21 @@ from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
 from target_mainbrainer.settings.checks import (
-    FILE_SETTINGS,
     check_config,
-    is_input,
     misnamed,
     misread,
     misspelt,
     not_read,
 )
 from target_mainbrainer.settings.declared import SETTINGS, Settings
-from target_mainbrainer.singer import batch_files
-from target_mainbrainer.singer.reader import MessageReader, batch_message, require, schema_message
+from target_mainbrainer.singer.reader import MessageReader, record_messages, require, schema_message
 from target_mainbrainer.singer.state import StateWriter
 from target_mainbrainer.singer.stream_maps import mapped_streams
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from target_mainbrainer.singer.reader import Message, SchemaMessage
@@ -81,7 +77,6 @@ _OWN_REJECTS = (
 MOST_SHAPES = 20
 """SCHEMA messages of a stream that are remembered, for taps that write several in turn."""
 
-MEASURE_SECONDS = 5.0
 SAME_WISH_SECONDS = 2.0
 """Signals that come so soon after each other are one wish to end."""
 
@@ -115,18 +110,17 @@ class TargetMainBrainer(Target):
     capabilities: t.ClassVar = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, run_id: str = "", **kwargs: t.Any) -> None:  # noqa: ANN401 - handed on
+        self.begun: Run | None = None
         self._run_id = run_id or new_run_id()
         self._reads_environment = kwargs.get("parse_env_config", False)
         for name in SPEAKERS:
             logging.getLogger(name).addFilter(_is_asked_for)
-        try:
-            super().__init__(**kwargs)
-        except ValueError:
-            # The SDK reads the environment and a .env file, and raises at what it cannot read.
-            problems = list(self._environment_problems({}))
-            if not problems:
-                raise
-            raise SettingsError(problems) from None
+        self.append_builtin_config(self.config_jsonschema)
+        if self._reads_environment and (
+            problems := list(misread(os.environ, schema=self.config_jsonschema))
+        ):
+            raise SettingsError(problems)
+        super().__init__(**kwargs)
         quiet_loggers()
         self.max_parallelism = 1  # all the concurrency is the load's; lost if set before
         self.reader = t.cast("MessageReader", self.message_reader)
@@ -135,7 +129,7 @@ class TargetMainBrainer(Target):
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
         self._wishes = 0
-        self._interrupted_at = self._next_measure = 0.0
+        self._interrupted_at = 0.0
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, self._handle_termination)
         self._state_writer = StateWriter(lambda: self.is_interrupted)
@@ -145,17 +139,13 @@ class TargetMainBrainer(Target):
         """Whether a signal has asked for the end."""
         return self._interruption is not None
 
-    @cached_property
+    @property
     def current_run(self) -> Run:
         """The run, which begins with the first SCHEMA or STATE message."""
-        return Run(
-            self.settings, self._run_id, self._write_state_message, lambda: self.is_interrupted
-        )
-
-    @property
-    def begun(self) -> Run | None:
-        """The run, None as long as it has not begun."""
-        return self.__dict__.get("current_run")
+        if self.begun is None:
+            write, is_ending = self._write_state_message, lambda: self.is_interrupted
+            self.begun = Run(self.settings, self._run_id, write, is_ending)
+        return self.begun
 
     # Messages
 
@@ -190,20 +180,18 @@ class TargetMainBrainer(Target):
             )
         return Shape(validate, sinks)
 
-    @property
-    def _sinks(self) -> Iterator[ContactsSink]:
-        """All sinks, of every shape that a stream has had."""
-        for shapes in self._shapes.values():
-            for shape in shapes.values():
-                yield from (sink for _, sink in shape.sinks)
-
     @override
     def _process_record_message(self, message_dict: Message) -> None:
         try:
             record = message_dict["record"]
             shape = self._streams[message_dict["stream"]]
         except (KeyError, TypeError):
-            raise _not_announced(message_dict) from None
+            require(message_dict, stream=str, record=dict)
+            text = (
+                f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
+                "SCHEMA message. Check that the tap follows the Singer specification."
+            )
+            raise RecordsWithoutSchemaException(text) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
         run = self.current_run
@@ -213,7 +201,7 @@ class TargetMainBrainer(Target):
         is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
             if is_reload:
-                sink.note_partial_read()
+                sink.note_unsent(None)
             changed = record if change is None else change(record)
             if misfit is not None:
                 sink.reject(misfit, record, changed if isinstance(changed, dict) else None)
@@ -228,8 +216,7 @@ class TargetMainBrainer(Target):
 
     @override
     def _process_batch_message(self, message_dict: Message) -> None:
-        message = batch_message(message_dict)
-        for line in batch_files.record_messages(message, self.config.get("batch_config")):
+        for line in record_messages(message_dict, self.config.get("batch_config")):
             self.reader.handle_again(line, self._process_record_message)
             if self.reader.is_done:
                 break
@@ -256,7 +243,6 @@ class TargetMainBrainer(Target):
         Raises:
             TargetMainBrainerError: Not every contact is in, and why.
         """
-        self._refuse_own_files(file_input)
         try:
             self.listen(file_input)
         except BaseException as error:  # noqa: BLE001 - raised again
@@ -265,17 +251,6 @@ class TargetMainBrainer(Target):
             if self.begun is not None:
                 self.begun.abort(cause)
             raise cause from None
-
-    def _refuse_own_files(self, file_input: t.IO[str]) -> None:
-        """Make sure that the input is no file that the run writes.
-
-        Raises:
-            SettingsError: It is.
-        """
-        for name in FILE_SETTINGS:
-            if is_input(getattr(self.settings, name), file_input):
-                problem = f"The input is the file that setting '{name}' names."
-                raise SettingsError([_OWN_REJECTS if name == "rejects_path" else problem])
 
     @override
     def process_endofpipe(self) -> None:
@@ -288,8 +263,10 @@ class TargetMainBrainer(Target):
         ):
             self.logger.warning("%s", line)
         self.current_run.finish(is_whole=not self.reader.is_done)
-        for sink in self._sinks:
-            sink.clean_up()
+        for shapes in self._shapes.values():
+            for shape in shapes.values():
+                for _, sink in shape.sinks:
+                    sink.clean_up()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
@@ -303,10 +280,6 @@ class TargetMainBrainer(Target):
         if (run := self.begun) is None:
             return
         run.load.tick()
-        if (now := time.monotonic()) >= self._next_measure:
-            self._next_measure = now + MEASURE_SECONDS
-            for sink in self._sinks:
-                sink.measure()
         if run.is_to_end_early:
             self.reader.is_done = True
 
@@ -337,9 +310,8 @@ class TargetMainBrainer(Target):
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self.config_jsonschema
-        self.append_builtin_config(schema)
         problems = [
-            *self._environment_problems(self._config),
+            *misspelt(os.environ, schema=schema, given=self._config),
             *check_config(self._config, schema=schema),
         ]
         unread = (
@@ -355,11 +327,6 @@ class TargetMainBrainer(Target):
             super()._validate_config(raise_errors=raise_errors)  # fills in the SDK's defaults
         return problems
 
-    def _environment_problems(self, given: Container[str]) -> Iterator[str]:
-        yield from misspelt(os.environ, schema=self.config_jsonschema, given=given)
-        if self._reads_environment:
-            yield from misread(os.environ, schema=self.config_jsonschema)
-
 
 def new_run_id() -> str:
     """Return an id of 31 bits, which every database can store as an integer."""
@@ -367,32 +334,9 @@ def new_run_id() -> str:
 
 
 def _is_asked_for(line: logging.LogRecord) -> bool:
-    """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG.
-
-    A logger that has got a handler of its own is one that somebody wants to hear.
-    """
-    if line.levelno != logging.INFO or Path(line.pathname).parent != _SDK:
-        return True
-    asked = logging.getLogger(line.name)
-    return (
-        bool(asked.handlers)
-        or asked.level == logging.DEBUG
-        or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
-    )
-
-
-def _not_announced(message: Message) -> Exception:
-    """Return the error about a record of a stream without a SCHEMA message.
-
-    Raises:
-        MalformedMessageError: The message is no proper record at all.
-    """
-    require(message, stream=str, record=dict)
-    text = (
-        f"A record of stream '{shown(message['stream'])}' came before the stream's SCHEMA message. "
-        "Check that the tap follows the Singer specification."
-    )
-    return RecordsWithoutSchemaException(text)
+    """Return whether to log a line: the SDK's own INFO, metrics too, only at the level DEBUG."""
+    is_minor = line.levelno == logging.INFO and Path(line.pathname).parent == _SDK
+    return not is_minor or TargetMainBrainer.logger.isEnabledFor(logging.DEBUG)
 
 
 def _state_line(state: State) -> str:

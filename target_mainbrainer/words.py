@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import typing as t
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+KINDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+"""The types of a JSON schema in sentences."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def shown(text: str) -> str:
@@ -15,6 +27,26 @@ def shown(text: str) -> str:
     return "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
     )
+
+
+def plain_name(name: str) -> str:
+    """Return a name without case, `_` and `-`, which do not count.
+
+    >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
+    True
+    """
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after a sentence about a name that is not known, "" if none is similar.
+
+    >>> did_you_mean("emial", ["email", "mobile"])
+    " Did you mean 'email'?"
+    """
+    by_plain_name = {plain_name(one): one for one in known}
+    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1)
+    return f" Did you mean '{shown(by_plain_name[near[0]])}'?" if near else ""
 
 
 def listed(names: Sequence[str]) -> str:
@@ -50,6 +82,17 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in the usual spelling, hyphens included.
+
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
+    True
+    >>> is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
+    False
+    """
+    return _UUID.fullmatch(text) is not None
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun.
 
@@ -57,13 +100,3 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 request', '2,000 requests', '0 batches')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def ordinal(number: int) -> str:
-    """Return a position in a sequence as an ordinal.
-
-    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 112, 1_523)]
-    ['1st', '2nd', '3rd', '4th', '11th', '112th', '1,523rd']
-    """
-    is_teen = number // 10 % 10 == 1
-    return f"{number:,}{'th' if is_teen else _ENDINGS.get(number % 10, 'th')}"

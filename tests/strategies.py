@@ -5,7 +5,7 @@ import typing as t
 
 from hypothesis import strategies as st
 
-from target_mainbrainer.settings.declared import CONTACT_FIELDS
+from target_mainbrainer.contacts import MAPPABLE_FIELDS
 
 ODD_TEXTS = ["\ud800", "\udfff half", "\0", "x" * 10_000, "\U0001f600", " ", ""]
 ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
@@ -47,10 +47,10 @@ VALUES = MEANT | st.recursive(
 )
 
 OTHER_NAMES = ["Email", "contactId", "propertyfields", "_sdc_deleted_at", "_sdc_filename"]
-COLUMNS = st.sampled_from([*CONTACT_FIELDS, *OTHER_NAMES, "phone", "id", ""]) | ANY_TEXT
+COLUMNS = st.sampled_from([*MAPPABLE_FIELDS, *OTHER_NAMES, "phone", "id", ""]) | ANY_TEXT
 TARGETS: st.SearchStrategy[t.Any] = st.one_of(
     st.none(),
-    st.sampled_from(CONTACT_FIELDS),
+    st.sampled_from([*MAPPABLE_FIELDS]),
     ANY_TEXT,
     st.builds(lambda name: {"property_name": name}, ANY_TEXT),
     st.builds(lambda ref: {"property_id": str(ref)}, st.uuids()),

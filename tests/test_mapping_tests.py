@@ -186,7 +186,7 @@ def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(load: Load) -> 
         "email": "person@example.com",
         "phone": "07400123456",
         "newsletter": "Yes",
-        "born": "1111-11-11T11:11:11Z",
+        "born": "1111-11-11A11:11:11A",
         "note": "1111-11-11 Aaaaaa",
         "sum": 11.11,
         "more": {"city": "Aaaaaa", "zip": ["11111"]},

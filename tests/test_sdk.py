@@ -92,8 +92,8 @@ def _folder(tmp_path: Path) -> Iterator[None]:
     yield
     while SandboxedTarget.made:
         target = SandboxedTarget.made.pop()
-        if "current_run" in target.__dict__:
-            target.current_run.abort(RuntimeError("the test is over"))
+        if target.begun is not None:
+            target.begun.abort(RuntimeError("the test is over"))
 
 
 class MissingKeyIsOneRejection(theirs.TargetRecordMissingKeyProperty):
@@ -108,7 +108,7 @@ class MissingKeyIsOneRejection(theirs.TargetRecordMissingKeyProperty):
             self.runner.sync_all()
         except MissingKeyPropertiesError:
             pytest.fail("one record has ended the run")
-        runs = [made.current_run for made in SandboxedTarget.made if "current_run" in made.__dict__]
+        runs = [made.begun for made in SandboxedTarget.made if made.begun is not None]
         streams = [one for run in runs for one in run.report.streams.values()]
         rejected = [one.rejected_by_code["missing_key"] for one in streams]
         assert sum(rejected) == 1

@@ -22,10 +22,15 @@ def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Loa
 
 
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
-    """The page's sample request, but for the empty e-mail address, which is left out (C21)."""
+    """The sample request, but for ids of properties and the empty e-mail address (C21)."""
     sample = json.loads(SAMPLE.read_text())
     contacts = sample["createUpdateContacts"]
-    lines = [schema(" ".join(contacts[0]), key=()), *(record(**one) for one in contacts)]
+    rows = []
+    for contact in contacts:
+        named = [one for one in contact.pop("propertyfields") if "propertyid" not in one]
+        rows.append(contact | {one["propertyname"]: one["propertyvalue"] for one in named})
+        contact["propertyfields"] = named
+    lines = [schema(" ".join(rows[0]), key=()), *(record(**row) for row in rows)]
     load.ok(*lines, list_id=sample["listId"], webhook_url=sample["webhookUrl"])
     del contacts[1]["email"]
     assert load.bodies == [sample]
@@ -63,7 +68,10 @@ def test_stream_maps_run_before_us(load: Load) -> None:
 def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
     people = [person(1, mobile="12"), person(2, mobile="+44 7700 900123")]
     ended = load.ok(schema(), *people, invalid_identifiers="drop")
-    assert "Left out 1 identifier of stream 'people' and kept the contacts" in ended.log
+    assert (
+        "Left out 1 identifier of stream 'people' (no_country_code), and kept the contacts."
+        in ended.log
+    )
     assert (ended.counts["accepted"], sum(ended.counts["dropped_by_code"].values())) == (2, 1)
     assert len(load.crm.contacts()) == 2
 
@@ -108,7 +116,7 @@ def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> No
 
 @cases(
     "content problem",
-    (b"p1@example.com\n90812501\n", "line 2 contains neither an e-mail address nor"),
+    (b"p1@example.com\n90812501\n", "it has something else than an e-mail address"),
     (b"\xff\xfe", "it is not written in UTF-8"),
     (b"\n \n", "it is empty, as after an export that failed"),
     (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),
@@ -133,7 +141,7 @@ def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -
     ended = load.ok(schema(), *people, dry_run=True)
     found = ended.report["duplicates"]
     assert (found["email"], found["mobile"]) == (3, 2)
-    assert "3 share an e-mail address with another one; 2 share a mobile number" in ended.log
+    assert "3 share an e-mail address with another one, and 2 a mobile number" in ended.log
     assert "of 'people' have the same e-mail address" in ended.log
 
 

@@ -50,6 +50,7 @@ _ENDED = "rounds/test_confirmation.py rounds/test_outcomes.py rounds/test_state.
 _REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py rounds/test_trouble.py"
 _SAID = "ledger/test_content.py ledger/test_consent.py"
 _MOVED = "ledger/test_moves.py ledger/test_changed_addresses.py"
+_ASKED = "api/test_requester.py api/test_client.py"
 _DRY = "end_to_end/test_dry_run.py"
 _REFERENCE = "end_to_end/test_repository.py"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
@@ -61,12 +62,11 @@ TESTS: dict[str, str] = {
     "mapping/columns": "mapping/test_columns.py mapping/test_hints.py mapping/test_mapper.py",
     "mapping/identifiers": "mapping",
     "mapping/mapper": "mapping/test_mapper.py mapping/test_columns.py test_target.py",
-    "mapping/suppressions": "mapping/test_identifiers.py mapping/test_mapper.py",
+    "mapping/suppressions": "mapping/test_identifiers.py test_target.py",
     "mapping/validator": "mapping/test_validator.py",
     "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
     "settings/checks": "settings test_command.py",
     "settings/declared": f"settings test_command.py {_REFERENCE}",
-    "singer/batch_files": "singer",
     "singer/reader": "singer test_target.py",
     "singer/records": "singer ledger/test_content.py",
     "singer/state": "singer rounds/test_state.py test_target.py",
@@ -75,7 +75,7 @@ TESTS: dict[str, str] = {
     "api/auth": "api/test_auth.py",
     "api/client": "api rounds/test_trouble.py",
     "api/http": f"api/test_http.py api/test_requester.py rounds/test_trouble.py {_DRY}",
-    "api/limits": "api/test_rate_limit.py api/test_requester.py ledger/test_quota.py",
+    "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_quota.py",
     "api/requests": "api/test_requests.py",
     "report/counts": f"report end_to_end/test_morning.py {_REFERENCE}",
     "report/duplicates": "report/test_duplicates.py",

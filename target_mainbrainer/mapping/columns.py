@@ -7,37 +7,22 @@ the log points at those, and their values stay out of it.
 
 from __future__ import annotations
 
-import difflib
 import enum
-import json
 import re
 import textwrap
 import typing as t
 import unicodedata
 from collections import defaultdict
 
-from target_mainbrainer.contacts import PropertyRef
+from target_mainbrainer.contacts import MAPPABLE_FIELDS, OPT_INS, ContactField, PropertyRef
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.values import contains_nan
-from target_mainbrainer.words import is_utf8, listed, shown
+from target_mainbrainer.words import did_you_mean, is_utf8, listed, plain_name, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
-
-
-class ContactField(enum.StrEnum):
-    """The fields of a contact that a column can be; `PROPERTIES` only by its name."""
-
-    CONTACT_ID = "contact_id"
-    MOBILE = "mobile"
-    MOBILE_COUNTRY_CODE = "mobile_country_code"
-    EMAIL = "email"
-    MOBILE_OPT_IN = "mobile_opt_in"
-    EMAIL_OPT_IN = "email_opt_in"
-    LIST_ID = "list_id"
-    PROPERTIES = "property_fields"
 
 
 class NotSent(enum.Enum):
@@ -55,7 +40,6 @@ IDENTIFIERS = (
     ContactField.MOBILE,
     ContactField.EMAIL,
 )
-OPT_INS = (ContactField.MOBILE_OPT_IN, ContactField.EMAIL_OPT_IN)
 _NEEDED = {*IDENTIFIERS, *OPT_INS, ContactField.MOBILE_COUNTRY_CODE}
 DELETED_AT = "_sdc_deleted_at"
 METADATA_PREFIXES = ("_sdc_", "__sdc_", "_smart_source_")
@@ -81,26 +65,7 @@ def is_deleted(record: Mapping[str, t.Any]) -> bool:
     return bool(deleted_at) and not contains_nan(deleted_at)
 
 
-def plain_name(name: str) -> str:
-    """Return a name without case, `_` and `-`, which do not count.
-
-    >>> plain_name("mobile-opt-in") == plain_name("mobileOptIn") == plain_name("MOBILE_OPT_IN")
-    True
-    """
-    return name.casefold().replace("_", "").replace("-", "")
-
-
-_OTHER_NAMES = {
-    "mobile_number": ContactField.MOBILE,
-    "mobile_country": ContactField.MOBILE_COUNTRY_CODE,
-}
-"""Fields that have two names: a number may have its country code, a country may be an ISO code."""
-
-_BY_NAME = _OTHER_NAMES | {field.value: field for field in ContactField}
-FIELDS_BY_NAME = {plain_name(name): field for name, field in _BY_NAME.items()}
-MAPPABLE_FIELDS = {
-    name: field for name, field in _BY_NAME.items() if field is not ContactField.PROPERTIES
-}
+FIELDS_BY_NAME = {plain_name(name): field for name, field in MAPPABLE_FIELDS.items()}
 
 
 def role_of(column: str, field_map: FieldMap, unmapped_columns: UnmappedColumns) -> ColumnRole:
@@ -174,7 +139,7 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
         stream,
         [
             f"'field_map' maps column '{shown(column)}' to {described(role)}, but the stream, "
-            f"which has '{shown(known[0])}', has no such column.{_did_you_mean(column, columns)} "
+            f"which has '{shown(known[0])}', has no such column.{did_you_mean(column, columns)} "
             "If the column may be missing, map it to "
             f'{{"field": "{role}", "optional": true}}.'
             for column, target in field_map.items()
@@ -198,27 +163,21 @@ def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iter
                 "a byte order mark (U+FEFF), as Windows programs write it at the start of a file. "
                 "Set the tap's 'encoding' to 'utf-8-sig'."
             )
-        elif isinstance(role, PropertyRef) and not (
-            name := (role.property_id or role.name or "").strip()
-        ):
-            yield (
-                f"column '{shown(column)}' would be a property without a name. Give it one in "
-                "'field_map', or set it to null there."
-            )
-        elif isinstance(role, PropertyRef) and not is_utf8(name):
-            yield (
-                f"column '{shown(column)}' would be a property whose name cannot be written as "
-                "UTF-8. Give it another in 'field_map', or set it to null there."
-            )
+        elif isinstance(role, PropertyRef):
+            name = (role.property_id or role.name or "").strip()
+            if not (name and is_utf8(name)):
+                yield (
+                    f"column '{shown(column)}' would be a property without a name, or with one "
+                    "that cannot be written as UTF-8. Give it another in 'field_map', or set it to "
+                    "null there."
+                )
 
 
 def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
     columns_of: defaultdict[Hashable, list[str]] = defaultdict(list)
     for column, role in roles.items():
-        if isinstance(role, ContactField):
-            columns_of[role].append(column)
-        elif isinstance(role, PropertyRef):
-            columns_of[role.address].append(column)
+        if not isinstance(role, NotSent):
+            columns_of[getattr(role, "address", role)].append(column)
     for columns in columns_of.values():
         if len(columns) > 1:
             yield (
@@ -233,8 +192,6 @@ def _doubles(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
 def described(role: ColumnRole) -> str:
     """Return a role in words, to follow "column x is"."""
     match role:
-        case ContactField.PROPERTIES:
-            return "properties in the API's own shape"
         case ContactField():
             return f"the contact's {role}"
         case NotSent():
@@ -291,46 +248,31 @@ def warnings_of(
         field_map: The setting.
         is_open: Columns may come that the schema does not announce.
     """
-    return [
-        f"Stream '{shown(stream)}': {warning}"
-        for warning in [
-            *_unmatched(roles, field_map),
-            *_nearly_fields(roles, field_map),
-            *_assumed(roles, field_map),
-            *_useless_country(roles),
-            *_inverted(roles),
-            *_unidentified(roles, is_open=is_open),
-        ]
-    ]
+    warnings = [*_doubtful_entries(roles, field_map), *_doubtful_columns(roles, field_map)]
+    if not any(role in IDENTIFIERS for role in roles.values()) and (roles or not is_open):
+        warnings.append(
+            "no column can identify a contact, so its records will be rejected. Map one to "
+            "'email', 'mobile' or 'contact_id' in 'field_map'."
+        )
+    return [f"Stream '{shown(stream)}': {warning}" for warning in warnings]
 
 
-def _unmatched(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for name, target in field_map.items() if roles else ():
-        if name not in roles and not _has(target, "optional", value=True):
+def _doubtful_entries(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+    for column, target in field_map.items() if roles else ():
+        name = str(target)
+        if column not in roles and not _has(target, "optional", value=True):
             yield (
-                f"'field_map' names column '{shown(name)}', which the stream does not have."
-                f"{_did_you_mean(name, roles)}"
+                f"'field_map' names column '{shown(column)}', which the stream does not have."
+                f"{did_you_mean(column, roles)}"
             )
-
-
-def _did_you_mean(name: str, columns: Iterable[str]) -> str:
-    by_plain_name = {plain_name(column): column for column in columns}
-    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1)
-    return f" Did you mean '{shown(by_plain_name[near[0]])}'?" if near else ""
-
-
-def _nearly_fields(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
-    for column, target in field_map.items():
-        if column not in roles or not isinstance(target, str) or target in MAPPABLE_FIELDS:
-            continue
-        if field := FIELDS_BY_NAME.get(plain_name(target)):
+        elif (field := FIELDS_BY_NAME.get(plain_name(name))) and name not in MAPPABLE_FIELDS:
             yield (
-                f"column '{shown(column)}' is sent as a property named '{shown(target)}', because "
+                f"column '{shown(column)}' is sent as a property named '{shown(name)}', because "
                 f"the contact field is spelt '{field}'."
             )
 
 
-def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
+def _doubtful_columns(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:
     for column, role in roles.items():
         if role is ContactField.CONTACT_ID and column not in field_map:
             yield (
@@ -338,21 +280,6 @@ def _assumed(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[s
                 "its name. If it is another system's id, its records overwrite other people's "
                 "contacts: set it to null or a property in 'field_map', else to 'contact_id'."
             )
-
-
-def _useless_country(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    if ContactField.MOBILE in roles.values():
-        return
-    for column, role in roles.items():
-        if role is ContactField.MOBILE_COUNTRY_CODE:
-            yield (
-                f"column '{shown(column)}' is the country of the mobile number, but no column is "
-                "'mobile', so it is not used."
-            )
-
-
-def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
-    for column, role in roles.items():
         if role in OPT_INS and _NO.search(_letters(column)):
             yield (
                 f"column '{shown(column)}' is mapped to '{role}', but its name suggests that "
@@ -361,25 +288,11 @@ def _inverted(roles: Mapping[str, ColumnRole]) -> Iterator[str]:
             )
 
 
-def _unidentified(roles: Mapping[str, ColumnRole], *, is_open: bool) -> Iterator[str]:
-    if any(role in IDENTIFIERS for role in roles.values()) or (is_open and not roles):
-        return
-    looks = {field: column for column, field in reversed(lookalikes(roles))}
-    is_mobile = ContactField.MOBILE in looks and ContactField.EMAIL not in looks
-    field = ContactField.MOBILE if is_mobile else ContactField.EMAIL
-    yield (
-        "no column can identify a contact, so its records will be rejected. Map one to 'email', "
-        f"'mobile' or 'contact_id', such as: "
-        f'"field_map": {{"{shown(looks.get(field, "<column>"))}": "{field}"}}.'
-    )
-
-
 def hints_of(
     stream: str,
     roles: Mapping[str, ColumnRole],
     field_map: FieldMap,
     booleans: Collection[str],
-    paths: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return how to map columns that look like identifiers or consent.
 
@@ -390,12 +303,9 @@ def hints_of(
         roles: The roles of its columns.
         field_map: The setting.
         booleans: Columns of nothing but true and false.
-        paths: The names that lead to columns inside of objects.
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
-    if not is_there.intersection(IDENTIFIERS):
-        missing.add(ContactField.CONTACT_ID)
     looks = {
         column: field
         for column, field in lookalikes(roles, booleans)
@@ -403,15 +313,11 @@ def hints_of(
     }
     hints = []
     if looks:
-        are = "is" if len(looks) == 1 else "are"
         entries = ", ".join(f'"{shown(column)}": "{field}"' for column, field in looks.items())
-        hint = (
-            f"{listed([*looks])} may identify contacts but {are} not "
-            f'mapped. If so, add those that do: "field_map": {{{entries}}}.'
+        hints.append(
+            f"{listed([*looks])} may identify contacts. If so, add those that do: "
+            f'"field_map": {{{entries}}}.'
         )
-        if ContactField.CONTACT_ID in looks.values():
-            hint += " A contact_id is MainBrainer's own id of a contact, and no other system's."
-        hints.append(hint)
     consent = [column for column in consent_lookalikes(roles) if column not in field_map]
     said_no = [column for column in consent if _NO.search(_letters(column))]
     said_yes = [column for column in consent if column not in said_no]
@@ -421,7 +327,10 @@ def hints_of(
             "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
         )
     if names := _stating(said_no, _NEITHER | {"status", "state"}):
-        hints.append(_hint_at_no(stream, names, booleans, roles, paths))
+        hints.append(
+            f"{listed(names)} may say who has opted out. A yes there would mean no, so do not map "
+            "it to an opt-in; invert it with a stream map, as docs/mapping.md shows."
+        )
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
 
 
@@ -433,46 +342,6 @@ def _stating(columns: Collection[str], beside: Collection[str]) -> list[str]:
         for column in columns
         if not (last := last_words.search(column)) or last[1].lower() not in beside
     ]
-
-
-def _hint_at_no(
-    stream: str,
-    columns: Sequence[str],
-    booleans: Collection[str],
-    roles: Mapping[str, ColumnRole],
-    paths: Mapping[str, Sequence[str]],
-) -> str:
-    """Return the stream map for columns in which a yes means no.
-
-    Where they say nothing, what is mapped to the opt-in already counts.
-    """
-    column_of = {role: column for column, role in roles.items()}
-    replaced = [*columns]
-    maps: dict[str, str] = {}
-    for column in columns:
-        field = _OPT_IN_OF[bool(_BY_PHONE.search(_letters(column)))]
-        if field not in maps and (mapped := column_of.get(field)) not in (None, field):
-            replaced.append(mapped)
-        said = _value_of(column, paths)
-        if column not in booleans:
-            said = f"str({said}).strip().lower() not in {_SAYS_NOTHING}"
-        so_far = maps.get(field) or (_value_of(mapped, paths) if mapped else "''")
-        maps[field] = f"'no' if {said} else {so_far}"
-    return (
-        f"{listed(columns)} may say who has opted out. A yes there would mean no, so do not map it "
-        "to an opt-in; invert it: "
-        f'"stream_maps": {shown(json.dumps({stream: maps}, ensure_ascii=False))}, '
-        f'"field_map": {shown(json.dumps(dict.fromkeys(replaced), ensure_ascii=False))}.'
-    )
-
-
-def _value_of(column: str, paths: Mapping[str, Sequence[str]]) -> str:
-    """Return the expression that reads a column in a stream map, where nothing is flattened yet."""
-    name, *inner = paths.get(column, [column])
-    value = name if name.isidentifier() else f"_[{name!r}]"
-    for member in inner:
-        value = f"({value} or {{}}).get({member!r})"
-    return value
 
 
 # Lookalikes ------------------------------------------------------------------------------------
@@ -488,7 +357,6 @@ _LOOKS = {
         rf"|mobil(tlf|telefon|telephone){_NUMBER}|(sms|ruf)(number|nummer|nr)"
         r"|(matka)?puhelin(numero)?|kannykka|(far|gsm)?sim(i|anumer))\d?(value)?"
     ),
-    ContactField.CONTACT_ID: re.compile(r"id"),
 }
 _CONSENT = re.compile(
     r"consent|optin|permission|subscri|newsletter|marketing|gdpr"
@@ -512,11 +380,6 @@ _NEITHER = frozenset(
 )
 """Last words of columns that belong to a consent and do not state it."""
 
-_SAYS_NOTHING = (
-    "('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei', 'nein')"
-)
-_OPT_IN_OF = (ContactField.EMAIL_OPT_IN, ContactField.MOBILE_OPT_IN)
-_BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
 _CONSENT_NAMES = re.compile(
     r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"
     r"|(send|ok|vil|vilha|wants?|allow|receive)?sms"
@@ -551,7 +414,7 @@ def lookalikes(
         if column in booleans or _is_consent(name):
             continue
         names = {name, _QUALIFIERS.sub("", name)}
-        names |= {_letters(column.rpartition("__")[2])} - {"id"}  # as flattening writes it
+        names.add(_letters(column.rpartition("__")[2]))  # as flattening writes it
         found += [
             (column, field) for field, look in _LOOKS.items() if any(map(look.fullmatch, names))
         ]

@@ -17,6 +17,7 @@ from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
 
 from target_mainbrainer.contacts import Mobile, RejectionCode
 from target_mainbrainer.mapping.values import InvalidValueError, integral
+from target_mainbrainer.words import is_uuid
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +113,6 @@ def parse_contact_id(value: object) -> int | None:
     return positive_integer(value, INT64_MAX, RejectionCode.INVALID_CONTACT_ID, what)
 
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
 def parse_list_id(value: object) -> str | None:
     """Return the UUID of the list that a contact goes to.
 
@@ -127,7 +125,7 @@ def parse_list_id(value: object) -> str | None:
     text = value.strip() if isinstance(value, str) else value
     if text in (None, ""):
         return None
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
+    if not isinstance(text, str) or not is_uuid(text):
         raise InvalidValueError(RejectionCode.INVALID_LIST_ID, "is not the UUID of a list")
     return text
 
@@ -235,11 +233,6 @@ _LEADING_ZERO = (
     "integer, which cannot start with one; map the column to a property instead"
 )
 _AS_TEXT = "; export the column as text"
-_LENGTHS = {
-    ValidationResult.TOO_SHORT: "is too short for a mobile number of its country",
-    ValidationResult.TOO_LONG: "is too long for a mobile number of its country",
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "lacks its area code",
-}
 
 
 def parse_mobile(value: object, default_country_code: int | None = None) -> Mobile | None:
@@ -308,9 +301,8 @@ def _parsed(digits: str, region: str | None) -> Mobile:
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
             what = "starts with a country code that does not exist"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what) from None
-    result = phonenumbers.is_possible_number_with_reason(number)
-    if result != ValidationResult.IS_POSSIBLE:
-        what = _LENGTHS.get(result, "has a length that no mobile number of its country has")
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        what = "is too short or too long for a mobile number of its country"
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, what)
     if number.italian_leading_zero:
         raise InvalidValueError(RejectionCode.LEADING_ZERO, _LEADING_ZERO)
@@ -422,6 +414,9 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
         if (country := _country_of(digits[:3])) is None:
             return None
         digits = digits[len(country.code) :]
+        dialled = country.dialled.match(digits)
+        if dialled and dialled[0] == "0":  # +44 (0)20 7946 0000
+            digits = digits[1:]
     else:
         country = _country(default_country_code or 0)
         # It may start with the country code, or with what is dialled to get abroad.

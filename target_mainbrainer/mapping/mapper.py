@@ -9,30 +9,25 @@ from __future__ import annotations
 import enum
 import functools
 import typing as t
+from collections import Counter
 
-from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection, RejectionCode
+from target_mainbrainer.contacts import (
+    OPT_INS,
+    Contact,
+    ContactField,
+    Mobile,
+    PropertyRef,
+    Rejection,
+    RejectionCode,
+)
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping import columns as _columns
-from target_mainbrainer.mapping.columns import (
-    DELETED_AT,
-    IDENTIFIERS,
-    METADATA_PREFIXES,
-    ContactField,
-    is_deleted,
-    roles_of,
-)
-from target_mainbrainer.mapping.identifiers import (
-    parse_contact_id,
-    parse_country,
-    parse_email,
-    parse_list_id,
-    parse_mobile,
-)
+from target_mainbrainer.mapping import identifiers
+from target_mainbrainer.mapping.columns import IDENTIFIERS, METADATA_PREFIXES, is_deleted, roles_of
 from target_mainbrainer.mapping.values import (
     PLAIN_WRITERS,
     InvalidValueError,
     parse_consent,
-    parse_property_fields,
     property_text,
 )
 from target_mainbrainer.settings.declared import all_words
@@ -63,8 +58,7 @@ def compile_mapping(
     key_properties: Sequence[str],
     settings: StreamSettings,
     *,
-    on_drop: Callable[[Rejection], None] | None = None,
-    paths: Mapping[str, Sequence[str]] | None = None,
+    dropped: Counter[str] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -73,25 +67,23 @@ def compile_mapping(
         schema: As announced; only the names of its properties count.
         key_properties: The key of the stream's records.
         settings: Those of this stream.
-        on_drop: Called for each identifier that is dropped from a contact that is kept, which
-            happens only with `invalid_identifiers: drop`.
-        paths: The names that lead to columns inside of objects, before they were flattened.
+        dropped: Counts the identifiers that are dropped from contacts that are kept, by code,
+            which happens only with `invalid_identifiers: drop`.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
     """
-    properties = schema.get("properties")
-    columns = tuple(properties) if isinstance(properties, dict) else ()
+    columns = schema.get("properties", {})
     _columns.require_mapped_columns(stream, columns, settings.field_map)
     roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
-    mapping = StreamMapping(stream, roles, settings, on_drop)
+    mapping = StreamMapping(stream, roles, settings, Counter() if dropped is None else dropped)
     is_open = schema.get("additionalProperties", True) is not False
     mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
         mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
-    booleans = [name for name in columns if _is_boolean(schema["properties"][name])]
-    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans, paths or {})
+    booleans = [name for name, column in columns.items() if _is_boolean(column)]
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 
@@ -121,36 +113,33 @@ class StreamMapping:
         stream: str,
         roles: Mapping[str, ColumnRole],
         settings: StreamSettings,
-        on_drop: Callable[[Rejection], None] | None = None,
+        dropped: Counter[str],
     ) -> None:
         self.summary: list[str] = []
         self.warnings: list[str] = []
         self.hints: list[str] = []
         self.sensitive_columns: frozenset[str] = frozenset()
         self.once = _columns.sent_once(settings.field_map)
-        self.opt_ins = frozenset(str(role) for role in _columns.OPT_INS if role in roles.values())
+        self.opt_ins = frozenset(str(role) for role in OPT_INS if role in roles.values())
         self._stream = stream
         self._settings = settings
-        self._on_drop = on_drop
+        self._dropped = dropped
         self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
         self._roles = roles
-        column_of = {
-            role: column for column, role in roles.items() if isinstance(role, ContactField)
-        }
-        self._array = column_of.get(ContactField.PROPERTIES)
+        fields = {role: column for column, role in roles.items() if isinstance(role, ContactField)}
         self._clears = settings.null_values == "clear"
         self._refs = {
             column: role for column, role in roles.items() if isinstance(role, PropertyRef)
         }
         self._identified_by = [column for column, role in roles.items() if role in IDENTIFIERS]
-        self._contact_id = reader(column_of.get(ContactField.CONTACT_ID), parse_contact_id)
-        self._mobile = mobile_reader(column_of, settings.default_country_code)
-        self._email = reader(column_of.get(ContactField.EMAIL), parse_email)
+        self._contact_id = reader(fields, "contact_id", identifiers.parse_contact_id)
+        self._mobile = mobile_reader(fields, settings.default_country_code)
+        self._email = reader(fields, "email", identifiers.parse_email)
         consent = functools.partial(parse_consent, words=all_words(settings.consent_words))
-        self._mobile_opt_in = reader(column_of.get(ContactField.MOBILE_OPT_IN), consent)
-        self._email_opt_in = reader(column_of.get(ContactField.EMAIL_OPT_IN), consent)
-        self._list_id = reader(column_of.get(ContactField.LIST_ID), parse_list_id)
+        self._mobile_opt_in = reader(fields, "mobile_opt_in", consent)
+        self._email_opt_in = reader(fields, "email_opt_in", consent)
+        self._list_id = reader(fields, "list_id", identifiers.parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
         """Return the contact of a record, or the reason why it cannot be one.
@@ -161,7 +150,7 @@ class StreamMapping:
             wider = self._widened(frozenset(record.keys() - self._columns))
             return wider if isinstance(wider, Rejection) else wider.map_record(record)
         try:
-            if record.get(DELETED_AT) is not None and is_deleted(record):
+            if record.get(_columns.DELETED_AT) is not None and is_deleted(record):
                 return self._deleted(record)
             contact_id, mobile, email, dropped = self._identify(record)
             mobile_opt_in = self._mobile_opt_in and self._mobile_opt_in(record)
@@ -187,27 +176,26 @@ class StreamMapping:
     ) -> tuple[int | None, Mobile | None, str | None, dict[str, Rejection]]:
         """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
-        mobile = email = None
         dropped: dict[str, Rejection] = {}
-        try:
-            mobile = self._mobile and self._mobile(record)
-        except RefusedError as refused:
-            dropped["mobile"] = self._may_drop(refused)
-        try:
-            email = self._email and self._email(record)
-        except RefusedError as refused:
-            dropped["email"] = self._may_drop(refused)
+        mobile = self._unless_dropped("mobile", self._mobile, record, dropped)
+        email = self._unless_dropped("email", self._email, record, dropped)
         if contact_id is None and mobile is None and email is None:
             raise RefusedError(next(iter(dropped.values()), None) or self._no_identity())
-        if self._on_drop is not None:
-            for rejection in dropped.values():
-                self._on_drop(rejection)
+        for rejection in dropped.values():
+            self._dropped[rejection.code] += 1
         return contact_id, mobile, email, dropped
 
-    def _may_drop(self, refused: RefusedError) -> Rejection:
-        if self._settings.invalid_identifiers == "reject":
-            raise refused
-        return refused.rejection
+    def _unless_dropped(
+        self, name: str, read: Reader[_T] | None, record: Record, dropped: dict[str, Rejection]
+    ) -> _T | None:
+        """Return an identifier; if it is invalid and may be dropped, note why and return None."""
+        try:
+            return read and read(record)
+        except RefusedError as refused:
+            if self._settings.invalid_identifiers == "reject":
+                raise
+            dropped[name] = refused.rejection
+            return None
 
     def _no_identity(self) -> Rejection:
         """Return the rejection of a record without any identifier."""
@@ -262,25 +250,7 @@ class StreamMapping:
                     properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
         except InvalidValueError as invalid:
             raise refusal(column, invalid) from None
-        if self._array is not None and (array := record.get(self._array)) is not None:
-            self._add_array(self._array, array, properties)
         return properties
-
-    def _add_array(self, column: str, array: object, properties: dict[PropertyRef, str]) -> None:
-        """Add properties that come in the API's own shape.
-
-        A property that gets two values in one record is refused: which one counts would be a
-        guess.
-        """
-        texts = {ref.address: text for ref, text in properties.items()}
-        for ref, value in of_column(column, parse_property_fields, array):
-            if value is None and not self._clears:
-                continue
-            text = "" if value is None else of_column(column, property_text, value)
-            if texts.setdefault(ref.address, text) != text:
-                reason = f"Column '{shown(column)}' gives a property a second value."
-                raise RefusedError(Rejection(RejectionCode.AMBIGUOUS_PROPERTY, reason))
-            properties[ref] = text
 
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
         """Return the mapping that knows these unannounced columns, too."""
@@ -290,7 +260,7 @@ class StreamMapping:
             roles = roles_of(self._stream, columns, settings.field_map, settings.unmapped_columns)
         except MappingError as error:
             return Rejection(RejectionCode.UNUSABLE_COLUMNS, str(error))
-        return StreamMapping(self._stream, roles, settings, self._on_drop)
+        return StreamMapping(self._stream, roles, settings, self._dropped)
 
 
 _MOST_WIDER = 100
@@ -322,9 +292,11 @@ def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
     return RefusedError(Rejection(invalid.code, reason))
 
 
-def reader(column: str | None, parse: Callable[[object], _T | None]) -> Reader[_T] | None:
+def reader(
+    fields: Mapping[ContactField, str], name: str, parse: Callable[[object], _T | None]
+) -> Reader[_T] | None:
     """Return a function that reads one field of a contact from its column; None if it has none."""
-    if column is None:
+    if (column := fields.get(ContactField(name))) is None:
         return None
 
     def read(record: Record) -> _T | None:
@@ -351,14 +323,16 @@ def _is_empty(record: Record) -> bool:
 
 
 def mobile_reader(
-    column_of: Mapping[ContactField, str], default_country_code: int | None
+    fields: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
     """Return a function that reads the mobile number from its columns; None without any."""
-    column = column_of.get(ContactField.MOBILE)
-    read_code = reader(column_of.get(ContactField.MOBILE_COUNTRY_CODE), parse_country)
+    column = fields.get(ContactField.MOBILE)
+    read_code = reader(fields, "mobile_country_code", identifiers.parse_country)
     if column is None or read_code is None:
-        parse = functools.partial(parse_mobile, default_country_code=default_country_code)
-        return reader(column, parse)
+        default = functools.partial(
+            identifiers.parse_mobile, default_country_code=default_country_code
+        )
+        return reader(fields, "mobile", default)
 
     def read(record: Record) -> Mobile | None:
         value = record.get(column)
@@ -367,7 +341,7 @@ def mobile_reader(
         if mobile := _with_its_own_code(value):
             return mobile
         code = read_code(record) or default_country_code
-        return of_column(column, lambda number: parse_mobile(number, code), value)
+        return of_column(column, lambda number: identifiers.parse_mobile(number, code), value)
 
     return read
 
@@ -375,6 +349,6 @@ def mobile_reader(
 def _with_its_own_code(value: object) -> Mobile | None:
     """Return a number that is written with its country code, whatever country stands beside it."""
     try:
-        return parse_mobile(value)
+        return identifiers.parse_mobile(value)
     except InvalidValueError:
         return None

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import typing as t
 
-from target_mainbrainer.contacts import fold_email
-from target_mainbrainer.mapping.columns import plain_name
+from target_mainbrainer.contacts import OPT_INS, fold_email
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.words import examples, plain_name
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from target_mainbrainer.contacts import Contact, Identity, Mobile
 
-_MOST_LINES_NAMED = 5
-_OPT_INS = ("mobile_opt_in", "email_opt_in")
+_MOST_NAMED = 5
 
 
 class Suppressions:
@@ -50,7 +49,7 @@ class Suppressions:
         """
         if not (self._emails or self._mobiles) or not any(map(self._lists, (contact, *others))):
             return frozenset()
-        return frozenset(name for name in _OPT_INS if getattr(contact, name) is True)
+        return frozenset(str(name) for name in OPT_INS if getattr(contact, name) is True)
 
     def _lists(self, person: Contact | Identity) -> bool:
         if person.email is not None and fold_email(person.email) in self._emails:
@@ -78,7 +77,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
     """
     emails: list[str | None] = []
     mobiles: list[Mobile | None] = []
-    bad: dict[int, None] = {}
+    bad: list[int] = []
     for number, value in _values(iter(lines)):
         try:
             if "@" in value:
@@ -86,14 +85,12 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
             else:
                 mobiles.append(parse_mobile(value))
         except InvalidValueError:
-            bad[number] = None
+            bad.append(number)
     if bad:
-        named = ", ".join(f"{number:,}" for number in list(bad)[:_MOST_LINES_NAMED])
-        more = f" and {len(bad) - _MOST_LINES_NAMED:,} more" if len(bad) > _MOST_LINES_NAMED else ""
+        lines_named = examples([f"line {number:,}" for number in bad[:_MOST_NAMED]], len(bad))
         message = (
-            f"line{'s' if len(bad) > 1 else ''} {named}{more} contain{'' if len(bad) > 1 else 's'} "
-            "neither an e-mail address nor an international mobile number such as +47 and its "
-            "digits"
+            "it has something else than an e-mail address or an international mobile number, such "
+            f"as +47 and its digits{lines_named}"
         )
         raise ValueError(message)
     return Suppressions(filter(None, emails), filter(None, mobiles))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import json
 import typing as t
 import uuid
 
 import msgspec
 
-from target_mainbrainer.contacts import PropertyRef, RejectionCode
+from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
 from target_mainbrainer.words import is_utf8
 
@@ -205,46 +204,3 @@ def contains_nan(value: object) -> bool:
     if isinstance(value, float):
         return value - value != 0
     return isinstance(value, decimal.Decimal) and not value.is_finite()
-
-
-# The API's own shape -------------------------------------------------------------------------
-
-_SHAPE = (
-    "is not an array of properties in the API's own shape, each with 'propertyname' or "
-    "'propertyid', and 'propertyvalue'"
-)
-
-
-def parse_property_fields(value: object) -> list[tuple[PropertyRef, object]]:
-    """Return the properties of an array in the API's own shape, in its order.
-
-    Both spellings of the API's pages are understood, `propertyid` and `propertyId` (API note,
-    C1). Ids and names are not checked. The array may also come as JSON text, as flattening writes
-    it.
-
-    >>> parse_property_fields([{"propertyname": "city", "propertyvalue": "Oslo"}])
-    [(PropertyRef(property_id=None, name='city'), 'Oslo')]
-
-    Raises:
-        InvalidValueError: It has another shape.
-    """
-    if isinstance(value, str):
-        if not value.strip():
-            return []
-        try:
-            value = json.loads(value, parse_float=decimal.Decimal)
-        except (ValueError, RecursionError, decimal.InvalidOperation):
-            value = None
-    if not isinstance(value, list | tuple) or not all(isinstance(item, dict) for item in value):
-        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
-    return [_property_field(item) for item in value]
-
-
-def _property_field(item: dict[object, t.Any]) -> tuple[PropertyRef, object]:
-    parts = {str(key).lower().replace("_", ""): part for key, part in item.items()}
-    property_id, name = parts.get("propertyid") or None, parts.get("propertyname") or None
-    given = [part for part in (property_id, name) if part is not None]
-    is_text = all(isinstance(part, str) and check_text(part) for part in given)
-    if not (given and is_text and "propertyvalue" in parts):
-        raise InvalidValueError(RejectionCode.INVALID_PROPERTIES, _SHAPE)
-    return PropertyRef(property_id, name), parts["propertyvalue"]

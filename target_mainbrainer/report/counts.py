@@ -13,8 +13,6 @@ from target_mainbrainer.words import shown
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_mainbrainer.contacts import Rejection
-
 
 BATCH_FAILED = "batch_failed"
 """The code of rejected records whose batch was accepted and failed afterwards."""
@@ -49,12 +47,7 @@ UNDELIVERED = Count("undelivered", "records read and not sent, because the run e
 
 @dataclass
 class StreamReport:
-    """Counts of one stream.
-
-    Attributes:
-        dropped: Identifiers left out of contacts that were kept (`invalid_identifiers: drop`), by
-            what was wrong with them.
-    """
+    """Counts of one stream."""
 
     read: int = _count("records read")
     accepted: int = _count("records that MainBrainer has accepted, each as a contact of its own")
@@ -109,9 +102,11 @@ class StreamReport:
     untracked: int = _count(
         "contacts accepted without a batch id, so that their status cannot be asked for"
     )
-    dropped: Counter[Rejection] = field(default_factory=Counter)
     ignored_properties: Counter[str] = _details(
         "batches in which MainBrainer named a property as invalid, by property"
+    )
+    dropped_by_code: Counter[str] = _details(
+        "identifiers left out of contacts that were kept ('invalid_identifiers: drop'), by reason"
     )
 
     @property
@@ -139,14 +134,6 @@ class StreamReport:
         """Records without an outcome."""
         return self.read - self.accounted_for
 
-    @property
-    def dropped_by_code(self) -> Counter[str]:
-        """Dropped identifiers by the code of what was wrong with them."""
-        counts: Counter[str] = Counter()
-        for rejection, count in self.dropped.items():
-            counts[rejection.code] += count
-        return counts
-
     def as_dict(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""
         return {count.name: getattr(self, count.name) for count in COUNTS} | {
@@ -168,9 +155,7 @@ COUNTS: t.Final = tuple(_counts())
 """Every number, in the order of the table and the report file: ours, then the CRM's."""
 
 DETAILS: t.Final = {
-    **{f.name: f.metadata["details"] for f in fields(StreamReport) if "details" in f.metadata},
-    "dropped_by_code": "identifiers left out of contacts that were kept "
-    "('invalid_identifiers: drop'), by reason",
+    one.name: one.metadata["details"] for one in fields(StreamReport) if "details" in one.metadata
 }
 """What the report file alone says of each stream, with its meaning."""
 

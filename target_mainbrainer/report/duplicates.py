@@ -26,13 +26,12 @@ _SHORT = re.compile("[0-9]{1,6}")
 """A longer key may be a telephone number, or a number of the person."""
 
 ROWS_AT_ONCE = 1_000
-_CREATE = "CREATE TABLE contacts (email, mobile, contact, stream, place)"
-_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?, ?)"
-_LABEL = "SELECT stream, place FROM contacts WHERE rowid = ?"
+_CREATE = "CREATE TABLE contacts (email, mobile, contact, label)"
+_INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?)"
 _GROUPS = """
-    SELECT count(*), min(first), max(first)
-    FROM (SELECT {0} AS shared, min(rowid) AS first FROM contacts
-    WHERE {0} IS NOT NULL GROUP BY {0}, contact) GROUP BY shared HAVING count(*) > 1 ORDER BY 2
+    SELECT count(*), min(label), max(label)
+    FROM (SELECT {0} AS shared, min(label) AS label FROM contacts
+    WHERE {0} IS NOT NULL GROUP BY {0}, contact) GROUP BY shared HAVING count(*) > 1
 """
 
 
@@ -56,7 +55,6 @@ class Duplicates:
     """Collects the identifiers of every contact, and finds out at the end which are shared."""
 
     def __init__(self) -> None:
-        self._streams: dict[str, int] = {}
         self._rows: list[tuple[int | str | None, ...]] = []
         self._database: sqlite3.Connection | None = None
         self._count = 0
@@ -75,15 +73,9 @@ class Duplicates:
             return
         email = None if contact.email is None else hash(fold_email(contact.email))
         mobile = None if contact.mobile is None else hash(contact.mobile)
-        self._rows.append(
-            (
-                email,
-                mobile,
-                contact.contact_id or hash((mobile, contact.email)),
-                self._streams.setdefault(stream, len(self._streams)),
-                f"key {key}" if _SHORT.fullmatch(str(key)) else number,
-            )
-        )
+        identity = contact.contact_id or hash((mobile, contact.email))
+        label = f"key {key}" if _SHORT.fullmatch(str(key)) else f"record {number:,}"
+        self._rows.append((email, mobile, identity, f"{label} of '{stream}'"))
         if len(self._rows) >= ROWS_AT_ONCE:
             self._write()
 
@@ -116,29 +108,19 @@ class Duplicates:
         counts = {"email": 0, "mobile": 0}
         examples: list[str] = []
         for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
-            for count, *rows in database.execute(_GROUPS.format(column)):
+            for count, one, other in database.execute(_GROUPS.format(column)):
                 counts[column] += count
                 if len(examples) < MOST_EXAMPLES:
-                    one, other = (
-                        self._label(*database.execute(_LABEL, [r]).fetchone()) for r in rows
-                    )
-                    examples.append(f"{one} and {other} have the same {what}")
+                    examples.append(shown(f"{one} and {other} have the same {what}"))
         return Shared(**counts, examples=examples, is_complete=self._is_complete)
-
-    def _label(self, stream: int, place: int | str) -> str:
-        name = f"record {place:,}" if isinstance(place, int) else place
-        return f"{name} of '{shown(list(self._streams)[stream])}'"
 
     def describe(self) -> Iterator[str]:
         """Yield a sentence about contacts that MainBrainer keeps apart, if there are any."""
         found = self.found
-        counts = {
-            "share an e-mail address with another one": found.email,
-            "share a mobile number with another one": found.mobile,
-        }
-        if said := [f"{count:,} {what}" for what, count in counts.items() if count]:
+        if found.email or found.mobile:
             yield (
-                f"Of the contacts in this load, {'; '.join(said)}. MainBrainer keeps, and bills, "
+                f"Of the contacts in this load, {found.email:,} share an e-mail address with "
+                f"another one, and {found.mobile:,} a mobile number. MainBrainer keeps, and bills, "
                 f"each of them. Example: {found.examples[0]}."
             )
         if not found.is_complete:

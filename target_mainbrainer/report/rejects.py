@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import stat
 import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -50,8 +48,6 @@ _READ_BYTES = 1 << 16
 _SEPARATORS = str.maketrans("", "", "+-()./ \u00a0")
 _OURS = frozenset(RejectionCode)
 _REFUSED, _ALONE, _SAID = "refused_", "Refused alone with status", "MainBrainer said: "
-
-logger = logging.getLogger("target-mainbrainer")
 
 
 def refusal(status: int, message: str) -> Rejection:
@@ -113,11 +109,6 @@ class SourceStream:
     schema_line: bytes
     labels: RecordLabels
     report: StreamReport
-
-    @cached_property
-    def original_stream(self) -> str:
-        """The stream's name in the input; a stream map may have given it another."""
-        return str(decode_json(self.schema_line).get("stream", self.name))
 
 
 class RecordLabels:
@@ -229,7 +220,7 @@ class RejectsFile:
             self._descriptor = _open_locked(self.path)
             self._size = _repair(self._descriptor)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not a path"
+            reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
             raise SettingsError([problem]) from None
 
@@ -243,8 +234,8 @@ class RejectsFile:
         """
         tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
-        if self._schemas.get(source.original_stream) != source.schema_line:
-            self._schemas[source.original_stream] = source.schema_line
+        if self._schemas.get(source.name) != source.schema_line:
+            self._schemas[source.name] = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
         data = b"".join(lines)
         with self._failing_for_good(size=self._size):
@@ -320,47 +311,44 @@ def _open_locked(path: Path) -> int:
     """Open a file for this run alone; closing it, or the end of the process, unlocks it.
 
     Raises:
-        OSError: It cannot be opened.
-        SettingsError: Another run is using it, or it is a device or FIFO, which keeps nothing.
+        OSError: It cannot be opened or locked.
+        ValueError: It is a device or FIFO, which keeps nothing.
+        SettingsError: Another run is using it.
     """
     # O_NONBLOCK: a FIFO would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
-    try:
-        _lock(descriptor, path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _lock(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise SettingsError([f"Setting 'rejects_path': {str(path)!r} is not a regular file."])
+        os.close(descriptor)
+        message = "it is not a regular file"
+        raise ValueError(message)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        problem = (
-            f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
-            f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
-            "that each has a file of its own."
-        )
-        raise SettingsError([problem]) from None
     except OSError as error:
-        logger.warning(
-            "The file system of '%s' does not support locks (%s). Make sure that only one run at a "
-            "time uses this 'rejects_path'.",
-            path,
-            error.strerror,
-        )
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            problem = (
+                f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
+                f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
+                "that each has a file of its own."
+            )
+            raise SettingsError([problem]) from None
+        raise
+    return descriptor
 
 
 def _repair(descriptor: int) -> int:
     """Remove a line that a killed run has left half written, and return the file's size.
 
+    A file that does not begin with a Singer message is another one, and stays as it is.
+
     That line was never flushed, so STATE is still before its record and the next run reads it
     again. A last line that only lacks its newline, as editors leave it, gets one.
     """
+    head, _, _ = os.pread(descriptor, _READ_BYTES, 0).partition(b"\n")
+    if head and b'"type"' not in head:
+        message = "it is not a rejects file"
+        raise ValueError(message)
     size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
         if (newline := chunk.rfind(b"\n")) >= 0:
@@ -399,7 +387,6 @@ class Rejections:
         file: Where to keep them, if anywhere.
         allowed: How many there may be; None for any number.
         allowed_percent: How large a share of a stream's records may be rejected before sending.
-        advises_file: Advise to set 'rejects_path'. It may be set without a file, in a dry run.
     """
 
     def __init__(
@@ -408,12 +395,10 @@ class Rejections:
         *,
         allowed: int | None,
         allowed_percent: int,
-        advises_file: bool = True,
     ) -> None:
         self._file = file
         self._allowed = allowed
         self._allowed_percent = allowed_percent
-        self._advises_file = advises_file
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self._is_whole = False
@@ -513,16 +498,11 @@ class Rejections:
         """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
-            advice = (
-                " Correct them at the source, or set 'rejects_path' to set them aside and go on."
-                if self._advises_file
-                else ""
-            )
             yield Reason(
                 "max_rejects",
                 f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
                 f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
-                f"The reasons are above.{advice}",
+                "The reasons are above. Correct them at the source, or set 'rejects_path'.",
             )
         if report.is_all_refused:
             yield Reason(

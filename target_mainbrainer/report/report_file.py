@@ -28,17 +28,17 @@ Outcome: t.TypeAlias = t.Literal["running", "ok", "failed", "interrupted", "dry_
 VERSION = 1
 """Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
 
+_BEGINNING = b'{\n  "report_version"'
+
 logger = logging.getLogger("target-mainbrainer")
 
 
-def outcome_of(error: BaseException | None, *, dry_run: bool = False) -> Outcome:
-    """Return how a run has ended.
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Return how a run has ended that was not dry.
 
-    >>> outcome_of(None), outcome_of(InterruptedRunError()), outcome_of(OSError(), dry_run=True)
-    ('ok', 'interrupted', 'dry_run')
+    >>> outcome_of(None), outcome_of(InterruptedRunError()), outcome_of(OSError())
+    ('ok', 'interrupted', 'failed')
     """
-    if dry_run:
-        return "dry_run"
     if error is None:
         return "ok"
     return "interrupted" if isinstance(error, InterruptedRunError) else "failed"
@@ -92,29 +92,23 @@ class ReportFile:
             raise SettingsError([problem])
 
     def write(
-        self,
-        error: BaseException | None,
-        *,
-        dry_run: bool = False,
-        state: str | None = None,
-        counts: Mapping[str, t.Any] | None = None,
+        self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]
     ) -> None:
         """Write how the run has ended. It does not fail for that any more; the log says so.
 
         Args:
             error: Why it did not end well; None if it did.
-            dry_run: Whether it was one.
-            state: Where STATE stands, see `End.state`; None of a dry run and of a failed start.
+            state: Where STATE stands, see `End.state`; None after a dry run.
             counts: The summary's `as_dict`, if the run began.
         """
         end = {
             "ended_at": _now(),
-            "outcome": outcome_of(error, dry_run=dry_run),
+            "outcome": "dry_run" if state is None else outcome_of(error),
             "exit_code": int(error is not None),
             "reasons": [reason._asdict() for reason in reasons_of(error)],
             "state": state,
         }
-        if reason := self._write({**self._start, **end, **(counts or {})}):
+        if reason := self._write({**self._start, **end, **counts}):
             logger.warning(
                 "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
             )
@@ -125,12 +119,22 @@ class ReportFile:
             return ""
         try:
             target = Path(self._path).resolve()
+            if target.exists() and not _is_report(target):
+                return "it is another file"
             beside = target.with_name(f".{target.name}.part")
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             beside.replace(target)
         except (OSError, ValueError) as error:
             return getattr(error, "strerror", None) or "it is not a path"
         return ""
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is an earlier report or empty, so that nothing is lost with it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _BEGINNING.startswith(file.read(len(_BEGINNING)))
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES
 from target_mainbrainer.report.duplicates import Duplicates
 from target_mainbrainer.report.rejects import all_refused, sentence
-from target_mainbrainer.words import counted, ordinal, shown
+from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.api.limits import ClientStats, RateLimiter
     from target_mainbrainer.report.counts import RunReport, StreamReport
     from target_mainbrainer.report.rejects import Rejections
-    from target_mainbrainer.settings.declared import Plan, Settings
+    from target_mainbrainer.settings.declared import Settings
 
 BURST_SECONDS = 10
 
@@ -51,6 +51,8 @@ class End(t.NamedTuple):
         open_states: STATE messages that were not written, because a record before them is not in.
         state_records: Records before the STATE that was written last; -1 if none was written.
         words: The status and words that all refusals share, if they do.
+        is_dry: It was a dry run.
+        has_lost_records: Records are before STATE that are neither in MainBrainer nor on file.
     """
 
     advice: str = ""
@@ -59,10 +61,14 @@ class End(t.NamedTuple):
     open_states: int = 0
     state_records: int = -1
     words: str = ""
+    is_dry: bool = False
+    has_lost_records: bool = False
 
     @property
-    def state(self) -> str:
-        """Where STATE stands, as the report file says it."""
+    def state(self) -> str | None:
+        """Where STATE stands, as the report file says it; None after a dry run."""
+        if self.is_dry:
+            return None
         if self.state_records < 0:
             return "none" if self.is_whole and not self.has_state else "unchanged"
         return "last" if self.is_whole and not self.open_states else "earlier"
@@ -71,10 +77,11 @@ class End(t.NamedTuple):
     def state_in_words(self) -> str:
         """Where STATE stands, for people."""
         return {
+            None: "nothing was sent",
             "none": "the tap sent no STATE",
             "unchanged": "STATE is as it was",
             "last": "STATE is at the tap's last",
-            "earlier": f"STATE is at the {ordinal(self.state_records)} record",
+            "earlier": f"STATE is at record {self.state_records:,}",
         }[self.state]
 
 
@@ -90,16 +97,26 @@ def last_line(report: RunReport, end: End) -> str:
     >>> people.unchanged = 10_000
     >>> last_line(report, End(RUN_AGAIN, is_whole=False, state_records=1_500))
     'FAILED: 20,050 records read: 412 contacts sent, 10,000 unchanged, 9,638 not sent, later \
-records were not read; STATE is at the 1,500th record. Run again to go on.'
+records were not read; STATE is at record 1,500. Run again to go on.'
+    >>> people.read = 10_412
+    >>> last_line(report, End(is_dry=True))
+    'OK: this was a dry run: 10,412 records read: 412 contacts would be sent, 10,000 unchanged; \
+nothing was sent.'
     """
     if report.is_all_refused:
         return f"FAILED: {all_refused(report, end.words)}. {sentence(end.state_in_words)}"
     read, opted_out = report.total("read"), report.total("opted_out")
     parts = [_what_was_read(report, end)]
     if opted_out:
-        who = counted(opted_out, "person who is gone was", "people who are gone were")
-        parts.append(f"{who} opted out")
-    if end.advice or report.total("unchanged") < read or (read == 0 and end.has_state):
+        parts.append(f"{counted(opted_out, 'opt-out')} of people who are gone")
+    if end.is_dry:
+        parts[0] = f"this was a dry run: {parts[0]}"
+    if (
+        end.is_dry
+        or end.advice
+        or report.total("unchanged") < read
+        or (read == 0 and end.has_state)
+    ):
         parts.append(end.state_in_words)
     return f"FAILED: {'; '.join(parts)}. {end.advice}" if end.advice else f"OK: {'; '.join(parts)}."
 
@@ -107,18 +124,15 @@ records were not read; STATE is at the 1,500th record. Run again to go on.'
 def _what_was_read(report: RunReport, end: End) -> str:
     read = report.total("read")
     if not read:
-        return (
-            "nothing was read and nothing was sent"
-            if end.advice
-            else "there was no record to deliver"
-        )
+        return "nothing was read" if end.advice else "there was no record to deliver"
     if not end.advice and report.total("unchanged") == read:
         return "nothing had changed"
     parts = [
         f"{report.total(name):,} {what}" for name, what in _PARTS.items() if report.total(name)
     ]
     if accepted := report.total("accepted"):
-        parts.insert(0, f"{counted(accepted, 'contact')} sent")
+        verb = "would be sent" if end.is_dry else "sent"
+        parts.insert(0, f"{counted(accepted, 'contact')} {verb}")
     if not end.is_whole:
         parts.append("later records were not read")
     return f"{counted(read, 'record')} read: {', '.join(parts)}"
@@ -131,32 +145,6 @@ _PARTS = {
     "rejected": "rejected",
     "undelivered": "not sent",
 }
-
-
-def last_line_of_dry_run(report: RunReport, problem: str = "") -> str:
-    """Return the last line of a dry run.
-
-    Args:
-        report: The counts.
-        problem: Why it is not OK: "a run would fail", or "not all was read".
-
-    >>> from target_mainbrainer.report.counts import RunReport
-    >>> report = RunReport()
-    >>> people = report.stream("people")
-    >>> people.read, people.accepted, people.unchanged = 4_800, 1_900, 2_900
-    >>> last_line_of_dry_run(report)
-    'OK: this was a dry run: 1,900 contacts would be sent, 2,900 are unchanged; nothing was sent.'
-    """
-    parts = [f"{counted(report.total('accepted'), 'contact')} would be sent"]
-    if unchanged := report.total("unchanged"):
-        parts.append(f"{unchanged:,} {'is' if unchanged == 1 else 'are'} unchanged")
-    for name, what in {"rejected": "rejected", "opted_out": "opted out"}.items():
-        if number := report.total(name):
-            parts.append(f"{number:,} would be {what}")
-    if undelivered := report.total("undelivered"):
-        parts.append(f"{undelivered:,} would not be sent")
-    line = f"this was a dry run: {', '.join(parts)}; nothing was sent"
-    return f"FAILED: {line}; {problem}." if problem else f"OK: {line}."
 
 
 # Progress and summary
@@ -175,7 +163,6 @@ class Summary:
         settings: Settings,
         report: RunReport,
         rejections: Rejections,
-        *,
         effort: ClientStats,
         rate_limiter: RateLimiter,
     ) -> None:
@@ -231,7 +218,7 @@ class Summary:
         Args:
             findings: Other warnings about the run.
         """
-        self._warn(self._ignored_properties(), findings)
+        self._warn(findings)
         if self._rejections.count and not self._settings.rejects_path:
             logger.warning(
                 "The rejected records are not kept, so STATE stays before the first of them. "
@@ -248,22 +235,23 @@ class Summary:
             self._speed(),
         )
 
-    def _warn(self, *more: Iterable[str]) -> None:
+    def _warn(self, findings: Iterable[str]) -> None:
         for lines in (
             self._rejections.describe(),
             self._dropped(),
             self.duplicates.describe(),
-            *more,
+            self._ignored_properties(),
+            findings,
         ):
             for line in lines:
                 logger.warning("%s", line)
 
     def _dropped(self) -> Iterator[str]:
         for name, stream in self._report.streams.items():
-            for rejection, count in stream.dropped.most_common():
+            for code, count in stream.dropped_by_code.most_common():
                 yield (
-                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' and kept "
-                    f"the contacts, {rejection.code}: {rejection.reason}"
+                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' ({code}), "
+                    "and kept the contacts."
                 )
 
     def _ignored_properties(self) -> Iterator[str]:
@@ -310,8 +298,20 @@ class DrySummary(Summary):
                 logger.info("%s", line)
             logger.info("%s", self.columns[name].describe(name))
         self._warn(findings)
-        for line in (*self._report.table(), self._cost().describe(self._settings.plan)):
+        for line in self._report.table():
             logger.info("%s", line)
+        cost, plan = self._cost(), self._settings.plan
+        line = (
+            f"Cost: {counted(cost['requests'], 'request')} or more "
+            f"({cost['requests_with_contacts']:,} with contacts, "
+            f"{cost['status_questions']:,} for statuses)"
+        )
+        if plan is not None:
+            line += (
+                f": {cost['minutes']:,} minutes with {plan.burst} requests in 10 s, and "
+                f"{cost['share_of_day']:.1%} of the day's {plan.daily:,}"
+            )
+        logger.info("%s.", line)
 
     def _describe(self, title: str, stream: StreamReport) -> Iterator[str]:
         """Yield what the table does not say: how many are new at most, and what has changed."""
@@ -326,11 +326,21 @@ class DrySummary(Summary):
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
             yield f"{title}changed fields: {', '.join(changes)}."
 
-    def _cost(self) -> Cost:
+    def _cost(self) -> dict[str, t.Any]:
+        """Return the requests of a load, and what they take at the least; None without pacing."""
         by_endpoint = self._effort.by_endpoint
         batches, follows = by_endpoint[_BATCH], by_endpoint[_STATUS]
+        sends = batches + by_endpoint[_SINGLE]
         statuses = follows if self._settings.confirm_batches == "none" else batches
-        return Cost(batches + by_endpoint[_SINGLE], follows, statuses)
+        requests, plan = sends + statuses, self._settings.plan
+        return {
+            "requests": requests,
+            "requests_with_contacts": sends,
+            "requests_to_find_moved_people": follows,
+            "status_questions": statuses,
+            "minutes": plan and round(requests / plan.burst * BURST_SECONDS / 60, 1),
+            "share_of_day": plan and round(requests / plan.daily, 4),
+        }
 
     @override
     def as_dict(self) -> dict[str, t.Any]:
@@ -340,7 +350,7 @@ class DrySummary(Summary):
             counts["empty_values"] = self.columns[name].as_dict()
         for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
             del summary[name]
-        return {**summary, "cost": self._cost().as_dict(self._settings.plan)}
+        return {**summary, "cost": self._cost()}
 
 
 class ColumnShares:
@@ -368,70 +378,3 @@ class ColumnShares:
         """Return a line for the log."""
         shares = [f"'{shown(name)}' {share:.0%}" for name, share in self.as_dict().items()]
         return f"Empty values of stream '{shown(stream)}': {', '.join(shares) or 'no columns'}."
-
-
-class Cost(t.NamedTuple):
-    """The requests of a load.
-
-    Attributes:
-        sends: Requests that carry contacts, moved people's too.
-        follows: Of these, the ones that only find moved people.
-        statuses: Questions for the status of a batch, one for each; more if it takes long.
-    """
-
-    sends: int
-    follows: int = 0
-    statuses: int = 0
-
-    @property
-    def requests(self) -> int:
-        """All of them, but for tokens."""
-        return self.sends + self.statuses
-
-    def minutes(self, plan: Plan | None) -> float | None:
-        """Return how long the plan makes it take at the least; None without pacing.
-
-        >>> from target_mainbrainer.settings.declared import PLANS
-        >>> Cost(10_000).minutes(PLANS["freemium"])
-        16.7
-        """
-        return round(self.requests / plan.burst * BURST_SECONDS / 60, 1) if plan else None
-
-    def share_of_day(self, plan: Plan | None) -> float | None:
-        """Return which part of a day's requests it takes; None without pacing."""
-        return round(self.requests / plan.daily, 4) if plan else None
-
-    def as_dict(self, plan: Plan | None) -> dict[str, t.Any]:
-        """Return it for the report file."""
-        return {
-            "requests": self.requests,
-            "requests_with_contacts": self.sends,
-            "requests_to_find_moved_people": self.follows,
-            "status_questions": self.statuses,
-            "minutes": self.minutes(plan),
-            "share_of_day": self.share_of_day(plan),
-        }
-
-    def describe(self, plan: Plan | None) -> str:
-        """Return it as a sentence."""
-        line = f"Cost: {counted(self.sends, 'request with contacts', 'requests with contacts')}"
-        if self.follows:
-            line += f" ({self.follows:,} of them to find people who have moved)"
-        if self.statuses:
-            asked = counted(self.statuses, "question for a status", "questions for statuses")
-            line += f" and at least {asked}"
-        if plan is not None:
-            line += (
-                f": {_duration(self.minutes(plan))} with {plan.burst} requests in 10 s, and "
-                f"{self.share_of_day(plan):.1%} of the day's {plan.daily:,}"
-            )
-        return f"{line}."
-
-
-def _duration(minutes: float | None) -> str:
-    """Return how long something takes at the least.
-
-    >>> _duration(0.1), _duration(1_250.25)
-    ('less than a minute', 'at least 1,250.2 minutes')
-    """
-    return f"at least {minutes:,.1f} minutes" if minutes and minutes >= 1 else "less than a minute"

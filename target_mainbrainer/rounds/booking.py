@@ -12,7 +12,7 @@ from collections import Counter
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Contact, Rejection
-from target_mainbrainer.ledger.content import identity_from
+from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
@@ -250,7 +250,9 @@ class Booking:
                 accepted.rows.append(upsert.row.id)
             for person in upsert.changed_people:
                 if person.moving_id is None:
-                    person.previous = None
+                    # Another part of a contact that was taken apart may have put it back.
+                    person.identity, person.previous = identity_text(upsert.contact), None
+                    person.hash = self._ledger.hashes.identity(upsert.contact)
                     self._people.append(person)
 
     def _settle_row(self, upsert: Upsert) -> None:
@@ -384,7 +386,8 @@ class Booking:
             return
         if accepted.kind is Kind.CREATE and stream is not None:
             stream.report.already_there += status.updated
-        if accepted.kind is Kind.UPDATE and status.inserted:
+        # Contacts that no record asks for are opted out, or looked for: they should be there, too.
+        if (accepted.kind is Kind.UPDATE or stream is None) and status.inserted:
             accepted.is_doubtful = True  # which contacts were recreated the status need not say
             self.recreated.note(accepted, self._kept(accepted))
 

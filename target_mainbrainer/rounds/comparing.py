@@ -21,7 +21,7 @@ from target_mainbrainer.ledger.content import (
 )
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import Deferred, follow
-from target_mainbrainer.rounds.plan import Rules, compare, hashes_of
+from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
 from target_mainbrainer.rounds.round import (
     MoveRound,
     Part,
@@ -165,7 +165,7 @@ class Comparer:
             # With an identity alone nothing is known that was not known before.
             upsert.fields = Fields([], b"")
             if upsert.contact.properties:
-                upsert.fields = hashes.fields(upsert.contact, upsert.destination.list_id)
+                leave_out_older(upsert, upsert.row, hashes)
             prepared.sent.append(upsert)
 
     def _decide(

@@ -96,11 +96,13 @@ def follow(person: Person, contact: Contact) -> Following | None:
     if identity_text(contact) == person.identity and person.moving_id is None:
         return None
     is_pending = person.moving_id is not None and person.previous is not None
-    previous = identity_from(t.cast("str", person.previous) if is_pending else person.identity)
+    newest = identity_from(person.identity)
+    previous = identity_from(t.cast("str", person.previous)) if is_pending else newest
     if previous.contact_id is not None:
         return None
     combined = Contact(
-        mobile=contact.mobile or previous.mobile, email=contact.email or previous.email
+        mobile=contact.mobile or newest.mobile or previous.mobile,
+        email=contact.email or newest.email or previous.email,
     )
     is_move = identity_text(combined) != identity_text(previous) or person.moving_id is not None
     return Following(previous, combined, is_move)
@@ -115,6 +117,7 @@ class Mover:
         before: Hash of the identity that the CRM holds.
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
         after: Hash of the one that it is to hold.
+        asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
@@ -125,7 +128,7 @@ class Mover:
         self.why = why
         self.person = person
         self.parts: list[Part] = []
-        self.before = self.after = self.spelling = 0
+        self.before = self.after = self.asked = self.spelling = 0
         self.contact_id: int | None = None
         self.may_have_moved = self.is_refused = False
 
@@ -388,7 +391,8 @@ class Moves:
                 kept=self._kept,
             )
             taken = {movers.pop(place): step for place, step in steps.items()}
-            yield from self._take(taken, owners)
+            coming = {self._after(mover) for mover in (*movers.values(), *newcomers)}
+            yield from self._take(taken, owners, coming)
             for mover in taken:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
@@ -407,7 +411,8 @@ class Moves:
         mover.before = hashes.identity(following.previous)
         mover.spelling = hashes.spelling(following.previous)
         mover.after = hashes.identity(following.contact)
-        mover.contact_id = t.cast("Person", mover.person).moving_id
+        person = t.cast("Person", mover.person)
+        mover.contact_id, mover.asked = person.moving_id, person.hash
         return True
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
@@ -420,6 +425,10 @@ class Moves:
             one: {(person.stream, person.key) for person in owners}
             for one, owners in ledger.read(read).items()
         }
+
+    def _unowned(self, hashes: Collection[int]) -> list[int]:
+        owners = self._owners(hashes) if hashes else {}
+        return [one for one in hashes if not owners.get(one)]
 
     def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
         """Return the new identities that MainBrainer has a contact with, and that none leaves.
@@ -435,7 +444,12 @@ class Moves:
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
 
-    def _take(self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]]) -> Rounds:
+    def _after(self, mover: Mover) -> int:
+        return mover.after or self._ledger.hashes.identity(mover.parts[-1].contact)
+
+    def _take(
+        self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
+    ) -> Rounds:
         by_step: defaultdict[Step, list[Mover]] = defaultdict(list)
         for mover, step in steps.items():
             by_step[step].append(mover)
@@ -457,7 +471,7 @@ class Moves:
         no = [
             mover.old_contact(opts_out=True)
             for before, mover in merged.items()
-            if owners[before] <= leave
+            if owners[before] <= leave and before not in coming
         ]
         for mover in by_step[Step.TAKEN]:
             self._stuck[mover.place] = mover.before
@@ -484,7 +498,7 @@ class Moves:
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
-        forgotten = []
+        forgotten: list[int] = []
         renames = []
         for mover in found:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
@@ -495,23 +509,26 @@ class Moves:
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
+            # If it only was to be spelt otherwise, its contact has this identity in any case.
+            free = forgotten if mover.after != mover.before else []
             if accepted is not None and accepted.end is BatchEnd.FAILED:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
+                free.append(mover.after)  # no contact has got there
                 continue  # the next run goes on with the id
             person.moving_id = None
             status = None if accepted is None else accepted.status
             if status is not None and mover.contact_id in status.updated_ids:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
-                if mover.after != mover.before:
-                    forgotten.append(mover.before)
+                free.append(mover.before)
+                forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
             else:
                 is_new = status is not None and status.inserted > 0
                 mover.is_refused = accepted is None
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
-                forgotten.append(mover.after)
+                free.append(mover.after)
         self._end_moves(found, forgotten, left_behind)
         return left_behind
 
@@ -577,16 +594,13 @@ def _warn(not_followed: Sequence[Mover]) -> None:
     for name, movers in by_stream.items():
         labels = [mover.stream.labels.key_of(mover.parts[-1].record.line) for mover in movers]
         more = examples([label for label in labels if label][:KEYS_SHOWN], len(movers))
-        have, each = ("has", "it") if len(movers) == 1 else ("have", "each")
         logger.warning(
-            "%s of stream '%s' %s another e-mail address or mobile number than before and could "
-            "not be followed, so %s is sent as a new contact%s: the old identity is another "
-            "person's, too, or the new one is, or MainBrainer did not name the contact or refuses "
-            "the change. Merge or delete the old one when the new one is in MainBrainer.",
+            "Sent as new, because the change of e-mail address or mobile number could not be "
+            "followed: %s of stream '%s'%s. The old identity is another person's, too, or the new "
+            "one is, or MainBrainer did not name the contact or refuses the change. Merge or "
+            "delete the old contact when the new one is in MainBrainer.",
             counted(len(movers), "contact"),
             shown(name),
-            have,
-            each,
             more,
         )
 

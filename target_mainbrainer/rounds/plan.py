@@ -176,7 +176,7 @@ def _emptied(upsert: Upsert, said: Mapping[str, bool | None]) -> tuple[str, ...]
 
 def _is_raised_anew(upsert: Upsert, name: str) -> bool:
     """Return whether the source says no and then yes in one round, so that the yes is a new one."""
-    return any(getattr(part.contact, name) is False for part in upsert.parts)
+    return any(getattr(one.contact, name) is False and not one.is_deletion for one in upsert.parts)
 
 
 def _why_unknown(row: Row, rules: Rules, *, is_same_spelling: bool) -> str:
@@ -211,6 +211,21 @@ def _only(contact: Contact, refs: list[PropertyRef | str]) -> Contact:
         {ref: text for ref, text in contact.properties.items() if ref in names},
         contact.list_id,
     )
+
+
+def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
+    """Leave out of a contact that is completed what a later record of this run has changed."""
+    outgoing = t.cast("Contact", upsert.outgoing)
+    fields = hashes.fields(outgoing, upsert.destination.list_id)
+    changed = [] if row.fields is None else changed_fields(row.fields, fields)
+    properties = {ref: text for ref, text in outgoing.properties.items() if ref not in changed}
+    withdrawn = {
+        name: None
+        for name, said in SAID.items()
+        if getattr(row, said) not in {None, getattr(outgoing, name)}
+    }
+    upsert.outgoing = msgspec.structs.replace(outgoing, properties=properties, **withdrawn)
+    upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
 
 
 def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_unsure: bool) -> None:

@@ -184,6 +184,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             outgoing,
             withheld=self.withheld,
             row=self.row,
+            changed_people=self.changed_people,
         )
 
 

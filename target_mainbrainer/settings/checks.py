@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in plain sentences that never repeat a secret.
 
-Values, files, and variables of the environment. A problem that could be seen here must not end a
-run after its first contact.
+Values, and variables of the environment. A problem that could be seen here must not end a run after
+its first contact. Whether a file is of the kind that a setting names is seen where it is opened.
 """
 
 from __future__ import annotations
@@ -12,11 +12,7 @@ import importlib.util
 import ipaddress
 import itertools
 import json
-import os
-import stat
 import typing as t
-import uuid
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -29,7 +25,7 @@ from target_mainbrainer.settings.declared import (
     SETTINGS,
     plain_word,
 )
-from target_mainbrainer.words import listed, shown
+from target_mainbrainer.words import KINDS, did_you_mean, is_uuid, listed, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -38,16 +34,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.settings.declared import ConsentWords
 
-_KINDS = {
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "an object",
-    "array": "a list",
-}
-"""The names of a JSON schema's types in sentences."""
-
+_FILES = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
 _OF_THE_LEDGER = (
     "unchanged_contacts",
     "identity_changes",
@@ -73,27 +60,16 @@ def check_config(config: Mapping[str, t.Any], *, schema: Mapping[str, t.Any]) ->
 
 
 def _problems(given: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterator[str]:
-    if maps := list(_bad_else(given.get("stream_maps"))):
-        yield from maps
+    try:
+        errors = list(DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(given))
+    except Exception:  # noqa: BLE001 - the SDK's schema is no schema there, and fails in any way
+        yield f"Setting 'stream_maps': '__else__' must be null ('{NULL_WORD}')."
         return
-    errors = list(DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(given))
     for error in errors:
         yield from _sentences(error)
     if not errors:
         yield from _contradictions(given)
         yield from _bad_values(given)
-        yield from bad_files(given)
-
-
-def _bad_else(maps: object) -> Iterator[str]:
-    """Return the problems of `stream_maps` at which the SDK's schema would make a validator raise.
-
-    It has a text in the place of a schema for an `__else__` that is not null.
-    """
-    own = maps if isinstance(maps, dict) else {}
-    for place, what in (("", maps), *((f".{stream}", what) for stream, what in own.items())):
-        if isinstance(what, dict) and what.get("__else__") not in (None, NULL_WORD):
-            yield f"Setting 'stream_maps{place}.__else__' must be null ('{NULL_WORD}')."
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
@@ -109,7 +85,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 yield _unknown(name, known, f" in '{where}'" if where else "")
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
-            names = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+            names = " or ".join(KINDS[kind] for kind in kinds if kind != "null")
             yield f"Setting '{where}' must be {names}."
         case "enum":
             names = " or ".join(f"'{name}'" for name in wanted)
@@ -122,29 +98,19 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _unknown(name: str, known: Iterable[str], place: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"There is no setting '{name}'{place}.{hint}"
+    return f"There is no setting '{name}'{place}.{did_you_mean(name, known)}"
 
 
 def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
     """Return the problems of settings that do not go together."""
-    trio = ("username", "password", "private_token")
-    some = [name for name in trio if name in given]
-    if "access_token" in given and some:
+    trio = ["username", "password", "private_token"]
+    found = [name for name in ("access_token", *trio) if name in given]
+    needs_none = "sandbox_path" in given or given.get("dry_run")  # which sends no request
+    if found not in (["access_token"], trio) and (not needs_none or "access_token" in found):
         yield (
-            f"Settings 'access_token' and '{some[0]}' are two kinds of credentials. Set "
-            "'access_token', or all of 'username', 'password' and 'private_token'."
-        )
-    elif (
-        not given.keys() & {"access_token", "sandbox_path"}
-        and len(some) < len(trio)
-        and not given.get("dry_run")  # which sends no request
-    ):
-        only = f"only {listed(some)} {'is' if len(some) == 1 else 'are'} set" if some else ""
-        yield (
-            "Set either 'access_token' or all of 'username', 'password' and 'private_token'"
-            f"; {only or 'none is set'}. To try a load without an account, set 'sandbox_path'."
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; you "
+            f"have set {listed(found) or 'none of them'}. To try a load without an account, set "
+            "'sandbox_path'."
         )
     if given.get("flattening_enabled") and "flattening_max_depth" not in given:
         yield "Setting 'flattening_enabled' needs 'flattening_max_depth' beside it, such as 1."
@@ -166,6 +132,9 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
+    for one, other in itertools.combinations(_FILES, 2):
+        if given.get(one, one) == given.get(other, other):
+            yield f"Settings '{one}' and '{other}' name the same file. Give each one of its own."
     for name in ("api_url", "auth_url"):
         if name in given:
             yield from _bad_url(name, given[name])
@@ -180,7 +149,7 @@ def _bad_stream_values(
 ) -> Iterator[str]:
     """Return the problems of settings that a stream may have of its own."""
     yield from consent_word_problems(f"{prefix}consent_words", given.get("consent_words") or {})
-    if given.get("list_id") and not _is_uuid(given["list_id"]):
+    if given.get("list_id") and not is_uuid(given["list_id"]):
         yield f"Setting '{prefix}list_id' is not a UUID."
     code = given.get("default_country_code")
     if code is not None and code not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
@@ -191,26 +160,12 @@ def _bad_stream_values(
         place = f"{prefix}field_map.{column}"
         if len(use.keys() & {"field", "property_name", "property_id"}) != 1:
             yield f"Setting '{place}' must name one of 'field', 'property_name' and 'property_id'."
-        elif "property_id" in use and not _is_uuid(use["property_id"]):
+        elif "property_id" in use and not is_uuid(use["property_id"]):
             yield f"Setting '{place}.property_id' is not a UUID."
         if "send" in use and "field" in use:
             yield f"Setting '{place}.send' is for properties only; a contact field is always sent."
         elif "send" in use and not has_ledger:
             yield _NEEDS_LEDGER.format(f"{place}.send")
-
-
-def _is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID in the usual spelling, hyphens included.
-
-    >>> _is_uuid("3fa85f64-5717-4562-b3fc-2c963f66afa6")
-    True
-    >>> _is_uuid("3fa85f64-5717-4562-b3fc-123123d23dds")
-    False
-    """
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def _bad_url(name: str, url: str) -> Iterator[str]:
@@ -219,16 +174,13 @@ def _bad_url(name: str, url: str) -> Iterator[str]:
         _ = parts.port, url.encode()
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        yield f"Setting '{name}' is not a URL; it should look like '{DEFAULT_API_URL}'."
-    elif parts.username or parts.password:
-        yield f"Setting '{name}' contains a user name or password. Use the settings for those."
-    elif "?" in url or "#" in url:  # even with nothing behind it
+    is_url = parts.scheme in {"http", "https"} and parts.hostname
+    if not is_url or parts.username or parts.password or "?" in url or "#" in url:
         yield (
-            f"Setting '{name}' contains a '?' or '#', but the paths of the API are appended to "
-            "it. Give the address alone."
+            f"Setting '{name}' must be a URL such as '{DEFAULT_API_URL}', without a user name, a "
+            "password, '?' and '#'."
         )
-    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield (
             f"Setting '{name}' is plain http, which would send the token and the contacts "
             "unencrypted. Use https; http is accepted for a loopback address only."
@@ -257,106 +209,28 @@ def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:
     >>> list(consent_word_problems("consent_words", {"yes": ["ja"], "no": ["JA "]}))
     ["Setting 'consent_words': 'ja' stands for both yes and no."]
     """
-    yes, no = ({plain_word(word) for word in own.get(answer, ())} for answer in ("yes", "no"))
+    yes, no = (
+        {plain_word(word) for word in own.get(answer, ())}
+        | {word for word, is_yes in BUILT_IN_WORDS.items() if is_yes is (answer == "yes")}
+        for answer in ("yes", "no")
+    )
     if "" in yes | no:
         yield f"Setting '{place}': a blank is not a word. An empty opt-in never means yes or no."
     for word in sorted(yes & no):
         yield f"Setting '{place}': '{shown(word)}' stands for both yes and no."
-    for answer, words in (("yes", yes), ("no", no)):
-        for word in sorted(words & BUILT_IN_WORDS.keys()):
-            if BUILT_IN_WORDS[word] is not (answer == "yes"):
-                yield f"Setting '{place}': '{shown(word)}' always means the opposite of {answer}."
-
-
-# Files
-
-FILE_SETTINGS = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
-
-
-def bad_files(given: Mapping[str, t.Any]) -> Iterator[str]:
-    """Return the problems of paths: those that cannot be a file, and two for one file."""
-    paths = _paths(given)
-    for name, path in paths.items():
-        if problem := _problem_of(path):
-            yield f"Setting '{name}' {problem}."
-    sound = {name: path for name, path in paths.items() if not _problem_of(path)}
-    for (one, path), (other, other_path) in itertools.combinations(sound.items(), 2):
-        if _are_same(path, other_path):
-            yield (
-                f"Settings '{one}' and '{other}' name the same file, which would be destroyed. "
-                "Give each a file of its own."
-            )
-
-
-def check_configuration_files(
-    given: Mapping[str, t.Any], configuration_files: Iterable[Path]
-) -> Iterator[str]:
-    """Return the problems of settings that name a file which the settings themselves come from."""
-    files = [str(file) for file in configuration_files]
-    for name, path in _paths(given).items():
-        if any(_are_same(path, file) for file in files):
-            yield (
-                f"Setting '{name}' names the configuration file itself, which would be destroyed. "
-                "Give it a file of its own."
-            )
-
-
-def is_input(path: str | None, file_input: t.IO[str]) -> bool:
-    """Return whether a path is that of the file which the input is read from."""
-    try:
-        return path is not None and os.path.samestat(
-            Path(path).stat(), os.fstat(file_input.fileno())
-        )
-    except (OSError, ValueError, AttributeError):  # no such file yet, or no input at all
-        return False
-
-
-def _paths(given: Mapping[str, t.Any]) -> dict[str, str]:
-    """Return the paths of the files that settings name, by setting.
-
-    >>> _paths({"ledger_uri": "sqlite:///a.db"}), _paths({"ledger_uri": "a.db"})
-    ({'ledger_uri': 'a.db'}, {'ledger_uri': 'a.db'})
-    >>> _paths({"ledger_uri": "postgresql://localhost/ledger"})
-    {}
-    """
-    paths = {name: given[name] for name in FILE_SETTINGS if given.get(name)}
-    scheme, separator, rest = paths.get("ledger_uri", "").partition("://")
-    if separator:
-        paths["ledger_uri"] = rest.partition("?")[0].removeprefix("/")
-        if not scheme.startswith("sqlite") or paths["ledger_uri"] in {"", ":memory:"}:
-            del paths["ledger_uri"]
-    return paths
-
-
-def _problem_of(path: str) -> str:
-    """Return the reason why a text cannot be the path of a file, "" if it can."""
-    try:
-        mode = Path(path).stat().st_mode
-    except ValueError:  # NUL, or an unpaired surrogate
-        return "contains a character that no path may contain"
-    except OSError:
-        return ""  # it may be made yet; if not, the part that opens it says so
-    if stat.S_ISDIR(mode):
-        return "names a folder, not a file"
-    if not stat.S_ISREG(mode):
-        return "names a device or a pipe, which keeps nothing: it must be a regular file"
-    return ""
-
-
-def _are_same(one: str, other: str) -> bool:
-    """Return whether two paths lead to one file, by whatever links, also if it is not there yet."""
-    try:
-        if Path(one).exists() and Path(other).exists():
-            return Path(one).samefile(other)
-        return os.path.realpath(one) == os.path.realpath(other)
-    except OSError:
-        return False
 
 
 # The environment
 
 _PREFIX = "TARGET_MAINBRAINER_"
 _BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off", "")
+_READERS: dict[str, t.Callable[[str], object]] = {
+    "boolean": lambda text: _BOOLEANS.index(text.lower()),  # the SDK reads any other as false
+    "integer": int,
+    "object": json.loads,
+    "array": json.loads,
+}
+"""Functions that raise ValueError at what is not of a kind."""
 
 
 def misspelt(
@@ -392,28 +266,12 @@ def misread(environ: Mapping[str, str], *, schema: Mapping[str, t.Any]) -> Itera
     """
     settings = _by_variable(schema)
     for variable in sorted(environ.keys() & settings.keys()):
-        value = environ[variable]
-        match settings[variable].get("type"):
-            case ["boolean", *_]:  # the SDK reads any other text as false
-                is_read = value.lower() in _BOOLEANS
-            case ["integer", *_]:
-                is_read = _is_read_by(int, value)
-            case ["object" | "array", *_]:
-                is_read = _is_read_by(json.loads, value)
-            case _:
-                is_read = True
-        if not is_read:
-            kind = settings[variable]["type"][0]
+        kind = settings[variable].get("type", ["string"])[0]
+        try:
+            _READERS.get(kind, str)(environ[variable])
+        except (ValueError, RecursionError):
             form = ", written as JSON" if kind in {"object", "array"} else ""
-            yield f"Setting '{variable}' must be {_KINDS[kind]}{form}."
-
-
-def _is_read_by(read: t.Callable[[str], object], value: str) -> bool:
-    try:
-        read(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
+            yield f"Setting '{variable}' must be {KINDS[kind]}{form}."
 
 
 def not_read(

@@ -15,6 +15,8 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from target_mainbrainer.contacts import MAPPABLE_FIELDS
+
 DEFAULT_API_URL = "https://apicrm.mainbrainer.com"
 """The host of the two CRM pages (`BATCH` and `SINGLE` in the API note, section 2)."""
 
@@ -61,17 +63,11 @@ PLANS: Mapping[str, Plan] = {
     "pro": Plan(burst=200, daily=1_000_000),
 }
 
-CONTACT_FIELDS: t.Final = (
-    *("contact_id", "mobile", "mobile_country", "mobile_country_code", "mobile_number", "email"),
-    *("mobile_opt_in", "email_opt_in", "list_id"),
-)
-"""What a column can be in `field_map`, beside a property."""
-
 _FIELD_MAP: dict[str, t.Any] = {
     "additionalProperties": {
         "type": ["string", "object", "null"],
         "properties": {
-            "field": {"type": "string", "enum": [*CONTACT_FIELDS]},
+            "field": {"type": "string", "enum": [*MAPPABLE_FIELDS]},
             "property_name": {"type": "string"},
             "property_id": {"type": "string"},
             "send": {"type": "string", "enum": ["once"]},

@@ -7,7 +7,9 @@ message's own bytes are at hand for the rejects file.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -18,12 +20,16 @@ import time
 import typing as t
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 from singer_sdk.contrib.msgspec import MsgSpecReader, decoder
+from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +43,6 @@ TICK_SECONDS = 0.5
 LEFTOVER_SECONDS = 30.0
 
 _TOO_DEEP = "is a message that is nested too deeply to be read"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MessageReader(MsgSpecReader):
@@ -146,7 +151,7 @@ def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
 
 
 def _lines_of(descriptor: int) -> Iterator[bytes]:
-    rest: list[bytes] = []
+    rest = b""
     while True:
         if not select.select([descriptor], [], [], TICK_SECONDS)[0]:
             yield b""
@@ -154,18 +159,12 @@ def _lines_of(descriptor: int) -> Iterator[bytes]:
         chunk = os.read(descriptor, CHUNK_BYTES)
         if not chunk:
             break
-        head, *tail = chunk.split(b"\n")
-        rest.append(head)
-        if not tail:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if not lines:
             yield b""
-            continue
-        yield b"".join(rest) + b"\n"
-        last = tail.pop()
-        rest = [last]
-        for line in tail:
-            yield line + b"\n"
-    if last := b"".join(rest):
-        yield last
+    if rest:
+        yield rest
 
 
 # Input that a failed run does not need any more ------------------------------------------------
@@ -215,7 +214,7 @@ def decode_json(line: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-        text = line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     return json.loads(text, parse_float=Decimal)
 
 
@@ -248,32 +247,6 @@ class SchemaMessage(t.NamedTuple):
     schema: dict[str, t.Any]
     key_properties: list[str]
     bookmark_properties: object = None
-
-
-class BatchMessage(t.NamedTuple):
-    """The contents of a BATCH message: the files with the records of a stream."""
-
-    stream: str
-    format: object
-    compression: object
-    manifest: list[str]
-
-
-def batch_message(message: Message) -> BatchMessage:
-    """Return the contents of a BATCH message.
-
-    Raises:
-        MalformedMessageError: It names no files.
-    """
-    require(message, stream=str, encoding=dict, manifest=list)
-    manifest = message["manifest"]
-    if not all(isinstance(path, str) and path.strip() for path in manifest):
-        problem = "is a BATCH message whose 'manifest' is not a list of files"
-        raise MalformedMessageError(problem)
-    encoding = message["encoding"]
-    return BatchMessage(
-        message["stream"], encoding.get("format"), encoding.get("compression"), manifest
-    )
 
 
 def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
@@ -311,3 +284,83 @@ def schema_message(message: Message) -> SchemaMessage:
         problem = "is a SCHEMA message whose 'key_properties' is not a list of column names"
         raise MalformedMessageError(problem)
     return SchemaMessage(message["stream"], schema, keys, message.get("bookmark_properties"))
+
+
+# BATCH messages: the lines of their files, as the RECORD messages that they stand for ------------
+
+_COMPRESSIONS = ("none", "gzip", None)
+
+
+def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> Iterator[bytes]:
+    """Yield the records of a BATCH message's files as RECORD messages, one at a time.
+
+    Only JSON lines, plain or with gzip, are read; the SDK's taps write them by default.
+
+    Raises:
+        MalformedMessageError: It names no files.
+        InputError: A file cannot be read.
+    """
+    require(message, stream=str, encoding=dict, manifest=list)
+    stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
+    if not all(isinstance(path, str) and path.strip() for path in manifest):
+        problem = "is a BATCH message whose 'manifest' is not a list of files"
+        raise MalformedMessageError(problem)
+    compression = encoding.get("compression")
+    if encoding.get("format") != BatchFileFormat.JSONL or compression not in _COMPRESSIONS:
+        text = (
+            f"A BATCH message of stream '{shown(stream)}' is encoded in a way that is not "
+            "supported. Set the tap's 'batch_config' to 'jsonl' with 'gzip' or 'none'."
+        )
+        raise InputError(text)
+    storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
+    start = b'{"type":"RECORD","stream":' + json.dumps(stream).encode() + b',"record":'
+    for path in manifest:
+        try:
+            head, tail = StorageTarget.split_url(_plain_address(path))
+            with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
+                lines = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
+                for number, line in enumerate(lines):
+                    content = line.strip()
+                    if number == 0:
+                        content = content.removeprefix(codecs.BOM_UTF8)
+                        _refuse_messages(stream, content)
+                    if content:
+                        yield start + content + b"}\n"
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
+            raise InputError(_unreadable(stream, error)) from None
+
+
+def _plain_address(path: str) -> str:
+    """Return the address of a local file as the SDK reads it: without a host and escapes."""
+    if not path.startswith("file://"):
+        return path
+    plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
+    is_there = Path(plain.removeprefix("file://")).exists()
+    return plain if is_there else unquote(plain)
+
+
+def _refuse_messages(stream: str, line: bytes) -> None:
+    """Refuse a file of Singer messages, which would all be read as one odd record each."""
+    try:
+        first = json.loads(line or b"{}")
+    except ValueError:
+        return
+    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
+        text = (
+            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
+            "should contain only records, one JSON object per line. Check the output of the tap."
+        )
+        raise InputError(text)
+
+
+def _unreadable(stream: str, error: Exception) -> str:
+    """Return why a file cannot be read. Its address may contain a password, so it stays out."""
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, ImportError):
+        reason = (
+            "a package for this kind of storage is not installed. Let the tap write its files to a "
+            "local folder ('batch_config')"
+        )
+    return f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."

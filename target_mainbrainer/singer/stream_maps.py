@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import traceback
 import typing as t
 
 from singer_sdk.exceptions import MappingError as StreamMapError
@@ -39,14 +40,12 @@ class MappedStream(t.NamedTuple):
         key_properties: The key of its records.
         change: Returns the record after both, or None if a map filters it out; None if neither
             changes anything.
-        paths: The names that lead to a column inside of an object, by the name of the column.
     """
 
     name: str
     schema: dict[str, t.Any]
     key_properties: Sequence[str] | None
     change: Change | None
-    paths: dict[str, Sequence[str]]
 
 
 def mapped_streams(
@@ -84,15 +83,11 @@ def mapped_streams(
                 "schema?"
             )
         raise MappingError(text) from None
-    if not all(isinstance(mapped.name, str) for mapped in streams):
-        text = f"Setting 'stream_maps': the '__alias__' of stream '{shown(stream)}' is not a text."
-        raise MappingError(text)
     return streams
 
 
 def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedStream:
     schema = stream_map.transformed_schema
-    paths: dict[str, Sequence[str]] = {}
     if options.enabled:
         columns: Record = {}
         for path, column in _flat_columns(schema["properties"], options):
@@ -100,14 +95,12 @@ def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedS
             if name in columns:
                 raise ValueError(name)
             columns[name] = column
-            if len(path) > 1:
-                paths[name] = path
         schema = schema | {"properties": columns}
     change = None
     if options.enabled or not isinstance(stream_map, SameRecordTransform):
         change = functools.partial(_changed, stream_map, options, schema.get("properties", {}))
     key_properties = stream_map.transformed_key_properties
-    return MappedStream(stream_map.stream_alias, schema, key_properties, change, paths)
+    return MappedStream(str(stream_map.stream_alias), schema, key_properties, change)
 
 
 def _changed(
@@ -119,11 +112,7 @@ def _changed(
             changed = _flattened(changed, columns, options)
     except Exception as error:  # noqa: BLE001 - any expression can fail on any record
         column = _failed_column(error)
-        what = "A stream map"
-        if column is not None:
-            what = f"The stream map's expression for column '{shown(column)}'"
-        if column == "__filter__":
-            what = "The stream map's '__filter__'"
+        what = f"The stream map's expression for '{shown(column)}'" if column else "A stream map"
         reason = f"{what} cannot be applied to it: {_cause(error)}."
         return Rejection(RejectionCode.STREAM_MAP_FAILED, reason)
     return changed
@@ -190,20 +179,13 @@ def _cause(error: Exception) -> str:
             return type(error.__cause__ or error).__name__
 
 
-def _failed_column(error: Exception) -> str | None:
-    """Return the column at which a map has failed.
+def _failed_column(error: Exception) -> str:
+    """Return the column at which a map has failed, or `__filter__`; "" if it was something else.
 
-    The SDK's error does not name it, but it is in the frames that the error has passed;
-    `tests/singer/test_stream_maps.py` fails when their names change.
+    The SDK's error does not name it, but it is in a frame that the error has passed;
+    `tests/singer/test_stream_maps.py` fails when its names change.
     """
-    trace = error.__traceback__
-    while trace is not None:
-        local = trace.tb_frame.f_locals
-        match trace.tb_frame.f_code.co_name:
-            case "transform_fn" if "prop_key" in local:
-                return str(local["prop_key"])
-            case "_inner" if "filter_rule" in local:
-                return "__filter__"
-            case _:
-                trace = trace.tb_next
-    return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_eval" and "property_name" in frame.f_locals:
+            return str(frame.f_locals["property_name"] or "__filter__")
+    return ""

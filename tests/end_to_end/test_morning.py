@@ -35,14 +35,11 @@ def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: s
 
 REJECTED = (
     "FAILED: 6 records read: 5 contacts sent, 1 rejected, later records were not read; STATE is "
-    "at the 5th record. Correct the cause and run again to go on."
+    "at record 5. Correct the cause and run again to go on."
 )
 AWAY_SAID = "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again to go on."
 MORE = [*PEOPLE, CUT_OFF, person(6), state(bookmark=2), *[person(7)] * 2000]
-NOTHING = (
-    "FAILED: nothing was read and nothing was sent; STATE is as it was. Correct the cause and run "
-    "again to go on."
-)
+NOTHING = "FAILED: nothing was read; STATE is as it was. Correct the cause and run again to go on."
 SAID = {
     "all in": (PEOPLE, {}, "OK: 5 records read: 5 contacts sent; STATE is at the tap's last."),
     "no STATE": (PEOPLE[:-1], {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),

@@ -58,15 +58,16 @@ def test_parallel_runs_lose_no_rejection(command: list[str], rejects: Path, tmp_
 
 
 def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path) -> None:
-    """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path'."""
-    rejects.write_text("\n".join([schema(), *bad(*range(30_000)), ""]))
-    size = rejects.stat().st_size
-    with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
-        ended = call(*command, stdin=cat.stdout, timeout=PATIENCE)
-        cat.kill()
-    for one in (ended, call(*command, "--input", rejects, timeout=PATIENCE)):
-        assert one.returncode == 1
-        assert "The input is the rejects file itself ('rejects_path')" in one.stderr
+    """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path', or `--input`."""
+    for is_piped in (True, False):
+        rejects.write_text("\n".join([schema(), *bad(*range(15_000)), ""]))
+        size = rejects.stat().st_size
+        with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
+            arguments = [] if is_piped else ["--input", str(rejects)]
+            ended = call(*command, *arguments, stdin=cat.stdout, timeout=PATIENCE)
+            cat.kill()
+        assert ended.returncode == 1
+        assert "The input is the rejects file itself ('rejects_path')" in ended.stderr
         assert rejects.stat().st_size < 4 * size
 
 

@@ -8,7 +8,18 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.cases import cases
-from tests.ledger.outside import M1, OMIT, REPORT, Contact, Moment, Night, consenting, moved, person
+from tests.ledger.outside import (
+    M1,
+    OMIT,
+    REPORT,
+    Contact,
+    Moment,
+    Night,
+    consenting,
+    moved,
+    one,
+    person,
+)
 from tests.messages import Record, record, schema, state
 from tests.rounds import quick
 from tests.waiting import wait_until
@@ -191,6 +202,49 @@ def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(nig
     night.delete("p1")
     assert night(*people).ok().count("moved") == 0
     assert night.opted_in == {"new1", "p2"}
+
+
+@cases("when", "before", "after")
+def test_who_is_back_after_a_kill_keeps_what_the_rename_may_have_added(
+    night: Night, when: str
+) -> None:
+    """The CRM may hold the part that has gone again, so it is sent along; one contact is left."""
+    night.between()
+    night(person(1, None, mobile=M1))
+    night.killed(*moved(1, mobile=M1), at=Moment("POST", 2, when))
+    assert not night(person(1, None, mobile=M1)).ok().names(1)
+    night(person(1, None, mobile=M1, firstname="Later")).ok()
+    assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
+
+
+def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:
+    """It had come there, and its run was killed before it knew; the person is back. Year 83041."""
+    night.between()
+    night(*consenting(1))
+    night.killed(*moved(1), at=Moment("GET", 2, "before"))
+    night(*consenting(1)).ok()
+    assert night(*moved(1)).ok().count("moved") == 1
+    assert night.addresses == ["new1"]
+
+
+def test_a_contact_is_not_opted_out_that_another_comes_to(night: Night) -> None:
+    """One leaves it for a contact of old, and the other is back at it, and says nothing."""
+    for first, second in ("ab", "bb", "bc"):
+        night(one(1, first, consent=True), one(2, second, consent=True))
+    night(one(1, "a", consent=True), one(2, "b")).ok()
+    assert night.opted_in >= {"a", "b"}
+    assert night.opted_out == {"c"}
+
+
+def test_who_is_back_at_a_contact_that_an_opt_out_has_made_anew_is_sent_whole(night: Night) -> None:
+    """It had been deleted by hand, and has no data."""
+    night.settings |= REPORT
+    night(one(1, "a"), one(2, "b"))
+    night.delete("a")
+    night(one(1, "b"), one(2, "b")).ok()
+    assert night.addresses == ["a", "b"]
+    night(one(1, "a"), one(2, "b")).ok()
+    assert night.contacts["a"]["properties"]["firstname"] == "First1"
 
 
 # Fault 19

@@ -229,6 +229,22 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p2"]["properties"]["firstname"] == "First2"
 
 
+def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Night) -> None:
+    """It is of another stream, so that both are delivered, one after the other."""
+    night.settings |= REPORT
+    columns = "id email firstname city email_opt_in"
+    both = [schema(columns, stream=name) for name in ("people", "users")]
+    night.run(*both, *consenting(1, city="Bergen"), *consenting(2))
+    night.delete("p1")
+    first = person(1, firstname="A", city="Bergen", email_opt_in=True)
+    later = person(1, stream="users", firstname="B", city="Bergen", email_opt_in=False)
+    ended = night.run(*both, first, later, *consenting(2))
+    assert ended.count("recreated") == 1
+    contact = night.contacts["p1"]
+    assert contact["properties"].items() >= {"firstname": "B", "city": "Bergen"}.items()
+    assert contact["email_opt_in"] is False
+
+
 def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 

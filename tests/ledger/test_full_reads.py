@@ -355,6 +355,15 @@ def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: 
     assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
 
 
+def test_a_yes_after_a_deletion_is_no_new_one(night: Night) -> None:
+    """Nobody has said no: the person is there under another key, and had unsubscribed."""
+    night.settings |= {"deleted_records": "opt_out", "unchanged_opt_in": "omit"}
+    night(*consenting(1, 2))
+    night.unsubscribe("p1")
+    night(record(id=1, **DELETED), *consenting(3, email="p1"), *consenting(2)).ok()
+    assert night.opted_in == {"p2"}
+
+
 @cases("more", {}, {"email": "p9@example.com", "email_opt_in": True})
 def test_a_deletion_of_an_unknown_person_creates_no_contact(night: Night, more: Record) -> None:
     """It would be billed."""

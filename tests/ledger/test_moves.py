@@ -139,6 +139,24 @@ def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bo
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
+def test_a_contact_whose_new_spelling_is_refused_follows_to_the_next_address(
+    refusing: Night,
+) -> None:
+    """Refused for its case only, as some do. Found by year 80303."""
+    refusing(one(1, "BAD"), one(2, "x"))
+    refusing(one(1, "bad"), person(2, "x", firstname="New"))
+    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+    assert sorted(emails(refusing)) == ["good", "x"]
+
+
+def test_a_new_address_that_is_refused_in_two_records_leaves_the_contact(refusing: Night) -> None:
+    """They are one contact, refused, and then each is refused alone; the next address is good."""
+    refusing(one(1, "a"), one(2, "x"))
+    refusing(one(1, "bad"), person(1, "bad", firstname="New"), one(2, "x"))
+    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+    assert sorted(emails(refusing)) == ["good", "x"]
+
+
 def test_a_contact_that_has_moved_is_not_sent_once_more_to_prove_a_refusal(refusing: Night) -> None:
     refusing(one(1, "a", consent=True))
     moving = [person(1, "a", email_opt_in=True, firstname="New"), one(1, "b", consent=False)]
@@ -251,6 +269,17 @@ def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: s
     assert "a" in emails(night)
     assert night(*later).count("moved") == len(people(before))
     assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
+
+
+def test_an_address_that_a_failed_change_did_not_reach_is_free(night: Night) -> None:
+    """The person is back at the old one, and comes to it again. Found by year 80233."""
+    night.settings["confirm_batches"] = "report"
+    night.keep_rejects()
+    night(*people("1 a"))
+    night(*people("1 b"), faults="fail@2:batch")
+    night(*people("1 a")).ok()
+    assert night(*people("1 b")).count("moved") == 1
+    assert emails(night) == ["b"]
 
 
 def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: Night) -> None:

@@ -176,9 +176,9 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) ->
     for uri, words in (
         (str(text), "damaged or no SQLite database"),
         (str(other), "belongs to another application"),
-        (str(night.folder), "names a folder, not a file"),
+        (str(night.folder), "which is no regular file"),
         ("/nowhere/ledger.db", "cannot be used: No such file or directory"),
-        ("/dev/full", "names a device or a pipe"),
+        ("/dev/full", "which is no regular file"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("mysql://root:hush@127.0.0.1/crm", "neither a path nor a URI"),

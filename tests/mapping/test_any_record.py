@@ -24,7 +24,7 @@ SETTINGS = st.builds(
 SCHEMAS = st.fixed_dictionaries(
     {},
     optional={
-        "properties": st.dictionaries(COLUMNS, st.just({}), max_size=8) | VALUES,
+        "properties": st.dictionaries(COLUMNS, st.just({}) | VALUES, max_size=8),
         "additionalProperties": st.booleans(),
     },
 )

@@ -47,12 +47,15 @@ def test_what_is_no_email_is_refused(email: object) -> None:
     assert code_of(parse_email, email) == "invalid_email"
 
 
-SEVERAL = "contains several e-mail addresses"
+OWN_COLUMN = "; give each a column of its own"
+SEVERAL = f"contains several e-mail addresses{OWN_COLUMN}"
+BRACKETS = "has angle brackets, and perhaps a name, around its e-mail address"
 
 
 @cases(
     "email what",
-    ("Ola <ola@example.com>", "has angle brackets, and perhaps a name, around its e-mail"),
+    *((text, BRACKETS) for text in ("Ola <ola@example.com>", "<ola@example.com", "a>@example.com")),
+    (5, "is not a text, so it is not an e-mail address"),
     ("mailto:ola@example.com", "is a link that starts with 'mailto:', not an e-mail address"),
     *((f"ola@example.com{between}kari@example.com", SEVERAL) for between in ("; ", " ::: ")),
     ("a@example.com,b@example.com\nc@example.com", SEVERAL),
@@ -60,8 +63,8 @@ SEVERAL = "contains several e-mail addresses"
     ("\ufeffola@example.com", "contains an invisible character (U+FEFF)"),
     *(("ola", "has no '@'"), ("ola@example.com;", "is not a valid e-mail address")),
 )
-def test_the_reason_names_what_is_wrong(email: str, what: str) -> None:
-    assert refused(parse_email, email).what.startswith(what)
+def test_the_reason_names_what_is_wrong(email: object, what: str) -> None:
+    assert refused(parse_email, email).what == what
 
 
 LIKE = r"[a-zA-Z0-9.!'+_\"-]{1,12}@[a-zA-Z0-9._-]{1,16}\.(com|test|[a-z]{2}|local|invalid|x1)"
@@ -172,20 +175,33 @@ def test_what_cannot_be_a_mobile_is_refused(said: object, default: int | None, c
     assert code_of(parse_mobile, said, default) == code
 
 
+AS_TEXT = "; export the column as text"
 SCIENTIFIC = "is in scientific notation, as spreadsheets write it: its digits are lost"
 MANY = "+47 908 12 501 ::: +47 934 54 496 | 90812501; 93454496 | 908 12 501 / 934 54 496"
 
 
 @cases(
     "what spellings",
-    (SCIENTIFIC, "4.79E+10 | 4,79E+10 | 4.790812501e10"),
-    *(("is written as a decimal number", "4790812501.0"), ("contains several numbers", MANY)),
-    ("has a number with an extension", "90812501 ext. 7"),
+    (f"{SCIENTIFIC}{AS_TEXT}", "4.79E+10 | 4,79E+10 | 4.790812501e10"),
+    (f"is written as a decimal number, so its digits cannot be relied on{AS_TEXT}", "4790812501.0"),
+    (f"contains several numbers{OWN_COLUMN}", MANY),
+    ("has a number with an extension, which cannot receive SMS", "90812501 ext. 7"),
     ("contains more than the digits of one mobile number", "call 90812501"),
+    ("is neither a text nor a whole number, so it is not a mobile number", "yes"),
+    ("is too short or too long for a mobile number of its country", "12 | +4712"),
+    ("starts with a country code that does not exist", "+999123456"),
 )
 def test_the_reason_names_what_is_wrong_with_a_number(what: str, spellings: str) -> None:
     for written in spellings.split(" | "):
-        assert refused(parse_mobile, written, 47).what.startswith(what)
+        value = True if written == "yes" else written
+        assert refused(parse_mobile, value, 47).what == what
+
+
+def test_the_reason_says_how_a_number_gets_its_country() -> None:
+    assert refused(parse_mobile, "90812501").what == (
+        "has a number without a country code; set 'default_country_code', or have it written with "
+        "+ and the country code"
+    )
 
 
 @cases("parse", parse_mobile, identifiers.parse_country)
@@ -337,16 +353,16 @@ def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:
 
 @cases(
     "lines named",
-    (["kari@example.com", "90812501"], "line 2 contains neither"),
-    (["mail"], "line 1 contains neither"),
-    (["email,name", "kari,x", "", "kari@example.com,y"], "line 2 contains neither"),
-    (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "lines 3, 4 contain neither"),
-    (["x"] * 7, "lines 1, 2, 3, 4, 5 and 2 more contain neither"),
-    (["name;email", "kari,9081"], "line 2 contains neither"),
-    (["kari@example"], "line 1 contains"),
+    (["kari@example.com", "90812501"], "(line 2)"),
+    (["mail"], "(line 1)"),
+    (["email,name", "kari,x", "", "kari@example.com,y"], "(line 2)"),
+    (["name,mobile", '"Kari', 'N","9081"', "x,90812501"], "(line 3, line 4)"),
+    (["x"] * 7, "(line 1, line 2, line 3, line 4, line 5, ...)"),
+    (["name;email", "kari,9081"], "(line 2)"),
+    (["kari@example"], "(line 1)"),
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
-    with pytest.raises(ValueError, match=named) as caught:
+    with pytest.raises(ValueError, match=re.escape(named)) as caught:
         parse_suppressions(lines)
     assert "kari" not in str(caught.value)
     assert "9081" not in str(caught.value)

@@ -56,13 +56,13 @@ FITS = "does not fit the stream's schema"
 
 @cases(
     "record reason",
-    ({"email": "a"}, "The record has no column 'id', which the stream's key consists of."),
-    ({"id": "4711"}, f"Column 'id' {FITS}: it should be an integer."),
-    ({"id": "\ud800"}, f"Column 'id' {FITS}: it should be an integer."),
-    ({"id": 1, "balance": "x"}, f"Column 'balance' {FITS}: it should be null or a number."),
-    ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it breaks the rule 'maxLength'."),
-    ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it should be a t"),
-    ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it should be an integer; neither does 'e"),
+    ({"email": "a"}, "The record has no 'id', which the stream's key consists of."),
+    ({"id": "4711"}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
+    ({"id": "\ud800"}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
+    ({"id": 1, "balance": "x"}, f'Column \'balance\' {FITS}: it is not of types "null", "number".'),
+    ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it is longer than 50 characters."),
+    ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it is not of type"),
+    ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
 )
 def test_what_does_not_fit_is_named_without_the_value(record: Record, reason: str) -> None:
     rejection = t.cast("Rejection", validate(record))
@@ -75,21 +75,11 @@ def refused(schema: Record, record: Record) -> str:
     return "" if rejection is None else rejection.reason
 
 
-@cases(
-    "kind words",
-    *(("string", "a text"), ("integer", "an integer"), ("number", "a number")),
-    *(("boolean", "true or false"), ("object", "an object"), ("array", "an array")),
-)
-def test_the_kind_that_a_schema_wants_is_said_in_words(kind: str, words: str) -> None:
-    reason = refused({"properties": {"it": {"type": kind}}}, {"it": None})
-    assert reason == f"Column 'it' {FITS}: it should be {words}."
-
-
 def test_a_closed_schema_lets_metadata_pass() -> None:
     closed = {"properties": {"id": {}}, "additionalProperties": False}
     assert not refused(closed, {"id": 1, "_sdc_extracted_at": "now"})
     reason = refused(closed, {"id": 1, "zip": "0236"})
-    assert reason == "The record does not fit the stream's schema: it should not have 'zip'."
+    assert reason.endswith("schema: Additional properties are not allowed ('zip' was unexpected).")
 
 
 def test_an_old_schema_is_understood() -> None:
@@ -158,7 +148,7 @@ def test_nothing_is_refused_that_the_sdk_lets_pass(rule: Record, value: object) 
 def test_a_pattern_that_all_dialects_read_alike_counts() -> None:
     schema = {"properties": {"x": {"pattern": "^[a-c]+"}}}
     assert not refused(schema, {"x": "abc"})
-    assert refused(schema, {"x": "kari"}) == f"Column 'x' {FITS}: it breaks the rule 'pattern'."
+    assert refused(schema, {"x": "kari"}) == f"Column 'x' {FITS}: it does not match \"^[a-c]+\"."
 
 
 def test_a_type_that_is_repeated_counts_once() -> None:
@@ -235,3 +225,9 @@ def test_no_schema_is_read_more_strictly_than_by_the_sdk(column: Record, value: 
     schema["definitions"] = schema["$defs"]
     if jsonschema.Draft202012Validator(schema).is_valid({"x": value}):
         assert compile_validator(schema, [])({"x": value}) is None
+
+
+def test_no_name_of_a_member_is_said() -> None:
+    """It may be somebody's e-mail address."""
+    schema = {"properties": {"x": {"propertyNames": {"maxLength": 2}}}}
+    assert not refused(schema, {"x": {"kari@example.com": 1}})

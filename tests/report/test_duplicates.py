@@ -58,7 +58,7 @@ def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None
 
 
 def test_many_contacts_are_found_in_little_memory() -> None:
-    """A million contacts need 40 MB on the disk."""
+    """A million contacts need 60 MB on the disk."""
     tracemalloc.start()
     found = Duplicates()
     for number in range(30_000):

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 import typing as t
@@ -73,6 +74,14 @@ def test_rejections_are_grouped_with_at_most_five_names(load: Load) -> None:
     assert "Rejected 2,000 of stream 'people', invalid_email: " in first
     assert first.endswith("(id=0, id=1, id=2, id=3, id=4, ...)")
     assert second.endswith("(record 2,001 of the stream, ...)")
+
+
+def test_the_most_frequent_rejection_comes_first(load: Load) -> None:
+    load.keep_rejects()
+    nobody = [record(id=n, email=None) for n in range(3)]
+    ended = load(schema(), person(9, email="cut-off@"), *nobody, max_rejects_percent=100)
+    codes = [line.partition(", ")[2].partition(":")[0] for line in said_of_rejections(ended)]
+    assert codes == ["no_identity", "invalid_email"]
 
 
 def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: Load) -> None:
@@ -154,8 +163,9 @@ def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> 
 @cases("size", 10, 70_000, 200_000)
 def test_what_a_killed_run_left_half_written_is_no_record(path: Path, size: int) -> None:
     """The file is read in pieces, and a line may end just where one begins."""
-    for whole in (SCHEMA, b'{"record":"%s"}\n' % (b"x" * (65_536 - 13)), b""):
-        path.write_bytes(whole + b'{"record":"' + b"x" * size)
+    begun = b'{"type":"RECORD","record":"'
+    for whole in (SCHEMA, begun + b"x" * (65_536 - 30) + b'"}\n', b""):
+        path.write_bytes(whole + begun + b"x" * size)
         open_file(path).close()
         assert path.read_bytes() == whole
 
@@ -166,11 +176,22 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
     assert path.read_bytes() == SCHEMA
 
 
-@cases("name", "fifo", ".", "a\0b", "missing/rejects.singer")
-def test_what_is_no_regular_file_is_a_settings_error(tmp_path: Path, name: str) -> None:
+@cases(
+    "name reason",
+    *(
+        ("fifo", "it is not a regular file"),
+        (".", "Is a directory"),
+        ("a\0b", "embedded null byte"),
+    ),
+    ("missing/rejects.singer", "No such file or directory"),
+)
+def test_what_is_no_regular_file_is_a_settings_error(
+    tmp_path: Path, name: str, reason: str
+) -> None:
     """A FIFO, or /dev/null, keeps nothing."""
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(SettingsError, match="Setting 'rejects_path': "):
+    said = f"Setting 'rejects_path': {str(tmp_path / name)!r} cannot be written ({reason})."
+    with pytest.raises(SettingsError, match=f"^{re.escape(said)}$"):
         open_file(tmp_path / name)
 
 
@@ -233,9 +254,9 @@ def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPa
             file.close()
 
 
-def test_a_file_system_without_locks_is_a_warning(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_file_system_without_locks_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK, "No locks available"))
-    open_file(path).close()
-    assert "does not support locks (No locks available)" in caplog.text
+    with pytest.raises(SettingsError, match=r"cannot be written \(No locks available\)"):
+        open_file(path)

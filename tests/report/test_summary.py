@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.limits import ClientStats
-from target_mainbrainer.contacts import Rejection
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
-from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, Cost, End, Summary
-from target_mainbrainer.settings.declared import PLANS, Settings
+from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, Summary
+from target_mainbrainer.settings.declared import Settings
 from tests.cases import cases
 from tests.conftest import OUTCOMES
 
@@ -85,14 +84,22 @@ LAST, SAME, NONE = "STATE is at the tap's last.", "STATE is as it was.", "the ta
 REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
 SAME_WORDS = f"{REFUSED} in the same words ({WORDS}). {SAME}"
 ALONE = f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}"
-OPTED_OUT = "OK: nothing had changed; 3 people who are gone were opted out."
-GONE = f"OK: 1 record read: 1 contact sent; 1 person who is gone was opted out; {NONE}"
+OPTED_OUT = "OK: nothing had changed; 3 opt-outs of people who are gone."
+GONE = f"OK: 1 record read: 1 contact sent; 1 opt-out of people who are gone; {NONE}"
 SOME = f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}"
 OMITTED = "2 deleted or empty and left out"
 MERGED = f"OK: 10 records read: 4 contacts sent, 3 merged with a later one, {OMITTED}, "
-EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at the 2nd record."
+EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at record 2."
 FAILED = f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}"
 CUT_OFF = f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}"
+DRY = (
+    "OK: this was a dry run: 3 records read: 1 contact would be sent, 1 unchanged, 1 rejected; "
+    "nothing was sent."
+)
+DRY_FAILED = (
+    "FAILED: this was a dry run: 3 records read: 2 unchanged, 1 not sent; nothing was sent. A run "
+    "would fail."
+)
 EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_state=False)
 
 
@@ -116,6 +123,8 @@ EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_stat
     ("5 read, 5 failed", End(LOAD_AGAIN, state_records=5), FAILED),
     ("8 read, 3 refused, 5 failed", EIGHT, f"OK: 8 records read: 8 rejected; {LAST}"),
     ("5 read", End(RUN_AGAIN, is_whole=False), CUT_OFF),
+    ("3 read, 1 accepted, 1 unchanged, 1 rejected", End(is_dry=True), DRY),
+    ("3 read, 2 unchanged", End("A run would fail.", is_dry=True), DRY_FAILED),
 )
 def test_the_last_line_sums_up_the_night(counts: str, end: End, expected: str) -> None:
     assert summary.last_line(night(counts), end) == expected
@@ -132,26 +141,6 @@ def test_a_run_without_an_accepted_contact_fails(counts: dict[str, int], advice:
     is_all_refused = counts["refused"] > 0 and not counts["accepted"]
     assert line.startswith("FAILED: ") is (is_all_refused or bool(advice))
     assert not re.search(r"\b0\b", line)
-
-
-@cases(
-    "counts problem expected",
-    ("1 read, 1 accepted", "", "OK: {}1 contact would be sent; nothing was sent"),
-    (
-        "3 read, 1 accepted, 1 unchanged, 1 rejected",
-        "",
-        "OK: {}1 contact would be sent, 1 is unchanged, 1 would be rejected; nothing was sent",
-    ),
-    (
-        "3 read, 2 unchanged",
-        "a run would fail",
-        "FAILED: {}0 contacts would be sent, 2 are unchanged, 1 would not be sent; nothing",
-    ),
-)
-def test_the_last_line_of_a_dry_run(counts: str, problem: str, expected: str) -> None:
-    said = summary.last_line_of_dry_run(night(counts), problem)
-    assert said.startswith(expected.format("this was a dry run: "))
-    assert said.endswith(f"sent; {problem}." if problem else "")
 
 
 @cases(
@@ -205,24 +194,9 @@ def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCapture
     """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")
     odd.ignored_properties["c\nd"] = 1
-    odd.dropped[Rejection("invalid_email", "No.")] = 1
+    odd.dropped_by_code["invalid_email"] = 1
     morning.summary.log([])
     assert all("\n" not in message for message in caplog.messages)
-
-
-def test_the_cost_of_a_load() -> None:
-    cost, plan = Cost(sends=1_300, follows=300, statuses=1_300), PLANS["freemium"]
-    assert cost.requests == 2_600
-    assert (cost.minutes(None), cost.share_of_day(None)) == (None, None)
-    assert cost.describe(plan) == (
-        "Cost: 1,300 requests with contacts (300 of them to find people who have moved) and at "
-        "least 1,300 questions for statuses: at least 4.3 minutes with 100 requests in 10 s, and "
-        "1.0% of the day's 250,000."
-    )
-    assert Cost(1).describe(plan) == (
-        "Cost: 1 request with contacts: less than a minute with 100 requests in 10 s, and "
-        "0.0% of the day's 250,000."
-    )
 
 
 # The report is there from the start to the end of a run
@@ -234,7 +208,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
-    path.write_text('{"outcome": "ok", "streams": {"people": {"read": 5}}}')
+    ReportFile(str(path), "last").write(None, "last", {"streams": {"people": {"read": 5}}})
     ReportFile(str(path), "5eed")
     report = json.loads(path.read_text())
     assert set(report) == {
@@ -247,7 +221,7 @@ def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
 
 def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
     file = ReportFile(str(path), "5eed")
-    file.write(None, state="last", counts={"streams": {"people": {"read": 5}}})
+    file.write(None, "last", {"streams": {"people": {"read": 5}}})
     report = json.loads(path.read_text())
     assert (report["outcome"], report["exit_code"], report["state"]) == ("ok", 0, "last")
     assert report["streams"] == {"people": {"read": 5}}
@@ -258,7 +232,7 @@ def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
 
 def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
-    ReportFile(str(path), "5eed").write(error)
+    ReportFile(str(path), "5eed").write(error, "unchanged", {})
     report = json.loads(path.read_text())
     assert report["reasons"] == [
         {"code": "settings", "sentence": "'list_id' is not a uuid."},
@@ -267,9 +241,16 @@ def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     assert "streams" not in report
 
 
-@cases("name", ".", "missing/report.json", "a\0b")
-def test_a_report_that_cannot_be_written_fails_at_the_start(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SettingsError, match=r"Setting 'report_path': .* cannot be written"):
+@cases(
+    "name reason",
+    *((".", "it is another file"), ("a\0b", "it is not a path")),
+    ("missing/report.json", "No such file or directory"),
+)
+def test_a_report_that_cannot_be_written_fails_at_the_start(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    said = rf"Setting 'report_path': .* cannot be written \({reason}\)\. Check that its folder"
+    with pytest.raises(SettingsError, match=said):
         ReportFile(str(tmp_path / name), "5eed")
 
 
@@ -278,12 +259,12 @@ def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCapture
     file = ReportFile(str(path), "5eed")
     path.unlink()
     path.mkdir()
-    file.write(None)
+    file.write(None, "last", {})
     assert "cannot be written" in caplog.text
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
-    ReportFile(None, "5eed").write(None)
+    ReportFile(None, "5eed").write(None, "last", {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -297,7 +278,6 @@ def test_an_unexpected_error_is_reported_without_its_words() -> None:
 def test_an_interrupted_run_has_an_outcome_of_its_own() -> None:
     assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
     assert outcome_of(AuthError("No.")) == "failed"
-    assert outcome_of(AuthError("No."), dry_run=True) == "dry_run"
 
 
 # The error tree tells the SDK, and us, what to do next

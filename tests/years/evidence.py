@@ -20,7 +20,7 @@ from tests.years.history import (
     kept,
     moves,
 )
-from tests.years.source import STREAMS, is_mappable
+from tests.years.source import is_mappable
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -42,7 +42,7 @@ class Evidence:
         crm: What the requests reach.
 
     Attributes:
-        has_new_stream: The stream has had another name, under which its people were unknown.
+        has_new_stream: There was another stream, in which the people were unknown, or are others'.
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
         unnoticed: Those that no run has made anew since, and was told so.
@@ -144,7 +144,7 @@ class Evidence:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
         for key in self.whose(contact):
             self.people[key].is_absent = True
-            self.people[key].doubtful |= {*OPT_INS}
+            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
         identities = {folded(one) for one in self.identities(contact.id)}
@@ -159,7 +159,7 @@ class Evidence:
         """
         for key in whose:
             if self.people[key].moved:
-                self.people[key].doubtful |= {*OPT_INS}
+                self.people[key].doubtful |= {(name, None) for name in OPT_INS}
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -226,19 +226,16 @@ class Evidence:
     def _follow_again(self, run: Run) -> None:
         """Note that people who are back at an old address have their old contact again.
 
-        Not so who has only lost a part of the new one: that contact keeps it.
+        What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
-        for contact in self.crm.contacts.values():
+        creates = run.config["identity_changes"] == "create"
+        for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
-                if one.last is None or (contact.email, contact.mobile_number) != (
-                    one.last["email"],
-                    identity_of(one.last)[1],
-                ):
+                if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                creates = run.config["identity_changes"] == "create"
-                if creates or one.before == now or moves(one.before, now):
+                if identity_in(contact) == (now if creates else kept(one.before, now)):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -249,21 +246,26 @@ class Evidence:
             for key in run.by_key
             if key in run.movers or (self.people[key].is_unsure and self._has_moved(key))
         }
-        failed = self._people_in(one for one in self._batches(process) if one.fails)
+        failed = self._people_in(
+            batch
+            for batch in self._batches(process)
+            if batch.fails and any(sent.properties for sent in batch.contacts)
+        )
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
                 # If its new data failed, too, nobody knows where its contact is.
-                self._leave_behind(key, creates=key in named, is_lost=key in failed)
+                is_lost, is_in = key in failed, process.code == 0
+                self._leave_behind(key, creates=key in named, is_lost=is_lost, is_in=is_in)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 self.crm.held[contact.id].by_hand |= {*OPT_INS}
                 if self._was_respelt(contact):
                     self.twins |= self.whose(contact)
-        self.has_new_stream |= self.source.stream != STREAMS[0]
         creates = run.config["identity_changes"] == "create"
-        come = {(self.source.stream, key) for key in run.by_key}
-        for key in self.people if creates else [key for _, key in come - self.known]:
+        come = {(name, key) for name in self.source.streams for key in run.by_key}
+        new = {key for _, key in come - self.known if not run.has_moved(key)}
+        for key in self.people if creates else new:
             self._leave_behind(key, creates=True)
         self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
@@ -312,13 +314,15 @@ class Evidence:
         }
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
-    def _leave_behind(self, key: int, *, creates: bool, is_lost: bool = False) -> None:
+    def _leave_behind(
+        self, key: int, *, creates: bool, is_lost: bool = False, is_in: bool = True
+    ) -> None:
         """Note that a person's contacts but the one of today are not followed any more."""
         row = self.people[key].last
         if row is None:
             return
         today = row["email"], identity_of(row)[1]
-        mine = [one for one in self.crm.contacts.values() if self.whose(one) == {key}]
+        mine = [one for one in self.crm.contacts.values() if self._is_own(key, one)]
         creates |= today in {(one.email, one.mobile_number) for one in mine}
         for contact in mine:
             has = contact.email, contact.mobile_number
@@ -327,8 +331,14 @@ class Evidence:
             held = self.crm.held[contact.id]
             if is_lost or has != today:
                 held.is_left_behind = held.was_left_behind = True
-            elif creates:
+            elif creates and is_in:
                 held.is_left_behind = False
+
+    def _is_own(self, key: int, contact: Contact) -> bool:
+        """Return whether a contact is of one person, or those who had its address have left it."""
+        others = self.whose(contact) - {key}
+        now = identity_in(contact)
+        return key in self.owners(*now) and not any(now in self._held_for(one) for one in others)
 
     def _followed(self) -> list[Contact]:
         held = self.crm.held

@@ -38,8 +38,8 @@ class Said:
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
         moved: It has come with another identity than before.
-        doubtful: The opt-ins that were last sent in a night in which batches may be lost: a yes is
-            not said again, even if the CRM never applied it.
+        doubtful: The opt-ins that were last sent in a night in which batches may be lost, with the
+            identity if it is known: a yes is not said again, even if the CRM never applied it.
         is_unsure: It is sent whole again, until a day after it was last sent in such a night.
     """
 
@@ -55,7 +55,7 @@ class Said:
     sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False
     moved: bool = False
-    doubtful: set[str] = field(default_factory=set)
+    doubtful: set[tuple[str, Identity | None]] = field(default_factory=set)
     is_unsure: bool = False
     unsure_at: float = 0.0
 
@@ -82,6 +82,10 @@ class Run:
     sent: set[int] = field(default_factory=set)
     sent_data: set[int] = field(default_factory=set)
     movers: set[int] = field(default_factory=set)
+
+    def has_moved(self, key: int) -> bool:
+        """Return whether a person has come with several addresses in this run."""
+        return len({identity_of(row) for row in self.by_key[key]}) > 1
 
 
 def identity_in(one: Sent | Contact) -> Identity:
@@ -111,8 +115,8 @@ def moves(before: Identity, after: Identity) -> bool:
     return kept(before, after) != before
 
 
-def keys_of(lines: Iterable[dict[str, t.Any]]) -> Iterator[int]:
-    """Yield the source keys in a rejects file."""
+def rejected_in(lines: Iterable[dict[str, t.Any]]) -> Iterator[tuple[int, str]]:
+    """Yield the source keys in a rejects file, each with the code of its rejection."""
     for line in lines:
         if line["type"] == "RECORD":
-            yield int(line["record"]["id"])
+            yield int(line["record"]["id"]), line["rejection"]["code"]

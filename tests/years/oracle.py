@@ -20,11 +20,11 @@ from tests.years.history import (
     identity_of,
     is_refused,
 )
-from tests.years.source import is_mappable
+from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM
@@ -104,12 +104,13 @@ class Oracle(Evidence):
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
+        now = identity_in(sent)
         for key in whose:
             one = self.people[key]
             if not run.is_certain:
-                one.doubtful.add(name)
-            elif one.last and identity_of(one.last) == identity_in(sent):
-                one.doubtful.discard(name)
+                one.doubtful.add((name, now))
+            elif getattr(sent, name) and one.last and identity_of(one.last) == now:
+                one.doubtful -= {(name, now), (name, None)}
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
     def _turn(self, process: Process) -> None:
@@ -223,10 +224,14 @@ class Oracle(Evidence):
 
     # After each run
 
-    def ended(self, process: Process, report: dict[str, t.Any], rejected: Iterable[int]) -> None:
+    def ended(
+        self, process: Process, report: dict[str, t.Any], rejected: Sequence[tuple[int, str]]
+    ) -> None:
         """Judge a run that has ended."""
         run = self.runs[process]
-        run.rejected = set(rejected)
+        self.has_new_stream |= self.source.streams != STREAMS[:1]
+        run.rejected = {key for key, _ in rejected}
+        self._set_aside(process, {key for key, code in rejected if code.startswith("refused")})
         for key in run.by_key:
             self.people[key].is_rejected = key in run.rejected
         if report and process.code != ENDED_BY_KILL:
@@ -237,12 +242,29 @@ class Oracle(Evidence):
             self._fails({reason["code"] for reason in report.get("reasons", ())})
         if run.is_certain:
             self._warnings(run, process)
-        self._follow_again(run)
+        if run.is_certain or not process.code:
+            self._follow_again(run)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
             if not batch.fails:
                 self._book(batch.contacts)
+
+    def _set_aside(self, process: Process, refused: set[int]) -> None:
+        """Only a contact that the CRM refuses costs its records, not a request that is at fault.
+
+        A contact that was accepted is sent once more to prove it, if there is one that has data,
+        keeps its address, and did not come again.
+        """
+        by_key = self.runs[process].by_key
+        good = {key for key in refused if not any(map(is_refused, by_key[key]))}
+        has_proof = any(
+            all(sent.properties and sent.contact_id is None for sent in batch.contacts)
+            and refused.isdisjoint(self._people_in([batch]))
+            for batch in self._batches(process)
+        )
+        if good and has_proof:
+            self._break("set aside though it is good", good)
 
     def _fails(self, reasons: set[str]) -> None:
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
@@ -258,16 +280,17 @@ class Oracle(Evidence):
 
     def _counts(self, run: Run, process: Process, report: dict[str, t.Any]) -> None:
         """Every record read has exactly one outcome."""
-        counts = report.get("streams", {}).get(self.source.stream)
-        if counts is None:
-            return
         outcomes = ("accepted", "merged", "unchanged", "rejected", "omitted", "undelivered")
-        if sum(counts[name] for name in outcomes) != counts["read"] or counts["undelivered"] < 0:
-            self._break("counts do not add up", counts)
-        if process.code == 0 and counts["undelivered"]:
-            self._break("success with records undelivered", counts)
-        if process.code == 0 and counts["read"] != len(run.records):
-            self._break("records not counted", (counts["read"], len(run.records)))
+        streams = report.get("streams", {}).values()
+        for counts in streams:
+            outcome = sum(counts[name] for name in outcomes)
+            if outcome != counts["read"] or counts["undelivered"] < 0:
+                self._break("counts do not add up", counts)
+            if process.code == 0 and counts["undelivered"]:
+                self._break("success with records undelivered", counts)
+        read = sum(counts["read"] for counts in streams)
+        if process.code == 0 and streams and read != len(run.records):
+            self._break("records not counted", (read, len(run.records)))
 
     def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
@@ -423,6 +446,8 @@ class Oracle(Evidence):
                 is_corrected = mapped == "city" and held.city is not None
                 if contact.properties.get(mapped) != columns[name] and not is_corrected:
                     self._break("a value is not in", (key, name, columns, contact))
+            # It is told with the status of its no, and that was not confirmed when the yes came.
+            is_slow = run.config["confirm_batches"] == "require"
             for name in OPT_INS:
                 # Of a contact that was made anew or beside another one nothing was said yet.
                 is_new = self.people[key].moved or identity_of(columns) in self.vacated
@@ -432,9 +457,10 @@ class Oracle(Evidence):
                 }:
                     self._break("a no has not arrived", (key, name, columns, contact))
                 is_withheld = (
-                    name in held.by_hand
+                    (is_slow and any(row.get(name) is False for row in run.by_key[key]))
+                    or name in held.by_hand
                     or self._is_listed(run, key)
-                    or name in self.people[key].doubtful
+                    or {(name, None), (name, identity_in(contact))} & self.people[key].doubtful
                     or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
                 )
                 if columns[name] is True and not getattr(contact, name) and not is_withheld:

@@ -24,7 +24,7 @@ import click
 from mainbrainer_sandbox.switches import Switches
 from tests import postgresql
 from tests.years.crm import CRM, REFUSED
-from tests.years.history import Run, keys_of
+from tests.years.history import Run, rejected_in
 from tests.years.oracle import Oracle
 from tests.years.source import (
     BY_HAND,
@@ -174,6 +174,7 @@ class Year:
         self._crm.begin_night(night.number, [name for name in faults if name in FAULTS])
         processes = self._processes(night, faults)
         self._judge(night, faults, processes)
+        self._source.tells_versions = False
         if "backup" in faults:
             self._backup = (self._folder / "ledger.db").read_bytes()
 
@@ -255,7 +256,7 @@ class Year:
             report = _json_of(files["report_path"])
             rejects = files["rejects_path"]
             lines = rejects.read_text().splitlines() if rejects.exists() else []
-            oracle.ended(process, report, keys_of(map(json.loads, lines)))
+            oracle.ended(process, report, [*rejected_in(map(json.loads, lines))])
             for path in files.values():
                 path.unlink(missing_ok=True)
             if process.states:

@@ -45,7 +45,7 @@ AT_THE_SOURCE = {
     "unlisted": 1,
 }
 BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
-SETTINGS = {"setting": 3}
+SETTINGS = {"setting": 3, "versions": 6}
 FAULTS = {
     "lost@p0.4:batch": 8,
     "lost@1:batch": 6,
@@ -55,6 +55,8 @@ FAULTS = {
     "429@p0.2": 2,
     "429=20@1": 2,
     "413@p0.5:batch": 2,
+    "422@1-999:batch": 1,
+    "422@3-999:batch": 2,
     "fail@p0.4:batch": 6,
     "fail@1:batch": 4,
     "late=3@p0.5:batch": 2,
@@ -181,7 +183,7 @@ CHANGES: list[tuple[str, t.Any]] = [
     *[("key type", kind) for kind in ("int", "str", "float")],
     *[("field_map", mapping) for mapping in ({}, {"city": "state"})],
     *[("city", is_there) for is_there in (True, False)],
-    *[("stream", name) for name in STREAMS],
+    *[("streams", some) for some in (STREAMS[:1], STREAMS[1:], STREAMS)],
 ]
 """What changes from one night to the next; `unchanged_contacts` for one night."""
 
@@ -242,6 +244,7 @@ class Source:
 
     Attributes:
         listed: The addresses and numbers in the suppression file.
+        tells_versions: The tap reads a table to which each change is appended, for one night.
         has_city: The table has such a column.
         bookmark: The newest STATE that a run has written.
         clock: Counts changes.
@@ -255,7 +258,8 @@ class Source:
     bookmark: dict[str, t.Any] = field(default_factory=dict)
     clock: int = 0
     sends_all: bool = False
-    stream: str = "people"
+    tells_versions: bool = False
+    streams: tuple[str, ...] = STREAMS[:1]
     has_city: bool = True
 
     @property
@@ -374,6 +378,8 @@ class Source:
                 self.listed.add(t.cast("str", one.email or one.mobile))
             case "unlisted":
                 self.listed -= {one.email or "", one.mobile or ""}
+            case "versions":
+                self.tells_versions = True
             case "setting":
                 self._set(*CHANGES[int(event.draw * len(CHANGES))])
             case _:
@@ -395,14 +401,14 @@ class Source:
             self.sends_all = True
         elif name == "city":
             self.has_city = value
-        elif name == "stream":
-            self.stream = value
+        elif name == "streams":
+            self.streams = value
         else:
             self.config[name] = value
 
     # The tap
 
-    def lines(  # noqa: C901 - read from top to bottom it is what a tap does
+    def lines(
         self, night: Night, faults: dict[str, Event], read: Callable[[int, dict[str, t.Any]], None]
     ) -> Iterator[str]:
         """Yield what the tap writes.
@@ -414,45 +420,53 @@ class Source:
                 At the end it is called with -1.
         """
         rng = random.Random(f"{self.seed} tap {night.number}")
-        bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
-        some = sorted(self.people.values(), key=lambda one: one.changed)
-        some = [
-            one for one in some if one.changed > bookmark and (one.is_there or not self.is_full)
-        ]
-        if self.is_full:
-            rng.shuffle(some)
-        records = []
-        for one in some:
-            columns = one.columns(self.key_type)
-            if not self.has_city:
-                del columns["city"]
-            if not one.is_there:
-                columns = {"id": columns["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
-            records.append((one, columns))
-            if "tap repeats" in faults and rng.random() < 0.4:
-                records.append((one, columns))
-        if "tap is empty" in faults:
-            records = []
+        records = [] if "tap is empty" in faults else self._records(rng, "tap repeats" in faults)
         left = len(records)
         if "tap dies" in faults:
             left = int(faults["tap dies"].draw * len(records))
         properties = {name: one for name, one in SCHEMA.items() if self.has_city or name != "city"}
-        schema = {"type": "object", "properties": properties}
-        stream = {"stream": self.stream}
-        yield json.dumps({"type": "SCHEMA", **stream, "schema": schema, "key_properties": ["id"]})
+        schema = {"schema": {"type": "object", "properties": properties}, "key_properties": ["id"]}
+        for name in self.streams:
+            yield json.dumps({"type": "SCHEMA", "stream": name, **schema})
         every = rng.choice([3, 10, 1000])
-        for place, (one, columns) in enumerate(records, 1):
-            if left == 0:
-                break
-            left -= 1
+        for place, (one, name, columns) in enumerate(records[:left], 1):
             if "tap is slow" in faults and rng.random() < 0.2:
                 yield f"~{rng.choice([0.5, 3.0, 15.0, 100.0])}"
             read(one.key, columns)
-            yield json.dumps({"type": "RECORD", **stream, "record": columns})
+            yield json.dumps({"type": "RECORD", "stream": name, "record": columns})
             if place % every == 0 or place == len(records):
-                at = one.changed if not self.is_full else place
+                comes_again = one in (later for later, *_ in records[place:])
+                at = place if self.is_full else one.changed - comes_again
                 read(0, {"at": at})
                 yield json.dumps({"type": "STATE", "value": {"night": night.number, "at": at}})
         read(-1, {})
         if "tap dies" in faults and faults["tap dies"].draw * 1000 % 2 < 1:
             yield '{"type": "REC'
+
+    def _records(
+        self, rng: random.Random, repeats: bool
+    ) -> list[tuple[Person, str, dict[str, t.Any]]]:
+        """Return what the tap reads, each with its person and its stream."""
+        bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
+        records: dict[Person, list[tuple[str, dict[str, t.Any]]]] = {}
+        for one in sorted(self.people.values(), key=lambda one: one.changed):
+            if one.changed <= bookmark or (self.is_full and not one.is_there):
+                continue
+            now = one.columns(self.key_type)
+            before = {**(one.before or now), "id": now["id"]}
+            if not one.is_there:
+                now = {"id": now["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
+            versions = rng.choice([[before, now], [before, now], [now, before]])
+            for name in self.streams:
+                # Of two streams one may be behind.
+                is_behind = name != self.streams[0] and rng.random() < 0.2
+                some = versions if self.tells_versions else [before] if is_behind else [now]
+                is_twice = repeats and rng.random() < 0.4
+                records.setdefault(one, []).extend(
+                    (name, {k: v for k, v in columns.items() if self.has_city or k != "city"})
+                    for columns in some * (1 + is_twice)
+                )
+        order = [one for one, some in records.items() for _ in some]
+        if self.is_full:
+            rng.shuffle(order)
+        return [(one, *records[one].pop(0)) for one in order]

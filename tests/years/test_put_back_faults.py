@@ -283,7 +283,7 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:follow",
-                "email=contact.email or previous.email",
+                "email=contact.email or newest.email or previous.email",
                 "email=contact.email",
             )
         ],

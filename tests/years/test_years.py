@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import warnings
 
 import pytest
 
@@ -22,20 +23,24 @@ def first_seed() -> int:
     return int(found.stdout[:6] or "1", 16)
 
 
+@pytest.mark.filterwarnings("always:A year has broken:UserWarning")
 @pytest.mark.parametrize("group", GROUPS)
 def test_all_guarantees_hold_in_any_year(group: int) -> None:
-    """One year in eight may break a rule that has excuses, which may be too few.
+    """One year in eight may break a rule that has excuses, which may be too few; a warning says so.
 
-    A failure names the commands that replay the shortest histories.
+    It names the command that replays the year and shortens it, and so does a failure.
     """
     found: list[str] = []
+    rules: set[str] = set()
     first = first_seed() + group * YEARS
     for seed in range(first, first + YEARS):
         if broken := simulate(seed, NIGHTS).broken:
-            is_excusable = WITHOUT_EXCEPTION.isdisjoint(map(years.rule_of, broken))
-            found += [*broken, command(seed, NIGHTS, shortened(seed, NIGHTS, broken[0]))]
-            if not (is_excusable and len(found) == len(broken) + 1):
-                pytest.fail("\n".join(found))
+            found.append("\n  ".join([command(seed, NIGHTS, Kept()), *broken]))
+            rules.update(map(years.rule_of, broken))
+    if len(found) > 1 or not WITHOUT_EXCEPTION.isdisjoint(rules):
+        pytest.fail("\n".join(found))
+    for one in found:
+        warnings.warn(f"A year has broken a rule that has excuses: {one}", stacklevel=1)
 
 
 def test_a_year_replays_byte_for_byte() -> None:
