@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import logging
 import math
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-_PATHS = {
-    ("token",): "token",
-    ("contacts", "batch"): "batch",
-    ("contacts", "insertupdate"): "insertupdate",
-}
+_ENDPOINT = re.compile(
+    r"/(?:(?P<token>token)|contacts/(?:(?P<batch>batch)|(?P<insertupdate>insertupdate)"
+    r"|(?P<status>[^/]+)/status))/?",
+    re.IGNORECASE,
+)
 _BEARER = {"WWW-Authenticate": "Bearer"}
-_METHODS = {"token": "POST", "batch": "POST", "insertupdate": "POST", "status": "GET"}
 
 
 class Call:
@@ -79,12 +79,8 @@ def route(path: str) -> tuple[str | None, str]:
     >>> route("/contacts/x/Status")
     ('status', 'x')
     """
-    parts = path.lower().removesuffix("/").split("/")[1:]
-    match parts:
-        case ["contacts", batch_id, "status"] if batch_id:
-            return "status", batch_id
-        case _:
-            return _PATHS.get(tuple(parts)), ""
+    found = _ENDPOINT.fullmatch(path)
+    return (found.lastgroup, (found["status"] or "").lower()) if found else (None, "")
 
 
 class Api:
@@ -180,8 +176,9 @@ class Api:
     async def _answer(self, call: Call) -> Response:
         if call.endpoint is None:
             fail(404, "There is nothing here.")
-        if call.http.method != _METHODS[call.endpoint]:
-            fail(405, "This method is not allowed here.", {"Allow": _METHODS[call.endpoint]})
+        method = "GET" if call.endpoint == "status" else "POST"
+        if call.http.method != method:
+            fail(405, "This method is not allowed here.", {"Allow": method})
         if call.endpoint != "token":
             self._admit(call)
         return await self._endpoints[call.endpoint](call)
@@ -194,8 +191,8 @@ class Api:
             fail(401, "The request needs a valid access token.", _BEARER)
         exceeded = engine.limiter.take(token, *engine.switches.limits())
         if exceeded is not None:
-            headers = self._retry_after(exceeded.retry_after)
-            fail(429, f"The {exceeded.limit} limit of requests is reached.", headers)
+            limit, seconds = exceeded
+            fail(429, f"The {limit} limit of requests is reached.", self._retry_after(seconds))
 
     def _retry_after(self, seconds: float) -> dict[str, str]:
         form = self._engine.switches.retry_after
@@ -322,16 +319,14 @@ class Api:
         ahead = engine.store.rehearse(reading.contacts, switches)
         place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
 
-        def problems(places: list[int], text: str, status: int) -> list[Problem]:
-            contacts = reading.contacts
-            return [
-                Problem(place.format(at), text, status, contact_id=contacts[at].contact_id)
-                for at in places
-            ]
+        def problem(at: int, text: str, status: int) -> Problem:
+            contact_id = reading.contacts[at].contact_id
+            return Problem(place.format(at), text, status, contact_id=contact_id)
 
-        clashes = problems(ahead.clashes, "Another contact has this mobile and e-mail.", 409)
-        unknown = problems(ahead.unknown_ids, "No contact has this contact id.", 422)
+        text = "Another contact has this mobile and e-mail."
+        clashes = [problem(at, text, 409) for at in ahead.clashes if switches.clash == "conflict"]
+        text = "No contact has this contact id."
+        unknown = [problem(at, text, 422) for at in ahead.unknown_ids]
         if switches.unknown_contact_id == "report":
             reading.reported += unknown
-        found = clashes if switches.clash == "conflict" else []
-        return found + (unknown if switches.unknown_contact_id == "refuse" else [])
+        return clashes + (unknown if switches.unknown_contact_id == "refuse" else [])

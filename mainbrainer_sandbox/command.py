@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mainbrainer_sandbox import faults, start
-from mainbrainer_sandbox.compare import Difference, Summary, compare
+from mainbrainer_sandbox.compare import Difference, compare, summary
 from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import DECLARED, GROUPS, SwitchError
@@ -122,8 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     diff = add(_diff, "compare two sandbox files, by field and by contact", form, epilog=text)
     diff.add_argument("first", type=Path, metavar="A")
     diff.add_argument("second", type=Path, metavar="B")
-    text = f"show all contacts that differ, not the first {_SHOWN_DIFFERENCES}"
-    diff.add_argument("--all", action="store_true", help=text)
     return parser
 
 
@@ -141,7 +139,7 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
         groups[declared.metadata["group"]].add_argument(
             f"--{name.replace('_', '-')}",
             default=declared.default,
-            metavar=f"{{{choices}}}" if choices else declared.metadata["kind"].__name__.upper(),
+            metavar=f"{{{choices}}}" if choices else type(declared.default).__name__.upper(),
             help=declared.metadata["help"],
         )
 
@@ -223,11 +221,8 @@ def _contacts(options: argparse.Namespace) -> int:
             "email_opt_in": consent_text(contact["email_opt_in"]),
             "lists": " ".join(contact["lists"]),
         }
-        for name in names:
-            # A property may have the name of a field, such as "id".
-            shown = f"property {name}" if name in fields else name
-            fields[shown] = contact["properties"].get(name)
-        return fields
+        properties = {f"property {name}": contact["properties"].get(name) for name in names}
+        return fields | properties
 
     with View(options.path) as view:
         # Those of the contacts, because the account's own are known without being sent.
@@ -276,16 +271,15 @@ def _diff(options: argparse.Namespace) -> int:
                 yield {**contact, "field": field, "before": before, "after": after}
 
     with View(options.first) as first, View(options.second) as second:
-        summary = Summary(compare(first, second))
+        total, lines = summary(compare(first, second))
         if options.format == "json":
             _print_json(compare(first, second))
         else:
-            _say("\n".join(summary.lines()))
-            shown = summary.total if options.all else _SHOWN_DIFFERENCES
-            _print_table(flat(itertools.islice(compare(first, second), shown)))
-            if summary.total > shown:
-                _say(f"... and {summary.total - shown:,} more contacts; --all shows them.")
-    return 1 if summary.total else 0
+            _say("\n".join(lines))
+            _print_table(flat(itertools.islice(compare(first, second), _SHOWN_DIFFERENCES)))
+            if (more := total - _SHOWN_DIFFERENCES) > 0:
+                _say(f"... and {more:,} more contacts; --format json shows them.")
+    return 1 if total else 0
 
 
 def _say(line: str) -> None:

@@ -8,6 +8,7 @@ memory does not grow with them.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,28 +44,16 @@ class Difference(msgspec.Struct):
     fields: list[tuple[str, Any, Any]]
 
 
-class Summary:
-    """The counts of differences, by contact and by field.
-
-    Attributes:
-        total: How many contacts differ.
-    """
-
-    def __init__(self, differences: Iterable[Difference]) -> None:
-        self._counts = Counter(added=0, removed=0, changed=0)
-        self._fields: Counter[str] = Counter()
-        for one in differences:
-            self._counts[one.change] += 1
-            if one.change == "changed":
-                self._fields.update(itertools.starmap(_change, one.fields))
-        self.total = self._counts.total()
-
-    def lines(self) -> list[str]:
-        """Return the summary, a line a field; the most frequent first."""
-        lines = [", ".join(f"{number:,} {change}" for change, number in self._counts.items())]
-        for what, count in self._fields.most_common():
-            lines.append(f"{what}: {count:,} contact{'' if count == 1 else 's'}")
-        return lines
+def summary(differences: Iterable[Difference]) -> tuple[int, list[str]]:
+    """Return how many contacts differ, and the counts by field, a line each."""
+    counts, fields = Counter(added=0, removed=0, changed=0), Counter[str]()
+    for one in differences:
+        counts[one.change] += 1
+        if one.change == "changed":
+            fields.update(itertools.starmap(_change, one.fields))
+    lines = [", ".join(f"{number:,} {change}" for change, number in counts.items())]
+    lines += [f"{what}: {count:,}" for what, count in fields.most_common()]
+    return counts.total(), lines
 
 
 def _change(field: str, before: str | None, after: str | None) -> str:
@@ -99,16 +88,16 @@ def _identity(contact: Row) -> tuple[int, int, str, int]:
 
 def _pairs(first: Iterable[Row], second: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     """Return contacts of equal identity together, and the others alone."""
-    left, right = itertools.groupby(first, _identity), itertools.groupby(second, _identity)
-    one, other = next(left, None), next(right, None)
-    while one is not None or other is not None:
-        smaller = min(group[0] for group in (one, other) if group is not None)
-        here, there = [], []
-        if one is not None and one[0] == smaller:
-            here, one = list(one[1]), next(left, None)
-        if other is not None and other[0] == smaller:
-            there, other = list(other[1]), next(right, None)
-        yield from itertools.zip_longest(here, there)
+    merged = heapq.merge(
+        ((_identity(one), 0, one) for one in first),
+        ((_identity(one), 1, one) for one in second),
+        key=lambda found: found[:2],
+    )
+    for _, group in itertools.groupby(merged, lambda found: found[0]):
+        sides: tuple[list[Row], list[Row]] = [], []
+        for _, side, contact in group:
+            sides[side].append(contact)
+        yield from itertools.zip_longest(*sides)
 
 
 def _differing_fields(before: Row | None, after: Row | None) -> Iterator[tuple[str, Any, Any]]:

@@ -88,14 +88,6 @@ class Engine:
         self._waiting: deque[Waiting] = deque()
         self._tokens: dict[str, float] = {}
 
-    def reset(self) -> None:
-        """Forget all contacts, batches, requests and tokens; switches and faults stay."""
-        self.store.reset()
-        self.limiter.reset()
-        self._waiting.clear()
-        self.bodies.clear()
-        self._tokens.clear()
-
     def close(self) -> None:
         """Process every batch, due or not, and close the file."""
         while self._waiting:

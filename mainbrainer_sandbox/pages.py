@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.plot import plot
 from mainbrainer_sandbox.views import View
 
 if TYPE_CHECKING:
@@ -85,7 +84,6 @@ class Pages:
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FOLDER),
             autoescape=True,
-            undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -107,11 +105,8 @@ class Pages:
 
         return endpoint
 
-    def problem(self, text: str) -> Response:
+    def problem(self, text: str, status: int = 404) -> Response:
         """Return a page that says why there is nothing to show."""
-        return self._problem(404, text)
-
-    def _problem(self, status: int, text: str) -> Response:
         return self._render("problem", "contacts", status, text=text)
 
     def contacts(self, request: Request, view: View) -> Response:
@@ -138,7 +133,7 @@ class Pages:
     async def edit(self, request: Request) -> Response:
         """Edit or delete a contact, given by its id, e-mail address or mobile number."""
         if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-            return self._problem(403, "Another site must not change contacts.")
+            return self.problem("Another site must not change contacts.", 403)
         is_edit = not request.url.path.endswith("/delete")
         try:
             changes = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
@@ -146,7 +141,7 @@ class Pages:
                 self._edit, request.path_params["id"], changes if is_edit else None
             )
         except (StoreError, ValueError) as error:
-            return self._problem(400, str(error))
+            return self.problem(str(error), 400)
         target = f"/_sandbox/contacts/{number}" if is_edit else "/"
         return Response(status_code=303, headers={**_HEADERS, "Location": target})
 
@@ -161,19 +156,14 @@ class Pages:
         one = view.batch(_number(request.path_params["number"]))
         if one is None:
             return self.problem("No batch has this number.")
-        details: dict[str, Any] = dict.fromkeys(
-            ("problems", "reported", "inserted", "updated", "skipped"), ()
-        )
-        one["details"] = {**details, "more": 0, "skip_reasons": {}, **one["details"]}
         return self._render("batch", "batches", one=one)
 
     def requests(self, request: Request, view: View) -> Response:
-        """Show the requests, and how they kept to the limit."""
+        """Show the requests."""
         page = _page(request)
         found = view.latest("requests", offset=page * _ROWS, limit=_ROWS + 1)
-        drawing = plot(view.buckets(), view.burst)
-        rows, total = _rows(found, page), view.count("requests")
-        return self._render("requests", "requests", **rows, total=total, plot=drawing)
+        total = view.count("requests")
+        return self._render("requests", "requests", **_rows(found, page), total=total)
 
     def _render(self, name: str, section: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401
         template = self._templates.get_template(f"{name}.html")

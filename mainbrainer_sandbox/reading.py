@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_CONTACTS = 1000
-MAX_NAME = 255
 MAX_EMAIL = 254
 E164_DIGITS = 15
 SHORTEST_NATIONAL = 3
@@ -287,10 +286,6 @@ class _ContactReader:
         name = name if name and name.strip() else None
         if property_id is None and name is None:
             _refuse(where, "A property needs an id or a name.")
-        if name and len(name) > MAX_NAME:
-            _refuse(
-                where, f"A property name has at most {MAX_NAME} characters.", 422, property_id, name
-            )
         # An id that is given decides, whatever the name says (section 4.1).
         found = self._known.get(property_id or name or "")
         policy = self._switches.unknown_property

@@ -21,7 +21,8 @@ INT64 = 2**63 - 1
 EDITABLE = {"mobile", "email", "mobile_opt_in", "email_opt_in"}
 _OPT_INS = {"true": True, "false": False, "": None}
 # The names that the samples of the API pages use.
-DEFAULT_PROPERTIES = ("firstname", "lastname", "interest", "company", "Street", "city", "state")
+_NAMES = ("firstname", "lastname", "interest", "company", "Street", "city", "state")
+DEFAULT_PROPERTIES = {name: name for name in _NAMES}
 
 
 class Sent(msgspec.Struct, array_like=True, gc=False):
@@ -150,68 +151,47 @@ def apply(
         new_ids: Returns an id that no contact has.
         skip_first: How many contacts to skip, whatever they are.
     """
-    run = _Run(known, switches, new_ids)
+    done = Applied()
     for place, sent in enumerate(batch):
         contact_id = known.with_identity(sent) if sent.contact_id is None else sent.contact_id
+        before = None if contact_id is None else known.by_id.get(contact_id)
+        after: Contact | str
         if place < skip_first:
-            run.skip(sent, "A fault set in the sandbox skips it.")
-        elif contact_id is None:
-            run.create(sent, new_ids())
-        elif contact_id in known.by_id:
-            run.update(place, sent, known.by_id[contact_id])
+            after = "A fault set in the sandbox skips it."
+        elif before is not None:
+            after = upserted(before, sent, resets=switches.opt_in_on_update == "reset")
+            is_moved = identity_of(after) != identity_of(before)
+            if is_moved and known.with_identity(after) is not None:
+                done.clashes.append(place)
+                if switches.clash == "conflict":
+                    after = "Another contact has this mobile and e-mail."
         else:
-            run.unknown_id(place, sent, contact_id)
-    return run.done
+            if contact_id is not None:
+                done.unknown_ids.append(place)
+            after = _created(sent, contact_id, switches, new_ids)
+        if isinstance(after, str):
+            done.skip_reasons.append(after)
+            done.skipped += [] if sent.contact_id is None else [sent.contact_id]
+            continue
+        (done.updated if before else done.inserted).append(after.id)
+        if after != before:
+            known.put(after)
+            done.touched[after.id] = after
+            done.history.append((after.id, before))
+    return done
 
 
-class _Run:
-    """One batch being processed."""
-
-    def __init__(self, known: Known, switches: Switches, new_ids: Callable[[], int]) -> None:
-        self.done = Applied()
-        self._known = known
-        self._switches = switches
-        self._new_ids = new_ids
-
-    def skip(self, sent: Sent, reason: str) -> None:
-        self.done.skip_reasons.append(reason)
-        if sent.contact_id is not None:
-            self.done.skipped.append(sent.contact_id)
-
-    def unknown_id(self, place: int, sent: Sent, contact_id: int) -> None:
-        self.done.unknown_ids.append(place)
-        policy = self._switches.unknown_contact_id
-        if policy == "create":
-            self.create(sent, contact_id)
-        elif policy == "create_new_id":
-            self.create(sent, self._new_ids())
-        else:
-            self.skip(sent, "No contact has this contact id.")
-
-    def create(self, sent: Sent, contact_id: int) -> None:
-        consent = True if self._switches.opt_in_on_insert == "true" else None
-        empty = Contact(contact_id, mobile_opt_in=consent, email_opt_in=consent)
-        self.done.inserted.append(contact_id)
-        self._put(None, upserted(empty, sent))
-
-    def update(self, place: int, sent: Sent, contact: Contact) -> None:
-        after = upserted(contact, sent, resets=self._switches.opt_in_on_update == "reset")
-        if (
-            identity_of(after) != identity_of(contact)
-            and self._known.with_identity(after) is not None
-        ):
-            self.done.clashes.append(place)
-            if self._switches.clash == "conflict":
-                self.skip(sent, "Another contact has this mobile and e-mail.")
-                return
-        self.done.updated.append(contact.id)
-        if after != contact:
-            self._put(contact, after)
-
-    def _put(self, before: Contact | None, after: Contact) -> None:
-        self._known.put(after)
-        self.done.touched[after.id] = after
-        self.done.history.append((after.id, before))
+def _created(
+    sent: Sent, contact_id: int | None, switches: Switches, new_ids: Callable[[], int]
+) -> Contact | str:
+    """Return a new contact, or why there is none."""
+    policy = switches.unknown_contact_id
+    if contact_id is not None and not policy.startswith("create"):
+        return "No contact has this contact id."
+    if contact_id is None or policy == "create_new_id":
+        contact_id = new_ids()
+    consent = True if switches.opt_in_on_insert == "true" else None
+    return upserted(Contact(contact_id, mobile_opt_in=consent, email_opt_in=consent), sent)
 
 
 def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from typing_extensions import override
-
 from mainbrainer_sandbox.api import Api
 from mainbrainer_sandbox.engine import Credentials, Engine
 from mainbrainer_sandbox.faults import Faults
@@ -87,10 +85,6 @@ class RunningSandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @override
-    def __repr__(self) -> str:
-        return f"<RunningSandbox {self.url} on {self.path}>"
-
     # -- the thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -131,8 +125,8 @@ class RunningSandbox:
         self._engine.switches = self._engine.switches.changed(**switches)
 
     def reset(self) -> None:
-        """Forget all contacts, batches, requests and tokens; switches and faults stay."""
-        self._call(self._engine.reset)
+        """Forget all contacts, batches and requests; switches, faults and tokens stay."""
+        self._call(self._engine.store.reset)
 
     def edit(self, selector: int | str, **changes: object) -> int:
         """Edit a contact by hand, as people can in MainBrainer, and return its id.
@@ -167,12 +161,6 @@ class RunningSandbox:
             self.settle()
         with View(self.path) as view:
             return list(view.contacts())
-
-    def history(self, contact_id: int) -> list[dict[str, Any]]:
-        """Return what changed a contact, the newest first and its creation last."""
-        self.settle()
-        with View(self.path) as view:
-            return view.history(contact_id)
 
     def batches(self, *, settle: bool = True) -> list[dict[str, Any]]:
         """Return all batches, accepted and refused, in the order they came."""

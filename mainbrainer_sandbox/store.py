@@ -13,7 +13,7 @@ import msgspec
 
 from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.file import FORMAT, Lock, StoreError, connect
-from mainbrainer_sandbox.rules import Contact, Sent
+from mainbrainer_sandbox.rules import DEFAULT_PROPERTIES, Contact, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +49,6 @@ CREATE TABLE requests (
   path TEXT NOT NULL, status INTEGER NOT NULL, contacts INTEGER NOT NULL, fault TEXT
 );
 """
-_EMPTIED = ("contacts", "properties", "batches", "history", "requests")
 
 _properties = msgspec.json.Decoder(dict[str, str])
 _lists = msgspec.json.Decoder(list[str])
@@ -107,7 +106,13 @@ class Store:
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
                 self._put("format", FORMAT)
-        self._load()
+                # A client that remembers what it has sent here can tell one file from another.
+                self._put("file_id", uuid.uuid4().hex)
+        self.properties = dict(DEFAULT_PROPERTIES)
+        self.properties |= dict(self._db.execute("SELECT * FROM properties").fetchall())
+        self._next_id = self._number("value FROM meta WHERE key = 'next_id'") or FIRST_ID
+        self._next_batch = self._number("max(number) FROM batches") + 1
+        self.last_request = self._number("max(number) FROM requests")
 
     def close(self) -> None:
         """Close the file, leaving no side files."""
@@ -118,21 +123,10 @@ class Store:
         self._lock.release()
 
     def reset(self) -> None:
-        """Forget everything but the file's format."""
-        with self._transaction():
-            for table in _EMPTIED:
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            self._db.execute("DELETE FROM meta WHERE key IN ('next_id', 'file_id')")
-        self._load()
-
-    def _load(self) -> None:
-        # A client that remembers what it has sent here can tell a new or reset file from this one.
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('file_id', ?)", (uuid.uuid4().hex,))
-        self.properties = {name: name for name in rules.DEFAULT_PROPERTIES}
-        self.properties |= dict(self._db.execute("SELECT * FROM properties").fetchall())
-        self._next_id = self._number("value FROM meta WHERE key = 'next_id'") or FIRST_ID
-        self._next_batch = self._number("max(number) FROM batches") + 1
-        self.last_request = self._number("max(number) FROM requests")
+        """Forget all contacts, batches and requests."""
+        for table in ("contacts", "properties", "batches", "history", "requests"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+        self.properties = dict(DEFAULT_PROPERTIES)
 
     def _number(self, query: str) -> int:
         row = self._db.execute(f"SELECT {query}").fetchone()

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from mainbrainer_sandbox.file import connect
-from mainbrainer_sandbox.plot import BUCKET_SECONDS, Bucket
 from mainbrainer_sandbox.rules import Contact, mobile_text
 from mainbrainer_sandbox.store import as_batch, as_contact
-from mainbrainer_sandbox.switches import Switches
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,16 +38,9 @@ class View:
         self._db.close()
 
     def file_id(self) -> str:
-        """Return what the file calls itself; a reset gives it another id."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'file_id'").fetchone()
-        return row[0] if row else ""
-
-    @property
-    def burst(self) -> int | None:
-        """How many requests in 10 seconds the sandbox allows, None if any number."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-        switches = msgspec.json.decode(row[0])["switches"] if row else {}
-        return Switches().changed(**switches).limits()[0]
+        """Return what the file calls itself."""
+        query = "SELECT value FROM meta WHERE key = 'file_id'"
+        return str(self._db.execute(query).fetchone()[0])
 
     def contacts(self) -> Iterator[dict[str, Any]]:
         """Return all contacts by id, one at a time."""
@@ -137,15 +128,6 @@ class View:
         """Return one batch, or None if there is none with the number."""
         row = self._db.execute("SELECT * FROM batches WHERE number = ?", (number,)).fetchone()
         return None if row is None else as_batch(row)
-
-    def buckets(self) -> list[Bucket]:
-        """Return how many requests came in each 10 seconds, in order; empty ones are left out."""
-        query = (
-            f"SELECT cast(started / {BUCKET_SECONDS} AS INTEGER) * {BUCKET_SECONDS} AS start,"  # noqa: S608
-            " count(*), sum(status = 429), sum(status <> 429 AND status NOT BETWEEN 200 AND 299)"
-            " FROM requests GROUP BY 1 ORDER BY 1"
-        )
-        return [Bucket(*row) for row in self._db.execute(query)]
 
 
 def _contact(row: sqlite3.Row) -> dict[str, Any]:

@@ -5,32 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import typing as t
-from dataclasses import dataclass, field
 
+from target_mainbrainer.api.answers import Token
 from target_mainbrainer.errors import AuthError, InterruptedRunError, TargetMainBrainerError
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
-
-    from target_mainbrainer.api.answers import Token
 
 _FRESH_SECONDS = 1.0
 """A token this young is used, whatever its answer says about its lifetime."""
 
 _MARGIN_SECONDS = 60.0
 _MARGIN_PART = 0.2
-
-
-@dataclass(frozen=True)
-class Bearer:
-    """A token in use.
-
-    Attributes:
-        renew_at: When to get another one.
-    """
-
-    value: str = field(repr=False)
-    renew_at: float = math.inf
 
 
 class TokenSource:
@@ -60,14 +46,15 @@ class TokenSource:
         self._keep_secret = keep_secret
         self._clock = clock
         self._lock = threading.Lock()
-        self._bearer = None if token is None else Bearer(self._sendable(token))
+        self._token = None if token is None else Token(self._sendable(token))
+        self._renew_at = math.inf
         self._failure: TargetMainBrainerError | None = None
 
-    def is_current(self, bearer: Bearer) -> bool:
+    def is_current(self, token: Token | None) -> bool:
         """Return whether this is the latest token, and not yet to be renewed."""
-        return bearer is self._bearer and self._clock() < bearer.renew_at
+        return token is self._token and self._clock() < self._renew_at
 
-    def get(self, refused: Bearer | None = None) -> Bearer:
+    def get(self, refused: Token | None = None) -> Token:
         """Return a token other than the refused one; a new one if it is time to renew it.
 
         However many threads come with the same refused token, one request is made. If it fails
@@ -77,15 +64,15 @@ class TokenSource:
             AuthError: The credentials are refused.
         """
         with self._lock:
-            bearer = self._bearer
-            if bearer is not None and bearer is not refused and self.is_current(bearer):
-                return bearer
+            token = self._token
+            if token is not None and token is not refused and self.is_current(token):
+                return token
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure))
             asked = self._clock()
             try:
                 token = self._create()
-                value = self._sendable(token.value)
+                self._sendable(token.value)
             except InterruptedRunError:
                 raise
             except TargetMainBrainerError as error:
@@ -94,8 +81,8 @@ class TokenSource:
             lifetime = math.inf if token.lifetime_seconds is None else token.lifetime_seconds
             margin = min(_MARGIN_SECONDS, lifetime * _MARGIN_PART)
             earliest = self._clock() + _FRESH_SECONDS
-            self._bearer = Bearer(value, max(asked + lifetime - margin, earliest))
-            return self._bearer
+            self._token, self._renew_at = token, max(asked + lifetime - margin, earliest)
+            return token
 
     def _sendable(self, token: str) -> str:
         """Return a token that a header can carry, and keep it out of all that is logged.

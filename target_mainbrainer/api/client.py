@@ -42,15 +42,13 @@ if t.TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.answers import BatchStatus, Refused
-    from target_mainbrainer.api.auth import Bearer
+    from target_mainbrainer.api.answers import BatchStatus, Refused, Token
     from target_mainbrainer.api.http import Response
     from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
 
 _T = t.TypeVar("_T")
-_CHECK_SECONDS = 30
 _MOST_RENEWALS = 5
 _LOOK_SECONDS = 0.1
 
@@ -101,7 +99,6 @@ class MainBrainerClient:
             clock=self._clock,
         )
         self._retry_max_seconds: float = settings.retry_max_seconds
-        self._retries_unreachable = True
         self._log = OncePerMinute(self._clock)
 
     @property
@@ -178,11 +175,12 @@ class MainBrainerClient:
     def check(self) -> str:
         """Return in plain words what an exchange that changes nothing shows about the account.
 
+        Nothing is tried again.
+
         Raises:
             TargetMainBrainerError: It shows that the settings do not work.
         """
-        self._retry_max_seconds = min(self._retry_max_seconds, _CHECK_SECONDS)
-        self._retries_unreachable = False
+        self._retry_max_seconds = 0
         found = []
         if self._tokens.is_renewable:
             self._tokens.get()
@@ -226,12 +224,12 @@ class MainBrainerClient:
         try:
             while True:
                 tries += 1
-                bearer = None if endpoint is self._token else self._tokens.get()
+                token = None if endpoint is self._token else self._tokens.get()
                 permit = self._rate_limiter.acquire(str(endpoint), is_retry=tries > 1)
                 began = self._clock()
                 try:
-                    response = self._send(endpoint, body, bearer, permit)
-                    if response.status != HTTPStatus.UNAUTHORIZED or bearer is None:
+                    response = self._send(endpoint, body, token, permit)
+                    if response.status != HTTPStatus.UNAUTHORIZED or token is None:
                         answer = Answer(endpoint, response, self.redactor, contacts)
                         answer.raise_for_status()
                         result = read(answer)
@@ -244,16 +242,16 @@ class MainBrainerClient:
                     spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 else:
                     spent += self._clock() - began
-                    self._renew_or_raise(endpoint, bearer, renewals)
+                    self._renew_or_raise(endpoint, token, renewals)
                     renewals += 1
         except TargetMainBrainerError as error:
             error.may_be_applied = is_lost or isinstance(error, ProtocolError)
             raise
 
     def _send(
-        self, endpoint: Endpoint, body: bytes | None, bearer: Bearer | None, permit: Permit
+        self, endpoint: Endpoint, body: bytes | None, token: Token | None, permit: Permit
     ) -> Response:
-        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer.value}"}
+        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         while not self._may_send():
             if self._stop.wait(_LOOK_SECONDS):
                 message = f"The run was asked to stop before {endpoint} was sent."
@@ -269,26 +267,20 @@ class MainBrainerClient:
         self._rate_limiter.answered(permit, response.status)
         return response
 
-    def _renew_or_raise(self, endpoint: Endpoint, bearer: Bearer, renewals: int) -> None:
+    def _renew_or_raise(self, endpoint: Endpoint, token: Token, renewals: int) -> None:
         """Renew a token that was refused, unless that has been tried.
 
         A new token that is refused will never do, unless it expired while it waited for a permit.
         """
-        if not self._tokens.is_renewable:
+        most = 1 if self._tokens.is_current(token) else _MOST_RENEWALS
+        if renewals >= (most if self._tokens.is_renewable else 0):
             message = (
                 f"MainBrainer refused the access token (401 on {endpoint}). Check that "
-                "'access_token' is complete, belongs to this account and has not expired or been "
-                "revoked."
+                "'access_token', or else the credentials, are complete, belong to this account and "
+                "have not expired or been revoked."
             )
             raise AuthError(message)
-        if renewals >= (1 if self._tokens.is_current(bearer) else _MOST_RENEWALS):
-            times = "one renewal" if renewals == 1 else f"{renewals} renewals"
-            message = (
-                f"MainBrainer refused the access token (401 on {endpoint}) after {times}. "
-                "Check that the credentials belong to this account and have not been revoked."
-            )
-            raise AuthError(message)
-        self._tokens.get(refused=bearer)
+        self._tokens.get(refused=token)
 
     def _pause_or_raise(
         self, endpoint: Endpoint, error: TransientError, tries: int, spent: float, limit: float
@@ -299,14 +291,14 @@ class MainBrainerClient:
             How long the pause was; for a 429 how long it will be, because then all requests wait
             for their permits.
         """
-        if isinstance(error, UnreachableError) and not self._retries_unreachable:
-            raise error
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=limit)
         if isinstance(error, TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
             self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
+        if not limit:
+            raise error
         if pause is None:
             raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
         if not isinstance(error, TooManyRequestsError):

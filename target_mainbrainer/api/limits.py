@@ -52,7 +52,7 @@ SLICE_SECONDS = 600
 
 _DAY_SECONDS = 24 * 60 * 60 + 0.25
 BURST_LIMIT = "the plan's limit of requests in 10 seconds"
-DAY_LIMIT = "the plan's limit of requests in a day"
+DAY_LIMIT = "the day's requests are used up"
 
 LONG_WAIT_SECONDS = 5.0
 _MINUTE = 60.0
@@ -463,16 +463,14 @@ class RateLimiter:
         """Log a long wait; the same reason at most once a minute."""
         if wait.seconds <= LONG_WAIT_SECONDS or not self._log.is_due(wait.reason):
             return
-        if wait.reason == DAY_LIMIT and self._plan is not None:
-            resumes = dt.datetime.now().astimezone() + dt.timedelta(seconds=wait.seconds)
-            logger.warning(
-                "The day's %s requests are used up. Sending resumes at %s, as soon as the first "
-                "of them are 24 hours old; the run waits until then.",
-                f"{self._plan.daily:,}",
-                resumes.isoformat(sep=" ", timespec="minutes"),
-            )
-        else:
-            logger.info("Waiting %.0f s before the next request: %s.", wait.seconds, wait.reason)
+        resumes = dt.datetime.now().astimezone() + dt.timedelta(seconds=wait.seconds)
+        logger.log(
+            logging.WARNING if wait.reason == DAY_LIMIT else logging.INFO,
+            "Waiting %.0f s before the next request, until %s: %s.",
+            wait.seconds,
+            resumes.isoformat(sep=" ", timespec="seconds"),
+            wait.reason,
+        )
 
 
 def pause_before_retry(

@@ -16,19 +16,16 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
 
+_OwnFields: t.TypeAlias = tuple[
+    int | None, int | None, int | None, bool | None, str | None, bool | None
+]
 _encode: t.Final = msgspec.json.Encoder().encode
 
 # gc=False: these live for the length of one encode call and cannot refer back to themselves.
-# Most properties have a name and no id; a kind of their own spares the check for absent parts.
 
 
-class _NamedProperty(msgspec.Struct, gc=False):
-    name: str | None = msgspec.field(name="propertyname")
-    value: str = msgspec.field(name="propertyvalue")
-
-
-class _KnownProperty(msgspec.Struct, gc=False, omit_defaults=True):
-    property_id: str | None = msgspec.field(name="propertyid")
+class _BatchProperty(msgspec.Struct, gc=False, omit_defaults=True):
+    property_id: str | None = msgspec.field(name="propertyid", default=None)
     name: str | None = msgspec.field(name="propertyname", default=None)
     value: str | None = msgspec.field(name="propertyvalue", default=None)
 
@@ -49,9 +46,7 @@ class _Contact(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
 
 
 class _BatchContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
-    properties: list[_NamedProperty | _KnownProperty] | None = msgspec.field(
-        name="propertyfields", default=None
-    )
+    properties: list[_BatchProperty] | None = msgspec.field(name="propertyfields", default=None)
 
 
 class _SingleContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
@@ -71,24 +66,11 @@ def encode_contact(contact: Contact) -> bytes:
     ... # doctest: +NORMALIZE_WHITESPACE
     {"mobileCountryCode":47,"mobileNumber":90812501,"propertyfields":[{"propertyname":"lastname","propertyvalue":"merg"}]}
     """
-    mobile = contact.mobile
-    return _encode(
-        _BatchContact(
-            contact.contact_id,
-            None if mobile is None else mobile.country_code,
-            None if mobile is None else mobile.number,
-            contact.mobile_opt_in,
-            contact.email,
-            contact.email_opt_in,
-            [
-                _NamedProperty(name, value)
-                if property_id is None
-                else _KnownProperty(property_id, name, value)
-                for (property_id, name), value in contact.properties.items()
-            ]
-            or None,
-        )
-    )
+    properties = [
+        _BatchProperty(property_id, name, value)
+        for (property_id, name), value in contact.properties.items()
+    ]
+    return _encode(_BatchContact(*_own_fields(contact), properties or None))
 
 
 def encode_batch(
@@ -111,18 +93,18 @@ def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
     >>> encode_single(Contact(email="apitest@example.com", email_opt_in=False))
     b'{"email":"apitest@example.com","emailOptIn":false}'
     """
-    country_code, number = contact.mobile or (None, None)
-    return _encode(
-        _SingleContact(
-            contact.contact_id,
-            country_code,
-            number,
-            contact.mobile_opt_in,
-            contact.email,
-            contact.email_opt_in,
-            [_SingleProperty(*ref, value) for ref, value in contact.properties.items()] or None,
-            list_id,
-        )
+    properties = [_SingleProperty(*ref, value) for ref, value in contact.properties.items()]
+    return _encode(_SingleContact(*_own_fields(contact), properties or None, list_id))
+
+
+def _own_fields(contact: Contact) -> _OwnFields:
+    """Return the fields of `_Contact`."""
+    return (
+        contact.contact_id,
+        *(contact.mobile or (None, None)),
+        contact.mobile_opt_in,
+        contact.email,
+        contact.email_opt_in,
     )
 
 

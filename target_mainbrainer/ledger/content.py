@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import typing as t
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from decimal import Decimal
 
 import msgspec
 import xxhash
@@ -39,10 +39,8 @@ _WHOLE_NUMBER = re.compile(r"\[(0|-?[1-9][0-9]*)\]", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 """A text that is written as a number is; 007 is another key than 7."""
 
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode = msgspec.json.Decoder(float_hook=lambda text: str(Decimal(text))).decode
 
 
 class Row(Private, msgspec.Struct, gc=False):
@@ -271,16 +269,9 @@ def key_text(key: str) -> str:
 
 def _plain(value: t.Any) -> t.Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
-        return _number(Decimal(value)) if _PLAIN_NUMBER.fullmatch(value) else value
-    if isinstance(value, Decimal):
-        return _number(value)
+        is_fraction = "." in value and _PLAIN_NUMBER.fullmatch(value)
+        return value.rstrip("0").rstrip(".") if is_fraction else value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _number(value: Decimal) -> str:
-    """Return a number as a text, every digit of it; a power of ten is not written out."""
-    is_long = abs(value.adjusted()) > LONGEST_KEY
-    return str(value) if is_long else f"{value.normalize(_EXACT):f}"
 
 
 class Seen:

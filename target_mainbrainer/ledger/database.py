@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -43,9 +44,6 @@ _T = t.TypeVar("_T")
 
 logger = logging.getLogger("target-mainbrainer")
 
-APPLICATION_ID = 0x6D627231
-"""Marks a SQLite file as a ledger, so that no other file is mistaken for one ("mbr1")."""
-
 BUSY_TIMEOUT_SECONDS = 10.0
 """How long SQLite waits for a lock; meanwhile Python does not hear a signal."""
 
@@ -60,9 +58,15 @@ _CHECKPOINT_PAGES = 10_000
 _CREATING = 0x6D627231
 """Key of the advisory lock under which a PostgreSQL schema is created."""
 
-_POSTGRESQL = "postgresql+psycopg"
-_POSTGRESQL_NAMES = frozenset(["postgres", "postgresql", _POSTGRESQL])
-_SQLITE_NAMES = frozenset(["sqlite", "sqlite+pysqlite"])
+_REASONS = {
+    "not a database|malformed": "The file is damaged or no SQLite database",
+    "readonly|unable to open": "The file cannot be written",
+    "is full|no space left": "The disk is full",
+    "password|authentication": "The server refuses the user name or the password",
+    "permission denied|no schema has been": "The role in 'ledger_uri' lacks a right there",
+    "does not exist": "The server has no such database, schema or table",
+}
+"""What parts of the texts of SQLite and PostgreSQL mean."""
 
 
 class NoLedgerError(LedgerError):
@@ -120,15 +124,10 @@ class Database:
         while True:
             try:
                 with self.transaction(reads_only=reads_only) as connection:
-                    result = work(connection)
+                    return work(connection)
             except DatabaseAwayError as error:
                 away_since = away_since or time.monotonic()
                 self._wait_or_raise(error, time.monotonic() - away_since)
-            else:
-                if away_since is not None:
-                    spent = time.monotonic() - away_since
-                    logger.info("The ledger can be used again after %.0f s.", spent)
-                return result
 
     def _wait_or_raise(self, error: DatabaseAwayError, spent: float) -> None:
         longest = self.retry_max_seconds
@@ -209,17 +208,22 @@ def open_database(
             if must_exist:
                 raise
     url = _parse(uri)
-    if url.drivername in _SQLITE_NAMES:
+    if url.get_backend_name() == "sqlite":
         path = _file_of(url, reads_only=reads_only)
         database = Database(_sqlite_engine(path, synchronous, reads_only=reads_only), f"'{path}'")
     else:
-        database = Database(_postgresql_engine(url), f"'{_place_of(url)}'")
+        place = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
+        database = Database(_postgresql_engine(url), f"'{place}'")
     try:
-        if reads_only:
-            with database.transaction(reads_only=True) as connection:
-                _require_ledger(database, connection)
-        else:
-            _create_or_require(database)
+        with database.transaction(reads_only=reads_only) as connection:
+            if not reads_only and not database.is_sqlite:
+                # Two runs may find an empty database at the same moment.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
+            if not _has_ledger(database, connection):
+                if reads_only:
+                    message = f"There is no ledger in {database.name}. Check 'ledger_uri'."
+                    raise NoLedgerError(message)  # noqa: TRY301
+                _create(connection)
     except BaseException:
         database.close()
         raise
@@ -233,31 +237,18 @@ def database_error(name: str, error: DBAPIError) -> LedgerError:
     """
     is_sqlite = isinstance(error.orig, sqlite3.Error)
     text = str(error.orig).lower()
-    kind = type(error.orig).__name__
     error_class = LedgerError
-    advice = "Check 'ledger_uri'"
-    if "not a database" in text or "malformed" in text:
-        reason = "The file is damaged or no SQLite database"
-    elif is_sqlite and "locked" in text:
+    reason = next((reason for words, reason in _REASONS.items() if re.search(words, text)), "")
+    if is_sqlite and "locked" in text:
         reason = f"Another process has kept it locked for {BUSY_TIMEOUT_SECONDS:.0f} s"
-        advice = "Check which one that is"
         error_class = DatabaseAwayError
-    elif "readonly" in text or "unable to open" in text:
-        reason = "The file cannot be written"
-    elif "is full" in text or "no space left" in text:
-        reason = "The disk is full"
-    elif "password" in text or "authentication" in text:
-        reason = "The server refuses the user name or the password"
-    elif "permission denied" in text or "no schema has been selected" in text:
-        reason = "The role in 'ledger_uri' lacks a right there"
-    elif "does not exist" in text:
-        reason = "The server has no such database, schema or table"
-    elif not is_sqlite and (isinstance(error, OperationalError) or error.connection_invalidated):
+    elif not (reason or is_sqlite) and (
+        isinstance(error, OperationalError) or error.connection_invalidated
+    ):
         reason = "The server does not answer"
         error_class = DatabaseAwayError
-    else:
-        reason = f"It reports an unexpected {kind}"
-    return error_class(f"The ledger {name} cannot be used. {reason}. {advice}.")
+    reason = reason or f"It reports an unexpected {type(error.orig).__name__}"
+    return error_class(f"The ledger {name} cannot be used. {reason}. Check 'ledger_uri'.")
 
 
 def _parse(uri: str) -> sa.URL:
@@ -265,15 +256,14 @@ def _parse(uri: str) -> sa.URL:
         return sa.URL.create("sqlite", database=uri)
     try:
         url = sa.make_url(uri)
+        if url.get_backend_name() == "sqlite":
+            return url
+        if url.get_backend_name() in {"postgres", "postgresql"}:
+            return url.set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
-        message = "Setting 'ledger_uri' is neither a path nor a URI of SQLite or PostgreSQL."
-        raise LedgerError(message) from None
-    if url.drivername in _POSTGRESQL_NAMES:
-        return url.set(drivername=_POSTGRESQL)
-    if url.drivername in _SQLITE_NAMES:
-        return url
+        pass
     message = (
-        f"Setting 'ledger_uri' names '{url.drivername}', which is not supported. Use a path, "
+        "Setting 'ledger_uri' is neither a path nor a URI of SQLite or PostgreSQL, such as "
         "'sqlite:///path' or 'postgresql://user:password@host/database'."
     )
     raise LedgerError(message)
@@ -304,11 +294,6 @@ def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
         message = f"The ledger '{path}' cannot be used: {error.strerror}. Check 'ledger_uri'."
         raise LedgerError(message) from None
     return path
-
-
-def _place_of(url: sa.URL) -> str:
-    port = f":{url.port}" if url.port else ""
-    return f"postgresql://{url.host or ''}{port}/{url.database or ''}"
 
 
 def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engine:
@@ -370,60 +355,36 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         raise LedgerError(message) from None
 
 
-def _create_or_require(database: Database) -> None:
-    """Create the tables in an empty database; refuse one that is not ours or of another version."""
-    with database.transaction() as connection:
-        if not database.is_sqlite:
-            # Two runs may find an empty database at the same moment.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
-        tables = sa.inspect(connection)
-        if not tables.has_table(schema_version.name):
-            if database.is_sqlite:
-                if tables.get_table_names():
-                    raise _other_file(database)
-                connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            metadata.create_all(connection)
-            connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-            seed = int.from_bytes(os.urandom(8), "big", signed=True)
-            connection.execute(ledger.insert().values(id=1, seed=seed))
-        _require_ledger(database, connection)
-
-
-def _require_ledger(database: Database, connection: sa.Connection) -> None:
-    """Make sure that a database is a ledger of this version.
+def _has_ledger(database: Database, connection: sa.Connection) -> bool:
+    """Return whether a database is a ledger; else it may become one.
 
     Raises:
-        NoLedgerError: It has no tables.
         LedgerError: It is something else, or of another version.
     """
     tables = sa.inspect(connection)
-    if not tables.has_table(schema_version.name):
-        if database.is_sqlite and tables.get_table_names():
-            raise _other_file(database)
-        message = f"There is no ledger in {database.name}. Check 'ledger_uri'."
-        raise NoLedgerError(message)
-    found = connection.scalar(sa.select(schema_version.c.version))
-    if found == SCHEMA_VERSION:
-        return
-    if found is not None and found < SCHEMA_VERSION:
+    if tables.has_table(schema_version.name):
+        if connection.scalar(sa.select(schema_version.c.version)) == SCHEMA_VERSION:
+            return True
         message = (
-            f"The ledger {database.name} was written by an earlier version of target-mainbrainer, "
-            "which this one cannot read. Name another file or database in 'ledger_uri'. Every "
-            "contact is then sent once more."
+            f"The ledger {database.name} was written by another version of target-mainbrainer, "
+            "which this one cannot read. Use that version, or name another file or database in "
+            "'ledger_uri'. Every contact is then sent once more."
         )
-    else:
+        raise LedgerError(message)
+    if database.is_sqlite and tables.get_table_names():
         message = (
-            f"The ledger {database.name} was written by a newer target-mainbrainer (its version "
-            f"is {found}, this program knows {SCHEMA_VERSION}). Upgrade target-mainbrainer."
+            f"The file {database.name} belongs to another application. Name another file in "
+            "'ledger_uri'."
         )
-    raise LedgerError(message)
+        raise LedgerError(message)
+    return False
 
 
-def _other_file(database: Database) -> LedgerError:
-    return LedgerError(
-        f"The file {database.name} belongs to another application. Name another file in "
-        "'ledger_uri'."
-    )
+def _create(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+    seed = int.from_bytes(os.urandom(8), "big", signed=True)
+    connection.execute(ledger.insert().values(id=1, seed=seed))
 
 
 # Rows by the thousand

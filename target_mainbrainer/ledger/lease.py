@@ -26,6 +26,9 @@ FRESH_SECONDS = 60.0
 
 RENEW_SECONDS = 20.0
 
+DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+"""The time of a PostgreSQL server."""
+
 
 class Process(t.NamedTuple):
     """A process, described so that no later one is mistaken for it.
@@ -59,8 +62,7 @@ def now_of(connection: sa.Connection) -> float:
     """Return the time by the clock that all users of this database share."""
     if connection.dialect.name == "sqlite":
         return time.time()
-    query = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
-    return float(connection.scalar(query) or 0)
+    return float(connection.scalar(sa.select(DATABASE_CLOCK)) or 0)
 
 
 def take_stream(

@@ -21,6 +21,7 @@ from typing_extensions import override
 from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError, TransientError
 from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.lease import DATABASE_CLOCK, now_of
 from target_mainbrainer.ledger.tables import quota as table
 
 if t.TYPE_CHECKING:
@@ -29,8 +30,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.database import Database
 
 _T = t.TypeVar("_T")
-
-_DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
 
 
 def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
@@ -50,30 +49,17 @@ class SharedQuota(PermitStore):
     Args:
         database: The database with the row. It is closed by `close`.
         account: The account whose requests are counted; see `content.fingerprint`.
-        wall_clock: This machine's time, which counts with SQLite.
-        database_clock: The database's time, which counts with PostgreSQL.
-        clock: This machine's monotonic clock.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        account: str,
-        *,
-        wall_clock: Callable[[], float] = time.time,
-        database_clock: sa.ColumnElement[float] = _DATABASE_CLOCK,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(clock)
+    def __init__(self, database: Database, account: str) -> None:
+        super().__init__(time.monotonic)
         self._database = database
         self._account = account
-        self._wall_clock = wall_clock
-        self._database_clock = database_clock.label("clock")
         columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]
-        if not database.is_sqlite:
-            columns.append(self._database_clock)
+        if not database.is_sqlite:  # with the time, which saves a question for it
+            columns.append(DATABASE_CLOCK.label("clock"))
         self._select = sa.select(*columns).where(table.c.account == account)
-        self._seen = (self._quota, 0.0, clock())
+        self._seen = (self._quota, 0.0, self._clock())
 
     @override
     def close(self) -> None:
@@ -108,11 +94,7 @@ class SharedQuota(PermitStore):
         return quota, now + self._clock() - seen_at
 
     def _now(self, connection: sa.Connection, row: sa.Row[t.Any] | None) -> float:
-        if self._database.is_sqlite:
-            return self._wall_clock()
-        if row is None:
-            row = connection.execute(sa.select(self._database_clock)).one()
-        return float(row.clock)
+        return now_of(connection) if row is None or self._database.is_sqlite else float(row.clock)
 
     def _save(self, connection: sa.Connection, row: sa.Row[t.Any] | None, quota: Quota) -> bool:
         """Write the quota if it has changed; return False if another run was faster."""

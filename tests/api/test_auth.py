@@ -42,11 +42,11 @@ REFUSED = "MainBrainer refused the access token (401 on POST /contacts/batch)"
 
 def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) -> None:
     message = api.fails(AuthError, api.client(reply(401, {"message": ECHO})))
-    assert message.startswith(f"{REFUSED}. Check that 'access_token' is complete, belongs to")
+    assert message.startswith(f"{REFUSED}. Check that 'access_token', or else the credentials, are")
     assert len(api.crm.requests) == 1
     never = api.issue_tokens(is_good=lambda _: False)
     message = api.fails(AuthError, api.client(never, **CREDENTIALS))
-    assert message.startswith(f"{REFUSED} after one renewal. Check that the credentials belong to")
+    assert message.startswith(REFUSED)
     assert len(api.crm.requests) == 4
 
 
@@ -148,5 +148,5 @@ def test_a_token_is_renewed_five_times_at_most(api: Api) -> None:
     """Tokens that had to wait for a permit may have ended meanwhile, but not for ever."""
     issue = api.issue_tokens(is_good=lambda _: False, lifetime=1)
     client = api.client(issue, limiter=SlowLimiter(api.world, seconds=2), **CREDENTIALS)
-    assert "after 5 renewals" in api.fails(AuthError, client)
+    assert api.fails(AuthError, client).startswith(REFUSED)
     assert len(api.token_requests()) == 6

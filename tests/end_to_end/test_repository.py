@@ -248,5 +248,5 @@ def test_every_message_of_the_index_is_one_of_the_code() -> None:
 def test_every_warning_is_in_the_index() -> None:
     patterns = [regex_of(phrase) for phrase in PHRASES]
     warned = sentences(warned=True)
-    assert len(warned) > 20
+    assert len(warned) > 15
     assert [text for text in sorted(warned) if not any(p.search(text) for p in patterns)] == []

@@ -123,38 +123,26 @@ ACCOUNT = fingerprint("https://crm.example.com", "made-up")
 class Clocks:
     """The monotonic clock of a machine, and that of its database or its wall."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, patch: pytest.MonkeyPatch) -> None:
         self.now = 5000.0
         self.jump = 0.0
-        self._database = open_database(uri)
         self._uri = uri
-        self._opened = [self._database]
-        with self._database.transaction() as connection:
-            connection.execute(sa.text("CREATE TABLE test_clock (seconds DOUBLE PRECISION)"))
-            connection.execute(sa.text("INSERT INTO test_clock VALUES (0)"))
-        self.pass_by(0)
+        self._patch = patch
+        self._opened: list[SharedQuota] = []
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
-        with self._database.transaction() as connection:
-            update = sa.text("UPDATE test_clock SET seconds = :now")
-            connection.execute(update, {"now": 1.7e9 + self.now + self.jump})
 
     def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
-        database = open_database(self._uri, synchronous="NORMAL")
-        self._opened.append(database)
-        clock = sa.text("(SELECT seconds FROM test_clock)").columns(seconds=sa.Double)
-        return SharedQuota(
-            database,
-            account,
-            wall_clock=lambda: 1.7e9 + self.now + self.jump,
-            database_clock=clock.scalar_subquery(),
-            clock=lambda: self.now,
-        )
+        quota = open_shared_quota(self._uri, account)
+        self._patch.setattr(quota, "_clock", lambda: self.now)
+        self._patch.setattr(quota, "_now", lambda *_: 1.7e9 + self.now + self.jump)
+        self._opened.append(quota)
+        return quota
 
     def close(self) -> None:
-        for database in self._opened:
-            database.close()
+        for quota in self._opened:
+            quota.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -163,8 +151,8 @@ def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def clocks(ledger_uri: str) -> Iterator[Clocks]:
-    made = Clocks(ledger_uri)
+def clocks(ledger_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
+    made = Clocks(ledger_uri, monkeypatch)
     yield made
     made.close()
 

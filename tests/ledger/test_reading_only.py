@@ -181,7 +181,7 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) ->
         ("/dev/full", "which is no regular file"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
-        ("mysql://root:hush@127.0.0.1/crm", "names 'mysql', which is not supported"),
+        ("mysql://root:hush@127.0.0.1/crm", "neither a path nor a URI"),
         ("://", "neither a path nor a URI"),
         ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
         ("postgresql://crm:hush@127.0.0.1:1/ledger", "The server does not answer"),

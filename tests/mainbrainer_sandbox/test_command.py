@@ -17,7 +17,6 @@ import requests
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
-from mainbrainer_sandbox.plot import Bucket, plot
 from mainbrainer_sandbox.switches import DECLARED
 from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
@@ -27,8 +26,8 @@ from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, pr
 
 def test_contacts_as_a_table(crm: Crm) -> None:
     head, rule, ada, bob = crm.prints("contacts", crm.file("a.db", ADA, BOB)).splitlines()
-    names = ["id", "mobile", "email", "mobile_opt_in", "email_opt_in", "city", "note"]
-    assert head.split() == names
+    names = ["id", "mobile", "email", "mobile_opt_in", "email_opt_in"]
+    assert re.split(" {2,}", head) == [*names, "property city", "property note"]
     assert set(rule) == {"-", " "}
     assert ada.startswith("1000001")
     assert "ada@example.com  no consent" in ada
@@ -49,12 +48,12 @@ def test_no_contacts(crm: Crm) -> None:
 
 
 def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None:
-    properties = prop("id", "own id") + prop("city", "own city")
+    properties = prop("id", "own id")
     path = crm.file("a.db", {"email": "ada@example.com", "propertyFields": properties})
     lines = crm.prints("contacts", path).splitlines()
     head, _, ada = (re.split(" {2,}", line) for line in lines)
     shown = dict(zip(head, ada, strict=True))
-    assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
+    assert (shown["id"], shown["property id"]) == ("1000001", "own id")
 
 
 def test_batches_show_refusals_and_reasons(crm: Crm) -> None:
@@ -97,10 +96,10 @@ def test_a_difference_is_said_property_by_property(crm: Crm) -> None:
     assert code == 1
     assert out.splitlines()[:5] == [
         "1 added, 1 removed, 1 changed",
-        "email_opt_in true -> false: 1 contact",
-        "property city changed: 1 contact",
-        "property new added: 1 contact",
-        "property note removed: 1 contact",
+        "email_opt_in true -> false: 1",
+        "property city changed: 1",
+        "property new added: 1",
+        "property note removed: 1",
     ]
 
 
@@ -117,13 +116,13 @@ def test_each_field_is_counted_before_the_first_contacts(crm: Crm) -> None:
     lines = out.splitlines()
     assert lines[:4] == [
         "0 added, 0 removed, 30 changed",
-        "property city removed: 30 contacts",
-        "property town added: 30 contacts",
-        "property size changed: 29 contacts",
+        "property city removed: 30",
+        "property town added: 30",
+        "property size changed: 29",
     ]
-    assert lines[-1] == "... and 10 more contacts; --all shows them."
-    _, out, _ = crm.run("diff", first, second, "--all")
-    assert sum("property town" in line for line in out.splitlines()) == 1 + 30
+    assert lines[-1] == "... and 10 more contacts; --format json shows them."
+    _, out, _ = crm.run("diff", first, second, "--format", "json")
+    assert len(json.loads(out)) == 30
 
 
 # Which files are a sandbox's, and who may use them
@@ -216,31 +215,3 @@ def test_serve_stops_with_everything_processed(crm: Crm, tmp_path: Path, number:
         assert process.wait(20) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "ada@example.com" in crm.prints("contacts", path)
-
-
-# Requests over time, as numbers
-
-
-def plotted(buckets: list[Bucket], limit: int | None) -> Record:
-    found = plot(buckets, limit)
-    assert found is not None
-    return found
-
-
-def test_a_long_time_is_plotted_by_its_busiest_moments() -> None:
-    buckets = [Bucket(n * 10, 5) for n in range(1000)]
-    buckets[500] = Bucket(5000, 90, limited=10)
-    found = plotted(buckets, 100)
-    assert 100 <= len(found["bars"]) <= 122
-    assert found["caption"] == "Each bar is the busiest 10 of 90 seconds, in UTC."
-    tallest = max(found["bars"], key=lambda bar: bar["height"])
-    assert tallest["kind"] == "ok"
-    assert found["limit"]["y"] < tallest["y"]
-    assert plot([], 100) is None
-    assert plotted(buckets, None)["limit"] is None
-
-
-def test_grid_lines_are_round_numbers_with_room_above_the_limit() -> None:
-    found = plotted([Bucket(0, 84)], 100)
-    assert [line["label"] for line in found["lines"]] == ["0", "50", "100", "150"]
-    assert found["limit"]["y"] == found["lines"][2]["y"]

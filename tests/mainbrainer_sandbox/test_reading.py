@@ -56,7 +56,7 @@ def test_what_is_refused(
     *(({"email": odd}, 422) for odd in ("a@example", "a b@example.com", f"{'a' * 65}@x.com")),
     *(({**A, "emailOptIn": odd}, 400) for odd in ("true", 1)),
     *(({**A, "propertyFields": odd}, 400) for odd in (["x"], prop("city", 7), ODD)),
-    *(({**A, "propertyFields": odd}, 422) for odd in (prop(" "), prop("n" * 256))),
+    ({**A, "propertyFields": prop(" ")}, 422),
     ({**A, "propertyFields": [{"propertyValue": "x"}]}, 422),
 )
 def test_a_contact_that_is_wrong_is_refused_alone_too(crm: Crm, sent: t.Any, status: int) -> None:

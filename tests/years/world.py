@@ -300,9 +300,6 @@ class World:
             with contextlib.ExitStack() as stack:
                 for module, name, value in self._replacements():
                     stack.enter_context(mock.patch.object(module, name, value))
-                defaults = target_mainbrainer.ledger.quota.SharedQuota.__init__.__kwdefaults__
-                times = {"wall_clock": self._wall, "clock": self._monotonic}
-                stack.enter_context(mock.patch.dict(t.cast("dict[str, t.Any]", defaults), times))
                 yield
         finally:
             for engine in self._engines.values():
