@@ -22,14 +22,8 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.report.rejects import Rejections
     from target_mainbrainer.settings.declared import Settings
 
-BURST_SECONDS = 10
-
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""
-
-_BATCH = "POST /contacts/batch"
-_SINGLE = "POST /contacts/insertupdate"
-_STATUS = "GET /contacts/{id}/Status"
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -339,8 +333,9 @@ class DrySummary(Summary):
     def _cost(self) -> dict[str, t.Any]:
         """Return the requests of a load, and what they take at the least; None without pacing."""
         by_endpoint = self._effort.by_endpoint
-        batches, follows = by_endpoint[_BATCH], by_endpoint[_STATUS]
-        sends = batches + by_endpoint[_SINGLE]
+        batches = by_endpoint["POST /contacts/batch"]
+        follows = by_endpoint["GET /contacts/{id}/Status"]
+        sends = batches + by_endpoint["POST /contacts/insertupdate"]
         statuses = follows if self._settings.confirm_batches == "none" else batches
         requests, plan = sends + statuses, self._settings.plan
         return {
@@ -348,7 +343,7 @@ class DrySummary(Summary):
             "requests_with_contacts": sends,
             "requests_to_find_moved_people": follows,
             "status_questions": statuses,
-            "minutes": plan and round(requests / plan.burst * BURST_SECONDS / 60, 1),
+            "minutes": plan and round(requests / plan.burst * 10 / 60, 1),
             "share_of_day": plan and round(requests / plan.daily, 4),
         }
 
