@@ -466,6 +466,8 @@ class Oracle(Evidence):
             is_corrected = mapped == "city" and held.city is not None
             if contact.properties.get(mapped) != columns[name] and not is_corrected:
                 yield "a value is not in", name
+        if run.config.get("list_id") not in {None, *contact.lists}:
+            yield "a list was not joined", "list_id"
         # Of a contact that was made anew or beside another one nothing was said yet.
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
