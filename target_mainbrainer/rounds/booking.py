@@ -318,6 +318,8 @@ class Booking:
         """Book the records of a contact that has followed its person."""
         self.has_accepted = True
         self._count_records(upsert)
+        for person in upsert.changed_people:
+            self.recreated.leaves(person.previous or "")
         upsert.parts[-1].stream.report.moved += 1
         self._state.settle(upsert.records)
 

@@ -120,8 +120,7 @@ class Mover:
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
-        is_refused: It was sent to be renamed for the first time, and refused: its contact is where
-            it was.
+        is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
     def __init__(self, place: Place, why: Why, person: Person | None) -> None:
@@ -487,7 +486,8 @@ class Moves:
             yield MoveRound(upserts)
         if no:
             yield MoveRound(no, is_decided=True, is_alone=True)
-        self._end_begun([*plain, *by_step[Step.JOIN]])
+        others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
+        self._end_begun([mover for step in others for mover in by_step[step]])
 
     def _end_begun(self, movers: Sequence[Mover]) -> None:
         """End changes that an earlier run has begun, of people who were not followed now."""
@@ -535,7 +535,10 @@ class Moves:
                 forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
             else:
                 is_new = status is not None and status.inserted > 0
-                mover.is_refused = accepted is None and mover.asked == mover.before
+                mover.is_refused = accepted is None
+                if accepted is None and mover.asked not in {mover.before, mover.after}:
+                    mover.is_refused = False  # it may be where an earlier run has sent it
+                    person.moving_id = mover.contact_id
                 mover.may_have_moved = accepted is not None and not is_new
                 left_behind.append(mover)
                 free.append(mover.after)

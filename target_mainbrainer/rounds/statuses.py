@@ -15,6 +15,7 @@ import typing as t
 import msgspec
 from typing_extensions import override
 
+from target_mainbrainer.ledger.content import identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
@@ -310,6 +311,11 @@ class Recreated:
         self._requests = 0
         self._labels: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
+        self._left: set[str] = set()
+
+    def leaves(self, identity: str) -> None:
+        """Note that a contact has left an identity: what was sent there is not sent again."""
+        self._left.add(identity)
 
     def note(self, accepted: AcceptedBatch, contacts: Sequence[Kept]) -> None:
         """Note a batch of updates that has inserted contacts."""
@@ -325,7 +331,13 @@ class Recreated:
         """Yield the rounds that place the inserted ids, then one that completes the contacts."""
         found: list[tuple[Group, Kept]] = []
         left: list[Group] = []
-        groups, self._groups = self._groups, []
+        groups: list[Group] = []
+        for group in self._groups:
+            here = [one for one in group.contacts if identity_text(one.contact) not in self._left]
+            # Without all of its contacts a group cannot be searched.
+            some = groups if len(here) == len(group.contacts) else left
+            some.append(group._replace(contacts=here))
+        self._groups = []
         while groups:
             found += [(group, group.contacts[0]) for group in groups if len(group.contacts) == 1]
             groups = [group for group in groups if len(group.contacts) > 1]

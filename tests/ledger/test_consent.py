@@ -7,7 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import COLUMNS, FULL, M1, OMIT, REPORT, Moment, Night, consenting, person
+from tests.ledger.outside import (
+    COLUMNS,
+    FULL,
+    M1,
+    OMIT,
+    REPORT,
+    Moment,
+    Night,
+    consenting,
+    moved,
+    person,
+)
 from tests.messages import Record, record, schema, state
 
 MOBILE = "+4790000002"
@@ -243,6 +254,16 @@ def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Nigh
     contact = night.contacts["p1"]
     assert contact["properties"].items() >= {"firstname": "B", "city": "Bergen"}.items()
     assert contact["email_opt_in"] is False
+
+
+def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) -> None:
+    """It was in the batch of one that had been deleted by hand. Found by year 87063."""
+    night.settings |= REPORT
+    night(*consenting(1, 2, 3))
+    night.delete("p2")
+    ended = night(*consenting(1, 2, 3, firstname="A"), *moved(1))
+    assert (ended.count("moved"), ended.count("recreated")) == (1, 1)
+    assert night.addresses == ["new1", "p2", "p3"]
 
 
 def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:

@@ -125,6 +125,7 @@ class CRM:
         self._queue: deque[Batch] = deque()
         self._properties = {name: name for name in rules.DEFAULT_PROPERTIES}
         self._next_id = 1000
+        self._reached = 0.0
 
     @property
     def contacts(self) -> Mapping[int, Contact]:
@@ -279,7 +280,8 @@ class CRM:
             is_blind = batch.is_copy or batch.process.is_dead or not contact.properties
             held.is_ghost = is_blind and (contact_id in done.inserted or held.is_ghost)
             held.was_ghost |= held.is_ghost
-        is_slow = batch.is_copy or self.world.now > batch.accepted_at + PATIENCE_SECONDS
+        self._reached = max(self._reached, batch.due)
+        is_slow = batch.is_copy or self._reached > batch.accepted_at + PATIENCE_SECONDS
         for sent in batch.contacts:
             # A run that sends data to a contact, or names it, follows it again; a change of address
             # that comes late takes it away unseen.

@@ -89,17 +89,22 @@ class Evidence:
             before = self.people[key].last
             if before is not None and moves(identity_of(before), identity_of(columns)):
                 run.movers.add(key)
-            self._learn(key, self.people[key], columns)
+            is_first = len(run.by_key[key]) == 1
+            self._learn(key, self.people[key], columns, is_first=is_first)
 
-    def _learn(self, key: int, one: Said, columns: Columns) -> None:
+    def _learn(self, key: int, one: Said, columns: Columns, *, is_first: bool) -> None:
         email, mobile = identity_of(columns)
         self._note_address(key, (email, mobile))
         now = self.crm.world.now
         if one.last is not None:
+            # Versions of a person in one run count for what was there before it.
+            if is_first:
+                one.began = one.before, one.last
+            before, last = one.began or (one.before, one.last)
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
-            if identity_of(one.last) != (email, mobile):
-                one.moved = True
-                one.before = one.before if is_refused(one.last) else identity_of(one.last)
+            one.moved |= identity_of(one.last) != (email, mobile)
+            has_moved = identity_of(last) != (email, mobile) and not is_refused(last)
+            one.before = identity_of(last) if has_moved else before
             if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns

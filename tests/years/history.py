@@ -33,6 +33,7 @@ class Said:
         missed: Full reads in a row in which it did not come.
         is_deleted: It came with nothing but its key the last time.
         before: The identity that it had before the last one.
+        began: That, and its last record, when the run began that has read it last.
         is_rejected: Its last record was rejected, so that it has not moved.
         sent_as: The identities with which data of it was sent.
         is_absent: Its contact was deleted or given another address by hand, and the source has
@@ -51,6 +52,7 @@ class Said:
     missed: int = 0
     is_deleted: bool = False
     before: Identity = (None, None)
+    began: tuple[Identity, Columns] | None = None
     is_rejected: bool = False
     sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False

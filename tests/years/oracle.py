@@ -309,7 +309,7 @@ class Oracle(Evidence):
                 continue
             if key in lost or self._is_gone_by_hand(key, columns):
                 continue
-            if self._is_held(key, columns):
+            if self._is_held(run, key, columns):
                 continue
             self._break("STATE is ahead of a record", (key, columns))
 
@@ -324,7 +324,7 @@ class Oracle(Evidence):
             covers(one, identity) for one in self.unnoticed
         )
 
-    def _is_held(self, key: int, columns: Columns) -> bool:
+    def _is_held(self, run: Run, key: int, columns: Columns) -> bool:
         """Return whether the CRM holds a record, or has accepted it and not applied it yet.
 
         A later record of the same contact may have replaced its name.
@@ -334,7 +334,9 @@ class Oracle(Evidence):
             return True
         mine: list[Contact | Sent] = [*contacts]
         mine += [one for batch in self.crm.open for one in batch.contacts if key in self.whose(one)]
-        names = {columns["firstname"]}
+        # Of two streams that tell of a person either may be delivered last.
+        rows = run.by_key[key] if len(self.source.streams) > 1 else [columns]
+        names = {row.get("firstname") for row in rows}
         for other in {other for one in mine for other in self.whose(one)}:
             names |= {row["firstname"] for row in [self.people[other].last] if row is not None}
         return any(one.properties.get("firstname") in names for one in mine)
@@ -466,6 +468,8 @@ class Oracle(Evidence):
             is_corrected = mapped == "city" and held.city is not None
             if contact.properties.get(mapped) != columns[name] and not is_corrected:
                 yield "a value is not in", name
+        if run.config.get("list_id") not in {None, *contact.lists}:
+            yield "a list was not joined", "list_id"
         # Of a contact that was made anew or beside another one nothing was said yet.
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
