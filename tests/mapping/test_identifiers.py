@@ -189,7 +189,7 @@ MANY = "+47 908 12 501 ::: +47 934 54 496 | 90812501; 93454496 | 908 12 501 / 93
     ("contains more than the digits of one mobile number", "call 90812501"),
     ("is neither a text nor a whole number, so it is not a mobile number", "yes"),
     ("is too short or too long for a mobile number of its country", "12 | +4712"),
-    ("starts with a country code that does not exist", "+999123456"),
+    ("is not a mobile number, or its country code does not exist", "+999123456"),
 )
 def test_the_reason_names_what_is_wrong_with_a_number(what: str, spellings: str) -> None:
     for written in spellings.split(" | "):
