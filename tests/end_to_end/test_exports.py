@@ -1,8 +1,8 @@
 """Exports of other systems arrive as the same contacts through every tap that reads them.
 
 The header rows of `exports/` are those that the systems write; the rows are ours. The settings are
-those that the hints of the log and docs/mapping.md advise, and what only the user can know: which
-number to take, and which column is a yes.
+those that the hints of the log advise, and what only the user can know: which number to take, and
+which column is a yes.
 """
 
 import csv
@@ -67,17 +67,12 @@ def read(
     return tap, printed(TOOLS / "bin" / tap, "--config", path, env=env).splitlines()
 
 
-SAYS_NO = "str(_[{!r}]).strip().lower() not in ('', 'none', 'false', 'no', 'n', '0', '0.0')"
-
-
 def advised(log: str) -> Record:
-    """Return the stream map of docs/mapping.md for the columns of opt-outs that the log names."""
-    for stream, names in re.findall(r"Stream '(\w+)': (.+) may say who has opted out", log):
-        columns = re.findall(r"'([^']+)'", names)
-        says_no = " or ".join(map(SAYS_NO.format, columns))
-        maps = {stream: {"email_opt_in": f"'no' if {says_no} else ''"}}
-        return {"stream_maps": maps, "field_map": dict.fromkeys(columns)}
-    return {}
+    """Return the stream maps that the log advises, and the columns that it leaves out then."""
+    settings: Record = {}
+    for hint in re.findall(r'invert it: (".+)\.$', log, re.MULTILINE):
+        settings |= json.loads(f"{{{hint}}}")
+    return settings
 
 
 @cases("name", *EXPORTS)
