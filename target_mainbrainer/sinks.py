@@ -64,6 +64,7 @@ class ContactsSink(BatchSink):
             key,
             settings,
             dropped=self._report.dropped_by_code,
+            paths=stream.paths,
         )
         self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)

@@ -8,6 +8,7 @@ the log points at those, and their values stay out of it.
 from __future__ import annotations
 
 import enum
+import json
 import re
 import textwrap
 import typing as t
@@ -283,6 +284,7 @@ def hints_of(
     roles: Mapping[str, ColumnRole],
     field_map: FieldMap,
     booleans: Collection[str],
+    paths: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return how to map columns that look like identifiers or consent.
 
@@ -293,6 +295,7 @@ def hints_of(
         roles: The roles of its columns.
         field_map: The setting.
         booleans: Columns of nothing but true and false.
+        paths: The names that lead to columns inside of objects.
     """
     is_there = set(roles.values())
     missing = {ContactField.EMAIL, ContactField.MOBILE} - is_there
@@ -317,10 +320,7 @@ def hints_of(
             "'email_opt_in' or 'mobile_opt_in' in 'field_map'."
         )
     if names := _stating(said_no, _NEITHER | {"status", "state"}):
-        hints.append(
-            f"{listed(names)} may say who has opted out. A yes there would mean no, so do not map "
-            "it to an opt-in; invert it with a stream map, as docs/mapping.md shows."
-        )
+        hints.append(_hint_at_no(stream, names, booleans, roles, paths))
     return [f"Stream '{shown(stream)}': {hint}" for hint in hints]
 
 
@@ -332,6 +332,46 @@ def _stating(columns: Collection[str], beside: Collection[str]) -> list[str]:
         for column in columns
         if not (last := last_words.search(column)) or last[1].lower() not in beside
     ]
+
+
+def _hint_at_no(
+    stream: str,
+    columns: Sequence[str],
+    booleans: Collection[str],
+    roles: Mapping[str, ColumnRole],
+    paths: Mapping[str, Sequence[str]],
+) -> str:
+    """Return the stream map for columns in which a yes means no.
+
+    Where they say nothing, what is mapped to the opt-in already counts.
+    """
+    column_of = {role: column for column, role in roles.items()}
+    replaced = [*columns]
+    maps: dict[str, str] = {}
+    for column in columns:
+        field = _OPT_IN_OF[bool(_BY_PHONE.search(_letters(column)))]
+        if field not in maps and (mapped := column_of.get(field)) not in (None, field):
+            replaced.append(mapped)
+        said = _value_of(column, paths)
+        if column not in booleans:
+            said = f"str({said}).strip().lower() not in {_SAYS_NOTHING}"
+        so_far = maps.get(field) or (_value_of(mapped, paths) if mapped else "''")
+        maps[field] = f"'no' if {said} else {so_far}"
+    return (
+        f"{listed(columns)} may say who has opted out. A yes there would mean no, so do not map it "
+        "to an opt-in; invert it: "
+        f'"stream_maps": {shown(json.dumps({stream: maps}, ensure_ascii=False))}, '
+        f'"field_map": {shown(json.dumps(dict.fromkeys(replaced), ensure_ascii=False))}.'
+    )
+
+
+def _value_of(column: str, paths: Mapping[str, Sequence[str]]) -> str:
+    """Return the expression that reads a column in a stream map, where nothing is flattened yet."""
+    name, *inner = paths.get(column, [column])
+    value = name if name.isidentifier() else f"_[{name!r}]"
+    for member in inner:
+        value = f"({value} or {{}}).get({member!r})"
+    return value
 
 
 # Lookalikes ------------------------------------------------------------------------------------
@@ -370,6 +410,11 @@ _NEITHER = frozenset(
 )
 """Last words of columns that belong to a consent and do not state it."""
 
+_SAYS_NOTHING = (
+    "('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei', 'nein')"
+)
+_OPT_IN_OF = (ContactField.EMAIL_OPT_IN, ContactField.MOBILE_OPT_IN)
+_BY_PHONE = re.compile(r"sms|mobil|phone|call|text|tele|tlf|ring")
 _CONSENT_NAMES = re.compile(
     r"(send|ok|vil|vilha|wants?|allow|receive)?(sms|e?mail|e?post)(ok|ja|yes|allowed|varsel|utskick)"
     r"|(send|ok|vil|vilha|wants?|allow|receive)?sms"

@@ -59,6 +59,7 @@ def compile_mapping(
     settings: StreamSettings,
     *,
     dropped: Counter[str] | None = None,
+    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> StreamMapping:
     """Decide the role of every column of a stream.
 
@@ -69,6 +70,7 @@ def compile_mapping(
         settings: Those of this stream.
         dropped: Counts the identifiers that are dropped from contacts that are kept, by code,
             which happens only with `invalid_identifiers: drop`.
+        paths: The names that lead to columns inside of objects, before they were flattened.
 
     Raises:
         MappingError: The settings cannot be applied to the stream's columns.
@@ -83,7 +85,7 @@ def compile_mapping(
         mapping.summary.append(f"key: {', '.join(map(repr, map(shown, key_properties)))}")
     mapping.warnings = _columns.warnings_of(stream, roles, settings.field_map, is_open=is_open)
     booleans = [name for name, column in columns.items() if _is_boolean(column)]
-    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans)
+    mapping.hints = _columns.hints_of(stream, roles, settings.field_map, booleans, paths or {})
     mapping.sensitive_columns = _columns.sensitive_columns_of(roles)
     return mapping
 

@@ -40,12 +40,14 @@ class MappedStream(t.NamedTuple):
         key_properties: The key of its records.
         change: Returns the record after both, or None if a map filters it out; None if neither
             changes anything.
+        paths: The names that lead to a column inside of an object, by the name of the column.
     """
 
     name: str
     schema: dict[str, t.Any]
     key_properties: Sequence[str] | None
     change: Change | None
+    paths: dict[str, Sequence[str]]
 
 
 def mapped_streams(
@@ -86,6 +88,7 @@ def mapped_streams(
 
 def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedStream:
     schema = stream_map.transformed_schema
+    paths: dict[str, Sequence[str]] = {}
     if options.enabled:
         columns: Record = {}
         for path, column in _flat_columns(schema["properties"], options):
@@ -93,12 +96,14 @@ def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedS
             if name in columns:
                 raise ValueError(name)
             columns[name] = column
+            if len(path) > 1:
+                paths[name] = path
         schema = schema | {"properties": columns}
     change = None
     if options.enabled or not isinstance(stream_map, SameRecordTransform):
         change = functools.partial(_changed, stream_map, options, schema.get("properties", {}))
     key_properties = stream_map.transformed_key_properties
-    return MappedStream(str(stream_map.stream_alias), schema, key_properties, change)
+    return MappedStream(str(stream_map.stream_alias), schema, key_properties, change, paths)
 
 
 def _changed(

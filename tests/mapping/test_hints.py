@@ -1,5 +1,6 @@
 """What the log points at, and what it leaves alone."""
 
+import json
 import re
 import typing as t
 
@@ -7,11 +8,8 @@ from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
 from tests.cases import cases
 from tests.loads import Load
-from tests.mapping.one_record import mapping
-from tests.messages import Record, record, schema
-from tests.projects import REPOSITORY
-
-DOCS = REPOSITORY / "docs"
+from tests.mapping.one_record import mapping, mapping_of
+from tests.messages import Record, person, record, schema
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2
@@ -64,6 +62,7 @@ def test_an_opt_out_column_is_never_advised_as_consent(column: str) -> None:
     assert lookalikes(roles(column)) == []
     (hint,) = mapping("email", column).hints
     assert f"'{column}' may say who has opted out. A yes there would mean no" in hint
+    assert '"stream_maps": {"people": {"' in hint
     (warning,) = mapping("email", column, field_map={column: "email_opt_in"}).warnings
     assert "its name suggests that a yes there means no" in warning
 
@@ -107,25 +106,82 @@ def test_columns_with_numbers_and_addresses_are_sensitive() -> None:
     assert stream.sensitive_columns == {"kundenr", "number"}
 
 
-def expression() -> str:
-    """Return what docs/mapping.md advises for a column of any kind that is named `unsubscribed`."""
-    (found,) = re.findall(r'"email_opt_in": "(.+ str\(.+)"\}', (DOCS / "mapping.md").read_text())
-    return str(found)
+NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
+
+
+@cases(
+    "column kind said",
+    ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
+    ("sms_optout", {"type": "boolean"}, "\"mobile_opt_in\": \"'no' if sms_optout else ''\""),
+    ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
+    ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
+    ("avmeldt_person", {}, f"'no' if str(avmeldt_person).strip().lower() {NOT_SAID}"),
+)
+def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
+    (hint,) = mapping_of({"email": {}, column: kind}).hints
+    assert said in hint
+    assert hint.endswith(f'"field_map": {{"{column}": null}}.')
+
+
+def settings_of(hint: str) -> Record:
+    """The settings that a hint advises."""
+    advised = hint[hint.index('"stream_maps"') : -1]
+    return t.cast("Record", json.loads(f"{{{advised}}}"))
 
 
 NOES = ["true", "Ja", " x", "2026-01-31", "1", "opted out"]
-NOTHINGS: list[object] = ["", " ", "False", "No", "0", None, 0, 0.0, False, [], {}]
+NOTHINGS: list[object] = ["", " ", "False", "nei", "0", None, 0, 0.0, False, [], {}]
 
 
 @cases("said", *NOES, *NOTHINGS, True, 1, 1.0, ["sms"], ids=repr)
-def test_the_stream_map_of_the_docs_turns_any_yes_into_a_no(load: Load, said: object) -> None:
+def test_the_stream_map_of_the_hint_turns_any_yes_into_a_no(load: Load, said: object) -> None:
     """A date, a word of any language and a number too; an empty value and a no have no effect."""
-    row: Record = {"id": 1, "email": "p@example.com", "unsubscribed": said}
-    maps = {"stream_maps": {"people": {"email_opt_in": expression()}}}
-    lines = schema({name: {} for name in row}), record(**row)
-    load.ok(*lines, field_map={"unsubscribed": None}, **maps)
+    row: Record = {"id": 1, "email": "p@example.com", "Opted out": said}
+    (hint,) = mapping(*row).hints
+    load.ok(schema({name: {} for name in row}), record(**row), **settings_of(hint))
     assert load.contact["email_opt_in"] is (None if said in NOTHINGS else False)
-    assert "unsubscribed" not in load.contact["properties"]
+    assert "Opted out" not in load.contact["properties"]
+
+
+def test_several_opt_out_columns_get_one_stream_map(load: Load) -> None:
+    """With a map for each, the last one would count, and the noes of the others would be lost."""
+    names = ("a_optout", "b_optout", "sms_optout")
+    columns: Record = {"id": {}, "email": {}} | {name: {"type": "boolean"} for name in names}
+    (hint,) = mapping_of(columns, key=["id"]).hints
+    rows = [(False, False, True), (True, False, False), (False, True, False)]
+    people = [person(n, **dict(zip(names, row, strict=True))) for n, row in enumerate(rows)]
+    load.ok(schema(columns), *people, **settings_of(hint))
+    opt_ins = [*load.all_of("email_opt_in", "mobile_opt_in").values()]
+    assert opt_ins == [(None, False), (False, None), (False, None)]
+
+
+def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
+    columns: Record = {"id": {}, "email": {}, "News?": {}, "unsubscribed": {}}
+    field_map = {"News?": "email_opt_in"}
+    (hint,) = mapping(*columns, field_map=field_map).hints
+    advised = settings_of(hint)
+    advised["field_map"] = field_map | advised["field_map"]
+    said = [("yes", ""), ("yes", "x"), ("no", ""), ("", "")]
+    people = [person(n, unsubscribed=no, **{"News?": yes}) for n, (yes, no) in enumerate(said)]
+    load.ok(schema(columns), *people, **advised)
+    assert [*load.all_of("email_opt_in").values()] == [True, False, False, None]
+
+
+@cases(
+    "prefs opt_in",
+    ({"unsubscribed": "yes"}, False),
+    ({"unsubscribed": ""}, None),
+    ({}, None),
+    (None, None),
+)
+def test_the_map_reads_inside_objects(load: Load, prefs: object, opt_in: bool | None) -> None:
+    """Maps come before flattening, so the name of the flattened column is not known to them."""
+    inside = {"type": ["object", "null"], "properties": {"unsubscribed": {"type": "string"}}}
+    people = [schema({"id": {}, "email": {}, "prefs": inside}), person(1, prefs=prefs)]
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    (line,) = re.findall(r"'prefs__unsubscribed' may say .+", load.run(*people, **flat).log)
+    load.ok(*people, **flat, **settings_of(line))
+    assert load.contact["email_opt_in"] is opt_in
 
 
 @cases(
