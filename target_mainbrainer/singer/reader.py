@@ -321,6 +321,7 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
                     content = line.strip()
                     if number == 0:
                         content = content.removeprefix(codecs.BOM_UTF8)
+                        _refuse_messages(stream, content)
                     if content:
                         yield start + content + b"}\n"
         except InputError:
@@ -336,6 +337,20 @@ def _plain_address(path: str) -> str:
     plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
     is_there = Path(plain.removeprefix("file://")).exists()
     return plain if is_there else unquote(plain)
+
+
+def _refuse_messages(stream: str, line: bytes) -> None:
+    """Refuse a file of Singer messages, which would all be read as one odd record each."""
+    try:
+        first = json.loads(line or b"{}")
+    except ValueError:
+        return
+    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
+        text = (
+            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
+            "should contain only records, one JSON object per line. Check the output of the tap."
+        )
+        raise InputError(text)
 
 
 def _unreadable(stream: str, error: Exception) -> str:

@@ -69,13 +69,15 @@ def test_an_unreadable_batch_is_one_sentence(load: Load, message: str, expected:
 
 
 NO_RECORD = "the BATCH message on line 2 of the input contains a line that is not"
+OF_MESSAGES = "A file of a BATCH message of stream 'people' contains RECORD messages. It should"
 
 
 @cases(
     "compression content expected",
     *(("none", odd, NO_RECORD) for odd in (b"kari@example.com\n", b"[1]\n", b'"kari"\n')),
+    ("none", person(1).encode(), OF_MESSAGES),
     ("gzip", gzip.compress(b'{"id": 1}')[:-9], "of stream 'people' cannot be read"),
-    ids=["no JSON", "a list", "a text", "cut off"],
+    ids=["no JSON", "a list", "a text", "messages", "cut off"],
 )
 def test_bad_batch_file(load: Load, compression: str, content: bytes, expected: str) -> None:
     """A batch file without proper records ends in one sentence that repeats none."""
