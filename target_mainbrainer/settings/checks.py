@@ -105,8 +105,8 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
     needs_none = "sandbox_path" in given or given.get("dry_run")  # which sends no request
     if found not in (["access_token"], trio) and (not needs_none or "access_token" in found):
         yield (
-            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; now "
-            f"set is {listed(found) or 'none'}. To try a load without an account, set "
+            "Set either 'access_token' or all of 'username', 'password' and 'private_token'; "
+            f"currently set: {listed(found) or 'none'}. To try a load without an account, set "
             "'sandbox_path'."
         )
     if given.get("flattening_enabled") and "flattening_max_depth" not in given:

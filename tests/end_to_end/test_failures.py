@@ -44,7 +44,7 @@ SCENARIOS: dict[str, Scenario] = {
     "in the rejects file": (GOOD, {}, "fail", KEPT, 0),
     "STATE has advanced": (GOOD, {}, "fail", {}, 1),
     "had not confirmed": (GOOD, {}, "stuck", {"confirm_batches": "require"}, 1),
-    "now set is none": (GOOD, {}, "", {"access_token": ""}, 1),
+    "currently set: none": (GOOD, {}, "", {"access_token": ""}, 1),
     "acces_token": (GOOD, {}, "", {"acces_token": "x"}, 1),
     "'e-mail'": ([schema("id email e-mail"), record(id=1)], {}, "", {}, 1),
     "not valid JSON": (["Connecting ..."], {}, "", {}, 1),

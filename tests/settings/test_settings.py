@@ -71,9 +71,12 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
 
 @cases(
     "config expected",
-    ({}, f"{CREDENTIALS}; now set is none. To try a load without an account, set 'sandbox_path'."),
-    ({"username": "ola@example.com"}, f"{CREDENTIALS}; now set is 'username'. To try"),
-    (TOKEN | {"password": "x"}, f"{CREDENTIALS}; now set is 'access_token' and 'password'."),
+    (
+        {},
+        f"{CREDENTIALS}; currently set: none. To try a load without an account, set 'sandbox_path'.",
+    ),
+    ({"username": "ola@example.com"}, f"{CREDENTIALS}; currently set: 'username'. To try"),
+    (TOKEN | {"password": "x"}, f"{CREDENTIALS}; currently set: 'access_token' and 'password'."),
     ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
     ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
     (people(lst_id="x"), MISSPELT),
