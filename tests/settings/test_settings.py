@@ -71,10 +71,7 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
 
 @cases(
     "config expected",
-    (
-        {},
-        f"{CREDENTIALS}; currently set: none. To try a load without an account, set 'sandbox_path'.",
-    ),
+    ({}, f"{CREDENTIALS}; currently set: none. To try a load without an account, set 'sand"),
     ({"username": "ola@example.com"}, f"{CREDENTIALS}; currently set: 'username'. To try"),
     (TOKEN | {"password": "x"}, f"{CREDENTIALS}; currently set: 'access_token' and 'password'."),
     ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
