@@ -183,10 +183,12 @@ class Oracle(Evidence):
         """
         currents = [self.people[key].last for key in whose if key in run.by_key]
         identities = [identity_of(row) for row in currents if row is not None]
-        own = (sent.email or "").lower(), sent.mobile_number
+        has_left = all if len(self.source.streams) == 1 else any  # as one of the streams says
+        rows = [row for key in whose for row in run.by_key.get(key, ()) if is_mappable(row)]
+        came = identities if len(self.source.streams) == 1 else map(identity_of, rows)
         return bool(identities) and (
             any(len(self.owners(*one)) > 1 for one in identities)
-            or all(((email or "").lower(), mobile) != own for email, mobile in identities)
+            or has_left(one != identity_in(sent) for one in came)
         )
 
     # Never faster than the plan allows
