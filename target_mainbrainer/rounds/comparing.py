@@ -351,8 +351,11 @@ class Comparer:
                 and self._may_be_freed(place, part, owned, leaving)
             )
             return (Why.NEWCOMER, None) if is_deferred else None
-        if person.hash in never and person.previous is None:
-            return None  # what is not in the CRM cannot be followed
+        if person.hash in never and person.moving_id is None:
+            if person.previous is None:
+                return None  # what is not in the CRM cannot be followed
+            person.identity, person.previous = person.previous, None
+            person.hash = self._rules.hashes.identity(identity_from(person.identity))
         following = follow(person, part.contact)
         if following is None:
             return (None, None) if place in self.deferred else None

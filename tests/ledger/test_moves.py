@@ -157,6 +157,18 @@ def test_a_new_address_that_is_refused_in_two_records_leaves_the_contact(refusin
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
+def test_a_new_address_that_is_refused_after_a_lost_answer_leaves_the_contact(
+    refusing: Night,
+) -> None:
+    """The run ends before it knows that the address is bad. Found by year 88064."""
+    refusing(one(1, "a"), one(2, "x"))
+    refusing(one(1, "bad"), one(2, "x"), faults="reset@3:batch", retry_max_seconds=0)
+    refusing.days_later(2)
+    refusing(one(1, "bad"), person(2, "x", firstname="New"))
+    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+    assert sorted(emails(refusing)) == ["good", "x"]
+
+
 def test_a_contact_that_has_moved_is_not_sent_once_more_to_prove_a_refusal(refusing: Night) -> None:
     refusing(one(1, "a", consent=True))
     moving = [person(1, "a", email_opt_in=True, firstname="New"), one(1, "b", consent=False)]

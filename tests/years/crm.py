@@ -272,16 +272,17 @@ class CRM:
         batch.applied = done = rules.apply(
             batch.contacts, self.known, self.switches, self._new_id, skip_first=batch.skip_first
         )
+        self._reached = max(self._reached, batch.due)
+        is_slow = batch.is_copy or self._reached > batch.accepted_at + PATIENCE_SECONDS
         for contact_id in {*done.inserted, *done.updated}:
             contact = self.contacts[contact_id]
             held = self.held.setdefault(contact_id, Held())
             held.identities.add((contact.email, contact.mobile_number))
             held.is_late = batch.is_copy
-            is_blind = batch.is_copy or batch.process.is_dead or not contact.properties
+            has_failed = batch.process.is_dead and (is_slow or bool(batch.process.code))
+            is_blind = batch.is_copy or has_failed or not contact.properties
             held.is_ghost = is_blind and (contact_id in done.inserted or held.is_ghost)
             held.was_ghost |= held.is_ghost
-        self._reached = max(self._reached, batch.due)
-        is_slow = batch.is_copy or self._reached > batch.accepted_at + PATIENCE_SECONDS
         for sent in batch.contacts:
             # A run that sends data to a contact, or names it, follows it again; a change of address
             # that comes late takes it away unseen.

@@ -147,9 +147,10 @@ class Evidence:
 
     def leaves(self, contact: Contact) -> None:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
+        had = [folded(one) for one in self.identities(contact.id)]
         for key in self.whose(contact):
             self.people[key].is_absent = True
-            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
+            self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in (*had, None)}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
         identities = {folded(one) for one in self.identities(contact.id)}

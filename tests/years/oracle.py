@@ -52,6 +52,7 @@ WITHOUT_EXCEPTION = frozenset(
         "STATE is ahead of a record",
         "faster than the plan allows",
         "two runs deliver one stream",
+        "a run ends with a fault of its own",
     }
 )
 """Rules that need no excuse. The others excuse what a hand, a kill or a lost batch explains; as
@@ -183,10 +184,12 @@ class Oracle(Evidence):
         """
         currents = [self.people[key].last for key in whose if key in run.by_key]
         identities = [identity_of(row) for row in currents if row is not None]
-        own = (sent.email or "").lower(), sent.mobile_number
+        has_left = all if len(self.source.streams) == 1 else any  # as one of the streams says
+        rows = [row for key in whose for row in run.by_key.get(key, ()) if is_mappable(row)]
+        came = identities if len(self.source.streams) == 1 else map(identity_of, rows)
         return bool(identities) and (
             any(len(self.owners(*one)) > 1 for one in identities)
-            or all(((email or "").lower(), mobile) != own for email, mobile in identities)
+            or has_left(one != identity_in(sent) for one in came)
         )
 
     # Never faster than the plan allows
@@ -244,8 +247,11 @@ class Oracle(Evidence):
             self._counts(run, process, report)
         for state in process.states[-1:]:
             self._state(process, state)
+        reasons = {reason["code"] for reason in report.get("reasons", ())}
+        if "unexpected" in reasons:
+            self._break("a run ends with a fault of its own", process.log[-3:])
         if run.is_certain and process.code:
-            self._fails({reason["code"] for reason in report.get("reasons", ())})
+            self._fails(reasons)
         if run.is_certain:
             self._warnings(run, process)
         if run.is_certain or not process.code:
@@ -327,18 +333,17 @@ class Oracle(Evidence):
     def _is_held(self, run: Run, key: int, columns: Columns) -> bool:
         """Return whether the CRM holds a record, or has accepted it and not applied it yet.
 
-        A later record of the same contact may have replaced its name.
+        Another record of the same contact may have replaced its name.
         """
         contacts = [one for one in self.crm.contacts.values() if key in self.whose(one)]
         if any(self.crm.held[one.id].is_late for one in contacts):
             return True
         mine: list[Contact | Sent] = [*contacts]
         mine += [one for batch in self.crm.open for one in batch.contacts if key in self.whose(one)]
-        # Of two streams that tell of a person either may be delivered last.
-        rows = run.by_key[key] if len(self.source.streams) > 1 else [columns]
-        names = {row.get("firstname") for row in rows}
+        names = {columns["firstname"]}
         for other in {other for one in mine for other in self.whose(one)}:
-            names |= {row["firstname"] for row in [self.people[other].last] if row is not None}
+            rows = [*run.by_key.get(other, ()), self.people[other].last or {}]
+            names |= {row.get("firstname") for row in rows}
         return any(one.properties.get("firstname") in names for one in mine)
 
     def _warnings(self, run: Run, process: Process) -> None:
@@ -422,11 +427,14 @@ class Oracle(Evidence):
         for key, rows in run.by_key.items():
             columns = rows[-1]
             is_out = key in run.rejected or is_refused(columns)
-            if columns.get("_sdc_deleted_at") or is_out or self.has_restored:
-                continue
-            if key in self.twins:
+            if is_out or self.has_restored or key in self.twins:
                 continue
             mine = [contact for contact in self._followed() if self.whose(contact) == {key}]
+            if columns.get("_sdc_deleted_at"):
+                is_kept = run.config["deleted_records"] != "opt_out" or self.has_new_stream
+                if not is_kept and any(one.email_opt_in or one.mobile_opt_in for one in mine):
+                    self._break("somebody deleted is not opted out", (key, mine))
+                continue
             if len(mine) > 1 and not self.has_new_stream:
                 self._break("two contacts of one person", (key, mine))
             if not self._is_gone_by_hand(key, columns):
