@@ -156,11 +156,6 @@ class Load:
                 return
         self._withdrawals.append({key: upsert})
 
-    @property
-    def waiting(self) -> int:
-        """How many contacts wait for their round to be sent."""
-        return len(self._open)
-
     def tick(self) -> None:
         """Book the answers that have come, and do what is due.
 

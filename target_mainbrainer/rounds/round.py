@@ -173,8 +173,10 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         return self._of(self.parts[:middle]), self._of(self.parts[middle:])
 
     def _of(self, parts: list[Part]) -> Upsert:
-        # The identity may be another one than the records': the one that the CRM holds.
-        contact = with_identity(merged(parts), self.contact)
+        contact = merged(parts)
+        if contact.contact_id is None:  # else its address and number are what these records say
+            # The identity may be another one than the records': the one that the CRM holds.
+            contact = with_identity(contact, self.contact)
         outgoing = without(contact, self.withheld)
         return Upsert(
             contact,
