@@ -66,9 +66,9 @@ class Call:
         self.faults: list[Fault] = engine.faults.triggered(self.endpoint)
         self.contacts = 0
 
-    def fault(self, *kinds: str) -> Fault | None:
-        """Return the first fault of one of these kinds that applies to this request."""
-        return next((one for one in self.faults if one.kind in kinds), None)
+    def fault(self, kind: str) -> Fault | None:
+        """Return the first fault of this kind that applies to this request."""
+        return next((one for one in self.faults if one.kind == kind), None)
 
 
 def route(path: str) -> tuple[str | None, str]:
@@ -147,9 +147,10 @@ class Api:
             await self._engine.pause(hang.value or None)
             return None
         try:
-            fault = call.fault("status")
-            if fault:
-                raise self._error_of(fault)
+            if fault := call.fault("status"):
+                is_busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS or fault.value
+                headers = self._retry_after(fault.value or 1) if is_busy else {}
+                fail(fault.status, "A fault set in the sandbox.", headers)
             response = await self._answer(call)
         except ApiError as error:
             response = self._error(error)
@@ -166,12 +167,6 @@ class Api:
 
     def _error(self, error: ApiError) -> Response:
         return responses.error_response(error, self._engine.switches.error_body)
-
-    def _error_of(self, fault: Fault) -> ApiError:
-        headers = {}
-        if fault.status == HTTPStatus.TOO_MANY_REQUESTS or fault.value:
-            headers = self._retry_after(fault.value or 1)
-        return ApiError(fault.status, "A fault set in the sandbox.", headers=headers)
 
     async def _answer(self, call: Call) -> Response:
         if call.endpoint is None:

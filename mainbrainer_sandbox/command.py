@@ -221,8 +221,11 @@ def _contacts(options: argparse.Namespace) -> int:
             "email_opt_in": consent_text(contact["email_opt_in"]),
             "lists": " ".join(contact["lists"]),
         }
-        properties = {f"property {name}": contact["properties"].get(name) for name in names}
-        return fields | properties
+        for name in names:
+            # A property may have the name of a field, such as "id".
+            shown = f"property {name}" if name in fields else name
+            fields[shown] = contact["properties"].get(name)
+        return fields
 
     with View(options.path) as view:
         # Those of the contacts, because the account's own are known without being sent.

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainbrainer_sandbox.limits import Limiter
 from mainbrainer_sandbox.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ _LIFETIMES = {"Default": 7200.0, "ShortLive": 600.0, "LongLive": 30 * 86400.0}
 _BROKEN = "The sandbox itself has failed; see its log."
 # The clock may be a test's, which the event loop does not know: look often.
 _LOOK_SECONDS = 0.02
+
+WINDOW_SECONDS = 10.0
+DAY_SECONDS = 86_400
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -51,6 +53,36 @@ class Waiting(msgspec.Struct):
     due: float
     fails: bool
     skip_first: int
+
+
+class Limiter:
+    """Counts requests by token, against the documented limits (section 9).
+
+    Whether a refused call counts is unknown; here it does, which is stricter.
+
+    Args:
+        now: Returns the seconds since the epoch; a day begins at midnight UTC.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._times: dict[str, deque[float]] = {}
+        self._days: Counter[tuple[str, int]] = Counter()
+
+    def take(self, token: str, burst: int | None, daily: int | None) -> tuple[str, float] | None:
+        """Count a request; return the limit it exceeds and for how many seconds, if it does."""
+        now = self._now()
+        times = self._times.setdefault(token, deque())
+        while times and times[0] + WINDOW_SECONDS <= now:
+            times.popleft()
+        times.append(now)
+        day = int(now // DAY_SECONDS)
+        self._days[token, day] += 1
+        if daily is not None and self._days[token, day] > daily:
+            return "daily", (day + 1) * DAY_SECONDS - now
+        if burst is not None and len(times) > burst:
+            return "burst", times[-burst] + WINDOW_SECONDS - now
+        return None
 
 
 class Engine:

@@ -220,7 +220,6 @@ class _ContactReader:
         self._known = ChainMap(self.created, properties)
         self._switches = switches
         self._reading = reading
-        self._refuses = bool(switches.refuse_property or switches.refuse_email)
         self._lists = set(switches.known_lists.lower().replace(",", " ").split())
         # Property ids and names repeat from contact to contact: each pair is looked up once.
         self._found: dict[tuple[str | None, str | None], str | None] = {}
@@ -257,8 +256,7 @@ class _ContactReader:
             self._properties(given.property_fields or []),
             self.list_id(given.list_id) or self._reading.list_id,
         )
-        if self._refuses:
-            self._simulate_refusal(sent)
+        self._simulate_refusal(sent)
         return sent
 
     def _properties(self, given: list[_Property]) -> dict[str, str | None]:

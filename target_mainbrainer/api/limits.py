@@ -16,7 +16,6 @@ long waits in the log.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import logging
 import math
 import threading
@@ -52,7 +51,7 @@ SLICE_SECONDS = 600
 
 _DAY_SECONDS = 24 * 60 * 60 + 0.25
 BURST_LIMIT = "the plan's limit of requests in 10 seconds"
-DAY_LIMIT = "the day's requests are used up"
+DAY_LIMIT = "the day's requests are used up, until the first of them are 24 hours old"
 
 LONG_WAIT_SECONDS = 5.0
 _MINUTE = 60.0
@@ -463,14 +462,9 @@ class RateLimiter:
         """Log a long wait; the same reason at most once a minute."""
         if wait.seconds <= LONG_WAIT_SECONDS or not self._log.is_due(wait.reason):
             return
-        resumes = dt.datetime.now().astimezone() + dt.timedelta(seconds=wait.seconds)
-        logger.log(
-            logging.WARNING if wait.reason == DAY_LIMIT else logging.INFO,
-            "Waiting %.0f s before the next request, until %s: %s.",
-            wait.seconds,
-            resumes.isoformat(sep=" ", timespec="seconds"),
-            wait.reason,
-        )
+        level = logging.WARNING if wait.reason == DAY_LIMIT else logging.INFO
+        seconds = f"{wait.seconds:,.0f} s"
+        logger.log(level, "Waiting %s before the next request: %s.", seconds, wait.reason)
 
 
 def pause_before_retry(

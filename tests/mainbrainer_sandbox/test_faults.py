@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
+from mainbrainer_sandbox.engine import Limiter
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
-from mainbrainer_sandbox.limits import Limiter
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import Switches
 from tests.cases import cases
