@@ -90,13 +90,7 @@ FAULTS = [
     ),
     Fault(
         "who is missing once is gone",
-        [
-            Change(
-                "target_mainbrainer.rounds.missing:Missing._count",
-                "READS_UNTIL_GONE",
-                "1",
-            )
-        ],
+        [Change("target_mainbrainer.rounds.missing:Missing._count", "READS_UNTIL_GONE", "1")],
         seed=301,
     ),
     Fault(
@@ -178,22 +172,14 @@ FAULTS = [
     ),
     Fault(
         "an old yes is sent again",
-        [
-            Change(
-                f"{PLAN}:compare",
-                "if rules.omits_old_yes:",
-                "if False:",
-            )
-        ],
+        [Change(f"{PLAN}:compare", "if rules.omits_old_yes:", "if False:")],
         seed=345,
     ),
     Fault(
         "the yes of the old address does not count for a contact that moves",
         [
             Change(
-                f"{PLAN}:compare",
-                "_said(attribute, row, also_rows)",
-                "_said(attribute, row, ())",
+                f"{PLAN}:compare", "_said(attribute, row, also_rows)", "_said(attribute, row, ())"
             )
         ],
         seed=345,
@@ -302,13 +288,7 @@ FAULTS = [
     ),
     Fault(
         "a record that cannot be mapped has not come",
-        [
-            Change(
-                "target_mainbrainer.rounds.missing:Missing._look_up",
-                "if keys:",
-                "if False:",
-            )
-        ],
+        [Change("target_mainbrainer.rounds.missing:Missing._look_up", "if keys:", "if False:")],
         seed=303,
     ),
     Fault(
