@@ -105,27 +105,6 @@ FAULTS = [
         seed=305,
     ),
     Fault(
-        "a contact that the search has made is taken for the old one",
-        [
-            Change(
-                f"{MOVES}:_found_id",
-                "status.processed != 1 or status.updated != 1",
-                "status.processed != 1",
-            ),
-            Change(
-                f"{MOVES}:_found_id",
-                "ids = status.updated_ids",
-                "ids = status.updated_ids | status.inserted_ids",
-            ),
-            Change(
-                f"{MOVES}:_found_id",
-                "status.inserted_ids or status.skipped_ids",
-                "status.skipped_ids",
-            ),
-        ],
-        seed=345,
-    ),
-    Fault(
         "a run that was taken over goes on",
         [
             Change(f"{LEDGER}.is_fresh", "return ", "return True or "),
