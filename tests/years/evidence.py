@@ -86,11 +86,13 @@ class Evidence:
             return
         self.people[key].is_deleted = bool(columns.get("_sdc_deleted_at"))
         if not self.people[key].is_deleted:
-            before = self.people[key].last
-            if before is not None and moves(identity_of(before), identity_of(columns)):
-                run.movers.add(key)
-            is_first = len(run.by_key[key]) == 1
+            rows = [row for row in run.by_key[key] if is_mappable(row) and "email" in row]
+            is_first = len(rows) == 1
             self._learn(key, self.people[key], columns, is_first=is_first)
+            run.movers.discard(key)
+            began = self.people[key].began
+            if began and moves(identity_of(began[1]), identity_of(columns)):
+                run.movers.add(key)
 
     def _learn(self, key: int, one: Said, columns: Columns, *, is_first: bool) -> None:
         email, mobile = identity_of(columns)

@@ -481,6 +481,7 @@ class Oracle(Evidence):
         # Of a contact that was made anew or beside another one nothing was said yet.
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
+        had = {None, *map(folded, self.identities(contact.id))}
         # A yes is told only when the no before it is confirmed.
         is_slow = run.config["confirm_batches"] == "require"
         for name in agreed.intersection(OPT_INS):
@@ -488,7 +489,7 @@ class Oracle(Evidence):
                 (is_slow and any(row.get(name) is False for row in run.by_key[key]))
                 or name in held.by_hand
                 or self._is_listed(run, key)
-                or {(name, None), (name, identity_in(contact))} & self.people[key].doubtful
+                or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
             )
             if columns[name] is False and getattr(contact, name) not in no:
