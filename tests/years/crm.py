@@ -225,7 +225,7 @@ class CRM:
             return Response(404, b"{}", "application/json")
         done = batch.applied or rules.Applied()
         is_done = batch.applied is not None
-        batch.is_told |= (failed := is_done and batch.fails)
+        failed = is_done and batch.fails
         if is_done and not failed and not done.skip_reasons:
             batch.confirmed_at = min(batch.confirmed_at, self.world.now)
         ids: dict[str, list[int]] = {
@@ -346,6 +346,8 @@ class Wire(Transport):
         world.pause(world.random.choice([0.01, 0.05, 0.5]))
         world.step()
         (answer,) = answers
+        if endpoint.method == "GET" and b'"Failed"' in answer.body:
+            self._crm.batches[endpoint.url.split("/")[-2]].is_told = True
         return answer
 
 
