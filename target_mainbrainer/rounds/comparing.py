@@ -432,8 +432,9 @@ def _identities_before(
         before |= dict.fromkeys(
             text for text in (person.identity, person.previous) if text is not None and text != own
         )
-    renamed_from = () if upsert.renamed_from is None else (upsert.renamed_from,)
-    return (*map(identity_from, before), *renamed_from)
+    if upsert.renamed_from is not None:
+        before[identity_text(upsert.renamed_from)] = None
+    return tuple(map(identity_from, before))
 
 
 def _is_deletion(upsert: Upsert) -> bool:
