@@ -125,7 +125,8 @@ class Process:
         self.is_enough = True
         for writer in self.writers:
             writer.join(PATIENCE)
-        self.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have been killed already
+            self.stdin.close()
 
     def next_state(self) -> dict[str, t.Any]:
         assert select.select([self.stdout], [], [], PATIENCE)[0], "no STATE came"
