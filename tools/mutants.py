@@ -56,7 +56,7 @@ _REFERENCE = "end_to_end/test_repository.py"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
 # threads' and processes' parts of rounds and ledger, and all glue.
 TESTS: dict[str, str] = {
-    "contacts": f"contacts {_MERGED}",
+    "contacts": f"contacts mapping/test_mapper.py {_MERGED}",
     "privacy": "privacy end_to_end/test_privacy.py",
     "words": "report singer",
     "mapping/columns": "mapping/test_columns.py mapping/test_hints.py mapping/test_mapper.py",

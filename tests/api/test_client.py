@@ -90,6 +90,11 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert len(api.crm.requests) == 1
 
 
+def test_a_refusal_without_words_is_quoted_without_any(api: Api) -> None:
+    message = api.fails(errors.RequestRefusedError, api.client(reply(410)))
+    assert message.startswith("MainBrainer refused POST /contacts/batch with 410 Gone. The contac")
+
+
 def test_of_a_page_its_title_is_quoted(api: Api) -> None:
     """Whatever stands before its first tag, its type says that it is one."""
     page = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
@@ -131,6 +136,7 @@ def test_what_is_not_the_apis_ends_the_run(api: Api, odd: Reply) -> None:
             message = api.fails(errors.ProtocolError, does)
             assert host in message
             assert "Check 'api_url'" in message
+    assert "cannot be sent to 127.0.0.1:99999 (InvalidURL)." in message
 
 
 EMPTY_CHUNKS = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

@@ -125,6 +125,7 @@ def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(load: Load) -
     load.settings |= {"ledger_uri": load.path("ledger.db"), "max_new_contacts": 299}
     dry = load.fails(*people(), dry_run=True)
     assert "would create 300 contacts, and 'max_new_contacts' allows 299" in dry.error
+    assert [reason["code"] for reason in dry.report["reasons"]] == ["max_new_contacts"]
     assert dry.counts["created"] == 300
     real = load.fails(*people())
     assert "would create 300 contacts or more, and 'max_new_contacts' allows 299" in real.error

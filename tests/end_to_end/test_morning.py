@@ -31,6 +31,7 @@ def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: s
     assert ended.states == [{"bookmark": 1}]
     (said,) = (line for line in ended.log.splitlines() if finding in line)
     assert "WARNING" in said
+    assert 0 < ended.report["seconds"] < 60
 
 
 REJECTED = (

@@ -197,6 +197,7 @@ def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCapture
     odd.dropped_by_code["invalid_email"] = 1
     morning.summary.log([])
     assert all("\n" not in message for message in caplog.messages)
+    assert "as invalid in 1 batch and ignored it. Check its" in caplog.text
 
 
 # The report is there from the start to the end of a run
