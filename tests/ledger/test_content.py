@@ -9,7 +9,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, consenting, person
+from tests.ledger.outside import (
+    FULL,
+    M1,
+    M2,
+    OMIT,
+    OPT_OUT,
+    REPORT,
+    Night,
+    consenting,
+    one,
+    person,
+)
 from tests.ledgers import on_both_databases
 from tests.messages import Record, record, schema, state
 
@@ -390,6 +401,14 @@ def test_edits_by_hand_are_respected(
     assert now["email_opt_in"] is not is_withheld
     assert now["properties"]["firstname"] == later.get("firstname", "First1")
     assert now["properties"]["city"] == ("By hand" if edit is corrected else "Oslo")
+
+
+def test_contacts_with_a_number_alone_are_known_apart(night: Night) -> None:
+    """And so are those who share an address; each is unchanged in the next night."""
+    people = [one(1, mobile=M1), one(2, mobile=M2), one(3, "a", M1), one(4, "a", M2), one(5, "a")]
+    sent = [night(*people).count("created"), night.posts]
+    assert sent == [5, 1]
+    assert night(*people).count("unchanged") == 5
 
 
 def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:
