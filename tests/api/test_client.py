@@ -92,7 +92,7 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
 
 def test_a_refusal_without_words_is_quoted_without_any(api: Api) -> None:
     message = api.fails(errors.RequestRefusedError, api.client(reply(410)))
-    assert message.startswith("MainBrainer refused POST /contacts/batch with 410 Gone. The contac")
+    assert message.startswith("MainBrainer refused POST /contacts/batch with 410 Gone. The ")
 
 
 def test_of_a_page_its_title_is_quoted(api: Api) -> None:
