@@ -100,6 +100,11 @@ class Person(Private, msgspec.Struct, gc=False):
     is_gone: bool = False
     seen_at: int = 0
 
+    def put_back(self, hashes: Hashes) -> None:
+        """Have the identity before a change that was not delivered."""
+        self.identity, self.previous = t.cast("str", self.previous), None
+        self.hash = hashes.identity(identity_from(self.identity))
+
 
 class Fields(Private, msgspec.Struct, gc=False):
     """The fields of one contact, ready to be compared.

@@ -12,7 +12,7 @@ from collections import Counter
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Contact, Rejection
-from target_mainbrainer.ledger.content import identity_from, identity_text
+from target_mainbrainer.ledger.content import identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
@@ -281,8 +281,7 @@ class Booking:
         """Note that the people of a contact have the identity that they had before."""
         for person in upsert.changed_people:
             if person.previous is not None and person.moving_id is None and self._ledger:
-                person.identity, person.previous = person.previous, None
-                person.hash = self._ledger.hashes.identity(identity_from(person.identity))
+                person.put_back(self._ledger.hashes)
                 self._people.append(person)
 
     def reject_pending(self, pending: Iterable[Pending], *, is_proven: bool = True) -> None:

@@ -354,8 +354,7 @@ class Comparer:
         if person.hash in never and person.moving_id is None:
             if person.previous is None:
                 return None  # what is not in the CRM cannot be followed
-            person.identity, person.previous = person.previous, None
-            person.hash = self._rules.hashes.identity(identity_from(person.identity))
+            person.put_back(self._rules.hashes)
         following = follow(person, part.contact)
         if following is None:
             return (None, None) if place in self.deferred else None
