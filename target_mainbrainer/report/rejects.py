@@ -214,7 +214,7 @@ class RejectsFile:
         self._is_of_this_run = STARTED_AT in template
         self.mark = b'"run":"%s"' % run_id.encode()
         self._run_id = run_id
-        self._schemas: dict[str, bytes] = {}
+        self._last_schema = b""
         self._failure: DeliveryError | None = None
         try:
             self._descriptor = _open_locked(self.path)
@@ -234,8 +234,8 @@ class RejectsFile:
         """
         tail = b',"rejection":' + msgspec.json.encode({"run": self._run_id, **note}) + b"}\n"
         lines = [_open_ended(line) + tail for line in record_lines]
-        if self._schemas.get(source.name) != source.schema_line:
-            self._schemas[source.name] = source.schema_line
+        if self._last_schema != source.schema_line:
+            self._last_schema = source.schema_line
             lines.insert(0, source.schema_line.rstrip() + b"\n")
         data = b"".join(lines)
         with self._failing_for_good(size=self._size):
