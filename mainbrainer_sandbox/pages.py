@@ -1,7 +1,7 @@
 """The page: contacts, batches and requests of a sandbox file.
 
 It works without scripts and without the internet, and a strict policy keeps it so:
-whatever a contact's data may contain, no browser runs or fetches any of it.
+no browser runs or fetches anything in a contact's data.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class _ContactReader:
         name = name if name and name.strip() else None
         if property_id is None and name is None:
             _refuse(where, "A property needs an id or a name.")
-        # An id that is given decides, whatever the name says (section 4.1).
+        # An id that is given decides, even against the name (section 4.1).
         found = self._known.get(property_id or name or "")
         policy = self._switches.unknown_property
         if found is None and policy == "create":

@@ -149,7 +149,7 @@ def apply(
         known: The contacts with an id or an identity of the batch; is changed.
         switches: Decide where the pages leave a choice.
         new_ids: Returns an id that no contact has.
-        skip_first: How many contacts to skip, whatever they are.
+        skip_first: How many contacts to skip, of any kind.
     """
     done = Applied()
     for place, sent in enumerate(batch):

@@ -207,7 +207,7 @@ def _unquote(match: re.Match[str]) -> str:
 
 
 def _without(text: str, value: str) -> str:
-    """Return a text without a casefolded value, whatever the case it has there.
+    """Return a text without a casefolded value, in any case.
 
     >>> _without("Strasse, STRASSE and Straße", "strasse")
     '…, … and …'
@@ -247,7 +247,7 @@ def explain(error: BaseException) -> list[str]:
 
 
 def quiet_loggers() -> None:
-    """Let no logger show contact data, whatever level the user has set."""
+    """Let no logger show contact data, at any level that the user has set."""
     for name, level in (("singer_sdk.mapper", logging.INFO), ("urllib3", logging.CRITICAL)):
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), level))

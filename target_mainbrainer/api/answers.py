@@ -251,7 +251,7 @@ class Refused:
 
     @cached_property
     def words(self) -> tuple[int, str]:
-        """Status and message; equal for equal reasons, whatever contact they name.
+        """Status and message; equal for equal reasons, for any contact that they name.
 
         The message is redacted. A property of a contact that was refused alone has its own name
         in it, instead of its place.
@@ -592,7 +592,7 @@ class Answer:
     contacts: Sequence[Contact] = ()
 
     def raise_for_status(self) -> None:
-        """Raise if the status alone says that there is nothing to read, whatever was asked.
+        """Raise if the status alone says that there is nothing to read, for any question.
 
         Raises:
             TransientError: It asks to try again.
@@ -616,7 +616,7 @@ class Answer:
         """Return the outcome of a batch or a contact.
 
         Raises:
-            RequestRefusedError: The request is refused, whatever contacts are in it.
+            RequestRefusedError: The request is refused, with any contacts in it.
         """
         response = self.response
         if response.is_empty and response.is_success:

@@ -13,7 +13,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
 
 _FRESH_SECONDS = 1.0
-"""A token this young is used, whatever its answer says about its lifetime."""
+"""A token this young is used, even if its answer says that it has ended."""
 
 _MARGIN_SECONDS = 60.0
 _MARGIN_PART = 0.2

@@ -135,7 +135,7 @@ class MainBrainerClient:
 
         Raises:
             AuthError: The token is refused.
-            RequestRefusedError: The request is refused, whatever contacts are in it.
+            RequestRefusedError: The request is refused, with any contacts in it.
             ProtocolError: The response is not the API's.
             TransientError: It did not work for `retry_max_seconds`.
             InterruptedRunError: The run was asked to stop.
@@ -155,7 +155,7 @@ class MainBrainerClient:
     def batch_status(self, batch_id: str) -> BatchStatus | None:
         """Ask once how far a batch is; None if that is not known now.
 
-        A status that cannot be read fails nothing, whatever the reason: the batch is in, and
+        A status that cannot be read fails nothing, for any reason: the batch is in, and
         another poll may succeed.
 
         Args:

@@ -402,7 +402,7 @@ class RateLimiter:
     def _take(self, kind: str) -> Permit | Wait:
         with self._lock:
             now = self.clock()
-            # A server that hangs counts late whatever it has not answered yet.
+            # A server that hangs counts late all that it has not answered yet.
             for overdue in self._in_flight:
                 if overdue.taken_at + overdue.seconds <= now:
                     usual = self._usual(overdue, (overdue.kind, _ACCEPTED))

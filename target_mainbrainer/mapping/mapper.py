@@ -146,7 +146,7 @@ class StreamMapping:
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
         """Return the contact of a record, or the reason why it cannot be one.
 
-        Never raises, whatever the record contains, and never changes it.
+        Never raises for any record, and never changes it.
         """
         if not record.keys() <= self._columns:
             wider = self._widened(frozenset(record.keys() - self._columns))
@@ -349,7 +349,7 @@ def mobile_reader(
 
 
 def _with_its_own_code(value: object) -> Mobile | None:
-    """Return a number that is written with its country code, whatever country stands beside it."""
+    """Return a number that is written with its country code, which counts before a column."""
     try:
         return identifiers.parse_mobile(value)
     except InvalidValueError:

@@ -1,4 +1,4 @@
-"""Addresses and numbers to which consent is never sent, whatever the source says."""
+"""Addresses and numbers to which consent is never sent, even if the source says yes."""
 
 from __future__ import annotations
 

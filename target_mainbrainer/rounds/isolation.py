@@ -195,7 +195,7 @@ def _remember(rate: FailureRate, recent: deque[bool], *, good: int = 0, bad: int
 
 
 class Words(t.NamedTuple):
-    """What a refusal says; equal for equal reasons, whatever contact it is about."""
+    """What a refusal says; equal for equal reasons, for any contact."""
 
     status: int
     message: str

@@ -44,7 +44,7 @@ if t.TYPE_CHECKING:
 logger = logging.getLogger("target-mainbrainer")
 
 DRIFT_COUNTS_FROM = 10
-"""So many people of a stream may have moved or be missing, whatever the percentage."""
+"""So many people of a stream may have moved or be missing, at any percentage."""
 
 MOST_NEWCOMERS = 10_000
 """When more wait, the source has new keys for all its people, and waiting for these is no use."""
@@ -89,7 +89,7 @@ class Following(t.NamedTuple):
 def follow(person: Person, contact: Contact) -> Following | None:
     """Return how the CRM holds the contact of a person, None if there is nothing to follow.
 
-    Contacts that name their contact id are found by it whatever their identity.
+    Contacts that name their contact id are found by it under any identity.
     """
     if contact.contact_id is not None:
         return None

@@ -291,7 +291,7 @@ class Settings:
     max_drift_percent: int = _setting("Most drift", default=5, minimum=0, maximum=100)
     """Largest share of people that may change or be missing, in percent. With a ledger: if more of
     the known people, and more than ten, have a changed identity, the run fails before it updates
-    any of them. If so many are missing, or more than half of the stream, nobody counts as gone, and
+    any of them. If so many are missing, or more than half of the stream, none counts as gone, and
     with `missing_records: opt_out` the run fails. Raise it for one run if the changes are real.
     """
 
