@@ -256,6 +256,17 @@ def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Nigh
     assert contact["email_opt_in"] is False
 
 
+def test_a_contact_made_anew_by_an_opt_out_keeps_the_yes_that_came_after_it(night: Night) -> None:
+    """Another person came to its address in the same run. Found by year 95231."""
+    night.settings |= {**REPORT, "deleted_records": "opt_out"}
+    night(*consenting(1, 2, 3))
+    night.delete("p1")
+    gone = record("people", id=1, _sdc_deleted_at="2026-10-01T00:00:00Z")
+    ended = night(gone, *consenting(3, firstname="A"), person(2, "p1", email_opt_in=True))
+    assert ended.count("recreated") == 1
+    assert night.opted_in == {"p1", "p3"}
+
+
 def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) -> None:
     """It was in the batch of one that had been deleted by hand. Found by year 87063."""
     night.settings |= REPORT
