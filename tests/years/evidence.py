@@ -46,7 +46,8 @@ class Evidence:
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
         unnoticed: Those that no run has made anew since, and was told so.
-        twins: People who had two contacts that were spelt differently: to the ledger they are one.
+        twins: People who had two contacts of one identity, one of them spelt differently or not
+            followed any more: which one a request reaches the CRM decides.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -165,9 +166,10 @@ class Evidence:
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
         new contact; or with none that was said before, if it was asked to move.
         """
+        had = {None, *map(folded, self.identities(sent.contact_id))}
         for key in whose:
             if self.people[key].moved:
-                self.people[key].doubtful |= {(name, None) for name in OPT_INS}
+                self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in had}
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -247,7 +249,7 @@ class Evidence:
                     continue
                 now = identity_of(one.last)
                 wanted = now if creates else kept(one.before, now)
-                if identity_in(contact) == (wanted if wanted in there else now):
+                if identity_in(contact) == (wanted if wanted in there | self.unnoticed else now):
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -273,8 +275,9 @@ class Evidence:
                     self.people[key].before = identity_of(last)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
-                self.crm.held[contact.id].by_hand |= {*OPT_INS}
-                if self._was_respelt(contact):
+                held = self.crm.held[contact.id]
+                held.by_hand |= {*OPT_INS}
+                if held.was_left_behind or self._was_respelt(contact):
                     self.twins |= self.whose(contact)
         creates = run.config["identity_changes"] == "create"
         come = {(name, key) for name in self.source.streams for key in run.by_key}

@@ -151,7 +151,7 @@ class Oracle(Evidence):
             row.get("_sdc_deleted_at") for row in rows
         ):
             pass
-        elif any(self._is_here(key, sent) for key in whose):
+        elif not self.has_restored and any(self._is_here(key, sent) for key in whose):
             self._break("an opt-out of somebody who is there", (name, sent))
         elif not (self._is_gone(run, whose) or self._is_merged(run, sent, whose)):
             self._break("an opt-out that nobody has asked for", (name, sent))
@@ -358,11 +358,11 @@ class Oracle(Evidence):
             for sent in batch.contacts
         }
         for key in self._named(process, "' again"):
-            last = self.people[key].last
-            owners = self.owners(*identity_of(last)) if last else {key}
-            some = [self.people[one] for one in owners]
+            rows = [*run.by_key[key], self.people[key].last or {}]
+            had = {identity_of(row) for row in rows if is_mappable(row)}
+            some = [self.people[one] for now in had for one in self.owners(*now)]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
-            if not is_lost and last and identity_of(last) not in self.vacated | lost:
+            if not is_lost and had.isdisjoint(self.vacated | lost):
                 self._break("made anew though nobody has deleted it", key)
         patience = run.config["confirm_timeout_seconds"]
         late = self._people_in(
@@ -454,14 +454,15 @@ class Oracle(Evidence):
             if not (is_shared and key in run.unsure):
                 self._break("a record is not in", (key, columns))
             return
-        if any(len(self.whose(one)) > 1 for one in found):
+        is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
+        if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
         problems = [[*self._problems(run, key, columns, contact)] for contact in some]
-        # Each stream may have a contact of its own.
-        for one in [min(problems, key=len)] if self.has_new_stream else problems:
-            for rule, name in one:
-                self._break(rule, (key, name, columns, some))
+        # Each stream and each spelling may have a contact of its own, and a part that somebody has
+        # lost may have stayed in another one.
+        for rule, name in min(problems, key=len):
+            self._break(rule, (key, name, columns, some))
 
     def _problems(
         self, run: Run, key: int, columns: Columns, contact: Contact
@@ -496,6 +497,15 @@ class Oracle(Evidence):
                 yield "a no has not arrived", name
             if columns[name] is True and not getattr(contact, name) and not is_withheld:
                 yield "a yes has not arrived", name
+
+    def _is_shared(self, run: Run, key: int, contact: Contact) -> bool:
+        """Return whether other people have, or had in this run, the identity of a contact."""
+        now = identity_in(contact)
+        return any(
+            row is None or covers(now, identity_of(row))
+            for one in self.whose(contact) - {key}
+            for row in (self.people[one].last, *run.by_key.get(one, ()))
+        )
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]
