@@ -301,7 +301,7 @@ def test_bad_neighbours_never_end_a_good_run(load: Load, bad: range, size: int, 
 
 # --- Who is sent once more
 
-CONSENT = {"email_opt_in": True, "mobile_opt_in": False}
+CONSENT: Record = {"email_opt_in": True, "mobile_opt_in": False}
 
 
 def test_a_contact_that_is_sent_once_more_is_sent_as_it_was_but_for_a_yes(load: Load) -> None:
