@@ -164,7 +164,7 @@ class Comparer:
             upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
             # With an identity alone nothing is known that was not known before.
             upsert.fields = Fields([], b"")
-            if not one.is_alone:
+            if upsert.since is not None:
                 leave_out_older(upsert, upsert.row, hashes)
             prepared.sent.append(upsert)
 

@@ -127,6 +127,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         changed_people: The people of whom this delivery changes the identity.
         batch: The batch in which it was accepted; None if it was not.
         may_be_applied: It was sent in a trial, and not refused there.
+        since: The number of the batch that it is completed for; what was said later stays.
     """
 
     contact: Contact
@@ -143,6 +144,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     changed_people: tuple[Person, ...] = ()
     batch: AcceptedBatch | None = None
     may_be_applied: bool = False
+    since: int | None = None
 
     @property
     def stream(self) -> Stream | None:

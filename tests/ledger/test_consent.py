@@ -240,9 +240,15 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p2"]["properties"]["firstname"] == "First2"
 
 
-def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Night) -> None:
-    """It is of another stream, so that both are delivered, one after the other."""
-    night.settings |= REPORT
+@cases("confirm", "report", "require")
+def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(
+    night: Night, confirm: str
+) -> None:
+    """It is of another stream, so that both are delivered, one after the other.
+
+    If the first one is not confirmed, the later one is sent whole. Found by year 95136.
+    """
+    night.settings["confirm_batches"] = confirm
     columns = "id email firstname city email_opt_in"
     both = [schema(columns, stream=name) for name in ("people", "users")]
     night.run(*both, *consenting(1, city="Bergen"), *consenting(2))
