@@ -35,11 +35,11 @@ from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batc
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.errors import InterruptedRunError
     from target_mainbrainer.rounds.booking import Booking, Pending
     from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Stream
+    from target_mainbrainer.rounds.round import Place, Stream
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.settings.declared import Settings
@@ -141,6 +141,10 @@ class Load:
         self._open.add(part)
         if self._open.is_full:
             self._send_open_round()
+
+    def identity_of(self, place: Place) -> Identity | None:
+        """Return the identity of a person whom only the open round has; None if it has not."""
+        return self._open.identity_of(place)
 
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.

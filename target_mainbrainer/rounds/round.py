@@ -290,6 +290,13 @@ class Round:
         """Whether it has to be sent before more is added."""
         return len(self) >= MAX_CONTACTS or self._bytes >= MAX_BYTES
 
+    def identity_of(self, place: Place) -> Identity | None:
+        """Return the identity of the last record of a source key, None if there is none."""
+        for part in reversed(self.waiting if place in self._awaited else ()):
+            if part.person_key == place:
+                return identity_of(part.contact)
+        return self._identity_by_key.get(place)
+
     def add(self, part: Part) -> None:
         """Add a record, merged with the contact of its identity if there is one.
 

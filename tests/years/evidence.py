@@ -31,6 +31,9 @@ if t.TYPE_CHECKING:
     from tests.years.world import Process
 
 DAY = 86_400.0
+SLACK_SECONDS = 2.0
+"""How long an answer is on its way at most."""
+
 OPT_INS = ("email_opt_in", "mobile_opt_in")
 
 
@@ -166,7 +169,7 @@ class Evidence:
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
         new contact; or with none that was said before, if it was asked to move.
         """
-        had = {None, *map(folded, self.identities(sent.contact_id))}
+        had = {None, identity_in(sent), *map(folded, self.identities(sent.contact_id))}
         for key in whose:
             if self.people[key].moved:
                 self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in had}
@@ -189,6 +192,15 @@ class Evidence:
 
     def _people_in(self, batches: Iterable[Batch]) -> set[int]:
         return {key for one in batches for sent in one.contacts for key in self.whose(sent)}
+
+    def _late(self, process: Process) -> set[int]:
+        """Return the people in batches whose status came too late, or never."""
+        patience = self.runs[process].config["confirm_timeout_seconds"]
+        return self._people_in(
+            batch
+            for batch in self._batches(process)
+            if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
+        )
 
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
@@ -265,6 +277,7 @@ class Evidence:
             for batch in self._batches(process)
             if batch.fails and any(sent.properties for sent in batch.contacts)
         )
+        self._doubt_opt_ins(named & self._late(process))  # it may have moved
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
@@ -290,6 +303,10 @@ class Evidence:
                 self.people[key].is_absent = False
             made = [one for one in self._inserted(process) if one.properties]
             self.unnoticed -= {identity_in(one) for one in made}
+
+    def _doubt_opt_ins(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]

@@ -20,6 +20,7 @@ from tests.years.history import (
     identity_of,
     is_bad,
     is_refused,
+    shares_part,
 )
 from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
@@ -31,9 +32,6 @@ if t.TYPE_CHECKING:
     from tests.years.crm import CRM
     from tests.years.source import Source
     from tests.years.world import Process
-
-SLACK_SECONDS = 2.0
-"""How long an answer is on its way at most."""
 
 READS_UNTIL_GONE = 2
 PROPERTIES = {"firstname", "city"}
@@ -107,10 +105,13 @@ class Oracle(Evidence):
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
         now = identity_in(sent)
+        is_slow = run.config["confirm_batches"] == "require"
         for key in whose:
             one = self.people[key]
             if not run.is_certain:
                 one.doubtful.add((name, now))
+            elif is_slow and not getattr(sent, name) and len(run.by_key[key]) > 1:
+                one.doubtful.add((name, None))  # another record was sent before this no counted
             elif getattr(sent, name) and one.last and identity_of(one.last) == now:
                 one.doubtful -= {(name, now), (name, None)}
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
@@ -265,13 +266,17 @@ class Oracle(Evidence):
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
 
         A contact that was accepted is sent once more to prove it, if there is one that has data,
-        keeps its address, and did not come again. A bad address that a person has lost may be kept.
+        keeps its address and number, and did not come again, nor another contact with one of them.
+        A bad address that a person has lost may be kept.
         """
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
+        batches = self._batches(process)
+        all_sent = [identity_in(sent) for batch in batches for sent in batch.contacts]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
             and refused.isdisjoint(self._people_in([batch]))
-            for batch in self._batches(process)
+            and not any(shares_part(identity_in(sent), all_sent) for sent in batch.contacts)
+            for batch in batches
         )
         if good and has_proof:
             self._break("set aside though it is good", good)
@@ -364,14 +369,8 @@ class Oracle(Evidence):
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
             if not is_lost and had.isdisjoint(self.vacated | lost):
                 self._break("made anew though nobody has deleted it", key)
-        patience = run.config["confirm_timeout_seconds"]
-        late = self._people_in(
-            batch
-            for batch in self._batches(process)
-            if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
-        )
         named = self._named(process, "not be followed")
-        for key in named - late:
+        for key in named - self._late(process):
             if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
 
