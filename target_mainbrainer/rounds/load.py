@@ -115,6 +115,7 @@ class Load:
         self._is_awaited = False
         self._is_hurried = False
         self._has_probed = False
+        self._is_patient = True
         self._failure: BaseException | None = None
         self.batches_sent = 0
         self._batches: list[Batch] = []
@@ -183,6 +184,7 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
+        self._await_earlier(closed.upserts.values())
         self._numbers += 1
         prepared = self._prepare(closed)
         self._start(prepared.sent)
@@ -227,6 +229,15 @@ class Load:
                 "sends again what was not confirmed."
             )
             raise DeliveryError(message)
+
+    def _await_earlier(self, upserts: Iterable[Upsert]) -> None:
+        """Wait until contacts that are sent again are confirmed, if STATE waits for that.
+
+        Only then is it known what was said of them, and whether a yes is a new one.
+        """
+        if self._is_patient and (earlier := self._booking.waiting_for(upserts)):
+            self._is_patient = self._await_statuses(lambda: sum(one.is_awaited for one in earlier))
+            self._wait_until_settled()
 
     def _await_statuses(self, waiting: Callable[[], int], most: int = 0) -> bool:
         """Wait for statuses; return False if for too long none of those that are awaited came.
@@ -372,6 +383,7 @@ class Load:
         self._is_awaited = one.awaits_status
         left = one.upserts
         while left:
+            self._await_earlier(left)
             self._numbers += 1
             prepared = Prepared(sent=left)
             if self._comparer is not None:

@@ -273,6 +273,32 @@ def test_a_contact_made_anew_by_an_opt_out_keeps_the_yes_that_came_after_it(nigh
     assert night.opted_in == {"p1", "p3"}
 
 
+@cases(
+    "first later is_unsubscribed opted_in",
+    ("yes", None, True, False),
+    ("no", "yes", False, True),
+    ("yes", "no", False, False),
+)
+def test_what_was_said_of_a_contact_is_known_when_it_is_sent_again(
+    night: Night, first: str | None, later: str | None, is_unsubscribed: bool, opted_in: bool
+) -> None:
+    """In one run, of another stream; STATE waits for both. Found by year 97086."""
+    night.settings |= {**OMIT, "confirm_batches": "require"}
+    said = {"yes": True, "no": False, None: None}
+    streams = [schema(COLUMNS, stream=name) for name in ("people", "users")]
+    before = None if is_unsubscribed else True
+    night(person(1, email_opt_in=before)).ok()
+    both = [
+        person(1, email_opt_in=said[first]),
+        person(1, stream="users", email_opt_in=said[later], firstname="A"),
+    ]
+    night(*streams, *both).ok()
+    if is_unsubscribed:
+        night.unsubscribe("p1")
+    night(person(1, email_opt_in=said[later or first], firstname="B")).ok()
+    assert night.opted_in == ({"p1"} if opted_in else set())
+
+
 def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) -> None:
     """It was in the batch of one that had been deleted by hand. Found by year 87063."""
     night.settings |= REPORT

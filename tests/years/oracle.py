@@ -105,13 +105,10 @@ class Oracle(Evidence):
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
     ) -> None:
         now = identity_in(sent)
-        is_slow = run.config["confirm_batches"] == "require"
         for key in whose:
             one = self.people[key]
             if not run.is_certain:
                 one.doubtful.add((name, now))
-            elif is_slow and not getattr(sent, name) and len(run.by_key[key]) > 1:
-                one.doubtful.add((name, None))  # another record was sent before this no counted
             elif getattr(sent, name) and one.last and identity_of(one.last) == now:
                 one.doubtful -= {(name, now), (name, None)}
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
@@ -218,13 +215,8 @@ class Oracle(Evidence):
             return
         if len(self.mappings) > 1 or self.has_restored:
             return  # what is mapped elsewhere is new there, and an older ledger knows less
-        # What is not confirmed yet is sent whole when its person comes again.
-        is_slow = run.config["confirm_batches"] == "require"
         if run.config.get("unchanged_contacts") == "send" or any(
-            self.people[key].moved
-            or self.people[key].is_unsure
-            or (is_slow and len(run.by_key[key]) > 1)
-            for key in whose
+            self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
             return
         made = [self.people[key] for key in self._recreated(process)]
@@ -482,12 +474,9 @@ class Oracle(Evidence):
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
         had = {None, *map(folded, self.identities(contact.id))}
-        # A yes is told only when the no before it is confirmed.
-        is_slow = run.config["confirm_batches"] == "require"
         for name in agreed.intersection(OPT_INS):
             is_withheld = (
-                (is_slow and any(row.get(name) is False for row in run.by_key[key]))
-                or name in held.by_hand
+                name in held.by_hand
                 or self._is_listed(run, key)
                 or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
