@@ -51,6 +51,7 @@ class Evidence:
         unnoticed: Those that no run has made anew since, and was told so.
         twins: People who had two contacts of one identity, one of them spelt differently or not
             followed any more: which one a request reaches the CRM decides.
+        torn: Identities of contacts that may have moved, or not.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -68,6 +69,7 @@ class Evidence:
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
         self.unnoticed: set[Identity] = set()
+        self.torn: set[Identity] = set()
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 
@@ -169,10 +171,13 @@ class Evidence:
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
         new contact; or with none that was said before, if it was asked to move.
         """
-        had = {None, identity_in(sent), *map(folded, self.identities(sent.contact_id))}
+        had = {identity_in(sent), *map(folded, self.identities(sent.contact_id))}
         for key in whose:
             if self.people[key].moved:
-                self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in had}
+                self.people[key].doubtful |= {
+                    (name, one) for name in OPT_INS for one in (None, *had)
+                }
+        self.torn |= had if sent.contact_id is not None else set()
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -195,12 +200,11 @@ class Evidence:
 
     def _late(self, process: Process) -> set[int]:
         """Return the people in batches whose status came too late, or never."""
-        patience = self.runs[process].config["confirm_timeout_seconds"]
-        return self._people_in(
-            batch
-            for batch in self._batches(process)
-            if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
-        )
+        return self._people_in(filter(self._is_late, self._batches(process)))
+
+    def _is_late(self, batch: Batch) -> bool:
+        patience: float = self.runs[batch.process].config["confirm_timeout_seconds"]
+        return batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
 
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
@@ -243,6 +247,8 @@ class Evidence:
             contact = self._found(sent)
             if contact is not None:
                 held = self.crm.held[contact.id]
+                if sent.contact_id is not None and not self._is_late(batch):
+                    held.is_left_behind = False
                 if not batch.fails:
                     held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
                 held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
@@ -260,8 +266,19 @@ class Evidence:
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
+                mine = [
+                    each
+                    for each in self.crm.contacts.values()
+                    if key in self.whose(each) and covers(identity_in(each), now)
+                ]
+                if any(each in self._followed() for each in mine):
+                    continue
                 wanted = now if creates else kept(one.before, now)
-                if identity_in(contact) == (wanted if wanted in there | self.unnoticed else now):
+                if wanted in self.unnoticed:
+                    continue
+                if identity_in(contact) == (wanted if wanted in there else now) or mine == [
+                    contact
+                ]:
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:

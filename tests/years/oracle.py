@@ -381,7 +381,7 @@ class Oracle(Evidence):
         if is_refused(one.last):
             return True
         now = identity_of(one.last)
-        if {now, one.before} & {self.people[other].before for other in named - {key}}:
+        if {now, one.before} & ({self.people[other].before for other in named - {key}} | self.torn):
             return True
         made = [contact.id for contact in self._inserted(process)]
         if any(
@@ -489,6 +489,9 @@ class Oracle(Evidence):
     def _is_shared(self, run: Run, key: int, contact: Contact) -> bool:
         """Return whether other people have, or had in this run, the identity of a contact."""
         now = identity_in(contact)
+        others = [self.people[one] for one in self.whose(contact) - {key}]
+        if any(one.is_rejected and covers(now, one.before) for one in others):
+            return True
         return any(
             row is None or covers(now, identity_of(row))
             for one in self.whose(contact) - {key}
