@@ -479,6 +479,7 @@ class Oracle(Evidence):
                 name in held.by_hand
                 or self._is_listed(run, key)
                 or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
+                or identity_in(contact) in self.torn
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
             )
             if columns[name] is False and getattr(contact, name) not in no:
@@ -489,14 +490,15 @@ class Oracle(Evidence):
     def _is_shared(self, run: Run, key: int, contact: Contact) -> bool:
         """Return whether other people have, or had in this run, the identity of a contact."""
         now = identity_in(contact)
-        others = [self.people[one] for one in self.whose(contact) - {key}]
-        if any(one.is_rejected and covers(now, one.before) for one in others):
-            return True
-        return any(
-            row is None or covers(now, identity_of(row))
-            for one in self.whose(contact) - {key}
-            for row in (self.people[one].last, *run.by_key.get(one, ()))
-        )
+        for other in self.whose(contact) - {key}:
+            one = self.people[other]
+            rows = [one.last, *run.by_key.get(other, ())]
+            rows += [one.began[1]] if one.began and other in run.by_key else []
+            if one.is_rejected and (covers(now, one.before) or not all(map(is_mappable, rows[1:]))):
+                return True  # its no reaches the contact that is known for it
+            if any(row is None or covers(now, identity_of(row)) for row in rows):
+                return True
+        return False
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]
