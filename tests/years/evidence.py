@@ -253,13 +253,15 @@ class Evidence:
                     held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
                 held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
 
-    def _follow_again(self, run: Run) -> None:
+    def _follow_again(self, run: Run, process: Process) -> None:
         """Note that people who are back at an old address have their old contact again.
 
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
         there = {*map(identity_in, self.crm.contacts.values())}
+        done = [batch.applied for batch in self._batches(process) if batch.applied]
+        made = {contact_id for one in done for contact_id in one.inserted}
         for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
@@ -270,11 +272,12 @@ class Evidence:
                     each
                     for each in self.crm.contacts.values()
                     if key in self.whose(each) and covers(identity_in(each), now)
+                    if each.id not in made
                 ]
                 if any(each in self._followed() for each in mine):
                     continue
                 wanted = now if creates else kept(one.before, now)
-                if wanted in self.unnoticed:
+                if wanted in self.unnoticed - there:
                     continue
                 if identity_in(contact) == (wanted if wanted in there else now) or mine == [
                     contact

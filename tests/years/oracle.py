@@ -248,7 +248,7 @@ class Oracle(Evidence):
         if run.is_certain:
             self._warnings(run, process)
         if run.is_certain or not process.code:
-            self._follow_again(run)
+            self._follow_again(run, process)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
