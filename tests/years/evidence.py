@@ -259,10 +259,11 @@ class Evidence:
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
-        there = {*map(identity_in, self.crm.contacts.values())}
         done = [batch.applied for batch in self._batches(process) if batch.applied]
         made = {contact_id for one in done for contact_id in one.inserted}
-        for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
+        old = [one for one in self.crm.contacts.values() if one.id not in made]
+        there = {*map(identity_in, old)}
+        for contact in [one for one in old if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
                 if one.last is None or one.last["email"] not in {None, contact.email}:
@@ -270,9 +271,8 @@ class Evidence:
                 now = identity_of(one.last)
                 mine = [
                     each
-                    for each in self.crm.contacts.values()
+                    for each in old
                     if key in self.whose(each) and covers(identity_in(each), now)
-                    if each.id not in made
                 ]
                 if any(each in self._followed() for each in mine):
                     continue
