@@ -155,7 +155,7 @@ class Comparer:
         hashes = self._rules.hashes
         owns = {hashes.identity(upsert.contact) for upsert in one.upserts}
         rows = self._ledger.rows(connection, owns)
-        busy = self._busy(connection, rows) if one.batches is None else set()
+        busy = self._busy(connection, rows)
         for upsert in one.upserts:
             own = hashes.identity(upsert.contact)
             if own in busy:

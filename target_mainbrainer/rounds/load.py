@@ -30,7 +30,7 @@ from target_mainbrainer.rounds.round import (
     Upsert,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batch, cut
+from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, cut
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -199,13 +199,10 @@ class Load:
         return prepared
 
     def _start(self, upserts: list[Upsert], *, size: int | None = None) -> None:
-        self._send_batches(cut(upserts, size or self._settings.batch_size_rows))
-
-    def _send_batches(self, batches: list[Batch]) -> None:
-        self.batches_sent += len(batches)
-        self._batches = batches
+        self._batches = cut(upserts, size or self._settings.batch_size_rows)
+        self.batches_sent += len(self._batches)
         self.is_settled = self._has_probed = False
-        self._sending.send(batches)
+        self._sending.send(self._batches)
 
     def _wait_until_settled(self) -> None:
         """Wait until nothing is under way and everything is booked.
@@ -373,10 +370,7 @@ class Load:
             if self._comparer is not None:
                 prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
             self._booking.prepared(prepared)
-            if one.batches is None:
-                self._start(prepared.sent, size=1 if one.is_alone else None)
-            else:
-                self._send_batches([as_batch(upserts) for upserts in one.batches])
+            self._start(prepared.sent, size=one.size)
             self._wait_until_settled()
             if one.awaits_status:
                 self._await_statuses(lambda: _count_awaited(one.upserts))

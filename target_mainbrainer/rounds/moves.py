@@ -485,7 +485,7 @@ class Moves:
         if upserts := _merged([*joining, *((mover, None) for mover in plain)]):
             yield MoveRound(upserts)
         if no:
-            yield MoveRound(no, is_decided=True, is_alone=True)
+            yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
 
@@ -504,7 +504,7 @@ class Moves:
         unknown = [mover for mover in movers if mover.contact_id is None]
         if unknown:
             finds = [mover.old_contact() for mover in unknown]
-            yield MoveRound(finds, is_decided=True, is_alone=True, awaits_status=True)
+            yield MoveRound(finds, is_decided=True, awaits_status=True, size=1)
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]

@@ -219,16 +219,14 @@ class MoveRound(t.NamedTuple):
 
     Attributes:
         is_decided: What leaves is decided already, and nothing is compared.
-        is_alone: Each contact goes out in a request of its own.
         awaits_status: The status of each batch is asked for until it has ended.
-        batches: The contacts of each request, if that matters.
+        size: How many contacts go out in a request, if that matters.
     """
 
     upserts: list[Upsert]
     is_decided: bool = False
-    is_alone: bool = False
     awaits_status: bool = False
-    batches: list[list[Upsert]] | None = None
+    size: int | None = None
 
 
 class Prepared(msgspec.Struct, gc=False):

@@ -82,11 +82,6 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
     ]
 
 
-def as_batch(upserts: Sequence[Upsert]) -> Batch:
-    """Return contacts that no record asks for, and that are sent together, as a batch."""
-    return Batch(upserts[0].destination, Kind.OTHER, None, upserts)
-
-
 class Sent(t.NamedTuple):
     """The answer to one request with contacts.
 

@@ -2,14 +2,15 @@
 
 If the status of a batch of updates says `inserted`, contacts that the ledger knows were deleted by
 hand, or were given another address. MainBrainer has made new ones with only the changed fields, and
-no opt-ins. Which contacts of the batch these are shows by halves: sent once more, whole and without
-opt-ins, the status of each half names the ids in it.
+no opt-ins. Which contacts of the batch these are shows in parts of it: sent once more, whole and
+without opt-ins, the status of each part names the ids in it.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import typing as t
 
 import msgspec
@@ -23,10 +24,9 @@ from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
@@ -45,6 +45,9 @@ STATE waits for it."""
 
 MOST_REQUESTS = 200
 """Requests of a run that place the ids of recreated contacts."""
+
+PARTS = 4
+"""A batch is searched in so many parts, each of them in as many, and so on."""
 
 
 def end_of_batch(
@@ -285,17 +288,21 @@ class Statuses:
 # Recreated contacts
 
 
-class Group(t.NamedTuple):
-    """Contacts among which some were recreated.
-
-    Attributes:
-        ids: The contact ids of those.
-    """
+class Candidate(t.NamedTuple):
+    """A contact of a batch of updates in which contacts were recreated."""
 
     stream: SourceStream
     destination: Destination
-    contacts: Sequence[Kept]
-    ids: frozenset[int]
+    kept: Kept
+
+    def upsert(self, suppressed: Callable[..., frozenset[str]] | None = None) -> Upsert:
+        """Return the whole contact; without opt-ins unless it is certain that it was recreated."""
+        contact = self.kept.contact
+        if suppressed is None:
+            outgoing = msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
+        else:
+            outgoing = without(contact, suppressed(contact))
+        return Upsert(contact, [], self.destination, outgoing=outgoing)
 
 
 class Recreated:
@@ -307,7 +314,9 @@ class Recreated:
 
     def __init__(self, suppressed: Callable[..., frozenset[str]]) -> None:
         self._suppressed = suppressed
-        self._groups: list[Group] = []
+        self._candidates: dict[str, Candidate] = {}
+        self._ids: set[int] = set()
+        self._largest = 0
         self._requests = 0
         self._labels: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
@@ -325,61 +334,35 @@ class Recreated:
         stream.report.recreated += status.inserted
         self._counts[stream.name] = self._counts.get(stream.name, 0) + status.inserted
         if status.inserted_ids:
-            self._groups.append(Group(stream, accepted.destination, contacts, status.inserted_ids))
+            self._ids |= status.inserted_ids
+            self._largest = max(self._largest, len(contacts))
+            for one in contacts:
+                candidate = Candidate(stream, accepted.destination, one)
+                self._candidates[identity_text(one.contact)] = candidate
 
-    def rounds(self) -> Generator[MoveRound, None, None]:
-        """Yield the rounds that place the inserted ids, then one that completes the contacts."""
-        found: list[tuple[Group, Kept]] = []
-        left: list[Group] = []
-        groups: list[Group] = []
-        for group in self._groups:
-            here = [one for one in group.contacts if identity_text(one.contact) not in self._left]
-            # Without all of its contacts a group cannot be searched.
-            some = groups if len(here) == len(group.contacts) else left
-            some.append(group._replace(contacts=here))
-        self._groups = []
-        while groups:
-            found += [(group, group.contacts[0]) for group in groups if len(group.contacts) == 1]
-            groups = [group for group in groups if len(group.contacts) > 1]
-            room = max(0, MOST_REQUESTS - self._requests)
-            left += groups[room:]
-            groups = groups[:room]
-            self._requests += len(groups)
-            if groups:
-                groups = yield from self._halved(groups, left)
-        upserts = [_upsert(group, one.contact, self._suppressed) for group, one in found]
-        for group, one in found:
-            self._name(group.stream, one.records[-1][-1])
-        for group in left:  # whole once more, and only counted
-            upserts += [_upsert(group, _without_opt_ins(one.contact)) for one in group.contacts]
-        if upserts:
-            yield MoveRound(upserts, is_decided=True)
+    def rounds(self) -> Iterator[MoveRound]:
+        """Yield the rounds that place the inserted ids, then one that completes the contacts.
 
-    def _halved(
-        self, groups: Sequence[Group], left: list[Group]
-    ) -> Generator[MoveRound, None, list[Group]]:
-        """Send the first half of each group, and return the halves that have inserted ids."""
-        halves = [group.contacts[: len(group.contacts) // 2] for group in groups]
-        batches = [
-            [_upsert(group, _without_opt_ins(one.contact)) for one in half]
-            for group, half in zip(groups, halves, strict=True)
-        ]
-        upserts = [upsert for batch in batches for upsert in batch]
-        yield MoveRound(upserts, is_decided=True, awaits_status=True, batches=batches)
-        found = []
-        for group, half, batch in zip(groups, halves, batches, strict=True):
-            accepted = batch[0].batch
-            status = None if accepted is None or accepted.end is BatchEnd.OPEN else accepted.status
-            named = frozenset() if status is None else status.updated_ids | status.inserted_ids
-            if status is None or status.failed_reason or len(named) < len(half):
-                left.append(group)  # what is not named may be in either half
-                continue
-            first = group.ids & named
-            rest = group.contacts[len(half) :]
-            parts: tuple[Group, ...] = (group._replace(contacts=half, ids=first),)
-            parts += (group._replace(contacts=rest, ids=group.ids - first),)
-            found += [part for part in parts if part.ids]
-        return found
+        The candidates are sent in smaller and smaller batches, of which each status names the ids.
+        """
+        found = [one for text, one in self._candidates.items() if text not in self._left]
+        size, left = self._largest, list[Candidate]()
+        self._candidates, self._largest = {}, 0
+        while size > 1:
+            size = math.ceil(size / PARTS)
+            room = max(0, MOST_REQUESTS - self._requests) * size
+            left += found[room:]
+            found = found[:room]
+            self._requests += math.ceil(len(found) / size)
+            upserts = [one.upsert() for one in found]
+            yield MoveRound(upserts, is_decided=True, awaits_status=True, size=size)
+            named = [_named(upsert) for upsert in upserts]
+            found = [one for one, ids in zip(found, named, strict=True) if ids & self._ids]
+        for one in found:
+            self._name(one.stream, one.kept.records[-1][-1])
+        upserts = [one.upsert(self._suppressed) for one in found]
+        upserts += [one.upsert() for one in left]  # whole once more, and only counted
+        yield MoveRound(upserts, is_decided=True)
 
     def _name(self, stream: SourceStream, line: bytes) -> None:
         labels = self._labels.setdefault(stream.name, [])
@@ -397,12 +380,7 @@ class Recreated:
             )
 
 
-def _without_opt_ins(contact: Contact) -> Contact:
-    return msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
-
-
-def _upsert(
-    group: Group, contact: Contact, suppressed: Callable[..., frozenset[str]] | None = None
-) -> Upsert:
-    outgoing = contact if suppressed is None else without(contact, suppressed(contact))
-    return Upsert(contact, [], group.destination, outgoing=outgoing)
+def _named(upsert: Upsert) -> frozenset[int]:
+    """Return the ids that the status of a contact's batch names."""
+    status = None if upsert.batch is None else upsert.batch.status
+    return frozenset() if status is None else status.updated_ids | status.inserted_ids
