@@ -205,9 +205,6 @@ class Comparer:
                 changed[id(person)] = person
         if not self._is_dry and (problems := list(self.problems(prepared.sent))):
             raise DeliveryError(*problems)
-        self._ledger.note_kinds(
-            connection, {upsert.contact.contact_id is not None for upsert in prepared.sent}
-        )
         people.save(connection, list(changed.values()))
 
     def _mark(self, connection: sa.Connection, prepared: Prepared, number: int) -> None:
