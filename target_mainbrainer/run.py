@@ -170,10 +170,10 @@ class Run:
             self._client.redactor,
             is_followed=settings.confirm_batches != "none",
             is_required=settings.confirm_batches == "require" and settings.write_mode == "batch",
+            keeps_records=file is not None and settings.confirm_batches == "report",
             clock=time.monotonic,
         )
-        keeps_records = file is not None and settings.confirm_batches == "report"
-        spool = Spool(file.path.parent if file is not None and keeps_records else None)
+        spool = Spool(None if file is None else file.path.parent)
         self._closing.callback(spool.close)
         self._booking = Booking(
             self.state,

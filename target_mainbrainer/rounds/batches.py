@@ -60,7 +60,6 @@ class AcceptedBatch:
         intervals: How many records STATE waits for; none unless confirmation is required.
         kept: Where its contacts are until its status is known, if they are kept.
         streams: The SCHEMA messages that announced their records.
-        has_records: All their records are kept.
         rows: The ledger's rows that were delivered in it.
         is_followed: Its status is asked for.
         pause: Seconds until its status is asked for again.
@@ -83,7 +82,6 @@ class AcceptedBatch:
     intervals: Counter[StateInterval] = field(default_factory=Counter)
     kept: Spooled | None = None
     streams: list[SourceStream] = field(default_factory=list)
-    has_records: bool = False
     rows: array[int] = field(default_factory=partial(array, "q"))
     pause: float = 0.0
     is_unreadable: bool = False

@@ -188,9 +188,8 @@ class Booking:
 
     def _keep(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         """Keep the records of a batch that may fail, and the contacts that it may recreate."""
-        accepted.has_records = self._spool.keeps_records
         is_update = accepted.kind is Kind.UPDATE
-        if not accepted.has_records and not is_update:
+        if not self._statuses.keeps_records and not is_update:
             return
         numbers: dict[SourceStream, int] = {}
         accepted.kept = self._spool.keep(
@@ -327,8 +326,7 @@ class Booking:
         stream = upsert.parts[-1].stream
         stream.report.failed += 1
         self._statuses.failed.add(accepted)
-        if not self._spool.keeps_records:
-            self._statuses.failed_unkept.add(accepted)
+        if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return
         rejection, answer = self._failure(accepted, upsert.records)
@@ -411,7 +409,7 @@ class Booking:
             return
         stream.report.accepted -= accepted.taken
         stream.report.merged -= accepted.merged
-        if not accepted.has_records:
+        if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
             return
         taken: dict[SourceStream, list[SourceRecord]] = {}

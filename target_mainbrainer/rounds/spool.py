@@ -58,13 +58,11 @@ class Spool:
     """Keeps the contacts of accepted batches.
 
     Args:
-        folder: Where to keep their records, too; None to keep contacts only, among the system's
-            temporary files.
+        folder: Where; None for that of the system's temporary files.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self.keeps_records = folder is not None
         self._segments: list[Segment] = []
 
     def keep(self, contacts: Sequence[Kept]) -> Spooled:

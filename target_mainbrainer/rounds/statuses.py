@@ -115,6 +115,7 @@ class Statuses:
         redactor: Makes batch ids, and what MainBrainer says of a batch, safe for the log.
         is_followed: Batches are asked for; otherwise only those that a move waits for.
         is_required: STATE waits for confirmation, and what is not confirmed fails the run.
+        keeps_records: The records of a batch that fails go to the rejects file.
         clock: Seconds, monotonic.
     """
 
@@ -125,6 +126,7 @@ class Statuses:
         *,
         is_followed: bool,
         is_required: bool,
+        keeps_records: bool,
         clock: Callable[[], float],
     ) -> None:
         self._sending = sending
@@ -132,11 +134,11 @@ class Statuses:
         self._clock = clock
         self.is_followed = is_followed
         self.is_required = is_required
+        self.keeps_records = keeps_records
         self._numbers = itertools.count()
         self._pending: list[tuple[float, int, AcceptedBatch]] = []  # when to ask, a number, it
         self._asked: dict[AcceptedBatch, None] = {}
         self.failed = Summed(redactor.redact_id)
-        self.failed_unkept = Summed(redactor.redact_id)
         self.skipping = Summed(redactor.redact_id)
         self.unconfirmed = Summed(redactor.redact_id)
         self.untracked = 0
@@ -205,8 +207,6 @@ class Statuses:
         if end is BatchEnd.FAILED:
             self.failed.add(accepted)
             stream.report.failed += accepted.contacts
-            if not accepted.has_records:
-                self.failed_unkept.add(accepted)
             return
         stream.report.inserted += status.inserted
         stream.report.updated += status.updated
@@ -238,7 +238,7 @@ class Statuses:
     @property
     def has_lost_records(self) -> bool:
         """Whether records are before STATE that are neither in MainBrainer nor on file."""
-        return bool(self.failed_unkept.batches) and not self.is_required
+        return bool(self.failed.batches) and not self.is_required and not self.keeps_records
 
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
@@ -255,7 +255,7 @@ class Statuses:
                 )
         elif self.has_lost_records:
             yield (
-                f"MainBrainer says that {self.failed_unkept} failed after it had accepted them. "
+                f"MainBrainer says that {self.failed} failed after it had accepted them. "
                 "STATE has advanced, so the next run does not read these records again: load them "
                 "once more. Set 'rejects_path' to have such records set aside."
             )
@@ -264,7 +264,7 @@ class Statuses:
         """Yield which batches have not ended well, where that does not fail the run."""
         if self.is_required:
             return
-        if self.failed.batches > self.failed_unkept.batches:
+        if self.failed.batches and self.keeps_records:
             yield (
                 f"MainBrainer says that {self.failed} failed after it had accepted them. "
                 "Their records are in the rejects file."

@@ -168,7 +168,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.booking:Booking._book_failure",
-                "if not accepted.has_records:",
+                "if not self._statuses.keeps_records:",
                 "if True:",
             )
         ],
