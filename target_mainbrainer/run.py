@@ -173,7 +173,7 @@ class Run:
             keeps_records=file is not None and settings.confirm_batches == "report",
             clock=time.monotonic,
         )
-        spool = Spool(None if file is None else file.path.parent)
+        spool = Spool()
         self._closing.callback(spool.close)
         self._booking = Booking(
             self.state,
