@@ -311,6 +311,8 @@ class Run:
         if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
             if self.missing is not None and (problems := list(self.missing.problems())):
                 raise DeliveryError(*problems, "No changed address was followed either.")
+            if problems := list(self._comparer.problems()):
+                raise DeliveryError(*problems)
             yield partial(self._moves.rounds, self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:

@@ -20,7 +20,7 @@ from target_mainbrainer.ledger.content import (
     identity_text,
 )
 from target_mainbrainer.rounds.batches import Kind
-from target_mainbrainer.rounds.moves import Deferred, follow
+from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
 from target_mainbrainer.rounds.round import (
     MoveRound,
@@ -29,8 +29,8 @@ from target_mainbrainer.rounds.round import (
     Prepared,
     Round,
     Upsert,
-    Why,
 )
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -58,7 +58,6 @@ class Comparer:
         deferred: Records that wait for the end of the input.
         seen: The people who have come in this run.
         newest_person: The highest number of a person when the run began.
-        streams: The numbers of the streams that have come in this run.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, suppressed: Suppressed) -> None:
@@ -71,30 +70,25 @@ class Comparer:
             suppressed=suppressed,
         )
         self._max_new = settings.max_new_contacts
+        self._max_drift_percent = settings.max_drift_percent
         self._is_dry = settings.dry_run
         self._created = 0
         self._ledger = ledger
         self._warned_of_mix = False
-        self.deferred = Deferred(settings.max_drift_percent, reads_on=self._is_dry)
+        self.deferred = Deferred()
         self.seen = Seen()
         self.newest_person = ledger.read(people.newest_id)
-        self.streams: set[int] = set()
-        self._known: dict[int, int] = {}
 
     def known(self, stream: int) -> int:
         """Return how many people of a stream were known when the run began."""
-        if stream not in self._known:
-            self._known[stream] = self._ledger.read(
-                lambda connection: people.count(connection, stream, up_to=self.newest_person)
-            )
-        return self._known[stream]
+        return self._ledger.read(lambda c: people.count(c, stream, up_to=self.newest_person))
 
     def identity_of(self, stream: int, key: str) -> Identity | None:
         """Return the identity that MainBrainer holds for a source key, None if that is unknown."""
         found = self._ledger.read(lambda c: people.people_of(c, stream, [key])).get(key)
         return None if found is None else identity_from(found.identity)
 
-    def prepare(self, closed: Round) -> Prepared:
+    def prepare(self, closed: Round, number: int) -> Prepared:
         """Decide what is sent of a round, and mark it in the ledger.
 
         Raises:
@@ -103,16 +97,13 @@ class Comparer:
             LedgerError: The ledger cannot be used, or another run has taken over.
         """
 
-        def prepare(connection: sa.Connection) -> Prepared:
-            prepared = Prepared()
+        def decide(connection: sa.Connection, prepared: Prepared) -> None:
             known = self._people(connection, closed.upserts.values())
-            parts = self._without_deferred(connection, closed, known, prepared)
-            self._decide(connection, list(parts.upserts.values()), known, prepared)
+            upserts = self._without_deferred(connection, closed, known, prepared)
+            self._decide(connection, upserts, known, prepared)
             prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
-            self._mark(connection, prepared, closed.number)
-            return prepared
 
-        return self._noted(self._ledger.write(prepare))
+        return self._prepare(decide, number)
 
     def prepare_decided(self, one: MoveRound, number: int) -> Prepared:
         """Do the same for a round of which it is decided already who is in it.
@@ -122,25 +113,30 @@ class Comparer:
             LedgerError: As `prepare` does.
         """
 
-        def prepare(connection: sa.Connection) -> Prepared:
-            prepared = Prepared()
+        def decide(connection: sa.Connection, prepared: Prepared) -> None:
             if one.is_decided:
                 self._look_up(connection, one, prepared)
             else:
                 known = self._people(connection, one.upserts)
                 self._decide(connection, one.upserts, known, prepared)
-            self._mark(connection, prepared, number)
+
+        return self._prepare(decide, number)
+
+    def _prepare(self, decide: Callable[[sa.Connection, Prepared], None], number: int) -> Prepared:
+        def prepare(connection: sa.Connection) -> Prepared:
+            prepared = Prepared()
+            decide(connection, prepared)
+            rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
+            self._ledger.mark(connection, rows, number)
             return prepared
 
-        return self._noted(self._ledger.write(prepare))
-
-    def _noted(self, prepared: Prepared) -> Prepared:
-        """Note what a round has shown, now that it is committed."""
+        prepared = self._ledger.write(prepare)
         self._created += sum(upsert.kind is Kind.CREATE for upsert in prepared.sent)
         for place in prepared.released:
             self.deferred.forget(place)
-        for part, why, person in prepared.deferred:
-            self.deferred.add(part, why, person, self.known)
+        for part, person in prepared.deferred:
+            self.deferred.add(part, person)
+        self._raise(self._too_many_moving())
         if self._ledger.is_mixed and not self._warned_of_mix:
             self._warned_of_mix = True
             logger.warning(
@@ -203,16 +199,19 @@ class Comparer:
                 prepared.sent.append(upsert)
             for person in self._changed_people(upsert, known, now):
                 changed[id(person)] = person
-        if not self._is_dry and (problems := list(self.problems(prepared.sent))):
-            raise DeliveryError(*problems)
+        self._raise(self._too_many_new(prepared.sent))
         people.save(connection, list(changed.values()))
 
-    def _mark(self, connection: sa.Connection, prepared: Prepared, number: int) -> None:
-        rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
-        self._ledger.mark(connection, rows, number)
+    def problems(self) -> Iterator[Reason]:
+        """Yield why a run fails that goes on nevertheless, as a dry run does."""
+        yield from self._too_many_new(())
+        yield from self._too_many_moving()
 
-    def problems(self, sent: Iterable[Upsert] = ()) -> Iterator[Reason]:
-        """Yield why the run fails if these contacts are sent; a dry run asks at its end."""
+    def _raise(self, problems: Iterator[Reason]) -> None:
+        if not self._is_dry and (reasons := list(problems)):
+            raise DeliveryError(*reasons)
+
+    def _too_many_new(self, sent: Iterable[Upsert]) -> Iterator[Reason]:
         new = self._created + sum(upsert.kind is Kind.CREATE for upsert in sent)
         if self._max_new is not None and new > self._max_new:
             more = "" if self._is_dry else " or more"
@@ -222,6 +221,22 @@ class Comparer:
                 "new, raise the setting for one run."
             )
             yield Reason("max_new_contacts", text)
+
+    def _too_many_moving(self) -> Iterator[Reason]:
+        for (stream, name), moving in self.deferred.moving().items():
+            if moving <= DRIFT_COUNTS_FROM:
+                continue
+            known = self.known(stream)
+            limit = drift_limit(known, self._max_drift_percent)
+            if moving > limit:
+                text = (
+                    f"Of {known:,} known contacts of stream '{shown(name)}' more than {limit:,} "
+                    "have another e-mail address or mobile number than before, more than "
+                    f"'max_drift_percent' ({self._max_drift_percent}) allows, so none was moved. "
+                    "Check 'field_map' and 'default_country_code'; if they have really changed, "
+                    "raise the setting for one run."
+                )
+                yield Reason("max_drift_percent", text)
 
     def _busy(self, connection: sa.Connection, rows: dict[int, Row]) -> set[int]:
         """Return the hashes of the identities that another live run is sending."""
@@ -243,9 +258,8 @@ class Comparer:
         keys: dict[int, set[str]] = {}
         for upsert in upserts:
             for part in upsert.parts:
-                if (place := part.person_key) is not None:
+                if (place := part.person) is not None:
                     keys.setdefault(place[0], set()).add(place[1])
-        self.streams.update(keys)
         return {
             (stream, key): person
             for stream, some in keys.items()
@@ -271,125 +285,105 @@ class Comparer:
         closed: Round,
         known: dict[Place, Person],
         prepared: Prepared,
-    ) -> Round:
-        """Return a round without the people who are deferred.
+    ) -> list[Upsert]:
+        """Return the contacts of a round without the people who are deferred.
 
         A record that has lost a part of its address goes out under the combination that the CRM
         holds; then the round is put together anew.
         """
+        upserts = list(closed.upserts.values())
         if not self._follows:
-            return closed
-        owned = self._owned_by_others(connection, closed, known)
-        never = self._never_delivered(connection, closed, known)
-        parts = [part for upsert in closed.upserts.values() for part in upsert.parts]
-        verdicts: dict[int, tuple[Why | None, Contact | None]] = {}
-        leaving: set[Place | None] = set()
-        # Those who are known first: a newcomer may wait for one of them.
-        for part in sorted(parts, key=lambda one: one.person_key not in known):
-            if (verdict := self._verdict(part, known, owned, never, leaving)) is not None:
-                verdicts[id(part)] = verdict
-                leaving.update([part.person_key] if verdict[0] is Why.MOVE else [])
-        if not verdicts:
-            return closed
-        anew = Round(closed.since, closed.number)
+            return upserts
+        parts = [part for upsert in upserts for part in upsert.parts]
+        if not (likes := self._likes(connection, parts, known)):
+            return upserts
+        anew = Round()
         for part in sorted(parts, key=lambda one: one.place):
-            why, like = verdicts.get(id(part), (None, None))
-            place = t.cast("Place", part.person_key)
-            if why is not None:
-                prepared.deferred.append((part, why, known.get(place)))
+            like = likes.get(id(part), part.contact)
+            place = t.cast("Place", part.person)
+            if like is None:
+                prepared.deferred.append((part, known.get(place)))
                 continue
-            if id(part) in verdicts and place in self.deferred and place not in prepared.released:
+            if place in self.deferred and place not in prepared.released:
                 # It is back at the identity that the CRM holds: what has waited goes first.
                 prepared.released.append(place)
                 for waiting in self.deferred.parts_of(place):
-                    anew.add(waiting.under(like or part.contact))
-            if like is not None:
+                    anew.add(waiting.under(like))
+            if like is not part.contact:
                 part.stream.report.old_parts_kept += 1
-            anew.add(part if like is None else part.under(like))
+            anew.add(part if like is part.contact else part.under(like))
         prepared.waiting += anew.waiting
-        return anew
+        return list(anew.upserts.values())
 
-    def _never_delivered(
-        self, connection: sa.Connection, closed: Round, known: dict[Place, Person]
-    ) -> set[int]:
-        """Return the hashes of identities of people that MainBrainer has always refused."""
-        hashes = {
-            known[place].hash
-            for upsert in closed.upserts.values()
-            for part in upsert.parts
-            if (place := part.person_key) is not None
-            and place in known
-            and known[place].identity != identity_text(part.contact)
-        }
-        if not hashes:
-            return set()
-        return {
-            row.hash
-            for row in self._ledger.rows(connection, hashes).values()
-            if row.delivered_at is None and row.unsure_at is None and row.open_mark is None
-        }
+    def _likes(
+        self, connection: sa.Connection, parts: Sequence[Part], known: dict[Place, Person]
+    ) -> dict[int, Contact | None]:
+        """Return under which identity records go out, but for those of which nothing changes.
 
-    def _verdict(
-        self,
-        part: Part,
-        known: dict[Place, Person],
-        owned: dict[int, list[Person]],
-        never: set[int],
-        leaving: set[Place | None],
-    ) -> tuple[Why | None, Contact | None] | None:
-        """Return whether a record is deferred, or goes out under another identity; None if not."""
-        if (place := part.person_key) is None:
-            return None
-        person = known.get(place)
+        None means that a record is deferred.
+        """
+        owners, never = self._others(connection, parts, known)
+        likes: dict[int, Contact | None] = {}
+        leaving: set[Place | None] = self.deferred.places
+        # Those who are known first: a newcomer may wait for one of them.
+        for part in sorted(parts, key=lambda one: one.person not in known):
+            like = self._known_as(part, known, never)
+            if like is None:
+                leaving.add(part.person)
+            elif part.person not in known and (
+                part.person in self.deferred
+                or (part.person and owners and self._may_be_freed(part, owners, leaving))
+            ):
+                like = None
+            if like is not part.contact or part.person in self.deferred:
+                likes[id(part)] = like
+        return likes
+
+    def _known_as(self, part: Part, known: dict[Place, Person], never: set[int]) -> Contact | None:
+        """Return a contact of the identity that a record goes out under, None if that changes."""
+        person = None if part.person is None else known.get(part.person)
         if person is None:
-            is_deferred = place in self.deferred or (
-                self.deferred.takes_newcomers
-                and part.contact.contact_id is None
-                and self._may_be_freed(place, part, owned, leaving)
-            )
-            return (Why.NEWCOMER, None) if is_deferred else None
+            return part.contact
         if person.hash in never and person.moving_id is None:
             if person.previous is None:
-                return None  # what is not in the CRM cannot be followed
+                return part.contact  # what is not in the CRM cannot be followed
             person.put_back(self._rules.hashes)
         following = follow(person, part.contact)
         if following is None:
-            return (None, None) if place in self.deferred else None
-        if following.is_move:
-            return Why.MOVE, None
-        return None, following.contact
-
-    def _owned_by_others(
-        self, connection: sa.Connection, closed: Round, known: dict[Place, Person]
-    ) -> dict[int, list[Person]]:
-        """Return who owns the identities of those in a round who are new."""
-        if not self.newest_person:
-            return {}
-        new = {
-            self._rules.hashes.identity(part.contact)
-            for upsert in closed.upserts.values()
-            for part in upsert.parts
-            if part.person_key is not None
-            and part.person_key not in known
-            and part.contact.contact_id is None
-        }
-        if not new:
-            return {}
-        return people.holders_of(connection, self._ledger.account, new, self._rules.hashes)
+            return part.contact
+        return None if following.is_move else following.contact
 
     def _may_be_freed(
-        self, place: Place, part: Part, owned: dict[int, list[Person]], leaving: set[Place | None]
+        self, part: Part, owners: dict[int, list[Person]], leaving: set[Place | None]
     ) -> bool:
         """Return whether somebody owns a newcomer's identity who may leave it in this run."""
-        for owner in owned.get(self._rules.hashes.identity(part.contact), ()):
-            owners_place = owner.stream, owner.key
-            if owners_place == place or (owner.id or 0) > self.newest_person:
+        return any(
+            (owner.id or 0) not in self.seen or (owner.stream, owner.key) in leaving
+            for owner in owners.get(self._rules.hashes.identity(part.contact), ())
+            if (owner.id or 0) <= self.newest_person
+        )
+
+    def _others(
+        self, connection: sa.Connection, parts: Iterable[Part], known: dict[Place, Person]
+    ) -> tuple[dict[int, list[Person]], set[int]]:
+        """Return who owns the identities of newcomers, and those that were always refused."""
+        new, left = set(), set()
+        for part in parts:
+            if part.person is None or part.contact.contact_id is not None:
                 continue
-            if owners_place in self.deferred or owners_place in leaving:
-                return True
-            if owner.stream in self.streams and (owner.id or 0) not in self.seen:
-                return True
-        return False
+            if (person := known.get(part.person)) is None:
+                new.add(self._rules.hashes.identity(part.contact))
+            elif person.identity != identity_text(part.contact):
+                left.add(person.hash)
+        owners: dict[int, list[Person]] = {}
+        if new and self.newest_person and self.deferred.takes_newcomers:
+            account, hashes = self._ledger.account, self._rules.hashes
+            owners = people.holders_of(connection, account, new, hashes)
+        return owners, {
+            row.hash
+            for row in self._ledger.rows(connection, left).values()
+            if row.delivered_at is None and row.unsure_at is None and row.open_mark is None
+        }
 
     def _changed_people(
         self, upsert: Upsert, known: dict[Place, Person], now: int
@@ -397,7 +391,7 @@ class Comparer:
         """Yield the people of a contact who are new, or of whom something has changed."""
         text = ""
         for part in upsert.parts:
-            if (place := part.person_key) is None:
+            if (place := part.person) is None:
                 continue
             text = text or identity_text(upsert.contact)
             person = known.get(place)
@@ -422,7 +416,7 @@ def _identities_before(
     own = ""
     before: dict[str, None] = {}  # a set in the order of the records
     for part in upsert.parts:
-        if (place := part.person_key) is None or (person := known.get(place)) is None:
+        if (place := part.person) is None or (person := known.get(place)) is None:
             continue
         own = own or identity_text(upsert.contact)
         before |= dict.fromkeys(

@@ -108,7 +108,7 @@ class Load:
         self._share_used = parts.share_used
         self._clock = clock
         self._open = Round()
-        self._numbers = 1
+        self._numbers = 0
         self._places = 0
         self._withdrawals: list[dict[Hashable, Upsert]] = []
         self.is_settled = True
@@ -133,9 +133,11 @@ class Load:
             is_deletion: It was deleted in the source, and opts its contact out.
         """
         self._places += 1
-        key = None if record.source_key is None else key_text(record.source_key)
+        person = None
+        if record.source_key is not None and stream.number is not None:
+            person = stream.number, key_text(record.source_key)
         identifiers = identifiers_of(contact)
-        part = Part(contact, record, stream, identifiers, self._places, key, is_deletion)
+        part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
         if not len(self._open):
             self._open.since = self._clock()
         self._open.add(part)
@@ -179,16 +181,16 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
-        self._numbers += 1
         prepared = self._prepare(closed)
         self._start(prepared.sent)
         waiting = sorted((*closed.waiting, *prepared.waiting), key=lambda part: part.place)
-        self._open = Round(self._clock(), self._numbers, waiting)
+        self._open = Round(self._clock(), waiting)
 
     def _prepare(self, closed: Round) -> Prepared:
         """Decide what is sent of a round."""
         if self._comparer is not None:
-            prepared = self._comparer.prepare(closed)
+            self._numbers += 1
+            prepared = self._comparer.prepare(closed, self._numbers)
         else:
             prepared = Prepared(sent=list(closed.upserts.values()))
             for upsert in prepared.sent:
@@ -365,9 +367,9 @@ class Load:
         self._is_awaited = one.awaits_status
         left = one.upserts
         while left:
-            self._numbers += 1
             prepared = Prepared(sent=left)
             if self._comparer is not None:
+                self._numbers += 1
                 prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
             self._booking.prepared(prepared)
             self._start(prepared.sent, size=one.size)

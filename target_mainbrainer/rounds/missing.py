@@ -126,7 +126,7 @@ class Missing:
 
     def _is_within_limit(self, number: int, stream: Stream, missing: int) -> bool:
         known = self._comparer.known(number)
-        moving = self._comparer.deferred.moving[number]
+        moving = self._comparer.deferred.moving()[number, stream.name]
         limit = drift_limit(known, self._max_drift_percent)
         if missing + moving <= limit and 2 * missing <= known:
             return True

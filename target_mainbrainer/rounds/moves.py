@@ -15,7 +15,7 @@ import typing as t
 from collections import Counter, defaultdict
 
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_identity
-from target_mainbrainer.errors import DeliveryError, Reason
+from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
@@ -24,14 +24,13 @@ from target_mainbrainer.rounds.round import (
     MoveRound,
     Place,
     Upsert,
-    Why,
     destination_of,
     merged,
 )
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -123,9 +122,8 @@ class Mover:
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
-    def __init__(self, place: Place, why: Why, person: Person | None) -> None:
+    def __init__(self, place: Place, person: Person | None) -> None:
         self.place = place
-        self.why = why
         self.person = person
         self.parts: list[Part] = []
         self.before = self.after = self.asked = self.spelling = 0
@@ -171,27 +169,22 @@ class Mover:
 
 
 class Deferred:
-    """Records that wait for the end of the input.
+    """Records that wait for the end of the input."""
 
-    Args:
-        max_drift_percent: How large a share of a stream may move.
-        reads_on: Fail for too many moves only at the end of the input, as a dry run does.
-    """
-
-    def __init__(self, max_drift_percent: int, *, reads_on: bool) -> None:
-        self._max_drift_percent = max_drift_percent
-        self._reads_on = reads_on
+    def __init__(self) -> None:
         self._movers: dict[Place, Mover] = {}
         self._bytes = 0
-        self._newcomers = 0
-        self.moving: Counter[int] = Counter()
-        self._too_many: dict[int, Reason] = {}
 
-    def __contains__(self, place: Place) -> bool:
+    def __contains__(self, place: Place | None) -> bool:
         return place in self._movers
 
     def __len__(self) -> int:
         return len(self._movers)
+
+    @property
+    def places(self) -> set[Place | None]:
+        """Return the people who wait."""
+        return set(self._movers)
 
     def contacts(self) -> list[Contact]:
         """Return who each person who waits is now."""
@@ -203,24 +196,26 @@ class Deferred:
 
     @property
     def takes_newcomers(self) -> bool:
-        """Whether another newcomer may wait."""
-        return self._newcomers < MOST_NEWCOMERS
+        """Whether more newcomers may wait."""
+        newcomers = sum(mover.person is None for mover in self._movers.values())
+        return newcomers < MOST_NEWCOMERS
 
-    def add(self, part: Part, why: Why, person: Person | None, known: Callable[[int], int]) -> None:
+    def moving(self) -> Counter[tuple[int, str]]:
+        """Return how many people of each stream, by number and name, begin to move in this run."""
+        return Counter(
+            (mover.place[0], mover.stream.name)
+            for mover in self._movers.values()
+            if mover.person is not None and not mover.has_begun
+        )
+
+    def add(self, part: Part, person: Person | None) -> None:
         """Add a record.
 
         Raises:
-            DeliveryError: More people have moved than `max_drift_percent` allows.
+            DeliveryError: There is no room for more.
         """
-        place = t.cast("Place", part.person_key)
-        mover = self._movers.get(place)
-        if mover is None:
-            mover = self._movers[place] = Mover(place, why, person)
-            if why is Why.NEWCOMER:
-                self._newcomers += 1
-            elif not mover.has_begun:
-                self._count_move(part, place[0], known)
-        mover.parts.append(part)
+        place = t.cast("Place", part.person)
+        self._movers.setdefault(place, Mover(place, person)).parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
             message = (
@@ -232,43 +227,13 @@ class Deferred:
 
     def forget(self, place: Place) -> None:
         """Remove a person whose records need not wait any more."""
-        mover = self._movers.pop(place)
-        self._bytes -= sum(len(part.record.line) for part in mover.parts)
-        if mover.why is Why.NEWCOMER:
-            self._newcomers -= 1
-        elif not mover.has_begun:
-            self.moving[place[0]] -= 1
+        self._bytes -= sum(len(part.record.line) for part in self._movers.pop(place).parts)
 
     def end(self) -> list[Mover]:
-        """Return all who wait, in input order; none waits afterwards.
-
-        Raises:
-            DeliveryError: More people have moved than `max_drift_percent` allows.
-        """
-        if self._too_many:
-            raise DeliveryError(*self._too_many.values())
+        """Return all who wait, in input order; none waits afterwards."""
         movers = sorted(self._movers.values(), key=lambda mover: mover.parts[0].place)
         self._movers = {}
         return movers
-
-    def _count_move(self, part: Part, stream: int, known: Callable[[int], int]) -> None:
-        self.moving[stream] += 1
-        if self.moving[stream] <= DRIFT_COUNTS_FROM or stream in self._too_many:
-            return
-        people_known = known(stream)
-        limit = drift_limit(people_known, self._max_drift_percent)
-        if self.moving[stream] > limit:
-            name = shown(part.stream.name)
-            message = (
-                f"Of {people_known:,} known contacts of stream '{name}' more than {limit:,} have "
-                "another e-mail address or mobile number than before, more than "
-                f"'max_drift_percent' ({self._max_drift_percent}) allows, so none was moved. "
-                "Check 'field_map' and 'default_country_code'; if they have really changed, raise "
-                "the setting for one run."
-            )
-            self._too_many[stream] = Reason("max_drift_percent", message)
-            if not self._reads_on:
-                raise DeliveryError(self._too_many[stream])
 
 
 # The order. Pure.
@@ -371,8 +336,8 @@ class Moves:
 
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
         """Yield the rounds that bring everybody who was deferred to their new identity."""
-        newcomers = [mover for mover in deferred if mover.why is Why.NEWCOMER]
-        movers = {mover.place: mover for mover in deferred if mover.why is Why.MOVE}
+        newcomers = [mover for mover in deferred if mover.person is None]
+        movers = {mover.place: mover for mover in deferred if mover.person is not None}
         back = [mover for mover in movers.values() if not self._prepare(mover)]
         for mover in back:
             del movers[mover.place]

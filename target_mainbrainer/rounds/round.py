@@ -7,7 +7,6 @@ the next round.
 
 from __future__ import annotations
 
-import enum
 import typing as t
 from dataclasses import dataclass
 
@@ -65,7 +64,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
     Attributes:
         identifiers: Those of `contact`; they are asked for in every round that it waits for.
         place: Which record of the run it is, counted over all streams.
-        key: Its source key as the ledger keeps it; None without a ledger or a key.
+        person: The number of its stream and its source key; None without a ledger or a key.
         is_deletion: It was deleted in the source, and opts its contact out.
     """
 
@@ -74,15 +73,8 @@ class Part(PrivateStruct, frozen=True, gc=False):
     stream: Stream
     identifiers: tuple[Hashable, ...]
     place: int
-    key: str | None = None
+    person: Place | None = None
     is_deletion: bool = False
-
-    @property
-    def person_key(self) -> Place | None:
-        """The number of its stream and its source key; None if it cannot be told from others."""
-        if self.key is None or self.stream.number is None:
-            return None
-        return self.stream.number, self.key
 
     def under(self, like: Contact | Identity) -> Part:
         """Return the record as a contact of another identity."""
@@ -204,16 +196,6 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
     return msgspec.structs.replace(contact, **left_out) if left_out else contact
 
 
-class Why(enum.Enum):
-    """Why a record waits for the end of the input."""
-
-    MOVE = "move"
-    """Its person was delivered under another identity."""
-
-    NEWCOMER = "newcomer"
-    """Its person is new, and its identity is owned by somebody who may leave it in this run."""
-
-
 class MoveRound(t.NamedTuple):
     """A round that a move asks for; what was accepted has its status afterwards.
 
@@ -238,7 +220,7 @@ class Prepared(msgspec.Struct, gc=False):
         omitted: Contacts deleted in the source that MainBrainer never had.
         waiting: Records that wait for the next round, in input order.
         left: Contacts of a round that a move asks for, which wait for the next one.
-        deferred: Records that wait for the end of the input, each with the reason.
+        deferred: Records that wait for the end of the input, each with its person if that is known.
         released: People of whom nothing has to wait any more.
     """
 
@@ -247,7 +229,7 @@ class Prepared(msgspec.Struct, gc=False):
     omitted: list[Upsert] = []
     waiting: list[Part] = []
     left: list[Upsert] = []
-    deferred: list[tuple[Part, Why, Person | None]] = []
+    deferred: list[tuple[Part, Person | None]] = []
     released: list[Place] = []
 
 
@@ -256,7 +238,6 @@ class Round:
 
     Args:
         since: When the first of them came.
-        number: Which round of the run it is, counted from 1.
         waiting: Records that could not be in the round before, in input order.
 
     Attributes:
@@ -264,9 +245,8 @@ class Round:
         waiting: Records that have to wait for a later round, in input order.
     """
 
-    def __init__(self, since: float = 0.0, number: int = 1, waiting: Iterable[Part] = ()) -> None:
+    def __init__(self, since: float = 0.0, waiting: Iterable[Part] = ()) -> None:
         self.since = since
-        self.number = number
         self.upserts: dict[Identity, Upsert] = {}
         self.waiting: list[Part] = []
         self._awaited: set[Hashable] = set()
@@ -300,7 +280,7 @@ class Round:
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
-        contact, identifiers, key = part.contact, part.identifiers, part.person_key
+        contact, identifiers, key = part.contact, part.identifiers, part.person
         identity = t.cast("Identity", identity_of(contact))
         if not self._fits(part, identity, identifiers, key):
             return False
@@ -349,7 +329,7 @@ class Round:
 
 def _keys_of(part: Part) -> tuple[Hashable, ...]:
     """Return what orders a record: its identifiers, and its source key."""
-    key = part.person_key
+    key = part.person
     return part.identifiers if key is None else (*part.identifiers, key)
 
 
