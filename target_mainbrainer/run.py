@@ -309,7 +309,7 @@ class Run:
         if self.missing is not None:
             yield self.missing.end
         if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
-            if self.missing is not None and (problems := list(self.missing.problems())):
+            if self.missing is not None and (problems := self.missing.problems):
                 raise DeliveryError(*problems, "No changed address was followed either.")
             if problems := list(self._comparer.problems()):
                 raise DeliveryError(*problems)
@@ -358,7 +358,7 @@ class Run:
             ]
         yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
         if self.missing is not None:
-            yield from self.missing.problems()
+            yield from self.missing.problems
         if self._comparer is not None:
             yield from self._comparer.problems()
         if self._comparer is not None and len(self._comparer.deferred):
@@ -376,7 +376,7 @@ class Run:
         if not self._statuses.is_required:
             yield from self._booking.findings()
         if self.missing is not None:
-            yield from self.missing.warnings()
+            yield from self.missing.warnings
         yield from self._booking.recreated.warnings()
         if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
             yield (

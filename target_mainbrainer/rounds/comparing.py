@@ -33,7 +33,7 @@ from target_mainbrainer.rounds.round import (
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -98,7 +98,7 @@ class Comparer:
         """
 
         def decide(connection: sa.Connection, prepared: Prepared) -> None:
-            known = self._people(connection, closed.upserts.values())
+            known = self._people(connection, closed.upserts.values(), closed.unsent)
             upserts = self._without_deferred(connection, closed, known, prepared)
             self._decide(connection, upserts, known, prepared)
             prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
@@ -253,29 +253,28 @@ class Comparer:
 
     # People
 
-    def _people(self, connection: sa.Connection, upserts: Iterable[Upsert]) -> dict[Place, Person]:
-        """Return what is known of the people of contacts, who have come."""
+    def _people(
+        self,
+        connection: sa.Connection,
+        upserts: Iterable[Upsert],
+        unsent: Iterable[Place] = (),
+    ) -> dict[Place, Person]:
+        """Return what is known of people who have come, and note that they are not missing."""
         keys: dict[int, set[str]] = {}
-        for upsert in upserts:
-            for part in upsert.parts:
-                if (place := part.person) is not None:
-                    keys.setdefault(place[0], set()).add(place[1])
-        return {
+        parts = (part.person for upsert in upserts for part in upsert.parts)
+        for stream, key in filter(None, (*unsent, *parts)):
+            keys.setdefault(stream, set()).add(key)
+        known = {
             (stream, key): person
             for stream, some in keys.items()
-            for key, person in self.came(connection, stream, some).items()
+            for key, person in people.people_of(connection, stream, some).items()
         }
-
-    def came(
-        self, connection: sa.Connection, stream: int, keys: Collection[str]
-    ) -> dict[str, Person]:
-        """Return what is known of source keys, and note that these people are not missing."""
-        known = people.people_of(connection, stream, keys)
+        back = []
         for person in known.values():
             self.seen.add(t.cast("int", person.id))
-        back = [person for person in known.values() if person.missed or person.is_gone]
-        for person in back:
-            person.missed, person.is_gone = 0, False
+            if person.missed or person.is_gone:
+                person.missed, person.is_gone = 0, False
+                back.append(person)
         people.save(connection, back)
         return known
 

@@ -138,11 +138,21 @@ class Load:
             person = stream.number, key_text(record.source_key)
         identifiers = identifiers_of(contact)
         part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
-        if not len(self._open):
-            self._open.since = self._clock()
+        self._note_first()
         self._open.add(part)
         if self._open.is_full:
             self._send_open_round()
+
+    def note_unsent(self, stream: int, key: str) -> None:
+        """Note that a person has come of whom no record is sent."""
+        self._note_first()
+        self._open.unsent.add((stream, key_text(key)))
+        if self._open.is_full:
+            self._send_open_round()
+
+    def _note_first(self) -> None:
+        if not len(self._open):
+            self._open.since = self._clock()
 
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.

@@ -243,12 +243,14 @@ class Round:
     Attributes:
         upserts: The contacts by identity, in the order in which their identities came.
         waiting: Records that have to wait for a later round, in input order.
+        unsent: People who have come in a record that is not sent.
     """
 
     def __init__(self, since: float = 0.0, waiting: Iterable[Part] = ()) -> None:
         self.since = since
         self.upserts: dict[Identity, Upsert] = {}
         self.waiting: list[Part] = []
+        self.unsent: set[Place] = set()
         self._awaited: set[Hashable] = set()
         self._bytes = 0
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
@@ -259,7 +261,7 @@ class Round:
             self.add(part)
 
     def __len__(self) -> int:
-        return len(self.upserts) + len(self.waiting)
+        return len(self.upserts) + len(self.waiting) + len(self.unsent)
 
     @property
     def is_full(self) -> bool:

@@ -259,15 +259,21 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.missing:Missing._opt_outs",
-                "any(owner.id not in ids for owner in owners[hashes[text]])",
-                "False",
+                "all(owner.id in ids for owner in owners[one])",
+                "True",
             )
         ],
         seed=301,
     ),
     Fault(
         "a record that cannot be mapped has not come",
-        [Change("target_mainbrainer.rounds.missing:Missing._look_up", "if keys:", "if False:")],
+        [
+            Change(
+                "target_mainbrainer.rounds.load:Load.note_unsent",
+                "self._open.unsent.add((stream, key_text(key)))",
+                "pass",
+            )
+        ],
         seed=303,
     ),
     Fault(
