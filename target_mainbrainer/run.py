@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 import typing as t
-from functools import partial
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -35,7 +34,7 @@ from target_mainbrainer.singer.state import StateTracker
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.ledger import Account, Ledger
@@ -304,16 +303,16 @@ class Run:
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(*problems)
 
-    def _later(self) -> Iterator[Callable[[], Iterable[MoveRound]]]:
+    def _later(self) -> Iterator[MoveRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
         if self.missing is not None:
-            yield self.missing.end
+            yield from self.missing.end()
         if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
             if self.missing is not None and (problems := self.missing.problems):
                 raise DeliveryError(*problems, "No changed address was followed either.")
             if problems := list(self._comparer.problems()):
                 raise DeliveryError(*problems)
-            yield partial(self._moves.rounds, self._comparer.deferred.end())
+            yield from self._moves.rounds(self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""

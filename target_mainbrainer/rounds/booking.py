@@ -139,7 +139,9 @@ class Booking:
             self._count_accepted(accepted, taken)
             stream.report.ignored_properties.update(_properties(sent.upserts, answer))
             self._unmatched[stream.name] += unmatched
-        self._number(accepted)
+        if self._ledger is not None:
+            accepted.number = self._ledger.next_batch()
+            self._accepted.append(accepted)
         for upsert in taken:
             upsert.batch = accepted
         # Those of a contact that moves are settled when its status shows that it has moved.
@@ -153,14 +155,9 @@ class Booking:
                 accepted.intervals.update(record.interval for record in records)
         if self._statuses.is_followed or is_awaited:
             accepted.is_followed = accepted.batch_id is not None
-            self.unconfirmed(self._statuses.follow(accepted, is_awaited=is_awaited))
+            self._statuses.follow(accepted, is_awaited=is_awaited)
         if stream is not None and accepted.is_followed:
             self._keep(accepted, taken)
-
-    def _number(self, accepted: AcceptedBatch) -> None:
-        if self._ledger is not None:
-            accepted.number = self._ledger.next_batch()
-            self._accepted.append(accepted)
 
     def _without_unknown(
         self, upserts: Sequence[Upsert], answer: Accepted, accepted: AcceptedBatch
@@ -392,11 +389,6 @@ class Booking:
 
     def _kept(self, accepted: AcceptedBatch) -> list[Kept]:
         return [] if accepted.kept is None else self._spool.take(accepted.kept)
-
-    def unconfirmed(self, given_up: Iterable[AcceptedBatch]) -> None:
-        """Book batches of which it stays unknown how they end; the ledger keeps them as open."""
-        for accepted in given_up:
-            self._waiting.pop(accepted, None)
 
     def _book_failure(self, accepted: AcceptedBatch) -> None:
         """Book a batch that was accepted and has failed after all: its records are rejected."""

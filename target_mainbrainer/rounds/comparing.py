@@ -157,6 +157,7 @@ class Comparer:
             if own in busy:
                 prepared.left.append(upsert)
                 continue
+            busy.add(own)  # one contact of each identity
             upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
             # With an identity alone nothing is known that was not known before.
             upsert.fields = Fields([], b"")

@@ -12,6 +12,7 @@ has come. The next round fills while this one is sent, and starts when it is boo
 
 from __future__ import annotations
 
+import itertools
 import sys
 import typing as t
 
@@ -33,9 +34,9 @@ from target_mainbrainer.rounds.round import (
 from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, cut
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
-    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.errors import InterruptedRunError
     from target_mainbrainer.rounds.booking import Booking, Pending
     from target_mainbrainer.rounds.comparing import Comparer
@@ -110,7 +111,7 @@ class Load:
         self._open = Round()
         self._numbers = 0
         self._places = 0
-        self._withdrawals: list[dict[Hashable, Upsert]] = []
+        self._withdrawals: dict[Identity | None, Contact] = {}
         self.is_settled = True
         self._is_awaited = False
         self._is_hurried = False
@@ -157,16 +158,11 @@ class Load:
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.
 
-        Records of one identity are one contact; those that spell it differently go one by one.
+        Those of one identity are one contact.
         """
-        key = identifiers_of(contact)
-        upsert = Upsert(contact, [], Destination(None, None), outgoing=contact)
-        for some in self._withdrawals:
-            found = some.setdefault(key, upsert)
-            if identity_of(found.contact) == identity_of(contact):
-                found.contact = found.outgoing = merge(found.contact, contact)
-                return
-        self._withdrawals.append({key: upsert})
+        identity = identity_of(contact)
+        earlier = self._withdrawals.get(identity)
+        self._withdrawals[identity] = contact if earlier is None else merge(earlier, contact)
 
     def tick(self) -> None:
         """Book the answers that have come, and do what is due.
@@ -335,21 +331,20 @@ class Load:
 
     # The end
 
-    def finish(self, later: Iterable[Callable[[], Iterable[MoveRound]]]) -> None:
+    def finish(self, later: Iterable[MoveRound]) -> None:
         """Deliver what is left: the open round, then the rounds that only the end allows.
 
         Args:
-            later: Each returns rounds; it is asked when everything before is delivered.
+            later: Each is asked for when everything before is delivered.
 
         Raises:
             TargetMainBrainerError: The run cannot go on.
         """
         self._drain()
-        for withdrawals in self._withdrawals:
-            self._deliver(MoveRound(list(withdrawals.values()), is_decided=True))
-        for rounds in later:
-            for one in rounds():
-                self._deliver(one)
+        nowhere = Destination(None, None)
+        no = [Upsert(one, [], nowhere, outgoing=one) for one in self._withdrawals.values()]
+        for one in itertools.chain([MoveRound(no, is_decided=True)], later):
+            self._deliver(one)
         self._end_pending()
         sent = -1
         while sent != self.batches_sent:  # what is completed has statuses, too
@@ -427,7 +422,7 @@ class Load:
         for batch in self._batches:
             if not batch.has_begun or (batch.is_done and not batch.may_be_applied):
                 self._booking.unsent(batch.upserts)
-        self._booking.unconfirmed(self._statuses.give_up())
+        self._statuses.give_up()
         self._settle()
 
     def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:

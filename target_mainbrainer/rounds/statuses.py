@@ -39,10 +39,6 @@ LONGEST_PAUSE_SECONDS = 15.0
 ID_CHARACTERS = 8
 """Of a batch id: enough to find it by, in a line that a person reads."""
 
-MAX_PENDING = 50_000
-"""Batches followed; beyond it the oldest counts as unconfirmed, so that memory stays flat, unless
-STATE waits for it."""
-
 MOST_REQUESTS = 200
 """Requests of a run that place the ids of recreated contacts."""
 
@@ -148,28 +144,20 @@ class Statuses:
         """How many batches have not ended, as far as is known."""
         return len(self._pending) + len(self._asked)
 
-    def follow(self, accepted: AcceptedBatch, *, is_awaited: bool = False) -> list[AcceptedBatch]:
+    def follow(self, accepted: AcceptedBatch, *, is_awaited: bool = False) -> None:
         """Ask for an accepted batch until it has ended.
 
         Args:
             accepted: The batch.
             is_awaited: A move waits for it.
-
-        Returns:
-            Batches that are given up instead.
         """
-        if accepted.batch_id is None:
-            if self.is_followed:
-                if accepted.stream is not None:
-                    accepted.stream.report.untracked += accepted.taken
-                self.untracked += accepted.taken
-            return []
-        given_up = []
-        if len(self._pending) >= MAX_PENDING and not self.is_required:
-            given_up.append(self._give_up(heapq.heappop(self._pending)[-1]))
-        accepted.pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
-        self._ask_later(accepted)
-        return given_up
+        if accepted.batch_id is not None:
+            accepted.pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
+            self._ask_later(accepted)
+        elif self.is_followed:
+            if accepted.stream is not None:
+                accepted.stream.report.untracked += accepted.taken
+            self.untracked += accepted.taken
 
     def _ask_later(self, accepted: AcceptedBatch) -> None:
         at = self._clock() + accepted.pause
@@ -214,21 +202,19 @@ class Statuses:
         if end is BatchEnd.SKIPPED:
             self.skipping.add(accepted)
 
-    def give_up(self) -> list[AcceptedBatch]:
-        """Ask no more; return the batches that have not ended, which count as unconfirmed."""
+    def give_up(self) -> None:
+        """Ask no more; the batches that have not ended count as unconfirmed."""
         left = [*(accepted for *_, accepted in self._pending), *self._asked]
         self._pending, self._asked = [], {}
-        return [self._give_up(accepted) for accepted in left]
-
-    def _give_up(self, accepted: AcceptedBatch) -> AcceptedBatch:
-        if accepted.stream is not None:
+        for accepted in left:
+            if accepted.stream is None:
+                continue
             report = accepted.stream.report
             if accepted.is_unreadable:
                 report.unreadable += accepted.contacts
             else:
                 report.unconfirmed += accepted.contacts
             self.unconfirmed.add(accepted)
-        return accepted
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
         """Return why MainBrainer says that a batch has failed, without values of its records."""
