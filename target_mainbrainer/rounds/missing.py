@@ -84,8 +84,7 @@ class Missing:
             gone = self._count(missing)
             report.gone += len(gone)
             upserts = self._opt_outs(stream, gone) if self._opts_out else {}
-            if upserts:
-                yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
+            yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
             self._mark(stream, gone, upserts)
 
     def _missing(self, stream: int) -> list[Person]:

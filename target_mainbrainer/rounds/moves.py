@@ -112,6 +112,7 @@ class Mover:
 
     Attributes:
         parts: In input order; the last one says who it is now.
+        following: How its contact is to be held; None if there is nothing to follow.
         person: As the ledger knows it; None for a newcomer.
         before: Hash of the identity that the CRM holds.
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
@@ -126,6 +127,7 @@ class Mover:
         self.place = place
         self.person = person
         self.parts: list[Part] = []
+        self.following: Following | None = None
         self.before = self.after = self.asked = self.spelling = 0
         self.contact_id: int | None = None
         self.may_have_moved = self.is_refused = False
@@ -140,11 +142,6 @@ class Mover:
         """Where it comes from."""
         return self.parts[-1].stream
 
-    @property
-    def following(self) -> Following | None:
-        """How its contact is to be held."""
-        return None if self.person is None else follow(self.person, merged(self.parts))
-
     def upsert(self, like: Contact | Identity | None = None) -> Upsert:
         """Return all its records as one contact, under another identity if one is given."""
         identity = self.parts[-1].contact if like is None else like
@@ -156,14 +153,12 @@ class Mover:
 
     def old_contact(self, *, opts_out: bool = False) -> Upsert:
         """Return the contact as the CRM holds it, with every opt-in that is false and no true."""
-        previous = t.cast("Following", self.following).previous
         said = merged(self.parts)
         no = Contact(
-            mobile=previous.mobile,
-            email=previous.email,
             mobile_opt_in=False if opts_out or said.mobile_opt_in is False else None,
             email_opt_in=False if opts_out or said.email_opt_in is False else None,
         )
+        no = with_identity(no, t.cast("Following", self.following).previous)
         destination = destination_of(self.parts[-1])._replace(webhook_url=None)
         return Upsert(no, [], destination, outgoing=no)
 
@@ -260,9 +255,9 @@ def next_steps(
     movers: Sequence[Mover],
     owners: Mapping[int, Collection[Place]],
     *,
-    stuck: Collection[int] = (),
-    moved: Mapping[Place, int] | None = None,
-    kept: Collection[int] = (),
+    stuck: Collection[int],
+    moved: Mapping[Place, int],
+    kept: Collection[int],
 ) -> dict[Place, Step]:
     """Return what can be done now; movers that are not named wait for these.
 
@@ -277,7 +272,6 @@ def next_steps(
         kept: Identities of contacts that no person has any more, and that none is leaving.
     """
     waiting = {mover.place: mover for mover in movers}
-    moved = moved or {}
     steps: dict[Place, Step] = {}
     busy: set[int] = set()
     for mover in movers:
@@ -337,14 +331,14 @@ class Moves:
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
         """Yield the rounds that bring everybody who was deferred to their new identity."""
         newcomers = [mover for mover in deferred if mover.person is None]
-        movers = {mover.place: mover for mover in deferred if mover.person is not None}
-        back = [mover for mover in movers.values() if not self._prepare(mover)]
-        for mover in back:
-            del movers[mover.place]
-        if back:
-            yield MoveRound(
-                [mover.upsert(mover.following and mover.following.contact) for mover in back]
-            )
+        known = [mover for mover in deferred if mover.person is not None]
+        movers = {mover.place: mover for mover in known if self._prepare(mover)}
+        back = [mover for mover in known if mover.place not in movers]
+        for mover in newcomers:
+            mover.after = self._ledger.hashes.identity(mover.parts[-1].contact)
+        yield MoveRound(
+            [mover.upsert(mover.following and mover.following.contact) for mover in back]
+        )
         owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
         self._kept = self._kept_identities(movers.values())
         while movers:
@@ -355,28 +349,26 @@ class Moves:
                 moved=self._moved,
                 kept=self._kept,
             )
-            taken = {movers.pop(place): step for place, step in steps.items()}
-            coming = {self._after(mover) for mover in (*movers.values(), *newcomers)}
-            yield from self._take(taken, owners, coming)
-            for mover in taken:
+            now = {movers.pop(place): step for place, step in steps.items()}
+            coming = {mover.after for mover in (*movers.values(), *newcomers)}
+            yield from self._take(now, owners, coming)
+            for mover in now:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
                     owners[mover.after].add(mover.place)
-        if self._stuck:
-            newcomers = self._set_aside_behind_stuck(newcomers)
-        if newcomers:
-            yield MoveRound([mover.upsert() for mover in newcomers])
+        taken = [mover for mover in newcomers if mover.after in self._stuck.values()]
+        self._booking.reject([mover.upsert() for mover in taken], IDENTITY_TAKEN)
+        yield MoveRound([mover.upsert() for mover in newcomers if mover not in taken])
 
     def _prepare(self, mover: Mover) -> bool:
         """Note where a mover comes from and goes to; return False if it need not move."""
-        following = mover.following
+        person, hashes = t.cast("Person", mover.person), self._ledger.hashes
+        following = mover.following = follow(person, merged(mover.parts))
         if following is None or not following.is_move:
             return False
-        hashes = self._ledger.hashes
         mover.before = hashes.identity(following.previous)
         mover.spelling = hashes.spelling(following.previous)
         mover.after = hashes.identity(following.contact)
-        person = t.cast("Person", mover.person)
         mover.contact_id, mover.asked = person.moving_id, person.hash
         return True
 
@@ -408,9 +400,6 @@ class Moves:
             return {one for one, row in rows.items() if row.delivered_at is not None}
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
-
-    def _after(self, mover: Mover) -> int:
-        return mover.after or self._ledger.hashes.identity(mover.parts[-1].contact)
 
     def _take(
         self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
@@ -447,10 +436,8 @@ class Moves:
         joining = [
             (mover, t.cast("Following", mover.following).contact) for mover in by_step[Step.JOIN]
         ]
-        if upserts := _merged([*joining, *((mover, None) for mover in plain)]):
-            yield MoveRound(upserts)
-        if no:
-            yield MoveRound(no, is_decided=True, size=1)
+        yield MoveRound(_merged([*joining, *((mover, None) for mover in plain)]))
+        yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
 
@@ -479,34 +466,32 @@ class Moves:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
             upsert.moving_id = mover.contact_id
             renames.append(upsert)
-        if renames:
-            yield MoveRound(renames, awaits_status=True)
+        yield MoveRound(renames, awaits_status=True)
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
+            status = None if accepted is None else accepted.status
+            has_failed = accepted is not None and accepted.end is BatchEnd.FAILED
+            has_moved = (
+                not has_failed and status is not None and mover.contact_id in status.updated_ids
+            )
             # If it only was to be spelt otherwise, its contact has this identity in any case.
-            free = forgotten if mover.after != mover.before else []
-            if accepted is not None and accepted.end is BatchEnd.FAILED:
+            forgotten += {mover.before, mover.after} - {mover.after if has_moved else mover.before}
+            if accepted is not None and has_failed:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
-                free.append(mover.after)  # no contact has got there
                 continue  # the next run goes on with the id
             person.moving_id = None
-            status = None if accepted is None else accepted.status
-            if status is not None and mover.contact_id in status.updated_ids:
+            if has_moved:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
-                free.append(mover.before)
                 forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
-            else:
-                is_new = status is not None and status.inserted > 0
-                mover.is_refused = accepted is None
-                if accepted is None and mover.asked not in {mover.before, mover.after}:
-                    mover.is_refused = False  # it may be where an earlier run has sent it
-                    person.moving_id = mover.contact_id
-                mover.may_have_moved = accepted is not None and not is_new
-                left_behind.append(mover)
-                free.append(mover.after)
+                continue
+            left_behind.append(mover)
+            mover.is_refused = accepted is None and mover.asked in {mover.before, mover.after}
+            mover.may_have_moved = accepted is not None and not (status and status.inserted)
+            if accepted is None and not mover.is_refused:
+                person.moving_id = mover.contact_id  # it may be where an earlier run has sent it
         self._end_moves(found, forgotten, left_behind)
         return left_behind
 
@@ -551,17 +536,6 @@ class Moves:
             self._ledger.doubt_identities(connection, doubted)
 
         self._ledger.write(end)
-
-    def _set_aside_behind_stuck(self, newcomers: Sequence[Mover]) -> list[Mover]:
-        hashes = self._ledger.hashes
-        stuck = set(self._stuck.values())
-        free = []
-        for mover in newcomers:
-            if hashes.identity(mover.parts[-1].contact) not in stuck:
-                free.append(mover)
-            else:
-                self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
-        return free
 
 
 def _warn(not_followed: Sequence[Mover]) -> None:

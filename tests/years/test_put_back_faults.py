@@ -98,8 +98,8 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:Moves._move",
-                "if status is not None and mover.contact_id in status.updated_ids:",
-                "if True:",
+                "not has_failed and status is not None and mover.contact_id in status.updated_ids",
+                "not has_failed",
             )
         ],
         seed=312,
