@@ -31,14 +31,14 @@ from target_mainbrainer.rounds.round import (
     Upsert,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, cut
+from target_mainbrainer.rounds.sending import Asked, Done, Failed, Pending, Sent, cut
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.errors import InterruptedRunError
-    from target_mainbrainer.rounds.booking import Booking, Pending
+    from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.round import Stream
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
@@ -275,12 +275,14 @@ class Load:
 
     def _take(self, result: Result) -> None:
         match result:
-            case Sent(answer=answer) if hasattr(answer, "batch_id"):
-                self._booking.accepted(result, is_awaited=self._is_awaited)
             case Sent():
-                self._booking.refused(result)
+                if not result.batch.is_probe:
+                    self._booking.accepted(result, is_awaited=self._is_awaited)
+            case Pending():
                 if result.batch.is_probe:
                     self._accuse_or_drop(result)
+                else:
+                    self._booking.refused(result)
             case Asked():
                 end = self._statuses.note(result.accepted, result.status)
                 if end is not BatchEnd.OPEN:
@@ -302,14 +304,14 @@ class Load:
         Raises:
             RequestRefusedError: The request is at fault.
         """
-        proven: list[Pending] = []
         unproven: list[Pending] = []
         for one in self._booking.pending:
             rule = self._sending.rule_of(one.batch.destination)
-            is_proven = self._booking.has_accepted and rule.is_proven(one.moment)
-            (proven if is_proven else unproven).append(one)
+            if self._booking.has_accepted and rule.is_proven(one.moment):
+                self._booking.reject_pending([one])
+            else:
+                unproven.append(one)
         self._booking.pending = unproven
-        self._booking.reject_pending(proven)
         if not unproven or self._has_probed:
             return False
         self._has_probed = True
@@ -317,16 +319,14 @@ class Load:
         probes = [self._sending.probe(self._sending.rule_of(one)) for one in destinations]
         return any(probes)
 
-    def _accuse_or_drop(self, sent: Sent) -> None:
+    def _accuse_or_drop(self, probe: Pending) -> None:
         """End the run if a contact that was accepted before is refused in the same words."""
-        rule = self._sending.rule_of(sent.batch.destination)
-        words = sent.answer.words  # type: ignore[union-attr] # it was refused
-        alike = [
-            one
+        rule = self._sending.rule_of(probe.batch.destination)
+        words = probe.refused.words
+        if any(
+            one.batch.destination == rule.destination and one.refused.words == words
             for one in self._booking.pending
-            if one.batch.destination == sent.batch.destination and one.refused.words == words
-        ]
-        if alike:
+        ):
             self._failure = self._failure or rule.accuse(Words(*words))
 
     # The end

@@ -282,14 +282,14 @@ class Round:
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
-        contact, identifiers, key = part.contact, part.identifiers, part.person
+        contact, identifiers = part.contact, part.identifiers
         identity = t.cast("Identity", identity_of(contact))
-        if not self._fits(part, identity, identifiers, key):
+        if not self._fits(part, identity):
             return False
         self._identifiers.update(identifiers)
         self._spellings[identifiers] = identity
-        if key is not None:
-            self._identity_by_key[key] = identity
+        if part.person is not None:
+            self._identity_by_key[part.person] = identity
         if contact.contact_id is not None:
             self._known.update(dict.fromkeys(identifiers, identity))
         if (upsert := self.upserts.get(identity)) is not None:
@@ -298,26 +298,20 @@ class Round:
             self.upserts[identity] = Upsert(contact, [part], destination_of(part))
         return True
 
-    def _fits(
-        self,
-        part: Part,
-        identity: Identity,
-        identifiers: tuple[Hashable, ...],
-        key: Hashable | None,
-    ) -> bool:
+    def _fits(self, part: Part, identity: Identity) -> bool:
         """Return whether a record can be in this round.
 
         Contacts that share a mobile number or an e-mail address, but not an identity, are
         different people to MainBrainer. They may be one if a contact id is involved, or if only
         the spelling differs, because no page says whether that counts.
         """
-        present = self.upserts.get(identity)
+        identifiers, present = part.identifiers, self.upserts.get(identity)
         if present is not None and (
             present.destination != destination_of(part)
             or present.parts[0].stream.name != part.stream.name
         ):
             return False  # each batch is of one stream, so that its outcome counts there
-        if key is not None and self._identity_by_key.get(key, identity) != identity:
+        if self._identity_by_key.get(part.person, identity) != identity:
             return False
         if part.contact.contact_id is None:
             if self._spellings.get(identifiers, identity) != identity:
@@ -331,8 +325,7 @@ class Round:
 
 def _keys_of(part: Part) -> tuple[Hashable, ...]:
     """Return what orders a record: its identifiers, and its source key."""
-    key = part.person
-    return part.identifiers if key is None else (*part.identifiers, key)
+    return part.identifiers if part.person is None else (*part.identifiers, part.person)
 
 
 def destination_of(part: Part) -> Destination:

@@ -21,6 +21,7 @@ from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
+from target_mainbrainer.rounds.round import Upsert
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
-    from target_mainbrainer.rounds.round import Upsert
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -83,17 +83,24 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
 
 
 class Sent(t.NamedTuple):
-    """The answer to one request with contacts.
-
-    Attributes:
-        moment: How many refusals had been heard, of this destination: before the request was sent
-            if it was accepted, else with this one.
-    """
+    """The answer to one request with contacts that was accepted."""
 
     batch: Batch
     upserts: Sequence[Upsert]
-    answer: Accepted | Refused
+    answer: Accepted
+
+
+class Pending(t.NamedTuple):
+    """A contact that was refused alone, while it is not proven that it is the cause.
+
+    Attributes:
+        moment: How many refusals had been heard with this one, of its destination.
+    """
+
     moment: int
+    batch: Batch
+    upsert: Upsert
+    refused: Refused
 
 
 class Done(t.NamedTuple):
@@ -120,7 +127,7 @@ class Failed(t.NamedTuple):
     error: BaseException
 
 
-Result: t.TypeAlias = "Sent | Done | Asked | Failed"
+Result: t.TypeAlias = "Sent | Pending | Done | Asked | Failed"
 
 
 class Threads:
@@ -207,8 +214,9 @@ class Sending:
         upsert = rule.probe
         if upsert is None:
             return False
-        batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
-        self._submit(partial(self._probe, batch), batch)
+        whole = Upsert(upsert.contact, [], upsert.destination, outgoing=upsert.outgoing)
+        batch = Batch(rule.destination, Kind.OTHER, None, [whole], is_probe=True)
+        self._submit(partial(self._deliver, batch), batch)
         return True
 
     def check(self) -> None:
@@ -295,14 +303,6 @@ class Sending:
         finally:
             self._results.put(Done(threads, batch))
 
-    def _probe(self, batch: Batch) -> None:
-        rule = self.rule_of(batch.destination)
-        moment = rule.moment
-        answer = self._post(batch.destination, batch.upserts)
-        if isinstance(answer, Accepted):
-            rule.passed(moment, ())
-        self._results.put(Sent(batch, batch.upserts, answer, 0))
-
     def _deliver(self, batch: Batch) -> None:
         """Send a batch, and parts of it as long as it is refused."""
         rule = self.rule_of(batch.destination)
@@ -327,14 +327,14 @@ class Sending:
         match answer:
             case Accepted():
                 rule.passed(moment, upserts)
-                self._results.put(Sent(batch, upserts, answer, moment))
+                self._results.put(Sent(batch, upserts, answer))
                 return SendResult(passed=True)
             case Refused() if answer.is_too_large:
                 return SendResult(passed=False, too_large=True)
             case Refused():
                 moment = rule.refused(Words(*answer.words), upserts)
                 if len(upserts) == 1 and not upserts[0].is_merged:
-                    self._results.put(Sent(batch, upserts, answer, moment))
+                    self._results.put(Pending(moment, batch, upserts[0], answer))
                 suspects = [upserts[place] for place in answer.suspects]
                 return SendResult(passed=False, suspects=suspects)
 
