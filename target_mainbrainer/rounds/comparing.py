@@ -6,6 +6,7 @@ them, what is sent. One after the last answer: what became known.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import typing as t
 
@@ -38,6 +39,7 @@ if t.TYPE_CHECKING:
     import sqlalchemy as sa
 
     from target_mainbrainer.contacts import Contact, Identity
+    from target_mainbrainer.ledger.content import Hashes
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.settings.declared import Settings
 
@@ -88,8 +90,16 @@ class Comparer:
         found = self._ledger.read(lambda c: people.people_of(c, stream, [key])).get(key)
         return None if found is None else identity_from(found.identity)
 
-    def prepare(self, closed: Round, number: int) -> Prepared:
+    def prepare(
+        self, one: MoveRound, number: int, unsent: Iterable[Place] | None = None
+    ) -> Prepared:
         """Decide what is sent of a round, and mark it in the ledger.
+
+        Args:
+            one: The round.
+            number: Which round of the run it is.
+            unsent: People who have come in records that are not sent; None at the end of the
+                input, when nobody is deferred any more.
 
         Raises:
             DeliveryError: It would create more contacts than `max_new_contacts` allows, or more
@@ -97,35 +107,12 @@ class Comparer:
             LedgerError: The ledger cannot be used, or another run has taken over.
         """
 
-        def decide(connection: sa.Connection, prepared: Prepared) -> None:
-            known = self._people(connection, closed.upserts.values(), closed.unsent)
-            upserts = self._without_deferred(connection, closed, known, prepared)
-            self._decide(connection, upserts, known, prepared)
-            prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
-
-        return self._prepare(decide, number)
-
-    def prepare_decided(self, one: MoveRound, number: int) -> Prepared:
-        """Do the same for a round of which it is decided already who is in it.
-
-        Raises:
-            DeliveryError: As `prepare` does.
-            LedgerError: As `prepare` does.
-        """
-
-        def decide(connection: sa.Connection, prepared: Prepared) -> None:
-            if one.is_decided:
-                self._look_up(connection, one, prepared)
-            else:
-                known = self._people(connection, one.upserts)
-                self._decide(connection, one.upserts, known, prepared)
-
-        return self._prepare(decide, number)
-
-    def _prepare(self, decide: Callable[[sa.Connection, Prepared], None], number: int) -> Prepared:
         def prepare(connection: sa.Connection) -> Prepared:
-            prepared = Prepared()
-            decide(connection, prepared)
+            prepared, upserts = Prepared(), one.upserts
+            known = self._people(connection, upserts, unsent or ())
+            if unsent is not None and self._follows:
+                upserts = self._without_deferred(connection, upserts, known, prepared)
+            self._decide(connection, one._replace(upserts=upserts), known, prepared)
             rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
             self._ledger.mark(connection, rows, number)
             return prepared
@@ -146,40 +133,21 @@ class Comparer:
             )
         return prepared
 
-    def _look_up(self, connection: sa.Connection, one: MoveRound, prepared: Prepared) -> None:
-        """Look up the rows of contacts of which it is decided what leaves."""
-        hashes = self._rules.hashes
-        owns = {hashes.identity(upsert.contact) for upsert in one.upserts}
-        rows = self._ledger.rows(connection, owns)
-        busy = self._busy(connection, rows)
-        for upsert in one.upserts:
-            own = hashes.identity(upsert.contact)
-            if own in busy:
-                prepared.left.append(upsert)
-                continue
-            busy.add(own)  # one contact of each identity
-            upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
-            # With an identity alone nothing is known that was not known before.
-            upsert.fields = Fields([], b"")
-            if upsert.contact.properties:
-                leave_out_older(upsert, upsert.row, hashes)
-            prepared.sent.append(upsert)
-
     def _decide(
         self,
         connection: sa.Connection,
-        upserts: Sequence[Upsert],
+        one: MoveRound,
         known: dict[Place, Person],
         prepared: Prepared,
     ) -> None:
-        """Compare contacts with the ledger."""
+        """Compare contacts with the ledger, or only look them up if it is decided what leaves."""
+        upserts = one.upserts
         rules = self._rules._replace(is_mixed=self._ledger.is_mixed)
         identity = rules.hashes.identity
         now = self._ledger.now(connection)
         before = [_identities_before(upsert, known) for upsert in upserts]
         owns = [hashes_of(upsert, rules.hashes) for upsert in upserts]
-        hashes = {one for own in owns for one in own}
-        hashes.update(identity(one) for some in before for one in some)
+        hashes = {*itertools.chain(*owns), *map(identity, itertools.chain(*before))}
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
         changed: dict[int, Person] = {}
@@ -188,7 +156,11 @@ class Comparer:
                 prepared.left.append(upsert)
                 continue
             busy.add(own[0])  # one contact of each identity
-            old = [rows[one] for one in map(identity, others) if one in rows]
+            if one.is_decided:
+                _look_up(upsert, own[0], rows, rules.hashes)
+                prepared.sent.append(upsert)
+                continue
+            old = [rows[hash_] for hash_ in map(identity, others) if hash_ in rows]
             upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
@@ -282,7 +254,7 @@ class Comparer:
     def _without_deferred(
         self,
         connection: sa.Connection,
-        closed: Round,
+        upserts: list[Upsert],
         known: dict[Place, Person],
         prepared: Prepared,
     ) -> list[Upsert]:
@@ -291,9 +263,6 @@ class Comparer:
         A record that has lost a part of its address goes out under the combination that the CRM
         holds; then the round is put together anew.
         """
-        upserts = list(closed.upserts.values())
-        if not self._follows:
-            return upserts
         parts = [part for upsert in upserts for part in upsert.parts]
         if not (likes := self._likes(connection, parts, known)):
             return upserts
@@ -425,6 +394,15 @@ def _identities_before(
     if upsert.renamed_from is not None:
         before[identity_text(upsert.renamed_from)] = None
     return tuple(map(identity_from, before))
+
+
+def _look_up(upsert: Upsert, own: int, rows: Mapping[int, Row], hashes: Hashes) -> None:
+    """Look up a contact of which it is decided what leaves."""
+    upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
+    # With an identity alone nothing is known that was not known before.
+    upsert.fields = Fields([], b"")
+    if upsert.contact.properties:
+        leave_out_older(upsert, upsert.row, hashes)
 
 
 def _is_deletion(upsert: Upsert) -> bool:

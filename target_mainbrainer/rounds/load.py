@@ -40,7 +40,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.errors import InterruptedRunError
     from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Stream
+    from target_mainbrainer.rounds.round import Place, Stream
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.settings.declared import Settings
@@ -187,19 +187,21 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
-        prepared = self._prepare(closed)
+        one = MoveRound(list(closed.upserts.values()))
+        prepared = self._prepare(one, closed.unsent)
         self._start(prepared.sent)
-        waiting = sorted((*closed.waiting, *prepared.waiting), key=lambda part: part.place)
-        self._open = Round(self._clock(), waiting)
+        left = (part for upsert in prepared.left for part in upsert.parts)
+        waiting = (*closed.waiting, *prepared.waiting, *left)
+        self._open = Round(self._clock(), sorted(waiting, key=lambda part: part.place))
 
-    def _prepare(self, closed: Round) -> Prepared:
+    def _prepare(self, one: MoveRound, unsent: Iterable[Place] | None = None) -> Prepared:
         """Decide what is sent of a round."""
+        prepared = Prepared(sent=one.upserts)
         if self._comparer is not None:
             self._numbers += 1
-            prepared = self._comparer.prepare(closed, self._numbers)
-        else:
-            prepared = Prepared(sent=list(closed.upserts.values()))
-            for upsert in prepared.sent:
+            prepared = self._comparer.prepare(one, self._numbers, unsent)
+        elif not one.is_decided:
+            for upsert in one.upserts:
                 upsert.withheld = self._suppressed(upsert.contact)
                 upsert.finding = Finding(suppressed=upsert.withheld)
                 upsert.outgoing = without(upsert.contact, upsert.withheld)
@@ -372,11 +374,7 @@ class Load:
         self._is_awaited = one.awaits_status
         left = one.upserts
         while left:
-            prepared = Prepared(sent=left)
-            if self._comparer is not None:
-                self._numbers += 1
-                prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
-            self._booking.prepared(prepared)
+            prepared = self._prepare(one._replace(upserts=left))
             self._start(prepared.sent, size=one.size)
             self._wait_until_settled()
             if one.awaits_status:

@@ -197,7 +197,7 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
 
 
 class MoveRound(t.NamedTuple):
-    """A round that a move asks for; what was accepted has its status afterwards.
+    """The contacts of a round, as they were merged or as a move asks for them.
 
     Attributes:
         is_decided: What leaves is decided already, and nothing is compared.
@@ -219,7 +219,7 @@ class Prepared(msgspec.Struct, gc=False):
         unchanged: Contacts that need not be sent.
         omitted: Contacts deleted in the source that MainBrainer never had.
         waiting: Records that wait for the next round, in input order.
-        left: Contacts of a round that a move asks for, which wait for the next one.
+        left: Contacts that another run is sending, which wait for the next round.
         deferred: Records that wait for the end of the input, each with its person if that is known.
         released: People of whom nothing has to wait any more.
     """
