@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 import typing as t
-from functools import partial
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -35,7 +34,7 @@ from target_mainbrainer.singer.state import StateTracker
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.ledger import Account, Ledger
@@ -170,10 +169,10 @@ class Run:
             self._client.redactor,
             is_followed=settings.confirm_batches != "none",
             is_required=settings.confirm_batches == "require" and settings.write_mode == "batch",
+            keeps_records=file is not None and settings.confirm_batches == "report",
             clock=time.monotonic,
         )
-        keeps_records = file is not None and settings.confirm_batches == "report"
-        spool = Spool(file.path.parent if file is not None and keeps_records else None)
+        spool = Spool()
         self._closing.callback(spool.close)
         self._booking = Booking(
             self.state,
@@ -305,14 +304,16 @@ class Run:
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(*problems)
 
-    def _later(self) -> Iterator[Callable[[], Iterable[MoveRound]]]:
+    def _later(self) -> Iterator[MoveRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
         if self.missing is not None:
-            yield self.missing.end
+            yield from self.missing.end()
         if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
-            if self.missing is not None and (problems := list(self.missing.problems())):
+            if self.missing is not None and (problems := self.missing.problems):
                 raise DeliveryError(*problems, "No changed address was followed either.")
-            yield partial(self._moves.rounds, self._comparer.deferred.end())
+            if problems := list(self._comparer.problems()):
+                raise DeliveryError(*problems)
+            yield from self._moves.rounds(self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
@@ -357,7 +358,7 @@ class Run:
             ]
         yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
         if self.missing is not None:
-            yield from self.missing.problems()
+            yield from self.missing.problems
         if self._comparer is not None:
             yield from self._comparer.problems()
         if self._comparer is not None and len(self._comparer.deferred):
@@ -375,7 +376,7 @@ class Run:
         if not self._statuses.is_required:
             yield from self._booking.findings()
         if self.missing is not None:
-            yield from self.missing.warnings()
+            yield from self.missing.warnings
         yield from self._booking.recreated.warnings()
         if self.ledger is not None and self.ledger.has_new_token and self._booking.has_accepted:
             yield (

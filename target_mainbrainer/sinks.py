@@ -168,8 +168,12 @@ class ContactsSink(BatchSink):
         self._note_unsent(None if record is None else self._key_of(record))
 
     def _note_unsent(self, key: str | None) -> None:
-        if self._run.missing is not None and self._stream.number is not None:
-            self._run.missing.note(self._stream.number, key)
+        if self._run.missing is None or self._stream.number is None:
+            return
+        if key is None:
+            self._run.missing.incomplete.add(self._stream.number)
+        else:
+            self._run.load.note_unsent(self._stream.number, key)
 
     def _count(self, source_key: str | None) -> SourceRecord:
         self._report.read += 1

@@ -233,7 +233,7 @@ def _table(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
     live = lease.live_runs(connection)
     for account, names in wanted.accounts(connection):
         yield f"Account {account.number}: {account.name}"
-        if account.has_ids and account.has_others:
+        if memory.is_mixed(connection, account.number):
             yield "  Some contacts are known by 'contact_id' and others are not: all are sent."
         titles = (name.replace("_", " ") for name in _COUNTS)
         yield _LINE.format("stream", *titles, "open since", "delivered")
@@ -296,7 +296,7 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
         content = "unknown: MainBrainer has never accepted it"
     elif row.fields is None:
         content = "unknown: its last batch did not end well, or its address was spelt differently"
-    elif account.has_ids and account.has_others:
+    elif memory.is_mixed(connection, account.number):
         content = "known, but sent each time: only some contacts are known by 'contact_id'"
     else:
         content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"

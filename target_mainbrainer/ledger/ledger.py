@@ -129,15 +129,15 @@ class Ledger:
             row = connection.execute(query).one_or_none()
             if row is None:
                 new = {"fingerprint": account.fingerprint, "name": account.name}
-                connection.execute(accounts.insert().values(has_ids=False, has_others=False, **new))
+                connection.execute(accounts.insert().values(new))
                 row = connection.execute(query).one()
             self.hashes = hashes_of(connection)
+            self.is_mixed = is_mixed(connection, row.number)
             _end_batches_of_dead_runs(connection)
             return row
 
         row = database.write(begin)
         self.account = int(row.number)
-        self.is_mixed = bool(row.has_ids and row.has_others)
         self.has_new_token = row.access_token not in {None, self._token}
 
     # Streams
@@ -223,22 +223,6 @@ class Ledger:
         """Return the number of the run that has made a mark."""
         return mark >> ROUND_BITS
 
-    def note_kinds(self, connection: sa.Connection, kinds: Collection[bool]) -> None:
-        """Note whether contacts are about to be sent that are known by id, and others.
-
-        Args:
-            connection: In the transaction that marks them.
-            kinds: True for contacts with a `contact_id`, False for others.
-        """
-        is_ours = accounts.c.number == self.account
-        row = connection.execute(sa.select(accounts).where(is_ours)).one()
-        has = {
-            "has_ids": row.has_ids or True in kinds,
-            "has_others": row.has_others or False in kinds,
-        }
-        connection.execute(accounts.update().where(is_ours).values(has))
-        self.is_mixed = all(has.values())
-
     def mark(self, connection: sa.Connection, rows: Sequence[Row], round_number: int) -> None:
         """Mark rows as being sent, and their content as unknown.
 
@@ -256,6 +240,7 @@ class Ledger:
             connection, [(r.id, self.account, r.hash, r.spelling, mark, now) for r in new]
         )
         _MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])
+        self.is_mixed = is_mixed(connection, self.account)
 
     def settle(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
         """Write how the tries of rows have ended, unless a later try of the same row has begun.
@@ -386,6 +371,13 @@ def hashes_of(connection: sa.Connection) -> Hashes:
     return Hashes(connection.execute(sa.select(ledger.c.seed)).scalar_one())
 
 
+def is_mixed(connection: sa.Connection, account: int) -> bool:
+    """Return whether some contacts of an account are known by `contact_id` and others are not."""
+    kinds = (contacts.c.hash < 0, contacts.c.hash >= 0)
+    known = (sa.exists().where(contacts.c.account == account, kind) for kind in kinds)
+    return all(connection.scalar(sa.select(one)) for one in known)
+
+
 def streams_of(connection: sa.Connection, account: int) -> dict[int, sa.Row[t.Any]]:
     """Return the streams of an account by their number."""
     found = connection.execute(sa.select(streams).where(streams.c.account == account)).all()
@@ -441,18 +433,7 @@ def forget(
         for page in people.pages(sorted(forgotten)):
             query = contacts.delete().where(where & contacts.c.hash.in_(page))
             count += connection.execute(query).rowcount
-    if is_left:
-        _note_what_is_left(connection, account)
-    elif whole or some:
+    if not is_left and (whole or some):
         connection.execute(batches.delete().where(batches.c.account == account))
         connection.execute(accounts.delete().where(accounts.c.number == account))
     return count
-
-
-def _note_what_is_left(connection: sa.Connection, account: int) -> None:
-    def has(where: sa.ColumnElement[bool]) -> bool:
-        query = sa.select(contacts.c.id).where(contacts.c.account == account, where).limit(1)
-        return connection.scalar(query) is not None
-
-    values = {"has_ids": has(contacts.c.hash < 0), "has_others": has(contacts.c.hash >= 0)}
-    connection.execute(accounts.update().where(accounts.c.number == account).values(values))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -35,8 +35,6 @@ accounts = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
     sa.Column("name", sa.Text, nullable=False, comment="For people: address and user name."),
     sa.Column("access_token", sa.Text, comment="Fingerprint of the last token that delivered."),
-    sa.Column("has_ids", sa.Boolean, nullable=False, comment="Contacts known by contact_id."),
-    sa.Column("has_others", sa.Boolean, nullable=False, comment="Contacts known without one."),
     sqlite_autoincrement=True,  # a forgotten account's number is not given to another one
 )
 
@@ -59,7 +57,7 @@ contacts = sa.Table(
     metadata,
     sa.Column("id", _Number, primary_key=True, autoincrement=False),
     sa.Column("account", sa.Integer, nullable=False),
-    sa.Column("hash", sa.BigInteger, nullable=False, comment="Of the folded identity."),
+    sa.Column("hash", sa.BigInteger, nullable=False, comment="Negative: of a contact_id."),
     sa.Column("spelling", sa.BigInteger, nullable=False, comment="Of the identity as delivered."),
     sa.Column("fields", sa.LargeBinary, comment="12 bytes for each field delivered; null: unknown"),
     sa.Column("delivered_at", sa.BigInteger, comment="When anything was last accepted."),

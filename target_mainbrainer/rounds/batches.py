@@ -12,7 +12,6 @@ from functools import partial
 if t.TYPE_CHECKING:
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.spool import Spooled
     from target_mainbrainer.singer.records import StateInterval
 
 
@@ -58,9 +57,8 @@ class AcceptedBatch:
         taken: How many contacts count as accepted.
         merged: How many records count as merged.
         intervals: How many records STATE waits for; none unless confirmation is required.
-        kept: Where its contacts are until its status is known, if they are kept.
+        kept: Where its contacts are in the spool until its status is known, if they are kept.
         streams: The SCHEMA messages that announced their records.
-        has_records: All their records are kept.
         rows: The ledger's rows that were delivered in it.
         is_followed: Its status is asked for.
         pause: Seconds until its status is asked for again.
@@ -81,9 +79,8 @@ class AcceptedBatch:
     taken: int = 0
     merged: int = 0
     intervals: Counter[StateInterval] = field(default_factory=Counter)
-    kept: Spooled | None = None
+    kept: int | None = None
     streams: list[SourceStream] = field(default_factory=list)
-    has_records: bool = False
     rows: array[int] = field(default_factory=partial(array, "q"))
     pause: float = 0.0
     is_unreadable: bool = False

@@ -10,13 +10,13 @@ import logging
 import typing as t
 from collections import Counter
 
-from target_mainbrainer.api.answers import Accepted, properties_sent
+from target_mainbrainer.api.answers import properties_sent
 from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
 from target_mainbrainer.ledger.content import identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
-from target_mainbrainer.rounds.plan import note_delivery
+from target_mainbrainer.rounds.plan import SAID, note_delivery
 from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.singer.records import SourceRecord, StateInterval
@@ -27,12 +27,12 @@ if t.TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from target_mainbrainer.api.answers import Refused
+    from target_mainbrainer.api.answers import Accepted
     from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.report.rejects import Rejections, SourceStream
     from target_mainbrainer.rounds.round import Prepared, Upsert
-    from target_mainbrainer.rounds.sending import Batch, Sent
+    from target_mainbrainer.rounds.sending import Pending, Sent
     from target_mainbrainer.rounds.spool import Spool
     from target_mainbrainer.rounds.statuses import Recreated, Statuses
     from target_mainbrainer.singer.state import StateTracker
@@ -43,19 +43,6 @@ UNKNOWN_CONTACT_ID = Rejection(
     "unknown_contact_id",
     "MainBrainer accepted the batch but named this contact's id as invalid, so it was not updated.",
 )
-
-
-class Pending(t.NamedTuple):
-    """A contact that was refused alone, while it is not proven that it is the cause.
-
-    Attributes:
-        moment: At which the refusal was heard.
-    """
-
-    moment: int
-    batch: Batch
-    upsert: Upsert
-    refused: Refused
 
 
 class Booking:
@@ -120,9 +107,7 @@ class Booking:
 
     def accepted(self, sent: Sent, *, is_awaited: bool) -> None:
         """Book contacts that MainBrainer has accepted, but for those that it names as invalid."""
-        answer = t.cast("Accepted", sent.answer)
-        if sent.batch.is_probe:
-            return
+        answer = sent.answer
         # Contacts that no record asks for have no properties, and so prove nothing of the others.
         self.has_accepted |= sent.batch.stream is not None
         accepted = AcceptedBatch(
@@ -139,7 +124,9 @@ class Booking:
             self._count_accepted(accepted, taken)
             stream.report.ignored_properties.update(_properties(sent.upserts, answer))
             self._unmatched[stream.name] += unmatched
-        self._number(accepted)
+        if self._ledger is not None:
+            accepted.number = self._ledger.next_batch()
+            self._accepted.append(accepted)
         for upsert in taken:
             upsert.batch = accepted
         # Those of a contact that moves are settled when its status shows that it has moved.
@@ -153,14 +140,9 @@ class Booking:
                 accepted.intervals.update(record.interval for record in records)
         if self._statuses.is_followed or is_awaited:
             accepted.is_followed = accepted.batch_id is not None
-            self.unconfirmed(self._statuses.follow(accepted, is_awaited=is_awaited))
+            self._statuses.follow(accepted, is_awaited=is_awaited)
         if stream is not None and accepted.is_followed:
             self._keep(accepted, taken)
-
-    def _number(self, accepted: AcceptedBatch) -> None:
-        if self._ledger is not None:
-            accepted.number = self._ledger.next_batch()
-            self._accepted.append(accepted)
 
     def _without_unknown(
         self, upserts: Sequence[Upsert], answer: Accepted, accepted: AcceptedBatch
@@ -173,24 +155,18 @@ class Booking:
         unmatched = answer.invalid_contacts.unreadable
         if not (ids := answer.invalid_contacts.ids):
             return upserts, unmatched
-        by_id: dict[int | None, list[Upsert]] = {}
-        for upsert in upserts:
-            by_id.setdefault(upsert.outgoing.contact_id if upsert.outgoing else None, []).append(
-                upsert
-            )
-        accepted.named = frozenset(ids & by_id.keys())
-        for id_ in accepted.named:
-            for upsert in by_id[id_]:
-                if upsert.moving_id is None:  # else it goes out as any contact
-                    self._reject(upsert, UNKNOWN_CONTACT_ID)
-        taken = [one for id_, some in by_id.items() if id_ not in accepted.named for one in some]
+        by_id = [(t.cast("Contact", upsert.outgoing).contact_id, upsert) for upsert in upserts]
+        accepted.named = frozenset(ids.intersection(id_ for id_, _ in by_id))
+        named = [upsert for id_, upsert in by_id if id_ in accepted.named]
+        # One that moves goes out as any contact.
+        self.reject([one for one in named if one.moving_id is None], UNKNOWN_CONTACT_ID)
+        taken = [upsert for id_, upsert in by_id if id_ not in accepted.named]
         return taken, unmatched + len(ids) - len(accepted.named)
 
     def _keep(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         """Keep the records of a batch that may fail, and the contacts that it may recreate."""
-        accepted.has_records = self._spool.keeps_records
         is_update = accepted.kind is Kind.UPDATE
-        if not accepted.has_records and not is_update:
+        if not self._statuses.keeps_records and not is_update:
             return
         numbers: dict[SourceStream, int] = {}
         accepted.kept = self._spool.keep(
@@ -223,19 +199,11 @@ class Booking:
         last.stream.report.accepted += 1
         for part in earlier:
             part.stream.report.merged += 1
-        self._count_opt_ins(upsert)
-
-    def _count_opt_ins(self, upsert: Upsert) -> None:
-        outgoing, stream = upsert.outgoing, upsert.stream
-        if outgoing is None or stream is None:
-            return
-        row = upsert.row
-        for value, said in (
-            (outgoing.mobile_opt_in, row and row.mobile_said),
-            (outgoing.email_opt_in, row and row.email_said),
-        ):
-            stream.report.opt_ins_given += value is True and not said
-            stream.report.opt_ins_withdrawn += value is False and (said is True or not row)
+        row, report = upsert.row, last.stream.report
+        for name, attribute in SAID.items():
+            value, said = getattr(upsert.outgoing, name), row and getattr(row, attribute)
+            report.opt_ins_given += value is True and not said
+            report.opt_ins_withdrawn += value is False and (said is True or not row)
 
     def _deliver(self, accepted: AcceptedBatch, taken: Iterable[Upsert]) -> None:
         """Note what the ledger knows of contacts once their round is settled."""
@@ -259,16 +227,12 @@ class Booking:
         if upsert.row is not None and upsert.row.id is not None:
             self._settled[upsert.row.id] = upsert.row
 
-    def refused(self, sent: Sent) -> None:
+    def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
-        refused = t.cast("Refused", sent.answer)
-        if sent.batch.is_probe:
-            return
-        (upsert,) = sent.upserts
-        if sent.batch.stream is None:
-            self._settle_row(upsert)  # no record is rejected for it
+        if pending.batch.stream is None:
+            self._settle_row(pending.upsert)  # no record is rejected for it
         else:
-            self.pending.append(Pending(sent.moment, sent.batch, upsert, refused))
+            self.pending.append(pending)
 
     def unsent(self, upserts: Iterable[Upsert]) -> None:
         """Note that contacts of a run that ends were not applied: what is known of them stays."""
@@ -293,25 +257,12 @@ class Booking:
         """
         for one in pending:
             said = one.refused.message
-            self._reject(
-                one.upsert,
+            self.reject(
+                [one.upsert],
                 refusal(one.refused.status, said),
                 answer={"status": one.refused.status, "message": one.refused.unredacted},
                 is_proven=is_proven,
             )
-
-    def _reject(
-        self,
-        upsert: Upsert,
-        rejection: Rejection,
-        *,
-        answer: dict[str, t.Any] | None = None,
-        is_proven: bool = True,
-    ) -> None:
-        self._settle_row(upsert)
-        self._put_back(upsert)
-        for stream, records in _by_stream([upsert]):
-            self._rejects.add(stream, records, rejection, answer=answer, is_proven=is_proven)
 
     def moved(self, upsert: Upsert) -> None:
         """Book the records of a contact that has followed its person."""
@@ -324,11 +275,12 @@ class Booking:
 
     def failed_to_move(self, upsert: Upsert, accepted: AcceptedBatch) -> None:
         """Reject the records of a contact that was to move, and whose batch has failed."""
+        if upsert.row is not None:
+            upsert.row.fields = None  # whether some of it was applied is not said
         stream = upsert.parts[-1].stream
         stream.report.failed += 1
         self._statuses.failed.add(accepted)
-        if not self._spool.keeps_records:
-            self._statuses.failed_unkept.add(accepted)
+        if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return
         rejection, answer = self._failure(accepted, upsert.records)
@@ -340,10 +292,17 @@ class Booking:
         rejection: Rejection,
         *,
         answer: dict[str, t.Any] | None = None,
+        is_proven: bool = True,
     ) -> None:
-        """Reject the records of contacts."""
-        for stream, records in _by_stream(upserts):
-            self._rejects.add(stream, records, rejection, answer=answer)
+        """Reject the records of contacts, whose rows and people are as they were."""
+        records: dict[SourceStream, list[SourceRecord]] = {}
+        for upsert in upserts:
+            self._settle_row(upsert)
+            self._put_back(upsert)
+            for part in upsert.parts:
+                records.setdefault(part.stream, []).append(part.record)
+        for stream, some in records.items():
+            self._rejects.add(stream, some, rejection, answer=answer, is_proven=is_proven)
 
     def _failure(
         self, accepted: AcceptedBatch, records: Iterable[SourceRecord]
@@ -395,11 +354,6 @@ class Booking:
     def _kept(self, accepted: AcceptedBatch) -> list[Kept]:
         return [] if accepted.kept is None else self._spool.take(accepted.kept)
 
-    def unconfirmed(self, given_up: Iterable[AcceptedBatch]) -> None:
-        """Book batches of which it stays unknown how they end; the ledger keeps them as open."""
-        for accepted in given_up:
-            self._waiting.pop(accepted, None)
-
     def _book_failure(self, accepted: AcceptedBatch) -> None:
         """Book a batch that was accepted and has failed after all: its records are rejected."""
         stream = accepted.stream
@@ -411,7 +365,7 @@ class Booking:
             return
         stream.report.accepted -= accepted.taken
         stream.report.merged -= accepted.merged
-        if not accepted.has_records:
+        if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += accepted.taken + accepted.merged
             return
         taken: dict[SourceStream, list[SourceRecord]] = {}
@@ -479,15 +433,6 @@ class Booking:
                     "invalid in batches that it accepted, in a way that matches no contact that "
                     "was sent."
                 )
-
-
-def _by_stream(upserts: Iterable[Upsert]) -> list[tuple[SourceStream, list[SourceRecord]]]:
-    """Return the records of contacts by the SCHEMA message that announced them."""
-    found: dict[SourceStream, list[SourceRecord]] = {}
-    for upsert in upserts:
-        for part in upsert.parts:
-            found.setdefault(part.stream, []).append(part.record)
-    return list(found.items())
 
 
 def _values_in(value: object) -> Iterator[str]:

@@ -6,6 +6,7 @@ them, what is sent. One after the last answer: what became known.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import typing as t
 
@@ -21,7 +22,7 @@ from target_mainbrainer.ledger.content import (
     identity_text,
 )
 from target_mainbrainer.rounds.batches import Kind
-from target_mainbrainer.rounds.moves import Deferred, follow
+from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
 from target_mainbrainer.rounds.round import (
     MoveRound,
@@ -30,15 +31,16 @@ from target_mainbrainer.rounds.round import (
     Prepared,
     Round,
     Upsert,
-    Why,
 )
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from target_mainbrainer.contacts import Contact, Identity
+    from target_mainbrainer.ledger.content import Hashes
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.settings.declared import Settings
 
@@ -59,7 +61,6 @@ class Comparer:
         deferred: Records that wait for the end of the input.
         seen: The people who have come in this run.
         newest_person: The highest number of a person when the run began.
-        streams: The numbers of the streams that have come in this run.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, suppressed: Suppressed) -> None:
@@ -72,23 +73,18 @@ class Comparer:
             suppressed=suppressed,
         )
         self._max_new = settings.max_new_contacts
+        self._max_drift_percent = settings.max_drift_percent
         self._is_dry = settings.dry_run
         self._created = 0
         self._ledger = ledger
         self._warned_of_mix = False
-        self.deferred = Deferred(settings.max_drift_percent, reads_on=self._is_dry)
+        self.deferred = Deferred()
         self.seen = Seen()
         self.newest_person = ledger.read(people.newest_id)
-        self.streams: set[int] = set()
-        self._known: dict[int, int] = {}
 
     def known(self, stream: int) -> int:
         """Return how many people of a stream were known when the run began."""
-        if stream not in self._known:
-            self._known[stream] = self._ledger.read(
-                lambda connection: people.count(connection, stream, up_to=self.newest_person)
-            )
-        return self._known[stream]
+        return self._ledger.read(lambda c: people.count(c, stream, up_to=self.newest_person))
 
     def identity_of(self, stream: int, key: str) -> Identity | None:
         """Return the identity that MainBrainer holds for a source key, None if that is unknown.
@@ -100,8 +96,16 @@ class Comparer:
             return identity_of(self.deferred.parts_of((stream, key))[-1].contact)
         return None if found is None else identity_from(found.identity)
 
-    def prepare(self, closed: Round) -> Prepared:
+    def prepare(
+        self, one: MoveRound, number: int, unsent: Iterable[Place] | None = None
+    ) -> Prepared:
         """Decide what is sent of a round, and mark it in the ledger.
+
+        Args:
+            one: The round.
+            number: Which round of the run it is.
+            unsent: People who have come in records that are not sent; None at the end of the
+                input, when nobody is deferred any more.
 
         Raises:
             DeliveryError: It would create more contacts than `max_new_contacts` allows, or more
@@ -110,43 +114,22 @@ class Comparer:
         """
 
         def prepare(connection: sa.Connection) -> Prepared:
-            prepared = Prepared()
-            known = self._people(connection, closed.upserts.values())
-            parts = self._without_deferred(connection, closed, known, prepared)
-            self._decide(connection, list(parts.upserts.values()), known, prepared)
-            prepared.waiting += [part for upsert in prepared.left for part in upsert.parts]
-            self._mark(connection, prepared, closed.number)
+            prepared, upserts = Prepared(), one.upserts
+            known = self._people(connection, upserts, unsent or ())
+            if unsent is not None and self._follows:
+                upserts = self._without_deferred(connection, upserts, known, prepared)
+            self._decide(connection, one._replace(upserts=upserts), known, prepared)
+            rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
+            self._ledger.mark(connection, rows, number)
             return prepared
 
-        return self._noted(self._ledger.write(prepare))
-
-    def prepare_decided(self, one: MoveRound, number: int) -> Prepared:
-        """Do the same for a round of which it is decided already who is in it.
-
-        Raises:
-            DeliveryError: As `prepare` does.
-            LedgerError: As `prepare` does.
-        """
-
-        def prepare(connection: sa.Connection) -> Prepared:
-            prepared = Prepared()
-            if one.is_decided:
-                self._look_up(connection, one, prepared)
-            else:
-                known = self._people(connection, one.upserts)
-                self._decide(connection, one.upserts, known, prepared)
-            self._mark(connection, prepared, number)
-            return prepared
-
-        return self._noted(self._ledger.write(prepare))
-
-    def _noted(self, prepared: Prepared) -> Prepared:
-        """Note what a round has shown, now that it is committed."""
+        prepared = self._ledger.write(prepare)
         self._created += sum(upsert.kind is Kind.CREATE for upsert in prepared.sent)
         for place in prepared.released:
             self.deferred.forget(place)
-        for part, why, person in prepared.deferred:
-            self.deferred.add(part, why, person, self.known)
+        for part, person in prepared.deferred:
+            self.deferred.add(part, person)
+        self._raise(self._too_many_moving())
         if self._ledger.is_mixed and not self._warned_of_mix:
             self._warned_of_mix = True
             logger.warning(
@@ -156,39 +139,21 @@ class Comparer:
             )
         return prepared
 
-    def _look_up(self, connection: sa.Connection, one: MoveRound, prepared: Prepared) -> None:
-        """Look up the rows of contacts of which it is decided what leaves."""
-        hashes = self._rules.hashes
-        owns = {hashes.identity(upsert.contact) for upsert in one.upserts}
-        rows = self._ledger.rows(connection, owns)
-        busy = self._busy(connection, rows) if one.batches is None else set()
-        for upsert in one.upserts:
-            own = hashes.identity(upsert.contact)
-            if own in busy:
-                prepared.left.append(upsert)
-                continue
-            upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
-            # With an identity alone nothing is known that was not known before.
-            upsert.fields = Fields([], b"")
-            if upsert.since is not None:
-                leave_out_older(upsert, upsert.row, hashes)
-            prepared.sent.append(upsert)
-
     def _decide(
         self,
         connection: sa.Connection,
-        upserts: Sequence[Upsert],
+        one: MoveRound,
         known: dict[Place, Person],
         prepared: Prepared,
     ) -> None:
-        """Compare contacts with the ledger."""
+        """Compare contacts with the ledger, or only look them up if it is decided what leaves."""
+        upserts = one.upserts
         rules = self._rules._replace(is_mixed=self._ledger.is_mixed)
         identity = rules.hashes.identity
         now = self._ledger.now(connection)
         before = [_identities_before(upsert, known) for upsert in upserts]
         owns = [hashes_of(upsert, rules.hashes) for upsert in upserts]
-        hashes = {one for own in owns for one in own}
-        hashes.update(identity(one) for some in before for one in some)
+        hashes = {*itertools.chain(*owns), *map(identity, itertools.chain(*before))}
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
         changed: dict[int, Person] = {}
@@ -197,7 +162,11 @@ class Comparer:
                 prepared.left.append(upsert)
                 continue
             busy.add(own[0])  # one contact of each identity
-            old = [rows[one] for one in map(identity, others) if one in rows]
+            if one.is_decided:
+                _look_up(upsert, own[0], rows, rules.hashes)
+                prepared.sent.append(upsert)
+                continue
+            old = [rows[hash_] for hash_ in map(identity, others) if hash_ in rows]
             upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
@@ -209,19 +178,19 @@ class Comparer:
                 prepared.sent.append(upsert)
             for person in self._changed_people(upsert, known, now):
                 changed[id(person)] = person
-        if not self._is_dry and (problems := list(self.problems(prepared.sent))):
-            raise DeliveryError(*problems)
-        self._ledger.note_kinds(
-            connection, {upsert.contact.contact_id is not None for upsert in prepared.sent}
-        )
+        self._raise(self._too_many_new(prepared.sent))
         people.save(connection, list(changed.values()))
 
-    def _mark(self, connection: sa.Connection, prepared: Prepared, number: int) -> None:
-        rows = [t.cast("Row", upsert.row) for upsert in prepared.sent]
-        self._ledger.mark(connection, rows, number)
+    def problems(self) -> Iterator[Reason]:
+        """Yield why a run fails that goes on nevertheless, as a dry run does."""
+        yield from self._too_many_new(())
+        yield from self._too_many_moving()
 
-    def problems(self, sent: Iterable[Upsert] = ()) -> Iterator[Reason]:
-        """Yield why the run fails if these contacts are sent; a dry run asks at its end."""
+    def _raise(self, problems: Iterator[Reason]) -> None:
+        if not self._is_dry and (reasons := list(problems)):
+            raise DeliveryError(*reasons)
+
+    def _too_many_new(self, sent: Iterable[Upsert]) -> Iterator[Reason]:
         new = self._created + sum(upsert.kind is Kind.CREATE for upsert in sent)
         if self._max_new is not None and new > self._max_new:
             more = "" if self._is_dry else " or more"
@@ -231,6 +200,22 @@ class Comparer:
                 "new, raise the setting for one run."
             )
             yield Reason("max_new_contacts", text)
+
+    def _too_many_moving(self) -> Iterator[Reason]:
+        for (stream, name), moving in self.deferred.moving().items():
+            if moving <= DRIFT_COUNTS_FROM:
+                continue
+            known = self.known(stream)
+            limit = drift_limit(known, self._max_drift_percent)
+            if moving > limit:
+                text = (
+                    f"Of {known:,} known contacts of stream '{shown(name)}' more than {limit:,} "
+                    "have another e-mail address or mobile number than before, more than "
+                    f"'max_drift_percent' ({self._max_drift_percent}) allows, so none was moved. "
+                    "Check 'field_map' and 'default_country_code'; if they have really changed, "
+                    "raise the setting for one run."
+                )
+                yield Reason("max_drift_percent", text)
 
     def _busy(self, connection: sa.Connection, rows: dict[int, Row]) -> set[int]:
         """Return the hashes of the identities that another live run is sending."""
@@ -247,158 +232,133 @@ class Comparer:
 
     # People
 
-    def _people(self, connection: sa.Connection, upserts: Iterable[Upsert]) -> dict[Place, Person]:
-        """Return what is known of the people of contacts, who have come."""
+    def _people(
+        self,
+        connection: sa.Connection,
+        upserts: Iterable[Upsert],
+        unsent: Iterable[Place] = (),
+    ) -> dict[Place, Person]:
+        """Return what is known of people who have come, and note that they are not missing."""
         keys: dict[int, set[str]] = {}
-        for upsert in upserts:
-            for part in upsert.parts:
-                if (place := part.person_key) is not None:
-                    keys.setdefault(place[0], set()).add(place[1])
-        self.streams.update(keys)
-        return {
+        parts = (part.person for upsert in upserts for part in upsert.parts)
+        for stream, key in filter(None, (*unsent, *parts)):
+            keys.setdefault(stream, set()).add(key)
+        known = {
             (stream, key): person
             for stream, some in keys.items()
-            for key, person in self.came(connection, stream, some).items()
+            for key, person in people.people_of(connection, stream, some).items()
         }
-
-    def came(
-        self, connection: sa.Connection, stream: int, keys: Collection[str]
-    ) -> dict[str, Person]:
-        """Return what is known of source keys, and note that these people are not missing."""
-        known = people.people_of(connection, stream, keys)
+        back = []
         for person in known.values():
             self.seen.add(t.cast("int", person.id))
-        back = [person for person in known.values() if person.missed or person.is_gone]
-        for person in back:
-            person.missed, person.is_gone = 0, False
+            if person.missed or person.is_gone:
+                person.missed, person.is_gone = 0, False
+                back.append(person)
         people.save(connection, back)
         return known
 
     def _without_deferred(
         self,
         connection: sa.Connection,
-        closed: Round,
+        upserts: list[Upsert],
         known: dict[Place, Person],
         prepared: Prepared,
-    ) -> Round:
-        """Return a round without the people who are deferred.
+    ) -> list[Upsert]:
+        """Return the contacts of a round without the people who are deferred.
 
         A record that has lost a part of its address goes out under the combination that the CRM
         holds; then the round is put together anew.
         """
-        if not self._follows:
-            return closed
-        owned = self._owned_by_others(connection, closed, known)
-        never = self._never_delivered(connection, closed, known)
-        parts = [part for upsert in closed.upserts.values() for part in upsert.parts]
-        verdicts: dict[int, tuple[Why | None, Contact | None]] = {}
-        leaving: set[Place | None] = set()
-        # Those who are known first: a newcomer may wait for one of them.
-        for part in sorted(parts, key=lambda one: one.person_key not in known):
-            if (verdict := self._verdict(part, known, owned, never, leaving)) is not None:
-                verdicts[id(part)] = verdict
-                leaving.update([part.person_key] if verdict[0] is Why.MOVE else [])
-        if not verdicts:
-            return closed
-        anew = Round(closed.since, closed.number)
+        parts = [part for upsert in upserts for part in upsert.parts]
+        if not (likes := self._likes(connection, parts, known)):
+            return upserts
+        anew = Round()
         for part in sorted(parts, key=lambda one: one.place):
-            why, like = verdicts.get(id(part), (None, None))
-            place = t.cast("Place", part.person_key)
-            if why is not None:
-                prepared.deferred.append((part, why, known.get(place)))
+            like = likes.get(id(part), part.contact)
+            place = t.cast("Place", part.person)
+            if like is None:
+                prepared.deferred.append((part, known.get(place)))
                 continue
-            if id(part) in verdicts and place in self.deferred and place not in prepared.released:
+            if place in self.deferred and place not in prepared.released:
                 # It is back at the identity that the CRM holds: what has waited goes first.
                 prepared.released.append(place)
                 for waiting in self.deferred.parts_of(place):
-                    anew.add(waiting.under(like or part.contact))
-            if like is not None:
+                    anew.add(waiting.under(like))
+            if like is not part.contact:
                 part.stream.report.old_parts_kept += 1
-            anew.add(part if like is None else part.under(like))
+            anew.add(part if like is part.contact else part.under(like))
         prepared.waiting += anew.waiting
-        return anew
+        return list(anew.upserts.values())
 
-    def _never_delivered(
-        self, connection: sa.Connection, closed: Round, known: dict[Place, Person]
-    ) -> set[int]:
-        """Return the hashes of identities of people that MainBrainer has always refused."""
-        hashes = {
-            known[place].hash
-            for upsert in closed.upserts.values()
-            for part in upsert.parts
-            if (place := part.person_key) is not None
-            and place in known
-            and known[place].identity != identity_text(part.contact)
-        }
-        if not hashes:
-            return set()
-        return {
-            row.hash
-            for row in self._ledger.rows(connection, hashes).values()
-            if row.delivered_at is None and row.unsure_at is None and row.open_mark is None
-        }
+    def _likes(
+        self, connection: sa.Connection, parts: Sequence[Part], known: dict[Place, Person]
+    ) -> dict[int, Contact | None]:
+        """Return under which identity records go out, but for those of which nothing changes.
 
-    def _verdict(
-        self,
-        part: Part,
-        known: dict[Place, Person],
-        owned: dict[int, list[Person]],
-        never: set[int],
-        leaving: set[Place | None],
-    ) -> tuple[Why | None, Contact | None] | None:
-        """Return whether a record is deferred, or goes out under another identity; None if not."""
-        if (place := part.person_key) is None:
-            return None
-        person = known.get(place)
+        None means that a record is deferred.
+        """
+        owners, never = self._others(connection, parts, known)
+        likes: dict[int, Contact | None] = {}
+        leaving: set[Place | None] = self.deferred.places
+        # Those who are known first: a newcomer may wait for one of them.
+        for part in sorted(parts, key=lambda one: one.person not in known):
+            like = self._known_as(part, known, never)
+            if like is None:
+                leaving.add(part.person)
+            elif part.person not in known and (
+                part.person in self.deferred
+                or (part.person and owners and self._may_be_freed(part, owners, leaving))
+            ):
+                like = None
+            if like is not part.contact or part.person in self.deferred:
+                likes[id(part)] = like
+        return likes
+
+    def _known_as(self, part: Part, known: dict[Place, Person], never: set[int]) -> Contact | None:
+        """Return a contact of the identity that a record goes out under, None if that changes."""
+        person = None if part.person is None else known.get(part.person)
         if person is None:
-            is_deferred = place in self.deferred or (
-                self.deferred.takes_newcomers
-                and part.contact.contact_id is None
-                and self._may_be_freed(place, part, owned, leaving)
-            )
-            return (Why.NEWCOMER, None) if is_deferred else None
+            return part.contact
         if person.hash in never and person.moving_id is None:
             if person.previous is None:
-                return None  # what is not in the CRM cannot be followed
+                return part.contact  # what is not in the CRM cannot be followed
             person.put_back(self._rules.hashes)
         following = follow(person, part.contact)
         if following is None:
-            return (None, None) if place in self.deferred else None
-        if following.is_move:
-            return Why.MOVE, None
-        return None, following.contact
-
-    def _owned_by_others(
-        self, connection: sa.Connection, closed: Round, known: dict[Place, Person]
-    ) -> dict[int, list[Person]]:
-        """Return who owns the identities of those in a round who are new."""
-        if not self.newest_person:
-            return {}
-        new = {
-            self._rules.hashes.identity(part.contact)
-            for upsert in closed.upserts.values()
-            for part in upsert.parts
-            if part.person_key is not None
-            and part.person_key not in known
-            and part.contact.contact_id is None
-        }
-        if not new:
-            return {}
-        return people.holders_of(connection, self._ledger.account, new, self._rules.hashes)
+            return part.contact
+        return None if following.is_move else following.contact
 
     def _may_be_freed(
-        self, place: Place, part: Part, owned: dict[int, list[Person]], leaving: set[Place | None]
+        self, part: Part, owners: dict[int, list[Person]], leaving: set[Place | None]
     ) -> bool:
         """Return whether somebody owns a newcomer's identity who may leave it in this run."""
-        for owner in owned.get(self._rules.hashes.identity(part.contact), ()):
-            owners_place = owner.stream, owner.key
-            if owners_place == place or (owner.id or 0) > self.newest_person:
+        return any(
+            (owner.id or 0) not in self.seen or (owner.stream, owner.key) in leaving
+            for owner in owners.get(self._rules.hashes.identity(part.contact), ())
+            if (owner.id or 0) <= self.newest_person
+        )
+
+    def _others(
+        self, connection: sa.Connection, parts: Iterable[Part], known: dict[Place, Person]
+    ) -> tuple[dict[int, list[Person]], set[int]]:
+        """Return who owns the identities of newcomers, and those that were always refused."""
+        new, left = set(), set()
+        for part in parts:
+            if part.person is None or part.contact.contact_id is not None:
                 continue
-            if owners_place in self.deferred or owners_place in leaving:
-                return True
-            if owner.stream in self.streams and (owner.id or 0) not in self.seen:
-                return True
-        return False
+            if (person := known.get(part.person)) is None:
+                new.add(self._rules.hashes.identity(part.contact))
+            elif person.identity != identity_text(part.contact):
+                left.add(person.hash)
+        owners: dict[int, list[Person]] = {}
+        if new and self.newest_person and self.deferred.takes_newcomers:
+            account, hashes = self._ledger.account, self._rules.hashes
+            owners = people.holders_of(connection, account, new, hashes)
+        return owners, {
+            row.hash
+            for row in self._ledger.rows(connection, left).values()
+            if row.delivered_at is None and row.unsure_at is None and row.open_mark is None
+        }
 
     def _changed_people(
         self, upsert: Upsert, known: dict[Place, Person], now: int
@@ -406,7 +366,7 @@ class Comparer:
         """Yield the people of a contact who are new, or of whom something has changed."""
         text = ""
         for part in upsert.parts:
-            if (place := part.person_key) is None:
+            if (place := part.person) is None:
                 continue
             text = text or identity_text(upsert.contact)
             person = known.get(place)
@@ -431,7 +391,7 @@ def _identities_before(
     own = ""
     before: dict[str, None] = {}  # a set in the order of the records
     for part in upsert.parts:
-        if (place := part.person_key) is None or (person := known.get(place)) is None:
+        if (place := part.person) is None or (person := known.get(place)) is None:
             continue
         own = own or identity_text(upsert.contact)
         before |= dict.fromkeys(
@@ -440,6 +400,15 @@ def _identities_before(
     if upsert.renamed_from is not None:
         before[identity_text(upsert.renamed_from)] = None
     return tuple(map(identity_from, before))
+
+
+def _look_up(upsert: Upsert, own: int, rows: Mapping[int, Row], hashes: Hashes) -> None:
+    """Look up a contact of which it is decided what leaves."""
+    upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
+    # With an identity alone nothing is known that was not known before.
+    upsert.fields = Fields([], b"")
+    if upsert.since is not None:
+        leave_out_older(upsert, upsert.row, hashes)
 
 
 def _is_deletion(upsert: Upsert) -> bool:

@@ -311,11 +311,6 @@ class RequestAtFault:
 
     # Called when a round ends
 
-    @property
-    def moment(self) -> int:
-        """How many refusals were heard so far."""
-        return self._moment
-
     def is_proven(self, moment: int) -> bool:
         """Return whether a refusal that was heard at a moment is the contact's own."""
         return moment <= self._newest_pass
@@ -362,34 +357,27 @@ class RequestAtFault:
         Raises:
             RequestRefusedError: The request is at fault.
         """
-        for probe in reversed(self._probes):
-            moment = self._moment
-            if (words := self._send_alone(probe)) is None:
-                self.passed(moment, ())
-                return
-            if words == self._last:
-                raise self.accuse(words)
         with self._changed:
+            probes = list(reversed(self._probes))
             some = _spread(list(self._undecided.values()), ALIKE)
         found: set[Words] = set()
-        for upsert in reversed(some):
+        for upsert in (*probes, *reversed(some)):
             if self._is_closed:
                 return
             moment = self._moment
-            if (words := self._send_alone(upsert)) is None:
-                self.passed(moment, ())
-                return
-            found.add(words)
-            if len(found) > 1:
+            words = self._send_alone(upsert)
+            if words is not None and upsert in probes:
+                if words == self._last:
+                    raise self.accuse(words)
+                continue
+            found.update([] if words is None else [words])
+            if words is None or len(found) > 1:
                 # Each is refused for a reason of its own, which shows as much as a pass.
                 self.passed(moment, ())
                 return
-        alike = len(some)
-        if len(found) <= 1:
-            words = next(iter(found), t.cast("Words", self._last))
-            alike += self._alike[words]
-            if alike >= ALIKE:
-                raise self.accuse(words)
+        words = next(iter(found), t.cast("Words", self._last))
+        if len(some) + self._alike[words] >= ALIKE:
+            raise self.accuse(words)
         with self._changed:
             self._row = 0  # too few to tell
 

@@ -12,6 +12,7 @@ has come. The next round fills while this one is sent, and starts when it is boo
 
 from __future__ import annotations
 
+import itertools
 import sys
 import typing as t
 
@@ -30,14 +31,14 @@ from target_mainbrainer.rounds.round import (
     Upsert,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batch, cut
+from target_mainbrainer.rounds.sending import Asked, Done, Failed, Pending, Sent, cut
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.errors import InterruptedRunError
-    from target_mainbrainer.rounds.booking import Booking, Pending
+    from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.round import Place, Stream
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
@@ -108,9 +109,9 @@ class Load:
         self._share_used = parts.share_used
         self._clock = clock
         self._open = Round()
-        self._numbers = 1
+        self._numbers = 0
         self._places = 0
-        self._withdrawals: list[dict[Hashable, Upsert]] = []
+        self._withdrawals: dict[Identity | None, Contact] = {}
         self.is_settled = True
         self._is_awaited = False
         self._is_hurried = False
@@ -134,11 +135,12 @@ class Load:
             is_deletion: It was deleted in the source, and opts its contact out.
         """
         self._places += 1
-        key = None if record.source_key is None else key_text(record.source_key)
+        person = None
+        if record.source_key is not None and stream.number is not None:
+            person = stream.number, key_text(record.source_key)
         identifiers = identifiers_of(contact)
-        part = Part(contact, record, stream, identifiers, self._places, key, is_deletion)
-        if not len(self._open):
-            self._open.since = self._clock()
+        part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
+        self._note_first()
         self._open.add(part)
         if self._open.is_full:
             self._send_open_round()
@@ -147,19 +149,25 @@ class Load:
         """Return the identity of a person whom only the open round has; None if it has not."""
         return self._open.identity_of(place)
 
+    def note_unsent(self, stream: int, key: str) -> None:
+        """Note that a person has come of whom no record is sent."""
+        self._note_first()
+        self._open.unsent.add((stream, key_text(key)))
+        if self._open.is_full:
+            self._send_open_round()
+
+    def _note_first(self) -> None:
+        if not len(self._open):
+            self._open.since = self._clock()
+
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.
 
-        Records of one identity are one contact; those that spell it differently go one by one.
+        Those of one identity are one contact.
         """
-        key = identifiers_of(contact)
-        upsert = Upsert(contact, [], Destination(None, None), outgoing=contact)
-        for some in self._withdrawals:
-            found = some.setdefault(key, upsert)
-            if identity_of(found.contact) == identity_of(contact):
-                found.contact = found.outgoing = merge(found.contact, contact)
-                return
-        self._withdrawals.append({key: upsert})
+        identity = identity_of(contact)
+        earlier = self._withdrawals.get(identity)
+        self._withdrawals[identity] = contact if earlier is None else merge(earlier, contact)
 
     def tick(self) -> None:
         """Book the answers that have come, and do what is due.
@@ -184,20 +192,22 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
-        self._await_earlier(closed.upserts.values())
-        self._numbers += 1
-        prepared = self._prepare(closed)
+        one = MoveRound(list(closed.upserts.values()))
+        self._await_earlier(one.upserts)
+        prepared = self._prepare(one, closed.unsent)
         self._start(prepared.sent)
-        waiting = sorted((*closed.waiting, *prepared.waiting), key=lambda part: part.place)
-        self._open = Round(self._clock(), self._numbers, waiting)
+        left = (part for upsert in prepared.left for part in upsert.parts)
+        waiting = (*closed.waiting, *prepared.waiting, *left)
+        self._open = Round(self._clock(), sorted(waiting, key=lambda part: part.place))
 
-    def _prepare(self, closed: Round) -> Prepared:
+    def _prepare(self, one: MoveRound, unsent: Iterable[Place] | None = None) -> Prepared:
         """Decide what is sent of a round."""
+        prepared = Prepared(sent=one.upserts)
         if self._comparer is not None:
-            prepared = self._comparer.prepare(closed)
-        else:
-            prepared = Prepared(sent=list(closed.upserts.values()))
-            for upsert in prepared.sent:
+            self._numbers += 1
+            prepared = self._comparer.prepare(one, self._numbers, unsent)
+        elif not one.is_decided:
+            for upsert in one.upserts:
                 upsert.withheld = self._suppressed(upsert.contact)
                 upsert.finding = Finding(suppressed=upsert.withheld)
                 upsert.outgoing = without(upsert.contact, upsert.withheld)
@@ -205,13 +215,10 @@ class Load:
         return prepared
 
     def _start(self, upserts: list[Upsert], *, size: int | None = None) -> None:
-        self._send_batches(cut(upserts, size or self._settings.batch_size_rows))
-
-    def _send_batches(self, batches: list[Batch]) -> None:
-        self.batches_sent += len(batches)
-        self._batches = batches
+        self._batches = cut(upserts, size or self._settings.batch_size_rows)
+        self.batches_sent += len(self._batches)
         self.is_settled = self._has_probed = False
-        self._sending.send(batches)
+        self._sending.send(self._batches)
 
     def _wait_until_settled(self) -> None:
         """Wait until nothing is under way and everything is booked.
@@ -285,12 +292,14 @@ class Load:
 
     def _take(self, result: Result) -> None:
         match result:
-            case Sent(answer=answer) if hasattr(answer, "batch_id"):
-                self._booking.accepted(result, is_awaited=self._is_awaited)
             case Sent():
-                self._booking.refused(result)
+                if not result.batch.is_probe:
+                    self._booking.accepted(result, is_awaited=self._is_awaited)
+            case Pending():
                 if result.batch.is_probe:
                     self._accuse_or_drop(result)
+                else:
+                    self._booking.refused(result)
             case Asked():
                 end = self._statuses.note(result.accepted, result.status)
                 if end is not BatchEnd.OPEN:
@@ -312,14 +321,14 @@ class Load:
         Raises:
             RequestRefusedError: The request is at fault.
         """
-        proven: list[Pending] = []
         unproven: list[Pending] = []
         for one in self._booking.pending:
             rule = self._sending.rule_of(one.batch.destination)
-            is_proven = self._booking.has_accepted and rule.is_proven(one.moment)
-            (proven if is_proven else unproven).append(one)
+            if self._booking.has_accepted and rule.is_proven(one.moment):
+                self._booking.reject_pending([one])
+            else:
+                unproven.append(one)
         self._booking.pending = unproven
-        self._booking.reject_pending(proven)
         if not unproven or self._has_probed:
             return False
         self._has_probed = True
@@ -327,35 +336,32 @@ class Load:
         probes = [self._sending.probe(self._sending.rule_of(one)) for one in destinations]
         return any(probes)
 
-    def _accuse_or_drop(self, sent: Sent) -> None:
+    def _accuse_or_drop(self, probe: Pending) -> None:
         """End the run if a contact that was accepted before is refused in the same words."""
-        rule = self._sending.rule_of(sent.batch.destination)
-        words = sent.answer.words  # type: ignore[union-attr] # it was refused
-        alike = [
-            one
+        rule = self._sending.rule_of(probe.batch.destination)
+        words = probe.refused.words
+        if any(
+            one.batch.destination == rule.destination and one.refused.words == words
             for one in self._booking.pending
-            if one.batch.destination == sent.batch.destination and one.refused.words == words
-        ]
-        if alike:
+        ):
             self._failure = self._failure or rule.accuse(Words(*words))
 
     # The end
 
-    def finish(self, later: Iterable[Callable[[], Iterable[MoveRound]]]) -> None:
+    def finish(self, later: Iterable[MoveRound]) -> None:
         """Deliver what is left: the open round, then the rounds that only the end allows.
 
         Args:
-            later: Each returns rounds; it is asked when everything before is delivered.
+            later: Each is asked for when everything before is delivered.
 
         Raises:
             TargetMainBrainerError: The run cannot go on.
         """
         self._drain()
-        for withdrawals in self._withdrawals:
-            self._deliver(MoveRound(list(withdrawals.values()), is_decided=True))
-        for rounds in later:
-            for one in rounds():
-                self._deliver(one)
+        nowhere = Destination(None, None)
+        no = [Upsert(one, [], nowhere, outgoing=one) for one in self._withdrawals.values()]
+        for one in itertools.chain([MoveRound(no, is_decided=True)], later):
+            self._deliver(one)
         self._end_pending()
         sent = -1
         while sent != self.batches_sent:  # what is completed has statuses, too
@@ -384,15 +390,8 @@ class Load:
         left = one.upserts
         while left:
             self._await_earlier(left)
-            self._numbers += 1
-            prepared = Prepared(sent=left)
-            if self._comparer is not None:
-                prepared = self._comparer.prepare_decided(one._replace(upserts=left), self._numbers)
-            self._booking.prepared(prepared)
-            if one.batches is None:
-                self._start(prepared.sent, size=1 if one.is_alone else None)
-            else:
-                self._send_batches([as_batch(upserts) for upserts in one.batches])
+            prepared = self._prepare(one._replace(upserts=left))
+            self._start(prepared.sent, size=one.size)
             self._wait_until_settled()
             if one.awaits_status:
                 self._await_statuses(lambda: _count_awaited(one.upserts))
@@ -437,7 +436,7 @@ class Load:
         for batch in self._batches:
             if not batch.has_begun or (batch.is_done and not batch.may_be_applied):
                 self._booking.unsent(batch.upserts)
-        self._booking.unconfirmed(self._statuses.give_up())
+        self._statuses.give_up()
         self._settle()
 
     def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from target_mainbrainer.contacts import Contact
+from target_mainbrainer.contacts import Contact, with_identity
 from target_mainbrainer.errors import Reason
 from target_mainbrainer.ledger import people
-from target_mainbrainer.ledger.content import identity_from, key_text
+from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.moves import drift_limit
 from target_mainbrainer.rounds.round import MoveRound, Upsert
@@ -39,6 +39,11 @@ class Missing:
         settings: The run's settings.
         ledger: The run's ledger.
         comparer: Knows who has come.
+
+    Attributes:
+        incomplete: Streams, by number, of which a record came whose person is unknown.
+        problems: Each reason why the run has failed.
+        warnings: What a person should look at, where that does not fail the run.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, comparer: Comparer) -> None:
@@ -48,27 +53,14 @@ class Missing:
         self._awaits_status = settings.confirm_batches != "none"
         self._max_drift_percent = settings.max_drift_percent
         self._streams: dict[int, Stream] = {}
-        self._came: dict[int, set[str]] = {}
-        self._incomplete: set[int] = set()
-        self._problems: list[Reason | str] = []
-        self._warnings: list[str] = []
+        self.incomplete: set[int] = set()
+        self.problems: list[Reason | str] = []
+        self.warnings: list[str] = []
 
     def expect(self, stream: Stream) -> None:
         """Note a stream that is read in full."""
         if stream.number is not None:
             self._streams[stream.number] = stream
-
-    def note(self, stream: int, key: str | None) -> None:
-        """Note that the person of a record came that is not sent; without a key, who is unknown."""
-        if stream not in self._streams:
-            return
-        if key is None:
-            self._incomplete.add(stream)
-            return
-        keys = self._came.setdefault(stream, set())
-        keys.add(key_text(key))
-        if len(keys) >= people.PAGE_SIZE:
-            self._look_up(stream)
 
     def end(self) -> Iterator[MoveRound]:
         """Mark who is missing, and yield the round that opts out those who are gone.
@@ -76,9 +68,8 @@ class Missing:
         The input has ended whole, and everybody who came is delivered.
         """
         for number, stream in self._streams.items():
-            self._look_up(number)
-            if number in self._incomplete:
-                self._warnings.append(
+            if number in self.incomplete:
+                self.warnings.append(
                     f"Stream '{shown(stream.name)}': some records have no key that can be read, or "
                     "come from a rejects file, so nobody counts as missing."
                 )
@@ -93,23 +84,8 @@ class Missing:
             gone = self._count(missing)
             report.gone += len(gone)
             upserts = self._opt_outs(stream, gone) if self._opts_out else {}
-            if upserts:
-                yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
+            yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
             self._mark(stream, gone, upserts)
-
-    def problems(self) -> Iterator[Reason | str]:
-        """Yield each reason why the run has failed."""
-        yield from self._problems
-
-    def warnings(self) -> Iterator[str]:
-        """Yield what a person should look at, where that does not fail the run."""
-        yield from self._warnings
-
-    def _look_up(self, stream: int) -> None:
-        """Note the people whose records were not sent as having come."""
-        keys = self._came.pop(stream, set())
-        if keys:
-            self._ledger.write(lambda connection: self._comparer.came(connection, stream, keys))
 
     def _missing(self, stream: int) -> list[Person]:
         seen, up_to = self._comparer.seen, self._comparer.newest_person
@@ -126,7 +102,7 @@ class Missing:
 
     def _is_within_limit(self, number: int, stream: Stream, missing: int) -> bool:
         known = self._comparer.known(number)
-        moving = self._comparer.deferred.moving[number]
+        moving = self._comparer.deferred.moving()[number, stream.name]
         limit = drift_limit(known, self._max_drift_percent)
         if missing + moving <= limit and 2 * missing <= known:
             return True
@@ -145,9 +121,9 @@ class Missing:
             f"tap reads the whole stream; if they have really gone, {advice}."
         )
         if self._opts_out:
-            self._problems.append(Reason("max_drift_percent", text))
+            self.problems.append(Reason("max_drift_percent", text))
         else:
-            self._warnings.append(text)
+            self.warnings.append(text)
         return False
 
     def _count(self, missing: list[Person]) -> list[Person]:
@@ -175,7 +151,7 @@ class Missing:
         stream.report.opted_out += len(sent) - len(again)
         if left:
             who = counted(len(left), "person is", "people are")
-            self._problems.append(
+            self.problems.append(
                 f"Stream '{shown(stream.name)}': {who} gone and could not be opted out, "
                 "because MainBrainer refused it or the batch failed. The next full read tries "
                 "again; or opt them out by hand, and remove them with 'mainbrainer-ledger forget'."
@@ -188,29 +164,15 @@ class Missing:
         People who are deferred come to their contacts in this run.
         """
         ids = {person.id for person in gone}
-        texts = {person.identity for person in gone}
-        texts |= {person.previous for person in gone if person.previous is not None}
-        identities = {text: identity_from(text) for text in sorted(texts)}
-        ledger = self._ledger
-        hashes = {text: ledger.hashes.identity(one) for text, one in identities.items()}
-
-        def find(connection: sa.Connection) -> dict[int, list[Person]]:
-            wanted = set(hashes.values())
-            return people.holders_of(connection, ledger.account, wanted, ledger.hashes)
-
-        owners = ledger.read(find)
+        texts = {text for one in gone for text in (one.identity, one.previous) if text is not None}
+        hashes, account = self._ledger.hashes, self._ledger.account
+        by_hash = {hashes.identity(identity_from(text)): text for text in sorted(texts)}
+        owners = self._ledger.read(lambda c: people.holders_of(c, account, by_hash, hashes))
+        coming = {hashes.identity(one) for one in self._comparer.deferred.contacts()}
         destination = stream.destination._replace(webhook_url=None)
-        upserts: dict[int, tuple[str, Upsert]] = {}
-        coming = {ledger.hashes.identity(one) for one in self._comparer.deferred.contacts()}
-        for text, identity in identities.items():
-            if hashes[text] in coming or any(owner.id not in ids for owner in owners[hashes[text]]):
-                continue
-            contact = Contact(
-                identity.contact_id,
-                identity.mobile,
-                identity.email,
-                mobile_opt_in=False,
-                email_opt_in=False,
-            )
-            upserts.setdefault(hashes[text], (text, Upsert(contact, [], destination)))
-        return dict(upserts.values())
+        no = Contact(mobile_opt_in=False, email_opt_in=False)
+        return {
+            text: Upsert(with_identity(no, identity_from(text)), [], destination)
+            for one, text in by_hash.items()
+            if one not in coming and all(owner.id in ids for owner in owners[one])
+        }

@@ -15,7 +15,7 @@ import typing as t
 from collections import Counter, defaultdict
 
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_identity
-from target_mainbrainer.errors import DeliveryError, Reason
+from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
@@ -24,14 +24,13 @@ from target_mainbrainer.rounds.round import (
     MoveRound,
     Place,
     Upsert,
-    Why,
     destination_of,
     merged,
 )
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -113,6 +112,7 @@ class Mover:
 
     Attributes:
         parts: In input order; the last one says who it is now.
+        following: How its contact is to be held; None if there is nothing to follow.
         person: As the ledger knows it; None for a newcomer.
         before: Hash of the identity that the CRM holds.
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
@@ -123,11 +123,11 @@ class Mover:
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
-    def __init__(self, place: Place, why: Why, person: Person | None) -> None:
+    def __init__(self, place: Place, person: Person | None) -> None:
         self.place = place
-        self.why = why
         self.person = person
         self.parts: list[Part] = []
+        self.following: Following | None = None
         self.before = self.after = self.asked = self.spelling = 0
         self.contact_id: int | None = None
         self.may_have_moved = self.is_refused = False
@@ -142,11 +142,6 @@ class Mover:
         """Where it comes from."""
         return self.parts[-1].stream
 
-    @property
-    def following(self) -> Following | None:
-        """How its contact is to be held."""
-        return None if self.person is None else follow(self.person, merged(self.parts))
-
     def upsert(self, like: Contact | Identity | None = None) -> Upsert:
         """Return all its records as one contact, under another identity if one is given."""
         identity = self.parts[-1].contact if like is None else like
@@ -158,40 +153,33 @@ class Mover:
 
     def old_contact(self, *, opts_out: bool = False) -> Upsert:
         """Return the contact as the CRM holds it, with every opt-in that is false and no true."""
-        previous = t.cast("Following", self.following).previous
         said = merged(self.parts)
         no = Contact(
-            mobile=previous.mobile,
-            email=previous.email,
             mobile_opt_in=False if opts_out or said.mobile_opt_in is False else None,
             email_opt_in=False if opts_out or said.email_opt_in is False else None,
         )
+        no = with_identity(no, t.cast("Following", self.following).previous)
         destination = destination_of(self.parts[-1])._replace(webhook_url=None)
         return Upsert(no, [], destination, outgoing=no)
 
 
 class Deferred:
-    """Records that wait for the end of the input.
+    """Records that wait for the end of the input."""
 
-    Args:
-        max_drift_percent: How large a share of a stream may move.
-        reads_on: Fail for too many moves only at the end of the input, as a dry run does.
-    """
-
-    def __init__(self, max_drift_percent: int, *, reads_on: bool) -> None:
-        self._max_drift_percent = max_drift_percent
-        self._reads_on = reads_on
+    def __init__(self) -> None:
         self._movers: dict[Place, Mover] = {}
         self._bytes = 0
-        self._newcomers = 0
-        self.moving: Counter[int] = Counter()
-        self._too_many: dict[int, Reason] = {}
 
-    def __contains__(self, place: Place) -> bool:
+    def __contains__(self, place: Place | None) -> bool:
         return place in self._movers
 
     def __len__(self) -> int:
         return len(self._movers)
+
+    @property
+    def places(self) -> set[Place | None]:
+        """Return the people who wait."""
+        return set(self._movers)
 
     def contacts(self) -> list[Contact]:
         """Return who each person who waits is now."""
@@ -203,24 +191,26 @@ class Deferred:
 
     @property
     def takes_newcomers(self) -> bool:
-        """Whether another newcomer may wait."""
-        return self._newcomers < MOST_NEWCOMERS
+        """Whether more newcomers may wait."""
+        newcomers = sum(mover.person is None for mover in self._movers.values())
+        return newcomers < MOST_NEWCOMERS
 
-    def add(self, part: Part, why: Why, person: Person | None, known: Callable[[int], int]) -> None:
+    def moving(self) -> Counter[tuple[int, str]]:
+        """Return how many people of each stream, by number and name, begin to move in this run."""
+        return Counter(
+            (mover.place[0], mover.stream.name)
+            for mover in self._movers.values()
+            if mover.person is not None and not mover.has_begun
+        )
+
+    def add(self, part: Part, person: Person | None) -> None:
         """Add a record.
 
         Raises:
-            DeliveryError: More people have moved than `max_drift_percent` allows.
+            DeliveryError: There is no room for more.
         """
-        place = t.cast("Place", part.person_key)
-        mover = self._movers.get(place)
-        if mover is None:
-            mover = self._movers[place] = Mover(place, why, person)
-            if why is Why.NEWCOMER:
-                self._newcomers += 1
-            elif not mover.has_begun:
-                self._count_move(part, place[0], known)
-        mover.parts.append(part)
+        place = t.cast("Place", part.person)
+        self._movers.setdefault(place, Mover(place, person)).parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
             message = (
@@ -232,43 +222,13 @@ class Deferred:
 
     def forget(self, place: Place) -> None:
         """Remove a person whose records need not wait any more."""
-        mover = self._movers.pop(place)
-        self._bytes -= sum(len(part.record.line) for part in mover.parts)
-        if mover.why is Why.NEWCOMER:
-            self._newcomers -= 1
-        elif not mover.has_begun:
-            self.moving[place[0]] -= 1
+        self._bytes -= sum(len(part.record.line) for part in self._movers.pop(place).parts)
 
     def end(self) -> list[Mover]:
-        """Return all who wait, in input order; none waits afterwards.
-
-        Raises:
-            DeliveryError: More people have moved than `max_drift_percent` allows.
-        """
-        if self._too_many:
-            raise DeliveryError(*self._too_many.values())
+        """Return all who wait, in input order; none waits afterwards."""
         movers = sorted(self._movers.values(), key=lambda mover: mover.parts[0].place)
         self._movers = {}
         return movers
-
-    def _count_move(self, part: Part, stream: int, known: Callable[[int], int]) -> None:
-        self.moving[stream] += 1
-        if self.moving[stream] <= DRIFT_COUNTS_FROM or stream in self._too_many:
-            return
-        people_known = known(stream)
-        limit = drift_limit(people_known, self._max_drift_percent)
-        if self.moving[stream] > limit:
-            name = shown(part.stream.name)
-            message = (
-                f"Of {people_known:,} known contacts of stream '{name}' more than {limit:,} have "
-                "another e-mail address or mobile number than before, more than "
-                f"'max_drift_percent' ({self._max_drift_percent}) allows, so none was moved. "
-                "Check 'field_map' and 'default_country_code'; if they have really changed, raise "
-                "the setting for one run."
-            )
-            self._too_many[stream] = Reason("max_drift_percent", message)
-            if not self._reads_on:
-                raise DeliveryError(self._too_many[stream])
 
 
 # The order. Pure.
@@ -295,9 +255,9 @@ def next_steps(
     movers: Sequence[Mover],
     owners: Mapping[int, Collection[Place]],
     *,
-    stuck: Collection[int] = (),
-    moved: Mapping[Place, int] | None = None,
-    kept: Collection[int] = (),
+    stuck: Collection[int],
+    moved: Mapping[Place, int],
+    kept: Collection[int],
 ) -> dict[Place, Step]:
     """Return what can be done now; movers that are not named wait for these.
 
@@ -312,7 +272,6 @@ def next_steps(
         kept: Identities of contacts that no person has any more, and that none is leaving.
     """
     waiting = {mover.place: mover for mover in movers}
-    moved = moved or {}
     steps: dict[Place, Step] = {}
     busy: set[int] = set()
     for mover in movers:
@@ -371,15 +330,15 @@ class Moves:
 
     def rounds(self, deferred: Sequence[Mover]) -> Rounds:
         """Yield the rounds that bring everybody who was deferred to their new identity."""
-        newcomers = [mover for mover in deferred if mover.why is Why.NEWCOMER]
-        movers = {mover.place: mover for mover in deferred if mover.why is Why.MOVE}
-        back = [mover for mover in movers.values() if not self._prepare(mover)]
-        for mover in back:
-            del movers[mover.place]
-        if back:
-            yield MoveRound(
-                [mover.upsert(mover.following and mover.following.contact) for mover in back]
-            )
+        newcomers = [mover for mover in deferred if mover.person is None]
+        known = [mover for mover in deferred if mover.person is not None]
+        movers = {mover.place: mover for mover in known if self._prepare(mover)}
+        back = [mover for mover in known if mover.place not in movers]
+        for mover in newcomers:
+            mover.after = self._ledger.hashes.identity(mover.parts[-1].contact)
+        yield MoveRound(
+            [mover.upsert(mover.following and mover.following.contact) for mover in back]
+        )
         owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
         self._kept = self._kept_identities(movers.values())
         while movers:
@@ -390,29 +349,27 @@ class Moves:
                 moved=self._moved,
                 kept=self._kept,
             )
-            taken = {movers.pop(place): step for place, step in steps.items()}
-            coming = {mover.after for mover in movers.values()}
-            coming |= {self._own(mover) for mover in (*movers.values(), *newcomers)}
-            yield from self._take(taken, owners, coming)
-            for mover in taken:
+            now = {movers.pop(place): step for place, step in steps.items()}
+            coming = {mover.after for mover in (*movers.values(), *newcomers)}
+            coming |= {self._own(mover) for mover in movers.values()}
+            yield from self._take(now, owners, coming)
+            for mover in now:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
                     owners.setdefault(mover.after, set()).add(mover.place)
-        if self._stuck:
-            newcomers = self._set_aside_behind_stuck(newcomers)
-        if newcomers:
-            yield MoveRound([mover.upsert() for mover in newcomers])
+        taken = [mover for mover in newcomers if mover.after in self._stuck.values()]
+        self._booking.reject([mover.upsert() for mover in taken], IDENTITY_TAKEN)
+        yield MoveRound([mover.upsert() for mover in newcomers if mover not in taken])
 
     def _prepare(self, mover: Mover) -> bool:
         """Note where a mover comes from and goes to; return False if it need not move."""
-        following = mover.following
+        person, hashes = t.cast("Person", mover.person), self._ledger.hashes
+        following = mover.following = follow(person, merged(mover.parts))
         if following is None or not following.is_move:
             return False
-        hashes = self._ledger.hashes
         mover.before = hashes.identity(following.previous)
         mover.spelling = hashes.spelling(following.previous)
         mover.after = hashes.identity(following.contact)
-        person = t.cast("Person", mover.person)
         mover.contact_id, mover.asked = person.moving_id, person.hash
         return True
 
@@ -485,10 +442,8 @@ class Moves:
         joining = [
             (mover, t.cast("Following", mover.following).contact) for mover in by_step[Step.JOIN]
         ]
-        if upserts := _merged([*joining, *((mover, None) for mover in plain)]):
-            yield MoveRound(upserts)
-        if no:
-            yield MoveRound(no, is_decided=True, is_alone=True)
+        yield MoveRound(_merged([*joining, *((mover, None) for mover in plain)]))
+        yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
 
@@ -507,7 +462,7 @@ class Moves:
         unknown = [mover for mover in movers if mover.contact_id is None]
         if unknown:
             finds = [mover.old_contact() for mover in unknown]
-            yield MoveRound(finds, is_decided=True, is_alone=True, awaits_status=True)
+            yield MoveRound(finds, is_decided=True, awaits_status=True, size=1)
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
@@ -517,34 +472,32 @@ class Moves:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
             upsert.moving_id = mover.contact_id
             renames.append(upsert)
-        if renames:
-            yield MoveRound(renames, awaits_status=True)
+        yield MoveRound(renames, awaits_status=True)
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch
+            status = None if accepted is None else accepted.status
+            has_failed = accepted is not None and accepted.end is BatchEnd.FAILED
+            has_moved = (
+                not has_failed and status is not None and mover.contact_id in status.updated_ids
+            )
             # If it only was to be spelt otherwise, its contact has this identity in any case.
-            free = forgotten if mover.after != mover.before else []
-            if accepted is not None and accepted.end is BatchEnd.FAILED:
+            forgotten += {mover.before, mover.after} - {mover.after if has_moved else mover.before}
+            if accepted is not None and has_failed:
                 self._booking.failed_to_move(upsert, accepted)
                 self._stuck[mover.place] = mover.before
-                free.append(mover.after)  # no contact has got there
                 continue  # the next run goes on with the id
             person.moving_id = None
-            status = None if accepted is None else accepted.status
-            if status is not None and mover.contact_id in status.updated_ids:
+            if has_moved:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
-                free.append(mover.before)
                 forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
-            else:
-                is_new = status is not None and status.inserted > 0
-                mover.is_refused = accepted is None
-                if accepted is None and mover.asked not in {mover.before, mover.after}:
-                    mover.is_refused = False  # it may be where an earlier run has sent it
-                    person.moving_id = mover.contact_id
-                mover.may_have_moved = accepted is not None and not is_new
-                left_behind.append(mover)
-                free.append(mover.after)
+                continue
+            left_behind.append(mover)
+            mover.is_refused = accepted is None and mover.asked in {mover.before, mover.after}
+            mover.may_have_moved = accepted is not None and not (status and status.inserted)
+            if accepted is None and not mover.is_refused:
+                person.moving_id = mover.contact_id  # it may be where an earlier run has sent it
         self._end_moves(found, forgotten, left_behind)
         return left_behind
 
@@ -589,17 +542,6 @@ class Moves:
             self._ledger.doubt_identities(connection, doubted)
 
         self._ledger.write(end)
-
-    def _set_aside_behind_stuck(self, newcomers: Sequence[Mover]) -> list[Mover]:
-        hashes = self._ledger.hashes
-        stuck = set(self._stuck.values())
-        free = []
-        for mover in newcomers:
-            if hashes.identity(mover.parts[-1].contact) not in stuck:
-                free.append(mover)
-            else:
-                self._booking.reject([mover.upsert()], IDENTITY_TAKEN)
-        return free
 
 
 def _warn(not_followed: Sequence[Mover]) -> None:

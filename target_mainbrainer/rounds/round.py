@@ -7,7 +7,6 @@ the next round.
 
 from __future__ import annotations
 
-import enum
 import typing as t
 from dataclasses import dataclass
 
@@ -65,7 +64,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
     Attributes:
         identifiers: Those of `contact`; they are asked for in every round that it waits for.
         place: Which record of the run it is, counted over all streams.
-        key: Its source key as the ledger keeps it; None without a ledger or a key.
+        person: The number of its stream and its source key; None without a ledger or a key.
         is_deletion: It was deleted in the source, and opts its contact out.
     """
 
@@ -74,15 +73,8 @@ class Part(PrivateStruct, frozen=True, gc=False):
     stream: Stream
     identifiers: tuple[Hashable, ...]
     place: int
-    key: str | None = None
+    person: Place | None = None
     is_deletion: bool = False
-
-    @property
-    def person_key(self) -> Place | None:
-        """The number of its stream and its source key; None if it cannot be told from others."""
-        if self.key is None or self.stream.number is None:
-            return None
-        return self.stream.number, self.key
 
     def under(self, like: Contact | Identity) -> Part:
         """Return the record as a contact of another identity."""
@@ -206,31 +198,19 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
     return msgspec.structs.replace(contact, **left_out) if left_out else contact
 
 
-class Why(enum.Enum):
-    """Why a record waits for the end of the input."""
-
-    MOVE = "move"
-    """Its person was delivered under another identity."""
-
-    NEWCOMER = "newcomer"
-    """Its person is new, and its identity is owned by somebody who may leave it in this run."""
-
-
 class MoveRound(t.NamedTuple):
-    """A round that a move asks for; what was accepted has its status afterwards.
+    """The contacts of a round, as they were merged or as a move asks for them.
 
     Attributes:
         is_decided: What leaves is decided already, and nothing is compared.
-        is_alone: Each contact goes out in a request of its own.
         awaits_status: The status of each batch is asked for until it has ended.
-        batches: The contacts of each request, if that matters.
+        size: How many contacts go out in a request, if that matters.
     """
 
     upserts: list[Upsert]
     is_decided: bool = False
-    is_alone: bool = False
     awaits_status: bool = False
-    batches: list[list[Upsert]] | None = None
+    size: int | None = None
 
 
 class Prepared(msgspec.Struct, gc=False):
@@ -241,8 +221,8 @@ class Prepared(msgspec.Struct, gc=False):
         unchanged: Contacts that need not be sent.
         omitted: Contacts deleted in the source that MainBrainer never had.
         waiting: Records that wait for the next round, in input order.
-        left: Contacts of a round that a move asks for, which wait for the next one.
-        deferred: Records that wait for the end of the input, each with the reason.
+        left: Contacts that another run is sending, which wait for the next round.
+        deferred: Records that wait for the end of the input, each with its person if that is known.
         released: People of whom nothing has to wait any more.
     """
 
@@ -251,7 +231,7 @@ class Prepared(msgspec.Struct, gc=False):
     omitted: list[Upsert] = []
     waiting: list[Part] = []
     left: list[Upsert] = []
-    deferred: list[tuple[Part, Why, Person | None]] = []
+    deferred: list[tuple[Part, Person | None]] = []
     released: list[Place] = []
 
 
@@ -260,19 +240,19 @@ class Round:
 
     Args:
         since: When the first of them came.
-        number: Which round of the run it is, counted from 1.
         waiting: Records that could not be in the round before, in input order.
 
     Attributes:
         upserts: The contacts by identity, in the order in which their identities came.
         waiting: Records that have to wait for a later round, in input order.
+        unsent: People who have come in a record that is not sent.
     """
 
-    def __init__(self, since: float = 0.0, number: int = 1, waiting: Iterable[Part] = ()) -> None:
+    def __init__(self, since: float = 0.0, waiting: Iterable[Part] = ()) -> None:
         self.since = since
-        self.number = number
         self.upserts: dict[Identity, Upsert] = {}
         self.waiting: list[Part] = []
+        self.unsent: set[Place] = set()
         self._awaited: set[Hashable] = set()
         self._bytes = 0
         self._spellings: dict[tuple[Hashable, ...], Identity] = {}
@@ -283,7 +263,7 @@ class Round:
             self.add(part)
 
     def __len__(self) -> int:
-        return len(self.upserts) + len(self.waiting)
+        return len(self.upserts) + len(self.waiting) + len(self.unsent)
 
     @property
     def is_full(self) -> bool:
@@ -293,7 +273,7 @@ class Round:
     def identity_of(self, place: Place) -> Identity | None:
         """Return the identity of the last record of a source key, None if there is none."""
         for part in reversed(self.waiting if place in self._awaited else ()):
-            if part.person_key == place:
+            if part.person == place:
                 return identity_of(part.contact)
         return self._identity_by_key.get(place)
 
@@ -311,14 +291,14 @@ class Round:
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
-        contact, identifiers, key = part.contact, part.identifiers, part.person_key
+        contact, identifiers = part.contact, part.identifiers
         identity = t.cast("Identity", identity_of(contact))
-        if not self._fits(part, identity, identifiers, key):
+        if not self._fits(part, identity):
             return False
         self._identifiers.update(identifiers)
         self._spellings[identifiers] = identity
-        if key is not None:
-            self._identity_by_key[key] = identity
+        if part.person is not None:
+            self._identity_by_key[part.person] = identity
         if contact.contact_id is not None:
             self._known.update(dict.fromkeys(identifiers, identity))
         if (upsert := self.upserts.get(identity)) is not None:
@@ -327,26 +307,20 @@ class Round:
             self.upserts[identity] = Upsert(contact, [part], destination_of(part))
         return True
 
-    def _fits(
-        self,
-        part: Part,
-        identity: Identity,
-        identifiers: tuple[Hashable, ...],
-        key: Hashable | None,
-    ) -> bool:
+    def _fits(self, part: Part, identity: Identity) -> bool:
         """Return whether a record can be in this round.
 
         Contacts that share a mobile number or an e-mail address, but not an identity, are
         different people to MainBrainer. They may be one if a contact id is involved, or if only
         the spelling differs, because no page says whether that counts.
         """
-        present = self.upserts.get(identity)
+        identifiers, present = part.identifiers, self.upserts.get(identity)
         if present is not None and (
             present.destination != destination_of(part)
             or present.parts[0].stream.name != part.stream.name
         ):
             return False  # each batch is of one stream, so that its outcome counts there
-        if key is not None and self._identity_by_key.get(key, identity) != identity:
+        if self._identity_by_key.get(part.person, identity) != identity:
             return False
         if part.contact.contact_id is None:
             if self._spellings.get(identifiers, identity) != identity:
@@ -360,8 +334,7 @@ class Round:
 
 def _keys_of(part: Part) -> tuple[Hashable, ...]:
     """Return what orders a record: its identifiers, and its source key."""
-    key = part.person_key
-    return part.identifiers if key is None else (*part.identifiers, key)
+    return part.identifiers if part.person is None else (*part.identifiers, part.person)
 
 
 def destination_of(part: Part) -> Destination:

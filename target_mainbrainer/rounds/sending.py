@@ -15,15 +15,13 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-
 from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts import OPT_INS, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
-from target_mainbrainer.rounds.round import without
+from target_mainbrainer.rounds.round import Upsert, without
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +31,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
-    from target_mainbrainer.rounds.round import Upsert
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -85,23 +82,25 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
     ]
 
 
-def as_batch(upserts: Sequence[Upsert]) -> Batch:
-    """Return contacts that no record asks for, and that are sent together, as a batch."""
-    return Batch(upserts[0].destination, Kind.OTHER, None, upserts)
-
-
 class Sent(t.NamedTuple):
-    """The answer to one request with contacts.
-
-    Attributes:
-        moment: How many refusals had been heard, of this destination: before the request was sent
-            if it was accepted, else with this one.
-    """
+    """The answer to one request with contacts that was accepted."""
 
     batch: Batch
     upserts: Sequence[Upsert]
-    answer: Accepted | Refused
+    answer: Accepted
+
+
+class Pending(t.NamedTuple):
+    """A contact that was refused alone, while it is not proven that it is the cause.
+
+    Attributes:
+        moment: How many refusals had been heard with this one, of its destination.
+    """
+
     moment: int
+    batch: Batch
+    upsert: Upsert
+    refused: Refused
 
 
 class Done(t.NamedTuple):
@@ -128,7 +127,7 @@ class Failed(t.NamedTuple):
     error: BaseException
 
 
-Result: t.TypeAlias = "Sent | Done | Asked | Failed"
+Result: t.TypeAlias = "Sent | Pending | Done | Asked | Failed"
 
 
 class Threads:
@@ -215,8 +214,8 @@ class Sending:
         upsert = rule.probe
         if upsert is None:
             return False
-        batch = Batch(rule.destination, Kind.OTHER, None, [upsert], is_probe=True)
-        self._submit(partial(self._probe, batch), batch)
+        batch = Batch(rule.destination, Kind.OTHER, None, [_tried(upsert)], is_probe=True)
+        self._submit(partial(self._deliver, batch), batch)
         return True
 
     def check(self) -> None:
@@ -270,7 +269,7 @@ class Sending:
 
             def send_alone(upsert: Upsert) -> Words | None:
                 upsert.may_be_applied = True
-                answer = self._try(destination, upsert)
+                answer = self._post(destination, [_tried(upsert)])
                 upsert.may_be_applied = isinstance(answer, Accepted)
                 return None if isinstance(answer, Accepted) else Words(*answer.words)
 
@@ -303,14 +302,6 @@ class Sending:
         finally:
             self._results.put(Done(threads, batch))
 
-    def _probe(self, batch: Batch) -> None:
-        rule = self.rule_of(batch.destination)
-        moment = rule.moment
-        answer = self._try(batch.destination, *batch.upserts)
-        if isinstance(answer, Accepted):
-            rule.passed(moment, ())
-        self._results.put(Sent(batch, batch.upserts, answer, 0))
-
     def _deliver(self, batch: Batch) -> None:
         """Send a batch, and parts of it as long as it is refused."""
         rule = self.rule_of(batch.destination)
@@ -335,21 +326,16 @@ class Sending:
         match answer:
             case Accepted():
                 rule.passed(moment, upserts)
-                self._results.put(Sent(batch, upserts, answer, moment))
+                self._results.put(Sent(batch, upserts, answer))
                 return SendResult(passed=True)
             case Refused() if answer.is_too_large:
                 return SendResult(passed=False, too_large=True)
             case Refused():
                 moment = rule.refused(Words(*answer.words), upserts)
                 if len(upserts) == 1 and not upserts[0].is_merged:
-                    self._results.put(Sent(batch, upserts, answer, moment))
+                    self._results.put(Pending(moment, batch, upserts[0], answer))
                 suspects = [upserts[place] for place in answer.suspects]
                 return SendResult(passed=False, suspects=suspects)
-
-    def _try(self, destination: Destination, upsert: Upsert) -> Accepted | Refused:
-        """Send a contact alone, without a yes: its own batch gives that, and may fail."""
-        outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
-        return self._post(destination, [msgspec.structs.replace(upsert, outgoing=outgoing)])
 
     def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]
@@ -361,6 +347,12 @@ class Sending:
             list_id=destination.list_id,
             webhook_url=destination.webhook_url,
         )
+
+
+def _tried(upsert: Upsert) -> Upsert:
+    """Return a contact to be sent alone, without a yes: its own batch gives that, and may fail."""
+    outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
+    return Upsert(upsert.contact, [], upsert.destination, outgoing=outgoing)
 
 
 def _is_conflict(answer: object) -> bool:

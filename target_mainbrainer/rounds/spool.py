@@ -1,15 +1,14 @@
 """Contacts of accepted batches, on disk until it is known how their batch has ended.
 
 A batch can fail minutes after it was accepted, and then its records go to the rejects file; or it
-has recreated contacts, which are sent once more. They wait in files without a name, beside the
-rejects file if there is one, so that they take no memory and are gone with the process, however it
+has recreated contacts, which are sent once more. They wait in a private SQLite database, which has
+no name, goes to the disk where memory does not suffice, and is gone with the process, however it
 ends. STATE does not wait for them.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import sqlite3
 import typing as t
 
 import msgspec
@@ -19,10 +18,6 @@ from target_mainbrainer.errors import DeliveryError
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-SEGMENT_BYTES = 16 * 1024 * 1024
-"""A file is given up once it is so long, and freed once all batches in it have ended."""
 
 
 class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
@@ -37,84 +32,41 @@ class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
     contact: Contact = Contact()
 
 
-class Segment:
-    """One file of the spool."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed below
-        self.size = 0
-        self.batches = 0
-
-
-class Spooled(t.NamedTuple):
-    """Where the contacts of one batch are."""
-
-    segment: Segment
-    start: int
-    size: int
-
-
 class Spool:
-    """Keeps the contacts of accepted batches.
+    """Keeps the contacts of accepted batches."""
 
-    Args:
-        folder: Where to keep their records, too; None to keep contacts only, among the system's
-            temporary files.
-    """
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, contacts BLOB)")
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self.keeps_records = folder is not None
-        self._segments: list[Segment] = []
-
-    def keep(self, contacts: Sequence[Kept]) -> Spooled:
-        """Write contacts down, and return where.
+    def keep(self, contacts: Sequence[Kept]) -> int | None:
+        """Write contacts down, and return the number that they are found by.
 
         Raises:
             DeliveryError: There is no room for them.
         """
         data = msgspec.msgpack.encode(contacts)
         try:
-            if not self._segments or self._segments[-1].size >= SEGMENT_BYTES:
-                self._segments.append(Segment(self._folder))
-            segment = self._segments[-1]
-            rest, start = memoryview(data), segment.size
-            while rest:
-                written = os.pwrite(segment.file.fileno(), rest, start)
-                rest, start = rest[written:], start + written
-        except OSError as error:
+            query = "INSERT INTO kept (contacts) VALUES (?)"
+            return self._database.execute(query, (data,)).lastrowid
+        except sqlite3.Error:
             message = (
-                "The contacts of accepted batches cannot be kept in "
-                f"'{self._folder or tempfile.gettempdir()}' "
-                f"({error.strerror}) until the batches are confirmed. Make room, set another "
-                "'rejects_path', or set 'confirm_batches' to 'none', and run again."
+                "The folder for temporary files has no room for the contacts of accepted batches, "
+                "which wait there until the batches are confirmed. Make room, set 'TMPDIR' to "
+                "another folder, or set 'confirm_batches' to 'none', and run again."
             )
             raise DeliveryError(message) from None
-        spooled = Spooled(segment, segment.size, len(data))
-        segment.size += len(data)
-        segment.batches += 1
-        return spooled
 
-    def take(self, spooled: Spooled) -> list[Kept]:
+    def take(self, number: int) -> list[Kept]:
         """Return the contacts of a batch."""
-        data = os.pread(spooled.segment.file.fileno(), spooled.size, spooled.start)
+        query = "SELECT contacts FROM kept WHERE number = ?"
+        (data,) = self._database.execute(query, (number,)).fetchone()
         return msgspec.msgpack.decode(data, type=list[Kept])
 
-    def forget(self, spooled: Spooled) -> None:
+    def forget(self, number: int) -> None:
         """Free the room of a batch that has ended."""
-        segment = spooled.segment
-        segment.batches -= 1
-        if segment.batches:
-            return
-        if segment is self._segments[-1]:
-            segment.file.truncate(0)
-            segment.size = 0
-        else:
-            self._segments.remove(segment)
-            segment.file.close()
+        self._database.execute("DELETE FROM kept WHERE number = ?", (number,))
 
     def close(self) -> None:
         """Remove everything."""
-        for segment in self._segments:
-            segment.file.close()
-        self._segments = []
+        self._database.close()

@@ -2,14 +2,15 @@
 
 If the status of a batch of updates says `inserted`, contacts that the ledger knows were deleted by
 hand, or were given another address. MainBrainer has made new ones with only the changed fields, and
-no opt-ins. Which contacts of the batch these are shows by halves: sent once more, whole and without
-opt-ins, the status of each half names the ids in it.
+no opt-ins. Which contacts of the batch these are shows in parts of it: sent once more, whole and
+without opt-ins, the status of each part names the ids in it.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import typing as t
 
 import msgspec
@@ -23,10 +24,9 @@ from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
@@ -39,12 +39,11 @@ LONGEST_PAUSE_SECONDS = 15.0
 ID_CHARACTERS = 8
 """Of a batch id: enough to find it by, in a line that a person reads."""
 
-MAX_PENDING = 50_000
-"""Batches followed; beyond it the oldest counts as unconfirmed, so that memory stays flat, unless
-STATE waits for it."""
-
 MOST_REQUESTS = 200
 """Requests of a run that place the ids of recreated contacts."""
+
+PARTS = 4
+"""A batch is searched in so many parts, each of them in as many, and so on."""
 
 
 def end_of_batch(
@@ -112,6 +111,7 @@ class Statuses:
         redactor: Makes batch ids, and what MainBrainer says of a batch, safe for the log.
         is_followed: Batches are asked for; otherwise only those that a move waits for.
         is_required: STATE waits for confirmation, and what is not confirmed fails the run.
+        keeps_records: The records of a batch that fails go to the rejects file.
         clock: Seconds, monotonic.
     """
 
@@ -122,6 +122,7 @@ class Statuses:
         *,
         is_followed: bool,
         is_required: bool,
+        keeps_records: bool,
         clock: Callable[[], float],
     ) -> None:
         self._sending = sending
@@ -129,11 +130,11 @@ class Statuses:
         self._clock = clock
         self.is_followed = is_followed
         self.is_required = is_required
+        self.keeps_records = keeps_records
         self._numbers = itertools.count()
         self._pending: list[tuple[float, int, AcceptedBatch]] = []  # when to ask, a number, it
         self._asked: dict[AcceptedBatch, None] = {}
         self.failed = Summed(redactor.redact_id)
-        self.failed_unkept = Summed(redactor.redact_id)
         self.skipping = Summed(redactor.redact_id)
         self.unconfirmed = Summed(redactor.redact_id)
         self.untracked = 0
@@ -143,28 +144,20 @@ class Statuses:
         """How many batches have not ended, as far as is known."""
         return len(self._pending) + len(self._asked)
 
-    def follow(self, accepted: AcceptedBatch, *, is_awaited: bool = False) -> list[AcceptedBatch]:
+    def follow(self, accepted: AcceptedBatch, *, is_awaited: bool = False) -> None:
         """Ask for an accepted batch until it has ended.
 
         Args:
             accepted: The batch.
             is_awaited: A move waits for it.
-
-        Returns:
-            Batches that are given up instead.
         """
-        if accepted.batch_id is None:
-            if self.is_followed:
-                if accepted.stream is not None:
-                    accepted.stream.report.untracked += accepted.taken
-                self.untracked += accepted.taken
-            return []
-        given_up = []
-        if len(self._pending) >= MAX_PENDING and not self.is_required:
-            given_up.append(self._give_up(heapq.heappop(self._pending)[-1]))
-        accepted.pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
-        self._ask_later(accepted)
-        return given_up
+        if accepted.batch_id is not None:
+            accepted.pause = FIRST_AWAITED_SECONDS if is_awaited else FIRST_LOOK_SECONDS
+            self._ask_later(accepted)
+        elif self.is_followed:
+            if accepted.stream is not None:
+                accepted.stream.report.untracked += accepted.taken
+            self.untracked += accepted.taken
 
     def _ask_later(self, accepted: AcceptedBatch) -> None:
         at = self._clock() + accepted.pause
@@ -202,8 +195,6 @@ class Statuses:
         if end is BatchEnd.FAILED:
             self.failed.add(accepted)
             stream.report.failed += accepted.contacts
-            if not accepted.has_records:
-                self.failed_unkept.add(accepted)
             return
         stream.report.inserted += status.inserted
         stream.report.updated += status.updated
@@ -211,21 +202,19 @@ class Statuses:
         if end is BatchEnd.SKIPPED:
             self.skipping.add(accepted)
 
-    def give_up(self) -> list[AcceptedBatch]:
-        """Ask no more; return the batches that have not ended, which count as unconfirmed."""
+    def give_up(self) -> None:
+        """Ask no more; the batches that have not ended count as unconfirmed."""
         left = [*(accepted for *_, accepted in self._pending), *self._asked]
         self._pending, self._asked = [], {}
-        return [self._give_up(accepted) for accepted in left]
-
-    def _give_up(self, accepted: AcceptedBatch) -> AcceptedBatch:
-        if accepted.stream is not None:
+        for accepted in left:
+            if accepted.stream is None:
+                continue
             report = accepted.stream.report
             if accepted.is_unreadable:
                 report.unreadable += accepted.contacts
             else:
                 report.unconfirmed += accepted.contacts
             self.unconfirmed.add(accepted)
-        return accepted
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
         """Return why MainBrainer says that a batch has failed, without values of its records."""
@@ -235,7 +224,7 @@ class Statuses:
     @property
     def has_lost_records(self) -> bool:
         """Whether records are before STATE that are neither in MainBrainer nor on file."""
-        return bool(self.failed_unkept.batches) and not self.is_required
+        return bool(self.failed.batches) and not self.is_required and not self.keeps_records
 
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
@@ -252,7 +241,7 @@ class Statuses:
                 )
         elif self.has_lost_records:
             yield (
-                f"MainBrainer says that {self.failed_unkept} failed after it had accepted them. "
+                f"MainBrainer says that {self.failed} failed after it had accepted them. "
                 "STATE has advanced, so the next run does not read these records again: load them "
                 "once more. Set 'rejects_path' to have such records set aside."
             )
@@ -261,7 +250,7 @@ class Statuses:
         """Yield which batches have not ended well, where that does not fail the run."""
         if self.is_required:
             return
-        if self.failed.batches > self.failed_unkept.batches:
+        if self.failed.batches and self.keeps_records:
             yield (
                 f"MainBrainer says that {self.failed} failed after it had accepted them. "
                 "Their records are in the rejects file."
@@ -285,19 +274,26 @@ class Statuses:
 # Recreated contacts
 
 
-class Group(t.NamedTuple):
-    """Contacts among which some were recreated.
+class Candidate(t.NamedTuple):
+    """A contact of a batch of updates in which contacts were recreated.
 
     Attributes:
-        number: That of their batch.
-        ids: The contact ids of those.
+        number: That of the batch.
     """
 
     stream: SourceStream
     destination: Destination
     number: int
-    contacts: Sequence[Kept]
-    ids: frozenset[int]
+    kept: Kept
+
+    def upsert(self, suppressed: Callable[..., frozenset[str]] | None = None) -> Upsert:
+        """Return the whole contact; without opt-ins unless it is certain that it was recreated."""
+        contact = self.kept.contact
+        if suppressed is None:
+            outgoing = msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
+        else:
+            outgoing = without(contact, suppressed(contact))
+        return Upsert(contact, [], self.destination, outgoing=outgoing, since=self.number)
 
 
 class Recreated:
@@ -309,7 +305,9 @@ class Recreated:
 
     def __init__(self, suppressed: Callable[..., frozenset[str]]) -> None:
         self._suppressed = suppressed
-        self._groups: list[Group] = []
+        self._candidates: dict[str, Candidate] = {}
+        self._ids: set[int] = set()
+        self._largest = 0
         self._requests = 0
         self._labels: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
@@ -327,64 +325,38 @@ class Recreated:
         stream.report.recreated += status.inserted
         self._counts[stream.name] = self._counts.get(stream.name, 0) + status.inserted
         if status.inserted_ids:
-            ids = status.inserted_ids
-            self._groups.append(Group(stream, accepted.destination, accepted.number, contacts, ids))
+            self._ids |= status.inserted_ids
+            self._largest = max(self._largest, len(contacts))
+            for one in contacts:
+                candidate = Candidate(stream, accepted.destination, accepted.number, one)
+                self._candidates[identity_text(one.contact)] = candidate
 
-    def rounds(self) -> Generator[MoveRound, None, None]:
-        """Yield the rounds that place the inserted ids, then one that completes the contacts."""
-        found: list[tuple[Group, Kept]] = []
-        left: list[Group] = []
-        groups: list[Group] = []
-        for group in self._groups:
-            here = [one for one in group.contacts if identity_text(one.contact) not in self._left]
-            # Without all of its contacts a group cannot be searched.
-            some = groups if len(here) == len(group.contacts) else left
-            some.append(group._replace(contacts=here))
-        self._groups = []
-        while groups:
-            found += [(group, group.contacts[0]) for group in groups if len(group.contacts) == 1]
-            groups = [group for group in groups if len(group.contacts) > 1]
-            room = max(0, MOST_REQUESTS - self._requests)
-            left += groups[room:]
-            groups = groups[:room]
-            self._requests += len(groups)
-            if groups:
-                groups = yield from self._halved(groups, left)
-        upserts = [_upsert(group, one.contact, self._suppressed) for group, one in found]
-        for group, one in found:
-            self._name(group.stream, one.records[-1][-1])
-        for group in left:  # whole once more, and only counted
-            upserts += [_upsert(group, _without_opt_ins(one.contact)) for one in group.contacts]
-        if upserts:
-            yield MoveRound(upserts, is_decided=True)
+    def rounds(self) -> Iterator[MoveRound]:
+        """Yield the rounds that place the inserted ids, then one that completes the contacts.
 
-    def _halved(
-        self, groups: Sequence[Group], left: list[Group]
-    ) -> Generator[MoveRound, None, list[Group]]:
-        """Send the first half of each group, and return the halves that have inserted ids."""
-        halves = [group.contacts[: len(group.contacts) // 2] for group in groups]
-        batches = [
-            [_upsert(group, _without_opt_ins(one.contact)) for one in half]
-            for group, half in zip(groups, halves, strict=True)
-        ]
-        upserts = [upsert for batch in batches for upsert in batch]
-        yield MoveRound(upserts, is_decided=True, awaits_status=True, batches=batches)
-        found = []
-        for group, half, batch in zip(groups, halves, batches, strict=True):
-            accepted = batch[0].batch
-            status = None if accepted is None or accepted.end is BatchEnd.OPEN else accepted.status
-            named = frozenset() if status is None else status.updated_ids | status.inserted_ids
-            if accepted is None or status is None or status.failed_reason or len(named) < len(half):
-                left.append(group)  # what is not named may be in either half
-                continue
-            first = group.ids & named
-            rest = group.contacts[len(half) :]
-            parts = (
-                group._replace(number=accepted.number, contacts=half, ids=first),
-                group._replace(contacts=rest, ids=group.ids - first),
-            )
-            found += [part for part in parts if part.ids]
-        return found
+        The candidates are sent in smaller and smaller batches, of which each status names the ids.
+        """
+        found = [one for text, one in self._candidates.items() if text not in self._left]
+        size, left = self._largest, list[Candidate]()
+        self._candidates, self._largest = {}, 0
+        while size > 1:
+            size = math.ceil(size / PARTS)
+            room = max(0, MOST_REQUESTS - self._requests) * size
+            left += found[room:]
+            found = found[:room]
+            self._requests += math.ceil(len(found) / size)
+            upserts = [one.upsert() for one in found]
+            yield MoveRound(upserts, is_decided=True, awaits_status=True, size=size)
+            found = [
+                one._replace(number=upsert.batch.number)
+                for one, upsert in zip(found, upserts, strict=True)
+                if upsert.batch is not None and _named(upsert) & self._ids
+            ]
+        for one in found:
+            self._name(one.stream, one.kept.records[-1][-1])
+        upserts = [one.upsert(self._suppressed) for one in found]
+        upserts += [one.upsert() for one in left]  # whole once more, and only counted
+        yield MoveRound(upserts, is_decided=True)
 
     def _name(self, stream: SourceStream, line: bytes) -> None:
         labels = self._labels.setdefault(stream.name, [])
@@ -402,12 +374,7 @@ class Recreated:
             )
 
 
-def _without_opt_ins(contact: Contact) -> Contact:
-    return msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
-
-
-def _upsert(
-    group: Group, contact: Contact, suppressed: Callable[..., frozenset[str]] | None = None
-) -> Upsert:
-    outgoing = contact if suppressed is None else without(contact, suppressed(contact))
-    return Upsert(contact, [], group.destination, outgoing=outgoing, since=group.number)
+def _named(upsert: Upsert) -> frozenset[int]:
+    """Return the ids that the status of a contact's batch names."""
+    status = None if upsert.batch is None else upsert.batch.status
+    return frozenset() if status is None else status.updated_ids | status.inserted_ids

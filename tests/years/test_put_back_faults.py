@@ -98,8 +98,8 @@ FAULTS = [
         [
             Change(
                 f"{MOVES}:Moves._move",
-                "if status is not None and mover.contact_id in status.updated_ids:",
-                "if True:",
+                "not has_failed and status is not None and mover.contact_id in status.updated_ids",
+                "not has_failed",
             )
         ],
         seed=312,
@@ -168,7 +168,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.booking:Booking._book_failure",
-                "if not accepted.has_records:",
+                "if not self._statuses.keeps_records:",
                 "if True:",
             )
         ],
@@ -259,15 +259,21 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.missing:Missing._opt_outs",
-                "any(owner.id not in ids for owner in owners[hashes[text]])",
-                "False",
+                "all(owner.id in ids for owner in owners[one])",
+                "True",
             )
         ],
         seed=301,
     ),
     Fault(
         "a record that cannot be mapped has not come",
-        [Change("target_mainbrainer.rounds.missing:Missing._look_up", "if keys:", "if False:")],
+        [
+            Change(
+                "target_mainbrainer.rounds.load:Load.note_unsent",
+                "self._open.unsent.add((stream, key_text(key)))",
+                "pass",
+            )
+        ],
         seed=303,
     ),
     Fault(

@@ -18,7 +18,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import typing as t
 from collections import deque
 from dataclasses import dataclass, field
@@ -41,7 +40,6 @@ from target_mainbrainer import cli
 from target_mainbrainer.ledger import lease
 from target_mainbrainer.ledger.database import Database, DatabaseAwayError
 from target_mainbrainer.report import rejects
-from target_mainbrainer.rounds import spool
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -325,7 +323,6 @@ class World:
         yield database, "os", SimpleNamespace(**{**vars(os), "urandom": urandom})
         for name in ("_sqlite_engine", "_postgresql_engine"):
             yield database, name, self._engine(getattr(database, name))
-        yield spool, "tempfile", SimpleNamespace(TemporaryFile=self._temporary_file)
         yield rejects, "_open_locked", self._locked(rejects._open_locked)
         yield Database, "transaction", self._transaction(Database.transaction)
         yield signal, "signal", lambda _, handle: setattr(self.process, "handle", handle)
@@ -346,11 +343,6 @@ class World:
             return self._engines[key]
 
         return engine
-
-    def _temporary_file(self, **options: t.Any) -> t.IO[bytes]:
-        file: t.IO[bytes] = tempfile.TemporaryFile(**options)  # noqa: SIM115 - closed at death
-        self.process.at_death.append(file.close)
-        return file
 
     def _locked(self, real: Callable[[Path], int]) -> Callable[[Path], int]:
         def open_locked(path: Path) -> int:
