@@ -105,6 +105,8 @@ class CRM:
     Attributes:
         switches: Which reading of the documentation holds.
         arrivals: When requests came.
+        refused_at: When a good request was refused first in this night.
+        refused: The contacts in such requests.
         injected: How many faults of each kind have come about.
         watch: Called with each request for contacts, before anything is done with it.
     """
@@ -126,6 +128,8 @@ class CRM:
         self._properties = {name: name for name in rules.DEFAULT_PROPERTIES}
         self._next_id = 1000
         self._reached = 0.0
+        self.refused_at = math.inf
+        self.refused: list[Sent] = []
 
     @property
     def contacts(self) -> Mapping[int, Contact]:
@@ -135,6 +139,7 @@ class CRM:
         """Let other things go wrong from now on."""
         self._faults = Faults(faults, seed=number)
         self._random = random.Random(f"{self._seed} {number}")
+        self.refused_at, self.refused = math.inf, []
 
     def inject(self, kind: str) -> None:
         self.injected[kind] = self.injected.get(kind, 0) + 1
@@ -164,6 +169,9 @@ class CRM:
             raise _no_answer(endpoint)
         if "status" in faults:
             fault = faults["status"]
+            if fault.status == 422 and body is not None:
+                self.refused_at = min(self.refused_at, now)
+                self.refused += reading.read(body, "batch", self.switches, {}).contacts
             if fault.status != 413 or body is None or body.count(b"propertyfields") > 1:
                 after = fault.value or None
                 return Response(fault.status, b'{"message": "No."}', "application/json", after)

@@ -114,13 +114,12 @@ def covers(identity: Identity, other: Identity) -> bool:
     return all(lost in {None, part} for part, lost in zip(identity, other, strict=True))
 
 
-def shares_part(identity: Identity, others: Iterable[Identity]) -> bool:
-    """Return whether other identities have the address or the number of one."""
-    email, mobile = identity
-    return any(
-        other != identity and ((email and email == other[0]) or (mobile and mobile == other[1]))
-        for other in others
-    )
+def is_rival(one: Sent, other: Sent) -> bool:
+    """Return whether a contact has the address or the number of another one, and other data."""
+    (email, mobile), theirs = identity_in(one), identity_in(other)
+    has_part = (email and email == theirs[0]) or (mobile and mobile == theirs[1])
+    is_same = (email, mobile) == theirs and one.properties == other.properties
+    return bool(has_part) and not is_same
 
 
 def kept(before: Identity, after: Identity) -> Identity:

@@ -20,7 +20,7 @@ from tests.years.history import (
     identity_of,
     is_bad,
     is_refused,
-    shares_part,
+    is_rival,
 )
 from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
@@ -257,18 +257,19 @@ class Oracle(Evidence):
     def _set_aside(self, process: Process, refused: set[int]) -> None:
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
 
-        A contact that was accepted is sent once more to prove it, if there is one that has data,
-        keeps its address and number, and did not come again, nor another contact with one of them.
+        A contact that was accepted before is sent once more to prove it, if there is one that has
+        data, keeps its address and number, and did not come again, nor another one with them.
         A bad address that a person has lost may be kept.
         """
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
         batches = self._batches(process)
-        all_sent = [identity_in(sent) for batch in batches for sent in batch.contacts]
+        all_sent = [*self.crm.refused, *(sent for batch in batches for sent in batch.contacts)]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
             and refused.isdisjoint(self._people_in([batch]))
-            and not any(shares_part(identity_in(sent), all_sent) for sent in batch.contacts)
+            and not any(is_rival(sent, one) for sent in batch.contacts for one in all_sent)
             for batch in batches
+            if batch.accepted_at < self.crm.refused_at
         )
         if good and has_proof:
             self._break("set aside though it is good", good)
