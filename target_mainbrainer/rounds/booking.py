@@ -269,7 +269,7 @@ class Booking:
         self.has_accepted = True
         self._count_records(upsert)
         for person in upsert.changed_people:
-            self.recreated.leaves(person.previous or "")
+            self.recreated.moved(person.previous or "", person.identity)
         upsert.parts[-1].stream.report.moved += 1
         self._state.settle(upsert.records)
 

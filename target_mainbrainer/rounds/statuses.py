@@ -16,7 +16,8 @@ import typing as t
 import msgspec
 from typing_extensions import override
 
-from target_mainbrainer.ledger.content import identity_text
+from target_mainbrainer.contacts import with_identity
+from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.round import MoveRound, Upsert, without
@@ -27,6 +28,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus
+    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.privacy import Redactor
     from target_mainbrainer.report.rejects import SourceStream
     from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
@@ -279,21 +281,23 @@ class Candidate(t.NamedTuple):
 
     Attributes:
         number: That of the batch.
+        line: Its last record.
+        contact: What the source says.
     """
 
     stream: SourceStream
     destination: Destination
     number: int
-    kept: Kept
+    line: bytes
+    contact: Contact
 
     def upsert(self, suppressed: Callable[..., frozenset[str]] | None = None) -> Upsert:
         """Return the whole contact; without opt-ins unless it is certain that it was recreated."""
-        contact = self.kept.contact
         if suppressed is None:
-            outgoing = msgspec.structs.replace(contact, mobile_opt_in=None, email_opt_in=None)
+            outgoing = msgspec.structs.replace(self.contact, mobile_opt_in=None, email_opt_in=None)
         else:
-            outgoing = without(contact, suppressed(contact))
-        return Upsert(contact, [], self.destination, outgoing=outgoing, since=self.number)
+            outgoing = without(self.contact, suppressed(self.contact))
+        return Upsert(self.contact, [], self.destination, outgoing=outgoing, since=self.number)
 
 
 class Recreated:
@@ -311,11 +315,11 @@ class Recreated:
         self._requests = 0
         self._labels: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
-        self._left: set[str] = set()
+        self._moved: dict[str, str] = {}
 
-    def leaves(self, identity: str) -> None:
-        """Note that a contact has left an identity: what was sent there is not sent again."""
-        self._left.add(identity)
+    def moved(self, before: str, after: str) -> None:
+        """Note that a contact has another identity since."""
+        self._moved[before] = after
 
     def note(self, accepted: AcceptedBatch, contacts: Sequence[Kept]) -> None:
         """Note a batch of updates that has inserted contacts."""
@@ -328,15 +332,20 @@ class Recreated:
             self._ids |= status.inserted_ids
             self._largest = max(self._largest, len(contacts))
             for one in contacts:
-                candidate = Candidate(stream, accepted.destination, accepted.number, one)
-                self._candidates[identity_text(one.contact)] = candidate
+                self._candidates[identity_text(one.contact)] = Candidate(
+                    stream,
+                    accepted.destination,
+                    accepted.number,
+                    one.records[-1][-1],
+                    one.contact,
+                )
 
     def rounds(self) -> Iterator[MoveRound]:
         """Yield the rounds that place the inserted ids, then one that completes the contacts.
 
         The candidates are sent in smaller and smaller batches, of which each status names the ids.
         """
-        found = [one for text, one in self._candidates.items() if text not in self._left]
+        found = [found for one in self._candidates.values() if (found := self._where_it_is(one))]
         size, left = self._largest, list[Candidate]()
         self._candidates, self._largest = {}, 0
         while size > 1:
@@ -353,10 +362,22 @@ class Recreated:
                 if upsert.batch is not None and _named(upsert) & self._ids
             ]
         for one in found:
-            self._name(one.stream, one.kept.records[-1][-1])
+            self._name(one.stream, one.line)
         upserts = [one.upsert(self._suppressed) for one in found]
         upserts += [one.upsert() for one in left]  # whole once more, and only counted
         yield MoveRound(upserts, is_decided=True)
+
+    def _where_it_is(self, one: Candidate) -> Candidate | None:
+        """Return a candidate under the identity that it has by now, None if that is unclear."""
+        text = identity_text(one.contact)
+        passed = set[str]()
+        while text in self._moved and text not in passed:
+            passed.add(text)
+            text = self._moved[text]
+        if not passed:
+            return one
+        contact = with_identity(one.contact, identity_from(text))
+        return None if text in passed else one._replace(contact=contact)
 
     def _name(self, stream: SourceStream, line: bytes) -> None:
         labels = self._labels.setdefault(stream.name, [])

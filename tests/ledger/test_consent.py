@@ -309,6 +309,17 @@ def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) ->
     assert night.addresses == ["new1", "p2", "p3"]
 
 
+def test_a_contact_made_anew_that_moves_in_the_same_run_is_completed(night: Night) -> None:
+    """At its new address; the status of the first request came after it had moved. Year 99168."""
+    night.settings |= REPORT
+    night(*consenting(1, 2, 3))
+    night.delete("p1")
+    ended = night(*consenting(1, 2, 3, city="Bergen"), *moved(1))
+    assert (ended.count("moved"), ended.count("recreated")) == (1, 1)
+    assert night.opted_in == {"new1", "p2", "p3"}
+    assert night.contacts["new1"]["properties"].items() >= {"firstname": "First1"}.items()
+
+
 def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
     """What is not named in one half of a batch need not be in the other half."""
 

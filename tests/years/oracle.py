@@ -162,7 +162,7 @@ class Oracle(Evidence):
         A part that it has no more the CRM may have kept, so that it has another one there.
         """
         one = self.people[key]
-        if one.last is None or one.missed or one.is_deleted:
+        if one.last is None or one.missed or one.is_deleted or one.is_rejected:
             return False
         email, mobile = identity_of(one.last)
         has_lost = bool((not email and one.emails) or (not mobile and one.mobiles))
