@@ -433,16 +433,13 @@ class Oracle(Evidence):
                 self._is_in(run, key, columns)
 
     def _is_in(self, run: Run, key: int, columns: Columns) -> None:
-        found = [
-            one
-            for one in self.crm.contacts.values()
-            if not self.crm.held[one.id].is_left_behind
-            and covers(identity_in(one), identity_of(columns))
-            and key in self.whose(one)
-        ]
+        now = identity_of(columns)
+        own = [one for one in self.crm.contacts.values() if key in self.whose(one)]
+        mine = [one for one in own if covers(identity_in(one), now)]
+        found = [one for one in mine if not self.crm.held[one.id].is_left_behind]
         if not found:
             # Who shares a contact that may have gone with another is sent again the night after.
-            is_shared = self.has_new_stream or len(self.owners(*identity_of(columns))) > 1
+            is_shared = self.has_new_stream or len(self.owners(*now)) > 1
             if not (is_shared and key in run.unsure):
                 self._break("a record is not in", (key, columns))
             return
@@ -450,9 +447,10 @@ class Oracle(Evidence):
         if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
-        problems = [[*self._problems(run, key, columns, contact)] for contact in some]
         # Each stream and each spelling may have a contact of its own, and a part that somebody has
         # lost may have stayed in another one.
+        some += [one for one in mine if one not in some and identity_in(one) != now]
+        problems = [[*self._problems(run, key, columns, contact)] for contact in some]
         for rule, name in min(problems, key=len):
             self._break(rule, (key, name, columns, some))
 
