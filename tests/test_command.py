@@ -20,17 +20,12 @@ def test_check_confirms_settings_that_work(load: Load) -> None:
     """A sandbox needs no account."""
     sandbox = {"sandbox_path": str(load.folder / "crm.db")}
     works = {"does not refuse the access token": load.settings, "starts and can be used": sandbox}
+    works["issued an access token"] = {"api_url": load.crm.url} | load.credentials
     for said, config in works.items():
         result = load.invoke("--check", **config)
         assert result.exit_code == 0, result.output
         assert "The settings are complete" in result.output
         assert said in result.output
-
-
-def test_check_gets_a_token_with_the_credentials(load: Load) -> None:
-    config = {"api_url": load.crm.url} | load.credentials
-    assert "issued an access token" in load.invoke("--check", **config).output
-    assert load.invoke("--check", **(config | {"password": "wrong"})).exit_code == 1
     assert load.crm.contacts() == []
 
 
@@ -44,7 +39,9 @@ def test_check_finds_what_is_wrong(load: Load) -> None:
             load.settings | {"rejects_path": f"{missing}/r.singer"},
             "Setting 'rejects_path': the folder",
         ),
+        ({"api_url": load.crm.url} | load.credentials | {"password": "wrong"}, "the credentials"),
         ({"sandbox_path": f"{missing}/crm.db"}, "Setting 'sandbox_path': the folder of"),
+        ({"sandbox_path": str(load.folder)}, "is a folder; name a file in it"),
         ({"sandbox_path": str(text)}, f"Setting 'sandbox_path': {text} is not a sandbox file"),
     ):
         assert load.invoke("--check", **config).exit_code == 1

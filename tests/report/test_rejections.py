@@ -64,24 +64,17 @@ def test_a_key_is_shown_only_if_it_is_not_personal(
 
 
 def test_rejections_are_grouped_with_at_most_five_names(load: Load) -> None:
-    """Those whose key is not shown are named by the number of one of them."""
+    """The most frequent come first; whose key is not shown is named by the number of one."""
     load.keep_rejects()
     bad = [person(n, email="cut-off@") for n in range(2000)]
     hidden = [record(id=f"{name}@example.com", email=None) for name in ("kari", "olav")]
     columns: Record = {name: {} for name in ("id", "email", "firstname")}
-    ended = load(schema(columns), *bad, *hidden, max_rejects_percent=100)
+    ended = load(schema(columns), *hidden, *bad, max_rejects_percent=100)
     first, second = said_of_rejections(ended)
     assert "Rejected 2,000 of stream 'people', invalid_email: " in first
     assert first.endswith("(id=0, id=1, id=2, id=3, id=4, ...)")
-    assert second.endswith("(record 2,001 of the stream, ...)")
-
-
-def test_the_most_frequent_rejection_comes_first(load: Load) -> None:
-    load.keep_rejects()
-    nobody = [record(id=n, email=None) for n in range(3)]
-    ended = load(schema(), person(9, email="cut-off@"), *nobody, max_rejects_percent=100)
-    codes = [line.partition(", ")[2].partition(":")[0] for line in said_of_rejections(ended)]
-    assert codes == ["no_identity", "invalid_email"]
+    assert "Rejected 2 of stream 'people', no_identity: " in second
+    assert second.endswith("(record 1 of the stream, ...)")
 
 
 def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: Load) -> None:
