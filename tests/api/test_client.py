@@ -204,7 +204,7 @@ def test_everything_asked_is_counted(api: Api) -> None:
     posts = {"POST /token": 1, "POST /contacts/batch": 2, "POST /contacts/insertupdate": 1}
     assert client.stats.by_endpoint == posts | {"GET /contacts/{id}/Status": 1}
     client.close()
-    metrics = [line for line in api.heard.lines if line.startswith("METRIC")]
+    metrics = [line for line in api.log.messages if line.startswith("METRIC")]
     assert ["http_request_count" in line for line in metrics] == [True] * 4
     counted = [next(one for one in client.stats.by_endpoint if one in line) for line in metrics]
     assert counted == list(client.stats.by_endpoint)

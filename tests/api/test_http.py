@@ -61,7 +61,7 @@ def test_twenty_threads_have_a_connection_each(api: Api) -> None:
     for _ in range(5):
         assert api.in_threads(20, client) == []
     assert (len(api.crm.requests), api.crm.connections) == (100, 20)
-    assert not any("pool is full" in line for line in api.heard.lines)
+    assert not any("pool is full" in line for line in api.log.messages)
 
 
 @cases(
