@@ -123,28 +123,17 @@ def conflict(times: int) -> Judge:
     return judge
 
 
-def test_a_conflict_is_tried_once_more_before_it_counts(load: Load) -> None:
-    """Refused with its batch, refused alone, and accepted the next time."""
-    server = load.serve(judging(conflict(1)))
-    assert load(*people(2, every=2)).ok().count("accepted") == 2
+@cases("refusals rejected", (1, {}), (99, {"refused_409": 1}))
+def test_a_conflict_is_tried_once_more_before_it_counts(
+    load: Load, refusals: int, rejected: Record
+) -> None:
+    """Refused with its batch and alone, and then accepted, or not."""
+    server = load.serve(judging(conflict(refusals)))
+    ended = load(*people(20, every=20)).ok()
+    assert ended.counts["rejected_by_code"] == rejected
+    assert ended.count("accepted") == 20 - len(rejected)
     alone = [contacts_in(request) for request in server.requests]
     assert [one["email"] for (one, *others) in alone if not others].count("p1@example.com") == 2
-
-
-def test_a_conflict_that_stays_is_a_refusal(load: Load) -> None:
-    load.serve(judging(conflict(99)))
-    ended = load(*people(20, every=20)).ok()
-    assert ended.counts["rejected_by_code"] == {"refused_409": 1}
-    assert ended.count("accepted") == 19
-
-
-# --- Writing one by one
-
-
-def test_contacts_are_written_one_by_one_only_where_that_is_asked_for(load: Load) -> None:
-    load(*people(20), write_mode="single").ok()
-    assert {request.path for request in load.crm.requests()} == {"/contacts/insertupdate"}
-    assert len(load.numbers()) == 20
 
 
 # A request at fault

@@ -1,9 +1,7 @@
 """The newest record of a person is the last one that the CRM gets; older ones are merged."""
 
 import itertools
-import random
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,46 +12,6 @@ from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, v
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OTHER_LIST = "00000000-0000-4000-8000-000000000001"
-
-
-def families(count: int, dice: random.Random) -> Iterator[Record]:
-    """Records of people who share numbers and addresses, some of them known by their id."""
-    for n in range(count):
-        family, member = dice.randrange(60), dice.randrange(3)
-        known = [(1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 1), (0, 1, 1)]
-        has_id, has_mobile, has_email = dice.choice(known)
-        columns: Record = {"seq": str(n), "bad": "yes"} if dice.random() < 0.02 else {"seq": str(n)}
-        columns |= {"contact_id": 900 + family} if has_id else {}
-        columns |= {"mobile": f"+4790000{family:03}"} if has_mobile else {}
-        who = "" if has_id else f"m{member}"
-        yield columns | ({"email": f"f{family}{who}@example.com"} if has_email else {})
-
-
-@pytest.mark.usefixtures("hasty")
-@cases("seed", *range(2))
-def test_older_data_never_overtakes_newer(load: Load, seed: int) -> None:
-    """20 in flight, random latencies, retries, refusals and halves."""
-    load.crm.set_switches(refuse_property="bad")
-    load.crm.set_faults("latency=0-0.1", "503@p0.1", "reset@p0.05", "413@p0.05:batch", seed=seed)
-    records = families(160, random.Random(seed))
-    columns = {"contact_id": {}, "email": {}, "mobile": {}, "seq": {"type": "string"}, "bad": {}}
-    load.settings |= {"batch_size_rows": 2, "max_concurrent_requests": 20, "max_rejects": 160}
-    load(schema(columns, key=()), *(record(**one) for one in records)).ok()
-    overlaps = 0
-    for (one, contacts), (other, others) in itertools.combinations(sent(load.crm), 2):
-        if one.overlaps(other):
-            overlaps += 1
-            assert not any(may_be_one(a, b) for a in contacts for b in others)
-    assert overlaps, "without requests side by side this shows nothing"
-    # Of every identity, the newest record that was not refused has been written last.
-    newest: dict[t.Any, int] = {}
-    for request, contacts in sent(load.crm):
-        for contact in contacts if request.status == 202 else ():
-            of_both = contact.get("mobileNumber"), contact.get("email")
-            identity = contact.get("contactId") or of_both
-            seq = int(value_of(contact, "seq") or "")
-            assert newest.get(identity, -1) <= seq
-            newest[identity] = seq
 
 
 OLA: Record = {"email": "ola@example.com"}

@@ -8,7 +8,6 @@ from collections import Counter
 
 import pytest
 
-import mainbrainer_sandbox as sandbox
 from target_mainbrainer.report.counts import StreamReport
 from tests.cases import cases
 from tests.loads import Load, people, rejected
@@ -74,14 +73,6 @@ def test_progress_is_one_line(load: Load) -> None:
     ended = load(*people(250), faults="latency=0.3@2-9", rate_limit_requests=100)
     speed = r"\d+ contacts a second, \d+% of the plan's requests used"
     assert re.search(rf"\d+ accepted, 0 rejected, {speed}", ended.log)
-
-
-def test_the_sandbox_of_a_rehearsal_is_closed_with_the_run(load: Load) -> None:
-    load.settings.clear()
-    path = load.folder / "rehearsal.db"
-    load(*people(150), sandbox_path=str(path)).ok()
-    with sandbox.start(path) as crm:
-        assert len(crm.contacts()) == 150
 
 
 # Rejected records

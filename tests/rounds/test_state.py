@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-import mainbrainer_sandbox as sandbox
 from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
 from tests.cases import cases
 from tests.loads import Load, people
@@ -23,18 +22,6 @@ from tests.messages import Record, person, record, schema, state
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in, judging, refusal
 from tests.waiting import PATIENCE, wait_until
-
-
-def test_every_state_is_behind_the_contacts_when_it_is_written(start: Start) -> None:
-    """In the middle of a run, with refusals, retries and lost answers."""
-    faults = "latency=0-0.1 503@p0.05 reset@p0.05 lost@p0.03"
-    process = start(faults=faults, batch_size_rows=10, max_concurrent_requests=8)
-    process.feed_endlessly()
-    for _ in range(2):
-        process.next_state()
-        assert process.is_behind()
-    assert process.states == sorted(set(process.states))
-    process.send("KILL")
 
 
 @cases("batch", *range(4))
@@ -316,14 +303,3 @@ def test_a_failed_run_reads_to_the_end(start: Start, wrong: dict[str, str], word
     process.failed(words)
     assert not process.is_cut_off
     assert words in process.log.splitlines()[-2]
-
-
-def test_a_dead_network_ends_the_run_with_state_where_it_should_be(start: Start) -> None:
-    process = start(retry_max_seconds=1, batch_size_rows=10)
-    process.feed_endlessly()
-    process.next_state()
-    process.crm.close()
-    process.failed("was given up after")
-    assert process.log.count(" ERROR ") == 2, "the cause, and the last line"
-    with sandbox.start(process.crm.path) as again:
-        assert process.is_behind(again)
