@@ -19,6 +19,9 @@ def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Loa
         assert ended.states == [{"bookmark": 250}]
         assert (ended.counts["inserted"], ended.counts["updated"]) == (inserted, updated)
     assert len(load.crm.contacts()) == 250
+    sizes = [len(body.pop("createUpdateContacts")) for body in load.bodies]
+    assert sorted(sizes) == [50, 50, 100, 100, 100, 100]
+    assert not any(load.bodies), "neither a list nor a webhook, unless they are set"
 
 
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:

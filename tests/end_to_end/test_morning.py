@@ -2,8 +2,6 @@
 
 import logging
 
-import pytest
-
 from tests.cases import cases
 from tests.loads import Load
 from tests.messages import Record, person, schema, state
@@ -56,16 +54,6 @@ SAID = {
 def test_the_last_line(load: Load, lines: list[str], config: Record, expected: str) -> None:
     """The last line of the log sums the run up."""
     assert load.run(*lines, **config).last == expected
-
-
-@pytest.mark.usefixtures("rejects")
-def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
-    """All records are on file, but STATE stays: the next run is to read them once more."""
-    lines = [schema(), *(person(n, email=None) for n in range(2000)), state(bookmark=1)]
-    ended = load.fails(*lines)
-    assert ended.states == []
-    assert "2,000 of 2,000 records of stream 'people' were rejected before sending" in ended.error
-    assert load.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
 
 
 @cases("log_level", logging.INFO, logging.DEBUG)

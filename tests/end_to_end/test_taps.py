@@ -168,8 +168,7 @@ def test_a_database_table_arrives(
     empty_postgresql.execute(in_folder("customers.sql"))
     project = Project(tmp_path)
     project.config["streams"] = {"public-customers": {"field_map": {"phone": "mobile"}}}
-    account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token, "RATE_LIMIT_REQUESTS": "0"}
-    environment = {f"TARGET_MAINBRAINER_{name}": value for name, value in account.items()}
+    environment = projects.as_environment(crm, RATE_LIMIT_REQUESTS="0")
     environment["TAP_POSTGRES_SQLALCHEMY_URL"] = empty_postgresql.url
     project.runs("tap-postgres", LOADER, prod=True, **environment)
     counts = project.report("public-customers")
