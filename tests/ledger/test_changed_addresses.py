@@ -8,18 +8,8 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.cases import cases
-from tests.ledger.outside import (
-    M1,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    moved,
-    one,
-    person,
-)
+from tests.ledger.outside import OMIT, REPORT, Contact, Moment, Night
+from tests.ledger.people import M1, consenting, moved, one, person
 from tests.messages import Record, record, schema, state
 from tests.rounds import quick
 from tests.waiting import wait_until

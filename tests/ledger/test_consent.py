@@ -7,18 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import (
-    COLUMNS,
-    FULL,
-    M1,
-    OMIT,
-    REPORT,
-    Moment,
-    Night,
-    consenting,
-    moved,
-    person,
-)
+from tests.ledger.outside import FULL, OMIT, REPORT, Moment, Night
+from tests.ledger.people import COLUMNS, M1, consenting, moved, person
 from tests.messages import Record, record, schema, state
 
 MOBILE = "+4790000002"

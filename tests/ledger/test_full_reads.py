@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import FULL, OPT_OUT, Moment, Night, consenting, moved, person
+from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
+from tests.ledger.people import consenting, moved, person
 from tests.messages import Record, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}

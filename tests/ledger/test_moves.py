@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import M1, OMIT, OPT_OUT, Moment, Night, one, person
+from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night
+from tests.ledger.people import M1, one, person
 from tests.ledgers import on_both_databases
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.broken_server import PAGE, BrokenServer
 from tests.cases import cases
-from tests.ledger.outside import Night, consenting, person, rehearsal
+from tests.ledger.outside import Night, rehearsal
+from tests.ledger.people import consenting, person
 from tests.ledgers import on_both_databases
 from tests.postgresql import PostgreSQL
 from tests.waiting import wait_until
