@@ -71,6 +71,14 @@ def printed(*command: str | Path, **options: t.Any) -> str:
     return ended.stdout
 
 
+def lines_of(tap: str, config: Record, folder: Path) -> list[str]:
+    """Return all that a published tap writes with these settings."""
+    path = folder / "tap.json"
+    path.write_text(json.dumps(config))
+    env = clean_environment(folder / "home")
+    return printed(TOOLS / "bin" / tap, "--config", path, env=env).splitlines()
+
+
 def copy_of_the_repository(folder: Path) -> Path:
     """Copy what git knows of, or would know of after `git add`."""
     for name in tracked():

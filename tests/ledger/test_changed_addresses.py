@@ -17,19 +17,6 @@ from tests.waiting import wait_until
 # Fault 16
 
 
-@cases("opt_in", "send", "omit")
-def test_an_address_corrected_by_hand_too_is_no_second_contact(night: Night, opt_in: str) -> None:
-    """The search for the old address creates a contact without a yes."""
-    night.settings["unchanged_opt_in"] = opt_in
-    night(*consenting(1, 2))
-    night.edit("p1", email="new1@example.com")
-    ended = night(*moved(1), *consenting(2)).ok()
-    assert ended.count("moved") == 0
-    assert ended.names(1)
-    assert night.contacts, "no two have one address"
-    assert night.opted_in == {"new1", "p2"}
-
-
 def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> None:
     """It says that a person has the old address still; `unchanged_contacts: send` is the advice."""
     night(*consenting(1, 2))

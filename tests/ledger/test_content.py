@@ -197,11 +197,13 @@ def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
 
 
 @cases("confirm", "report", "require")
-def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str) -> None:
+@cases("before", "", "no")
+def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, confirm: str) -> None:
     """And a yes with it, which has not reached MainBrainer."""
     night.settings |= {**OMIT, "confirm_batches": confirm}
+    night(*[person(1, email_opt_in=False)] * bool(before)).ok()
     assert night(*consenting(1), faults="fail:batch").code == 1
-    assert night.crm.contacts() == []
+    assert night.opted_in == set()
     night(*consenting(1)).ok()
     assert night.opted_in == {"p1"}
     assert night(*consenting(1)).count("unchanged") == 1

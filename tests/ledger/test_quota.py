@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
-import typing as t
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,21 +93,6 @@ def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     quota.extend(second, 2.0)
     assert quota.in_use(second + 1.9) == 1
     assert quota.in_use(second + 2.0) == 0
-
-
-@cases("step", -HOUR, -100 * HOUR, -1.0)
-def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
-    quota, plan = Quota(), Plan(burst=5, daily=7)
-    now = 1_000_000.0
-    assert take_now(quota, plan, now) == 5
-    quota.block(8, "MainBrainer answered 429", now)
-    now += step
-    wait = quota.take(plan, now)
-    assert isinstance(wait, Wait)
-    assert wait.seconds <= 8
-    assert isinstance(quota.take(plan, now + 9), Wait)
-    assert take_now(quota, plan, now + OCCUPIED_SECONDS) == 2, "the rest of the day's seven"
-    assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
 
 
 # Shared
@@ -213,17 +195,6 @@ def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
     assert wait.reason == reason
 
 
-def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
-    plan = Plan(burst=5, daily=7)
-    assert len(take_all(clocks.shared_quota(), plan)) == 5
-    clocks.pass_by(HOUR)
-    assert len(take_all(clocks.shared_quota(), plan)) == 2
-    clocks.pass_by(23 * HOUR - 10)
-    assert not take_all(clocks.shared_quota(), plan)
-    clocks.pass_by(700)
-    assert len(take_all(clocks.shared_quota(), plan)) == 5
-
-
 @cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
 def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
     """A clock that is set costs one burst at most and stretches no wait."""
@@ -265,39 +236,6 @@ def test_a_database_that_is_away_is_a_passing_trouble(clocks: Clocks, ledger_uri
     assert not take_all(quota)
     clocks.pass_by(OCCUPIED_SECONDS + 0.01)
     assert len(take_all(quota)) == 5
-
-
-PROCESS = """
-import sys, time
-from target_mainbrainer.settings.declared import Plan
-from target_mainbrainer.api.limits import Wait
-from target_mainbrainer.ledger.quota import open_shared_quota
-quota = open_shared_quota(sys.argv[1], "account")
-print("ready", flush=True)
-sys.stdin.readline()
-plan = Plan(burst=40, daily=1000)
-while not isinstance(quota.change(lambda shared, now: shared.take(plan, now)), Wait):
-    print("taken", flush=True)
-    time.sleep(0.02)
-"""
-
-
-def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
-    """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
-    command = [sys.executable, "-c", PROCESS, ledger_uri]
-    pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    runs = [subprocess.Popen(command, **pipes) for _ in range(3)]
-    outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
-    assert [out.readline() for out in outs] == ["ready\n"] * 3
-    for run in runs:
-        stdin = t.cast("t.IO[str]", run.stdin)
-        stdin.write("go\n")
-        stdin.flush()
-    assert [outs[0].readline() for _ in range(3)] == ["taken\n"] * 3
-    runs[0].kill()
-    taken = [len(run.communicate()[0].splitlines()) for run in runs]
-    assert min(taken[1:]) > 0
-    assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"
 
 
 def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:
