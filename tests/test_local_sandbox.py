@@ -88,13 +88,3 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
         assert "person1@example.com" in requests.get(shown, timeout=20).text
         page.send_signal(signal.SIGINT)
         assert page.wait(20) == 0
-
-
-def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing extra is an error that names what to install."""
-    broken = tmp_path / "modules" / "uvicorn"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-    with pytest.raises(SettingsError, match=r"Install 'target-mainbrainer\[sandbox\]'"):
-        local_sandbox.start(str(tmp_path / "crm.db"))

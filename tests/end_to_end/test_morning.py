@@ -17,21 +17,6 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Lo
     assert ended.log.count("s waited for the limits") == 1
 
 
-@cases(
-    "fault finding",
-    ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
-    ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
-)
-def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: str) -> None:
-    """Batches that end badly are a warning when they fail nothing."""
-    load.crm.set_faults(fault)
-    ended = load.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
-    assert ended.states == [{"bookmark": 1}]
-    (said,) = (line for line in ended.log.splitlines() if finding in line)
-    assert "WARNING" in said
-    assert 0 < ended.report["seconds"] < 60
-
-
 REJECTED = (
     "FAILED: 6 records read: 5 contacts sent, 1 rejected, later records were not read; STATE is "
     "at record 5. Correct the cause and run again to go on."

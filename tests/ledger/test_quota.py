@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
-from target_mainbrainer.errors import TransientError
 from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
@@ -219,23 +218,6 @@ def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -
         run.close()
     assert len(taken) == 60
     assert len(set(taken)) > 1
-
-
-def rename(uri: str, old: str, new: str) -> None:
-    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
-
-
-def test_a_database_that_is_away_is_a_passing_trouble(clocks: Clocks, ledger_uri: str) -> None:
-    quota = clocks.shared_quota()
-    take_all(quota)
-    rename(ledger_uri, "mainbrainer_quota", "away")
-    with pytest.raises(TransientError, match=r"The ledger .* cannot be used"):
-        take(quota)
-    rename(ledger_uri, "away", "mainbrainer_quota")
-    assert not take_all(quota)
-    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
-    assert len(take_all(quota)) == 5
 
 
 def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:

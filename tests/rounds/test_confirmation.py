@@ -227,18 +227,22 @@ def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], e
 
 
 @cases(
-    "answer counts",
-    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
-    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
-    pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
-    pytest.param(PAGE, {"unreadable": 10}, id="a page"),
+    "answer counts warning",
+    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, "", id="all"),
+    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, "skipped", id="one skipped"),
+    pytest.param(status(1), {"unconfirmed": 10}, "accepted", id="in part"),
+    pytest.param(PAGE, {"unreadable": 10}, "accepted", id="a page"),
 )
-def test_reports_count_every_outcome(load: Load, answer: Reply, counts: dict[str, int]) -> None:
+def test_outcomes_are_counted_and_warned_of(
+    load: Load, answer: Reply, counts: dict[str, int], warning: str
+) -> None:
     load.serve(answering(answer))
     ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
     assert ended.bookmark == 10
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
     assert {name: n for name, n in ended.numbers.items() if name in names} == counts
+    said = [line for line in ended.warnings if "1 batch of 10 contacts" in line]
+    assert [f"MainBrainer {warning}" in line for line in said] == [True] * bool(warning)
 
 
 @cases("mode code", ("report", 0), ("require", 1))
