@@ -94,6 +94,21 @@ def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
     assert quota.in_use(second + 2.0) == 0
 
 
+@cases("step", -HOUR, -100 * HOUR, -1.0)
+def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
+    quota, plan = Quota(), Plan(burst=5, daily=7)
+    now = 1_000_000.0
+    assert take_now(quota, plan, now) == 5
+    quota.block(8, "MainBrainer answered 429", now)
+    now += step
+    wait = quota.take(plan, now)
+    assert isinstance(wait, Wait)
+    assert wait.seconds <= 8
+    assert isinstance(quota.take(plan, now + 9), Wait)
+    assert take_now(quota, plan, now + OCCUPIED_SECONDS) == 2, "the rest of the day's seven"
+    assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
+
+
 # Shared
 
 
