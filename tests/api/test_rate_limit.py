@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimiter
-from target_mainbrainer.errors import InterruptedRunError, TransientError
+from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.helpers import World
 from tests.cases import cases
@@ -314,6 +314,14 @@ class Away(PermitStore):
             message = "The ledger cannot be reached."
             raise TransientError(message)
         return super().change(action)
+
+
+def test_a_ledger_that_stays_away_ends_the_run_and_never_means_no_limit() -> None:
+    world = World()
+    limiter = world.limiter(PLANS["pro"], store=Away(world, until=HOUR), retry_max_seconds=60)
+    with pytest.raises(LedgerError, match=r"tried for 60 s \('retry_max_seconds'\)"):
+        limiter.acquire("POST")
+    assert 60 <= world.passed <= 61
 
 
 def test_a_ledger_that_is_away_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
