@@ -18,7 +18,6 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests import postgresql
 from tests.broken_server import BrokenServer, Reply, Request, Serve
-from tests.ledgers import empty_ledger
 from tests.loads import Load
 from tests.messages import Ended, Record, RunTarget
 from tests.postgresql import PostgreSQL
@@ -117,12 +116,6 @@ def empty_postgresql(postgresql_server: PostgreSQL) -> PostgreSQL:
     """Return the server with an empty database."""
     postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return postgresql_server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URI of an empty database of each kind."""
-    return empty_ledger(request, tmp_path)
 
 
 @pytest.fixture(autouse=True)

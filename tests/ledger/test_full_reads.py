@@ -10,7 +10,7 @@ import pytest
 from tests.cases import cases
 from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
 from tests.ledger.people import consenting, moved, person
-from tests.messages import Record, record, schema, state
+from tests.messages import Record, batch, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -28,9 +28,7 @@ def batch_file(folder: Path, *people: str) -> str:
     """A BATCH message, and the file that it names."""
     path = folder / "batch.jsonl"
     path.write_text("".join(json.dumps(json.loads(one)["record"]) + "\n" for one in people))
-    encoding = {"format": "jsonl", "compression": "none"}
-    message = {"type": "BATCH", "stream": "people", "encoding": encoding}
-    return json.dumps(message | {"manifest": [path.as_uri()]})
+    return batch(path.as_uri())
 
 
 # Fault 1

@@ -203,15 +203,14 @@ def test_an_entry_of_field_map_may_be_an_object(use: t.Any) -> None:
     assert Settings.from_config(config).for_stream("people").field_map == {"column": use}
 
 
-def test_faker_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def problem_if_installed(spec: object) -> list[str]:
-        monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
-        return list(check_config(TOKEN | {"faker_config": {"seed": 7}}, schema={}))
+NO_FAKER = "Setting 'faker_config' needs the extra 'faker': 'target-mainbrainer[faker]'."
 
-    assert problem_if_installed(object()) == []
-    assert problem_if_installed(None) == [
-        "Setting 'faker_config' needs the extra 'faker': 'target-mainbrainer[faker]'."
-    ]
+
+@cases("found problems", (object(), []), (None, [NO_FAKER]))
+def test_faker_needs_its_extra(load: Load, found: object, problems: list[str]) -> None:
+    load.patch.setattr("importlib.util.find_spec", lambda _: found)
+    config = TOKEN | {"faker_config": {"seed": 7}}
+    assert list(check_config(config, schema={})) == problems
 
 
 def test_a_null_can_be_spelt_where_none_can_be_written() -> None:

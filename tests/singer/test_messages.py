@@ -7,7 +7,7 @@ import typing as t
 
 from tests.cases import cases
 from tests.loads import Load
-from tests.messages import PEOPLE, person, record, schema
+from tests.messages import PEOPLE, batch, person, record, schema
 from tests.projects import BIN, LOADER, call
 
 DEEP = "[" * 3000 + "]" * 3000
@@ -19,11 +19,6 @@ NO_FILES = "'manifest' is not a list of files"
 def schema_message(**members: t.Any) -> str:
     message = {"type": "SCHEMA", "stream": "people", "schema": {"properties": PEOPLE}}
     return json.dumps(message | {"key_properties": ["id"]} | members)
-
-
-def batch(*files: object, **members: t.Any) -> str:
-    message = {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}}
-    return json.dumps(message | {"manifest": files} | members)
 
 
 @cases(
