@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
@@ -109,17 +108,12 @@ def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: s
     ("FIELD_MAP", "{a", "must be an object, written as JSON."),
     ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
 )
-def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    variable: str,
-    value: str,
-    expected: str,
-) -> None:
-    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
-    monkeypatch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
+def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, expected: str) -> None:
+    """It is the user's mistake."""
+    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    load.patch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
     assert call("--config", "ENV").exit_code == 1
-    errors = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
+    errors = [found.getMessage() for found in load.caplog.records if found.levelname == "ERROR"]
     assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
 
 

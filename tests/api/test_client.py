@@ -89,16 +89,15 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert len(api.crm.requests) == 1
 
 
-def test_a_refusal_without_words_is_quoted_without_any(api: Api) -> None:
-    message = api.fails(errors.RequestRefusedError, api.client(reply(410)))
-    assert message.startswith("MainBrainer refused POST /contacts/batch with 410 Gone. The ")
+BLOCKED = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
 
 
-def test_of_a_page_its_title_is_quoted(api: Api) -> None:
-    """Whatever stands before its first tag, its type says that it is one."""
-    page = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
-    message = api.fails(errors.RequestRefusedError, api.client(page))
-    assert ", saying: Blocked by a firewall. The contacts" in message
+@cases(
+    "answer said", (reply(410), "410 Gone. The "), (BLOCKED, ", saying: Blocked by a firewall. ")
+)
+def test_a_refusal_has_no_words_or_those_of_its_title(api: Api, answer: Reply, said: str) -> None:
+    """Whatever stands before the first tag of a page, its type says that it is one."""
+    assert said in api.fails(errors.RequestRefusedError, api.client(answer))
 
 
 @cases("status", 301, 302, 303, 307, 308)

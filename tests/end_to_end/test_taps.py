@@ -5,7 +5,6 @@ import struct
 import typing as t
 from pathlib import Path
 
-from mainbrainer_sandbox.running import RunningSandbox
 from tests import projects
 from tests.loads import Load
 from tests.postgresql import PostgreSQL
@@ -139,20 +138,18 @@ def in_folder(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def test_a_database_table_arrives(
-    tmp_path: Path, empty_postgresql: PostgreSQL, crm: RunningSandbox
-) -> None:
+def test_a_database_table_arrives(load: Load, empty_postgresql: PostgreSQL) -> None:
     """10,000 rows of every common type, 2 % of them dirty, through Meltano, which selects them."""
     empty_postgresql.execute(in_folder("customers.sql"))
-    project = Project(tmp_path)
+    project = Project(load.folder)
     project.config["streams"] = {"public-customers": {"field_map": {"phone": "mobile"}}}
-    environment = projects.as_environment(crm, RATE_LIMIT_REQUESTS="0")
+    environment = projects.as_environment(load.crm, RATE_LIMIT_REQUESTS="0")
     environment["TAP_POSTGRES_SQLALCHEMY_URL"] = empty_postgresql.url
     project.runs("tap-postgres", LOADER, prod=True, **environment)
     counts = project.report("public-customers")
     assert (counts["read"], counts["inserted"]) == (10_000, 9_800)
     assert counts["rejected_by_code"] == {"invalid_email": 100, "no_country_code": 100}
-    everybody = crm.contacts()
+    everybody = load.crm.contacts()
     found = {c["properties"]["id"]: c for c in everybody if c["properties"]}
     # Of a rejected record only a "no" arrives, with the identity that is left.
     noes = [c for c in everybody if not c["properties"]]

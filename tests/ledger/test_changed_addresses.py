@@ -182,9 +182,7 @@ def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(nig
 
 
 @cases("when", "before", "after")
-def test_who_is_back_after_a_kill_keeps_what_the_rename_may_have_added(
-    night: Night, when: str
-) -> None:
+def test_who_is_back_after_a_kill_keeps_what_was_added(night: Night, when: str) -> None:
     """The CRM may hold the part that has gone again, so it is sent along; one contact is left."""
     night.between()
     night(person(1, None, mobile=M1))

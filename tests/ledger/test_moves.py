@@ -146,9 +146,7 @@ def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bo
     pytest.param("1 a, 2 x", "1 bad", id="in two records, which are one contact, and then alone"),
     pytest.param("1 BAD, 2 x", "", id="for its case only, as some refuse it; year 80303"),
 )
-def test_who_has_a_refused_address_follows_to_the_next(
-    refusing: Night, first: str, twice: str
-) -> None:
+def test_who_was_refused_follows_to_the_next(refusing: Night, first: str, twice: str) -> None:
     """The contact is where it was, though the ledger has asked for another place."""
     refusing(*people(first))
     ended = refusing(*people(twice), *people("1 bad, 2 x", "New"))
@@ -157,9 +155,7 @@ def test_who_has_a_refused_address_follows_to_the_next(
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
-def test_a_new_address_that_is_refused_after_a_lost_answer_leaves_the_contact(
-    refusing: Night,
-) -> None:
+def test_a_refused_address_after_a_lost_answer_leaves_the_contact(refusing: Night) -> None:
     """The run ends before it knows that the address is bad. Found by year 88064."""
     refusing(one(1, "a"), one(2, "x"))
     refusing(one(1, "bad"), one(2, "x"), faults="reset@3:batch", retry_max_seconds=0)

@@ -171,16 +171,10 @@ def test_a_last_line_whose_newline_an_editor_took_away_is_kept(path: Path) -> No
 
 @cases(
     "name reason",
-    *(
-        ("fifo", "it is not a regular file"),
-        (".", "Is a directory"),
-        ("a\0b", "embedded null byte"),
-    ),
-    ("missing/rejects.singer", "No such file or directory"),
+    *(("fifo", "it is not a regular file"), (".", "Is a directory")),
+    *(("a\0b", "embedded null byte"), ("missing/r.singer", "No such file or directory")),
 )
-def test_what_is_no_regular_file_is_a_settings_error(
-    tmp_path: Path, name: str, reason: str
-) -> None:
+def test_what_is_no_regular_file_fails(tmp_path: Path, name: str, reason: str) -> None:
     """A FIFO, or /dev/null, keeps nothing."""
     os.mkfifo(tmp_path / "fifo")
     said = f"Setting 'rejects_path': {str(tmp_path / name)!r} cannot be written ({reason})."
@@ -247,9 +241,8 @@ def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPa
             file.close()
 
 
-def test_a_file_system_without_locks_is_an_error(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lack_of_locks_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as on some file systems of a network."""
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK, "No locks available"))
     with pytest.raises(SettingsError, match=r"cannot be written \(No locks available\)"):
         open_file(path)

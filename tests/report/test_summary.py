@@ -240,9 +240,7 @@ def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     *((".", "it is another file"), ("a\0b", "it is not a path")),
     ("missing/report.json", "No such file or directory"),
 )
-def test_a_report_that_cannot_be_written_fails_at_the_start(
-    tmp_path: Path, name: str, reason: str
-) -> None:
+def test_an_unwritable_path_fails_at_once(tmp_path: Path, name: str, reason: str) -> None:
     said = rf"Setting 'report_path': .* cannot be written \({reason}\)\.$"
     with pytest.raises(SettingsError, match=said):
         ReportFile(str(tmp_path / name), "5eed")

@@ -233,9 +233,8 @@ def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], e
     pytest.param(status(1), {"unconfirmed": 10}, "accepted", id="in part"),
     pytest.param(PAGE, {"unreadable": 10}, "accepted", id="a page"),
 )
-def test_outcomes_are_counted_and_warned_of(
-    load: Load, answer: Reply, counts: dict[str, int], warning: str
-) -> None:
+def test_outcomes_are_counted(load: Load, answer: Reply, counts: Record, warning: str) -> None:
+    """And warned of."""
     load.serve(answering(answer))
     ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
     assert ended.bookmark == 10

@@ -117,9 +117,7 @@ def conflict(times: int) -> Judge:
 
 
 @cases("refusals rejected", (1, {}), (99, {"refused_409": 1}))
-def test_a_conflict_is_tried_once_more_before_it_counts(
-    load: Load, refusals: int, rejected: Record
-) -> None:
+def test_a_conflict_is_tried_once_more(load: Load, refusals: int, rejected: Record) -> None:
     """Refused with its batch and alone, and then accepted, or not."""
     server = load.serve(judging(conflict(refusals)))
     ended = load(*people(20, every=20)).ok()

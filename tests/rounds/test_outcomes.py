@@ -24,13 +24,14 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     lines += [person(n, email=None) for n in (301, 302)]  # nothing to be matched on
     lines += [person(n, _sdc_deleted_at="2026-01-01T00:00:00Z") for n in (303, 304, 305)]
     lines += [schema(stream="members"), record("members", id=1, email="m@example.org")]
+    lines.append(state(bookmark=336))
     ended = load(*lines, faults="503@p0.1 lost@p0.05 reset@p0.05").ok()
     assert ended.count("read") == 336
     assert ended.count("accepted") + ended.count("merged") == 297 + 31
     assert ended.counts["rejected_by_code"] == {"refused_422": 3, "no_identity": 2}
     assert (ended.count("omitted"), ended.count("undelivered")) == (3, 0)
     assert ended.report["streams"]["members"]["accepted"] == 1
-    assert ended.bookmark == 300
+    assert ended.bookmark == 336
 
 
 def test_a_wrong_token_is_noticed_when_nothing_has_to_be_sent(load: Load) -> None:

@@ -18,10 +18,10 @@ import pytest
 from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
 from tests.cases import cases
 from tests.loads import Load, people
-from tests.messages import Record, person, record, schema, state
+from tests.messages import person, record, schema, state
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
-from tests.rounds.sent import contacts_in, judging, refusal
+from tests.rounds.sent import contacts_in
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -52,25 +52,6 @@ def test_state_comes_once_and_in_order(load: Load) -> None:
 def test_the_newest_of_several_states_is_written(load: Load) -> None:
     before, after = state(bookmark=0, more="x"), (state(bookmark=4), state(bookmark=5))
     assert load(before, *people(3, every=3), *after).ok().states[-1] == {"bookmark": 5}
-
-
-def test_records_after_the_last_state_hold_nothing_back(load: Load) -> None:
-    def judge(contacts: list[Record]) -> Reply | None:
-        is_in = any(one["email"] == "p4@example.com" for one in contacts)
-        return refusal() if is_in else None
-
-    load.serve(judging(judge))
-    ended = load(*people(3, every=3), person(4))
-    assert ended.code == 1, "one was rejected, and none may be"
-    assert ended.states == [{"bookmark": 3}]
-
-
-def test_omitted_and_merged_and_rejected_records_hold_nothing_back(load: Load) -> None:
-    load.keep_rejects()
-    people = [person(1), person(1, firstname="again"), person(2, email=None)]
-    people.append(person(3, _sdc_deleted_at="2026-01-01T00:00:00Z"))
-    ended = load(schema(), *people, state(bookmark=3)).ok()
-    assert ended.states == [{"bookmark": 3}]
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:

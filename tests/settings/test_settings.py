@@ -291,9 +291,7 @@ def test_truths_as_the_sdk_reads_them(value: str) -> None:
 
 
 @cases("arguments code", ([], 1), (["--config", "config.json"], 0))
-def test_variables_that_were_not_read_are_named(
-    load: Load, arguments: list[str], code: int
-) -> None:
+def test_variables_not_read_are_named(load: Load, arguments: list[str], code: int) -> None:
     """Whether anything is missing or not: a dry run that is none would send."""
     Path("config.json").write_text('{"sandbox_path": "crm.db"}')
     load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")

@@ -134,9 +134,7 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     ({"a": 1}, None),
     ({"a": 1, "b": None}, None),
 )
-def test_the_values_of_the_key_stand_in_the_order_of_its_columns(
-    record: dict[str, object], key: str | None
-) -> None:
+def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> None:
     assert source_key_reader(["b", "a"])(record) == key
 
 
