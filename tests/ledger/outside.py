@@ -25,6 +25,7 @@ from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.ledger.people import COLUMNS
 from tests.loads import Load
 from tests.messages import Ended, Record, schema, state
+from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
 
@@ -39,9 +40,20 @@ REPORT: Record = {"confirm_batches": "report"}
 SOON_SECONDS = 0.005
 CODE = "from target_mainbrainer import cli; cli.main()"
 
+on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
+"""For tests of a module whose `ledger_uri` is otherwise one of SQLite."""
+
 _time = time.time
 
 Contact: t.TypeAlias = dict[str, t.Any]
+
+
+def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URI of an empty ledger, of the kind that a fixture's parameter names."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return str(folder / "ledger.db")
+    server: PostgreSQL = request.getfixturevalue("empty_postgresql")
+    return server.url
 
 
 def rehearsal(path: Path) -> Record:

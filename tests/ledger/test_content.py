@@ -9,9 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, on_both_databases
 from tests.ledger.people import M1, M2, consenting, one, person
-from tests.ledgers import on_both_databases
 from tests.messages import Record, record, schema, state
 
 

@@ -5,9 +5,8 @@ import itertools
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night
+from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night, on_both_databases
 from tests.ledger.people import M1, one, person
-from tests.ledgers import on_both_databases
 
 
 def emails(night: Night) -> list[str]:

@@ -17,8 +17,7 @@ from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
 from tests.cases import cases
-from tests.ledger.outside import Night
-from tests.ledgers import empty_ledger
+from tests.ledger.outside import Night, empty_ledger
 from tests.loads import people
 
 HOUR = 3600.0

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import Night
+from tests.ledger.outside import Night, on_both_databases
 from tests.ledger.people import consenting, person
-from tests.ledgers import on_both_databases
 from tests.postgresql import PostgreSQL
 from tests.waiting import wait_until
 

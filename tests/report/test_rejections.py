@@ -1,5 +1,6 @@
 """Rejected records in the log and the file, when they are settled, and when too many."""
 
+import contextlib
 import datetime as dt
 import errno
 import fcntl
@@ -8,6 +9,8 @@ import os
 import re
 import secrets
 import stat
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from tests.broken_server import Reply
 from tests.cases import cases
 from tests.loads import Load
 from tests.messages import Ended, Record, person, record, schema, state
+from tests.projects import call
 from tests.rounds.sent import in_letters, judging, refusal
 
 
@@ -189,6 +193,40 @@ def test_a_night_without_rejections_leaves_no_empty_file_of_its_own(tmp_path: Pa
             append(file)
         file.close()
         assert len(list(tmp_path.iterdir())) == count
+
+
+@pytest.fixture
+def command(load: Load, rejects: Path) -> list[str]:
+    """The target with its settings in a file, and a rejects file."""
+    config = load.folder / "config.json"
+    config.write_text(json.dumps(load.settings | {"rejects_path": str(rejects)}))
+    return [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
+
+
+def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path) -> None:
+    """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path', or `--input`."""
+    bad = [person(number, email="cut-off@") for number in range(15_000)]
+    for is_piped in (True, False):
+        rejects.write_text("\n".join([schema(), *bad, ""]))
+        size = rejects.stat().st_size
+        with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
+            arguments = [] if is_piped else ["--input", str(rejects)]
+            ended = call(*command, *arguments, stdin=cat.stdout, timeout=200)
+            cat.kill()
+        assert ended.returncode == 1
+        assert "The input is the rejects file itself ('rejects_path')" in ended.stderr
+        assert rejects.stat().st_size < 4 * size
+
+
+def test_a_file_in_use_is_an_error_before_sending(load: Load, rejects: Path) -> None:
+    """The other run may be in the middle of a line, which is not taken for one of a killed run."""
+    with contextlib.closing(open_file(rejects)):
+        rejects.write_text('{"type": "REC')
+        ended = load.fails(schema(), person(1))
+        assert rejects.read_text() == '{"type": "REC'
+    assert "another run is still writing to" in ended.error
+    assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
+    assert load.crm.requests() == []
 
 
 # What the system cannot do
