@@ -78,14 +78,6 @@ def settings(crm: RunningSandbox) -> Record:
 
 
 @pytest.fixture
-def rejects(settings: Record, tmp_path: Path) -> Path:
-    """Let rejected records be kept, and return in which file."""
-    path = tmp_path / "rejects.singer"
-    settings["rejects_path"] = str(path)
-    return path
-
-
-@pytest.fixture
 def serve(settings: Record) -> Iterator[Serve]:
     """Start a server that takes the CRM's place and answers by a test's function."""
     with contextlib.ExitStack() as running:

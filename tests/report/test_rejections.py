@@ -195,22 +195,16 @@ def test_a_night_without_rejections_leaves_no_empty_file_of_its_own(tmp_path: Pa
         assert len(list(tmp_path.iterdir())) == count
 
 
-@pytest.fixture
-def command(load: Load, rejects: Path) -> list[str]:
-    """The target with its settings in a file, and a rejects file."""
-    config = load.folder / "config.json"
-    config.write_text(json.dumps(load.settings | {"rejects_path": str(rejects)}))
-    return [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
-
-
-def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path) -> None:
+def test_reading_the_rejects_file_ends_the_run(load: Load) -> None:
     """`cat rejects.singer | target-mainbrainer` with the same 'rejects_path', or `--input`."""
+    rejects, config = load.keep_rejects(), load.folder / "config.json"
+    config.write_text(json.dumps(load.settings))
+    command = [sys.executable, "-m", "target_mainbrainer", "--config", str(config)]
     bad = [person(number, email="cut-off@") for number in range(15_000)]
-    for is_piped in (True, False):
+    for arguments in ([], ["--input", str(rejects)]):
         rejects.write_text("\n".join([schema(), *bad, ""]))
         size = rejects.stat().st_size
         with subprocess.Popen(["cat", str(rejects)], stdout=subprocess.PIPE) as cat:
-            arguments = [] if is_piped else ["--input", str(rejects)]
             ended = call(*command, *arguments, stdin=cat.stdout, timeout=200)
             cat.kill()
         assert ended.returncode == 1
@@ -218,8 +212,9 @@ def test_reading_the_rejects_file_ends_the_run(command: list[str], rejects: Path
         assert rejects.stat().st_size < 4 * size
 
 
-def test_a_file_in_use_is_an_error_before_sending(load: Load, rejects: Path) -> None:
+def test_a_file_in_use_is_an_error_before_sending(load: Load) -> None:
     """The other run may be in the middle of a line, which is not taken for one of a killed run."""
+    rejects = load.keep_rejects()
     with contextlib.closing(open_file(rejects)):
         rejects.write_text('{"type": "REC')
         ended = load.fails(schema(), person(1))
