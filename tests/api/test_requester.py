@@ -57,13 +57,6 @@ def test_retry_after_is_kept(api: Api, status: int, headers: t.Any, at_least: fl
     assert limiter.waited_seconds == pytest.approx(api.world.passed if status == 429 else 0)
 
 
-def test_a_429_to_one_thread_holds_the_others(api: Api) -> None:
-    client = api.client(reply(429), retry_max_seconds=0)
-    api.fails(errors.TransientError, client)
-    assert client.batch_status("ce2c2e48") is None
-    assert api.world.passed >= 10
-
-
 def test_a_server_that_asks_for_too_much_time_ends_it_at_once(api: Api) -> None:
     client = api.client(reply(429, headers={"Retry-After": "7200"}))
     message = api.fails(errors.TransientError, client)
