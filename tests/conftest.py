@@ -18,7 +18,6 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests import postgresql
 from tests.broken_server import BrokenServer, Reply, Request, Serve
-from tests.ledgers import empty_ledger
 from tests.loads import Load
 from tests.messages import Ended, Record, RunTarget
 from tests.postgresql import PostgreSQL
@@ -79,14 +78,6 @@ def settings(crm: RunningSandbox) -> Record:
 
 
 @pytest.fixture
-def rejects(settings: Record, tmp_path: Path) -> Path:
-    """Let rejected records be kept, and return in which file."""
-    path = tmp_path / "rejects.singer"
-    settings["rejects_path"] = str(path)
-    return path
-
-
-@pytest.fixture
 def serve(settings: Record) -> Iterator[Serve]:
     """Start a server that takes the CRM's place and answers by a test's function."""
     with contextlib.ExitStack() as running:
@@ -117,12 +108,6 @@ def empty_postgresql(postgresql_server: PostgreSQL) -> PostgreSQL:
     """Return the server with an empty database."""
     postgresql_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return postgresql_server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URI of an empty database of each kind."""
-    return empty_ledger(request, tmp_path)
 
 
 @pytest.fixture(autouse=True)

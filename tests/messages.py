@@ -27,6 +27,12 @@ def record(stream: str = "people", **columns: t.Any) -> str:
     return json.dumps({"type": "RECORD", "stream": stream, "record": columns})
 
 
+def batch(*files: object, **members: t.Any) -> str:
+    """A BATCH message that names files of JSON lines."""
+    message = {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}}
+    return json.dumps(message | {"manifest": files} | members)
+
+
 def state(**value: t.Any) -> str:
     """A STATE message."""
     return json.dumps({"type": "STATE", "value": value})

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mainbrainer_sandbox.running import RunningSandbox
+
 REPOSITORY = Path(__file__).parent.parent
 TOOLS = REPOSITORY / ".tools"
 MELTANO = TOOLS / "bin" / "meltano"
@@ -69,6 +71,14 @@ def printed(*command: str | Path, **options: t.Any) -> str:
     return ended.stdout
 
 
+def lines_of(tap: str, config: Record, folder: Path) -> list[str]:
+    """Return all that a published tap writes with these settings."""
+    path = folder / "tap.json"
+    path.write_text(json.dumps(config))
+    env = clean_environment(folder / "home")
+    return printed(TOOLS / "bin" / tap, "--config", path, env=env).splitlines()
+
+
 def copy_of_the_repository(folder: Path) -> Path:
     """Copy what git knows of, or would know of after `git add`."""
     for name in tracked():
@@ -82,6 +92,12 @@ def tracked(*patterns: str) -> list[str]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     names = printed(*command, cwd=REPOSITORY).splitlines()
     return [name for name in names if (REPOSITORY / name).is_file()]
+
+
+def as_environment(crm: RunningSandbox, **more: str) -> dict[str, str]:
+    """Return the target's settings as environment variables: an account, and more."""
+    account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token} | more
+    return {f"TARGET_MAINBRAINER_{name}": value for name, value in account.items()}
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
@@ -20,17 +19,12 @@ def test_check_confirms_settings_that_work(load: Load) -> None:
     """A sandbox needs no account."""
     sandbox = {"sandbox_path": str(load.folder / "crm.db")}
     works = {"does not refuse the access token": load.settings, "starts and can be used": sandbox}
+    works["issued an access token"] = {"api_url": load.crm.url} | load.credentials
     for said, config in works.items():
         result = load.invoke("--check", **config)
         assert result.exit_code == 0, result.output
         assert "The settings are complete" in result.output
         assert said in result.output
-
-
-def test_check_gets_a_token_with_the_credentials(load: Load) -> None:
-    config = {"api_url": load.crm.url} | load.credentials
-    assert "issued an access token" in load.invoke("--check", **config).output
-    assert load.invoke("--check", **(config | {"password": "wrong"})).exit_code == 1
     assert load.crm.contacts() == []
 
 
@@ -44,7 +38,9 @@ def test_check_finds_what_is_wrong(load: Load) -> None:
             load.settings | {"rejects_path": f"{missing}/r.singer"},
             "Setting 'rejects_path': the folder",
         ),
+        ({"api_url": load.crm.url} | load.credentials | {"password": "wrong"}, "the credentials"),
         ({"sandbox_path": f"{missing}/crm.db"}, "Setting 'sandbox_path': the folder of"),
+        ({"sandbox_path": str(load.folder)}, "is a folder; name a file in it"),
         ({"sandbox_path": str(text)}, f"Setting 'sandbox_path': {text} is not a sandbox file"),
     ):
         assert load.invoke("--check", **config).exit_code == 1
@@ -112,17 +108,12 @@ def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: s
     ("FIELD_MAP", "{a", "must be an object, written as JSON."),
     ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
 )
-def test_a_variable_of_the_wrong_kind_is_the_users_mistake(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    variable: str,
-    value: str,
-    expected: str,
-) -> None:
-    monkeypatch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
-    monkeypatch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
+def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, expected: str) -> None:
+    """It is the user's mistake."""
+    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
+    load.patch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
     assert call("--config", "ENV").exit_code == 1
-    errors = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
+    errors = [found.getMessage() for found in load.caplog.records if found.levelname == "ERROR"]
     assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
 
 

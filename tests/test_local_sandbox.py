@@ -63,17 +63,6 @@ def test_its_token_is_on_no_command_line(tmp_path: Path) -> None:
         assert not any(started.token.encode() in line for line in lines)
 
 
-@cases(
-    "name said",
-    *((".", "is a folder; name a file in it"), ("missing/crm.db", "cannot be made")),
-    ("notes.txt", "is not a sandbox file"),
-)
-def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, name: str, said: str) -> None:
-    (tmp_path / "notes.txt").write_text("notes " * 1000)
-    with pytest.raises(SettingsError, match=f"'sandbox_path'.*{said}"):
-        local_sandbox.start(str(tmp_path / name))
-
-
 def test_a_file_in_use_is_an_error_with_advice(tmp_path: Path) -> None:
     """And what was accepted is in the file when it is closed, with no file beside it."""
     path = tmp_path / "crm.db"
@@ -99,13 +88,3 @@ def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
         assert "person1@example.com" in requests.get(shown, timeout=20).text
         page.send_signal(signal.SIGINT)
         assert page.wait(20) == 0
-
-
-def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing extra is an error that names what to install."""
-    broken = tmp_path / "modules" / "uvicorn"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-    with pytest.raises(SettingsError, match=r"Install 'target-mainbrainer\[sandbox\]'"):
-        local_sandbox.start(str(tmp_path / "crm.db"))

@@ -7,7 +7,6 @@ When one of these fails after an upgrade, read what is said about it in the docs
 
 import inspect
 import itertools
-import json
 import typing as t
 from collections.abc import Iterator
 from importlib.metadata import requires, version
@@ -15,19 +14,16 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from singer_sdk import Target
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.testing import get_target_test_class
 from singer_sdk.testing import target_tests as theirs
 from singer_sdk.testing.suites import SingerTestSuite, target_tests
 from typing_extensions import override
 
-from target_mainbrainer import target as target_module
 from target_mainbrainer.singer.reader import MessageReader
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 from tests.cases import cases
-from tests.messages import state
 
 
 def test_the_sdk_is_one_that_the_package_asks_for() -> None:
@@ -44,22 +40,6 @@ def test_every_method_that_is_overridden_is_still_one_of_the_sdks(ours: type) ->
     for name, what in overriding.items():
         theirs = getattr(super(ours, ours), name)
         assert list(inspect.signature(what).parameters) == [*inspect.signature(theirs).parameters]
-
-
-def test_every_method_that_is_overridden_is_explained() -> None:
-    """The docstring of `target.py` names each."""
-    ours = {name for name, what in vars(TargetMainBrainer).items() if inspect.isfunction(what)}
-    overridden = {name for name in ours if not name.startswith("__") and hasattr(Target, name)}
-    assert overridden
-    assert [name for name in overridden if f"`{name}`" not in str(target_module.__doc__)] == []
-
-
-def test_the_sdk_never_has_a_state_of_ours_to_write() -> None:
-    """It would write it when it drains everything; `Delivery` writes it instead."""
-    target = TargetMainBrainer(config={"api_url": "http://127.0.0.1:1", "access_token": "made-up"})
-    target._process_state_message(json.loads(state(bookmark=1)))
-    assert target._latest_state is None
-    target.current_run.abort(RuntimeError("the test is over"))
 
 
 # The SDK's own suite for targets, each test against a sandbox of its own

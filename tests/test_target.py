@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cases import cases
 from tests.loads import Load
-from tests.messages import PEOPLE, Record, person, record, schema, state
+from tests.messages import PEOPLE, Record, batch, person, record, schema, state
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
@@ -19,6 +19,9 @@ def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Loa
         assert ended.states == [{"bookmark": 250}]
         assert (ended.counts["inserted"], ended.counts["updated"]) == (inserted, updated)
     assert len(load.crm.contacts()) == 250
+    sizes = [len(body.pop("createUpdateContacts")) for body in load.bodies]
+    assert sorted(sizes) == [50, 50, 100, 100, 100, 100]
+    assert not any(load.bodies), "neither a list nor a webhook, unless they are set"
 
 
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
@@ -49,9 +52,8 @@ def test_batch_messages_end_as_the_same_contacts(load: Load, compression: str) -
     text = "".join(json.dumps(json.loads(person(n))["record"]) + "\n" for n in range(150))
     path = load.folder / "people.jsonl"
     path.write_bytes(gzip.compress(text.encode()) if compression == "gzip" else text.encode())
-    batch: Record = {"encoding": {"format": "jsonl", "compression": compression}}
-    batch |= {"type": "BATCH", "stream": "people", "manifest": [path.as_uri()]}
-    ended = load.ok(schema(), json.dumps(batch), state(bookmark=1))
+    encoding = {"format": "jsonl", "compression": compression}
+    ended = load.ok(schema(), batch(path.as_uri(), encoding=encoding), state(bookmark=1))
     assert ended.states == [{"bookmark": 1}]
     assert len(load.crm.contacts()) == 150
 

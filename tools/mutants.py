@@ -79,7 +79,7 @@ TESTS: dict[str, str] = {
     "api/requests": "api/test_requests.py",
     "report/counts": f"report end_to_end/test_morning.py {_REFERENCE}",
     "report/duplicates": "report/test_duplicates.py",
-    "report/rejects": f"report end_to_end/test_rejects.py {_REFUSED}",
+    "report/rejects": f"report {_REFUSED}",
     "report/report_file": "report end_to_end/test_morning.py",
     "report/summary": f"report end_to_end/test_morning.py {_DRY}",
     "rounds/batches": _ENDED,

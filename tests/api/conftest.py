@@ -10,20 +10,15 @@ from tests.api.helpers import NEVER_LOGGED, Api
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(request: pytest.FixtureRequest) -> Iterator[Api]:
     """In no test with it may anything private reach the log, at any level."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        # Whatever the machine that runs the tests has set, a test sets its own.
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.DEBUG)
     with contextlib.ExitStack() as running:
-        made = Api(running, monkeypatch)
-        root.addHandler(made.heard)
+        made = Api(running, request.getfixturevalue)
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            # Whatever the machine that runs the tests has set, a test sets its own.
+            made.patch.delenv(name, raising=False)
+            made.patch.delenv(name.upper(), raising=False)
+        made.log.set_level(logging.DEBUG)
         yield made
-    root.removeHandler(made.heard)
-    root.setLevel(before)
-    whole = "\n".join(made.heard.lines).casefold()
+    whole = "\n".join(map(made.log.handler.format, made.log.get_records("call"))).casefold()
     assert [secret for secret in NEVER_LOGGED if secret.casefold() in whole] == []

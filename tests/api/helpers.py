@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import heapq
 import itertools
-import logging
 import threading
 import traceback
 import typing as t
@@ -92,34 +91,22 @@ class World(threading.Event):
         return RateLimiter(plan, clock=self.clock, stop=self, **options)
 
 
-class Listener(logging.Handler):
-    """Keeps every line of every logger, tracebacks too."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
-
-
 class Api:
     """Hostile servers, and clients that talk to them, on a clock of their own.
 
     Attributes:
         world: The clock.
-        heard: Every line of the log.
+        log: Every line of the log.
         crm: The server that was started last.
         patch: Changes what the machine has set, for one test.
     """
 
     crm: BrokenServer
 
-    def __init__(self, running: contextlib.ExitStack, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, running: contextlib.ExitStack, get: t.Callable[[str], t.Any]) -> None:
         self.world = World()
-        self.heard = Listener()
-        self.patch = patch
+        self.log: pytest.LogCaptureFixture = get("caplog")
+        self.patch: pytest.MonkeyPatch = get("monkeypatch")
         self._running = running
 
     def serve(self, answer: Callable[[Request], Reply] | Reply, **options: t.Any) -> BrokenServer:

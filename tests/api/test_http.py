@@ -1,14 +1,11 @@
 """Bytes there and back: real sockets, and a server that breaks HTTP."""
 
 import contextlib
-import gc
 import gzip
 import json
-import logging
 import ssl
 import threading
 import time
-import tracemalloc
 import typing as t
 from pathlib import Path
 
@@ -64,7 +61,7 @@ def test_twenty_threads_have_a_connection_each(api: Api) -> None:
     for _ in range(5):
         assert api.in_threads(20, client) == []
     assert (len(api.crm.requests), api.crm.connections) == (100, 20)
-    assert not any("pool is full" in line for line in api.heard.lines)
+    assert not any("pool is full" in line for line in api.log.messages)
 
 
 @cases(
@@ -216,27 +213,6 @@ def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names
 
 
 # --- What stays behind
-
-
-def test_memory_stays_flat_over_many_status_addresses(api: Api) -> None:
-    logging.getLogger().setLevel(logging.INFO)  # what is logged is kept by the tests
-    client = api.client(reply(200, {"status": 1}))
-    names = ("target_mainbrainer", "requests", "urllib3", "http")
-    ours = [tracemalloc.Filter(inclusive=True, filename_pattern=f"*/{name}/*") for name in names]
-
-    def kept_after(numbers: range) -> int:
-        for number in numbers:
-            client.batch_status(f"batch-{number}")
-            api.world.now += 1
-        api.crm.requests.clear()
-        gc.collect()
-        snapshot = tracemalloc.take_snapshot().filter_traces(ours)
-        return sum(trace.size for trace in snapshot.traces)
-
-    tracemalloc.start()
-    grown = -kept_after(range(200)) + kept_after(range(200, 600))
-    tracemalloc.stop()
-    assert grown < 400 * 50, "an address that is kept takes more than this"
 
 
 def test_an_error_does_not_remember_the_request(api: Api) -> None:

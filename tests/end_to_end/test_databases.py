@@ -8,7 +8,7 @@ import pytest
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.pages import page
 from tests.postgresql import PostgreSQL
-from tests.projects import Project, Ran, Record, needs_tools
+from tests.projects import Project, Ran, Record, as_environment, needs_tools
 
 pytestmark = [needs_tools, pytest.mark.timeout(600)]
 PAGE = page("docs/databases.md")
@@ -38,9 +38,8 @@ class Shop:
         here = database.url.partition("@")[2].partition("/")[0]
         self.project = Project(folder, text.replace("db.example.com", here))
         self.project.loader["settings"].append({"name": "api_url"})
-        account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token}
-        self._environment = exported() | {"TAP_POSTGRES_SQLALCHEMY_URL": database.url}
-        self._environment |= {f"TARGET_MAINBRAINER_{name}": it for name, it in account.items()}
+        self._environment = exported() | as_environment(crm)
+        self._environment["TAP_POSTGRES_SQLALCHEMY_URL"] = database.url
         self._crm = crm
 
     def run(self, environment: str, **more: str) -> Record:

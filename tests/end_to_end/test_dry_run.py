@@ -83,8 +83,8 @@ def test_changed_columns_are_counted(load: Load) -> None:
     assert "changed fields: 'firstname' in 40." in dry.log
 
 
-@pytest.mark.usefixtures("rejects")
 def test_a_dry_run_sends_and_writes_nothing(load: Load) -> None:
+    load.keep_rejects()
     before = {*load.folder.iterdir()}
     ended = load.ok(*mixed(), dry_run=True, ledger_uri=load.path("ledger.db"))
     assert (load.crm.requests(), ended.states) == ([], [])
@@ -99,11 +99,11 @@ def test_a_dry_run_needs_no_account_and_no_sandbox(load: Load) -> None:
     assert not path.exists()
 
 
-@pytest.mark.usefixtures("rejects")
 @cases("guard most", ("max_rejects", 3), ("max_rejects_percent", 1))
 def test_a_guard_does_not_stop_a_dry_run(load: Load, guard: str, most: int) -> None:
     """A guard that would stop the run is named, and all input is read."""
     lines = mixed()
+    load.keep_rejects()
     ended = load.fails(*lines, dry_run=True, **{guard: most})
     assert f"'{guard}'" in ended.error
     assert ended.last.endswith("nothing was sent. A run would fail.")

@@ -18,7 +18,7 @@ import yaml
 from tests.cases import cases
 from tests.loads import Load
 from tests.messages import Record
-from tests.projects import TOOLS, clean_environment, needs_tools, printed
+from tests.projects import lines_of, needs_tools
 
 pytestmark = [needs_tools, pytest.mark.xdist_group("exports")]
 FOLDER = Path(__file__).with_name("exports")
@@ -61,10 +61,7 @@ def read(
     """Return the name of a tap and all that it writes of the exports."""
     folder = tmp_path_factory.mktemp("exports")
     tap, config = request.param(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps(config))
-    env = clean_environment(folder / "home")
-    return tap, printed(TOOLS / "bin" / tap, "--config", path, env=env).splitlines()
+    return tap, lines_of(tap, config, folder)
 
 
 def advised(log: str) -> Record:

@@ -1,19 +1,16 @@
 """Failures arrive as in `docs/failures.md`: in these words, with this exit code and STATE."""
 
-import json
+import errno
+import os
 import re
-import signal
-import subprocess
 import typing as t
 
 import pytest
 
 from tests.cases import cases
-from tests.full_disk import fill_disk
 from tests.loads import Load
 from tests.messages import Record, person, record, schema, state
 from tests.pages import page, pattern
-from tests.projects import BIN, LOADER, clean_environment
 
 PAGE = page("docs/failures.md")
 SHOWN = [line for block in PAGE.blocks("text") for line in block.splitlines()]
@@ -72,6 +69,18 @@ def test_failures_arrive_as_shown(load: Load, monkeypatch: pytest.MonkeyPatch, s
     assert "@example.com" not in ended.log
 
 
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing more be written to the rejects file; what else is written in Python still is."""
+    write = os.write
+
+    def fail(descriptor: int, data: bytes | memoryview) -> int:
+        if isinstance(data, memoryview):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", fail)
+
+
 def exit_code_before(line: str) -> int:
     """Return the exit code that is named in the paragraph before a line of the log."""
     before = PAGE.text[: PAGE.text.index(line)].rsplit("\n\n```text", 1)[0].rsplit("\n\n", 1)[-1]
@@ -79,29 +88,8 @@ def exit_code_before(line: str) -> int:
     return int(code)
 
 
-def test_a_run_that_is_asked_to_stop_logs_it(load: Load) -> None:
-    load.crm.set_faults("503")
-    path = load.folder / "config.json"
-    path.write_text(json.dumps({"api_url": load.crm.url, "access_token": load.crm.token}))
-    pipes: t.Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    more: t.Any = pipes | {"env": clean_environment(load.folder / "home"), "text": True}
-    run: t.Any = subprocess.Popen([str(BIN / LOADER), "--config", str(path)], **more)
-    run.stdin.write("".join(f"{line}\n" for line in [*GOOD, STATE, person(7)]))
-    run.stdin.flush()
-    log = ""
-    while "key: " not in log:  # reading has begun
-        log += run.stderr.readline()
-    run.send_signal(signal.SIGTERM)
-    run.wait(timeout=60)  # with its input still open, as under a tap that goes on
-    out, rest = run.communicate()
-    line = next(line for line in PAGE.text.splitlines() if line.startswith("Ended by SIGTERM"))
-    assert line in log + rest
-    assert run.returncode == 1
-    assert out == "", "STATE was written before its contacts were in"
-
-
 def test_every_line_the_page_shows_of_a_failure_is_tested() -> None:
-    """A line that is added there needs a scenario here."""
+    """A line that is added there needs a scenario here; signals are sent in `rounds/`."""
     tested = [*SCENARIOS, "Ended by SIGTERM"]
     assert [line for line in SHOWN if not any(part in line for part in tested)] == []
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import typing as t
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +11,7 @@ import yaml
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.messages import person, schema, state
-from tests.projects import LOADER, REPOSITORY, TOOLS, Project, needs_tools
+from tests.projects import LOADER, REPOSITORY, TOOLS, Project, as_environment, needs_tools
 
 pytestmark = needs_tools
 IN_FILE = 12
@@ -24,12 +23,6 @@ def project(tmp_path: Path) -> Project:
     """The repository's project, with a copy of the sample contacts."""
     shutil.copytree(REPOSITORY / "demo", tmp_path / "demo")
     return Project(tmp_path)
-
-
-def at(crm: RunningSandbox, **more: str) -> t.Any:
-    """Settings as environment variables: an account at a MainBrainer that answers."""
-    account = {"API_URL": crm.url, "ACCESS_TOKEN": crm.token} | more
-    return {f"TARGET_MAINBRAINER_{name}": value for name, value in account.items()}
 
 
 # The definition
@@ -97,8 +90,8 @@ def test_contacts_of_a_csv_file_arrive_and_a_second_run_sends_none(project: Proj
 
 def test_state_is_carried_over_a_failed_run(project: Project, crm: RunningSandbox) -> None:
     """A rejected contact that is on file fails no run; the log has the reason and no contact."""
-    first = project.runs("contacts", prod=True, **at(crm))
-    project.runs("contacts", prod=True, **at(crm))
+    first = project.runs("contacts", prod=True, **as_environment(crm))
+    project.runs("contacts", prod=True, **as_environment(crm))
     assert project.report()["read"] == 0, "nothing has changed, so nothing is read"
 
     path = project.root / "demo" / "contacts.csv"
@@ -106,14 +99,14 @@ def test_state_is_carried_over_a_failed_run(project: Project, crm: RunningSandbo
         file.write("1013,Nora,Dahl,,nora.dahl@example.com,yes,,Bergen,,\n")
     later = path.stat().st_mtime + 60  # else the tap may not read it again
     os.utime(path, (later, later))
-    failed = project.run("contacts", prod=True, **at(crm, ACCESS_TOKEN="x"))
+    failed = project.run("contacts", prod=True, **as_environment(crm, ACCESS_TOKEN="x"))
     assert failed.code != 0
     assert failed.lines("[error", "ERROR")
     for ran in (first, failed):
         assert "Traceback" not in ran.log
         assert "example.com" not in ran.log
 
-    project.runs("contacts", prod=True, **at(crm))
+    project.runs("contacts", prod=True, **as_environment(crm))
     assert project.report()["read"] == IN_FILE + 1
     assert len(crm.contacts()) == GOOD + 1
 
@@ -123,7 +116,7 @@ def test_settings_come_through_environment_variables(project: Project, crm: Runn
     field_map = {"phone": "mobile", "note": None, "city": {"property_name": "town"}}
     streams = json.dumps({"contacts": {"field_map": field_map}})
     settings = {"BATCH_SIZE_ROWS": "3", "VALIDATE_RECORDS": "false", "UNMAPPED_COLUMNS": "ignore"}
-    project.runs("contacts", prod=True, **at(crm, **settings, STREAMS=streams))
+    project.runs("contacts", prod=True, **as_environment(crm, **settings, STREAMS=streams))
     assert sum(request.path == "/contacts/batch" for request in crm.requests()) == 4
     properties = {name for contact in crm.contacts() for name in contact["properties"]}
     assert properties >= {"town", "firstname"}
@@ -168,7 +161,7 @@ for number in range(2, 40_000):
 def test_the_reason_for_a_failure_is_not_buried(project: Project, crm: RunningSandbox) -> None:
     """The tap could write to the end, so that it logs no broken pipe."""
     project.add_script("tap-long", LONG_TAP)
-    ran = project.run("tap-long", LOADER, prod=True, **at(crm, ACCESS_TOKEN="dead"))
+    ran = project.run("tap-long", LOADER, prod=True, **as_environment(crm, ACCESS_TOKEN="dead"))
     assert ran.code != 0
     assert "BrokenPipe" not in ran.log
     assert len(ran.log.splitlines()) <= 40, ran.log

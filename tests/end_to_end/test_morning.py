@@ -2,8 +2,6 @@
 
 import logging
 
-import pytest
-
 from tests.cases import cases
 from tests.loads import Load
 from tests.messages import Record, person, schema, state
@@ -17,21 +15,6 @@ def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Lo
     ended = load.fails(*PEOPLE[:-1], CUT_OFF)
     assert ended.log.count("Rejected 1 of stream") == 1
     assert ended.log.count("s waited for the limits") == 1
-
-
-@cases(
-    "fault finding",
-    ("skip=2", "MainBrainer skipped contacts in 1 batch of 5 contacts"),
-    ("stuck", "MainBrainer accepted 1 batch of 5 contacts"),
-)
-def test_batches_that_end_badly_are_a_warning(load: Load, fault: str, finding: str) -> None:
-    """Batches that end badly are a warning when they fail nothing."""
-    load.crm.set_faults(fault)
-    ended = load.ok(*PEOPLE, confirm_batches="report", confirm_timeout_seconds=3)
-    assert ended.states == [{"bookmark": 1}]
-    (said,) = (line for line in ended.log.splitlines() if finding in line)
-    assert "WARNING" in said
-    assert 0 < ended.report["seconds"] < 60
 
 
 REJECTED = (
@@ -56,16 +39,6 @@ SAID = {
 def test_the_last_line(load: Load, lines: list[str], config: Record, expected: str) -> None:
     """The last line of the log sums the run up."""
     assert load.run(*lines, **config).last == expected
-
-
-@pytest.mark.usefixtures("rejects")
-def test_a_mapping_mistake_does_not_end_green(load: Load) -> None:
-    """All records are on file, but STATE stays: the next run is to read them once more."""
-    lines = [schema(), *(person(n, email=None) for n in range(2000)), state(bookmark=1)]
-    ended = load.fails(*lines)
-    assert ended.states == []
-    assert "2,000 of 2,000 records of stream 'people' were rejected before sending" in ended.error
-    assert load.ok(*lines, max_rejects_percent=100).states == [{"bookmark": 1}]
 
 
 @cases("log_level", logging.INFO, logging.DEBUG)

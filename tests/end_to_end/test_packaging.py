@@ -71,13 +71,3 @@ def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: P
     assert piped.returncode == 1
     assert "Install 'target-mainbrainer[sandbox]'" in piped.stderr
     assert "Traceback" not in piped.stderr
-
-
-def test_the_metadata_reads_well() -> None:
-    about = metadata.metadata("target-mainbrainer")
-    assert about["License-Expression"] == "MIT"
-    assert about["Requires-Python"] == ">=3.11"
-    assert str(about["Summary"]).startswith("Singer target (Meltano loader)")
-    found = metadata.entry_points(group="console_scripts")
-    commands = {it.name for it in found if it.dist and it.dist.name == "target-mainbrainer"}
-    assert commands == {"target-mainbrainer", "mainbrainer-ledger", "mainbrainer-sandbox"}

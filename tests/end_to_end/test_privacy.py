@@ -13,7 +13,6 @@ import requests
 from tests import broken_server
 from tests.broken_server import Reply, Request, Serve
 from tests.cases import cases
-from tests.full_disk import fill_disk
 from tests.loads import Load
 from tests.messages import Record, record, schema, state
 
@@ -188,23 +187,6 @@ def test_stream_maps_log_no_record(load: Load, stream_map: Record) -> None:
     search(load.run(*LINES, stream_maps={"people": stream_map}, max_rejects=500).log)
 
 
-UNREADABLE = {
-    "cut": '{"type": "RECORD", "stream": "people", "record": {"email": "quux1@x',
-    "no JSON": "quux1@xyzzy1.example.com",
-    "no stream": '{"type": "RECORD", "record": {"firstname": "Plugh1"}}',
-    "no record": '{"type": "RECORD", "stream": "Plugh1", "record": "Plugh1"}',
-    "no type": '{"type": "Plugh1"}',
-    "no object": '["Plugh1"]',
-    "no state": '{"type": "STATE", "value": "Plugh1"}',
-    "schema": '{"type": "SCHEMA", "stream": "x", "schema": {"type": "Plugh1"}}',
-}
-
-
-@cases("line", *UNREADABLE.values(), ids=UNREADABLE)
-def test_a_line_that_cannot_be_read_is_not_repeated(load: Load, line: str) -> None:
-    search(load.fails(schema(COLUMNS), line).log)
-
-
 def test_a_fault_of_ours_is_named_by_its_place(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> t.Any:
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
@@ -225,12 +207,3 @@ def test_a_dead_thread_is_named_by_its_place(load: Load, caplog: pytest.LogCaptu
     thread.join()
     assert "Unexpected ValueError" in caplog.text
     search(caplog.text)
-
-
-@pytest.mark.usefixtures("rejects")
-def test_a_full_disk_logs_no_contact_data(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill_disk(monkeypatch)
-    ended = load.fails(*LINES)
-    assert "cannot be written (No space left on device)" in ended.error
-    assert ended.log.count("s waited for the limits") == 1, "the summary comes all the same"
-    search(ended.log)

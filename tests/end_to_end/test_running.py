@@ -100,7 +100,7 @@ def test_the_examples_in_python_compile() -> None:
         compile(text, f"example {number}", "exec")
 
 
-def test_the_examples_in_yaml_name_no_setting_that_does_not_exist() -> None:
+def test_the_examples_in_yaml_show_the_report_and_await_requests() -> None:
     workflow, job = (yaml.safe_load(text) for text in PAGE.blocks("yaml"))
     assert workflow["jobs"]["load"]["steps"][-1]["if"] == "always()"
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]

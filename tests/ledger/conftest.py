@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.ledger.outside import Between, Night
-from tests.ledgers import empty_ledger
+from tests.ledger.outside import Between, Night, empty_ledger
 from tests.messages import Record
 from tests.rounds import quick
 

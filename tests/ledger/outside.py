@@ -22,8 +22,10 @@ from typing_extensions import override
 from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
+from tests.ledger.people import COLUMNS
 from tests.loads import Load
-from tests.messages import PEOPLE, Ended, Record, record, schema, state
+from tests.messages import Ended, Record, schema, state
+from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
 
@@ -35,36 +37,23 @@ OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 10
 
 OMIT: Record = {"unchanged_opt_in": "omit"}
 REPORT: Record = {"confirm_batches": "report"}
-COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
-M1, M2 = "+4790000001", "+4790000002"
 SOON_SECONDS = 0.005
 CODE = "from target_mainbrainer import cli; cli.main()"
+
+on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
+"""For tests of a module whose `ledger_uri` is otherwise one of SQLite."""
 
 _time = time.time
 
 Contact: t.TypeAlias = dict[str, t.Any]
 
 
-def person(number: t.Any, email: str | None = "", stream: str = "people", **more: t.Any) -> str:
-    """A record of a person; the address is only its first part, and made of the number if empty."""
-    address = f"{email or f'p{number}'}@example.com" if email is not None else None
-    columns = {"id": number, "email": address, "firstname": f"First{number}"} | more
-    return record(stream, **columns)
-
-
-def one(number: int, email: t.Any = None, mobile: t.Any = None, consent: t.Any = None) -> str:
-    """A person with all columns, null unless they are given."""
-    return person(number, email, mobile=mobile, email_opt_in=consent)
-
-
-def consenting(*numbers: int, **more: t.Any) -> list[str]:
-    """Records of people who have given the consent to e-mail."""
-    return [person(number, email_opt_in=True, **more) for number in numbers]
-
-
-def moved(*numbers: int, **more: t.Any) -> list[str]:
-    """The records of people whose addresses are other ones now."""
-    return [person(n, f"new{n}", **{"email_opt_in": True, **more}) for n in numbers]
+def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URI of an empty ledger, of the kind that a fixture's parameter names."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return str(folder / "ledger.db")
+    server: PostgreSQL = request.getfixturevalue("empty_postgresql")
+    return server.url
 
 
 def rehearsal(path: Path) -> Record:

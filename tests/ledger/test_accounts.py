@@ -8,8 +8,8 @@ import requests
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.cases import cases
-from tests.ledger.outside import OMIT, Night, consenting, rehearsal
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import OMIT, Night, on_both_databases, rehearsal
+from tests.ledger.people import consenting
 from tests.messages import Record
 
 PEOPLE = consenting(1, 2, 3)

@@ -8,36 +8,13 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.cases import cases
-from tests.ledger.outside import (
-    M1,
-    OMIT,
-    REPORT,
-    Contact,
-    Moment,
-    Night,
-    consenting,
-    moved,
-    one,
-    person,
-)
+from tests.ledger.outside import OMIT, REPORT, Contact, Moment, Night
+from tests.ledger.people import M1, consenting, moved, one, person
 from tests.messages import Record, record, schema, state
 from tests.rounds import quick
 from tests.waiting import wait_until
 
 # Fault 16
-
-
-@cases("opt_in", "send", "omit")
-def test_an_address_corrected_by_hand_too_is_no_second_contact(night: Night, opt_in: str) -> None:
-    """The search for the old address creates a contact without a yes."""
-    night.settings["unchanged_opt_in"] = opt_in
-    night(*consenting(1, 2))
-    night.edit("p1", email="new1@example.com")
-    ended = night(*moved(1), *consenting(2)).ok()
-    assert ended.count("moved") == 0
-    assert ended.names(1)
-    assert night.contacts, "no two have one address"
-    assert night.opted_in == {"new1", "p2"}
 
 
 def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> None:
@@ -205,9 +182,7 @@ def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(nig
 
 
 @cases("when", "before", "after")
-def test_who_is_back_after_a_kill_keeps_what_the_rename_may_have_added(
-    night: Night, when: str
-) -> None:
+def test_who_is_back_after_a_kill_keeps_what_was_added(night: Night, when: str) -> None:
     """The CRM may hold the part that has gone again, so it is sent along; one contact is left."""
     night.between()
     night(person(1, None, mobile=M1))

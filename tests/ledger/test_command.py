@@ -14,8 +14,7 @@ from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
 from tests.cases import cases
-from tests.ledger.outside import FULL, Moment, Night, rehearsal
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import FULL, Moment, Night, on_both_databases, rehearsal
 from tests.messages import PEOPLE, Record, person, record, schema, state
 from tests.waiting import wait_until
 

@@ -9,19 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import (
-    FULL,
-    M1,
-    M2,
-    OMIT,
-    OPT_OUT,
-    REPORT,
-    Night,
-    consenting,
-    one,
-    person,
-)
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, on_both_databases
+from tests.ledger.people import M1, M2, consenting, one, person
 from tests.messages import Record, record, schema, state
 
 
@@ -207,11 +196,13 @@ def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
 
 
 @cases("confirm", "report", "require")
-def test_a_batch_that_fails_afterwards_is_sent_again(night: Night, confirm: str) -> None:
+@cases("before", "", "no")
+def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, confirm: str) -> None:
     """And a yes with it, which has not reached MainBrainer."""
     night.settings |= {**OMIT, "confirm_batches": confirm}
+    night(*[person(1, email_opt_in=False)] * bool(before)).ok()
     assert night(*consenting(1), faults="fail:batch").code == 1
-    assert night.crm.contacts() == []
+    assert night.opted_in == set()
     night(*consenting(1)).ok()
     assert night.opted_in == {"p1"}
     assert night(*consenting(1)).count("unchanged") == 1

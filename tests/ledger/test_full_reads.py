@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import COLUMNS, FULL, OPT_OUT, Moment, Night, consenting, moved, person
-from tests.messages import Record, record, schema, state
+from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
+from tests.ledger.people import COLUMNS, consenting, moved, person
+from tests.messages import Record, batch, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -27,9 +28,7 @@ def batch_file(folder: Path, *people: str) -> str:
     """A BATCH message, and the file that it names."""
     path = folder / "batch.jsonl"
     path.write_text("".join(json.dumps(json.loads(one)["record"]) + "\n" for one in people))
-    encoding = {"format": "jsonl", "compression": "none"}
-    message = {"type": "BATCH", "stream": "people", "encoding": encoding}
-    return json.dumps(message | {"manifest": [path.as_uri()]})
+    return batch(path.as_uri())
 
 
 # Fault 1
@@ -223,17 +222,6 @@ def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     assert night.opted_out == set()
 
 
-def test_a_tap_that_ends_halfway_makes_no_second_contact(night: Night) -> None:
-    """No person is forgotten without a command."""
-    night.settings |= FULL
-    night(*consenting(*HUNDRED))
-    night(*consenting(*range(50)))
-    new = range(60, 64)
-    night(*consenting(*(n for n in HUNDRED if n not in new)), *moved(*new))
-    assert night.opted_in == {f"new{n}" if n in new else f"p{n}" for n in HUNDRED}
-    assert len(night.crm.contacts()) == 100
-
-
 # Fault 5
 
 
@@ -399,18 +387,3 @@ def test_a_deletion_of_an_unknown_person_creates_no_contact(night: Night, more: 
     night(*consenting(1))
     night(record(id=9, **more, **DELETED)).ok()
     assert night.addresses == ["p1"]
-
-
-# Fault 9
-
-
-def test_who_is_opted_out_because_they_are_gone_was_not_read(night: Night) -> None:
-    """The counts and the last line have words of their own for them."""
-    night.settings |= OPT_OUT
-    for count in (30, 25, 25):
-        ended = night(*consenting(*range(count)))
-    assert len(night.opted_out) == 5
-    assert [ended.count(name) for name in ("read", "unchanged", "gone")] == [25, 25, 5]
-    assert "30" not in ended.last
-    assert "5 contacts are in" not in ended.last
-    assert "5" in ended.last

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import OPT_OUT, Night, consenting, person
+from tests.ledger.outside import OPT_OUT, Night
+from tests.ledger.people import consenting, person
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import FULL, OMIT, Moment, Night, one
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import FULL, OMIT, Moment, Night, on_both_databases
+from tests.ledger.people import one
 from tests.messages import person, schema, state
 
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import M1, OMIT, OPT_OUT, Moment, Night, one, person
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night, on_both_databases
+from tests.ledger.people import M1, one, person
 
 
 def emails(night: Night) -> list[str]:
@@ -139,27 +139,22 @@ def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bo
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
-def test_a_contact_whose_new_spelling_is_refused_follows_to_the_next_address(
-    refusing: Night,
-) -> None:
-    """Refused for its case only, as some do. Found by year 80303."""
-    refusing(one(1, "BAD"), one(2, "x"))
-    refusing(one(1, "bad"), person(2, "x", firstname="New"))
-    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
+@cases(
+    "first twice",
+    pytest.param("1 a, 2 x", "", id="an address"),
+    pytest.param("1 a, 2 x", "1 bad", id="in two records, which are one contact, and then alone"),
+    pytest.param("1 BAD, 2 x", "", id="for its case only, as some refuse it; year 80303"),
+)
+def test_who_was_refused_follows_to_the_next(refusing: Night, first: str, twice: str) -> None:
+    """The contact is where it was, though the ledger has asked for another place."""
+    refusing(*people(first))
+    ended = refusing(*people(twice), *people("1 bad, 2 x", "New"))
+    assert ended.count("rejected") == 1 + bool(twice)
+    assert refusing(*people("1 good, 2 x", "Last")).ok().count("moved") == 1
     assert sorted(emails(refusing)) == ["good", "x"]
 
 
-def test_a_new_address_that_is_refused_in_two_records_leaves_the_contact(refusing: Night) -> None:
-    """They are one contact, refused, and then each is refused alone; the next address is good."""
-    refusing(one(1, "a"), one(2, "x"))
-    refusing(one(1, "bad"), person(1, "bad", firstname="New"), one(2, "x"))
-    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
-    assert sorted(emails(refusing)) == ["good", "x"]
-
-
-def test_a_new_address_that_is_refused_after_a_lost_answer_leaves_the_contact(
-    refusing: Night,
-) -> None:
+def test_a_refused_address_after_a_lost_answer_leaves_the_contact(refusing: Night) -> None:
     """The run ends before it knows that the address is bad. Found by year 88064."""
     refusing(one(1, "a"), one(2, "x"))
     refusing(one(1, "bad"), one(2, "x"), faults="reset@3:batch", retry_max_seconds=0)
@@ -314,16 +309,6 @@ def test_an_address_that_a_failed_change_did_not_reach_is_free(night: Night) -> 
     night(*people("1 a")).ok()
     assert night(*people("1 b")).count("moved") == 1
     assert emails(night) == ["b"]
-
-
-def test_a_contact_whose_new_address_is_refused_follows_to_the_next_one(night: Night) -> None:
-    """It is where it was, though the ledger has asked for another place."""
-    night.crm.set_switches(refuse_email="bad")
-    night(one(1, "a", consent=True), one(2, "x"))
-    other = person(2, "x", firstname="New")
-    assert night(one(1, "bad", consent=True), other).count("rejected") == 1
-    assert night(one(1, "b", consent=True), other).count("moved") == 1
-    assert emails(night) == ["b", "x"]
 
 
 MANY = 60

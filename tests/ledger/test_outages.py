@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cases import cases
-from tests.ledger.outside import Night
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import Night, on_both_databases
 from tests.messages import Record, person, schema, state
 from tests.postgresql import PostgreSQL
 from tests.rounds import quick

@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
-import typing as t
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
-from target_mainbrainer.errors import TransientError
 from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
 from tests.cases import cases
-from tests.ledger.outside import Night
-from tests.ledgers import empty_ledger
+from tests.ledger.outside import Night, empty_ledger
 from tests.loads import people
 
 HOUR = 3600.0
@@ -213,17 +208,6 @@ def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
     assert wait.reason == reason
 
 
-def test_the_days_number_survives_the_end_of_a_run(clocks: Clocks) -> None:
-    plan = Plan(burst=5, daily=7)
-    assert len(take_all(clocks.shared_quota(), plan)) == 5
-    clocks.pass_by(HOUR)
-    assert len(take_all(clocks.shared_quota(), plan)) == 2
-    clocks.pass_by(23 * HOUR - 10)
-    assert not take_all(clocks.shared_quota(), plan)
-    clocks.pass_by(700)
-    assert len(take_all(clocks.shared_quota(), plan)) == 5
-
-
 @cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
 def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
     """A clock that is set costs one burst at most and stretches no wait."""
@@ -248,56 +232,6 @@ def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -
         run.close()
     assert len(taken) == 60
     assert len(set(taken)) > 1
-
-
-def rename(uri: str, old: str, new: str) -> None:
-    with contextlib.closing(open_database(uri)) as database, database.transaction() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
-
-
-def test_a_database_that_is_away_is_a_passing_trouble(clocks: Clocks, ledger_uri: str) -> None:
-    quota = clocks.shared_quota()
-    take_all(quota)
-    rename(ledger_uri, "mainbrainer_quota", "away")
-    with pytest.raises(TransientError, match=r"The ledger .* cannot be used"):
-        take(quota)
-    rename(ledger_uri, "away", "mainbrainer_quota")
-    assert not take_all(quota)
-    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
-    assert len(take_all(quota)) == 5
-
-
-PROCESS = """
-import sys, time
-from target_mainbrainer.settings.declared import Plan
-from target_mainbrainer.api.limits import Wait
-from target_mainbrainer.ledger.quota import open_shared_quota
-quota = open_shared_quota(sys.argv[1], "account")
-print("ready", flush=True)
-sys.stdin.readline()
-plan = Plan(burst=40, daily=1000)
-while not isinstance(quota.change(lambda shared, now: shared.take(plan, now)), Wait):
-    print("taken", flush=True)
-    time.sleep(0.02)
-"""
-
-
-def test_processes_of_which_one_is_killed_take_no_more_than_the_plan(ledger_uri: str) -> None:
-    """`make bench ONLY=sharing` does the same for longer, with whole targets and slow answers."""
-    command = [sys.executable, "-c", PROCESS, ledger_uri]
-    pipes: t.Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    runs = [subprocess.Popen(command, **pipes) for _ in range(3)]
-    outs = [t.cast("t.IO[str]", run.stdout) for run in runs]
-    assert [out.readline() for out in outs] == ["ready\n"] * 3
-    for run in runs:
-        stdin = t.cast("t.IO[str]", run.stdin)
-        stdin.write("go\n")
-        stdin.flush()
-    assert [outs[0].readline() for _ in range(3)] == ["taken\n"] * 3
-    runs[0].kill()
-    taken = [len(run.communicate()[0].splitlines()) for run in runs]
-    assert min(taken[1:]) > 0
-    assert 39 <= 3 + sum(taken) <= 40, "one may be killed between the take and the print"
 
 
 def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.broken_server import PAGE, BrokenServer
 from tests.cases import cases
-from tests.ledger.outside import Night, consenting, person, rehearsal
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import Night, on_both_databases
+from tests.ledger.people import consenting, person
 from tests.postgresql import PostgreSQL
 from tests.waiting import wait_until
 
@@ -131,22 +130,6 @@ def test_a_dry_run_blocks_no_run(night: Night) -> None:
     dry.close_input()
     dry.ended().ok()
     assert night.posts > sent
-
-
-# Fault 30
-
-
-def test_nothing_of_a_rehearsal_is_asked_of_a_proxy(night: Night) -> None:
-    """The sandbox is on this machine, and the environment names a proxy for everything."""
-    with BrokenServer(lambda _request: PAGE) as proxy:
-        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
-            night.patch.setenv(name, proxy.url)
-        for name in ("no_proxy", "NO_PROXY"):
-            night.patch.delenv(name, raising=False)
-        for _ in range(2):
-            ended = night(*PEOPLE, **rehearsal(night.folder / "rehearsal.db")).ok()
-    assert [request.path for request in proxy.requests] == []
-    assert ended.count("unchanged") == 3
 
 
 # What must not get lost

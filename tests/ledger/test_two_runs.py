@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import Moment, Night, consenting, person
-from tests.ledgers import on_both_databases
+from tests.ledger.outside import Moment, Night, on_both_databases
+from tests.ledger.people import consenting, person
 from tests.messages import Ended, record
 from tests.rounds.process import Process
 from tests.rounds.sent import contacts_in, value_of

@@ -135,9 +135,7 @@ def refusal(limiter: Limiter, burst: int, daily: int | None = None) -> tuple[str
 
 @cases(
     "plan burst daily",
-    ("freemium", 100, 250_000),
-    ("starter", 150, 500_000),
-    ("pro", 200, 1_000_000),
+    *(("freemium", 100, 250_000), ("starter", 150, 500_000), ("pro", 200, 1_000_000)),
 )
 def test_plans_have_the_documented_limits(clock: Clock, plan: str, burst: int, daily: int) -> None:
     """Section 9."""

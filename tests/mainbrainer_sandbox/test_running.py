@@ -1,38 +1,17 @@
 """Starting, closing and what is kept: the one function the target and tests call."""
 
-import contextlib
-import gc
 import logging
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
 
-import mainbrainer_sandbox as sandbox
-from mainbrainer_sandbox.faults import FaultError
 from mainbrainer_sandbox.store import Store
-from mainbrainer_sandbox.switches import SwitchError
 from tests.cases import cases
-from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
+from tests.mainbrainer_sandbox.crm import A, B, Crm, prop
 from tests.waiting import wait_until
-
-
-@cases(
-    "options error",
-    ({"clash": "x"}, SwitchError),
-    ({"faults": ["x"]}, FaultError),
-    ({"no_such": 1}, SwitchError),
-)
-def test_a_wrong_option_is_error(tmp_path: Path, options: Record, error: type[Exception]) -> None:
-    threads = threading.active_count()
-    with pytest.raises(error):
-        sandbox.start(tmp_path / "x.db", **options)
-    assert threading.active_count() == threads
-    assert not (tmp_path / "x.db").exists()
 
 
 def test_everything_accepted_is_in_the_file_after_closing_and_ids_go_on(crm: Crm) -> None:
@@ -148,21 +127,3 @@ def test_closing_does_not_wait_for_what_hangs(crm: Crm) -> None:
         crm.sandbox.close()
         assert isinstance(posted.exception(), requests.ConnectionError)
     assert time.monotonic() - started < 3
-
-
-def ask_until_refused(url: str) -> None:
-    with contextlib.suppress(requests.RequestException):
-        while True:
-            requests.get(url, timeout=5)
-
-
-def test_closing_leaks_no_connection_that_comes_meanwhile(tmp_path: Path) -> None:
-    """Pytest fails a test in which the warning about one comes."""
-    with ThreadPoolExecutor(6) as pool:
-        for number in range(15):
-            started = sandbox.start(tmp_path / f"{number}.db")
-            for _ in range(6):
-                pool.submit(ask_until_refused, started.url)
-            time.sleep(number % 3 / 10)
-            started.close()
-    gc.collect()

@@ -169,10 +169,7 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
 
 @cases(
     "prefs opt_in",
-    ({"unsubscribed": "yes"}, False),
-    ({"unsubscribed": ""}, None),
-    ({}, None),
-    (None, None),
+    *(({"unsubscribed": "yes"}, False), ({"unsubscribed": ""}, None), ({}, None), (None, None)),
 )
 def test_the_map_reads_inside_objects(load: Load, prefs: object, opt_in: bool | None) -> None:
     """Maps come before flattening, so the name of the flattened column is not known to them."""

@@ -90,17 +90,7 @@ def test_a_plain_email_is_one_to_the_library_too(email: str) -> None:
 
 @cases(
     "contact_id",
-    0,
-    -1,
-    identifiers.INT64_MAX + 1,
-    "12a",
-    "1.0",
-    1.5,
-    True,
-    "-5",
-    "\u00b2",
-    {},
-    "9" * 5000,
+    *(0, -1, identifiers.INT64_MAX + 1, "12a", "1.0", 1.5, True, "-5", "\u00b2", {}, "9" * 5000),
 )
 def test_a_contact_id_is_a_positive_int64(contact_id: object) -> None:
     assert parse_contact_id(str(identifiers.INT64_MAX)) == identifiers.INT64_MAX
@@ -287,30 +277,6 @@ def test_a_decimal_spelling_is_never_taken_for_a_number(digits: str) -> None:
         for text in (f"{digits}.00", f"+{digits}.12"):
             if (quick := identifiers.quick_mobile(text, default)) is not None:
                 assert quick == by_the_library(text, default)
-
-
-def mobile_of(number: phonenumbers.PhoneNumber) -> Mobile:
-    return Mobile(t.cast("int", number.country_code), t.cast("int", number.national_number))
-
-
-def is_possible(number: phonenumbers.PhoneNumber) -> bool:
-    return by_the_library(phonenumbers.format_number(number, 0), None) == mobile_of(number)
-
-
-MOBILES = st.builds(
-    lambda code, number: phonenumbers.PhoneNumber(country_code=code, national_number=number),
-    *(st.sampled_from(COUNTRY_CODES), st.integers(10**6, 10**11)),
-).filter(is_possible)
-E164_INTERNATIONAL_RFC3966 = st.sampled_from([0, 1, 3])
-
-
-@settings(max_examples=300)
-@given(MOBILES, E164_INTERNATIONAL_RFC3966, st.sampled_from(["{}", " {} ", "\u202a{}\u202c"]))
-def test_spellings_of_one_number(number: phonenumbers.PhoneNumber, form: int, around: str) -> None:
-    """A number is the same in any spelling."""
-    text = phonenumbers.format_number(number, form)
-    for written in (text, text.replace("+", "00").removeprefix("tel:")):
-        assert parse_mobile(around.format(written)) == mobile_of(number)
 
 
 @given(st.text(), st.none() | st.sampled_from(COUNTRY_CODES))

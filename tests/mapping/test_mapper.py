@@ -63,11 +63,6 @@ def test_a_row_of_a_csv_file_is_understood() -> None:
     assert contact == Contact(None, NO, "Ola@Example.com", email_opt_in=True, properties=city)
 
 
-def test_lists_and_objects_are_written_as_texts() -> None:
-    contact = mapped(EMAIL | {"tags": ["a", "b"], "home": {"zip": "0236"}})
-    assert contact == ola(properties=named(tags="a;b", home='{"zip":"0236"}'))
-
-
 def test_absent_null_and_empty_are_three_things() -> None:
     record = EMAIL | {"null": None, "empty": ""}
     stream = ["email", "absent", "null", "empty"]

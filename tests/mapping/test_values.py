@@ -101,20 +101,7 @@ def test_nothing_is_no_statement(nothing: object) -> None:
 
 @cases(
     "word",
-    "on",
-    "t",
-    "ja",
-    "x",
-    "subscribed",
-    "1.0",
-    "10",
-    2,
-    -1,
-    0.5,
-    D("NaN"),
-    D("sNaN"),
-    [True],
-    {},
+    *("on", "t", "ja", "x", "subscribed", "1.0", "10", 2, -1, 0.5, D("NaN"), D("sNaN"), [True], {}),
 )
 def test_any_other_word_is_refused(word: object) -> None:
     assert code_of(parse_consent, word) == "invalid_consent"

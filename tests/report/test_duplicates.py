@@ -22,11 +22,6 @@ def shared(*contacts: Contact) -> Shared:
     return found.found
 
 
-def test_a_domain_in_punycode_is_the_same_address() -> None:
-    idn = Contact(email="a@bücher.example"), Contact(email="a@xn--bcher-kva.example")
-    assert shared(*idn).email == 2
-
-
 @cases(
     "key shown",
     *(("4711", "key 4711"), ("007", "key 007"), (None, "record 7"), ("a1", "record 7")),

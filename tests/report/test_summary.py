@@ -208,31 +208,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "report.json"
 
 
-def test_a_run_under_way_replaces_the_last_report(path: Path) -> None:
+def test_the_report_of_a_run_under_way_takes_the_place_of_one_that_ended_well(path: Path) -> None:
     ReportFile(str(path), "last").write(None, "last", {"streams": {"people": {"read": 5}}})
+    last = json.loads(path.read_text())
+    assert (last["outcome"], last["exit_code"], last["state"]) == ("ok", 0, "last")
+    assert last["streams"] == {"people": {"read": 5}}
+    started, ended = (dt.datetime.fromisoformat(last[n]) for n in ("started_at", "ended_at"))
+    assert started <= ended
+    assert started.tzinfo == dt.UTC
     ReportFile(str(path), "5eed")
     report = json.loads(path.read_text())
-    assert set(report) == {
-        *("report_version", "run", "version", "started_at", "ended_at"),
-        *("outcome", "exit_code", "reasons", "state"),
-    }
+    assert set(report) == set(last) - {"streams"}
     assert (report["outcome"], report["run"], report["report_version"]) == ("running", "5eed", 1)
     assert (report["exit_code"], report["ended_at"], report["reasons"]) == (None, None, [])
 
 
-def test_a_run_that_ends_well_has_its_counts(path: Path) -> None:
-    file = ReportFile(str(path), "5eed")
-    file.write(None, "last", {"streams": {"people": {"read": 5}}})
-    report = json.loads(path.read_text())
-    assert (report["outcome"], report["exit_code"], report["state"]) == ("ok", 0, "last")
-    assert report["streams"] == {"people": {"read": 5}}
-    started, ended = (dt.datetime.fromisoformat(report[n]) for n in ("started_at", "ended_at"))
-    assert started <= ended
-    assert started.tzinfo == dt.UTC
-
-
 def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
+    assert str(error) == "'list_id' is not a uuid. 'api_url' is missing."
     ReportFile(str(path), "5eed").write(error, "unchanged", {})
     report = json.loads(path.read_text())
     assert report["reasons"] == [
@@ -247,9 +240,7 @@ def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
     *((".", "it is another file"), ("a\0b", "it is not a path")),
     ("missing/report.json", "No such file or directory"),
 )
-def test_a_report_that_cannot_be_written_fails_at_the_start(
-    tmp_path: Path, name: str, reason: str
-) -> None:
+def test_an_unwritable_path_fails_at_once(tmp_path: Path, name: str, reason: str) -> None:
     said = rf"Setting 'report_path': .* cannot be written \({reason}\)\.$"
     with pytest.raises(SettingsError, match=said):
         ReportFile(str(tmp_path / name), "5eed")
@@ -294,6 +285,3 @@ def test_a_run_may_fail_for_several_reasons() -> None:
     error = errors.DeliveryError(errors.Reason("max_rejects", "Too many."), "Not confirmed.")
     assert str(error) == "Too many. Not confirmed."
     assert error.reasons == [("max_rejects", "Too many."), ("not_delivered", "Not confirmed.")]
-    both = errors.SettingsError(["A is missing.", "B is missing."])
-    assert str(both) == "A is missing. B is missing."
-    assert [reason.code for reason in both.reasons] == ["settings", "settings"]

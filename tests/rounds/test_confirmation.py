@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import threading
 import typing as t
 from collections.abc import Callable, Sequence
 
@@ -74,6 +73,8 @@ def test_contacts_sent_one_by_one_are_taken_but_untracked(load: Load) -> None:
     """There is no batch whose status could be asked for."""
     ended = load(*people(50), write_mode="single", confirm_batches="require").ok()
     assert (ended.bookmark, ended.count("untracked")) == (50, 50)
+    assert {request.path for request in load.crm.requests()} == {"/contacts/insertupdate"}
+    assert len(load.numbers()) == 50
 
 
 # --- A batch that fails after it was accepted
@@ -226,24 +227,21 @@ def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], e
 
 
 @cases(
-    "answer counts",
-    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, id="all"),
-    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, id="one skipped"),
-    pytest.param(status(1), {"unconfirmed": 10}, id="in part"),
-    pytest.param(PAGE, {"unreadable": 10}, id="a page"),
+    "answer counts warning",
+    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, "", id="all"),
+    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, "skipped", id="one skipped"),
+    pytest.param(status(1), {"unconfirmed": 10}, "accepted", id="in part"),
+    pytest.param(PAGE, {"unreadable": 10}, "accepted", id="a page"),
 )
-def test_reports_count_every_outcome(load: Load, answer: Reply, counts: dict[str, int]) -> None:
+def test_outcomes_are_counted(load: Load, answer: Reply, counts: Record, warning: str) -> None:
+    """And warned of."""
     load.serve(answering(answer))
     ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
     assert ended.bookmark == 10
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
     assert {name: n for name, n in ended.numbers.items() if name in names} == counts
-
-
-def test_a_batch_is_asked_for_until_it_has_ended(load: Load) -> None:
-    load.serve(answering(status(), reply(503), status(1), status(4, 6)))
-    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=60).ok()
-    assert (ended.bookmark, ended.count("inserted"), ended.count("updated")) == (10, 4, 6)
+    said = [line for line in ended.warnings if "1 batch of 10 contacts" in line]
+    assert [f"MainBrainer {warning}" in line for line in said] == [True] * bool(warning)
 
 
 @cases("mode code", ("report", 0), ("require", 1))
@@ -253,26 +251,3 @@ def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: 
     assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
     assert ended.count("inserted") == 0
     assert ended.count("unconfirmed") + ended.count("unreadable") == 10
-
-
-def test_without_confirmation_nothing_is_asked(load: Load) -> None:
-    server = load.serve(answering(status()))
-    load(*people(300), confirm_batches="none").ok()
-    assert [request.method for request in server.requests] == ["POST"] * 3
-
-
-def test_batches_are_asked_for_while_others_are_sent(load: Load) -> None:
-    """The last answer comes when the first batch has been asked for."""
-    is_asked = threading.Event()
-    confirm = answering(status(10))
-
-    def answer(request: Request) -> Reply:
-        if request.method == "GET":
-            is_asked.set()
-        elif request.number >= 1:
-            assert is_asked.wait(10)
-        return confirm(request)
-
-    load.serve(answer)
-    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1}
-    assert load(*people(20, every=10), confirm_batches="require").ok().bookmark == 20

@@ -3,7 +3,6 @@
 import re
 import threading
 import time
-from collections import Counter
 
 import pytest
 
@@ -28,23 +27,6 @@ def test_every_contact_lands_through_passing_trouble(load: Load, faults: str) ->
     assert len(load.crm.contacts()) == 600, "sent twice is not there twice"
     met = {request.fault for request in load.crm.requests()} - {None}
     assert met or ended.report["retries"], "no request was met by a fault, so this shows nothing"
-
-
-@cases("form", "seconds", "date", "none")
-def test_a_limit_that_others_have_used_up_is_waited_for(load: Load, form: str) -> None:
-    load.crm.set_switches(retry_after=form)
-    load(*people(1000), faults="429=2@2,5 429@8").ok()
-    assert len(load.numbers()) == 1000
-    assert Counter(request.status for request in load.crm.requests())[429] == 3
-
-
-def test_tokens_that_end_all_the_time_are_renewed(load: Load) -> None:
-    load.crm.set_switches(token_lifetime_seconds=0.8)
-    del load.settings["access_token"]
-    load.settings |= load.credentials
-    load(*people(2000), faults="latency=0.25", max_concurrent_requests=2).ok()
-    assert len(load.numbers()) == 2000
-    assert sum(request.path == "/token" for request in load.crm.requests()) > 2
 
 
 @cases(

@@ -84,29 +84,6 @@ def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
     assert next(ticks) > 3
 
 
-def test_what_a_tick_raises_ends_the_reading(tmp_path: Path) -> None:
-    def stop() -> None:
-        raise KeyError
-
-    reader = MessageReader()
-    reader.tick = stop
-    with file_of(tmp_path, states(1)) as file, pytest.raises(KeyError):
-        read(file, reader)
-
-
-def test_reading_stops_when_it_is_done(tmp_path: Path) -> None:
-    reader = MessageReader()
-    seen: list[Record] = []
-
-    def once(message: Record) -> None:
-        seen.append(message)
-        reader.is_done = True
-
-    with file_of(tmp_path, states(1, 2)) as file:
-        reader.process_lines(file, dict.fromkeys(KINDS, once))
-    assert len(seen) == 1
-
-
 @cases(
     "value expected",
     (b"12.50", Decimal("12.50")),
@@ -157,9 +134,7 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     ({"a": 1}, None),
     ({"a": 1, "b": None}, None),
 )
-def test_the_values_of_the_key_stand_in_the_order_of_its_columns(
-    record: dict[str, object], key: str | None
-) -> None:
+def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> None:
     assert source_key_reader(["b", "a"])(record) == key
 
 

@@ -1,10 +1,9 @@
 """Stream maps and flattening: mistakes are found early, and named by column."""
 
 import typing as t
-from pathlib import Path
 
 from tests.cases import cases
-from tests.loads import Load, rejected
+from tests.loads import Load
 from tests.messages import PEOPLE, Record, person, record, schema, state
 
 NOTHING: list[object] = []
@@ -90,14 +89,14 @@ def test_misfits_of_a_schema(load: Load, columns: Record, config: Record, expect
     ("x", "1 / 0", "ZeroDivisionError."),
     ("__filter__", "age > 5", "the record lacks 'age'."),
 )
-def test_a_rejection_by_a_map_names_the_columns_and_no_value(
-    load: Load, rejects: Path, column: str, expression: str, expected: str
-) -> None:
+def test_a_map_that_fails_is_named(load: Load, column: str, expression: str, expected: str) -> None:
+    """And no value of the record."""
+    load.keep_rejects()
     maps = {"people": {column: expression}}
     ended = load.run(schema(), person(1, firstname="Kari"), stream_maps=maps, max_rejects=5)
     assert f"expression for '{column}' cannot be applied to it: {expected}" in ended.log
     assert "Kari" not in ended.log
-    (line,) = rejected(rejects)
+    (line,) = load.rejected()
     assert line["rejection"]["code"] == "stream_map_failed"
 
 
