@@ -308,12 +308,13 @@ class Run:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
         if self.missing is not None:
             yield from self.missing.end()
-        if self._comparer is not None and self._moves is not None and len(self._comparer.deferred):
-            if self.missing is not None and (problems := self.missing.problems):
-                raise DeliveryError(*problems, "No changed address was followed either.")
-            if problems := list(self._comparer.problems()):
-                raise DeliveryError(*problems)
-            yield from self._moves.rounds(self._comparer.deferred.end())
+        if self._comparer is None or self._moves is None or not self._comparer.deferred.movers:
+            return
+        if self.missing is not None and (problems := self.missing.problems):
+            raise DeliveryError(*problems, "No changed address was followed either.")
+        if reasons := list(self._comparer.problems()):
+            raise DeliveryError(*reasons)
+        yield from self._moves.rounds(self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
@@ -361,7 +362,7 @@ class Run:
             yield from self.missing.problems
         if self._comparer is not None:
             yield from self._comparer.problems()
-        if self._comparer is not None and len(self._comparer.deferred):
+        if self._comparer is not None and self._comparer.deferred.movers:
             return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:

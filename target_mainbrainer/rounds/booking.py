@@ -105,7 +105,7 @@ class Booking:
 
     # Answers
 
-    def accepted(self, sent: Sent, *, is_awaited: bool) -> None:
+    def accepted(self, sent: Sent) -> None:
         """Book contacts that MainBrainer has accepted, but for those that it names as invalid."""
         answer = sent.answer
         # Contacts that no record asks for have no properties, and so prove nothing of the others.
@@ -138,9 +138,9 @@ class Booking:
             self._waiting[accepted] = list(taken) if self._ledger is not None else []
             if not unmatched:
                 accepted.intervals.update(record.interval for record in records)
-        if self._statuses.is_followed or is_awaited:
+        if self._statuses.is_followed or sent.batch.awaits_status:
             accepted.is_followed = accepted.batch_id is not None
-            self._statuses.follow(accepted, is_awaited=is_awaited)
+            self._statuses.follow(accepted, is_awaited=sent.batch.awaits_status)
         if stream is not None and accepted.is_followed:
             self._keep(accepted, taken)
 
@@ -168,16 +168,14 @@ class Booking:
         is_update = accepted.kind is Kind.UPDATE
         if not self._statuses.keeps_records and not is_update:
             return
-        numbers: dict[SourceStream, int] = {}
+        parts = (part for upsert in taken for part in upsert.parts)
+        streams: list[SourceStream] = [*dict.fromkeys(part.stream for part in parts)]
+        accepted.streams = streams
         accepted.kept = self._spool.keep(
             [
                 Kept(
                     [
-                        (
-                            numbers.setdefault(part.stream, len(numbers)),
-                            part.record.number,
-                            part.record.line,
-                        )
+                        (streams.index(part.stream), part.record.number, part.record.line)
                         for part in upsert.parts
                     ],
                     upsert.contact if is_update else Contact(),
@@ -185,7 +183,6 @@ class Booking:
                 for upsert in taken
             ]
         )
-        accepted.streams = list(numbers)
 
     def _count_accepted(self, accepted: AcceptedBatch, taken: Sequence[Upsert]) -> None:
         for upsert in taken:

@@ -92,8 +92,8 @@ class Comparer:
         Or that of the last record, if the person is new and deferred.
         """
         found = self._ledger.read(lambda c: people.people_of(c, stream, [key])).get(key)
-        if found is None and (stream, key) in self.deferred:
-            return identity_of(self.deferred.parts_of((stream, key))[-1].contact)
+        if found is None and (waiting := self.deferred.movers.get((stream, key))) is not None:
+            return identity_of(waiting.parts[-1].contact)
         return None if found is None else identity_from(found.identity)
 
     def prepare(
@@ -279,10 +279,10 @@ class Comparer:
             if like is None:
                 prepared.deferred.append((part, known.get(place)))
                 continue
-            if place in self.deferred and place not in prepared.released:
+            if place in self.deferred.movers and place not in prepared.released:
                 # It is back at the identity that the CRM holds: what has waited goes first.
                 prepared.released.append(place)
-                for waiting in self.deferred.parts_of(place):
+                for waiting in self.deferred.movers[place].parts:
                     anew.add(waiting.under(like))
             if like is not part.contact:
                 part.stream.report.old_parts_kept += 1
@@ -299,18 +299,18 @@ class Comparer:
         """
         owners, never = self._others(connection, parts, known)
         likes: dict[int, Contact | None] = {}
-        leaving: set[Place | None] = self.deferred.places
+        leaving: set[Place | None] = set(self.deferred.movers)
         # Those who are known first: a newcomer may wait for one of them.
         for part in sorted(parts, key=lambda one: one.person not in known):
             like = self._known_as(part, known, never)
             if like is None:
                 leaving.add(part.person)
             elif part.person not in known and (
-                part.person in self.deferred
+                part.person in self.deferred.movers
                 or (part.person and owners and self._may_be_freed(part, owners, leaving))
             ):
                 like = None
-            if like is not part.contact or part.person in self.deferred:
+            if like is not part.contact or part.person in self.deferred.movers:
                 likes[id(part)] = like
         return likes
 

@@ -277,7 +277,9 @@ class RequestAtFault:
     def passed(self, sent: int, upserts: Sequence[Upsert]) -> None:
         """Note that a request passed that was sent at a moment."""
         with self._changed:
-            self._note_pass(sent)
+            self._newest_pass = max(self._newest_pass, sent)
+            self._row = 0
+            self._alike.clear()
             whole = [one for one in upserts if self._undecided.pop(id(one), None) is not None]
             # A part of a contact may be out of date, and so may one whose identity changes.
             self._probes.extend([one for one in whole if one.parts and one.moving_id is None][-1:])
@@ -343,11 +345,6 @@ class RequestAtFault:
         has_only_refusals = self._newest_pass < 0 < self._moment
         is_its_turn = self._only is None or self._only is batch
         return self._is_doubtful or not has_only_refusals or is_its_turn
-
-    def _note_pass(self, sent: int) -> None:
-        self._newest_pass = max(self._newest_pass, sent)
-        self._row = 0
-        self._alike.clear()
 
     # The trial
 

@@ -113,7 +113,6 @@ class Load:
         self._places = 0
         self._withdrawals: dict[Identity | None, Contact] = {}
         self.is_settled = True
-        self._is_awaited = False
         self._is_hurried = False
         self._has_probed = False
         self._is_patient = True
@@ -193,15 +192,14 @@ class Load:
         self._wait_until_settled()
         closed = self._open
         one = MoveRound(list(closed.upserts.values()))
-        self._await_earlier(one.upserts)
-        prepared = self._prepare(one, closed.unsent)
-        self._start(prepared.sent)
+        prepared = self._send(one, closed.unsent)
         left = (part for upsert in prepared.left for part in upsert.parts)
         waiting = (*closed.waiting, *prepared.waiting, *left)
         self._open = Round(self._clock(), sorted(waiting, key=lambda part: part.place))
 
-    def _prepare(self, one: MoveRound, unsent: Iterable[Place] | None = None) -> Prepared:
-        """Decide what is sent of a round."""
+    def _send(self, one: MoveRound, unsent: Iterable[Place] | None = None) -> Prepared:
+        """Decide what is sent of a round, and send it."""
+        self._await_earlier(one.upserts)
         prepared = Prepared(sent=one.upserts)
         if self._comparer is not None:
             self._numbers += 1
@@ -212,13 +210,12 @@ class Load:
                 upsert.finding = Finding(suppressed=upsert.withheld)
                 upsert.outgoing = without(upsert.contact, upsert.withheld)
         self._booking.prepared(prepared)
-        return prepared
-
-    def _start(self, upserts: list[Upsert], *, size: int | None = None) -> None:
-        self._batches = cut(upserts, size or self._settings.batch_size_rows)
+        size = one.size or self._settings.batch_size_rows
+        self._batches = cut(prepared.sent, size, awaits_status=one.awaits_status)
         self.batches_sent += len(self._batches)
         self.is_settled = self._has_probed = False
         self._sending.send(self._batches)
+        return prepared
 
     def _wait_until_settled(self) -> None:
         """Wait until nothing is under way and everything is booked.
@@ -294,7 +291,7 @@ class Load:
         match result:
             case Sent():
                 if not result.batch.is_probe:
-                    self._booking.accepted(result, is_awaited=self._is_awaited)
+                    self._booking.accepted(result)
             case Pending():
                 if result.batch.is_probe:
                     self._accuse_or_drop(result)
@@ -386,12 +383,9 @@ class Load:
 
     def _deliver(self, one: MoveRound) -> None:
         """Deliver a round that a move, or a missing person, asks for."""
-        self._is_awaited = one.awaits_status
         left = one.upserts
         while left:
-            self._await_earlier(left)
-            prepared = self._prepare(one._replace(upserts=left))
-            self._start(prepared.sent, size=one.size)
+            prepared = self._send(one._replace(upserts=left))
             self._wait_until_settled()
             if one.awaits_status:
                 self._await_statuses(lambda: _count_awaited(one.upserts))
@@ -399,7 +393,6 @@ class Load:
             if len(prepared.left) == len(left):
                 self._wait_for_other_run()
             left = prepared.left
-        self._is_awaited = False
 
     def _wait_for_other_run(self) -> None:
         """Wait for contacts that another run is sending."""

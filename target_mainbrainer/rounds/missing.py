@@ -107,18 +107,13 @@ class Missing:
         if missing + moving <= limit and 2 * missing <= known:
             return True
         moved = f" and {moving:,} have moved" if moving else ""
-        allowed = f"'max_drift_percent' ({self._max_drift_percent}) allows"
-        advice = "raise the setting for one run"
-        if 2 * missing > known:
-            allowed = "half of the stream"
-            advice = (
-                "forget them with 'mainbrainer-ledger forget', or set 'missing_records' to "
-                "'ignore' for one run; then nobody is opted out"
-            )
         text = (
             f"Of {known:,} known people of stream '{shown(stream.name)}' {missing:,} are "
-            f"missing{moved}, more than {allowed}, so none of them counts as gone. Check that the "
-            f"tap reads the whole stream; if they have really gone, {advice}."
+            f"missing{moved}, more than 'max_drift_percent' ({self._max_drift_percent}) or half of "
+            "the stream, so none of them counts as gone. Check that the tap reads the whole "
+            "stream; if they have really gone, raise the setting for one run. If they are more "
+            "than half, forget them with 'mainbrainer-ledger forget', or set 'missing_records' to "
+            "'ignore' for one run; then nobody is opted out."
         )
         if self._opts_out:
             self.problems.append(Reason("max_drift_percent", text))
@@ -168,7 +163,8 @@ class Missing:
         hashes, account = self._ledger.hashes, self._ledger.account
         by_hash = {hashes.identity(identity_from(text)): text for text in sorted(texts)}
         owners = self._ledger.read(lambda c: people.holders_of(c, account, by_hash, hashes))
-        coming = {hashes.identity(one) for one in self._comparer.deferred.contacts()}
+        movers = self._comparer.deferred.movers.values()
+        coming = {hashes.identity(mover.parts[-1].contact) for mover in movers}
         destination = stream.destination._replace(webhook_url=None)
         no = Contact(mobile_opt_in=False, email_opt_in=False)
         return {

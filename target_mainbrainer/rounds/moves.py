@@ -164,42 +164,27 @@ class Mover:
 
 
 class Deferred:
-    """Records that wait for the end of the input."""
+    """Records that wait for the end of the input.
+
+    Attributes:
+        movers: Those of each person.
+    """
 
     def __init__(self) -> None:
-        self._movers: dict[Place, Mover] = {}
+        self.movers: dict[Place, Mover] = {}
         self._bytes = 0
-
-    def __contains__(self, place: Place | None) -> bool:
-        return place in self._movers
-
-    def __len__(self) -> int:
-        return len(self._movers)
-
-    @property
-    def places(self) -> set[Place | None]:
-        """Return the people who wait."""
-        return set(self._movers)
-
-    def contacts(self) -> list[Contact]:
-        """Return who each person who waits is now."""
-        return [mover.parts[-1].contact for mover in self._movers.values()]
-
-    def parts_of(self, place: Place) -> list[Part]:
-        """Return the records that wait of a person."""
-        return self._movers[place].parts
 
     @property
     def takes_newcomers(self) -> bool:
         """Whether more newcomers may wait."""
-        newcomers = sum(mover.person is None for mover in self._movers.values())
+        newcomers = sum(mover.person is None for mover in self.movers.values())
         return newcomers < MOST_NEWCOMERS
 
     def moving(self) -> Counter[tuple[int, str]]:
         """Return how many people of each stream, by number and name, begin to move in this run."""
         return Counter(
             (mover.place[0], mover.stream.name)
-            for mover in self._movers.values()
+            for mover in self.movers.values()
             if mover.person is not None and not mover.has_begun
         )
 
@@ -210,7 +195,7 @@ class Deferred:
             DeliveryError: There is no room for more.
         """
         place = t.cast("Place", part.person)
-        self._movers.setdefault(place, Mover(place, person)).parts.append(part)
+        self.movers.setdefault(place, Mover(place, person)).parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
             message = (
@@ -222,12 +207,12 @@ class Deferred:
 
     def forget(self, place: Place) -> None:
         """Remove a person whose records need not wait any more."""
-        self._bytes -= sum(len(part.record.line) for part in self._movers.pop(place).parts)
+        self._bytes -= sum(len(part.record.line) for part in self.movers.pop(place).parts)
 
     def end(self) -> list[Mover]:
         """Return all who wait, in input order; none waits afterwards."""
-        movers = sorted(self._movers.values(), key=lambda mover: mover.parts[0].place)
-        self._movers = {}
+        movers = sorted(self.movers.values(), key=lambda mover: mover.parts[0].place)
+        self.movers = {}
         return movers
 
 
@@ -439,10 +424,9 @@ class Moves:
             withdrawal = mover.old_contact()
             if False in {withdrawal.contact.mobile_opt_in, withdrawal.contact.email_opt_in}:
                 no.append(withdrawal)
-        joining = [
-            (mover, t.cast("Following", mover.following).contact) for mover in by_step[Step.JOIN]
-        ]
-        yield MoveRound(_merged([*joining, *((mover, None) for mover in plain)]))
+        joining = [(mover, t.cast("Following", mover.following)) for mover in by_step[Step.JOIN]]
+        upserts = [mover.upsert(following.contact) for mover, following in joining]
+        yield MoveRound([*upserts, *(mover.upsert() for mover in plain)])
         yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
@@ -561,24 +545,6 @@ def _warn(not_followed: Sequence[Mover]) -> None:
             shown(name),
             more,
         )
-
-
-def _merged(movers: Sequence[tuple[Mover, Contact | None]]) -> list[Upsert]:
-    """Return movers as contacts, one of each identity, destination and stream.
-
-    Args:
-        movers: Each with the identity that it goes out under, None for its own.
-    """
-    found: dict[t.Any, Upsert] = {}
-    for mover, like in movers:
-        upsert = mover.upsert(like)
-        place = (identity_text(upsert.contact), upsert.destination, mover.stream.name)
-        if place in found:
-            for part in mover.parts:
-                found[place].add(part if like is None else part.under(like))
-        else:
-            found[place] = upsert
-    return list(found.values())
 
 
 def _found_id(upsert: Upsert) -> int | None:

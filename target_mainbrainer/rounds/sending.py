@@ -45,6 +45,7 @@ class Batch:
     Attributes:
         stream: The stream that they come from; None if no record asks for them.
         kind: What the batch is expected to do.
+        awaits_status: A move waits for its status.
         is_probe: Its only contact was accepted before, and is sent once more to see whether
             requests are refused by now.
         has_begun: A thread is sending it, or has sent it.
@@ -56,13 +57,14 @@ class Batch:
     kind: Kind
     stream: SourceStream | None
     upserts: Sequence[Upsert]
+    awaits_status: bool = False
     is_probe: bool = False
     has_begun: bool = False
     is_done: bool = False
     may_be_applied: bool = False
 
 
-def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
+def cut(upserts: Sequence[Upsert], size: int, *, awaits_status: bool) -> list[Batch]:
     """Return the batches that contacts are sent in, each for one place and of one kind."""
     groups: dict[tuple[Destination, Kind, str | None], list[Upsert]] = {}
     for upsert in upserts:
@@ -76,6 +78,7 @@ def cut(upserts: Sequence[Upsert], size: int) -> list[Batch]:
             kind,
             None if name is None else group[0].stream,
             group[start : start + size],
+            awaits_status,
         )
         for (destination, kind, name), group in groups.items()
         for start in range(0, len(group), size)

@@ -73,7 +73,7 @@ def test_an_empty_full_read_opts_no_contact_out_and_fails(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(*EIGHT))
     for _ in range(3):
-        ended = night().failed("8 are missing, more than half of the stream")
+        ended = night().failed("8 are missing, more than 'max_drift_percent' (100) or half")
         assert "forget them with 'mainbrainer-ledger forget'" in ended.error
         assert night.opted_out == set()
     night(*consenting(*EIGHT)).ok()
