@@ -100,7 +100,7 @@ class Ledger:
     """The ledger of one run.
 
     Args:
-        database: Where it is; closed with this.
+        database: Where it is.
         account: Whose contacts it is asked about; rows of other accounts are not touched.
         run: The id of this run, a hexadecimal number of 31 bits.
 
@@ -196,16 +196,13 @@ class Ledger:
         return self._database.read(work)
 
     def close(self) -> None:
-        """End the leases, and close the database."""
+        """End the leases."""
 
         def end(connection: sa.Connection) -> None:
             lease.release(connection, self.run)
             _end_batches_of_dead_runs(connection)
 
-        try:
-            self._database.write(end)
-        finally:
-            self._database.close()
+        self._database.write(end)
 
     # Content and consent
 

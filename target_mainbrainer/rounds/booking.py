@@ -76,6 +76,7 @@ class Booking:
         self._unmatched: Counter[str] = Counter()
         self.pending: list[Pending] = []
         self.has_accepted = False
+        self._failed_moves: set[AcceptedBatch] = set()
         self._settled: dict[int, Row] = {}
         self._people: list[Person] = []
         self._accepted: list[AcceptedBatch] = []
@@ -276,7 +277,9 @@ class Booking:
             upsert.row.fields = None  # whether some of it was applied is not said
         stream = upsert.parts[-1].stream
         stream.report.failed += 1
-        self._statuses.failed.add(accepted)
+        if accepted not in self._failed_moves:
+            self._failed_moves.add(accepted)
+            self._statuses.failed.add(accepted)
         if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return

@@ -427,7 +427,7 @@ class Load:
         for result in self._sending.take(0):  # the last statuses may have come meanwhile
             self._take(result)
         for batch in self._batches:
-            if not batch.has_begun or (batch.is_done and not batch.may_be_applied):
+            if not batch.may_be_applied:
                 self._booking.unsent(batch.upserts)
         self._statuses.give_up()
         self._settle()

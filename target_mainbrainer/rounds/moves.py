@@ -14,7 +14,7 @@ import logging
 import typing as t
 from collections import Counter, defaultdict
 
-from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, with_identity
+from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, merge, with_identity
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
@@ -369,10 +369,6 @@ class Moves:
             for one, owners in ledger.read(read).items()
         }
 
-    def _unowned(self, hashes: Collection[int]) -> list[int]:
-        owners = self._owners(hashes) if hashes else {}
-        return [one for one in hashes if not owners.get(one)]
-
     def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
         """Return the new identities that MainBrainer has a contact with, and that none leaves.
 
@@ -426,7 +422,7 @@ class Moves:
                 no.append(withdrawal)
         joining = [(mover, t.cast("Following", mover.following)) for mover in by_step[Step.JOIN]]
         upserts = [mover.upsert(following.contact) for mover, following in joining]
-        yield MoveRound([*upserts, *(mover.upsert() for mover in plain)])
+        yield MoveRound(_merged([*upserts, *(mover.upsert() for mover in plain)]))
         yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
@@ -475,7 +471,8 @@ class Moves:
             if has_moved:
                 self._booking.moved(upsert)
                 self._moved[mover.place] = mover.spelling
-                forgotten += self._unowned({mover.asked} - {mover.before, mover.after})
+                if asked := {mover.asked} - {mover.before, mover.after}:
+                    forgotten += [one for one, who in self._owners(asked).items() if not who]
                 continue
             left_behind.append(mover)
             mover.is_refused = accepted is None and mover.asked in {mover.before, mover.after}
@@ -545,6 +542,18 @@ def _warn(not_followed: Sequence[Mover]) -> None:
             shown(name),
             more,
         )
+
+
+def _merged(upserts: Sequence[Upsert]) -> list[Upsert]:
+    """Return contacts, one of each identity, destination and stream."""
+    found: dict[t.Any, Upsert] = {}
+    for upsert in upserts:
+        name = upsert.parts[-1].stream.name
+        one = found.setdefault((identity_text(upsert.contact), upsert.destination, name), upsert)
+        if one is not upsert:
+            one.contact = merge(one.contact, upsert.contact)
+            one.parts += upsert.parts
+    return list(found.values())
 
 
 def _found_id(upsert: Upsert) -> int | None:

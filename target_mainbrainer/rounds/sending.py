@@ -48,9 +48,8 @@ class Batch:
         awaits_status: A move waits for its status.
         is_probe: Its only contact was accepted before, and is sent once more to see whether
             requests are refused by now.
-        has_begun: A thread is sending it, or has sent it.
-        is_done: Nothing more is sent of it.
-        may_be_applied: It ended with a request of which it is not known whether it was applied.
+        may_be_applied: It is being sent, or ended with a request of which it is not known whether
+            it was applied.
     """
 
     destination: Destination
@@ -59,8 +58,6 @@ class Batch:
     upserts: Sequence[Upsert]
     awaits_status: bool = False
     is_probe: bool = False
-    has_begun: bool = False
-    is_done: bool = False
     may_be_applied: bool = False
 
 
@@ -110,11 +107,13 @@ class Done(t.NamedTuple):
     """A job that a thread has ended.
 
     Attributes:
-        batch: Every contact of it is decided; None if the job was no batch.
+        batch: None if the job was no batch.
+        may_be_applied: Whether it may, now that it has ended.
     """
 
     threads: Threads
     batch: Batch | None
+    may_be_applied: bool
 
 
 class Asked(t.NamedTuple):
@@ -258,7 +257,7 @@ class Sending:
             if isinstance(result, Done):
                 result.threads.open_jobs -= 1
                 if result.batch is not None:
-                    result.batch.is_done = True
+                    result.batch.may_be_applied = result.may_be_applied
         return list(results)
 
     @property
@@ -293,17 +292,17 @@ class Sending:
         self._senders.submit(lambda: self._run(self._senders, job, batch))
 
     def _run(self, threads: Threads, job: Callable[[], None], batch: Batch | None = None) -> None:
+        may_be_applied = False
+        if batch is not None:
+            batch.may_be_applied = True
         try:
-            if batch is not None:
-                batch.has_begun = True
             job()
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
-            if batch is not None:
-                batch.may_be_applied = getattr(error, "may_be_applied", True)
+            may_be_applied = getattr(error, "may_be_applied", True)
             if not (isinstance(error, InterruptedRunError) and self._stop.is_set()):
                 self._results.put(Failed(error))
         finally:
-            self._results.put(Done(threads, batch))
+            self._results.put(Done(threads, batch, may_be_applied))
 
     def _deliver(self, batch: Batch) -> None:
         """Send a batch, and parts of it as long as it is refused."""

@@ -231,16 +231,8 @@ class Statuses:
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
         if self.is_required:
-            again = "STATE stays before it, so the next run sends it again."
-            if self.failed.batches:
-                yield f"MainBrainer says that {self.failed} failed. {again}"
             for finding in self._findings():
-                yield f"{finding} {again}"
-            if self.untracked:
-                yield (
-                    f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
-                    f"that they cannot be confirmed, as 'confirm_batches: require' asks. {again}"
-                )
+                yield f"{finding} STATE stays before it, so the next run sends it again."
         elif self.has_lost_records:
             yield (
                 f"MainBrainer says that {self.failed} failed after it had accepted them. "
@@ -264,12 +256,19 @@ class Statuses:
             )
 
     def _findings(self) -> Iterator[str]:
+        if self.is_required and self.failed.batches:
+            yield f"MainBrainer says that {self.failed} failed."
         if self.skipping.batches:
             yield f"MainBrainer skipped contacts in {self.skipping}."
         if self.unconfirmed.batches:
             yield (
                 f"MainBrainer accepted {self.unconfirmed} but had not confirmed that when the run "
                 "ended ('confirm_timeout_seconds'). It may still be applied."
+            )
+        if self.is_required and self.untracked:
+            yield (
+                f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
+                "that they cannot be confirmed, as 'confirm_batches: require' asks."
             )
 
 

@@ -318,6 +318,15 @@ def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confi
     assert len(night.crm.contacts()) <= before + 1
 
 
+def test_a_batch_of_a_move_that_fails_counts_once(night: Night) -> None:
+    """However many people were to move in it."""
+    night.settings |= {**REPORT, "max_rejects_percent": 100}
+    night.keep_rejects()
+    night(*consenting(1, 2, 3))
+    ended = night(*moved(1, 2), *consenting(3), faults="fail@3:batch")
+    assert "MainBrainer says that 1 batch of 2 contacts" in ended.log
+
+
 # Beside the thirty: more of their kind
 
 
