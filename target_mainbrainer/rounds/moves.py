@@ -117,6 +117,7 @@ class Mover:
         before: Hash of the identity that the CRM holds.
         spelling: Hash of the same as it is written; twins in all but case are two contacts.
         after: Hash of the one that it is to hold.
+        own: Hash of the same without a part that its person has lost.
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         may_have_moved: It was sent to be renamed, and no status shows whether it was.
@@ -128,7 +129,7 @@ class Mover:
         self.person = person
         self.parts: list[Part] = []
         self.following: Following | None = None
-        self.before = self.after = self.asked = self.spelling = 0
+        self.before = self.after = self.own = self.asked = self.spelling = 0
         self.contact_id: int | None = None
         self.may_have_moved = self.is_refused = False
 
@@ -336,7 +337,7 @@ class Moves:
             )
             now = {movers.pop(place): step for place, step in steps.items()}
             coming = {mover.after for mover in (*movers.values(), *newcomers)}
-            coming |= {self._own(mover) for mover in movers.values()}
+            coming |= {mover.own for mover in movers.values()}
             yield from self._take(now, owners, coming)
             for mover in now:
                 if mover.place not in self._stuck:
@@ -355,6 +356,7 @@ class Moves:
         mover.before = hashes.identity(following.previous)
         mover.spelling = hashes.spelling(following.previous)
         mover.after = hashes.identity(following.contact)
+        mover.own = hashes.identity(mover.parts[-1].contact)
         mover.contact_id, mover.asked = person.moving_id, person.hash
         return True
 
@@ -383,10 +385,6 @@ class Moves:
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
 
-    def _own(self, mover: Mover) -> int:
-        """Return the identity of a record, without a part that its contact would keep."""
-        return self._ledger.hashes.identity(mover.parts[-1].contact)
-
     def _take(
         self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
     ) -> Rounds:
@@ -401,7 +399,7 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                mover.after = self._own(mover)
+                mover.after = mover.own
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
         _warn(plain)

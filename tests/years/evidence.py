@@ -269,11 +269,9 @@ class Evidence:
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                mine = [
-                    each
-                    for each in old
-                    if key in self.whose(each) and covers(identity_in(each), now)
-                ]
+                own = [each for each in self.crm.contacts.values() if key in self.whose(each)]
+                covering = [each for each in own if covers(identity_in(each), now)]
+                mine = [each for each in covering if each.id not in made]
                 if any(each in self._followed() for each in mine):
                     continue
                 wanted = now if creates else kept(one.before, now)
