@@ -225,11 +225,12 @@ class Run:
     def as_known(self, contact: Contact, stream: Stream, key: str | None) -> Contact | None:
         """Return a contact under the identity that MainBrainer holds for a source key.
 
-        None if there is no such identity.
+        Or is about to, if its person is new in this run; None if there is no such identity.
         """
         if self._comparer is None or stream.number is None or key is None:
             return None
-        known = self._comparer.identity_of(stream.number, key_text(key))
+        place = stream.number, key_text(key)
+        known = self._comparer.identity_of(*place) or self.load.identity_of(place)
         return None if known is None else with_identity(contact, known)
 
     def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:

@@ -11,7 +11,7 @@ import typing as t
 from collections import Counter
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
-from target_mainbrainer.contacts import Contact, Rejection
+from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
 from target_mainbrainer.ledger.content import identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import refusal
@@ -453,6 +453,17 @@ class Booking:
         ledger.doubt(connection, doubtful, created)
         ledger.withdraw_raised(connection, [one.number for one in failed])
         ledger.end_batches(connection, [one.number for one in self._ended])
+
+    def waiting_for(self, upserts: Iterable[Upsert]) -> list[AcceptedBatch]:
+        """Return the batches that STATE waits for and that have one of these contacts."""
+        if not self._waiting:
+            return []
+        some = {one for upsert in upserts for one in identifiers_of(upsert.contact)}
+        return [
+            accepted
+            for accepted, waiting in self._waiting.items()
+            if any(not some.isdisjoint(identifiers_of(upsert.contact)) for upsert in waiting)
+        ]
 
     @property
     def contacts_waiting(self) -> int:

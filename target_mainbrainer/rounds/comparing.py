@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
+from target_mainbrainer.contacts import identity_of
 from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger.content import (
@@ -90,8 +91,13 @@ class Comparer:
         return self._known[stream]
 
     def identity_of(self, stream: int, key: str) -> Identity | None:
-        """Return the identity that MainBrainer holds for a source key, None if that is unknown."""
+        """Return the identity that MainBrainer holds for a source key, None if that is unknown.
+
+        Or that of the last record, if the person is new and deferred.
+        """
         found = self._ledger.read(lambda c: people.people_of(c, stream, [key])).get(key)
+        if found is None and (stream, key) in self.deferred:
+            return identity_of(self.deferred.parts_of((stream, key))[-1].contact)
         return None if found is None else identity_from(found.identity)
 
     def prepare(self, closed: Round) -> Prepared:
@@ -164,7 +170,7 @@ class Comparer:
             upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
             # With an identity alone nothing is known that was not known before.
             upsert.fields = Fields([], b"")
-            if upsert.contact.properties:
+            if upsert.since is not None:
                 leave_out_older(upsert, upsert.row, hashes)
             prepared.sent.append(upsert)
 

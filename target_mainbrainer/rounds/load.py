@@ -35,11 +35,11 @@ from target_mainbrainer.rounds.sending import Asked, Done, Failed, Sent, as_batc
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from target_mainbrainer.contacts import Contact
+    from target_mainbrainer.contacts import Contact, Identity
     from target_mainbrainer.errors import InterruptedRunError
     from target_mainbrainer.rounds.booking import Booking, Pending
     from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Stream
+    from target_mainbrainer.rounds.round import Place, Stream
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.settings.declared import Settings
@@ -115,6 +115,7 @@ class Load:
         self._is_awaited = False
         self._is_hurried = False
         self._has_probed = False
+        self._is_patient = True
         self._failure: BaseException | None = None
         self.batches_sent = 0
         self._batches: list[Batch] = []
@@ -141,6 +142,10 @@ class Load:
         self._open.add(part)
         if self._open.is_full:
             self._send_open_round()
+
+    def identity_of(self, place: Place) -> Identity | None:
+        """Return the identity of a person whom only the open round has; None if it has not."""
+        return self._open.identity_of(place)
 
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.
@@ -179,6 +184,7 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
+        self._await_earlier(closed.upserts.values())
         self._numbers += 1
         prepared = self._prepare(closed)
         self._start(prepared.sent)
@@ -223,6 +229,15 @@ class Load:
                 "sends again what was not confirmed."
             )
             raise DeliveryError(message)
+
+    def _await_earlier(self, upserts: Iterable[Upsert]) -> None:
+        """Wait until contacts that are sent again are confirmed, if STATE waits for that.
+
+        Only then is it known what was said of them, and whether a yes is a new one.
+        """
+        if self._is_patient and (earlier := self._booking.waiting_for(upserts)):
+            self._is_patient = self._await_statuses(lambda: sum(one.is_awaited for one in earlier))
+            self._wait_until_settled()
 
     def _await_statuses(self, waiting: Callable[[], int], most: int = 0) -> bool:
         """Wait for statuses; return False if for too long none of those that are awaited came.
@@ -368,6 +383,7 @@ class Load:
         self._is_awaited = one.awaits_status
         left = one.upserts
         while left:
+            self._await_earlier(left)
             self._numbers += 1
             prepared = Prepared(sent=left)
             if self._comparer is not None:

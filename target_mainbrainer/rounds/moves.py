@@ -391,12 +391,13 @@ class Moves:
                 kept=self._kept,
             )
             taken = {movers.pop(place): step for place, step in steps.items()}
-            coming = {self._after(mover) for mover in (*movers.values(), *newcomers)}
+            coming = {mover.after for mover in movers.values()}
+            coming |= {self._own(mover) for mover in (*movers.values(), *newcomers)}
             yield from self._take(taken, owners, coming)
             for mover in taken:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
-                    owners[mover.after].add(mover.place)
+                    owners.setdefault(mover.after, set()).add(mover.place)
         if self._stuck:
             newcomers = self._set_aside_behind_stuck(newcomers)
         if newcomers:
@@ -444,8 +445,9 @@ class Moves:
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
 
-    def _after(self, mover: Mover) -> int:
-        return mover.after or self._ledger.hashes.identity(mover.parts[-1].contact)
+    def _own(self, mover: Mover) -> int:
+        """Return the identity of a record, without a part that its contact would keep."""
+        return self._ledger.hashes.identity(mover.parts[-1].contact)
 
     def _take(
         self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
@@ -461,6 +463,7 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
+                mover.after = self._own(mover)
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
         _warn(plain)

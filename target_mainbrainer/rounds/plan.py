@@ -224,8 +224,11 @@ def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
         for name, said in SAID.items()
         if getattr(row, said) not in {None, getattr(outgoing, name)}
     }
+    if row.open_mark is not None or (row.fields is None and row.batch != upsert.since):
+        properties, withdrawn = {}, dict.fromkeys(SAID)  # the later one was sent whole
     upsert.outgoing = msgspec.structs.replace(outgoing, properties=properties, **withdrawn)
-    upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
+    if properties:
+        upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
 
 
 def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_unsure: bool) -> None:

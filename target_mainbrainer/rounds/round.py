@@ -127,6 +127,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         changed_people: The people of whom this delivery changes the identity.
         batch: The batch in which it was accepted; None if it was not.
         may_be_applied: It was sent in a trial, and not refused there.
+        since: The number of the batch that it is completed for; what was said later stays.
     """
 
     contact: Contact
@@ -143,6 +144,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     changed_people: tuple[Person, ...] = ()
     batch: AcceptedBatch | None = None
     may_be_applied: bool = False
+    since: int | None = None
 
     @property
     def stream(self) -> Stream | None:
@@ -287,6 +289,13 @@ class Round:
     def is_full(self) -> bool:
         """Whether it has to be sent before more is added."""
         return len(self) >= MAX_CONTACTS or self._bytes >= MAX_BYTES
+
+    def identity_of(self, place: Place) -> Identity | None:
+        """Return the identity of the last record of a source key, None if there is none."""
+        for part in reversed(self.waiting if place in self._awaited else ()):
+            if part.person_key == place:
+                return identity_of(part.contact)
+        return self._identity_by_key.get(place)
 
     def add(self, part: Part) -> None:
         """Add a record, merged with the contact of its identity if there is one.

@@ -15,12 +15,15 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from target_mainbrainer.api.answers import Accepted, Refused
 from target_mainbrainer.api.requests import encode_contact
-from target_mainbrainer.contacts import identifiers_of
+from target_mainbrainer.contacts import OPT_INS, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
+from target_mainbrainer.rounds.round import without
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -267,7 +270,7 @@ class Sending:
 
             def send_alone(upsert: Upsert) -> Words | None:
                 upsert.may_be_applied = True
-                answer = self._post(destination, [upsert])
+                answer = self._try(destination, upsert)
                 upsert.may_be_applied = isinstance(answer, Accepted)
                 return None if isinstance(answer, Accepted) else Words(*answer.words)
 
@@ -303,7 +306,7 @@ class Sending:
     def _probe(self, batch: Batch) -> None:
         rule = self.rule_of(batch.destination)
         moment = rule.moment
-        answer = self._post(batch.destination, batch.upserts)
+        answer = self._try(batch.destination, *batch.upserts)
         if isinstance(answer, Accepted):
             rule.passed(moment, ())
         self._results.put(Sent(batch, batch.upserts, answer, 0))
@@ -342,6 +345,11 @@ class Sending:
                     self._results.put(Sent(batch, upserts, answer, moment))
                 suspects = [upserts[place] for place in answer.suspects]
                 return SendResult(passed=False, suspects=suspects)
+
+    def _try(self, destination: Destination, upsert: Upsert) -> Accepted | Refused:
+        """Send a contact alone, without a yes: its own batch gives that, and may fail."""
+        outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
+        return self._post(destination, [msgspec.structs.replace(upsert, outgoing=outgoing)])
 
     def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]

@@ -289,11 +289,13 @@ class Group(t.NamedTuple):
     """Contacts among which some were recreated.
 
     Attributes:
+        number: That of their batch.
         ids: The contact ids of those.
     """
 
     stream: SourceStream
     destination: Destination
+    number: int
     contacts: Sequence[Kept]
     ids: frozenset[int]
 
@@ -325,7 +327,8 @@ class Recreated:
         stream.report.recreated += status.inserted
         self._counts[stream.name] = self._counts.get(stream.name, 0) + status.inserted
         if status.inserted_ids:
-            self._groups.append(Group(stream, accepted.destination, contacts, status.inserted_ids))
+            ids = status.inserted_ids
+            self._groups.append(Group(stream, accepted.destination, accepted.number, contacts, ids))
 
     def rounds(self) -> Generator[MoveRound, None, None]:
         """Yield the rounds that place the inserted ids, then one that completes the contacts."""
@@ -371,13 +374,15 @@ class Recreated:
             accepted = batch[0].batch
             status = None if accepted is None or accepted.end is BatchEnd.OPEN else accepted.status
             named = frozenset() if status is None else status.updated_ids | status.inserted_ids
-            if status is None or status.failed_reason or len(named) < len(half):
+            if accepted is None or status is None or status.failed_reason or len(named) < len(half):
                 left.append(group)  # what is not named may be in either half
                 continue
             first = group.ids & named
             rest = group.contacts[len(half) :]
-            parts: tuple[Group, ...] = (group._replace(contacts=half, ids=first),)
-            parts += (group._replace(contacts=rest, ids=group.ids - first),)
+            parts = (
+                group._replace(number=accepted.number, contacts=half, ids=first),
+                group._replace(contacts=rest, ids=group.ids - first),
+            )
             found += [part for part in parts if part.ids]
         return found
 
@@ -405,4 +410,4 @@ def _upsert(
     group: Group, contact: Contact, suppressed: Callable[..., frozenset[str]] | None = None
 ) -> Upsert:
     outgoing = contact if suppressed is None else without(contact, suppressed(contact))
-    return Upsert(contact, [], group.destination, outgoing=outgoing)
+    return Upsert(contact, [], group.destination, outgoing=outgoing, since=group.number)

@@ -211,6 +211,14 @@ def test_a_contact_is_not_opted_out_that_another_comes_to(night: Night) -> None:
     assert night.opted_out == {"c"}
 
 
+def test_a_contact_is_not_opted_out_that_another_came_to_without_its_number(night: Night) -> None:
+    """Its own contact, which another key shares, was not followed. Found by year 96126."""
+    night.settings |= REPORT
+    night(one(1, "a", M1, consent=True), one(2, "a", M1, consent=True), one(3, "b", consent=True))
+    night(one(1, "b", consent=True), one(2, "a", M1, consent=True), one(3, "a", M1, consent=True))
+    assert night.opted_in == {"a", "b"}
+
+
 def test_who_is_back_at_a_contact_that_an_opt_out_has_made_anew_is_sent_whole(night: Night) -> None:
     """It had been deleted by hand, and has no data."""
     night.settings |= REPORT

@@ -207,9 +207,15 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     assert night.contacts["p2"]["properties"]["firstname"] == "First2"
 
 
-def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Night) -> None:
-    """It is of another stream, so that both are delivered, one after the other."""
-    night.settings |= REPORT
+@cases("confirm", "report", "require")
+def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(
+    night: Night, confirm: str
+) -> None:
+    """It is of another stream, so that both are delivered, one after the other.
+
+    If the first one is not confirmed, the later one is sent whole. Found by year 95136.
+    """
+    night.settings["confirm_batches"] = confirm
     columns = "id email firstname city email_opt_in"
     both = [schema(columns, stream=name) for name in ("people", "users")]
     night.run(*both, *consenting(1, city="Bergen"), *consenting(2))
@@ -221,6 +227,43 @@ def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(night: Nigh
     contact = night.contacts["p1"]
     assert contact["properties"].items() >= {"firstname": "B", "city": "Bergen"}.items()
     assert contact["email_opt_in"] is False
+
+
+def test_a_contact_made_anew_by_an_opt_out_keeps_the_yes_that_came_after_it(night: Night) -> None:
+    """Another person came to its address in the same run. Found by year 95231."""
+    night.settings |= {**REPORT, "deleted_records": "opt_out"}
+    night(*consenting(1, 2, 3))
+    night.delete("p1")
+    gone = record("people", id=1, _sdc_deleted_at="2026-10-01T00:00:00Z")
+    ended = night(gone, *consenting(3, firstname="A"), person(2, "p1", email_opt_in=True))
+    assert ended.count("recreated") == 1
+    assert night.opted_in == {"p1", "p3"}
+
+
+@cases(
+    "first later is_unsubscribed opted_in",
+    ("yes", None, True, False),
+    ("no", "yes", False, True),
+    ("yes", "no", False, False),
+)
+def test_what_was_said_of_a_contact_is_known_when_it_is_sent_again(
+    night: Night, first: str | None, later: str | None, is_unsubscribed: bool, opted_in: bool
+) -> None:
+    """In one run, of another stream; STATE waits for both. Found by year 97086."""
+    night.settings |= {**OMIT, "confirm_batches": "require"}
+    said = {"yes": True, "no": False, None: None}
+    streams = [schema(COLUMNS, stream=name) for name in ("people", "users")]
+    before = None if is_unsubscribed else True
+    night(person(1, email_opt_in=before)).ok()
+    both = [
+        person(1, email_opt_in=said[first]),
+        person(1, stream="users", email_opt_in=said[later], firstname="A"),
+    ]
+    night(*streams, *both).ok()
+    if is_unsubscribed:
+        night.unsubscribe("p1")
+    night(person(1, email_opt_in=said[later or first], firstname="B")).ok()
+    assert night.opted_in == ({"p1"} if opted_in else set())
 
 
 def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) -> None:

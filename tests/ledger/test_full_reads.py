@@ -9,7 +9,7 @@ import pytest
 
 from tests.cases import cases
 from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
-from tests.ledger.people import consenting, moved, person
+from tests.ledger.people import COLUMNS, consenting, moved, person
 from tests.messages import Record, batch, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
@@ -340,6 +340,33 @@ def test_a_deletion_with_its_key_alone_opts_the_person_out(night: Night, nulls: 
     night.settings["deleted_records"] = "opt_out"
     night(*consenting(1, 2))
     assert night(record(id=1, **nulls, **DELETED)).ok().count("rejected") == 0
+    assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
+
+
+USERS: Record = {"stream": "users", "email_opt_in": True}
+NEW = {
+    "in the same round": ("p2", consenting(1)),
+    "while an earlier round is sent": ("p2", [*consenting(1), person(1, **USERS)]),
+    "when the owner of the address has left it": ("new2", [*consenting(1, email="p2"), *moved(2)]),
+}
+
+
+@pytest.mark.parametrize("case", NEW)
+def test_who_is_new_and_deleted_in_one_run_has_no_consent(night: Night, case: str) -> None:
+    """The ledger does not know the key yet. Found by year 97020."""
+    night.settings |= {"confirm_batches": "report", "deleted_records": "opt_out"}
+    night(*consenting(2))
+    yes, lines = NEW[case]
+    streams = [schema(COLUMNS, stream=name) for name in ("people", "users")]
+    name = "users" if "users" in lines[-1] else "people"
+    night(*streams, *lines, record(name, id=1, **DELETED)).ok()
+    assert night.opted_in == {yes}
+
+
+def test_a_no_of_a_rejected_record_reaches_who_is_new_in_the_same_run(night: Night) -> None:
+    night.keep_rejects()
+    night(*consenting(2))
+    night(*consenting(1), record(id=1, email="p1", email_opt_in=False)).ok()
     assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
 
 

@@ -31,6 +31,9 @@ if t.TYPE_CHECKING:
     from tests.years.world import Process
 
 DAY = 86_400.0
+SLACK_SECONDS = 2.0
+"""How long an answer is on its way at most."""
+
 OPT_INS = ("email_opt_in", "mobile_opt_in")
 
 
@@ -46,7 +49,9 @@ class Evidence:
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
         unnoticed: Those that no run has made anew since, and was told so.
-        twins: People who had two contacts that were spelt differently: to the ledger they are one.
+        twins: People who had two contacts of one identity, one of them spelt differently or not
+            followed any more: which one a request reaches the CRM decides.
+        torn: Identities of contacts that may have moved, or not.
         doubt: Nights until everything is known again, after something went wrong.
     """
 
@@ -64,6 +69,7 @@ class Evidence:
         self.turns: list[Process] = []
         self.vacated: set[Identity] = set()
         self.unnoticed: set[Identity] = set()
+        self.torn: set[Identity] = set()
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 
@@ -165,9 +171,13 @@ class Evidence:
         The contact may have the new address then, and the new data comes with all opt-ins, as for a
         new contact; or with none that was said before, if it was asked to move.
         """
+        had = {identity_in(sent), *map(folded, self.identities(sent.contact_id))}
         for key in whose:
             if self.people[key].moved:
-                self.people[key].doubtful |= {(name, None) for name in OPT_INS}
+                self.people[key].doubtful |= {
+                    (name, one) for name in OPT_INS for one in (None, *had)
+                }
+        self.torn |= had if sent.contact_id is not None else set()
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
             held.unsubscribed.clear()
@@ -187,6 +197,14 @@ class Evidence:
 
     def _people_in(self, batches: Iterable[Batch]) -> set[int]:
         return {key for one in batches for sent in one.contacts for key in self.whose(sent)}
+
+    def _late(self, process: Process) -> set[int]:
+        """Return the people in batches whose status came too late, or never."""
+        return self._people_in(filter(self._is_late, self._batches(process)))
+
+    def _is_late(self, batch: Batch) -> bool:
+        patience: float = self.runs[batch.process].config["confirm_timeout_seconds"]
+        return batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
 
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
@@ -229,25 +247,41 @@ class Evidence:
             contact = self._found(sent)
             if contact is not None:
                 held = self.crm.held[contact.id]
+                if sent.contact_id is not None and not self._is_late(batch):
+                    held.is_left_behind = False
                 if not batch.fails:
                     held.known_yes |= {name for name in OPT_INS if getattr(sent, name) is True}
                 held.known_yes -= {name for name in OPT_INS if getattr(sent, name) is False}
 
-    def _follow_again(self, run: Run) -> None:
+    def _follow_again(self, run: Run, process: Process) -> None:
         """Note that people who are back at an old address have their old contact again.
 
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
-        there = {*map(identity_in, self.crm.contacts.values())}
-        for contact in [one for one in self.crm.contacts.values() if not self._has_twin(one)]:
+        done = [batch.applied for batch in self._batches(process) if batch.applied]
+        made = {contact_id for one in done for contact_id in one.inserted}
+        old = [one for one in self.crm.contacts.values() if one.id not in made]
+        there = {*map(identity_in, old)}
+        for contact in [one for one in old if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
+                mine = [
+                    each
+                    for each in old
+                    if key in self.whose(each) and covers(identity_in(each), now)
+                ]
+                if any(each in self._followed() for each in mine):
+                    continue
                 wanted = now if creates else kept(one.before, now)
-                if identity_in(contact) == (wanted if wanted in there else now):
+                if wanted in self.unnoticed - there:
+                    continue
+                if identity_in(contact) == (wanted if wanted in there else now) or mine == [
+                    contact
+                ]:
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -263,6 +297,7 @@ class Evidence:
             for batch in self._batches(process)
             if batch.fails and any(sent.properties for sent in batch.contacts)
         )
+        self._doubt_opt_ins(named & self._late(process))  # it may have moved
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
@@ -273,8 +308,9 @@ class Evidence:
                     self.people[key].before = identity_of(last)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
-                self.crm.held[contact.id].by_hand |= {*OPT_INS}
-                if self._was_respelt(contact):
+                held = self.crm.held[contact.id]
+                held.by_hand |= {*OPT_INS}
+                if held.was_left_behind or self._was_respelt(contact):
                     self.twins |= self.whose(contact)
         creates = run.config["identity_changes"] == "create"
         come = {(name, key) for name in self.source.streams for key in run.by_key}
@@ -287,6 +323,10 @@ class Evidence:
                 self.people[key].is_absent = False
             made = [one for one in self._inserted(process) if one.properties]
             self.unnoticed -= {identity_in(one) for one in made}
+
+    def _doubt_opt_ins(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]

@@ -114,6 +114,15 @@ def covers(identity: Identity, other: Identity) -> bool:
     return all(lost in {None, part} for part, lost in zip(identity, other, strict=True))
 
 
+def shares_part(identity: Identity, others: Iterable[Identity]) -> bool:
+    """Return whether other identities have the address or the number of one."""
+    email, mobile = identity
+    return any(
+        other != identity and ((email and email == other[0]) or (mobile and mobile == other[1]))
+        for other in others
+    )
+
+
 def kept(before: Identity, after: Identity) -> Identity:
     """Return what the CRM holds of somebody who may have lost a part: it keeps that."""
     return after[0] or before[0], after[1] or before[1]

@@ -20,6 +20,7 @@ from tests.years.history import (
     identity_of,
     is_bad,
     is_refused,
+    shares_part,
 )
 from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
@@ -31,9 +32,6 @@ if t.TYPE_CHECKING:
     from tests.years.crm import CRM
     from tests.years.source import Source
     from tests.years.world import Process
-
-SLACK_SECONDS = 2.0
-"""How long an answer is on its way at most."""
 
 READS_UNTIL_GONE = 2
 PROPERTIES = {"firstname", "city"}
@@ -151,7 +149,7 @@ class Oracle(Evidence):
             row.get("_sdc_deleted_at") for row in rows
         ):
             pass
-        elif any(self._is_here(key, sent) for key in whose):
+        elif not self.has_restored and any(self._is_here(key, sent) for key in whose):
             self._break("an opt-out of somebody who is there", (name, sent))
         elif not (self._is_gone(run, whose) or self._is_merged(run, sent, whose)):
             self._break("an opt-out that nobody has asked for", (name, sent))
@@ -217,13 +215,8 @@ class Oracle(Evidence):
             return
         if len(self.mappings) > 1 or self.has_restored:
             return  # what is mapped elsewhere is new there, and an older ledger knows less
-        # What is not confirmed yet is sent whole when its person comes again.
-        is_slow = run.config["confirm_batches"] == "require"
         if run.config.get("unchanged_contacts") == "send" or any(
-            self.people[key].moved
-            or self.people[key].is_unsure
-            or (is_slow and len(run.by_key[key]) > 1)
-            for key in whose
+            self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
             return
         made = [self.people[key] for key in self._recreated(process)]
@@ -255,7 +248,7 @@ class Oracle(Evidence):
         if run.is_certain:
             self._warnings(run, process)
         if run.is_certain or not process.code:
-            self._follow_again(run)
+            self._follow_again(run, process)
         self._excuse(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
@@ -265,13 +258,17 @@ class Oracle(Evidence):
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
 
         A contact that was accepted is sent once more to prove it, if there is one that has data,
-        keeps its address, and did not come again. A bad address that a person has lost may be kept.
+        keeps its address and number, and did not come again, nor another contact with one of them.
+        A bad address that a person has lost may be kept.
         """
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
+        batches = self._batches(process)
+        all_sent = [identity_in(sent) for batch in batches for sent in batch.contacts]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
             and refused.isdisjoint(self._people_in([batch]))
-            for batch in self._batches(process)
+            and not any(shares_part(identity_in(sent), all_sent) for sent in batch.contacts)
+            for batch in batches
         )
         if good and has_proof:
             self._break("set aside though it is good", good)
@@ -358,20 +355,14 @@ class Oracle(Evidence):
             for sent in batch.contacts
         }
         for key in self._named(process, "' again"):
-            last = self.people[key].last
-            owners = self.owners(*identity_of(last)) if last else {key}
-            some = [self.people[one] for one in owners]
+            rows = [*run.by_key[key], self.people[key].last or {}]
+            had = {identity_of(row) for row in rows if is_mappable(row)}
+            some = [self.people[one] for now in had for one in self.owners(*now)]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
-            if not is_lost and last and identity_of(last) not in self.vacated | lost:
+            if not is_lost and had.isdisjoint(self.vacated | lost):
                 self._break("made anew though nobody has deleted it", key)
-        patience = run.config["confirm_timeout_seconds"]
-        late = self._people_in(
-            batch
-            for batch in self._batches(process)
-            if batch.confirmed_at > batch.accepted_at + patience - SLACK_SECONDS
-        )
         named = self._named(process, "not be followed")
-        for key in named - late:
+        for key in named - self._late(process):
             if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
 
@@ -390,7 +381,7 @@ class Oracle(Evidence):
         if is_refused(one.last):
             return True
         now = identity_of(one.last)
-        if {now, one.before} & {self.people[other].before for other in named - {key}}:
+        if {now, one.before} & ({self.people[other].before for other in named - {key}} | self.torn):
             return True
         made = [contact.id for contact in self._inserted(process)]
         if any(
@@ -454,14 +445,15 @@ class Oracle(Evidence):
             if not (is_shared and key in run.unsure):
                 self._break("a record is not in", (key, columns))
             return
-        if any(len(self.whose(one)) > 1 for one in found):
+        is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
+        if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
         problems = [[*self._problems(run, key, columns, contact)] for contact in some]
-        # Each stream may have a contact of its own.
-        for one in [min(problems, key=len)] if self.has_new_stream else problems:
-            for rule, name in one:
-                self._break(rule, (key, name, columns, some))
+        # Each stream and each spelling may have a contact of its own, and a part that somebody has
+        # lost may have stayed in another one.
+        for rule, name in min(problems, key=len):
+            self._break(rule, (key, name, columns, some))
 
     def _problems(
         self, run: Run, key: int, columns: Columns, contact: Contact
@@ -482,20 +474,31 @@ class Oracle(Evidence):
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
         had = {None, *map(folded, self.identities(contact.id))}
-        # A yes is told only when the no before it is confirmed.
-        is_slow = run.config["confirm_batches"] == "require"
         for name in agreed.intersection(OPT_INS):
             is_withheld = (
-                (is_slow and any(row.get(name) is False for row in run.by_key[key]))
-                or name in held.by_hand
+                name in held.by_hand
                 or self._is_listed(run, key)
                 or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
+                or identity_in(contact) in self.torn
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
             )
             if columns[name] is False and getattr(contact, name) not in no:
                 yield "a no has not arrived", name
             if columns[name] is True and not getattr(contact, name) and not is_withheld:
                 yield "a yes has not arrived", name
+
+    def _is_shared(self, run: Run, key: int, contact: Contact) -> bool:
+        """Return whether other people have, or had in this run, the identity of a contact."""
+        now = identity_in(contact)
+        for other in self.whose(contact) - {key}:
+            one = self.people[other]
+            rows = [one.last, *run.by_key.get(other, ())]
+            rows += [one.began[1]] if one.began and other in run.by_key else []
+            if one.is_rejected and (covers(now, one.before) or not all(map(is_mappable, rows[1:]))):
+                return True  # its no reaches the contact that is known for it
+            if any(row is None or covers(now, identity_of(row)) for row in rows):
+                return True
+        return False
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]

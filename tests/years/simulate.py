@@ -266,7 +266,7 @@ class Year:
         first = processes[0]
         is_quiet = oracle.runs[first].is_certain and not crm.open
         is_read_in_full = self._source.is_full or night.number > len(self._plan)
-        if is_quiet and is_read_in_full:
+        if is_quiet and is_read_in_full and not first.code:
             oracle.quiet(first)
         if faults:
             oracle.doubt = 2

@@ -252,7 +252,7 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
-        seed=315,
+        seed=406,
     ),
     Fault(
         "who is gone is opted out though another has the address",
