@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mainbrainer_sandbox.views import View
+import mainbrainer_sandbox as sandbox
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.errors import SettingsError
 from tests.cases import cases
@@ -37,8 +37,9 @@ def post(url: str, token: str) -> None:
 
 
 def count(path: Path) -> int:
-    with View(path) as view:
-        return view.count("contacts")
+    assert list(path.parent.iterdir()) == [path], "closed, it is one file"
+    with sandbox.start(path) as crm:
+        return len(crm.contacts())
 
 
 @cases("number", signal.SIGTERM, signal.SIGKILL)
@@ -71,7 +72,6 @@ def test_a_file_in_use_is_an_error_with_advice(tmp_path: Path) -> None:
             local_sandbox.start(str(path))
         post(started.url, started.token)
     assert count(path) == len(PEOPLE)
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_page_of_the_file_may_be_open_meanwhile(tmp_path: Path) -> None:
