@@ -93,8 +93,7 @@ def compare(
         upsert.withheld |= {
             name for name in SAID if said[name] and not _is_raised_anew(upsert, name)
         }
-    for name, attribute in SAID.items():
-        setattr(row, attribute, said[name])
+    _carry_over(row, before, said)
     exists = row.delivered_at is not None
     contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *before)))
     upsert.fields = rules.hashes.fields(contact, upsert.destination.list_id)
@@ -126,6 +125,13 @@ def compare(
     if not exists or reason:
         return found._replace(reason=reason if exists else "")
     return found._replace(changed=(*names_of(refs), *must_say))
+
+
+def _carry_over(row: Row, before: Sequence[Row], said: Mapping[str, bool | None]) -> None:
+    """Note what was said of a contact, and that tries may still be applied that take it back."""
+    for name, attribute in SAID.items():
+        setattr(row, attribute, said[name])
+    row.unsure_at = max(one.unsure_at or 0 for one in (row, *before)) or None
 
 
 def _contact_before(row: Row, old_rows: Sequence[Row]) -> Row:

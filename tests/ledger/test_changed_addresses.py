@@ -192,6 +192,20 @@ def test_who_is_back_after_a_kill_keeps_what_was_added(night: Night, when: str) 
     assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
 
 
+def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(night: Night) -> None:
+    """It has another address since, which that change would overwrite. Found by year 120007."""
+    night(*consenting(1))
+    night(*moved(1), faults="lost@2:batch").ok()
+    posts = []
+    for days in (0.0, 0.1, 0.2, 1.3, 1.4):
+        night.days_later(days)
+        night(person(1, "third", email_opt_in=True)).ok()
+        posts.append(night.posts)
+    assert night.addresses == ["third"]
+    assert posts[0] < posts[1] < posts[2]
+    assert posts[3] == posts[4]
+
+
 def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:
     """It had come there, and its run was killed before it knew; the person is back. Year 83041."""
     night.between()

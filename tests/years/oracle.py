@@ -263,6 +263,8 @@ class Oracle(Evidence):
         """
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
         batches = self._batches(process)
+        if any(batch.accepted_at > self.crm.refused_at for batch in batches):
+            return  # not every request was refused, which counts as proof
         all_sent = [*self.crm.refused, *(sent for batch in batches for sent in batch.contacts)]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
