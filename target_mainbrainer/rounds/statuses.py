@@ -231,8 +231,8 @@ class Statuses:
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
         if self.is_required:
-            for finding in self._findings():
-                yield f"{finding} STATE stays before it, so the next run sends it again."
+            again = "STATE stays before it, so the next run sends it again."
+            yield from (f"{finding} {again}" for finding in self._findings())
         elif self.has_lost_records:
             yield (
                 f"MainBrainer says that {self.failed} failed after it had accepted them. "
