@@ -429,6 +429,7 @@ class Load:
         for batch in self._batches:
             if not batch.may_be_applied:
                 self._booking.unsent(batch.upserts)
+        self._booking.unsent(one.upsert for one in self._booking.pending)
         self._statuses.give_up()
         self._settle()
 
