@@ -6,6 +6,7 @@ import re
 import sqlite3
 import time
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,14 @@ def counts(night: Night, stream: str = "people", *options: str) -> dict[str, str
     return dict(zip(TITLES, line[1:], strict=False))
 
 
-def open_ledger(uri: str, account: str = "one") -> Ledger:
+@contextlib.contextmanager
+def open_ledger(uri: str, account: str = "one") -> Iterator[Ledger]:
     """Open a ledger as a run does."""
-    return Ledger(open_database(uri), Account(account, account), RUN)
+    with (
+        contextlib.closing(open_database(uri)) as database,
+        contextlib.closing(Ledger(database, Account(account, account), RUN)) as ledger,
+    ):
+        yield ledger
 
 
 # show
@@ -322,15 +328,12 @@ def test_nothing_is_forgotten_while_a_run_delivers(night: Night) -> None:
 def test_a_run_whose_account_was_forgotten_as_it_began_ends_with_a_sentence(night: Night) -> None:
     """Its number is not given to another account."""
     for _ in range(2):
-        ledger = open_ledger(night.uri)
-        number = ledger.account
-        ledger.open_stream("people")
-        ledger.close()
-    ledger = open_ledger(night.uri)
-    night.finds_nothing("forget", "--yes")  # there is nobody to be forgotten
-    other = open_ledger(night.uri, "other")
-    assert other.account > number
-    with pytest.raises(LedgerError, match="was forgotten while this run was starting"):
-        ledger.open_stream("people")
-    other.close()
-    ledger.close()
+        with open_ledger(night.uri) as ledger:
+            number = ledger.account
+            ledger.open_stream("people")
+    with open_ledger(night.uri) as ledger:
+        night.finds_nothing("forget", "--yes")  # there is nobody to be forgotten
+        with open_ledger(night.uri, "other") as other:
+            assert other.account > number
+            with pytest.raises(LedgerError, match="was forgotten while this run was starting"):
+                ledger.open_stream("people")
