@@ -229,7 +229,10 @@ class Run:
         if self._comparer is None or stream.number is None or key is None:
             return None
         place = stream.number, key_text(key)
-        known = self._comparer.identity_of(*place) or self.load.identity_of(place)
+        found = [self._comparer.identity_of(*place), self.load.identity_of(place)]
+        if self.settings.identity_changes == "create":
+            found.reverse()  # a changed address is another contact, which the ledger has not yet
+        known = found[0] or found[1]
         return None if known is None else with_identity(contact, known)
 
     def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:

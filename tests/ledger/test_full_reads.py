@@ -363,6 +363,14 @@ def test_who_is_new_and_deleted_in_one_run_has_no_consent(night: Night, case: st
     assert night.opted_in == {yes}
 
 
+def test_who_has_another_contact_and_is_deleted_in_one_run_has_no_consent(night: Night) -> None:
+    """The ledger knows the contact of old. Found by year 130101."""
+    night.settings |= {"identity_changes": "create", "deleted_records": "opt_out"}
+    night(*consenting(1, 2))
+    night(*moved(1), record(id=1, **DELETED)).ok()
+    assert "new1" not in night.opted_in
+
+
 def test_a_no_of_a_rejected_record_reaches_who_is_new_in_the_same_run(night: Night) -> None:
     night.keep_rejects()
     night(*consenting(2))
