@@ -135,6 +135,8 @@ class Oracle(Evidence):
                 self._break("consent of somebody who is listed", (name, sent))
         if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
             return
+        if self._has_twin(contact):
+            return  # what was said of the two is one to the ledger
         withdrawn_at = self.crm.held[contact.id].unsubscribed.get(name)
         if withdrawn_at is None:
             return
