@@ -259,8 +259,7 @@ class Evidence:
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
-        done = [batch.applied for batch in self._batches(process) if batch.applied]
-        made = {contact_id for one in done for contact_id in one.inserted}
+        made = _inserted_in(self._batches(process))
         old = [one for one in self.crm.contacts.values() if one.id not in made]
         there = {*map(identity_in, old)}
         for contact in [one for one in old if not self._has_twin(one)]:
@@ -269,17 +268,18 @@ class Evidence:
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
                 now = identity_of(one.last)
-                own = [each for each in self.crm.contacts.values() if key in self.whose(each)]
-                covering = [each for each in own if covers(identity_in(each), now)]
-                mine = [each for each in covering if each.id not in made]
-                if any(each in self._followed() for each in mine):
+                mine = [
+                    each
+                    for each in old
+                    if key in self.whose(each) and covers(identity_in(each), now)
+                ]
+                if any(map(self._is_followed, mine)):
                     continue
                 wanted = now if creates else kept(one.before, now)
                 if wanted in self.unnoticed - there:
                     continue
-                if identity_in(contact) == (wanted if wanted in there else now) or mine == [
-                    contact
-                ]:
+                known = wanted if wanted in there else now
+                if identity_in(contact) == known or mine == [contact]:
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:
@@ -358,12 +358,8 @@ class Evidence:
         }
 
     def _inserted(self, process: Process) -> list[Contact]:
-        inserted = {
-            contact_id
-            for batch in self.crm.batches.values()
-            if batch.process is process and batch.applied and batch.confirmed_at < math.inf
-            for contact_id in batch.applied.inserted
-        }
+        confirmed = [one for one in self._batches(process) if one.confirmed_at < math.inf]
+        inserted = _inserted_in(confirmed)
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
     def _leave_behind(
@@ -395,12 +391,11 @@ class Evidence:
         )
 
     def _followed(self) -> list[Contact]:
-        held = self.crm.held
-        return [
-            one
-            for one in self.crm.contacts.values()
-            if not held[one.id].is_left_behind and not held[one.id].is_ghost
-        ]
+        return [*filter(self._is_followed, self.crm.contacts.values())]
+
+    def _is_followed(self, contact: Contact) -> bool:
+        held = self.crm.held[contact.id]
+        return not held.is_left_behind and not held.is_ghost
 
     def _has_twin(self, contact: Contact) -> bool:
         """Return whether another contact has the same address, spelt otherwise."""
@@ -416,3 +411,7 @@ class Evidence:
         now = identity_in(contact)
         had = self.identities(contact.id)
         return any(folded(one) == now and one[0] != contact.email for one in had)
+
+
+def _inserted_in(batches: Iterable[Batch]) -> set[int]:
+    return {contact_id for one in batches if one.applied for contact_id in one.applied.inserted}
