@@ -410,7 +410,7 @@ class Booking:
 
     def waiting_for(self, upserts: Iterable[Upsert]) -> list[AcceptedBatch]:
         """Return the batches that STATE waits for and that have one of these contacts."""
-        if not self._waiting:
+        if not any(self._waiting.values()):
             return []
         some = {one for upsert in upserts for one in identifiers_of(upsert.contact)}
         return [

@@ -81,10 +81,15 @@ class Comparer:
         self.deferred = Deferred()
         self.seen = Seen()
         self.newest_person = ledger.read(people.newest_id)
+        self._known: dict[int, int] = {}
 
     def known(self, stream: int) -> int:
         """Return how many people of a stream were known when the run began."""
-        return self._ledger.read(lambda c: people.count(c, stream, up_to=self.newest_person))
+        if stream not in self._known:
+            self._known[stream] = self._ledger.read(
+                lambda c: people.count(c, stream, up_to=self.newest_person)
+            )
+        return self._known[stream]
 
     def identity_of(self, stream: int, key: str) -> Identity | None:
         """Return the identity that MainBrainer holds for a source key, None if that is unknown.
@@ -105,7 +110,7 @@ class Comparer:
             one: The round.
             number: Which round of the run it is.
             unsent: People who have come in records that are not sent; None at the end of the
-                input, when nobody is deferred any more.
+                input, when no record is deferred any more.
 
         Raises:
             DeliveryError: It would create more contacts than `max_new_contacts` allows, or more

@@ -343,9 +343,10 @@ class Moves:
                 if mover.place not in self._stuck:
                     owners[mover.before].discard(mover.place)
                     owners.setdefault(mover.after, set()).add(mover.place)
-        taken = [mover for mover in newcomers if mover.after in self._stuck.values()]
-        self._booking.reject([mover.upsert() for mover in taken], IDENTITY_TAKEN)
-        yield MoveRound([mover.upsert() for mover in newcomers if mover not in taken])
+        stuck = set(self._stuck.values())
+        taken = [mover.upsert() for mover in newcomers if mover.after in stuck]
+        self._booking.reject(taken, IDENTITY_TAKEN)
+        yield MoveRound([mover.upsert() for mover in newcomers if mover.after not in stuck])
 
     def _prepare(self, mover: Mover) -> bool:
         """Note where a mover comes from and goes to; return False if it need not move."""

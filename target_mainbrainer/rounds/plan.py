@@ -131,7 +131,8 @@ def _carry_over(row: Row, before: Sequence[Row], said: Mapping[str, bool | None]
     """Note what was said of a contact, and that tries may still be applied that take it back."""
     for name, attribute in SAID.items():
         setattr(row, attribute, said[name])
-    row.unsure_at = max(one.unsure_at or 0 for one in (row, *before)) or None
+    for one in before:
+        row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0) or None
 
 
 def _contact_before(row: Row, old_rows: Sequence[Row]) -> Row:
