@@ -143,10 +143,10 @@ def test_many_open_batches_are_asked_for_beside_sending(load: Load) -> None:
 def test_the_wait_for_confirmation_begins_anew_with_each_batch(load: Load) -> None:
     """Else a plan's permits would not suffice to ask for all batches of a large load in time."""
     load.patch.setattr("target_mainbrainer.rounds.statuses.LONGEST_PAUSE_SECONDS", 0.2)
-    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 3}
-    late = "late=1.6@1:batch late=3.2@2:batch late=4.8@3:batch"
-    ended = load(*people(3), faults=late, batch_size_rows=1).ok()
-    assert (ended.count("inserted"), ended.count("unconfirmed")) == (3, 0)
+    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 5}
+    load.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1}
+    ended = load(*people(2), faults="late=3@1:batch late=6@2:batch").ok()
+    assert (ended.count("inserted"), ended.count("unconfirmed")) == (2, 0)
 
 
 def test_required_questions_wait_for_permits(load: Load) -> None:
