@@ -77,6 +77,7 @@ class Booking:
         self.pending: list[Pending] = []
         self.has_accepted = False
         self._failed_moves: set[AcceptedBatch] = set()
+        self._passed_again: set[int] = set()
         self._settled: dict[int, Row] = {}
         self._people: list[Person] = []
         self._accepted: list[AcceptedBatch] = []
@@ -224,6 +225,11 @@ class Booking:
     def _settle_row(self, upsert: Upsert) -> None:
         if upsert.row is not None and upsert.row.id is not None:
             self._settled[upsert.row.id] = upsert.row
+
+    def passed_again(self, sent: Sent) -> None:
+        """Note that a contact is there even if the batch fails in which its records are sent."""
+        rows = (upsert.row.id for upsert in sent.upserts if upsert.row is not None)
+        self._passed_again.update(number for number in rows if number is not None)
 
     def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
@@ -402,7 +408,13 @@ class Booking:
             connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
-        created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
+        created = [
+            (row, b.number)
+            for b in failed
+            if b.kind is Kind.CREATE
+            for row in b.rows
+            if row not in self._passed_again
+        ]
         doubtful = [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
         ledger.doubt(connection, doubtful, created)
         ledger.withdraw_raised(connection, [one.number for one in failed])

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
+from target_mainbrainer.rounds.batches import BatchEnd
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
@@ -320,7 +321,8 @@ class RequestAtFault:
     @property
     def probe(self) -> Upsert | None:
         """A contact that was accepted, to be sent once more; None if there is none."""
-        return self._probes[-1] if self._probes else None
+        probes = self._accepted()
+        return probes[0] if probes else None
 
     def accuse(self, words: Words) -> RequestRefusedError:
         """Return the error that ends the run because requests are refused."""
@@ -334,6 +336,14 @@ class RequestAtFault:
         )
 
     # Under the lock
+
+    def _accepted(self) -> list[Upsert]:
+        """Return the contacts to be sent once more, the last one first."""
+        return [
+            one
+            for one in reversed(self._probes)
+            if one.batch is None or one.batch.end is not BatchEnd.FAILED
+        ]
 
     @property
     def _is_doubtful(self) -> bool:
@@ -355,7 +365,7 @@ class RequestAtFault:
             RequestRefusedError: The request is at fault.
         """
         with self._changed:
-            probes = list(reversed(self._probes))
+            probes = self._accepted()
             some = _spread(list(self._undecided.values()), ALIKE)
         found: set[Words] = set()
         for upsert in (*probes, *reversed(some)):

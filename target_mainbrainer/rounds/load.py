@@ -290,7 +290,9 @@ class Load:
     def _take(self, result: Result) -> None:
         match result:
             case Sent():
-                if not result.batch.is_probe:
+                if result.batch.is_probe:
+                    self._booking.passed_again(result)
+                else:
                     self._booking.accepted(result)
             case Pending():
                 if result.batch.is_probe:

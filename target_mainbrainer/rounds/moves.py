@@ -400,7 +400,8 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                mover.after = mover.own
+                if not mover.may_have_moved:
+                    mover.after = mover.own
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
         _warn(plain)
@@ -419,9 +420,16 @@ class Moves:
             withdrawal = mover.old_contact()
             if False in {withdrawal.contact.mobile_opt_in, withdrawal.contact.email_opt_in}:
                 no.append(withdrawal)
-        joining = [(mover, t.cast("Following", mover.following)) for mover in by_step[Step.JOIN]]
-        upserts = [mover.upsert(following.contact) for mover, following in joining]
-        yield MoveRound(_merged([*upserts, *(mover.upsert() for mover in plain)]))
+        joining = by_step[Step.JOIN]
+        # A contact that may have moved is found where it would be then, or made there.
+        followed = {*joining, *(mover for mover in plain if mover.may_have_moved)}
+        upserts = [
+            mover.upsert(mover.following and mover.following.contact)
+            if mover in followed
+            else mover.upsert()
+            for mover in (*joining, *plain)
+        ]
+        yield MoveRound(_merged(upserts))
         yield MoveRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])

@@ -216,7 +216,7 @@ class Sending:
         upsert = rule.probe
         if upsert is None:
             return False
-        batch = Batch(rule.destination, Kind.OTHER, None, [_tried(upsert)], is_probe=True)
+        batch = _probe(upsert)
         self._submit(partial(self._deliver, batch), batch)
         return True
 
@@ -271,9 +271,13 @@ class Sending:
 
             def send_alone(upsert: Upsert) -> Words | None:
                 upsert.may_be_applied = True
-                answer = self._post(destination, [_tried(upsert)])
+                probe = _probe(upsert)
+                answer = self._post(destination, probe.upserts)
                 upsert.may_be_applied = isinstance(answer, Accepted)
-                return None if isinstance(answer, Accepted) else Words(*answer.words)
+                if not isinstance(answer, Accepted):
+                    return Words(*answer.words)
+                self._results.put(Sent(probe, probe.upserts, answer))
+                return None
 
             self._rules[destination] = RequestAtFault(destination, send_alone)
         return self._rules[destination]
@@ -351,10 +355,11 @@ class Sending:
         )
 
 
-def _tried(upsert: Upsert) -> Upsert:
-    """Return a contact to be sent alone, without a yes: its own batch gives that, and may fail."""
+def _probe(upsert: Upsert) -> Batch:
+    """Return a batch of one contact, without a yes: its own batch gives that, and may fail."""
     outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
-    return Upsert(upsert.contact, [], upsert.destination, outgoing=outgoing)
+    probe = Upsert(upsert.contact, [], upsert.destination, outgoing=outgoing, row=upsert.row)
+    return Batch(upsert.destination, Kind.OTHER, None, [probe], is_probe=True)
 
 
 def _is_conflict(answer: object) -> bool:

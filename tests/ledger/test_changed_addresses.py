@@ -137,6 +137,17 @@ def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
     assert night.contacts["new1"]["properties"]["firstname"] == "First1"
 
 
+def test_who_has_lost_a_number_and_may_have_moved_has_one_contact(night: Night) -> None:
+    """The contact keeps the number, so that it is not found without it. Found by year 130103."""
+    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
+    night.between()
+    night(person(1, mobile=M1))
+    falsify(night, of_rename=True)
+    assert night(*moved(1)).ok().names(1)
+    night(*moved(1)).ok()
+    assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
+
+
 def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Night) -> None:
     """Renamed to its old address, the second one would be the same as the first."""
     night.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
@@ -204,6 +215,20 @@ def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(nigh
     assert night.addresses == ["third"]
     assert posts[0] < posts[1] < posts[2]
     assert posts[3] == posts[4]
+
+
+def test_a_contact_whose_batch_failed_and_that_was_a_probe_follows_its_person(
+    night: Night,
+) -> None:
+    """Sent once more to prove a refusal, it is there without its batch. Found by year 140033."""
+    night.settings |= {**REPORT, "batch_size_rows": 1, "max_concurrent_requests": 1}
+    night.keep_rejects()
+    night.crm.set_switches(refuse_email="bad")
+    ended = night(*consenting(1), person(2, "bad"), faults="fail@1:batch").ok()
+    assert ended.counts["rejected_by_code"]["batch_failed"] == 1
+    assert night.addresses == ["p1"]
+    assert night(*moved(1)).ok().count("moved") == 1
+    assert night.addresses == ["new1"]
 
 
 def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:

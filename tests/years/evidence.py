@@ -111,8 +111,9 @@ class Evidence:
             before, last = one.began or (one.before, one.last)
             one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
             one.moved |= identity_of(one.last) != (email, mobile)
-            has_moved = identity_of(last) != (email, mobile) and not is_refused(last)
-            one.before = identity_of(last) if has_moved else before
+            has_moved = identity_of(last) != (email, mobile)
+            is_there = not is_refused(last) and not one.is_stuck
+            one.before = identity_of(last) if has_moved and is_there else before
             if one.last.get("city") != columns.get("city"):
                 one.city_at = now
         one.last = columns
@@ -229,6 +230,15 @@ class Evidence:
         for key in unsure:
             self.people[key].is_unsure, self.people[key].unsure_at = True, now
 
+    def _lost(self) -> set[Identity]:
+        """Return the identities in batches that the CRM has accepted and not applied."""
+        return {
+            identity_in(sent)
+            for batch in self.crm.batches.values()
+            if batch.fails or batch.is_lost
+            for sent in batch.contacts
+        }
+
     def _lost_by_crm(self, process: Process) -> set[int]:
         """Return the people whose batch the CRM has accepted and lost without saying so in time."""
         if self.runs[process].config["confirm_batches"] == "require" and not self.doubt:
@@ -276,7 +286,7 @@ class Evidence:
                 if any(map(self._is_followed, mine)):
                     continue
                 wanted = now if creates else kept(one.before, now)
-                if wanted in self.unnoticed - there:
+                if wanted in (self.unnoticed | self._lost()) - there:
                     continue
                 known = wanted if wanted in there else now
                 if identity_in(contact) == known or mine == [contact]:

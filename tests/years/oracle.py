@@ -21,6 +21,7 @@ from tests.years.history import (
     is_bad,
     is_refused,
     is_rival,
+    kept,
 )
 from tests.years.source import STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
@@ -215,8 +216,11 @@ class Oracle(Evidence):
             return
         if any(self.people[key].city_at >= held.city_at for key in whose):
             return
-        if len(self.mappings) > 1 or self.has_restored:
-            return  # what is mapped elsewhere is new there, and an older ledger knows less
+        takes_turns = len({(self.people[key].last or {}).get("city") for key in whose}) > 1
+        if len(self.mappings) > 1 or self.has_restored or takes_turns:
+            # What is mapped elsewhere is new there, an older ledger knows less, and of people who
+            # share a contact the last one in the input is sent.
+            return
         if run.config.get("unchanged_contacts") == "send" or any(
             self.people[key].moved or self.people[key].is_unsure for key in whose
         ):
@@ -236,8 +240,10 @@ class Oracle(Evidence):
         self.has_new_stream |= self.source.streams != STREAMS[:1]
         run.rejected = {key for key, _ in rejected}
         self._set_aside(process, {key for key, code in rejected if code.startswith("refused")})
-        for key in run.by_key:
-            self.people[key].is_rejected = key in run.rejected
+        for key, rows in run.by_key.items():
+            one = self.people[key]
+            one.is_rejected = key in run.rejected
+            one.is_stuck = one.is_rejected if is_mappable(rows[-1]) else one.is_stuck
         if report and process.code != ENDED_BY_KILL:
             self._counts(run, process, report)
         for state in process.states[-1:]:
@@ -353,18 +359,12 @@ class Oracle(Evidence):
 
         A status that comes too late is a cause.
         """
-        lost = {
-            identity_in(sent)
-            for batch in self.crm.batches.values()
-            if batch.fails or batch.is_lost
-            for sent in batch.contacts
-        }
         for key in self._named(process, "' again"):
             rows = [*run.by_key[key], self.people[key].last or {}]
             had = {identity_of(row) for row in rows if is_mappable(row)}
             some = [self.people[one] for now in had for one in self.owners(*now)]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
-            if not is_lost and had.isdisjoint(self.vacated | lost):
+            if not is_lost and had.isdisjoint(self.vacated | self._lost()):
                 self._break("made anew though nobody has deleted it", key)
         named = self._named(process, "not be followed")
         for key in named - self._late(process):
@@ -392,7 +392,8 @@ class Oracle(Evidence):
         if any(
             self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
             for contact in self.crm.contacts.values()
-            if identity_in(contact) in {now, one.before} and contact.id not in made
+            if identity_in(contact) in {now, one.before, kept(one.before, now)}
+            and contact.id not in made
         ):
             return True
         return any(
@@ -466,7 +467,9 @@ class Oracle(Evidence):
         rows = run.by_key[key] if len(self.source.streams) > 1 else [columns]
         # Of two streams that tell of a person either may be delivered last.
         agreed = {name for name in columns if all(row.get(name) == columns[name] for row in rows)}
-        for name in PROPERTIES & agreed:
+        had = {None, *map(folded, self.identities(contact.id))}
+        is_anew = not self.unnoticed.isdisjoint(had)  # made anew, which no run was told
+        for name in PROPERTIES & agreed if not is_anew else ():
             mapped = run.config.get("field_map", {}).get(name, name)
             is_corrected = mapped == "city" and held.city is not None
             if contact.properties.get(mapped) != columns[name] and not is_corrected:
@@ -476,7 +479,6 @@ class Oracle(Evidence):
         # Of a contact that was made anew or beside another one nothing was said yet.
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
-        had = {None, *map(folded, self.identities(contact.id))}
         for name in agreed.intersection(OPT_INS):
             is_withheld = (
                 name in held.by_hand
