@@ -325,6 +325,13 @@ class Ledger:
         _FORGET_CONTENT.write(connection, rows)
         _FORGET_CREATION.write(connection, created)
 
+    def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:
+        """Note that MainBrainer has contacts, whatever came of the batches they went out in."""
+        if rows:
+            is_one = contacts.c.id.in_(rows) & contacts.c.delivered_at.is_(None)
+            values = {"delivered_at": self.now(connection)}
+            connection.execute(contacts.update().where(is_one).values(values))
+
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""
         if not numbers:

@@ -408,15 +408,10 @@ class Booking:
             connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
-        created = [
-            (row, b.number)
-            for b in failed
-            if b.kind is Kind.CREATE
-            for row in b.rows
-            if row not in self._passed_again
-        ]
+        created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
         doubtful = [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
         ledger.doubt(connection, doubtful, created)
+        ledger.note_there(connection, self._passed_again)
         ledger.withdraw_raised(connection, [one.number for one in failed])
         ledger.end_batches(connection, [one.number for one in self._ended])
 

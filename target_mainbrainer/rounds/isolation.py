@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
-from target_mainbrainer.rounds.batches import BatchEnd
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
@@ -321,8 +320,7 @@ class RequestAtFault:
     @property
     def probe(self) -> Upsert | None:
         """A contact that was accepted, to be sent once more; None if there is none."""
-        probes = self._accepted()
-        return probes[0] if probes else None
+        return self._probes[-1] if self._probes else None
 
     def accuse(self, words: Words) -> RequestRefusedError:
         """Return the error that ends the run because requests are refused."""
@@ -336,14 +334,6 @@ class RequestAtFault:
         )
 
     # Under the lock
-
-    def _accepted(self) -> list[Upsert]:
-        """Return the contacts to be sent once more, the last one first."""
-        return [
-            one
-            for one in reversed(self._probes)
-            if one.batch is None or one.batch.end is not BatchEnd.FAILED
-        ]
 
     @property
     def _is_doubtful(self) -> bool:
@@ -365,7 +355,7 @@ class RequestAtFault:
             RequestRefusedError: The request is at fault.
         """
         with self._changed:
-            probes = self._accepted()
+            probes = list(reversed(self._probes))
             some = _spread(list(self._undecided.values()), ALIKE)
         found: set[Words] = set()
         for upsert in (*probes, *reversed(some)):

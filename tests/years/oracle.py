@@ -452,6 +452,7 @@ class Oracle(Evidence):
         if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
+        some = found if self.has_new_stream else some
         # Each stream and each spelling may have a contact of its own, and a part that somebody has
         # lost may have stayed in another one.
         some += [one for one in mine if one not in some and identity_in(one) != now]
