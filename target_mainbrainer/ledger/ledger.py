@@ -47,6 +47,7 @@ _INSERT = Writer(contacts, ("id", "account", "hash", "spelling", "open_mark", "o
 _MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clears=("fields",))
 _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
+_LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
 _FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
 _FORGET_CREATION = Writer(contacts, ("id", "batch"), by=2, clears=("fields", "delivered_at"))
@@ -255,10 +256,14 @@ class Ledger:
         _SETTLE.write(connection, values)
 
     def delete_rows(self, connection: sa.Connection, hashes: Sequence[int]) -> None:
-        """Forget identities that no contact has any more."""
-        connection.execute(
-            contacts.delete().where(contacts.c.account == self.account, contacts.c.hash.in_(hashes))
-        )
+        """Forget identities that no contact has any more.
+
+        A request without an answer may still be applied to a contact that comes there.
+        """
+        is_one = (contacts.c.account == self.account) & contacts.c.hash.in_(hashes)
+        is_unsure = contacts.c.unsure_at > self.now(connection) - UNSURE_SECONDS
+        connection.execute(contacts.delete().where(is_one, is_unsure.is_not(True)))
+        connection.execute(contacts.update().where(is_one).values(_LEFT))
 
     def doubt_identities(self, connection: sa.Connection, hashes: Sequence[int]) -> None:
         """Make the content of identities unknown that a contact has left, or may leave yet."""

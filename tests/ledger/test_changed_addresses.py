@@ -8,7 +8,7 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.cases import cases
-from tests.ledger.outside import OMIT, REPORT, Contact, Moment, Night
+from tests.ledger.outside import OMIT, REPORT, Between, Contact, Moment, Night
 from tests.ledger.people import M1, consenting, moved, one, person
 from tests.messages import Record, record, schema, state
 from tests.rounds import quick
@@ -32,19 +32,25 @@ def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> Non
     assert night.opted_in == {"new1", "p2"}
 
 
-def test_a_search_that_arrives_late_opts_no_contact_in(night: Night) -> None:
-    """Its answer was lost, it was repeated, and the first one lands after the rename."""
+def lose_the_first(between: Between) -> list[Request]:
+    """Let the first request from now on have no answer; it is in the list that is returned."""
     late: list[Request] = []
 
-    def lose_the_first(request: Request) -> Reply | None:
+    def rule(request: Request) -> Reply | None:
         if request.method == "POST" and not late:
             late.append(request)
             return RESET
         return None
 
+    between.rule = rule
+    return late
+
+
+def test_a_search_that_arrives_late_opts_no_contact_in(night: Night) -> None:
+    """Its answer was lost, it was repeated, and the first one lands after the rename."""
     between = night.between()
     night(*consenting(1, 2))
-    between.rule = lose_the_first
+    late = lose_the_first(between)
     night(*moved(1), *consenting(2)).ok()
     between.forward(late[0])
     night.crm.settle()
@@ -215,6 +221,21 @@ def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(nigh
     assert night.addresses == ["third"]
     assert posts[0] < posts[1] < posts[2]
     assert posts[3] == posts[4]
+
+
+def test_who_comes_to_an_address_that_a_lost_request_names_is_sent_whole_for_a_day(
+    night: Night,
+) -> None:
+    """The request may overwrite its data although its own person has left. Found by year 150190."""
+    between = night.between()
+    night(person(1), person(2))
+    late = lose_the_first(between)
+    night(person(1, firstname="Changed"), person(2)).ok()
+    night(person(1, "new1", firstname="Changed"), person(2, "p1")).ok()
+    between.forward(late[0])
+    assert night.contacts["p1"]["properties"]["firstname"] == "Changed"
+    night(person(1, "new1", firstname="Changed"), person(2, "p1")).ok()
+    assert night.contacts["p1"]["properties"]["firstname"] == "First2"
 
 
 def test_a_contact_whose_batch_failed_and_that_was_a_probe_follows_its_person(
