@@ -241,6 +241,8 @@ class Refused:
         named: What it names.
         contacts: The contacts sent.
         redactor: Removes their data from what is said.
+        follows_lost_answer: An answer was lost before this one, so that MainBrainer may have
+            accepted the request all the same.
     """
 
     status: int
@@ -248,6 +250,7 @@ class Refused:
     named: Suspects = field(default_factory=Suspects, repr=False)
     contacts: Sequence[Contact] = ()
     redactor: Redactor = field(default=Redactor(), compare=False, repr=False)
+    follows_lost_answer: bool = field(default=False, compare=False)
 
     @cached_property
     def words(self) -> tuple[int, str]:
@@ -400,14 +403,14 @@ class Accepted:
             none: the batch is accepted but cannot be tracked, and is never to be sent again.
         invalid_contacts: Contacts it says it cannot place.
         invalid_properties: Properties it says it has ignored.
-        may_be_applied_twice: An answer was lost before this one, so that MainBrainer may have
+        follows_lost_answer: An answer was lost before this one, so that MainBrainer may have
             accepted the request twice, and may apply it a second time after later ones.
     """
 
     batch_id: str | None = None
     invalid_contacts: InvalidContacts = field(default=InvalidContacts())
     invalid_properties: tuple[InvalidProperty, ...] = ()
-    may_be_applied_twice: bool = field(default=False, compare=False)
+    follows_lost_answer: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from singer_sdk import metrics
 
-from target_mainbrainer.api.answers import Accepted, Answer
+from target_mainbrainer.api.answers import Accepted, Answer, Refused
 from target_mainbrainer.api.auth import TokenSource
 from target_mainbrainer.api.http import Endpoint, Transport
 from target_mainbrainer.api.limits import (
@@ -42,7 +42,7 @@ if t.TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.answers import BatchStatus, Refused, Token
+    from target_mainbrainer.api.answers import BatchStatus, Token
     from target_mainbrainer.api.http import Response
     from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
@@ -233,8 +233,8 @@ class MainBrainerClient:
                         answer = Answer(endpoint, response, self.redactor, contacts)
                         answer.raise_for_status()
                         result = read(answer)
-                        if is_lost and isinstance(result, Accepted):
-                            return replace(result, may_be_applied_twice=True)
+                        if is_lost and isinstance(result, Accepted | Refused):
+                            return replace(result, follows_lost_answer=True)
                         return result
                 except TransientError as error:
                     is_lost |= not isinstance(error, TooManyRequestsError | UnreachableError)

@@ -52,7 +52,6 @@ class AcceptedBatch:
         number: In the ledger; 0 without one.
         batch_id: MainBrainer's id of the batch, None if it gave none.
         contacts: How many contacts were sent.
-        may_be_applied_twice: The answer to an earlier try was lost.
         named: The contact ids among them that the answer named as invalid.
         taken: How many contacts count as accepted.
         merged: How many records count as merged.
@@ -74,7 +73,6 @@ class AcceptedBatch:
     contacts: int
     batch_id: str | None
     number: int = 0
-    may_be_applied_twice: bool = False
     named: frozenset[int] = frozenset()
     taken: int = 0
     merged: int = 0

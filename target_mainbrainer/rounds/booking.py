@@ -118,7 +118,6 @@ class Booking:
             sent.batch.kind,
             len(sent.upserts),
             answer.batch_id,
-            may_be_applied_twice=answer.may_be_applied_twice,
         )
         taken, unmatched = self._without_unknown(sent.upserts, answer, accepted)
         stream = sent.batch.stream
@@ -210,8 +209,7 @@ class Booking:
             return
         now = self._ledger.last_time
         for upsert in taken:
-            is_unsure = accepted.may_be_applied_twice
-            note_delivery(upsert, self._ledger.hashes, accepted.number, now, is_unsure=is_unsure)
+            note_delivery(upsert, self._ledger.hashes, accepted.number, now)
             self._settle_row(upsert)
             if upsert.row is not None and upsert.row.id is not None:
                 accepted.rows.append(upsert.row.id)
@@ -234,16 +232,21 @@ class Booking:
     def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
         if pending.batch.stream is None:
-            self._settle_row(pending.upsert)  # no record is rejected for it
+            self._leave(pending.upsert)  # no record is rejected for it
         else:
             self.pending.append(pending)
 
     def unsent(self, upserts: Iterable[Upsert]) -> None:
         """Note that contacts of a run that ends were not applied: what is known of them stays."""
         for upsert in upserts:
-            if upsert.batch is None and not upsert.may_be_applied:
-                self._settle_row(upsert)
-                self._put_back(upsert)
+            if upsert.batch is None:
+                self._leave(upsert)
+
+    def _leave(self, upsert: Upsert) -> None:
+        """Note that a contact is as it was, unless a request without an answer may change it."""
+        if not upsert.may_be_applied:
+            self._settle_row(upsert)
+            self._put_back(upsert)
 
     def _put_back(self, upsert: Upsert) -> None:
         """Note that the people of a contact have the identity that they had before."""
@@ -303,8 +306,7 @@ class Booking:
         """Reject the records of contacts, whose rows and people are as they were."""
         records: dict[SourceStream, list[SourceRecord]] = {}
         for upsert in upserts:
-            self._settle_row(upsert)
-            self._put_back(upsert)
+            self._leave(upsert)
             for part in upsert.parts:
                 records.setdefault(part.stream, []).append(part.record)
         for stream, some in records.items():

@@ -482,8 +482,9 @@ class Moves:
                     forgotten += [one for one, who in self._owners(asked).items() if not who]
                 continue
             left_behind.append(mover)
-            mover.is_refused = accepted is None and mover.asked in {mover.before, mover.after}
-            mover.may_have_moved = accepted is not None and not (status and status.inserted)
+            is_refused = accepted is None and not upsert.may_be_applied
+            mover.is_refused = is_refused and mover.asked in {mover.before, mover.after}
+            mover.may_have_moved = not is_refused and not (status and status.inserted)
             if accepted is None and not mover.is_refused:
                 person.moving_id = mover.contact_id  # it may be where an earlier run has sent it
         self._end_moves(found, forgotten, left_behind)

@@ -238,7 +238,7 @@ def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
         upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
 
 
-def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_unsure: bool) -> None:
+def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int) -> None:
     """Note in a contact's row that it was accepted; the row is written when its round is settled.
 
     Args:
@@ -246,7 +246,6 @@ def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_un
         hashes: With the ledger's seed.
         batch: The number of the batch.
         now: Seconds since the epoch.
-        is_unsure: It may be applied once more, after later tries.
     """
     row = upsert.row
     if row is None:
@@ -255,7 +254,7 @@ def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int, *, is_un
     if fields.entries:
         row.fields = union(row.fields or b"", fields)
     row.delivered_at, row.batch = now, batch
-    if is_unsure:
+    if upsert.may_be_applied:
         row.unsure_at = row.open_at
     for name in SAID:
         value = getattr(upsert.outgoing, name)

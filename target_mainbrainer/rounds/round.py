@@ -118,7 +118,8 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             there counts, so that an old yes is no new one.
         changed_people: The people of whom this delivery changes the identity.
         batch: The batch in which it was accepted; None if it was not.
-        may_be_applied: It was sent in a trial, and not refused there.
+        may_be_applied: It was sent in a trial and not refused there, or sent without an answer: it
+            may be applied whatever comes of its batch, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
     """
 
@@ -181,6 +182,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             withheld=self.withheld,
             row=self.row,
             changed_people=self.changed_people,
+            may_be_applied=self.may_be_applied,
         )
 
 

@@ -273,7 +273,7 @@ class Sending:
                 upsert.may_be_applied = True
                 probe = _probe(upsert)
                 answer = self._post(destination, probe.upserts)
-                upsert.may_be_applied = isinstance(answer, Accepted)
+                upsert.may_be_applied = isinstance(answer, Accepted) or answer.follows_lost_answer
                 if not isinstance(answer, Accepted):
                     return Words(*answer.words)
                 self._results.put(Sent(probe, probe.upserts, answer))
@@ -329,6 +329,8 @@ class Sending:
             # It may have met another request on its way; only the second time counts.
             moment = rule.wait_for_turn(batch)
             answer = self._post(batch.destination, upserts)
+        for upsert in upserts:
+            upsert.may_be_applied |= answer.follows_lost_answer
         match answer:
             case Accepted():
                 rule.passed(moment, upserts)

@@ -75,7 +75,7 @@ def test_twenty_threads_have_a_connection_each(api: Api) -> None:
 )
 def test_a_fault_is_asked_again(api: Api, fault: Reply) -> None:
     found = accepted(api, script(fault, fault))
-    assert (found.batch_id, found.may_be_applied_twice) == ("ce2c2e48", True)
+    assert (found.batch_id, found.follows_lost_answer) == ("ce2c2e48", True)
     assert [request.body for request in api.crm.requests] == [BODY] * 3
     assert len(api.world.waits) == 2
 
@@ -84,7 +84,7 @@ def test_a_fault_is_asked_again(api: Api, fault: Reply) -> None:
 def test_what_was_not_accepted_for_sure_is_not_applied_twice(api: Api, fault: Reply) -> None:
     issue = api.issue_tokens()
     found = accepted(api, lambda r: fault if r.number == 1 else issue(r), **CREDENTIALS)
-    assert not found.may_be_applied_twice
+    assert not found.follows_lost_answer
 
 
 def test_a_connection_that_ended_meanwhile_is_made_again(api: Api) -> None:
@@ -100,7 +100,7 @@ def test_a_connection_that_ended_meanwhile_is_made_again(api: Api) -> None:
 def test_a_stall_is_a_lost_answer(api: Api) -> None:
     began = time.monotonic()
     stalls = script(server.STALL, Reply(OK.raw[:-20], then="stall"))
-    assert accepted(api, stalls, request_timeout_seconds=1).may_be_applied_twice
+    assert accepted(api, stalls, request_timeout_seconds=1).follows_lost_answer
     assert 2 <= time.monotonic() - began < 4
     assert len(api.crm.requests) == 3
 

@@ -245,6 +245,21 @@ def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm:
     assert night(person(1)).numbers == {"read": 1, "unchanged": 1}
 
 
+def test_what_a_lost_request_has_changed_is_sent_again_though_its_repetition_was_refused(
+    night: Night,
+) -> None:
+    """The record is rejected, and the source says what it said before. Found by year 160074."""
+    night.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1}
+    night.keep_rejects()
+    night(person(1), person(2))
+    changed = [person(n, firstname="Changed") for n in (1, 2)]
+    ended = night(*changed, faults="lost@1:batch 422@2:batch").ok()
+    assert (ended.count("rejected"), ended.count("accepted")) == (1, 1)
+    assert night.contacts["p1"]["properties"]["firstname"] == "Changed"
+    night(person(1), changed[1]).ok()
+    assert night.contacts["p1"]["properties"]["firstname"] == "First1"
+
+
 # Missing records
 
 
