@@ -31,10 +31,10 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.batches import AcceptedBatch
     from target_mainbrainer.singer.records import SourceRecord
 
-MAX_CONTACTS = 20_000
-MAX_BYTES = 5 * 1024 * 1024
+MAX_CONTACTS = 10_000
+MAX_BYTES = 3 * 1024 * 1024
 """Bounds of a round, so that memory stays flat. A record takes some eight times its length while it
-waits; at 262 bytes both bounds are the same."""
+waits, and one round waits while another is sent; at 314 bytes both bounds are the same."""
 
 
 Place: t.TypeAlias = "tuple[int, str]"

@@ -35,11 +35,11 @@ def test_a_number_that_the_user_sets_is_kept_to(load: Load, most: int) -> None:
 
 # --- However slow the server and however large the records
 
-MOST_LINES = 60_000
-"""Two rounds of 20,000 contacts, and what pipes and buffers hold."""
+MOST_LINES = 30_000
+"""Two rounds of 10,000 contacts, and what pipes and buffers hold."""
 
-MOST_CHARACTERS = 24 * 1024 * 1024
-"""Two rounds of 6 MiB, and as much again."""
+MOST_CHARACTERS = 12 * 1024 * 1024
+"""Two rounds of 3 MiB, and as much again."""
 
 
 def is_too_much(process: Process) -> bool:
