@@ -441,14 +441,14 @@ class Oracle(Evidence):
         now = identity_of(columns)
         own = [one for one in self.crm.contacts.values() if key in self.whose(one)]
         mine = [one for one in own if covers(identity_in(one), now)]
-        found = [one for one in mine if not self.crm.held[one.id].is_left_behind]
+        is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
+        found = [one for one in mine if is_torn or not self.crm.held[one.id].is_left_behind]
         if not found:
             # Who shares a contact that may have gone with another is sent again the night after.
             is_shared = self.has_new_stream or len(self.owners(*now)) > 1
             if not (is_shared and key in run.unsure):
                 self._break("a record is not in", (key, columns))
             return
-        is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
         if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
