@@ -85,7 +85,7 @@ class Evidence:
             return
         run.records.append((key, columns))
         run.by_key[key].append(columns)
-        self.people[key].missed = 0
+        self.people[key].missed, self.people[key].came_at = 0, self.crm.world.now
         if not is_mappable(columns):  # its person has come, and may say no for its number
             self._note_no(self.people[key], columns)
             self._note_address(key, (None, identity_of(columns)[1]))

@@ -35,6 +35,7 @@ if t.TYPE_CHECKING:
     from tests.years.world import Process
 
 READS_UNTIL_GONE = 2
+ABSENT_SECONDS = 30 * 86_400.0
 PROPERTIES = {"firstname", "city"}
 
 
@@ -167,6 +168,8 @@ class Oracle(Evidence):
         one = self.people[key]
         if one.last is None or one.missed or one.is_deleted or one.is_rejected:
             return False
+        if self.has_new_stream and one.came_at < self.crm.world.now - ABSENT_SECONDS:
+            return False  # of a stream that did not come for a month
         email, mobile = identity_of(one.last)
         has_lost = bool((not email and one.emails) or (not mobile and one.mobiles))
         now = identity_in(sent)
