@@ -311,7 +311,8 @@ class Evidence:
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
                 # If its new data failed, too, nobody knows where its contact is.
                 is_lost, is_in = key in failed, process.code == 0
-                self._leave_behind(key, creates=key in named, is_lost=is_lost, is_in=is_in)
+                to = run.sent_to.get(key)
+                self._leave_behind(key, to, creates=key in named, is_lost=is_lost, is_in=is_in)
                 if key in named and is_in and not is_lost:
                     self.people[key].before = identity_of(last)
         for contact in self.crm.contacts.values():
@@ -324,7 +325,7 @@ class Evidence:
         come = {(name, key) for name in self.source.streams for key in run.by_key}
         new = {key for _, key in come - self.known if not run.has_moved(key)}
         for key in self.people if creates else new:
-            self._leave_behind(key, creates=True)
+            self._leave_behind(key, None, creates=True)
         self.known |= come
         if run.is_certain and process.code == 0 and run.config["confirm_batches"] != "none":
             for key in self._recreated(process):
@@ -373,9 +374,18 @@ class Evidence:
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 
     def _leave_behind(
-        self, key: int, *, creates: bool, is_lost: bool = False, is_in: bool = True
+        self,
+        key: int,
+        sent_to: Identity | None,
+        *,
+        creates: bool,
+        is_lost: bool = False,
+        is_in: bool = True,
     ) -> None:
-        """Note that a person's contacts but the one of today are not followed any more."""
+        """Note that a person's contacts but the one of today are not followed any more.
+
+        One that may have moved is sent to where it would be, with a part that is lost.
+        """
         row = self.people[key].last
         if row is None:
             return
@@ -387,7 +397,7 @@ class Evidence:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            if is_lost or has != today:
+            if is_lost or (has != today and identity_in(contact) != sent_to):
                 held.is_left_behind = held.was_left_behind = True
             elif creates and is_in:
                 held.is_left_behind = False

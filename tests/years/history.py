@@ -75,6 +75,7 @@ class Run:
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
         sent_data: Those of whom it has sent more than an opt-in.
+        sent_to: The identity to which it has sent that last, without a contact id.
         movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
         unsure: The people of whom it did not know how an earlier run had ended.
@@ -88,6 +89,7 @@ class Run:
     rejected: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
     sent_data: set[int] = field(default_factory=set)
+    sent_to: dict[int, Identity] = field(default_factory=dict)
     movers: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
 

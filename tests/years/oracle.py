@@ -99,6 +99,8 @@ class Oracle(Evidence):
             for key in whose if sent.properties else ():
                 self.people[key].sent_as.add(identity_in(sent))
                 run.sent_data.add(key)
+                if sent.contact_id is None:
+                    run.sent_to[key] = identity_in(sent)
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
