@@ -418,18 +418,17 @@ def make_rate_limiter(
     """
     store = None
     if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger.quota import open_shared_quota  # noqa: PLC0415
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.quota import SharedQuota  # noqa: PLC0415
 
+        # A change need not survive a power loss, for which SQLite would wait for the disk.
+        database = open_database(settings.ledger_uri, synchronous="NORMAL")
+        database.retry_max_seconds, database.is_ending = settings.retry_max_seconds, stop.is_set
         # The ledger takes all tokens of a server for one account, the limits do not.
         whose = fingerprint(account.fingerprint, account.access_token or "")
-        store = open_shared_quota(settings.ledger_uri, whose)
-    return RateLimiter(
-        None if settings.dry_run else settings.plan,
-        clock=time.monotonic,
-        stop=stop,
-        store=store,
-        retry_max_seconds=settings.retry_max_seconds,
-    )
+        store = SharedQuota(database, whose)
+    plan = None if settings.dry_run else settings.plan
+    return RateLimiter(plan, clock=time.monotonic, stop=stop, store=store)
 
 
 def read_suppressions(settings: Settings) -> Suppressions:

@@ -188,11 +188,15 @@ class PermitStore:
         self._clock = clock
         self._quota = Quota()
 
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:  # noqa: ARG002
         """Apply an action to the quota as it is now, given the time, and return its result.
 
+        Args:
+            action: May be called several times.
+            waits: Wait for a store that is away.
+
         Raises:
-            TransientError: The store cannot be reached now.
+            LedgerError: The store cannot be reached.
         """
         return action(self._quota, self._clock())
 
@@ -268,7 +272,6 @@ class RateLimiter:
         stop: Once it is set, there are no more permits, and every wait ends with an
             `InterruptedRunError`.
         store: Where the permits are kept; in this process if it is not given.
-        retry_max_seconds: How long to go on trying when the store cannot be reached.
     """
 
     def __init__(
@@ -278,7 +281,6 @@ class RateLimiter:
         clock: Callable[[], float],
         stop: threading.Event,
         store: PermitStore | None = None,
-        retry_max_seconds: float = 600.0,
     ) -> None:
         self.clock = clock
         self.stats = ClientStats()
@@ -287,7 +289,6 @@ class RateLimiter:
         self._plan = plan
         self._stop = stop
         self._store = store or PermitStore(clock)
-        self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # one thread waits for a permit, the others for that one
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
@@ -309,7 +310,7 @@ class RateLimiter:
 
         Raises:
             InterruptedRunError: The run was asked to stop.
-            LedgerError: The store could not be reached for `retry_max_seconds`.
+            LedgerError: The store cannot be reached.
         """
         with self._lock:
             self.stats.retries += is_retry
@@ -356,11 +357,11 @@ class RateLimiter:
         as long as the quickest; by the rest the request may have been late. Refusals come sooner
         than what has been worked on. A request without an answer may have been counted just now.
         """
+        now = self.clock()  # the lock may be held while the store is away
         with self._lock:
             self.stats.requests += 1
             self.stats.by_endpoint[permit.kind] += 1
             self._in_flight.discard(permit)
-            now = self.clock()
             late = took = now - permit.taken_at
             if status is not None:
                 like = (permit.kind, status // 100)
@@ -380,21 +381,14 @@ class RateLimiter:
             self._in_flight.discard(permit)
 
     def _wait_for_permit(self, kind: str) -> Permit:
-        failures, failing_since = 0, self.clock()
         while True:
             if self._stop.is_set():
                 message = "The run was asked to stop; nothing more is sent."
                 raise InterruptedRunError(message)
             began = self.clock()
-            try:
-                taken = self._take(kind)
-            except TransientError as error:
-                failures += 1
-                self._stop.wait(self._pause_or_raise(error, failures, began - failing_since))
-                continue
+            taken = self._take(kind)
             if isinstance(taken, Permit):
                 return taken
-            failures, failing_since = 0, self.clock()
             self._explain(taken)
             self._stop.wait(taken.seconds)
             self.waited_seconds += self.clock() - began
@@ -434,29 +428,18 @@ class RateLimiter:
 
     def _write(self) -> None:
         """Write what has changed, unless the store is away; then the next change does it."""
-        with contextlib.suppress(TransientError):
-            self._change(lambda _quota, _now: None)
+        with contextlib.suppress(LedgerError):
+            self._change(lambda _quota, _now: None, waits=False)
 
-    def _change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def _change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
         def change(quota: Quota, now: float) -> _T:
             for unwritten in self._unwritten:
                 unwritten(quota, now)
             return action(quota, now)
 
-        result = self._store.change(change)
+        result = self._store.change(change, waits=waits)
         self._unwritten.clear()
         return result
-
-    def _pause_or_raise(self, error: TransientError, tries: int, spent: float) -> float:
-        pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
-        if pause is None:
-            message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
-            raise LedgerError(message)
-        if self._log.is_due("the store"):
-            logger.warning(
-                "%s Nothing is sent in the meantime; trying again in %.1f s.", error, pause
-            )
-        return pause
 
     def _explain(self, wait: Wait) -> None:
         """Log a long wait; the same reason at most once a minute."""
@@ -468,7 +451,7 @@ class RateLimiter:
 
 
 def pause_before_retry(
-    error: Exception,
+    error: TransientError,
     *,
     tries: int,
     spent: float,
@@ -490,14 +473,14 @@ def pause_before_retry(
     True
 
     Args:
-        error: What went wrong; only a `TransientError` is worth another try.
+        error: What went wrong.
         tries: How many there have been, at least 1.
         spent: Seconds that trying and pausing have taken so far.
         limit: Seconds after which to give up.
         jitter: Picks a number between 0 and the one given.
     """
     left = limit - spent
-    if not isinstance(error, TransientError) or left <= 0:
+    if left <= 0:
         return None
     floor = error.retry_after
     if floor is None:

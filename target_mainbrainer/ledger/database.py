@@ -84,7 +84,7 @@ class Database:
         engine: For statements that need more than `transaction`.
         name: For messages: without user name and password.
         is_sqlite: Whether it is a file.
-        retry_max_seconds: How long `read` and `write` wait for a database that is away.
+        retry_max_seconds: How long `execute` waits for a database that is away.
         is_ending: Returns whether the run is to end, so that nothing is waited for any more.
     """
 
@@ -101,7 +101,7 @@ class Database:
         Raises:
             LedgerError: The database stayed away, or refused a statement.
         """
-        return self._execute(work, reads_only=True)
+        return self.execute(work, reads_only=True)
 
     def write(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return the result of `work` after it was committed.
@@ -117,28 +117,33 @@ class Database:
                 connection.execute(sa.select(ledger.c.id).with_for_update())
             return work(connection)
 
-        return self._execute(alone, reads_only=False)
+        return self.execute(alone)
 
-    def _execute(self, work: Callable[[sa.Connection], _T], *, reads_only: bool) -> _T:
-        away_since: float | None = None
+    def execute(
+        self, work: Callable[[sa.Connection], _T], *, reads_only: bool = False, waits: bool = True
+    ) -> _T:
+        """Return the result of `work` after it was committed; other runs may write meanwhile.
+
+        Args:
+            work: May be called several times.
+            reads_only: See `transaction`.
+            waits: Wait for a database that is away.
+
+        Raises:
+            LedgerError: As `read` does.
+        """
+        longest, away_since = self.retry_max_seconds if waits else 0, None
         while True:
             try:
                 with self.transaction(reads_only=reads_only) as connection:
                     return work(connection)
             except DatabaseAwayError as error:
+                if away_since is None and longest:
+                    logger.warning("%s The run waits for it, for up to %d s.", error, longest)
                 away_since = away_since or time.monotonic()
-                self._wait_or_raise(error, time.monotonic() - away_since)
-
-    def _wait_or_raise(self, error: DatabaseAwayError, spent: float) -> None:
-        longest = self.retry_max_seconds
-        is_first = spent < PAUSE_SECONDS
-        if spent >= longest or self.is_ending():
-            tried = "" if is_first else f" It was tried for {spent:.0f} s ('retry_max_seconds')."
-            message = f"{error}{tried}"
-            raise LedgerError(message)
-        if is_first:
-            logger.warning("%s The run waits for it, for up to %.0f s.", error, longest)
-        time.sleep(PAUSE_SECONDS)
+                if time.monotonic() >= away_since + longest or self.is_ending():
+                    raise
+                time.sleep(PAUSE_SECONDS)
 
     @contextlib.contextmanager
     def transaction(self, *, reads_only: bool = False) -> Iterator[sa.Connection]:

@@ -19,8 +19,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import override
 
 from target_mainbrainer.api.limits import PermitStore, Quota
-from target_mainbrainer.errors import LedgerError, TransientError
-from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.lease import DATABASE_CLOCK, now_of
 from target_mainbrainer.ledger.tables import quota as table
 
@@ -30,17 +28,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.ledger.database import Database
 
 _T = t.TypeVar("_T")
-
-
-def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
-    """Open the quota of an account, on a connection of its own.
-
-    A change need not survive a power loss, for which SQLite would wait for the disk.
-
-    Raises:
-        LedgerError: The database cannot be used.
-    """
-    return SharedQuota(open_database(ledger_uri, synchronous="NORMAL"), account)
 
 
 class SharedQuota(PermitStore):
@@ -67,25 +54,25 @@ class SharedQuota(PermitStore):
         self._database.close()
 
     @override
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
         """Apply an action to the quota as it is now, given the time, and return its result.
 
         Raises:
-            TransientError: The database cannot be used now.
+            LedgerError: The database stayed away, or cannot be used.
         """
-        is_saved = False
-        while not is_saved:
-            try:
-                with self._database.transaction() as connection:
-                    row = connection.execute(self._select).one_or_none()
-                    now = self._now(connection, row)
-                    quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
-                    result = action(quota, now)
-                    is_saved = self._save(connection, row, quota)
-            except LedgerError as error:
-                raise TransientError(str(error)) from None
-        self._seen = (quota, now, self._clock())
-        return result
+
+        def changed(connection: sa.Connection) -> tuple[bool, _T]:
+            row = connection.execute(self._select).one_or_none()
+            now = self._now(connection, row)
+            quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
+            result = action(quota, now)
+            self._seen = (quota, now, self._clock())
+            return self._save(connection, row, quota), result
+
+        while True:
+            is_saved, result = self._database.execute(changed, waits=waits)
+            if is_saved:
+                return result
 
     @override
     def last_seen(self) -> tuple[Quota, float]:

@@ -140,7 +140,6 @@ def test_the_policy_jitters_up_to_its_limit() -> None:
     assert len(set(pauses)) > 30
     assert pause_before_retry(lost, tries=9, spent=599, limit=600, jitter=float) == 1
     assert pause_before_retry(lost, tries=9, spent=600, limit=600) is None
-    assert pause_before_retry(errors.AuthError("no"), tries=1, spent=0, limit=600) is None
 
 
 NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)

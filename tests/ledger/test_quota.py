@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
 from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
+from target_mainbrainer.ledger.quota import SharedQuota
 from target_mainbrainer.settings.declared import Plan
 from tests.cases import cases
 from tests.ledger.outside import Night, empty_ledger
@@ -129,7 +129,7 @@ class Clocks:
         self.now += seconds
 
     def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
-        quota = open_shared_quota(self._uri, account)
+        quota = SharedQuota(open_database(self._uri), account)
         self._patch.setattr(quota, "_clock", lambda: self.now)
         self._patch.setattr(quota, "_now", lambda *_: 1.7e9 + self.now + self.jump)
         self._opened.append(quota)
@@ -223,7 +223,7 @@ def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) 
 
 def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
     plan = Plan(burst=60, daily=1000)
-    runs = [open_shared_quota(ledger_uri, ACCOUNT) for _ in range(3)]
+    runs = [SharedQuota(open_database(ledger_uri), ACCOUNT) for _ in range(3)]
     taken: list[float] = []
     with ThreadPoolExecutor(9) as threads:
         for some in threads.map(lambda run: take_all(run, plan), runs * 3):
