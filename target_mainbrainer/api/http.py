@@ -1,9 +1,10 @@
-"""One HTTP request and its response, through a `requests.Session`.
+"""One HTTP request and its response, through an adapter of `requests`.
 
-Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
-not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and
-`REQUESTS_CA_BUNDLE` count. An error is described in words of our own and without a cause:
-exceptions of `requests` carry the request, and with it the token and the contacts.
+Only the server that a request is meant for ever sees it. A session would follow redirects, keep
+cookies and read `~/.netrc`; the adapter below it does none of that. Of the environment, proxies
+(never for this machine) and `REQUESTS_CA_BUNDLE` count. An error is described in words of our own
+and without a cause: exceptions of `requests` carry the request, and with it the token and the
+contacts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
@@ -217,28 +217,6 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-class _Session(requests.Session):
-    """A session that sends what it is given and nothing else."""
-
-    def __init__(self, *, user_agent: str) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.verify = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        )
-        self.headers.clear()
-        self.headers.update(
-            {"User-Agent": user_agent, "Accept": _JSON, "Accept-Encoding": "gzip, deflate"}
-        )
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS))
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return that there is none: even to look at it, `requests` would read the whole body."""
-
-
 class Transport:
     """Connections with keep-alive for all threads.
 
@@ -249,11 +227,17 @@ class Transport:
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
-        self._session = _Session(user_agent=user_agent)
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS)
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept": _JSON,
+            "Accept-Encoding": "gzip, deflate",
+        }
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        self._adapter.close()
 
     def send(
         self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
@@ -268,14 +252,14 @@ class Transport:
         response = None
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
-            response = self._session.request(
-                endpoint.method,
-                endpoint.url,
-                data=body,
-                headers=dict(headers) if body is None else {**headers, "Content-Type": _JSON},
+            kind = {} if body is None else {"Content-Type": _JSON}
+            named = {**self._headers, **headers, **kind}
+            request = requests.Request(endpoint.method, endpoint.url, named, data=body)
+            response = self._adapter.send(
+                request.prepare(),
                 stream=True,
                 timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
-                allow_redirects=False,
+                verify=self._verify or True,
                 proxies=_proxies_for(endpoint),
             )
             with response:
