@@ -249,7 +249,6 @@ class Transport:
             TransientError: There is no response, or not all of it.
             ProtocolError: There is no way to talk to that server.
         """
-        response = None
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             kind = {} if body is None else {"Content-Type": _JSON}
@@ -265,7 +264,7 @@ class Transport:
             with response:
                 return _read(response)
         except _FAILURES as error:
-            problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
+            problem = _in_words(error, endpoint, self._timeout)
         # Raised out here, the new exception does not even remember the other one.
         raise problem
 
@@ -330,7 +329,7 @@ def _read(response: requests.Response) -> Response:
 
 
 def _in_words(
-    error: Exception, endpoint: Endpoint, timeout: float, *, has_begun: bool
+    error: Exception, endpoint: Endpoint, timeout: float
 ) -> TransientError | ProtocolError:
     """Return what an exception means, without repeating anything it says."""
     chain = list(_chain(error))
@@ -358,10 +357,8 @@ def _in_words(
             "'api_url' and 'auth_url'."
         )
         return UnreachableError(message)
-    if is_late and has_begun:
-        message = f"The response to {endpoint} was not complete after {timeout:.0f} s."
-    elif is_late:
-        message = f"No response to {endpoint} within {timeout:.0f} s."
+    if is_late:
+        message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:
         message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
     return TransientError(message)
