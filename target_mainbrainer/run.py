@@ -129,8 +129,7 @@ class Run:
         )
         self._closing.callback(self._client.close)
         summary = DrySummary if settings.dry_run else Summary
-        effort, limiter = self._client.stats, self._limiter
-        self.summary = summary(settings, self.report, self.rejects, effort, limiter)
+        self.summary = summary(settings, self.report, self.rejects, self._limiter)
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
         self._comparer: Comparer | None = None
         self.missing: Missing | None = None

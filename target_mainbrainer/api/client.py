@@ -44,7 +44,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.api.answers import BatchStatus, Refused, Token
     from target_mainbrainer.api.http import Response
-    from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
+    from target_mainbrainer.api.limits import Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
 
@@ -67,6 +67,7 @@ class MainBrainerClient:
 
     Attributes:
         redactor: Removes personal data and this account's secrets from what the server says.
+        limiter: The same as given; it counts the requests.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class MainBrainerClient:
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
         )
-        self._rate_limiter = rate_limiter
+        self.limiter = rate_limiter
         self._clock = rate_limiter.clock
         self._stop = stop
         self._may_send = may_send
@@ -101,15 +102,10 @@ class MainBrainerClient:
         self._retry_max_seconds: float = settings.retry_max_seconds
         self._log = OncePerMinute(self._clock)
 
-    @property
-    def stats(self) -> ClientStats:
-        """The requests so far."""
-        return self._rate_limiter.stats
-
     def close(self) -> None:
         """Close the connections, and write the number of requests to the log."""
         self._transport.close()
-        for endpoint, requests in self.stats.by_endpoint.items():
+        for endpoint, requests in self.limiter.requests.items():
             tags = {metrics.Tag.ENDPOINT: endpoint}
             with metrics.Counter(metrics.Metric.HTTP_REQUEST_COUNT, tags) as counter:
                 counter.increment(requests)
@@ -225,7 +221,7 @@ class MainBrainerClient:
             while True:
                 tries += 1
                 token = None if endpoint is self._token else self._tokens.get()
-                permit = self._rate_limiter.acquire(str(endpoint), is_retry=tries > 1)
+                permit = self.limiter.acquire(str(endpoint), is_retry=tries > 1)
                 began = self._clock()
                 try:
                     response = self._send(endpoint, body, token, permit)
@@ -259,12 +255,12 @@ class MainBrainerClient:
         try:
             response = self._transport.send(endpoint, body, headers)
         except UnreachableError:
-            self._rate_limiter.unsent(permit)
+            self.limiter.unsent(permit)
             raise
         except BaseException:
-            self._rate_limiter.answered(permit, None)
+            self.limiter.answered(permit, None)
             raise
-        self._rate_limiter.answered(permit, response.status)
+        self.limiter.answered(permit, response.status)
         return response
 
     def _renew_or_raise(self, endpoint: Endpoint, token: Token, renewals: int) -> None:
@@ -296,7 +292,7 @@ class MainBrainerClient:
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
-            self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
+            self.limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
         if not limit:
             raise error
         if pause is None:

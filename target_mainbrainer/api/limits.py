@@ -224,21 +224,6 @@ class OncePerMinute:
         return True
 
 
-@dataclass
-class ClientStats:
-    """The requests so far.
-
-    Attributes:
-        requests: All that left, those for tokens and statuses too.
-        retries: Tries that repeated what had failed, also those that found no connection.
-        by_endpoint: Requests of each kind, such as `POST /contacts/batch`.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    by_endpoint: Counter[str] = field(default_factory=Counter)
-
-
 @dataclass(eq=False)
 class Permit:
     """Permission to send one request at once.
@@ -272,6 +257,12 @@ class RateLimiter:
         stop: Once it is set, there are no more permits, and every wait ends with an
             `InterruptedRunError`.
         store: Where the permits are kept; in this process if it is not given.
+
+    Attributes:
+        requests: Those that left, of each kind, such as `POST /contacts/batch`.
+        retries: Tries that repeated what had failed, also those that found no connection.
+        waited_seconds: How long sending was blocked altogether; one wait counts once for all
+            threads.
     """
 
     def __init__(
@@ -283,9 +274,9 @@ class RateLimiter:
         store: PermitStore | None = None,
     ) -> None:
         self.clock = clock
-        self.stats = ClientStats()
+        self.requests: Counter[str] = Counter()
+        self.retries = 0
         self.waited_seconds = 0.0
-        """How long sending was blocked altogether; one wait counts once for all threads."""
         self._plan = plan
         self._stop = stop
         self._store = store or PermitStore(clock)
@@ -313,7 +304,7 @@ class RateLimiter:
             LedgerError: The store cannot be reached.
         """
         with self._lock:
-            self.stats.retries += is_retry
+            self.retries += is_retry
         with self._turn:
             return self._wait_for_permit(kind)
 
@@ -359,8 +350,7 @@ class RateLimiter:
         """
         now = self.clock()  # the lock may be held while the store is away
         with self._lock:
-            self.stats.requests += 1
-            self.stats.by_endpoint[permit.kind] += 1
+            self.requests[permit.kind] += 1
             self._in_flight.discard(permit)
             late = took = now - permit.taken_at
             if status is not None:

@@ -198,15 +198,15 @@ def test_everything_asked_is_counted(api: Api) -> None:
     client.send_batch(*BATCH)
     client.send_contact(PERSON)
     client.batch_status("ce2c2e48")
-    assert client.stats.requests == len(api.crm.requests) == 5
-    assert client.stats.retries == 1
+    assert client.limiter.requests.total() == len(api.crm.requests) == 5
+    assert client.limiter.retries == 1
     posts = {"POST /token": 1, "POST /contacts/batch": 2, "POST /contacts/insertupdate": 1}
-    assert client.stats.by_endpoint == posts | {"GET /contacts/{id}/Status": 1}
+    assert client.limiter.requests == posts | {"GET /contacts/{id}/Status": 1}
     client.close()
     metrics = [line for line in api.log.messages if line.startswith("METRIC")]
     assert ["http_request_count" in line for line in metrics] == [True] * 4
-    counted = [next(one for one in client.stats.by_endpoint if one in line) for line in metrics]
-    assert counted == list(client.stats.by_endpoint)
+    counted = [next(one for one in client.limiter.requests if one in line) for line in metrics]
+    assert counted == list(client.limiter.requests)
 
 
 # --- Odd but not shown

@@ -94,7 +94,7 @@ def test_a_connection_that_ended_meanwhile_is_made_again(api: Api) -> None:
         assert client.send_batch(*BATCH) == ACCEPTED
         api.crm.drop_connections()
         time.sleep(0.05)
-    assert (api.crm.connections, client.stats.retries) == (3, 0)
+    assert (api.crm.connections, client.limiter.retries) == (3, 0)
 
 
 def test_a_stall_is_a_lost_answer(api: Api) -> None:
@@ -170,7 +170,7 @@ def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(api
     api.patch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
     client = api.client(OK)
     assert client.send_batch(*BATCH) == ACCEPTED, "which may not be applied twice"
-    assert (api.crm.connections, len(api.crm.requests), client.stats.retries) == (2, 1, 1)
+    assert (api.crm.connections, len(api.crm.requests), client.limiter.retries) == (2, 1, 1)
 
 
 # --- Certificates

@@ -140,7 +140,7 @@ def test_a_request_that_found_no_server_leaves_its_permit_as_it_is() -> None:
     world.pass_by(5)
     limiter.unsent(permit)
     assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 10.25)
-    assert limiter.stats.requests == 0
+    assert limiter.requests.total() == 0
 
 
 def test_the_share_of_the_plan_in_use_is_that_of_the_last_ten_seconds() -> None:

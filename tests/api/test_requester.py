@@ -38,8 +38,8 @@ def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
     message = api.fails(errors.TransientError, client)
     assert f"The connection to {api.crm.host} failed on POST /contacts/batch: refused." in message
     assert message.startswith("POST /contacts/batch was given up after ")
-    assert client.stats.requests == 0
-    assert client.stats.retries == len(api.world.waits) > 1
+    assert client.limiter.requests.total() == 0
+    assert client.limiter.retries == len(api.world.waits) > 1
     assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
 
 
