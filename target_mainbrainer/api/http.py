@@ -38,7 +38,6 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
-from target_mainbrainer.settings.checks import is_loopback
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -307,7 +306,7 @@ def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
     Raises:
         InvalidProxyURL: The proxy is none for HTTP; connections through it would be of other kinds.
     """
-    is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
+    is_local = urlsplit(endpoint.url).hostname in {"localhost", "127.0.0.1", "::1"}
     proxies = {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
     if (requests.utils.select_proxy(endpoint.url, proxies) or "").startswith("socks"):
         raise requests.exceptions.InvalidProxyURL
