@@ -9,9 +9,9 @@ import uuid
 
 import msgspec
 
-from target_mainbrainer.contacts import RejectionCode
+from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
-from target_mainbrainer.words import is_utf8
+from target_mainbrainer.words import is_utf8, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,21 @@ class InvalidValueError(ValueError):
     Attributes:
         code: The code of the rejection.
         what: The rest of a sentence that starts with the column; never repeats the value.
+        column: Where the value is; without one, `what` is a whole sentence.
     """
 
     def __init__(self, code: RejectionCode, what: str) -> None:
         super().__init__(code)
         self.code = code
         self.what = what
+        self.column: str | None = None
+
+    @property
+    def rejection(self) -> Rejection:
+        """The rejection of the record."""
+        is_whole = self.column is None
+        reason = self.what if is_whole else f"Column '{shown(self.column or '')}' {self.what}."
+        return Rejection(self.code, reason)
 
 
 _MOST_PLAIN_DIGITS = 400
