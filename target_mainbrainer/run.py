@@ -17,7 +17,7 @@ from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import fingerprint, key_text
+from target_mainbrainer.ledger.content import ALIAS, fingerprint, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -199,23 +199,31 @@ class Run:
     # Streams
 
     def stream(
-        self, name: str, schema_line: bytes, key_properties: Sequence[str], mapping: StreamMapping
+        self, names: tuple[str, str], schema_line: bytes, key: Sequence[str], mapping: StreamMapping
     ) -> Stream:
         """Return a stream as its last SCHEMA message announces it, leased if there is a ledger.
+
+        Args:
+            names: Its name in the input, and after stream maps; several streams may have that one.
+            schema_line: The SCHEMA message as it was read.
+            key: Its `key_properties`, after stream maps.
+            mapping: Of its columns.
 
         Raises:
             LedgerError: Another run delivers it.
         """
+        name = names[1]
+        known_as = ALIAS.join(dict.fromkeys(names))
         settings = self.settings.for_stream(name)
         country_code = settings.default_country_code
-        labels = RecordLabels(key_properties, mapping.sensitive_columns, country_code)
+        labels = RecordLabels(key, mapping.sensitive_columns, country_code)
         return Stream(
             name,
             schema_line,
             labels,
             self.report.stream(name),
             Destination(settings.list_id, settings.webhook_url),
-            number=None if self.ledger is None else self.ledger.open_stream(name),
+            number=None if self.ledger is None else self.ledger.open_stream(known_as),
             once=mapping.once,
             opt_ins=mapping.opt_ins,
         )

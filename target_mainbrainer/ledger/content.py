@@ -30,6 +30,9 @@ if t.TYPE_CHECKING:
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
 
+ALIAS = " as "
+"""Stands between the names of a stream before and after stream maps, if they differ."""
+
 FIELD_BYTES = 12
 
 _NAME_BYTES = 4

@@ -51,7 +51,7 @@ class SourceRecord(PrivateStruct, frozen=True, gc=False):
 
 
 def source_key_reader(
-    key_properties: Sequence[str], source_stream: str | None = None
+    key_properties: Sequence[str],
 ) -> Callable[[Mapping[str, t.Any]], str | None]:
     """Return a function that returns a record's key as JSON, in the order of the columns' names.
 
@@ -68,19 +68,16 @@ def source_key_reader(
 
     Args:
         key_properties: As announced, after stream maps.
-        source_stream: The stream's name in the input if a stream map renames it. It becomes the
-            first part of the key, because several streams can go by one alias.
     """
     columns = sorted(key_properties)
-    start = [] if source_stream is None else [source_stream]
 
     def key_of(record: Mapping[str, t.Any]) -> str | None:
         values = [record.get(column) for column in columns]
         if not values or None in values:
             return None
         try:
-            return _encode(start + values).decode()
+            return _encode(values).decode()
         except (TypeError, ValueError):  # NaN, or half a character
-            return json.dumps(start + values, default=str)
+            return json.dumps(values, default=str)
 
     return key_of
