@@ -260,13 +260,8 @@ def check_settings(settings: Settings) -> Iterator[str]:
         local_sandbox.start(settings.sandbox_path).close()
         yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
     elif not settings.dry_run:  # which needs no account
-        stop = threading.Event()
-        with (
-            contextlib.closing(make_rate_limiter(settings, stop)) as limiter,
-            contextlib.closing(
-                MainBrainerClient(settings, rate_limiter=limiter, stop=stop)
-            ) as client,
-        ):
+        limiter = make_rate_limiter(settings, threading.Event())
+        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
             yield client.check()
 
 

@@ -124,7 +124,6 @@ class Run:
             reached,
             transport=DryTransport() if settings.dry_run else None,
             rate_limiter=self._limiter,
-            stop=self._stop,
             may_send=lambda: self.ledger is None or self.ledger.is_fresh,
         )
         self._closing.callback(self._client.close)

@@ -39,7 +39,6 @@ from target_mainbrainer.privacy import Redactor
 from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus, Refused, Token
@@ -61,7 +60,6 @@ class MainBrainerClient:
     Args:
         settings: Credentials, addresses and limits.
         rate_limiter: Provides a permit for every request.
-        stop: Ends every pause at once, with an `InterruptedRunError`.
         transport: Sends the requests, if it is not the network.
         may_send: Returns whether a request may leave; it waits until it may.
 
@@ -75,7 +73,6 @@ class MainBrainerClient:
         settings: Settings,
         *,
         rate_limiter: RateLimiter,
-        stop: threading.Event,
         transport: Transport | None = None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -90,7 +87,6 @@ class MainBrainerClient:
         )
         self.limiter = rate_limiter
         self._clock = rate_limiter.clock
-        self._stop = stop
         self._may_send = may_send
         credentials = encode_credentials(settings)
         self._tokens = TokenSource(
@@ -249,9 +245,7 @@ class MainBrainerClient:
     ) -> Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         while not self._may_send():
-            if self._stop.wait(_LOOK_SECONDS):
-                message = f"The run was asked to stop before {endpoint} was sent."
-                raise InterruptedRunError(message)
+            self.limiter.pause(_LOOK_SECONDS)
         try:
             response = self._transport.send(endpoint, body, headers)
         except UnreachableError:
@@ -302,9 +296,7 @@ class MainBrainerClient:
             level = logging.WARNING if is_outage else logging.DEBUG
             text = "%s Trying again in %.1f s, and for up to %.0f s in all ('retry_max_seconds')."
             logger.log(level, text, error, pause, limit)
-            if self._stop.wait(pause):
-                message = f"The run was asked to stop before {endpoint} could be tried again."
-                raise InterruptedRunError(message)
+            self.limiter.pause(pause)
         return pause
 
 

@@ -308,6 +308,18 @@ class RateLimiter:
         with self._turn:
             return self._wait_for_permit(kind)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            InterruptedRunError: The run was asked to stop.
+        """
+        if seconds:
+            self._stop.wait(seconds)
+        if self._stop.is_set():
+            message = "The run was asked to stop; nothing more is sent."
+            raise InterruptedRunError(message)
+
     @property
     def wanted_in_flight(self) -> int:
         """How many requests have to be in flight to use all permits, as answers are now.
@@ -372,9 +384,7 @@ class RateLimiter:
 
     def _wait_for_permit(self, kind: str) -> Permit:
         while True:
-            if self._stop.is_set():
-                message = "The run was asked to stop; nothing more is sent."
-                raise InterruptedRunError(message)
+            self.pause(0)
             began = self.clock()
             taken = self._take(kind)
             if isinstance(taken, Permit):

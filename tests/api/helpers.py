@@ -121,7 +121,7 @@ class Api:
         account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
         limiter = settings.pop("limiter", None) or self.world.limiter(plan)
         made = Settings(**account | settings)
-        client = MainBrainerClient(made, rate_limiter=limiter, stop=self.world)
+        client = MainBrainerClient(made, rate_limiter=limiter)
         self._running.callback(client.close)
         return client
 
