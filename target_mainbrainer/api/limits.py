@@ -200,10 +200,6 @@ class PermitStore:
         """
         return action(self._quota, self._clock())
 
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as far as this process knows it, and the time."""
-        return self._quota, self._clock()
-
     def close(self) -> None:
         """Close everything that the store has opened."""
 
@@ -286,6 +282,7 @@ class RateLimiter:
         self._in_flight: set[Permit] = set()
         self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
         self._unwritten: list[Callable[[Quota, float], None]] = []
+        self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
 
     def close(self) -> None:
@@ -343,8 +340,8 @@ class RateLimiter:
         """How much of the plan's requests in 10 seconds is in use now, from 0 to 1."""
         if self._plan is None:
             return 0.0
-        quota, now = self._store.last_seen()
-        return quota.in_use(now) / self._plan.burst
+        quota, seen_at, by_ours = self._seen
+        return quota.in_use(seen_at + self.clock() - by_ours) / self._plan.burst
 
     def block(self, seconds: float, reason: str) -> None:
         """Give out no permit for `seconds`, unless a longer wait is in force."""
@@ -433,6 +430,7 @@ class RateLimiter:
 
     def _change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
         def change(quota: Quota, now: float) -> _T:
+            self._seen = quota, now, self.clock()
             for unwritten in self._unwritten:
                 unwritten(quota, now)
             return action(quota, now)

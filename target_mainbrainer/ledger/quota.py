@@ -46,7 +46,6 @@ class SharedQuota(PermitStore):
         if not database.is_sqlite:  # with the time, which saves a question for it
             columns.append(DATABASE_CLOCK.label("clock"))
         self._select = sa.select(*columns).where(table.c.account == account)
-        self._seen = (self._quota, 0.0, self._clock())
 
     @override
     def close(self) -> None:
@@ -66,19 +65,12 @@ class SharedQuota(PermitStore):
             now = self._now(connection, row)
             quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
             result = action(quota, now)
-            self._seen = (quota, now, self._clock())
             return self._save(connection, row, quota), result
 
         while True:
             is_saved, result = self._database.execute(changed, waits=waits)
             if is_saved:
                 return result
-
-    @override
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as this process last saw it, and the time."""
-        quota, now, seen_at = self._seen
-        return quota, now + self._clock() - seen_at
 
     def _now(self, connection: sa.Connection, row: sa.Row[t.Any] | None) -> float:
         return now_of(connection) if row is None or self._database.is_sqlite else float(row.clock)
