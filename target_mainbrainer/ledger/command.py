@@ -177,7 +177,8 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
 def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401 - the same
     """Forget people, a stream, or everything, and overwrite what is left in the file."""
     wanted = Wanted(**options)
-    with contextlib.closing(open_database(uri, must_exist=True)) as database:
+    open_database(uri, reads_only=True).close()  # there is one
+    with contextlib.closing(open_database(uri)) as database:
         if wanted == Wanted() and not yes:
             question = f"Forget everything in {database.name}? The next run sends every contact."
             click.confirm(question, abort=True)

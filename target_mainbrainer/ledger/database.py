@@ -169,14 +169,11 @@ class Database:
         """Overwrite what deleted rows have left; return False if some of it may still be there.
 
         With SQLite it stays while another process reads, or if the disk is full. The files of a
-        PostgreSQL server are its own affair: it may use the space again.
+        PostgreSQL server are its own affair: it uses the space again by itself.
         """
+        if not self.is_sqlite:
+            return True
         try:
-            if not self.is_sqlite:
-                engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-                with engine.connect() as connection:
-                    connection.exec_driver_sql("VACUUM " + ", ".join(metadata.tables))
-                return True
             with contextlib.closing(self.engine.raw_connection()) as raw:
                 cursor = raw.cursor()
                 cursor.execute(f"PRAGMA busy_timeout = {_ERASING_MILLISECONDS}")
@@ -191,27 +188,21 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(
-    uri: str, *, must_exist: bool = False, reads_only: bool = False, synchronous: str = "FULL"
-) -> Database:
+def open_database(uri: str, *, reads_only: bool = False, synchronous: str = "FULL") -> Database:
     """Open the database that `ledger_uri` names, and create its tables if they are missing.
 
     Args:
         uri: A path, or a SQLAlchemy URI of SQLite or PostgreSQL.
-        must_exist: Whether a missing ledger is an error; else it is created.
         reads_only: Change nothing, not even the mode of the file; a missing ledger is an error.
         synchronous: How SQLite commits: `FULL` survives a power loss, `NORMAL` a killed process.
 
     Raises:
-        NoLedgerError: There is none, and it has to exist.
+        NoLedgerError: There is none, and it is not to be created.
         LedgerError: It cannot be opened, or is no ledger that this version can read.
     """
     if not reads_only:
-        try:  # a file of something else stays as it is
+        with contextlib.suppress(NoLedgerError):  # a file of something else stays as it is
             open_database(uri, reads_only=True).close()
-        except NoLedgerError:
-            if must_exist:
-                raise
     url = _parse(uri)
     if url.get_backend_name() == "sqlite":
         path = _file_of(url, reads_only=reads_only)
@@ -276,10 +267,7 @@ def _parse(uri: str) -> sa.URL:
 
 def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
     """Return the file; unless it is only read, it is made readable for its owner alone."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        message = "Setting 'ledger_uri' names no file: a ledger in memory would remember nothing."
-        raise LedgerError(message)
-    path = Path(url.database).expanduser().absolute()
+    path = Path(url.database or "").expanduser().absolute()
     if reads_only and not path.exists():
         message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
         raise NoLedgerError(message)
@@ -290,11 +278,8 @@ def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
         return path
     try:
         # SQLite gives its companions (-wal, -shm) the mode of the file itself.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        path.touch(0o600)
+        path.chmod(0o600)
     except OSError as error:
         message = f"The ledger '{path}' cannot be used: {error.strerror}. Check 'ledger_uri'."
         raise LedgerError(message) from None

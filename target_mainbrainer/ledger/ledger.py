@@ -118,7 +118,6 @@ class Ledger:
         self._database = database
         self.run = int(run, 16)
         self._token = account.access_token
-        self._process = lease.this_process()
         self._streams: dict[str, int] = {}
         self._renewed_at = seconds_awake_or_asleep()
         self._next_number = 0
@@ -150,9 +149,7 @@ class Ledger:
         """
         if name not in self._streams:
             number = self._database.write(
-                lambda connection: lease.take_stream(
-                    connection, self.account, name, run=self.run, process=self._process
-                )
+                lambda connection: lease.take_stream(connection, self.account, name, self.run)
             )
             self._streams[name] = number
         return self._streams[name]
@@ -199,7 +196,7 @@ class Ledger:
         """End the leases."""
 
         def end(connection: sa.Connection) -> None:
-            lease.release(connection, self.run)
+            connection.execute(streams.update().where(streams.c.run == self.run).values(run=None))
             _end_batches_of_dead_runs(connection)
 
         self._database.write(end)
@@ -418,8 +415,8 @@ def forget(
     forgotten |= {identity(identity_from(one.previous)) for one in some if one.previous is not None}
     has_unowned = not {person.stream for person in some}.issuperset(whole)
     people.delete(connection, some)
-    emptied = people.without_people(connection, {*whole, *(person.stream for person in some)})
-    connection.execute(streams.delete().where(streams.c.number.in_(emptied)))
+    touched = {*whole, *(person.stream for person in some)}
+    connection.execute(streams.delete().where(streams.c.number.in_(touched), ~people.has_people))
     is_left = bool(streams_of(connection, account))
     kept = {identity(identity_from(text)) for text in people.previous_of(connection, account)}
     where = (contacts.c.account == account) & contacts.c.hash.not_in(kept) & ~people.owns_contact()

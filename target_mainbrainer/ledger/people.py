@@ -102,6 +102,9 @@ def pages_of(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[
 
 # For people who look into the ledger
 
+has_people = sa.exists().where(people.c.stream == streams.c.number)
+"""The condition that a row of `streams` has a known person."""
+
 
 def search(
     connection: sa.Connection,
@@ -179,16 +182,6 @@ def owns_contact() -> sa.Exists:
         .correlate(contacts)
         .exists()
     )
-
-
-def without_people(connection: sa.Connection, numbers: Collection[int]) -> list[int]:
-    """Return the streams, of those given, without a known person."""
-    return [
-        number
-        for number in numbers
-        if connection.scalar(sa.select(people.c.id).where(people.c.stream == number).limit(1))
-        is None
-    ]
 
 
 def previous_of(connection: sa.Connection, account: int) -> list[str]:
