@@ -608,7 +608,7 @@ class Answer:
             RequestRefusedError: The request is refused, with any contacts in it.
         """
         response = self.response
-        if response.is_empty and response.is_success:
+        if response.is_success and not response.body.strip():
             return Accepted()
         if response.is_success:
             outcome = self._decoded(lambda body: decode_accepted(response.status, body))

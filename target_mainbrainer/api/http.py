@@ -126,11 +126,6 @@ class Response:
         return self.status // 100 == 2  # noqa: PLR2004 - that is what 2xx means
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it has no body."""
-        return not self.body.strip()
-
-    @property
     def reason(self) -> str:
         """The status with its usual words, such as `503 Service Unavailable`."""
         return f"{self.status} {http.client.responses.get(self.status, '')}".rstrip()
