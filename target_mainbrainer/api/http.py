@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
-import io
 import itertools
 import math
 import os
@@ -136,28 +135,16 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
-class _Limited(io.RawIOBase):
-    """What a socket receives, for as long as its timeout; that itself is granted to each piece."""
+class _Pieces(socket.SocketIO):
+    """What a socket receives, until a deadline; its timeout is granted to each piece."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._pieces = t.cast("io.RawIOBase", sock.makefile("rb", buffering=0))
-        self._deadline = time.monotonic() + (sock.gettimeout() or math.inf)
-
-    @override
-    def readable(self) -> bool:
-        return True
+    deadline: float
 
     @override
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self.deadline:
             raise TimeoutError
-        return self._pieces.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._pieces.close()
-        super().close()
+        return super().readinto(buffer)
 
 
 class _Response(http.client.HTTPResponse):
@@ -165,8 +152,9 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Limited(sock))
+        pieces: t.Any = self.fp.raw
+        pieces.__class__ = _Pieces
+        pieces.deadline = time.monotonic() + (sock.gettimeout() or math.inf)
 
 
 class _Connection(HTTPConnection):
