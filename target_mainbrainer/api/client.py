@@ -15,8 +15,6 @@ from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
-from singer_sdk import metrics
-
 from target_mainbrainer.api.answers import Accepted, Answer
 from target_mainbrainer.api.auth import TokenSource
 from target_mainbrainer.api.http import Endpoint, Transport
@@ -99,12 +97,8 @@ class MainBrainerClient:
         self._log = OncePerMinute(self._clock)
 
     def close(self) -> None:
-        """Close the connections, and write the number of requests to the log."""
+        """Close the connections."""
         self._transport.close()
-        for endpoint, requests in self.limiter.requests.items():
-            tags = {metrics.Tag.ENDPOINT: endpoint}
-            with metrics.Counter(metrics.Metric.HTTP_REQUEST_COUNT, tags) as counter:
-                counter.increment(requests)
 
     def send_batch(
         self,
