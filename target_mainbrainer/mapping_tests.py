@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.settings.declared import StreamSettings
     from target_mainbrainer.singer.reader import Message
-    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import SourceRecord
 
 Values: t.TypeAlias = "dict[str, t.Any]"
 

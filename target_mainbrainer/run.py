@@ -44,7 +44,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.moves import Moves
     from target_mainbrainer.rounds.round import MoveRound
     from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.records import State
+    from target_mainbrainer.singer.state import State
 
 STATE_INTERVAL_SECONDS = 1.0
 PROGRESS_INTERVAL_SECONDS = 10.0

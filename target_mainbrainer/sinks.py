@@ -10,7 +10,7 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.singer.records import SourceRecord, source_key_reader
+from target_mainbrainer.singer.state import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:

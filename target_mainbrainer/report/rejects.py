@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.singer.records import SourceRecord, StateInterval
+    from target_mainbrainer.singer.state import SourceRecord, StateInterval
 
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""

@@ -16,8 +16,7 @@ from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
-from target_mainbrainer.singer.records import SourceRecord, source_key_reader
-from target_mainbrainer.singer.state import StateTracker
+from target_mainbrainer.singer.state import SourceRecord, StateTracker, source_key_reader
 from tests.cases import cases
 from tests.messages import Record
 from tests.strategies import ANY_TEXT
