@@ -481,8 +481,7 @@ def decode_status(body: bytes) -> BatchStatus:
     Raises:
         UnreadableResponseError: It is not a batch's status.
     """
-    names = ("processedobj", "statustext", "statusfailedreason", "status")
-    status = decode_object(body, names)
+    status = decode_object(body, ("processedobj", "statustext", "statusfailedreason", "status"))
     counts = folded(status.get("processedobj"))
     found: dict[str, t.Any] = {}
     for name in ("inserted", "updated", "skipped"):

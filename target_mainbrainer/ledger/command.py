@@ -283,8 +283,6 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
         content = "unknown: MainBrainer has never accepted it"
     elif row.fields is None:
         content = "unknown: its last batch did not end well, or its address was spelt differently"
-    elif memory.is_mixed(connection, account.number):
-        content = "known, but sent each time: only some contacts are known by 'contact_id'"
     else:
         content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"
     yield "content", content

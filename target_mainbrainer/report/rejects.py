@@ -11,8 +11,8 @@ import fcntl
 import os
 import stat
 import typing as t
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -368,14 +368,6 @@ def _repair(descriptor: int) -> int:
 # Rejections
 
 
-@dataclass
-class _Group:
-    """Rejections of one stream with the same code and reason."""
-
-    count: int = 0
-    labels: list[str] = field(default_factory=list)
-
-
 class Rejections:
     """Counts rejected records, and keeps them if there is a file to keep them in.
 
@@ -406,7 +398,8 @@ class Rejections:
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False
-        self._groups: dict[tuple[str, Rejection], _Group] = {}
+        self._groups: Counter[tuple[str, Rejection]] = Counter()
+        self._labels: defaultdict[tuple[str, Rejection], list[str]] = defaultdict(list)
         self.count = 0
 
     def add(
@@ -545,22 +538,20 @@ class Rejections:
         key = (source.name, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
             key = (source.name, rejection._replace(reason="For various reasons."))
-        group = self._groups.setdefault(key, _Group())
+        labels = self._labels[key]
         for record in source_records:
-            group.count += 1
-            if group.count > KEYS_SHOWN:
+            self._groups[key] += 1
+            if self._groups[key] > KEYS_SHOWN:
                 continue
             label = source.labels.key_of(record.line)
             if label is not None:
-                group.labels.append(label)
-            elif not group.labels:  # these labels are long: one is enough
-                group.labels.append(f"record {record.number:,} of the stream")
+                labels.append(label)
+            elif not labels:  # these labels are long: one is enough
+                labels.append(f"record {record.number:,} of the stream")
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""
-        groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
-        for (stream, (code, reason, _)), group in groups:
-            yield (
-                f"Rejected {group.count:,} of stream '{shown(stream)}', {code}: {reason}"
-                f"{examples(group.labels, group.count)}"
-            )
+        for key, count in self._groups.most_common():
+            stream, (code, reason, _) = key
+            named = examples(self._labels[key], count)
+            yield f"Rejected {count:,} of stream '{shown(stream)}', {code}: {reason}{named}"
