@@ -69,6 +69,8 @@ class Run:
         ledger: None without one.
         missing: Keeps account of full reads; None without a ledger.
         summary: Puts the counts into words.
+        looks_for_duplicates: Contacts that share something are looked for: in dry runs and first
+            loads.
     """
 
     def __init__(
@@ -99,8 +101,7 @@ class Run:
         file = None
         if settings.rejects_path and not settings.dry_run:
             file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
-        allowed, percent = settings.rejects_allowed, settings.max_rejects_percent
-        self.rejects = Rejections(file, allowed=allowed, allowed_percent=percent)
+        self.rejects = Rejections(file, settings)
         self._closing.callback(self.rejects.close)
         reached, sandbox = settings, None
         if settings.dry_run:
@@ -135,6 +136,8 @@ class Run:
         self._moves: Moves | None = None
         if settings.ledger_uri and account is not None:
             self._open_ledger(settings.ledger_uri, account, run_id)
+        is_first = self._comparer is not None and not self._comparer.newest_person
+        self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
@@ -252,13 +255,6 @@ class Run:
         contact = self.as_known(no, stream, key) or no
         if identity_of(contact) is not None:
             self.load.withdraw(contact)
-
-    @property
-    def looks_for_duplicates(self) -> bool:
-        """Whether contacts that share something are looked for: in dry runs and first loads."""
-        return self.settings.dry_run or (
-            self._comparer is not None and not self._comparer.newest_person
-        )
 
     # Meanwhile
 

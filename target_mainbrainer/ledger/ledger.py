@@ -148,10 +148,9 @@ class Ledger:
             LedgerError: Another run delivers it.
         """
         if name not in self._streams:
-            number = self._database.write(
+            self._streams[name] = self._database.write(
                 lambda connection: lease.take_stream(connection, self.account, name, self.run)
             )
-            self._streams[name] = number
         return self._streams[name]
 
     @property

@@ -66,16 +66,12 @@ def integral(value: object) -> int | None:
     >>> integral(47), integral(decimal.Decimal("47.0")), integral(47.5), integral(True)
     (47, 47, None, None)
     """
-    if isinstance(value, bool):
-        return None
     if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+        return None if isinstance(value, bool) else int(value)
+    number = decimal.Decimal(value if isinstance(value, float | decimal.Decimal) else "NaN")
     # The exponent is looked at first: int() would write out every digit of 1E+999999.
-    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() < _INT_DIGITS:
-        return int(value) if value == value.to_integral_value() else None
-    return None
+    is_short = number.is_finite() and number.adjusted() < _INT_DIGITS
+    return int(number) if is_short and number == number.to_integral_value() else None
 
 
 def parse_consent(value: object, words: Mapping[str, bool] = BUILT_IN_WORDS) -> bool | None:

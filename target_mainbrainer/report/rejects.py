@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.report.counts import RunReport, StreamReport
+    from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import SourceRecord, StateInterval
 
 STARTED_AT = "{started_at}"
@@ -377,24 +378,17 @@ class Rejections:
 
     Args:
         file: Where to keep them, if anywhere.
-        allowed: How many there may be; None for any number.
-        allowed_percent: How large a share of a stream's records may be rejected before sending.
+        settings: How many there may be, and how large a share of a stream's records.
 
     Attributes:
         count: How many there are.
         is_whole: No more records come, so that short streams may be judged, too.
     """
 
-    def __init__(
-        self,
-        file: RejectsFile | None,
-        *,
-        allowed: int | None,
-        allowed_percent: int,
-    ) -> None:
+    def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
-        self._allowed = allowed
-        self._allowed_percent = allowed_percent
+        self._allowed = settings.rejects_allowed
+        self._allowed_percent = settings.max_rejects_percent
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False

@@ -30,10 +30,10 @@ class Morning:
     def __init__(self) -> None:
         self.report = RunReport()
         self.people = self.report.stream("people")
-        rejections = Rejections(None, allowed=0, allowed_percent=50)
         counts: t.Any = {"requests": Counter(), "retries": 0, "waited_seconds": 3.0}
         self.limiter = t.cast("t.Any", types.SimpleNamespace(**counts))
         settings = Settings.from_config({"access_token": "made-up"})
+        rejections = Rejections(None, settings)
         self.summary = Summary(settings, self.report, rejections, self.limiter)
 
 
