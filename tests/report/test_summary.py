@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from target_mainbrainer import errors
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
+from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.rejects import Rejections
-from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
+from target_mainbrainer.report.report_file import ReportFile, outcome_of
 from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, Summary
 from target_mainbrainer.settings.declared import Settings
 from tests.cases import cases
