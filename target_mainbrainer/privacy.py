@@ -30,7 +30,7 @@ from urllib.parse import unquote
 from singer_sdk.exceptions import MappingError as StreamMapError
 from singer_sdk.exceptions import SingerSDKError
 
-from target_mainbrainer.errors import Reason, TargetMainBrainerError
+from target_mainbrainer.errors import Reason, SettingsError, TargetMainBrainerError
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -231,7 +231,6 @@ def reasons_of(error: BaseException | None) -> list[Reason]:
 
     The text of an unexpected error may contain anything, so only its kind and place are named.
 
-    >>> from target_mainbrainer.errors import SettingsError
     >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
     [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
     """
@@ -253,8 +252,9 @@ def reasons_of(error: BaseException | None) -> list[Reason]:
 
 
 def explain(error: BaseException) -> list[str]:
-    """Return why a run ended, in sentences."""
-    return [reason.sentence for reason in reasons_of(error)]
+    """Return why a run ended: a text for each wrong setting, else one for all reasons."""
+    sentences = [reason.sentence for reason in reasons_of(error)]
+    return sentences if isinstance(error, SettingsError) else [" ".join(sentences)]
 
 
 def quiet_loggers() -> None:
