@@ -17,7 +17,7 @@ from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import ALIAS, fingerprint, key_text
+from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -427,8 +427,7 @@ def make_rate_limiter(
         database = open_database(settings.ledger_uri, synchronous="NORMAL")
         database.retry_max_seconds, database.is_ending = settings.retry_max_seconds, stop.is_set
         # The ledger takes all tokens of a server for one account, the limits do not.
-        whose = fingerprint(account.fingerprint, account.access_token or "")
-        store = SharedQuota(database, whose)
+        store = SharedQuota(database, f"{account.name} {account.access_token or ''}")
     plan = None if settings.dry_run else settings.plan
     return RateLimiter(plan, clock=time.monotonic, stop=stop, store=store)
 

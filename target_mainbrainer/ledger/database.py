@@ -24,14 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.tables import (
-    SCHEMA_VERSION,
-    ledger,
-    metadata,
-    quota,
-    schema_version,
-    streams,
-)
+from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, quota, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,7 +107,7 @@ class Database:
 
         def alone(connection: sa.Connection) -> _T:
             if not self.is_sqlite:
-                connection.execute(sa.select(ledger.c.id).with_for_update())
+                connection.execute(sa.select(ledger.c.version).with_for_update())
             return work(connection)
 
         return self.execute(alone)
@@ -352,8 +345,8 @@ def _has_ledger(database: Database, connection: sa.Connection) -> bool:
         LedgerError: It is something else, or of another version.
     """
     tables = sa.inspect(connection)
-    if tables.has_table(schema_version.name):
-        if connection.scalar(sa.select(schema_version.c.version)) == SCHEMA_VERSION:
+    if tables.has_table(ledger.name):
+        if connection.scalar(sa.select(ledger.c.version)) == SCHEMA_VERSION:
             return True
         message = (
             f"The ledger {database.name} was written by another version of target-mainbrainer, "
@@ -372,9 +365,8 @@ def _has_ledger(database: Database, connection: sa.Connection) -> bool:
 
 def _create(connection: sa.Connection) -> None:
     metadata.create_all(connection)
-    connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
     seed = int.from_bytes(os.urandom(8), "big", signed=True)
-    connection.execute(ledger.insert().values(id=1, seed=seed))
+    connection.execute(ledger.insert().values(version=SCHEMA_VERSION, seed=seed))
 
 
 # Rows by the thousand
@@ -495,7 +487,7 @@ def _copy(original: Database, copy: Database) -> None:
     with original.transaction(reads_only=True) as source, copy.transaction() as target:
         target.execute(ledger.delete())
         for table in metadata.sorted_tables:
-            if table in {quota, schema_version}:
+            if table is quota:
                 continue
             rows = source.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table))
             for part in rows.mappings().partitions(ROWS_AT_ONCE):

@@ -56,12 +56,10 @@ class Account(t.NamedTuple):
     """Whose contacts these are.
 
     Attributes:
-        fingerprint: Of the server's address and the user name, or of the sandbox's file.
-        name: The same for people.
+        name: The server's address and the user name, or the sandbox's file.
         access_token: Fingerprint of a token that does not say whose it is; None with a user name.
     """
 
-    fingerprint: str
     name: str
     access_token: str | None = None
 
@@ -74,13 +72,11 @@ def account_of(settings: Settings, sandbox_id: str | None) -> Account:
         sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
     """
     if sandbox_id is not None:
-        return Account(fingerprint("sandbox", sandbox_id), "sandbox")
+        return Account(f"sandbox {sandbox_id}")
     address = _address(settings.api_url)
     if settings.username:
-        name = f"{settings.username.strip()} at {address}"
-        return Account(fingerprint("user", address, settings.username.strip()), name)
-    token = fingerprint("token", settings.access_token or "")
-    return Account(fingerprint("api", address), address, token)
+        return Account(f"{settings.username.strip()} at {address}")
+    return Account(address, fingerprint(settings.access_token or ""))
 
 
 def _address(url: str) -> str:
@@ -124,11 +120,10 @@ class Ledger:
         self.last_time = 0
 
         def begin(connection: sa.Connection) -> sa.Row[t.Any]:
-            query = sa.select(accounts).where(accounts.c.fingerprint == account.fingerprint)
+            query = sa.select(accounts).where(accounts.c.name == account.name)
             row = connection.execute(query).one_or_none()
             if row is None:
-                new = {"fingerprint": account.fingerprint, "name": account.name}
-                connection.execute(accounts.insert().values(new))
+                connection.execute(accounts.insert().values(name=account.name))
                 row = connection.execute(query).one()
             self.hashes = hashes_of(connection)
             self.is_mixed = is_mixed(connection, row.number)

@@ -35,7 +35,7 @@ class SharedQuota(PermitStore):
 
     Args:
         database: The database with the row. It is closed by `close`.
-        account: The account whose requests are counted; see `content.fingerprint`.
+        account: Whose requests are counted.
     """
 
     def __init__(self, database: Database, account: str) -> None:

@@ -45,7 +45,7 @@ def open_ledger(uri: str, account: str = "one") -> Iterator[Ledger]:
     """Open a ledger as a run does."""
     with (
         contextlib.closing(open_database(uri)) as database,
-        contextlib.closing(Ledger(database, Account(account, account), RUN)) as ledger,
+        contextlib.closing(Ledger(database, Account(account), RUN)) as ledger,
     ):
         yield ledger
 
