@@ -162,11 +162,14 @@ class Database:
         """Overwrite what deleted rows have left; return False if some of it may still be there.
 
         With SQLite it stays while another process reads, or if the disk is full. The files of a
-        PostgreSQL server are its own affair: it uses the space again by itself.
+        PostgreSQL server are its own affair: it may use the space again.
         """
-        if not self.is_sqlite:
-            return True
         try:
+            if not self.is_sqlite:
+                engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+                with engine.connect() as connection:
+                    connection.exec_driver_sql("VACUUM " + ", ".join(metadata.tables))
+                return True
             with contextlib.closing(self.engine.raw_connection()) as raw:
                 cursor = raw.cursor()
                 cursor.execute(f"PRAGMA busy_timeout = {_ERASING_MILLISECONDS}")
