@@ -103,8 +103,6 @@ class MainBrainerClient:
     def send_batch(
         self,
         contacts: Sequence[Contact],
-        parts: Sequence[bytes],
-        *,
         list_id: str | None = None,
         webhook_url: str | None = None,
     ) -> Accepted | Refused:
@@ -115,7 +113,6 @@ class MainBrainerClient:
 
         Args:
             contacts: Its contacts.
-            parts: The same, as `encode_contact` has encoded them.
             list_id: The list to put them in.
             webhook_url: The address that MainBrainer is to call.
 
@@ -126,7 +123,7 @@ class MainBrainerClient:
             TransientError: It did not work for `retry_max_seconds`.
             InterruptedRunError: The run was asked to stop.
         """
-        body = encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
+        body = encode_batch(contacts, list_id, webhook_url)
         return self._request(self._batch, body, Answer.accepted, contacts=contacts)
 
     def send_contact(self, contact: Contact, *, list_id: str | None = None) -> Accepted | Refused:
