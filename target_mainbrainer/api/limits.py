@@ -303,7 +303,15 @@ class RateLimiter:
         with self._lock:
             self.retries += is_retry
         with self._turn:
-            return self._wait_for_permit(kind)
+            while True:
+                self.pause(0)
+                began = self.clock()
+                taken = self._take(kind)
+                if isinstance(taken, Permit):
+                    return taken
+                self._explain(taken)
+                self._stop.wait(taken.seconds)
+                self.waited_seconds += self.clock() - began
 
     def pause(self, seconds: float) -> None:
         """Wait for so long.
@@ -378,17 +386,6 @@ class RateLimiter:
         """Note that no connection was made, so that the server has nothing to count."""
         with self._lock:
             self._in_flight.discard(permit)
-
-    def _wait_for_permit(self, kind: str) -> Permit:
-        while True:
-            self.pause(0)
-            began = self.clock()
-            taken = self._take(kind)
-            if isinstance(taken, Permit):
-                return taken
-            self._explain(taken)
-            self._stop.wait(taken.seconds)
-            self.waited_seconds += self.clock() - began
 
     def _take(self, kind: str) -> Permit | Wait:
         with self._lock:

@@ -10,7 +10,6 @@ all processes. A clock that is set costs at most one 429.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 import msgspec
@@ -39,7 +38,6 @@ class SharedQuota(PermitStore):
     """
 
     def __init__(self, database: Database, account: str) -> None:
-        super().__init__(time.monotonic)
         self._database = database
         self._account = account
         columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]

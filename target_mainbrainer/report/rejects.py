@@ -13,7 +13,6 @@ import stat
 import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ import phonenumbers
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
+from target_mainbrainer.mapping.values import integral
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.words import counted, examples, shown
 
@@ -138,8 +138,8 @@ class RecordLabels:
         """
         try:
             record = decode_json(line)["record"]
-            values = [_whole(record[column]) for column in self._key]
-            others = {_digits(_whole(record[column])) for column in record.keys() - {*self._key}}
+            values = [_text(record[column]) for column in self._key]
+            others = {_digits(_text(record[column])) for column in record.keys() - {*self._key}}
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             return None
         if not values or any(
@@ -148,10 +148,8 @@ class RecordLabels:
             return None
         return " ".join(f"{shown(k)}={v}" for k, v in zip(self._key, values, strict=True))
 
-    def _is_personal(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            return True
-        digits = str(value).removeprefix("-")
+    def _is_personal(self, value: str) -> bool:
+        digits = value.removeprefix("-")
         if len(digits) > MOST_DIGITS or not (digits.isascii() and digits.isdigit()):
             return True
         return self._country_code is not None and phonenumbers.is_valid_number(
@@ -159,20 +157,19 @@ class RecordLabels:
         )
 
 
-def _whole(value: object) -> object:
-    """Return a whole number as an integer, also one that a tap has written as 17.0."""
-    return (
-        int(value) if isinstance(value, Decimal) and value.is_finite() and not value % 1 else value
-    )
+def _text(value: object) -> str:
+    """Return a value as text, a whole number without the fraction that a tap may have written."""
+    number = integral(value)
+    return str(value if number is None else number)
 
 
-def _digits(value: object) -> str:
+def _digits(text: str) -> str:
     """Return the digits of what is written as a number, "" of anything else.
 
-    >>> _digits("+47 22 33"), _digits(4722), _digits("p22@example.com")
-    ('472233', '4722', '')
+    >>> _digits("+47 22 33"), _digits("p22@example.com")
+    ('472233', '')
     """
-    digits = str(value).translate(_SEPARATORS) if isinstance(value, str | int) else ""
+    digits = text.translate(_SEPARATORS)
     return digits if digits.isdecimal() else ""
 
 
