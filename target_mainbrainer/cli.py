@@ -55,33 +55,29 @@ class Configuration(t.NamedTuple):
 def main() -> None:
     """Run the command."""
     try:
-        found = TargetMainBrainer.cli
+        _ = TargetMainBrainer.cli
     except ValueError:  # the SDK sets up the log
         sys.exit(
             "The log cannot be set up. Check TARGET_MAINBRAINER_LOGLEVEL, which may be DEBUG, "
             "INFO, WARNING or ERROR, and the file that SINGER_SDK_LOG_CONFIG names."
         )
-    _as_ours(found)()
+    command()()
 
 
 def command() -> click.Command:
-    """Return the command, for those who call it from Python."""
-    return _as_ours(TargetMainBrainer.get_singer_command())
-
-
-def _as_ours(command: click.Command) -> click.Command:
-    """Let the SDK's command read the configuration and end a run as this module does."""
-    command.callback = invoke
-    config = next(param for param in command.params if param.name == "config")
+    """Return the SDK's command with our options, configuration and ends."""
+    found = TargetMainBrainer.get_singer_command()
+    found.callback = invoke
+    config = next(param for param in found.params if param.name == "config")
     config.callback = read_configuration
-    command.params += [
+    found.params += [
         click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
         click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),
         _path("--write-tests", "Write tests to this file, with the input as a sample."),
     ]
-    return command
+    return found
 
 
 def _path(name: str, words: str) -> click.Option:
@@ -260,13 +256,8 @@ def check_settings(settings: Settings) -> Iterator[str]:
         local_sandbox.start(settings.sandbox_path).close()
         yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
     elif not settings.dry_run:  # which needs no account
-        stop = threading.Event()
-        with (
-            contextlib.closing(make_rate_limiter(settings, stop)) as limiter,
-            contextlib.closing(
-                MainBrainerClient(settings, rate_limiter=limiter, stop=stop)
-            ) as client,
-        ):
+        limiter = make_rate_limiter(settings, threading.Event())
+        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
             yield client.check()
 
 

@@ -33,10 +33,8 @@ class LocalSandbox:
     def close(self) -> None:
         """End the process once everything it has accepted is processed and in the file."""
         with self.process as process:
-            if process.stdin is not None:
-                process.stdin.close()
             try:
-                process.wait(_END_SECONDS)
+                process.communicate(timeout=_END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 

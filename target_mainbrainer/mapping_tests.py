@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.settings.declared import StreamSettings
     from target_mainbrainer.singer.reader import Message
-    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import SourceRecord
 
 Values: t.TypeAlias = "dict[str, t.Any]"
 
@@ -238,18 +238,16 @@ def write_tests(tester: MappingTester, sample: Iterable[str], path: Path) -> str
         if kind == "SCHEMA":
             schemas[stream] = message
         elif kind == "RECORD" and stream in schemas:
-            name = f"{stream}: {_kind(*tester.outcome(schemas[stream], message.get('record')))}"
-            if name not in tests:
-                record = _fictional(message["record"], tester.settings.for_stream(stream))
-                sent, rejection = tester.outcome(schemas[stream], record)
-                if name == f"{stream}: {_kind(sent, rejection)}":
-                    tests[name] = MappingTest(
-                        name=name,
-                        stream=stream,
-                        record=record,
-                        contact=sent[0] if len(sent) == 1 else sent or None,
-                        rejected=rejection and RejectionCode(rejection.code),
-                    )
+            record = _fictional(message.get("record"), tester.settings.for_stream(stream))
+            sent, rejection = tester.outcome(schemas[stream], record)
+            name = f"{stream}: {_kind(sent, rejection)}"
+            tests[name] = tests.get(name) or MappingTest(
+                name=name,
+                stream=stream,
+                record=record,
+                contact=sent[0] if len(sent) == 1 else sent or None,
+                rejected=rejection and RejectionCode(rejection.code),
+            )
     parts = ("key_properties", "schema")
     kept = {name: {p: one[p] for p in parts if p in one} for name, one in schemas.items()}
     content = msgspec.to_builtins(TestsFile([*tests.values()], kept))

@@ -30,7 +30,7 @@ from urllib.parse import unquote
 from singer_sdk.exceptions import MappingError as StreamMapError
 from singer_sdk.exceptions import SingerSDKError
 
-from target_mainbrainer.errors import SettingsError, TargetMainBrainerError
+from target_mainbrainer.errors import Reason, SettingsError, TargetMainBrainerError
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -226,24 +226,35 @@ def _without(text: str, value: str) -> str:
     return "".join(parts) + text[done:]
 
 
-def explain(error: BaseException) -> list[str]:
+def reasons_of(error: BaseException | None) -> list[Reason]:
     """Return why a run ended, without personal data and without a traceback for a user's mistake.
 
     The text of an unexpected error may contain anything, so only its kind and place are named.
+
+    >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
+    [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
     """
-    if isinstance(error, SettingsError):
-        return error.errors
-    if isinstance(error, StreamMapError) and not isinstance(error, TargetMainBrainerError):
-        return [f"Setting 'stream_maps' cannot be applied. {error}"]
-    if isinstance(error, TargetMainBrainerError | SingerSDKError):
-        return [str(error)]
+    if error is None:
+        return []
+    if isinstance(error, TargetMainBrainerError):
+        return error.reasons
+    if isinstance(error, StreamMapError):
+        return [Reason("input", f"Setting 'stream_maps' cannot be applied. {error}")]
+    if isinstance(error, SingerSDKError):
+        return [Reason("input", str(error))]
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
     sentence = (
         f"Unexpected {type(error).__name__}. This is a fault of target-mainbrainer; please "
         f"report it with these places: {' > '.join(places)}"
     )
-    return [sentence]
+    return [Reason("unexpected", sentence)]
+
+
+def explain(error: BaseException) -> list[str]:
+    """Return why a run ended: a text for each wrong setting, else one for all reasons."""
+    sentences = [reason.sentence for reason in reasons_of(error)]
+    return sentences if isinstance(error, SettingsError) else [" ".join(sentences)]
 
 
 def quiet_loggers() -> None:

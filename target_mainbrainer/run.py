@@ -17,7 +17,7 @@ from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import fingerprint, key_text
+from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -44,7 +44,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.moves import Moves
     from target_mainbrainer.rounds.round import MoveRound
     from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.records import State
+    from target_mainbrainer.singer.state import State
 
 STATE_INTERVAL_SECONDS = 1.0
 PROGRESS_INTERVAL_SECONDS = 10.0
@@ -69,6 +69,8 @@ class Run:
         ledger: None without one.
         missing: Keeps account of full reads; None without a ledger.
         summary: Puts the counts into words.
+        looks_for_duplicates: Contacts that share something are looked for: in dry runs and first
+            loads.
     """
 
     def __init__(
@@ -99,8 +101,7 @@ class Run:
         file = None
         if settings.rejects_path and not settings.dry_run:
             file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
-        allowed, percent = settings.rejects_allowed, settings.max_rejects_percent
-        self.rejects = Rejections(file, allowed=allowed, allowed_percent=percent)
+        self.rejects = Rejections(file, settings)
         self._closing.callback(self.rejects.close)
         reached, sandbox = settings, None
         if settings.dry_run:
@@ -124,19 +125,19 @@ class Run:
             reached,
             transport=DryTransport() if settings.dry_run else None,
             rate_limiter=self._limiter,
-            stop=self._stop,
             may_send=lambda: self.ledger is None or self.ledger.is_fresh,
         )
         self._closing.callback(self._client.close)
         summary = DrySummary if settings.dry_run else Summary
-        effort, limiter = self._client.stats, self._limiter
-        self.summary = summary(settings, self.report, self.rejects, effort, limiter)
+        self.summary = summary(settings, self.report, self.rejects, self._limiter)
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
         self._comparer: Comparer | None = None
         self.missing: Missing | None = None
         self._moves: Moves | None = None
         if settings.ledger_uri and account is not None:
             self._open_ledger(settings.ledger_uri, account, run_id)
+        is_first = self._comparer is not None and not self._comparer.newest_person
+        self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
@@ -200,23 +201,31 @@ class Run:
     # Streams
 
     def stream(
-        self, name: str, schema_line: bytes, key_properties: Sequence[str], mapping: StreamMapping
+        self, names: tuple[str, str], schema_line: bytes, key: Sequence[str], mapping: StreamMapping
     ) -> Stream:
         """Return a stream as its last SCHEMA message announces it, leased if there is a ledger.
+
+        Args:
+            names: Its name in the input, and after stream maps; several streams may have that one.
+            schema_line: The SCHEMA message as it was read.
+            key: Its `key_properties`, after stream maps.
+            mapping: Of its columns.
 
         Raises:
             LedgerError: Another run delivers it.
         """
+        name = names[1]
+        known_as = ALIAS.join(dict.fromkeys(names))
         settings = self.settings.for_stream(name)
         country_code = settings.default_country_code
-        labels = RecordLabels(key_properties, mapping.sensitive_columns, country_code)
+        labels = RecordLabels(key, mapping.sensitive_columns, country_code)
         return Stream(
             name,
             schema_line,
             labels,
             self.report.stream(name),
             Destination(settings.list_id, settings.webhook_url),
-            number=None if self.ledger is None else self.ledger.open_stream(name),
+            number=None if self.ledger is None else self.ledger.open_stream(known_as),
             once=mapping.once,
             opt_ins=mapping.opt_ins,
         )
@@ -246,13 +255,6 @@ class Run:
         contact = self.as_known(no, stream, key) or no
         if identity_of(contact) is not None:
             self.load.withdraw(contact)
-
-    @property
-    def looks_for_duplicates(self) -> bool:
-        """Whether contacts that share something are looked for: in dry runs and first loads."""
-        return self.settings.dry_run or (
-            self._comparer is not None and not self._comparer.newest_person
-        )
 
     # Meanwhile
 
@@ -418,18 +420,16 @@ def make_rate_limiter(
     """
     store = None
     if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger.quota import open_shared_quota  # noqa: PLC0415
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.quota import SharedQuota  # noqa: PLC0415
 
+        # A change need not survive a power loss, for which SQLite would wait for the disk.
+        database = open_database(settings.ledger_uri, synchronous="NORMAL")
+        database.retry_max_seconds, database.is_ending = settings.retry_max_seconds, stop.is_set
         # The ledger takes all tokens of a server for one account, the limits do not.
-        whose = fingerprint(account.fingerprint, account.access_token or "")
-        store = open_shared_quota(settings.ledger_uri, whose)
-    return RateLimiter(
-        None if settings.dry_run else settings.plan,
-        clock=time.monotonic,
-        stop=stop,
-        store=store,
-        retry_max_seconds=settings.retry_max_seconds,
-    )
+        store = SharedQuota(database, f"{account.name} {account.access_token or ''}")
+    plan = None if settings.dry_run else settings.plan
+    return RateLimiter(plan, clock=time.monotonic, stop=stop, store=store)
 
 
 def read_suppressions(settings: Settings) -> Suppressions:

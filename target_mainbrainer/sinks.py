@@ -10,7 +10,7 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.singer.records import SourceRecord, source_key_reader
+from target_mainbrainer.singer.state import SourceRecord, source_key_reader
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -66,19 +66,18 @@ class ContactsSink(BatchSink):
             dropped=self._report.dropped_by_code,
             paths=stream.paths,
         )
-        self._stream = run.stream(self.stream_name, reader.line, key, self._mapping)
+        names = announced.stream, self.stream_name
+        self._stream = run.stream(names, reader.line, key, self._mapping)
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
         self._filled = run.summary.filled[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
-        source = announced.stream
-        alias_of = None if source == self.stream_name else source
         # A key of metadata, such as the number of a line, identifies a record and no person.
         self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
         reads_key = run.ledger is not None and self._has_key
-        self._key_of = source_key_reader(key, alias_of) if reads_key else lambda _: None
+        self._key_of = source_key_reader(key) if reads_key else lambda _: None
 
     @override
     def get_validator(self) -> None:

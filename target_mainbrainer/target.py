@@ -66,7 +66,7 @@ if t.TYPE_CHECKING:
     from types import FrameType
 
     from target_mainbrainer.singer.reader import Message, SchemaMessage
-    from target_mainbrainer.singer.records import State
+    from target_mainbrainer.singer.state import State
     from target_mainbrainer.singer.stream_maps import Change
 
 _OWN_REJECTS = (

@@ -264,7 +264,7 @@ def report_md(text: str) -> str:
     before, rest = text.split(f"{_COUNTS}\n", maxsplit=1)
     _, after = rest.split(_END, maxsplit=1)
     rows = ["| Count | What it is |", "|---|---|"]
-    rows += [f"| `{count.name}` | {count.meaning} |" for count in COUNTS]
+    rows += [f"| `{name}` | {meaning} |" for name, meaning in COUNTS.items()]
     rows += [f"| `{name}` | {meaning} |" for name, meaning in DETAILS.items()]
     return f"{before}{_COUNTS}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
 

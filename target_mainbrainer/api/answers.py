@@ -17,7 +17,7 @@ from target_mainbrainer.privacy import Redactor, values_of
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.api.http import Endpoint, Response
     from target_mainbrainer.contacts import Contact, PropertyRef
@@ -30,14 +30,14 @@ _TRAILING_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL
 
 
 class UnreadableResponseError(Exception):
-    """A response is not one of the API's. The message contains nothing of its body.
+    """A response is not one of the API's.
 
     Attributes:
         cut_off: It begins like a response of the API, but the end of it is missing.
     """
 
-    def __init__(self, reason: str, *, cut_off: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(self, *, cut_off: bool = False) -> None:
+        super().__init__()
         self.cut_off = cut_off
 
 
@@ -54,21 +54,19 @@ def decode(body: bytes) -> t.Any:  # noqa: ANN401 - any JSON value
             return msgspec.json.decode(text)
         except (ValueError, RecursionError) as error:
             problem = str(error)
-    reason = "it is not JSON"
-    raise UnreadableResponseError(reason, cut_off="truncated" in problem)
+    raise UnreadableResponseError(cut_off="truncated" in problem)
 
 
-def decode_object(body: bytes) -> dict[str, t.Any]:
-    """Decode a JSON object.
+def decode_object(body: bytes, names: Collection[str]) -> dict[str, t.Any]:
+    """Decode a JSON object and fold it.
 
     Raises:
-        UnreadableResponseError: It is not JSON, or not an object.
+        UnreadableResponseError: It is not JSON, or an object without any of these names.
     """
-    value = decode(body)
-    if not isinstance(value, dict):
-        reason = "it is not a JSON object"
-        raise UnreadableResponseError(reason)
-    return value
+    found = folded(decode(body))
+    if found.keys().isdisjoint(names):
+        raise UnreadableResponseError
+    return found
 
 
 def folded(value: object) -> dict[str, t.Any]:
@@ -388,8 +386,6 @@ def _carries(contact: Contact, named: InvalidProperty) -> bool:
     )
 
 
-_ENVELOPE = frozenset(["status", "message", "data"])
-_STATUS = frozenset(["processedobj", "statustext", "statusfailedreason", "status"])
 _LONGEST_BATCH_ID = 200
 """The pages show UUIDs. What is longer cannot be asked for, and would be kept in memory."""
 
@@ -465,13 +461,9 @@ def decode_accepted(status: int, body: bytes) -> Accepted | Refused:
     Raises:
         UnreadableResponseError: It is not the API's, or cut off.
     """
-    response = decode_object(body)
-    envelope = folded(response)
-    if not envelope.keys() & _ENVELOPE:
-        reason = "it has none of the fields of the API's responses"
-        raise UnreadableResponseError(reason)
+    envelope = decode_object(body, ("status", "message", "data"))
     if _says_failure(envelope.get("status")):
-        return refusal_in_json(status, response)
+        return refusal_in_json(status, envelope)
     data = folded(envelope.get("data"))
     batch_id = text_of(data.get("batchid"))
     return Accepted(
@@ -492,10 +484,7 @@ def decode_status(body: bytes) -> BatchStatus:
     Raises:
         UnreadableResponseError: It is not a batch's status.
     """
-    status = folded(decode_object(body))
-    if not status.keys() & _STATUS:
-        reason = "it has none of the fields of a batch status"
-        raise UnreadableResponseError(reason)
+    status = decode_object(body, ("processedobj", "statustext", "statusfailedreason", "status"))
     counts = folded(status.get("processedobj"))
     found: dict[str, t.Any] = {}
     for name in ("inserted", "updated", "skipped"):
@@ -516,11 +505,10 @@ def decode_token(body: bytes) -> Token:
     Raises:
         UnreadableResponseError: There is no token in it.
     """
-    response = folded(decode_object(body))
-    value = response.get("accesstoken")
+    response = decode_object(body, ("accesstoken",))
+    value = response["accesstoken"]
     if not isinstance(value, str) or not value.strip():
-        reason = "it contains no access token"
-        raise UnreadableResponseError(reason)
+        raise UnreadableResponseError
     return Token(value.strip(), _lifetime(response))
 
 
@@ -622,7 +610,7 @@ class Answer:
             RequestRefusedError: The request is refused, with any contacts in it.
         """
         response = self.response
-        if response.is_empty and response.is_success:
+        if response.is_success and not response.body.strip():
             return Accepted()
         if response.is_success:
             outcome = self._decoded(lambda body: decode_accepted(response.status, body))
@@ -686,17 +674,15 @@ class Answer:
         endpoint, response = self.endpoint, self.response
         try:
             return decode(response.body)
-        except UnreadableResponseError as error:
-            unreadable = error
-        if unreadable.cut_off:
-            message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
-            raise errors.TransientError(message)
+        except UnreadableResponseError as unreadable:
+            if unreadable.cut_off:
+                message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+                raise errors.TransientError(message) from None
         content_type = self.redactor.redact(response.content_type)
         kind = f" of type '{content_type}'" if content_type else ""
         message = (
             f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
-            f"not MainBrainer's: {unreadable}. Check 'api_url' and 'auth_url', and any proxy in "
-            "between."
+            "not MainBrainer's. Check 'api_url' and 'auth_url', and any proxy in between."
         )
         raise errors.ProtocolError(message)
 

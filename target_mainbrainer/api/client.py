@@ -15,8 +15,6 @@ from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
-from singer_sdk import metrics
-
 from target_mainbrainer.api.answers import Accepted, Answer, Refused
 from target_mainbrainer.api.auth import TokenSource
 from target_mainbrainer.api.http import Endpoint, Transport
@@ -39,12 +37,11 @@ from target_mainbrainer.privacy import Redactor
 from target_mainbrainer.words import counted
 
 if t.TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus, Token
     from target_mainbrainer.api.http import Response
-    from target_mainbrainer.api.limits import ClientStats, Permit, RateLimiter
+    from target_mainbrainer.api.limits import Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
 
@@ -61,12 +58,12 @@ class MainBrainerClient:
     Args:
         settings: Credentials, addresses and limits.
         rate_limiter: Provides a permit for every request.
-        stop: Ends every pause at once, with an `InterruptedRunError`.
         transport: Sends the requests, if it is not the network.
         may_send: Returns whether a request may leave; it waits until it may.
 
     Attributes:
         redactor: Removes personal data and this account's secrets from what the server says.
+        limiter: The same as given; it counts the requests.
     """
 
     def __init__(
@@ -74,7 +71,6 @@ class MainBrainerClient:
         settings: Settings,
         *,
         rate_limiter: RateLimiter,
-        stop: threading.Event,
         transport: Transport | None = None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -87,9 +83,8 @@ class MainBrainerClient:
             user_agent=settings.user_agent or f"target-mainbrainer/{version('target-mainbrainer')}",
             timeout_seconds=settings.request_timeout_seconds,
         )
-        self._rate_limiter = rate_limiter
+        self.limiter = rate_limiter
         self._clock = rate_limiter.clock
-        self._stop = stop
         self._may_send = may_send
         credentials = encode_credentials(settings)
         self._tokens = TokenSource(
@@ -101,24 +96,13 @@ class MainBrainerClient:
         self._retry_max_seconds: float = settings.retry_max_seconds
         self._log = OncePerMinute(self._clock)
 
-    @property
-    def stats(self) -> ClientStats:
-        """The requests so far."""
-        return self._rate_limiter.stats
-
     def close(self) -> None:
-        """Close the connections, and write the number of requests to the log."""
+        """Close the connections."""
         self._transport.close()
-        for endpoint, requests in self.stats.by_endpoint.items():
-            tags = {metrics.Tag.ENDPOINT: endpoint}
-            with metrics.Counter(metrics.Metric.HTTP_REQUEST_COUNT, tags) as counter:
-                counter.increment(requests)
 
     def send_batch(
         self,
         contacts: Sequence[Contact],
-        parts: Sequence[bytes],
-        *,
         list_id: str | None = None,
         webhook_url: str | None = None,
     ) -> Accepted | Refused:
@@ -129,7 +113,6 @@ class MainBrainerClient:
 
         Args:
             contacts: Its contacts.
-            parts: The same, as `encode_contact` has encoded them.
             list_id: The list to put them in.
             webhook_url: The address that MainBrainer is to call.
 
@@ -140,7 +123,7 @@ class MainBrainerClient:
             TransientError: It did not work for `retry_max_seconds`.
             InterruptedRunError: The run was asked to stop.
         """
-        body = encode_batch(parts, list_id=list_id, webhook_url=webhook_url)
+        body = encode_batch(contacts, list_id, webhook_url)
         return self._request(self._batch, body, Answer.accepted, contacts=contacts)
 
     def send_contact(self, contact: Contact, *, list_id: str | None = None) -> Accepted | Refused:
@@ -225,7 +208,7 @@ class MainBrainerClient:
             while True:
                 tries += 1
                 token = None if endpoint is self._token else self._tokens.get()
-                permit = self._rate_limiter.acquire(str(endpoint), is_retry=tries > 1)
+                permit = self.limiter.acquire(str(endpoint), is_retry=tries > 1)
                 began = self._clock()
                 try:
                     response = self._send(endpoint, body, token, permit)
@@ -253,18 +236,16 @@ class MainBrainerClient:
     ) -> Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         while not self._may_send():
-            if self._stop.wait(_LOOK_SECONDS):
-                message = f"The run was asked to stop before {endpoint} was sent."
-                raise InterruptedRunError(message)
+            self.limiter.pause(_LOOK_SECONDS)
         try:
             response = self._transport.send(endpoint, body, headers)
         except UnreachableError:
-            self._rate_limiter.unsent(permit)
+            self.limiter.unsent(permit)
             raise
         except BaseException:
-            self._rate_limiter.answered(permit, None)
+            self.limiter.answered(permit, None)
             raise
-        self._rate_limiter.answered(permit, response.status)
+        self.limiter.answered(permit, response.status)
         return response
 
     def _renew_or_raise(self, endpoint: Endpoint, token: Token, renewals: int) -> None:
@@ -296,7 +277,7 @@ class MainBrainerClient:
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
-            self._rate_limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
+            self.limiter.block(seconds, f"MainBrainer answered 429 to {endpoint}")
         if not limit:
             raise error
         if pause is None:
@@ -306,9 +287,7 @@ class MainBrainerClient:
             level = logging.WARNING if is_outage else logging.DEBUG
             text = "%s Trying again in %.1f s, and for up to %.0f s in all ('retry_max_seconds')."
             logger.log(level, text, error, pause, limit)
-            if self._stop.wait(pause):
-                message = f"The run was asked to stop before {endpoint} could be tried again."
-                raise InterruptedRunError(message)
+            self.limiter.pause(pause)
         return pause
 
 

@@ -1,9 +1,10 @@
-"""One HTTP request and its response, through a `requests.Session`.
+"""One HTTP request and its response, through an adapter of `requests`.
 
-Only the server that a request is meant for ever sees it: redirects are not followed, cookies are
-not kept, `~/.netrc` is not read. Of the environment, proxies (never for this machine) and
-`REQUESTS_CA_BUNDLE` count. An error is described in words of our own and without a cause:
-exceptions of `requests` carry the request, and with it the token and the contacts.
+Only the server that a request is meant for ever sees it. A session would follow redirects, keep
+cookies and read `~/.netrc`; the adapter below it does none of that. Of the environment, proxies
+(never for this machine) and `REQUESTS_CA_BUNDLE` count. An error is described in words of our own
+and without a cause: exceptions of `requests` carry the request, and with it the token and the
+contacts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import http.client
-import io
 import itertools
 import math
 import os
@@ -26,7 +26,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
@@ -38,7 +37,6 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
-from target_mainbrainer.settings.checks import is_loopback
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -127,11 +125,6 @@ class Response:
         return self.status // 100 == 2  # noqa: PLR2004 - that is what 2xx means
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it has no body."""
-        return not self.body.strip()
-
-    @property
     def reason(self) -> str:
         """The status with its usual words, such as `503 Service Unavailable`."""
         return f"{self.status} {http.client.responses.get(self.status, '')}".rstrip()
@@ -142,28 +135,16 @@ def seconds_awake_or_asleep() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
 
 
-class _Limited(io.RawIOBase):
-    """What a socket receives, for as long as its timeout; that itself is granted to each piece."""
+class _Pieces(socket.SocketIO):
+    """What a socket receives, until a deadline; its timeout is granted to each piece."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._pieces = t.cast("io.RawIOBase", sock.makefile("rb", buffering=0))
-        self._deadline = time.monotonic() + (sock.gettimeout() or math.inf)
-
-    @override
-    def readable(self) -> bool:
-        return True
+    deadline: float
 
     @override
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self.deadline:
             raise TimeoutError
-        return self._pieces.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._pieces.close()
-        super().close()
+        return super().readinto(buffer)
 
 
 class _Response(http.client.HTTPResponse):
@@ -171,8 +152,9 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Limited(sock))
+        pieces: t.Any = self.fp.raw
+        pieces.__class__ = _Pieces
+        pieces.deadline = time.monotonic() + (sock.gettimeout() or math.inf)
 
 
 class _Connection(HTTPConnection):
@@ -217,28 +199,6 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-class _Session(requests.Session):
-    """A session that sends what it is given and nothing else."""
-
-    def __init__(self, *, user_agent: str) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.verify = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        )
-        self.headers.clear()
-        self.headers.update(
-            {"User-Agent": user_agent, "Accept": _JSON, "Accept-Encoding": "gzip, deflate"}
-        )
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS))
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return that there is none: even to look at it, `requests` would read the whole body."""
-
-
 class Transport:
     """Connections with keep-alive for all threads.
 
@@ -249,11 +209,17 @@ class Transport:
 
     def __init__(self, *, user_agent: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
-        self._session = _Session(user_agent=user_agent)
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS)
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept": _JSON,
+            "Accept-Encoding": "gzip, deflate",
+        }
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        self._adapter.close()
 
     def send(
         self, endpoint: Endpoint, body: bytes | None = None, headers: Mapping[str, str] = {}
@@ -265,23 +231,22 @@ class Transport:
             TransientError: There is no response, or not all of it.
             ProtocolError: There is no way to talk to that server.
         """
-        response = None
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
-            response = self._session.request(
-                endpoint.method,
-                endpoint.url,
-                data=body,
-                headers=dict(headers) if body is None else {**headers, "Content-Type": _JSON},
+            kind = {} if body is None else {"Content-Type": _JSON}
+            named = {**self._headers, **headers, **kind}
+            request = requests.Request(endpoint.method, endpoint.url, named, data=body)
+            response = self._adapter.send(
+                request.prepare(),
                 stream=True,
                 timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
-                allow_redirects=False,
+                verify=self._verify or True,
                 proxies=_proxies_for(endpoint),
             )
             with response:
                 return _read(response)
         except _FAILURES as error:
-            problem = _in_words(error, endpoint, self._timeout, has_begun=response is not None)
+            problem = _in_words(error, endpoint, self._timeout)
         # Raised out here, the new exception does not even remember the other one.
         raise problem
 
@@ -324,7 +289,7 @@ def _proxies_for(endpoint: Endpoint) -> dict[str, str]:
     Raises:
         InvalidProxyURL: The proxy is none for HTTP; connections through it would be of other kinds.
     """
-    is_local = is_loopback(urlsplit(endpoint.url).hostname or "")
+    is_local = urlsplit(endpoint.url).hostname in {"localhost", "127.0.0.1", "::1"}
     proxies = {} if is_local else requests.utils.get_environ_proxies(endpoint.url)
     if (requests.utils.select_proxy(endpoint.url, proxies) or "").startswith("socks"):
         raise requests.exceptions.InvalidProxyURL
@@ -346,7 +311,7 @@ def _read(response: requests.Response) -> Response:
 
 
 def _in_words(
-    error: Exception, endpoint: Endpoint, timeout: float, *, has_begun: bool
+    error: Exception, endpoint: Endpoint, timeout: float
 ) -> TransientError | ProtocolError:
     """Return what an exception means, without repeating anything it says."""
     chain = list(_chain(error))
@@ -374,10 +339,8 @@ def _in_words(
             "'api_url' and 'auth_url'."
         )
         return UnreachableError(message)
-    if is_late and has_begun:
-        message = f"The response to {endpoint} was not complete after {timeout:.0f} s."
-    elif is_late:
-        message = f"No response to {endpoint} within {timeout:.0f} s."
+    if is_late:
+        message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:
         message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
     return TransientError(message)

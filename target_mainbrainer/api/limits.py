@@ -188,17 +188,17 @@ class PermitStore:
         self._clock = clock
         self._quota = Quota()
 
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:  # noqa: ARG002
         """Apply an action to the quota as it is now, given the time, and return its result.
 
+        Args:
+            action: May be called several times.
+            waits: Wait for a store that is away.
+
         Raises:
-            TransientError: The store cannot be reached now.
+            LedgerError: The store cannot be reached.
         """
         return action(self._quota, self._clock())
-
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as far as this process knows it, and the time."""
-        return self._quota, self._clock()
 
     def close(self) -> None:
         """Close everything that the store has opened."""
@@ -218,21 +218,6 @@ class OncePerMinute:
             return False
         self._logged_at[topic] = now
         return True
-
-
-@dataclass
-class ClientStats:
-    """The requests so far.
-
-    Attributes:
-        requests: All that left, those for tokens and statuses too.
-        retries: Tries that repeated what had failed, also those that found no connection.
-        by_endpoint: Requests of each kind, such as `POST /contacts/batch`.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    by_endpoint: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(eq=False)
@@ -268,7 +253,12 @@ class RateLimiter:
         stop: Once it is set, there are no more permits, and every wait ends with an
             `InterruptedRunError`.
         store: Where the permits are kept; in this process if it is not given.
-        retry_max_seconds: How long to go on trying when the store cannot be reached.
+
+    Attributes:
+        requests: Those that left, of each kind, such as `POST /contacts/batch`.
+        retries: Tries that repeated what had failed, also those that found no connection.
+        waited_seconds: How long sending was blocked altogether; one wait counts once for all
+            threads.
     """
 
     def __init__(
@@ -278,22 +268,21 @@ class RateLimiter:
         clock: Callable[[], float],
         stop: threading.Event,
         store: PermitStore | None = None,
-        retry_max_seconds: float = 600.0,
     ) -> None:
         self.clock = clock
-        self.stats = ClientStats()
+        self.requests: Counter[str] = Counter()
+        self.retries = 0
         self.waited_seconds = 0.0
-        """How long sending was blocked altogether; one wait counts once for all threads."""
         self._plan = plan
         self._stop = stop
         self._store = store or PermitStore(clock)
-        self._retry_max_seconds = retry_max_seconds
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # one thread waits for a permit, the others for that one
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
         self._in_flight: set[Permit] = set()
         self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
         self._unwritten: list[Callable[[Quota, float], None]] = []
+        self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
 
     def close(self) -> None:
@@ -309,12 +298,32 @@ class RateLimiter:
 
         Raises:
             InterruptedRunError: The run was asked to stop.
-            LedgerError: The store could not be reached for `retry_max_seconds`.
+            LedgerError: The store cannot be reached.
         """
         with self._lock:
-            self.stats.retries += is_retry
+            self.retries += is_retry
         with self._turn:
-            return self._wait_for_permit(kind)
+            while True:
+                self.pause(0)
+                began = self.clock()
+                taken = self._take(kind)
+                if isinstance(taken, Permit):
+                    return taken
+                self._explain(taken)
+                self._stop.wait(taken.seconds)
+                self.waited_seconds += self.clock() - began
+
+    def pause(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            InterruptedRunError: The run was asked to stop.
+        """
+        if seconds:
+            self._stop.wait(seconds)
+        if self._stop.is_set():
+            message = "The run was asked to stop; nothing more is sent."
+            raise InterruptedRunError(message)
 
     @property
     def wanted_in_flight(self) -> int:
@@ -339,8 +348,8 @@ class RateLimiter:
         """How much of the plan's requests in 10 seconds is in use now, from 0 to 1."""
         if self._plan is None:
             return 0.0
-        quota, now = self._store.last_seen()
-        return quota.in_use(now) / self._plan.burst
+        quota, seen_at, by_ours = self._seen
+        return quota.in_use(seen_at + self.clock() - by_ours) / self._plan.burst
 
     def block(self, seconds: float, reason: str) -> None:
         """Give out no permit for `seconds`, unless a longer wait is in force."""
@@ -356,11 +365,10 @@ class RateLimiter:
         as long as the quickest; by the rest the request may have been late. Refusals come sooner
         than what has been worked on. A request without an answer may have been counted just now.
         """
+        now = self.clock()  # the lock may be held while the store is away
         with self._lock:
-            self.stats.requests += 1
-            self.stats.by_endpoint[permit.kind] += 1
+            self.requests[permit.kind] += 1
             self._in_flight.discard(permit)
-            now = self.clock()
             late = took = now - permit.taken_at
             if status is not None:
                 like = (permit.kind, status // 100)
@@ -378,26 +386,6 @@ class RateLimiter:
         """Note that no connection was made, so that the server has nothing to count."""
         with self._lock:
             self._in_flight.discard(permit)
-
-    def _wait_for_permit(self, kind: str) -> Permit:
-        failures, failing_since = 0, self.clock()
-        while True:
-            if self._stop.is_set():
-                message = "The run was asked to stop; nothing more is sent."
-                raise InterruptedRunError(message)
-            began = self.clock()
-            try:
-                taken = self._take(kind)
-            except TransientError as error:
-                failures += 1
-                self._stop.wait(self._pause_or_raise(error, failures, began - failing_since))
-                continue
-            if isinstance(taken, Permit):
-                return taken
-            failures, failing_since = 0, self.clock()
-            self._explain(taken)
-            self._stop.wait(taken.seconds)
-            self.waited_seconds += self.clock() - began
 
     def _take(self, kind: str) -> Permit | Wait:
         with self._lock:
@@ -434,29 +422,19 @@ class RateLimiter:
 
     def _write(self) -> None:
         """Write what has changed, unless the store is away; then the next change does it."""
-        with contextlib.suppress(TransientError):
-            self._change(lambda _quota, _now: None)
+        with contextlib.suppress(LedgerError):
+            self._change(lambda _quota, _now: None, waits=False)
 
-    def _change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def _change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
         def change(quota: Quota, now: float) -> _T:
+            self._seen = quota, now, self.clock()
             for unwritten in self._unwritten:
                 unwritten(quota, now)
             return action(quota, now)
 
-        result = self._store.change(change)
+        result = self._store.change(change, waits=waits)
         self._unwritten.clear()
         return result
-
-    def _pause_or_raise(self, error: TransientError, tries: int, spent: float) -> float:
-        pause = pause_before_retry(error, tries=tries, spent=spent, limit=self._retry_max_seconds)
-        if pause is None:
-            message = f"{error} It was tried for {spent:.0f} s ('retry_max_seconds')."
-            raise LedgerError(message)
-        if self._log.is_due("the store"):
-            logger.warning(
-                "%s Nothing is sent in the meantime; trying again in %.1f s.", error, pause
-            )
-        return pause
 
     def _explain(self, wait: Wait) -> None:
         """Log a long wait; the same reason at most once a minute."""
@@ -468,7 +446,7 @@ class RateLimiter:
 
 
 def pause_before_retry(
-    error: Exception,
+    error: TransientError,
     *,
     tries: int,
     spent: float,
@@ -490,14 +468,14 @@ def pause_before_retry(
     True
 
     Args:
-        error: What went wrong; only a `TransientError` is worth another try.
+        error: What went wrong.
         tries: How many there have been, at least 1.
         spent: Seconds that trying and pausing have taken so far.
         limit: Seconds after which to give up.
         jitter: Picks a number between 0 and the one given.
     """
     left = limit - spent
-    if not isinstance(error, TransientError) or left <= 0:
+    if left <= 0:
         return None
     floor = error.retry_after
     if floor is None:

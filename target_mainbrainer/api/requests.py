@@ -11,7 +11,7 @@ import typing as t
 import msgspec
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.settings.declared import Settings
@@ -49,41 +49,40 @@ class _BatchContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
     properties: list[_BatchProperty] | None = msgspec.field(name="propertyfields", default=None)
 
 
+class _Batch(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    list_id: str | None = None
+    create_update_contacts: list[_BatchContact] = []
+    webhook_url: str | None = None
+
+
 class _SingleContact(_Contact, gc=False, omit_defaults=True, rename="camel"):
     property_fields: list[_SingleProperty] | None = None
     list_id: str | None = None
 
 
-def encode_contact(contact: Contact) -> bytes:
-    """Return one element of `createUpdateContacts`, spelt as on the batch page.
+def encode_batch(
+    contacts: Iterable[Contact], list_id: str | None = None, webhook_url: str | None = None
+) -> bytes:
+    """Return the body of a batch request, spelt as on the batch page.
 
     What is absent is left out, because an omitted field "will remain as it was" (API note,
     section 8.2), and a null or empty one may mean anything. The list is the batch's (C19).
 
     >>> from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
     >>> lastname = {PropertyRef(None, "lastname"): "merg"}
-    >>> print(encode_contact(Contact(mobile=Mobile(47, 90812501), properties=lastname)).decode())
+    >>> print(encode_batch([Contact(mobile=Mobile(47, 90812501), properties=lastname)]).decode())
     ... # doctest: +NORMALIZE_WHITESPACE
-    {"mobileCountryCode":47,"mobileNumber":90812501,"propertyfields":[{"propertyname":"lastname","propertyvalue":"merg"}]}
+    {"createUpdateContacts":[{"mobileCountryCode":47,"mobileNumber":90812501,"propertyfields":[{"propertyname":"lastname","propertyvalue":"merg"}]}]}
     """
-    properties = [
-        _BatchProperty(property_id, name, value)
-        for (property_id, name), value in contact.properties.items()
+    sent = [
+        _BatchContact(
+            *_own_fields(contact),
+            [_BatchProperty(id_, name, text) for (id_, name), text in contact.properties.items()]
+            or None,
+        )
+        for contact in contacts
     ]
-    return _encode(_BatchContact(*_own_fields(contact), properties or None))
-
-
-def encode_batch(
-    parts: Sequence[bytes], *, list_id: str | None = None, webhook_url: str | None = None
-) -> bytes:
-    """Join contacts that `encode_contact` has made into the body of one batch request.
-
-    >>> encode_batch([b'{"contactId":1}', b'{"contactId":2}'])
-    b'{"createUpdateContacts":[{"contactId":1},{"contactId":2}]}'
-    """
-    head = b'{"listId":' + _encode(list_id) + b"," if list_id else b"{"
-    tail = b',"webhookUrl":' + _encode(webhook_url) + b"}" if webhook_url else b"}"
-    return b"".join((head, b'"createUpdateContacts":[', b",".join(parts), b"]", tail))
+    return _encode(_Batch(list_id or None, sent, webhook_url or None))
 
 
 def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:

@@ -15,7 +15,7 @@ from target_mainbrainer.contacts import Contact, Mobile, identifiers_of
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger import ledger as memory
-from target_mainbrainer.ledger.content import FIELD_BYTES, identity_from, key_text
+from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import accounts, batches, contacts
 from target_mainbrainer.privacy import explain
@@ -100,7 +100,11 @@ class Wanted(t.NamedTuple):
         """Yield the accounts that are asked for, and the names of their streams by number."""
         for account in connection.execute(sa.select(accounts).order_by(accounts.c.number)).all():
             found = memory.streams_of(connection, account.number).values()
-            names = {row.number: row.name for row in found if self.stream in {None, row.name}}
+            names = {
+                row.number: row.name
+                for row in found
+                if self.stream in {None, row.name, row.name.rpartition(ALIAS)[2]}
+            }
             if self.account in {None, account.number} and (names or self.stream is None):
                 yield account, names
 
@@ -173,7 +177,8 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
 def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401 - the same
     """Forget people, a stream, or everything, and overwrite what is left in the file."""
     wanted = Wanted(**options)
-    with contextlib.closing(open_database(uri, must_exist=True)) as database:
+    open_database(uri, reads_only=True).close()  # there is one
+    with contextlib.closing(open_database(uri)) as database:
         if wanted == Wanted() and not yes:
             question = f"Forget everything in {database.name}? The next run sends every contact."
             click.confirm(question, abort=True)
@@ -202,30 +207,12 @@ def _forget(connection: sa.Connection, wanted: Wanted) -> tuple[int, int]:
     persons = identities = 0
     for account, names in list(wanted.accounts(connection)):
         memory.require_nobody_delivers(connection, account.number)
-        found = list(_of_one_key(wanted.people(connection, names), wanted.key or ()))
+        found = wanted.people(connection, names)
         whole = [] if wanted.names_people else names
         hashes = wanted.hashes(connection)
         identities += memory.forget(connection, account.number, found, whole=whole, hashes=hashes)
         persons += len(found)
     return persons, identities
-
-
-def _of_one_key(found: list[Person], keys: Collection[str]) -> Iterator[Person]:
-    """Yield the people who have exactly one of these keys, or else the one whose key ends with it.
-
-    Raises:
-        LedgerError: Several of a stream end with it.
-    """
-    for stream in sorted({person.stream for person in found}):
-        some = [person for person in found if person.stream == stream]
-        exact = [person for person in some if not keys or person.key in keys]
-        if not exact and len(some) > 1:
-            message = (
-                f"{len(some):,} source keys of one stream end with this one. Give the whole key, "
-                "as 'show' writes it; nothing was forgotten."
-            )
-            raise LedgerError(message)
-        yield from exact or some
 
 
 def _table(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
@@ -296,8 +283,6 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
         content = "unknown: MainBrainer has never accepted it"
     elif row.fields is None:
         content = "unknown: its last batch did not end well, or its address was spelt differently"
-    elif memory.is_mixed(connection, account.number):
-        content = "known, but sent each time: only some contacts are known by 'contact_id'"
     else:
         content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"
     yield "content", content

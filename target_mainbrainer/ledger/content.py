@@ -30,6 +30,9 @@ if t.TYPE_CHECKING:
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
 
+ALIAS = " as "
+"""Stands between the names of a stream before and after stream maps, if they differ."""
+
 FIELD_BYTES = 12
 
 _NAME_BYTES = 4
@@ -118,9 +121,9 @@ class Fields(Private, msgspec.Struct, gc=False):
     entries: bytes
 
 
-def fingerprint(*parts: str) -> str:
-    """Return a name for an account that does not reveal its token or user name."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+def fingerprint(token: str) -> str:
+    """Return a name for a token that does not reveal it."""
+    return hashlib.blake2b(token.encode(), digest_size=16).hexdigest()
 
 
 class Hashes:

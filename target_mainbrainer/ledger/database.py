@@ -24,14 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.tables import (
-    SCHEMA_VERSION,
-    ledger,
-    metadata,
-    quota,
-    schema_version,
-    streams,
-)
+from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, quota, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +77,7 @@ class Database:
         engine: For statements that need more than `transaction`.
         name: For messages: without user name and password.
         is_sqlite: Whether it is a file.
-        retry_max_seconds: How long `read` and `write` wait for a database that is away.
+        retry_max_seconds: How long `execute` waits for a database that is away.
         is_ending: Returns whether the run is to end, so that nothing is waited for any more.
     """
 
@@ -101,7 +94,7 @@ class Database:
         Raises:
             LedgerError: The database stayed away, or refused a statement.
         """
-        return self._execute(work, reads_only=True)
+        return self.execute(work, reads_only=True)
 
     def write(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return the result of `work` after it was committed.
@@ -114,31 +107,36 @@ class Database:
 
         def alone(connection: sa.Connection) -> _T:
             if not self.is_sqlite:
-                connection.execute(sa.select(ledger.c.id).with_for_update())
+                connection.execute(sa.select(ledger.c.version).with_for_update())
             return work(connection)
 
-        return self._execute(alone, reads_only=False)
+        return self.execute(alone)
 
-    def _execute(self, work: Callable[[sa.Connection], _T], *, reads_only: bool) -> _T:
-        away_since: float | None = None
+    def execute(
+        self, work: Callable[[sa.Connection], _T], *, reads_only: bool = False, waits: bool = True
+    ) -> _T:
+        """Return the result of `work` after it was committed; other runs may write meanwhile.
+
+        Args:
+            work: May be called several times.
+            reads_only: See `transaction`.
+            waits: Wait for a database that is away.
+
+        Raises:
+            LedgerError: As `read` does.
+        """
+        longest, away_since = self.retry_max_seconds if waits else 0, None
         while True:
             try:
                 with self.transaction(reads_only=reads_only) as connection:
                     return work(connection)
             except DatabaseAwayError as error:
+                if away_since is None and longest:
+                    logger.warning("%s The run waits for it, for up to %d s.", error, longest)
                 away_since = away_since or time.monotonic()
-                self._wait_or_raise(error, time.monotonic() - away_since)
-
-    def _wait_or_raise(self, error: DatabaseAwayError, spent: float) -> None:
-        longest = self.retry_max_seconds
-        is_first = spent < PAUSE_SECONDS
-        if spent >= longest or self.is_ending():
-            tried = "" if is_first else f" It was tried for {spent:.0f} s ('retry_max_seconds')."
-            message = f"{error}{tried}"
-            raise LedgerError(message)
-        if is_first:
-            logger.warning("%s The run waits for it, for up to %.0f s.", error, longest)
-        time.sleep(PAUSE_SECONDS)
+                if time.monotonic() >= away_since + longest or self.is_ending():
+                    raise
+                time.sleep(PAUSE_SECONDS)
 
     @contextlib.contextmanager
     def transaction(self, *, reads_only: bool = False) -> Iterator[sa.Connection]:
@@ -186,27 +184,21 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(
-    uri: str, *, must_exist: bool = False, reads_only: bool = False, synchronous: str = "FULL"
-) -> Database:
+def open_database(uri: str, *, reads_only: bool = False, synchronous: str = "FULL") -> Database:
     """Open the database that `ledger_uri` names, and create its tables if they are missing.
 
     Args:
         uri: A path, or a SQLAlchemy URI of SQLite or PostgreSQL.
-        must_exist: Whether a missing ledger is an error; else it is created.
         reads_only: Change nothing, not even the mode of the file; a missing ledger is an error.
         synchronous: How SQLite commits: `FULL` survives a power loss, `NORMAL` a killed process.
 
     Raises:
-        NoLedgerError: There is none, and it has to exist.
+        NoLedgerError: There is none, and it is not to be created.
         LedgerError: It cannot be opened, or is no ledger that this version can read.
     """
     if not reads_only:
-        try:  # a file of something else stays as it is
+        with contextlib.suppress(NoLedgerError):  # a file of something else stays as it is
             open_database(uri, reads_only=True).close()
-        except NoLedgerError:
-            if must_exist:
-                raise
     url = _parse(uri)
     if url.get_backend_name() == "sqlite":
         path = _file_of(url, reads_only=reads_only)
@@ -271,10 +263,7 @@ def _parse(uri: str) -> sa.URL:
 
 def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
     """Return the file; unless it is only read, it is made readable for its owner alone."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        message = "Setting 'ledger_uri' names no file: a ledger in memory would remember nothing."
-        raise LedgerError(message)
-    path = Path(url.database).expanduser().absolute()
+    path = Path(url.database or "").expanduser().absolute()
     if reads_only and not path.exists():
         message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
         raise NoLedgerError(message)
@@ -285,11 +274,8 @@ def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
         return path
     try:
         # SQLite gives its companions (-wal, -shm) the mode of the file itself.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        path.touch(0o600)
+        path.chmod(0o600)
     except OSError as error:
         message = f"The ledger '{path}' cannot be used: {error.strerror}. Check 'ledger_uri'."
         raise LedgerError(message) from None
@@ -362,8 +348,8 @@ def _has_ledger(database: Database, connection: sa.Connection) -> bool:
         LedgerError: It is something else, or of another version.
     """
     tables = sa.inspect(connection)
-    if tables.has_table(schema_version.name):
-        if connection.scalar(sa.select(schema_version.c.version)) == SCHEMA_VERSION:
+    if tables.has_table(ledger.name):
+        if connection.scalar(sa.select(ledger.c.version)) == SCHEMA_VERSION:
             return True
         message = (
             f"The ledger {database.name} was written by another version of target-mainbrainer, "
@@ -382,9 +368,8 @@ def _has_ledger(database: Database, connection: sa.Connection) -> bool:
 
 def _create(connection: sa.Connection) -> None:
     metadata.create_all(connection)
-    connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
     seed = int.from_bytes(os.urandom(8), "big", signed=True)
-    connection.execute(ledger.insert().values(id=1, seed=seed))
+    connection.execute(ledger.insert().values(version=SCHEMA_VERSION, seed=seed))
 
 
 # Rows by the thousand
@@ -505,7 +490,7 @@ def _copy(original: Database, copy: Database) -> None:
     with original.transaction(reads_only=True) as source, copy.transaction() as target:
         target.execute(ledger.delete())
         for table in metadata.sorted_tables:
-            if table in {quota, schema_version}:
+            if table is quota:
                 continue
             rows = source.execution_options(yield_per=ROWS_AT_ONCE).execute(sa.select(table))
             for part in rows.mappings().partitions(ROWS_AT_ONCE):

@@ -30,34 +30,6 @@ DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Doub
 """The time of a PostgreSQL server."""
 
 
-class Process(t.NamedTuple):
-    """A process, described so that no later one is mistaken for it.
-
-    Attributes:
-        machine: Host name, boot and, in a container, its own numbering of processes.
-        process: Its number, and when it was started if the system says so.
-    """
-
-    machine: str
-    process: str
-
-    @property
-    def is_gone(self) -> bool | None:
-        """Whether it has ended; None if that cannot be seen from here."""
-        if self.machine != _machine():
-            return None
-        number, _, started = self.process.partition(" ")
-        now = _process(int(number))
-        if now and not (started and now.partition(" ")[2]):
-            return None  # a process of this number, which may be another one
-        return now != self.process
-
-
-def this_process() -> Process:
-    """Return the description of this process."""
-    return Process(_machine(), _process(os.getpid()))
-
-
 def now_of(connection: sa.Connection) -> float:
     """Return the time by the clock that all users of this database share."""
     if connection.dialect.name == "sqlite":
@@ -65,10 +37,8 @@ def now_of(connection: sa.Connection) -> float:
     return float(connection.scalar(sa.select(DATABASE_CLOCK)) or 0)
 
 
-def take_stream(
-    connection: sa.Connection, account: int, name: str, *, run: int, process: Process
-) -> int:
-    """Lease a stream to a run, and return the number of the stream.
+def take_stream(connection: sa.Connection, account: int, name: str, run: int) -> int:
+    """Lease a stream to a run, which is this process, and return the number of the stream.
 
     Raises:
         LedgerError: Another run delivers it, or its account was forgotten a moment ago.
@@ -85,7 +55,7 @@ def take_stream(
     now = now_of(connection)
     if row.run != run and is_live(row, now):
         raise LedgerError(busy(row))
-    lease = {"machine": process.machine, "process": process.process, "run": run}
+    lease = {"machine": _machine(), "process": _process(os.getpid()), "run": run}
     connection.execute(
         streams.update()
         .where(streams.c.number == row.number)
@@ -98,8 +68,11 @@ def is_live(stream: sa.Row[t.Any], now: float) -> bool:
     """Return whether a run that may still go on delivers a stream, given its row."""
     if stream.run is None:
         return False
-    gone = Process(stream.machine, stream.process).is_gone
-    return bool(stream.lease_until > now) if gone is None else not gone
+    number, _, started = stream.process.partition(" ")
+    there = _process(int(number))
+    if stream.machine != _machine() or (there and not (started and there.partition(" ")[2])):
+        return bool(stream.lease_until > now)  # it, or which process that is, cannot be seen here
+    return bool(there == stream.process)
 
 
 def busy(stream: sa.Row[t.Any]) -> str:
@@ -134,12 +107,8 @@ def renew(connection: sa.Connection, run: int, count: int) -> None:
         raise LedgerError(message)
 
 
-def release(connection: sa.Connection, run: int) -> None:
-    """End the leases of a run."""
-    connection.execute(streams.update().where(streams.c.run == run).values(run=None))
-
-
 def _machine() -> str:
+    """Return host name, boot and, in a container, its own numbering of processes."""
     try:
         numbering = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -149,7 +118,7 @@ def _machine() -> str:
 
 
 def _process(number: int) -> str:
-    """Return the process of this number, "" if there is none."""
+    """Return the number of a process and, if the system says so, its start; "" without one."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

@@ -57,12 +57,10 @@ class Account(t.NamedTuple):
     """Whose contacts these are.
 
     Attributes:
-        fingerprint: Of the server's address and the user name, or of the sandbox's file.
-        name: The same for people.
+        name: The server's address and the user name, or the sandbox's file.
         access_token: Fingerprint of a token that does not say whose it is; None with a user name.
     """
 
-    fingerprint: str
     name: str
     access_token: str | None = None
 
@@ -75,13 +73,11 @@ def account_of(settings: Settings, sandbox_id: str | None) -> Account:
         sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
     """
     if sandbox_id is not None:
-        return Account(fingerprint("sandbox", sandbox_id), "sandbox")
+        return Account(f"sandbox {sandbox_id}")
     address = _address(settings.api_url)
     if settings.username:
-        name = f"{settings.username.strip()} at {address}"
-        return Account(fingerprint("user", address, settings.username.strip()), name)
-    token = fingerprint("token", settings.access_token or "")
-    return Account(fingerprint("api", address), address, token)
+        return Account(f"{settings.username.strip()} at {address}")
+    return Account(address, fingerprint(settings.access_token or ""))
 
 
 def _address(url: str) -> str:
@@ -119,18 +115,16 @@ class Ledger:
         self._database = database
         self.run = int(run, 16)
         self._token = account.access_token
-        self._process = lease.this_process()
         self._streams: dict[str, int] = {}
         self._renewed_at = seconds_awake_or_asleep()
         self._next_number = 0
         self.last_time = 0
 
         def begin(connection: sa.Connection) -> sa.Row[t.Any]:
-            query = sa.select(accounts).where(accounts.c.fingerprint == account.fingerprint)
+            query = sa.select(accounts).where(accounts.c.name == account.name)
             row = connection.execute(query).one_or_none()
             if row is None:
-                new = {"fingerprint": account.fingerprint, "name": account.name}
-                connection.execute(accounts.insert().values(new))
+                connection.execute(accounts.insert().values(name=account.name))
                 row = connection.execute(query).one()
             self.hashes = hashes_of(connection)
             self.is_mixed = is_mixed(connection, row.number)
@@ -150,12 +144,9 @@ class Ledger:
             LedgerError: Another run delivers it.
         """
         if name not in self._streams:
-            number = self._database.write(
-                lambda connection: lease.take_stream(
-                    connection, self.account, name, run=self.run, process=self._process
-                )
+            self._streams[name] = self._database.write(
+                lambda connection: lease.take_stream(connection, self.account, name, self.run)
             )
-            self._streams[name] = number
         return self._streams[name]
 
     @property
@@ -200,7 +191,7 @@ class Ledger:
         """End the leases."""
 
         def end(connection: sa.Connection) -> None:
-            lease.release(connection, self.run)
+            connection.execute(streams.update().where(streams.c.run == self.run).values(run=None))
             _end_batches_of_dead_runs(connection)
 
         self._database.write(end)
@@ -308,8 +299,6 @@ class Ledger:
 
     def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Note that nothing more is awaited of batches."""
-        if not numbers:
-            return
         connection.execute(
             batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
         )
@@ -339,7 +328,7 @@ class Ledger:
 
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""
-        if not numbers:
+        if not numbers:  # without an index, even none of them would be looked for in all rows
             return
         for kind in ("mobile", "email"):
             connection.execute(
@@ -430,8 +419,8 @@ def forget(
     forgotten |= {identity(identity_from(one.previous)) for one in some if one.previous is not None}
     has_unowned = not {person.stream for person in some}.issuperset(whole)
     people.delete(connection, some)
-    emptied = people.without_people(connection, {*whole, *(person.stream for person in some)})
-    connection.execute(streams.delete().where(streams.c.number.in_(emptied)))
+    touched = {*whole, *(person.stream for person in some)}
+    connection.execute(streams.delete().where(streams.c.number.in_(touched), ~people.has_people))
     is_left = bool(streams_of(connection, account))
     kept = {identity(identity_from(text)) for text in people.previous_of(connection, account)}
     where = (contacts.c.account == account) & contacts.c.hash.not_in(kept) & ~people.owns_contact()

@@ -5,7 +5,6 @@ When in doubt, a person is not moved, opted out or forgotten.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 import sqlalchemy as sa
@@ -29,9 +28,6 @@ SEEN_SECONDS = 7 * 24 * 60 * 60
 """How exactly it is known when a person was last seen."""
 
 PAGE_SIZE = 5_000
-
-_NAME = re.compile(r'\["(?:[^"\\]|\\.)*"')
-"""The beginning of a key whose first part is a text."""
 
 _COLUMNS = Person.__struct_fields__
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM {people.name} WHERE"  # noqa: S608
@@ -106,6 +102,9 @@ def pages_of(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[
 
 # For people who look into the ledger
 
+has_people = sa.exists().where(people.c.stream == streams.c.number)
+"""The condition that a row of `streams` has a known person."""
+
 
 def search(
     connection: sa.Connection,
@@ -114,29 +113,20 @@ def search(
     keys: Collection[str] = (),
     seen_before: int | None = None,
 ) -> Iterator[Person]:
-    """Yield people of streams, those who are gone included.
+    """Return people of streams, those who are gone included.
 
     Args:
         connection: In a transaction.
         numbers: The streams.
-        keys: Only the people with these source keys; the first part of a key, which is the stream
-            that goes by an alias, may be left out.
+        keys: Only the people with these source keys.
         seen_before: Only people who have certainly not been seen since.
     """
     query = sa.select(*(people.c[name] for name in _COLUMNS)).where(people.c.stream.in_(numbers))
-    ends = [f",{key[1:]}" for key in keys]
     if keys:
-        like = (people.c.key.endswith(end, autoescape=True) for end in ends)
-        query = query.where(people.c.key.in_(keys) | sa.or_(*like))
+        query = query.where(people.c.key.in_(keys))
     if seen_before is not None:
         query = query.where(people.c.seen_at < seen_before - SEEN_SECONDS)
-    for row in connection.execute(query.order_by(people.c.stream, people.c.key)):
-        if not keys or row.key in keys or any(_follows_a_name(end, row.key) for end in ends):
-            yield _person(row)
-
-
-def _follows_a_name(end: str, key: str) -> bool:
-    return key.endswith(end) and _NAME.fullmatch(key[: -len(end)]) is not None
+    return map(_person, connection.execute(query.order_by(people.c.stream, people.c.key)))
 
 
 def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
@@ -192,16 +182,6 @@ def owns_contact() -> sa.Exists:
         .correlate(contacts)
         .exists()
     )
-
-
-def without_people(connection: sa.Connection, numbers: Collection[int]) -> list[int]:
-    """Return the streams, of those given, without a known person."""
-    return [
-        number
-        for number in numbers
-        if connection.scalar(sa.select(people.c.id).where(people.c.stream == number).limit(1))
-        is None
-    ]
 
 
 def previous_of(connection: sa.Connection, account: int) -> list[str]:

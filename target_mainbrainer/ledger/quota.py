@@ -10,7 +10,6 @@ all processes. A clock that is set costs at most one 429.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 import msgspec
@@ -19,8 +18,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import override
 
 from target_mainbrainer.api.limits import PermitStore, Quota
-from target_mainbrainer.errors import LedgerError, TransientError
-from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.lease import DATABASE_CLOCK, now_of
 from target_mainbrainer.ledger.tables import quota as table
 
@@ -32,34 +29,21 @@ if t.TYPE_CHECKING:
 _T = t.TypeVar("_T")
 
 
-def open_shared_quota(ledger_uri: str, account: str) -> SharedQuota:
-    """Open the quota of an account, on a connection of its own.
-
-    A change need not survive a power loss, for which SQLite would wait for the disk.
-
-    Raises:
-        LedgerError: The database cannot be used.
-    """
-    return SharedQuota(open_database(ledger_uri, synchronous="NORMAL"), account)
-
-
 class SharedQuota(PermitStore):
     """Keeps a `Quota` in the ledger's database.
 
     Args:
         database: The database with the row. It is closed by `close`.
-        account: The account whose requests are counted; see `content.fingerprint`.
+        account: Whose requests are counted.
     """
 
     def __init__(self, database: Database, account: str) -> None:
-        super().__init__(time.monotonic)
         self._database = database
         self._account = account
         columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]
         if not database.is_sqlite:  # with the time, which saves a question for it
             columns.append(DATABASE_CLOCK.label("clock"))
         self._select = sa.select(*columns).where(table.c.account == account)
-        self._seen = (self._quota, 0.0, self._clock())
 
     @override
     def close(self) -> None:
@@ -67,31 +51,24 @@ class SharedQuota(PermitStore):
         self._database.close()
 
     @override
-    def change(self, action: Callable[[Quota, float], _T]) -> _T:
+    def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
         """Apply an action to the quota as it is now, given the time, and return its result.
 
         Raises:
-            TransientError: The database cannot be used now.
+            LedgerError: The database stayed away, or cannot be used.
         """
-        is_saved = False
-        while not is_saved:
-            try:
-                with self._database.transaction() as connection:
-                    row = connection.execute(self._select).one_or_none()
-                    now = self._now(connection, row)
-                    quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
-                    result = action(quota, now)
-                    is_saved = self._save(connection, row, quota)
-            except LedgerError as error:
-                raise TransientError(str(error)) from None
-        self._seen = (quota, now, self._clock())
-        return result
 
-    @override
-    def last_seen(self) -> tuple[Quota, float]:
-        """Return the quota as this process last saw it, and the time."""
-        quota, now, seen_at = self._seen
-        return quota, now + self._clock() - seen_at
+        def changed(connection: sa.Connection) -> tuple[bool, _T]:
+            row = connection.execute(self._select).one_or_none()
+            now = self._now(connection, row)
+            quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
+            result = action(quota, now)
+            return self._save(connection, row, quota), result
+
+        while True:
+            is_saved, result = self._database.execute(changed, waits=waits)
+            if is_saved:
+                return result
 
     def _now(self, connection: sa.Connection, row: sa.Row[t.Any] | None) -> float:
         return now_of(connection) if row is None or self._database.is_sqlite else float(row.clock)

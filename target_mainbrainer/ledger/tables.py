@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
 
 # SQLite takes only an INTEGER primary key for the number of the row itself.
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-schema_version = sa.Table(
+ledger = sa.Table(
     "mainbrainer_schema",
     metadata,
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-)
-
-ledger = sa.Table(
-    "mainbrainer_ledger",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("seed", sa.BigInteger, nullable=False, comment="Of all hashes in this database."),
 )
 """One row."""
@@ -32,8 +26,7 @@ accounts = sa.Table(
     "mainbrainer_accounts",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
-    sa.Column("name", sa.Text, nullable=False, comment="For people: address and user name."),
+    sa.Column("name", sa.Text, nullable=False, unique=True, comment="Address and user name."),
     sa.Column("access_token", sa.Text, comment="Fingerprint of the last token that delivered."),
     sqlite_autoincrement=True,  # a forgotten account's number is not given to another one
 )

@@ -491,7 +491,5 @@ def sensitive_columns_of(roles: Mapping[str, ColumnRole]) -> frozenset[str]:
     >>> sorted(sensitive_columns_of({"tel": ContactField.MOBILE, "id": PropertyRef(None, "id")}))
     ['tel']
     """
-    fields = {ContactField.MOBILE, ContactField.EMAIL}
-    mapped = {column for column, role in roles.items() if role in fields}
-    look = {column for column, field in lookalikes(roles) if field in fields}
-    return frozenset(mapped | look)
+    mapped = {column for column, role in roles.items() if role in _LOOKS}
+    return frozenset(mapped | {column for column, _ in lookalikes(roles)})

@@ -134,7 +134,11 @@ class StreamMapping:
         self._refs = {
             column: role for column, role in roles.items() if isinstance(role, PropertyRef)
         }
-        self._identified_by = [column for column, role in roles.items() if role in IDENTIFIERS]
+        identified_by = [column for column, role in roles.items() if role in IDENTIFIERS]
+        self._no_identity = "No column of the stream can identify a contact."
+        if identified_by:
+            names = listed(identified_by)
+            self._no_identity = f"Nothing identifies the contact: there is no value in {names}."
         self._contact_id = reader(fields, "contact_id", identifiers.parse_contact_id)
         self._mobile = mobile_reader(fields, settings.default_country_code)
         self._email = reader(fields, "email", identifiers.parse_email)
@@ -163,8 +167,8 @@ class StreamMapping:
                 email_opt_in = email_opt_in and (None if "email" in dropped else True)
             properties = self._properties(record)
             list_id = self._list_id and self._list_id(record)
-        except RefusedError as refused:
-            return self._refused(record, refused.rejection)
+        except InvalidValueError as invalid:
+            return self._refused(record, invalid.rejection)
         return Contact(contact_id, mobile, email, mobile_opt_in, email_opt_in, properties, list_id)
 
     def _deleted(self, record: Record) -> Contact | Omitted:
@@ -175,38 +179,34 @@ class StreamMapping:
 
     def _identify(
         self, record: Record
-    ) -> tuple[int | None, Mobile | None, str | None, dict[str, Rejection]]:
+    ) -> tuple[int | None, Mobile | None, str | None, dict[str, InvalidValueError]]:
         """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
-        dropped: dict[str, Rejection] = {}
+        dropped: dict[str, InvalidValueError] = {}
         mobile = self._unless_dropped("mobile", self._mobile, record, dropped)
         email = self._unless_dropped("email", self._email, record, dropped)
         if contact_id is None and mobile is None and email is None:
-            raise RefusedError(next(iter(dropped.values()), None) or self._no_identity())
-        for rejection in dropped.values():
-            self._dropped[rejection.code] += 1
+            no_identity = InvalidValueError(RejectionCode.NO_IDENTITY, self._no_identity)
+            raise next(iter(dropped.values()), no_identity)
+        for invalid in dropped.values():
+            self._dropped[invalid.code] += 1
         return contact_id, mobile, email, dropped
 
     def _unless_dropped(
-        self, name: str, read: Reader[_T] | None, record: Record, dropped: dict[str, Rejection]
+        self,
+        name: str,
+        read: Reader[_T] | None,
+        record: Record,
+        dropped: dict[str, InvalidValueError],
     ) -> _T | None:
         """Return an identifier; if it is invalid and may be dropped, note why and return None."""
         try:
             return read and read(record)
-        except RefusedError as refused:
+        except InvalidValueError as invalid:
             if self._settings.invalid_identifiers == "reject":
                 raise
-            dropped[name] = refused.rejection
+            dropped[name] = invalid
             return None
-
-    def _no_identity(self) -> Rejection:
-        """Return the rejection of a record without any identifier."""
-        reason = "No column of the stream can identify a contact."
-        if self._identified_by:
-            columns, are = ("columns", "are") if len(self._identified_by) > 1 else ("column", "is")
-            names = listed(self._identified_by)
-            reason = f"Nothing identifies the contact: {columns} {names} {are} empty."
-        return Rejection(RejectionCode.NO_IDENTITY, reason)
 
     def _refused(self, record: Record, rejection: Rejection) -> Rejection | Omitted:
         if rejection.code == RejectionCode.NO_IDENTITY:
@@ -224,7 +224,7 @@ class StreamMapping:
         """Return the identity that is left of a record, if any, with the opt-ins that are false."""
         try:
             contact_id = self._contact_id and self._contact_id(record)
-        except RefusedError:
+        except InvalidValueError:
             return None  # It would be another contact.
         mobile, email = _left(self._mobile, record), _left(self._email, record)
         if is_deleted(record):
@@ -251,7 +251,8 @@ class StreamMapping:
                 else:
                     properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
         except InvalidValueError as invalid:
-            raise refusal(column, invalid) from None
+            invalid.column = column
+            raise
         return properties
 
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
@@ -272,38 +273,23 @@ _MOST_WIDER = 100
 # One field of a contact, read from its column ----------------------------------------------------
 
 
-class RefusedError(Exception):
-    """Carries a rejection out of the pass over a record."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.code)
-        self.rejection = rejection
-
-
-def of_column(column: str, parse: Callable[[object], _T], value: object) -> _T:
-    """Return the meaning of a column's value; a fault of it names the column."""
-    try:
-        return parse(value)
-    except InvalidValueError as invalid:
-        raise refusal(column, invalid) from None
-
-
-def refusal(column: str, invalid: InvalidValueError) -> RefusedError:
-    """Return the exception about a column's value."""
-    reason = f"Column '{shown(column)}' {invalid.what}."
-    return RefusedError(Rejection(invalid.code, reason))
-
-
 def reader(
     fields: Mapping[ContactField, str], name: str, parse: Callable[[object], _T | None]
 ) -> Reader[_T] | None:
-    """Return a function that reads one field of a contact from its column; None if it has none."""
+    """Return a function that reads one field of a contact from its column; None if it has none.
+
+    A fault of the value names the column.
+    """
     if (column := fields.get(ContactField(name))) is None:
         return None
 
     def read(record: Record) -> _T | None:
         value = record.get(column)
-        return None if value is None else of_column(column, parse, value)
+        try:
+            return None if value is None else parse(value)
+        except InvalidValueError as invalid:
+            invalid.column = column
+            raise
 
     return read
 
@@ -312,7 +298,7 @@ def _left(read: Reader[_T] | None, record: Record) -> _T | None:
     """Return a field of a contact, or None if it cannot be read."""
     try:
         return read and read(record)
-    except RefusedError:
+    except InvalidValueError:
         return None
 
 
@@ -328,29 +314,20 @@ def mobile_reader(
     fields: Mapping[ContactField, str], default_country_code: int | None
 ) -> Reader[Mobile] | None:
     """Return a function that reads the mobile number from its columns; None without any."""
-    column = fields.get(ContactField.MOBILE)
+
+    @functools.cache
+    def of_code(code: int | None) -> Reader[Mobile]:
+        parse = functools.partial(identifiers.parse_mobile, default_country_code=code)
+        return t.cast("Reader[Mobile]", reader(fields, "mobile", parse))
+
     read_code = reader(fields, "mobile_country_code", identifiers.parse_country)
-    if column is None or read_code is None:
-        default = functools.partial(
-            identifiers.parse_mobile, default_country_code=default_country_code
-        )
-        return reader(fields, "mobile", default)
+    if read_code is None or ContactField.MOBILE not in fields:
+        return of_code(default_country_code)
 
     def read(record: Record) -> Mobile | None:
-        value = record.get(column)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
-        if mobile := _with_its_own_code(value):
-            return mobile
-        code = read_code(record) or default_country_code
-        return of_column(column, lambda number: identifiers.parse_mobile(number, code), value)
+        try:
+            return of_code(None)(record)  # its own code counts before the column
+        except InvalidValueError:
+            return of_code(read_code(record) or default_country_code)(record)
 
     return read
-
-
-def _with_its_own_code(value: object) -> Mobile | None:
-    """Return a number that is written with its country code, which counts before a column."""
-    try:
-        return identifiers.parse_mobile(value)
-    except InvalidValueError:
-        return None

@@ -9,9 +9,9 @@ import uuid
 
 import msgspec
 
-from target_mainbrainer.contacts import RejectionCode
+from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
-from target_mainbrainer.words import is_utf8
+from target_mainbrainer.words import is_utf8, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,21 @@ class InvalidValueError(ValueError):
     Attributes:
         code: The code of the rejection.
         what: The rest of a sentence that starts with the column; never repeats the value.
+        column: Where the value is; without one, `what` is a whole sentence.
     """
 
     def __init__(self, code: RejectionCode, what: str) -> None:
         super().__init__(code)
         self.code = code
         self.what = what
+        self.column: str | None = None
+
+    @property
+    def rejection(self) -> Rejection:
+        """The rejection of the record."""
+        is_whole = self.column is None
+        reason = self.what if is_whole else f"Column '{shown(self.column or '')}' {self.what}."
+        return Rejection(self.code, reason)
 
 
 _MOST_PLAIN_DIGITS = 400
@@ -57,16 +66,12 @@ def integral(value: object) -> int | None:
     >>> integral(47), integral(decimal.Decimal("47.0")), integral(47.5), integral(True)
     (47, 47, None, None)
     """
-    if isinstance(value, bool):
-        return None
     if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+        return None if isinstance(value, bool) else int(value)
+    number = decimal.Decimal(value if isinstance(value, float | decimal.Decimal) else "NaN")
     # The exponent is looked at first: int() would write out every digit of 1E+999999.
-    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() < _INT_DIGITS:
-        return int(value) if value == value.to_integral_value() else None
-    return None
+    is_short = number.is_finite() and number.adjusted() < _INT_DIGITS
+    return int(number) if is_short and number == number.to_integral_value() else None
 
 
 def parse_consent(value: object, words: Mapping[str, bool] = BUILT_IN_WORDS) -> bool | None:

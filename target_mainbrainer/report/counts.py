@@ -18,31 +18,19 @@ BATCH_FAILED = "batch_failed"
 """The code of rejected records whose batch was accepted and failed afterwards."""
 
 
-class Count(t.NamedTuple):
-    """One number of the summary.
-
-    Attributes:
-        name: What it is called in the table and in the report file.
-        meaning: What it counts, as the docs say it.
-    """
-
-    name: str
-    meaning: str
-
-
 def _count(meaning: str) -> t.Any:  # noqa: ANN401 - a field
     return field(default=0, metadata={"meaning": meaning})
 
 
-def _details(meaning: str, total: Count | None = None) -> t.Any:  # noqa: ANN401 - a field
+def _details(meaning: str, total: tuple[str, str] | None = None) -> t.Any:  # noqa: ANN401 - a field
     """Return a field of numbers by name, whose total may be a count of the summary."""
     return field(default_factory=Counter, metadata={"details": meaning, "total": total})
 
 
-_REJECTED = Count("rejected", "records refused, by the target or by MainBrainer")
-_RESENT = Count("resent", "contacts sent in full because it was not certain what MainBrainer has")
-_NOT_FOLLOWED = Count("not_followed", "people whose contact has not followed their new identity")
-UNDELIVERED = Count("undelivered", "records read and not sent, because the run ended first")
+_REJECTED = ("rejected", "records refused, by the target or by MainBrainer")
+_RESENT = ("resent", "contacts sent in full because it was not certain what MainBrainer has")
+_NOT_FOLLOWED = ("not_followed", "people whose contact has not followed their new identity")
+_UNDELIVERED = ("undelivered", "records read and not sent, because the run ended first")
 
 
 @dataclass
@@ -136,23 +124,24 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""
-        return {count.name: getattr(self, count.name) for count in COUNTS} | {
+        return {name: getattr(self, name) for name in COUNTS} | {
             name: dict(getattr(self, name)) for name in DETAILS
         }
 
 
-def _counts() -> Iterator[Count]:
+def _counts() -> Iterator[tuple[str, str]]:
+    """Yield the name of each count in table and report, and what it counts, as the docs say it."""
     for one in fields(StreamReport):
         if "meaning" in one.metadata:
-            yield Count(one.name, **one.metadata)
+            yield one.name, one.metadata["meaning"]
         elif total := one.metadata.get("total"):
             yield total
         if one.name == "rejected_by_code":  # the last outcome
-            yield UNDELIVERED
+            yield _UNDELIVERED
 
 
-COUNTS: t.Final = tuple(_counts())
-"""Every number, in the order of the table and the report file: ours, then the CRM's."""
+COUNTS: t.Final = dict(_counts())
+"""What every number means, in the order of table and report file: ours, then the CRM's."""
 
 DETAILS: t.Final = {
     one.name: one.metadata["details"] for one in fields(StreamReport) if "details" in one.metadata
@@ -206,9 +195,7 @@ class RunReport:
 
         Counts that are 0 in every stream are left out, but for those that always matter.
         """
-        columns = [
-            count.name for count in COUNTS if count.name in ALWAYS_SHOWN or self.total(count.name)
-        ]
+        columns = [name for name in COUNTS if name in ALWAYS_SHOWN or self.total(name)]
         rows = [["stream", *columns]]
         for name, stream in self.streams.items():
             rows.append([shown(name), *(f"{getattr(stream, column):,}" for column in columns)])

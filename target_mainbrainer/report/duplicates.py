@@ -25,7 +25,6 @@ MOST_EXAMPLES = 5
 _SHORT = re.compile("[0-9]{1,6}")
 """A longer key may be a telephone number, or a number of the person."""
 
-ROWS_AT_ONCE = 1_000
 _CREATE = "CREATE TABLE contacts (email, mobile, contact, label)"
 _INSERT = "INSERT INTO contacts VALUES (?, ?, ?, ?)"
 _GROUPS = """
@@ -55,13 +54,11 @@ class Duplicates:
     """Collects the identifiers of every contact, and finds out at the end which are shared."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int | str | None, ...]] = []
         self._database: sqlite3.Connection | None = None
-        self._count = 0
         self._is_complete = True
 
     def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
-        """Note a contact. Called for every record, so what can wait for the end waits.
+        """Note a contact. The load goes on if the disk is full.
 
         Args:
             contact: As it would be sent.
@@ -75,34 +72,24 @@ class Duplicates:
         mobile = None if contact.mobile is None else hash(contact.mobile)
         identity = contact.contact_id or hash((mobile, contact.email))
         label = f"key {key}" if _SHORT.fullmatch(str(key)) else f"record {number:,}"
-        self._rows.append((email, mobile, identity, f"{label} of '{stream}'"))
-        if len(self._rows) >= ROWS_AT_ONCE:
-            self._write()
-
-    def _write(self) -> None:
-        """Insert what was collected. The load goes on if that fails."""
         try:
             if self._database is None:
-                self._database = sqlite3.connect("", isolation_level=None)
+                self._database = sqlite3.connect("")
                 self._database.execute(_CREATE)
-            self._database.execute("BEGIN")
-            self._database.executemany(_INSERT, self._rows)
-            self._database.execute("COMMIT")
-            self._count += len(self._rows)
+            self._database.execute(_INSERT, (email, mobile, identity, f"{label} of '{stream}'"))
         except sqlite3.Error:
             self._is_complete = False
-        self._rows.clear()
 
     @cached_property
     def found(self) -> Shared:
         """How many contacts share something, with some examples. Found out once, at the end."""
-        if self._is_complete:
-            self._write()
-        found = Shared(0, 0, [], is_complete=False)
-        if self._database is not None:
-            with contextlib.closing(self._database), contextlib.suppress(sqlite3.Error):
-                found = self._search(self._database)
-        return found
+        if self._database is None:
+            return Shared(0, 0, [], self._is_complete)
+        with contextlib.closing(self._database):
+            try:
+                return self._search(self._database)
+            except sqlite3.Error:
+                return Shared(0, 0, [], is_complete=False)
 
     def _search(self, database: sqlite3.Connection) -> Shared:
         counts = {"email": 0, "mobile": 0}
@@ -124,4 +111,4 @@ class Duplicates:
                 f"each of them. Example: {found.examples[0]}."
             )
         if not found.is_complete:
-            yield f"Only the first {self._count:,} contacts were searched for what they share."
+            yield "Not all contacts were searched for what they share: the disk was full."

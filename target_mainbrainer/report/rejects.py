@@ -11,9 +11,8 @@ import fcntl
 import os
 import stat
 import typing as t
-from collections import Counter
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ import phonenumbers
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
+from target_mainbrainer.mapping.values import integral
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.words import counted, examples, shown
 
@@ -29,7 +29,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.singer.records import SourceRecord, StateInterval
+    from target_mainbrainer.settings.declared import Settings
+    from target_mainbrainer.singer.state import SourceRecord, StateInterval
 
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""
@@ -137,8 +138,8 @@ class RecordLabels:
         """
         try:
             record = decode_json(line)["record"]
-            values = [_whole(record[column]) for column in self._key]
-            others = {_digits(_whole(record[column])) for column in record.keys() - {*self._key}}
+            values = [_text(record[column]) for column in self._key]
+            others = {_digits(_text(record[column])) for column in record.keys() - {*self._key}}
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             return None
         if not values or any(
@@ -147,10 +148,8 @@ class RecordLabels:
             return None
         return " ".join(f"{shown(k)}={v}" for k, v in zip(self._key, values, strict=True))
 
-    def _is_personal(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            return True
-        digits = str(value).removeprefix("-")
+    def _is_personal(self, value: str) -> bool:
+        digits = value.removeprefix("-")
         if len(digits) > MOST_DIGITS or not (digits.isascii() and digits.isdigit()):
             return True
         return self._country_code is not None and phonenumbers.is_valid_number(
@@ -158,20 +157,19 @@ class RecordLabels:
         )
 
 
-def _whole(value: object) -> object:
-    """Return a whole number as an integer, also one that a tap has written as 17.0."""
-    return (
-        int(value) if isinstance(value, Decimal) and value.is_finite() and not value % 1 else value
-    )
+def _text(value: object) -> str:
+    """Return a value as text, a whole number without the fraction that a tap may have written."""
+    number = integral(value)
+    return str(value if number is None else number)
 
 
-def _digits(value: object) -> str:
+def _digits(text: str) -> str:
     """Return the digits of what is written as a number, "" of anything else.
 
-    >>> _digits("+47 22 33"), _digits(4722), _digits("p22@example.com")
-    ('472233', '4722', '')
+    >>> _digits("+47 22 33"), _digits("p22@example.com")
+    ('472233', '')
     """
-    digits = str(value).translate(_SEPARATORS) if isinstance(value, str | int) else ""
+    digits = text.translate(_SEPARATORS)
     return digits if digits.isdecimal() else ""
 
 
@@ -368,14 +366,6 @@ def _repair(descriptor: int) -> int:
 # Rejections
 
 
-@dataclass
-class _Group:
-    """Rejections of one stream with the same code and reason."""
-
-    count: int = 0
-    labels: list[str] = field(default_factory=list)
-
-
 class Rejections:
     """Counts rejected records, and keeps them if there is a file to keep them in.
 
@@ -385,28 +375,22 @@ class Rejections:
 
     Args:
         file: Where to keep them, if anywhere.
-        allowed: How many there may be; None for any number.
-        allowed_percent: How large a share of a stream's records may be rejected before sending.
+        settings: How many there may be, and how large a share of a stream's records.
 
     Attributes:
         count: How many there are.
         is_whole: No more records come, so that short streams may be judged, too.
     """
 
-    def __init__(
-        self,
-        file: RejectsFile | None,
-        *,
-        allowed: int | None,
-        allowed_percent: int,
-    ) -> None:
+    def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
-        self._allowed = allowed
-        self._allowed_percent = allowed_percent
+        self._allowed = settings.rejects_allowed
+        self._allowed_percent = settings.max_rejects_percent
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False
-        self._groups: dict[tuple[str, Rejection], _Group] = {}
+        self._groups: Counter[tuple[str, Rejection]] = Counter()
+        self._labels: defaultdict[tuple[str, Rejection], list[str]] = defaultdict(list)
         self.count = 0
 
     def add(
@@ -545,22 +529,20 @@ class Rejections:
         key = (source.name, rejection)
         if key not in self._groups and len(self._groups) >= GROUPS_KEPT:
             key = (source.name, rejection._replace(reason="For various reasons."))
-        group = self._groups.setdefault(key, _Group())
+        labels = self._labels[key]
         for record in source_records:
-            group.count += 1
-            if group.count > KEYS_SHOWN:
+            self._groups[key] += 1
+            if self._groups[key] > KEYS_SHOWN:
                 continue
             label = source.labels.key_of(record.line)
             if label is not None:
-                group.labels.append(label)
-            elif not group.labels:  # these labels are long: one is enough
-                group.labels.append(f"record {record.number:,} of the stream")
+                labels.append(label)
+            elif not labels:  # these labels are long: one is enough
+                labels.append(f"record {record.number:,} of the stream")
 
     def describe(self) -> Iterator[str]:
         """Yield one line for each kind of rejection, most frequent first; no personal data."""
-        groups = sorted(self._groups.items(), key=lambda item: -item[1].count)
-        for (stream, (code, reason, _)), group in groups:
-            yield (
-                f"Rejected {group.count:,} of stream '{shown(stream)}', {code}: {reason}"
-                f"{examples(group.labels, group.count)}"
-            )
+        for key, count in self._groups.most_common():
+            stream, (code, reason, _) = key
+            named = examples(self._labels[key], count)
+            yield f"Rejected {count:,} of stream '{shown(stream)}', {code}: {reason}{named}"

@@ -9,15 +9,8 @@ import typing as t
 from importlib import metadata
 from pathlib import Path
 
-from singer_sdk.exceptions import SingerSDKError
-
-from target_mainbrainer.errors import (
-    InterruptedRunError,
-    Reason,
-    SettingsError,
-    TargetMainBrainerError,
-)
-from target_mainbrainer.privacy import explain
+from target_mainbrainer.errors import InterruptedRunError, SettingsError
+from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -42,20 +35,6 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if error is None:
         return "ok"
     return "interrupted" if isinstance(error, InterruptedRunError) else "failed"
-
-
-def reasons_of(error: BaseException | None) -> list[Reason]:
-    """Return why a run has failed, without personal data.
-
-    >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
-    [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
-    """
-    if error is None:
-        return []
-    if isinstance(error, TargetMainBrainerError):
-        return error.reasons
-    code = "input" if isinstance(error, SingerSDKError) else "unexpected"
-    return [Reason(code, sentence) for sentence in explain(error)]
 
 
 class ReportFile:

@@ -17,7 +17,7 @@ from target_mainbrainer.words import counted, shown
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from target_mainbrainer.api.limits import ClientStats, RateLimiter
+    from target_mainbrainer.api.limits import RateLimiter
     from target_mainbrainer.report.counts import RunReport, StreamReport
     from target_mainbrainer.report.rejects import Rejections
     from target_mainbrainer.settings.declared import Settings
@@ -157,16 +157,15 @@ class Summary:
         settings: Settings,
         report: RunReport,
         rejections: Rejections,
-        effort: ClientStats,
-        rate_limiter: RateLimiter,
+        limiter: RateLimiter,
     ) -> None:
         self._settings = settings
         self._report = report
         self._rejections = rejections
-        self._effort = effort
-        self._rate_limiter = rate_limiter
+        self._limiter = limiter
         self._started = time.monotonic()
-        self._accepted_before = self._retries_before = 0
+        self._progress = (0, 0, 0)
+        self._retries_before = 0
         self.duplicates = Duplicates()
         self.filled: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
@@ -181,26 +180,19 @@ class Summary:
         Args:
             open_batches: Accepted batches whose status is awaited.
         """
-        accepted, retries = self._report.total("accepted"), self._effort.retries
-        is_failing = retries > self._retries_before
-        self._retries_before = retries
-        if accepted > self._accepted_before:
-            self._accepted_before = accepted
-            share = f", {self._rate_limiter.share_used:.0%} of the plan's requests used in 10 s"
+        accepted, waiting = self._report.total("accepted"), self._report.total("undelivered")
+        before, self._progress = self._progress, (accepted, waiting, open_batches)
+        is_failing = self._limiter.retries > self._retries_before  # the client warns of that
+        self._retries_before = self._limiter.retries
+        if self._progress != before or (open_batches and not is_failing):
             logger.info(
-                "%s accepted, %s rejected%s%s.",
+                "%s accepted, %s rejected, %s in flight, %s to be confirmed%s.",
                 f"{accepted:,}",
                 f"{self._rejections.count:,}",
+                counted(waiting, "record"),
+                counted(open_batches, "batch", "batches"),
                 self._speed(),
-                share if self._settings.plan else "",
             )
-        elif is_failing:
-            pass  # the client warns of that once a minute, and says why
-        elif waiting := self._report.total("undelivered"):
-            logger.info("%s accepted, %s in flight.", f"{accepted:,}", counted(waiting, "record"))
-        elif open_batches:
-            batches = counted(open_batches, "batch", "batches")
-            logger.info("%s accepted; waiting for the status of %s.", f"{accepted:,}", batches)
 
     def _speed(self) -> str:
         speed = self._report.total("accepted") / self.seconds
@@ -222,9 +214,9 @@ class Summary:
             logger.info("%s", line)
         logger.info(
             "%s, %s, %.0f s waited for the limits, %.1f s in all%s.",
-            counted(self._effort.requests, "request"),
-            counted(self._effort.retries, "retry", "retries"),
-            self._rate_limiter.waited_seconds,
+            counted(self._limiter.requests.total(), "request"),
+            counted(self._limiter.retries, "retry", "retries"),
+            self._limiter.waited_seconds,
             self.seconds,
             self._speed(),
         )
@@ -262,10 +254,10 @@ class Summary:
         return {
             "streams": {name: stream.as_dict() for name, stream in self._report.streams.items()},
             "duplicates": self.duplicates.found._asdict(),
-            "requests": self._effort.requests,
-            "retries": self._effort.retries,
+            "requests": self._limiter.requests.total(),
+            "retries": self._limiter.retries,
             "seconds": round(self.seconds, 3),
-            "seconds_waited_for_limits": round(self._rate_limiter.waited_seconds, 3),
+            "seconds_waited_for_limits": round(self._limiter.waited_seconds, 3),
             "contacts_per_second": round(self._report.total("accepted") / self.seconds, 1),
         }
 
@@ -332,7 +324,7 @@ class DrySummary(Summary):
 
     def _cost(self) -> dict[str, t.Any]:
         """Return the requests of a load, and what they take at the least; None without pacing."""
-        by_endpoint = self._effort.by_endpoint
+        by_endpoint = self._limiter.requests
         batches = by_endpoint["POST /contacts/batch"]
         follows = by_endpoint["GET /contacts/{id}/Status"]
         sends = batches + by_endpoint["POST /contacts/insertupdate"]

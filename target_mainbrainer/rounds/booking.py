@@ -19,7 +19,7 @@ from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import SAID, note_delivery
 from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.singer.reader import decode_json
-from target_mainbrainer.singer.records import SourceRecord, StateInterval
+from target_mainbrainer.singer.state import SourceRecord, StateInterval
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:

@@ -44,7 +44,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.sending import Batch, Result, Sending
     from target_mainbrainer.rounds.statuses import Statuses
     from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import SourceRecord
 
 IDLE_SECONDS = 1.0
 """How long the first contact of a round waits for others while nothing is being sent."""

@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.contacts import Contact, Identity, PropertyRef
     from target_mainbrainer.ledger.content import Fields, Person, Row
     from target_mainbrainer.rounds.batches import AcceptedBatch
-    from target_mainbrainer.singer.records import SourceRecord
+    from target_mainbrainer.singer.state import SourceRecord
 
 MAX_CONTACTS = 10_000
 MAX_BYTES = 3 * 1024 * 1024

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.api.requests import encode_contact
 from target_mainbrainer.contacts import OPT_INS, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.rounds.batches import Kind
@@ -349,12 +348,7 @@ class Sending:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]
         if self._alone:
             return self._client.send_contact(contacts[0], list_id=destination.list_id)
-        return self._client.send_batch(
-            contacts,
-            [encode_contact(contact) for contact in contacts],
-            list_id=destination.list_id,
-            webhook_url=destination.webhook_url,
-        )
+        return self._client.send_batch(contacts, destination.list_id, destination.webhook_url)
 
 
 def _probe(upsert: Upsert) -> Batch:

@@ -11,8 +11,8 @@ import fnmatch
 import importlib.util
 import itertools
 import json
+import re
 import typing as t
-from urllib.parse import urlsplit
 
 import phonenumbers
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
@@ -34,13 +34,12 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.settings.declared import ConsentWords
 
 _FILES = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
-_OF_THE_LEDGER = (
-    "unchanged_contacts",
-    "identity_changes",
-    "unchanged_opt_in",
-    "missing_records",
-    "max_drift_percent",
-    "max_new_contacts",
+_NAMES = [*SETTINGS["properties"]]
+_OF_THE_LEDGER = _NAMES[_NAMES.index("ledger_uri") + 1 : _NAMES.index("write_mode")]
+_URL = re.compile(
+    r"(https://([\w.-]+|\[[\da-f:.]+\])|https?://(localhost|127\.0\.0\.1|\[::1\]))"
+    r"(:\d{1,5})?(/[^?#\s]*)?",
+    re.IGNORECASE,
 )
 _NEEDS_LEDGER = "Setting '{0}' needs a ledger. Set 'ledger_uri', or remove '{0}'."
 
@@ -133,8 +132,12 @@ def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
         if given.get(one, one) == given.get(other, other):
             yield f"Settings '{one}' and '{other}' name the same file. Give each one of its own."
     for name in ("api_url", "auth_url"):
-        if name in given:
-            yield from _bad_url(name, given[name])
+        if name in given and not _URL.fullmatch(given[name]):
+            yield (
+                f"Setting '{name}' must be a URL such as '{DEFAULT_API_URL}', without a user name, "
+                "a password, '?' and '#'. Plain http, which is not encrypted, is accepted for a "
+                "loopback address only."
+            )
     has_ledger = "ledger_uri" in given
     yield from _bad_stream_values("", given, has_ledger=has_ledger)
     for stream, own in given.get("streams", {}).items():
@@ -163,36 +166,6 @@ def _bad_stream_values(
             yield f"Setting '{place}.send' is for properties only; a contact field is always sent."
         elif "send" in use and not has_ledger:
             yield _NEEDS_LEDGER.format(f"{place}.send")
-
-
-def _bad_url(name: str, url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port, url.encode()
-    except ValueError:
-        parts = urlsplit("")
-    is_url = parts.scheme in {"http", "https"} and parts.hostname
-    if not is_url or parts.username or parts.password or "?" in url or "#" in url:
-        yield (
-            f"Setting '{name}' must be a URL such as '{DEFAULT_API_URL}', without a user name, a "
-            "password, '?' and '#'."
-        )
-    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        yield (
-            f"Setting '{name}' is plain http, which would send the token and the contacts "
-            "unencrypted. Use https; http is accepted for a loopback address only."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host can only be this machine.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost")
-    (True, True, True)
-    >>> is_loopback("localhost.example.com"), is_loopback("127.0.0.1.example.org")
-    (False, False)
-    """
-    return host in {"localhost", "127.0.0.1", "::1"}
 
 
 def consent_word_problems(place: str, own: ConsentWords) -> Iterator[str]:

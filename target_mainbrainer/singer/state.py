@@ -1,9 +1,13 @@
-"""STATE: kept until every record before it is settled, then written as one whole line."""
+"""Records as they were read, and STATE: kept until every record before it is settled.
+
+STATE is written as one whole line then.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import select
 import sys
@@ -11,13 +15,17 @@ import time
 import typing as t
 from collections import Counter, deque
 
+import msgspec
+
+from target_mainbrainer.contacts import PrivateStruct
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.singer.records import StateInterval
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from target_mainbrainer.singer.records import SourceRecord, State
+State: t.TypeAlias = "dict[str, t.Any]"
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 CHUNK_BYTES = 4096
 """The most that a pipe that is ready accepts at once, and whole (POSIX's PIPE_BUF on Linux)."""
@@ -28,6 +36,72 @@ PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 _CLOSED = "it is closed"
 _UNREAD = "nothing reads it"
+
+
+class StateInterval:
+    """The records between two STATE messages.
+
+    Attributes:
+        read: Records read so far.
+        settled: Records whose outcome is safe: accepted by the CRM, on file, or omitted.
+        state: The STATE message that ended this interval, or None while it is open.
+    """
+
+    __slots__ = ("read", "settled", "state")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.settled = 0
+        self.state: State | None = None
+
+
+class SourceRecord(PrivateStruct, frozen=True, gc=False):
+    """The record that a contact, or a part of one, was made of.
+
+    Attributes:
+        interval: The interval between two STATE messages that it belongs to.
+        number: The record's number in its stream, counted from 1.
+        line: The RECORD message as it was read, for the rejects file.
+        source_key: The values of the stream's `key_properties` as one text; None without a ledger.
+    """
+
+    interval: StateInterval
+    number: int
+    line: bytes
+    source_key: str | None = None
+
+
+def source_key_reader(
+    key_properties: Sequence[str],
+) -> Callable[[Mapping[str, t.Any]], str | None]:
+    """Return a function that returns a record's key as JSON, in the order of the columns' names.
+
+    Some taps announce the columns of a key in any order, another one in each run.
+
+    None is returned without `key_properties`, and if a part of the key is null or missing: such
+    records cannot be told apart.
+
+    >>> key_of = source_key_reader(["shop", "id"])
+    >>> key_of({"id": 4711, "shop": "oslo", "email": "kari@example.com"})
+    '[4711,"oslo"]'
+    >>> key_of({"id": 4711, "shop": None}) is None
+    True
+
+    Args:
+        key_properties: As announced, after stream maps.
+    """
+    columns = sorted(key_properties)
+
+    def key_of(record: Mapping[str, t.Any]) -> str | None:
+        values = [record.get(column) for column in columns]
+        if not values or None in values:
+            return None
+        try:
+            return _encode(values).decode()
+        except (TypeError, ValueError):  # NaN, or half a character
+            return json.dumps(values, default=str)
+
+    return key_of
 
 
 class StateTracker:

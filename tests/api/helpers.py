@@ -16,7 +16,7 @@ from typing_extensions import override
 from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.limits import Permit, RateLimiter
-from target_mainbrainer.api.requests import encode_batch, encode_contact
+from target_mainbrainer.api.requests import encode_batch
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import values_of
 from target_mainbrainer.settings.declared import Plan, Settings
@@ -28,8 +28,8 @@ CREDENTIALS |= {"password": "made-up password", "private_token": "8e8b8450-dc1b-
 NAMED = {PropertyRef(None, "firstname"): "Kari-Mette", PropertyRef(None, "zip"): "zip-0236"}
 EMAIL, MOBILE = "kari.nordmann@example.org", Mobile(44, 7700900123)
 PERSON = Contact(70001234567, MOBILE, EMAIL, properties=NAMED)
-BATCH = [PERSON], [encode_contact(PERSON)]
-BODY = encode_batch(BATCH[1])
+BATCH = ([PERSON],)
+BODY = encode_batch(*BATCH)
 NEVER_LOGGED = [TOKEN, "issued-token", *CREDENTIALS.values(), *values_of([PERSON])]
 ECHO = f"No {PERSON.email} with '{TOKEN}', Kari-Mette, +44 7700 900123 in zip-0236"
 ACCEPTED = Accepted(batch_id="ce2c2e48")
@@ -121,7 +121,7 @@ class Api:
         account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
         limiter = settings.pop("limiter", None) or self.world.limiter(plan)
         made = Settings(**account | settings)
-        client = MainBrainerClient(made, rate_limiter=limiter, stop=self.world)
+        client = MainBrainerClient(made, rate_limiter=limiter)
         self._running.callback(client.close)
         return client
 

@@ -112,7 +112,7 @@ def test_a_status_is_read_in_any_spelling(answer: dict[str, t.Any]) -> None:
 
 @cases("body", b'{"hello": "world"}', b'{"error": "not found"}')
 def test_what_is_no_status_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(Unreadable, match="none of the fields of a batch status"):
+    with pytest.raises(Unreadable):
         answers.decode_status(body)
 
 

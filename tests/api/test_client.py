@@ -4,7 +4,7 @@ import json
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.api.requests import encode_contact, encode_single
+from target_mainbrainer.api.requests import encode_single
 from target_mainbrainer.contacts import Contact, PropertyRef
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, PERSON, TOKEN, Api
@@ -50,7 +50,7 @@ def test_a_batchs_status_is_asked_under_its_quoted_id(api: Api) -> None:
 def test_a_refusal_is_an_answer(api: Api, status: int) -> None:
     client = api.client(reply(status, {"message": f"{PERSON.email} is not valid"}))
     other = Contact(email="ola.nordmann@example.org")
-    batch = refused(client.send_batch([other, PERSON], [encode_contact(other), *BATCH[1]]))
+    batch = refused(client.send_batch([other, PERSON]))
     alone = refused(client.send_contact(PERSON))
     assert (batch.suspects, alone.suspects) == ([1], []), "alone, there is no other contact"
     assert batch.words == alone.words == (status, "… is not valid")
@@ -65,7 +65,7 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     client, words = api.client(refuse), set()
     for first_name in ("Ola", "Kari"):
         person = Contact(properties={PropertyRef(None, "firstname"): first_name})
-        words.add(refused(client.send_batch([person], [encode_contact(person)])).message)
+        words.add(refused(client.send_batch([person])).message)
     assert words == {"…: property 'firstname' is …"}
     # A place that was not sent stays a place.
     client = api.client(reply(400, {"message": "propertyFields[7].propertyName is unknown"}))
@@ -75,7 +75,7 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
 
 def test_a_413_asks_for_less_until_there_is_no_less(api: Api) -> None:
     client = api.client(reply(413, {"message": "too much"}))
-    assert refused(client.send_batch([PERSON] * 2, BATCH[1] * 2)).is_too_large
+    assert refused(client.send_batch([PERSON] * 2)).is_too_large
     for answer in map(refused, (client.send_batch(*BATCH), client.send_contact(PERSON))):
         assert (answer.words, answer.is_too_large) == ((413, "too much"), False)
 
@@ -198,15 +198,10 @@ def test_everything_asked_is_counted(api: Api) -> None:
     client.send_batch(*BATCH)
     client.send_contact(PERSON)
     client.batch_status("ce2c2e48")
-    assert client.stats.requests == len(api.crm.requests) == 5
-    assert client.stats.retries == 1
+    assert client.limiter.requests.total() == len(api.crm.requests) == 5
+    assert client.limiter.retries == 1
     posts = {"POST /token": 1, "POST /contacts/batch": 2, "POST /contacts/insertupdate": 1}
-    assert client.stats.by_endpoint == posts | {"GET /contacts/{id}/Status": 1}
-    client.close()
-    metrics = [line for line in api.log.messages if line.startswith("METRIC")]
-    assert ["http_request_count" in line for line in metrics] == [True] * 4
-    counted = [next(one for one in client.stats.by_endpoint if one in line) for line in metrics]
-    assert counted == list(client.stats.by_endpoint)
+    assert client.limiter.requests == posts | {"GET /contacts/{id}/Status": 1}
 
 
 # --- Odd but not shown

@@ -94,7 +94,7 @@ def test_a_connection_that_ended_meanwhile_is_made_again(api: Api) -> None:
         assert client.send_batch(*BATCH) == ACCEPTED
         api.crm.drop_connections()
         time.sleep(0.05)
-    assert (api.crm.connections, client.stats.retries) == (3, 0)
+    assert (api.crm.connections, client.limiter.retries) == (3, 0)
 
 
 def test_a_stall_is_a_lost_answer(api: Api) -> None:
@@ -105,20 +105,13 @@ def test_a_stall_is_a_lost_answer(api: Api) -> None:
     assert len(api.crm.requests) == 3
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (OK.raw, "The response to GET /x was not complete after 1 s."),
-        (CONTINUE + OK.raw, "No response to GET /x within 1 s."),
-        (CONTINUE * 99, "No response to GET /x within 1 s."),
-    ],
-    ids=["body", "headers", "announcements"],
-)
-def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api, raw: bytes, expected: str) -> None:
+@cases("raw", OK.raw, CONTINUE + OK.raw, CONTINUE * 99, ids=["body", "headers", "announcements"])
+def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api, raw: bytes) -> None:
     """The part of it after the first empty line comes byte by byte."""
     endpoint = Endpoint("GET", "/x", api.serve(Reply(raw, pause=0.05)).url)
     with contextlib.closing(Transport(user_agent="x", timeout_seconds=1)) as slow:
-        assert api.fails(errors.TransientError, lambda: slow.send(endpoint)) == expected
+        said = api.fails(errors.TransientError, lambda: slow.send(endpoint))
+    assert said == "No complete response to GET /x within 1 s."
 
 
 def test_an_answer_is_cut_before_it_eats_the_memory(api: Api) -> None:
@@ -177,7 +170,7 @@ def test_nothing_that_was_asked_for_before_the_machine_slept_leaves_after_it(api
     api.patch.setattr(http, "seconds_awake_or_asleep", lambda: next(moments, 3600.0))
     client = api.client(OK)
     assert client.send_batch(*BATCH) == ACCEPTED, "which may not be applied twice"
-    assert (api.crm.connections, len(api.crm.requests), client.stats.retries) == (2, 1, 1)
+    assert (api.crm.connections, len(api.crm.requests), client.limiter.retries) == (2, 1, 1)
 
 
 # --- Certificates

@@ -38,8 +38,8 @@ def test_a_server_that_is_not_there_has_counted_nothing(api: Api) -> None:
     message = api.fails(errors.TransientError, client)
     assert f"The connection to {api.crm.host} failed on POST /contacts/batch: refused." in message
     assert message.startswith("POST /contacts/batch was given up after ")
-    assert client.stats.requests == 0
-    assert client.stats.retries == len(api.world.waits) > 1
+    assert client.limiter.requests.total() == 0
+    assert client.limiter.retries == len(api.world.waits) > 1
     assert (limiter.statuses, limiter.unused) == ([], limiter.taken)
 
 
@@ -140,7 +140,6 @@ def test_the_policy_jitters_up_to_its_limit() -> None:
     assert len(set(pauses)) > 30
     assert pause_before_retry(lost, tries=9, spent=599, limit=600, jitter=float) == 1
     assert pause_before_retry(lost, tries=9, spent=600, limit=600) is None
-    assert pause_before_retry(errors.AuthError("no"), tries=1, spent=0, limit=600) is None
 
 
 NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)

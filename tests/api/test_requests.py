@@ -6,7 +6,7 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_mainbrainer.api.requests import encode_batch, encode_contact, encode_single
+from target_mainbrainer.api.requests import encode_batch, encode_single
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -21,8 +21,7 @@ FIELDS = {**NUMBER, "mobileOptIn": True, "email": EMAIL, "emailOptIn": True}
 
 
 def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
-    contacts = [encode_contact(JENNIFER), encode_contact(MARK)]
-    body = encode_batch(contacts, list_id=LIST_ID, webhook_url="https://hook.example.com")
+    body = encode_batch([JENNIFER, MARK], LIST_ID, "https://hook.example.com")
     properties = [
         {"propertyid": LIST_ID, "propertyname": "firstname", "propertyvalue": "jennifer"},
         {"propertyname": "lastname", "propertyvalue": "merg"},
@@ -47,7 +46,9 @@ def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
 def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
     contact = Contact(email=EMAIL, properties={PropertyRef(None, "zip"): ""})
     batch = {"propertyfields": [{"propertyname": "zip", "propertyvalue": ""}]}
-    assert json.loads(encode_contact(contact)) == {"email": EMAIL, **batch}
+    assert json.loads(encode_batch([contact])) == {
+        "createUpdateContacts": [{"email": EMAIL, **batch}]
+    }
     single = {"propertyFields": [{"propertyName": "zip", "propertyValue": ""}]}
     assert json.loads(encode_single(contact)) == {"email": EMAIL, **single}
 
@@ -55,8 +56,8 @@ def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=8), st.emails())
 def test_any_text_survives_the_wire(properties: dict[str, str], email: str) -> None:
     refs = {PropertyRef(None, name): value for name, value in properties.items()}
-    contact = encode_contact(Contact(email=email, properties=refs))
-    (read,) = json.loads(encode_batch([contact]))["createUpdateContacts"]
+    body = encode_batch([Contact(email=email, properties=refs)])
+    (read,) = json.loads(body)["createUpdateContacts"]
     fields = read.get("propertyfields", [])
     assert read["email"] == email
     assert {item["propertyname"]: item["propertyvalue"] for item in fields} == properties

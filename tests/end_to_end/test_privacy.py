@@ -192,7 +192,7 @@ def test_a_fault_of_ours_is_named_by_its_place(load: Load, monkeypatch: pytest.M
         message = f"Plugh1 {TOKEN} {json.dumps(next(people()))}"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(requests.Session, "send", fail)
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", fail)
     ended = load.fails(*LINES, access_token=TOKEN, max_rejects=50)
     assert "Unexpected RuntimeError" in ended.error
     assert "in fail" in ended.error

@@ -117,7 +117,7 @@ def test_a_database_that_comes_back_costs_nothing(night: Night, outage: Outage, 
     assert sent_meanwhile == [0]
     assert ended.bookmark == PEOPLE[-1]
     assert names(night) == {f"B{n}" for n in PEOPLE}
-    assert re.search(r"The run waits for it|Nothing is sent in the meantime", ended.log)
+    assert "The run waits for it" in ended.log
     night(*lines("B")).ok()
     assert night(*lines("B")).count("unchanged") == len(PEOPLE)
 
@@ -132,7 +132,7 @@ def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Out
         own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
         ended = night.start(*lines("B"), code=PROCESS, **own).ended()
     assert ended.code == 1
-    assert re.search(r"The ledger '.*' cannot be used\. .* It was tried for \d+ s", ended.log)
+    assert re.search(r"The ledger '.*' cannot be used\. .* for up to 1 s\.", ended.log)
     assert "Traceback" not in ended.log
     assert ":any@" not in ended.log + report.read_text(), "the password"
     assert json.loads(report.read_text())["exit_code"] == 1

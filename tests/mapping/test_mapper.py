@@ -79,10 +79,13 @@ def test_a_null_identifier_or_consent_is_never_cleared() -> None:
 NUMBER = {"mobile_number": 90812501}
 SWEDEN = {"mobile": "070 174 06 05", "mobile_country": "Sverige"}
 REASONS: dict[str, dict[str, t.Any]] = {
-    "no_identity: Nothing identifies the contact: columns 'email' and 'mobile' are empty.": (
+    "no_identity: Nothing identifies the contact: there is no value in 'email' and 'mobile'.": (
         {"email": " ", "mobile": None, "zip": "1"}
     ),
-    "no_identity: Nothing identifies the contact: column ": {"contactId": "", "zip": "0236"},
+    "no_identity: Nothing identifies the contact: there is no value in 'contactId'.": {
+        "contactId": "",
+        "zip": "0236",
+    },
     "no_identity: No column of the stream can identify a contact.": {"zip": "0236"},
     "no_country_code: Column 'mobile' has a number without a ": EMAIL | {"mobile": "0236"},
     "leading_zero: Column 'mobile' has a number that": EMAIL | {"mobile": "+225 0700000000"},

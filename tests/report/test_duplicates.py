@@ -75,7 +75,7 @@ def test_a_full_disk_ends_the_looking_and_nothing_else() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not found.found.is_complete
-    assert "contacts were searched for what they share" in list(found.describe())[-1]
+    assert "Not all contacts were searched for what they share" in list(found.describe())[-1]
 
 
 def test_one_example_is_in_the_log_and_five_are_in_the_report() -> None:

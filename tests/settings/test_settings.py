@@ -116,10 +116,13 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
     (people(consent_words={"yes": ["no"]}), WORD),
     (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
-    (TOKEN | {"api_url": "http://crm.example.com"}, "Setting 'api_url' is plain http, which"),
     *(
         (TOKEN | {"api_url": url}, f"Setting 'api_url' {NO_URL}")
-        for url in ("crm.example.com", "http://[::1", "https://crm.example.com:port")
+        for url in (
+            *("crm.example.com", "http://[::1", "https://crm.example.com:port"),
+            *("http://crm.example.com", "http://localhost.example.com", "https://x:y@example.com"),
+            *("http://127.0.0.1.example.org", "http://127.0.0.1@example.com"),
+        )
     ),
     *(
         (TOKEN | {name: f"https://crm.example.com/{rest}"}, f"Setting '{name}' {NO_URL}")
@@ -133,9 +136,13 @@ def test_what_is_wrong_is_said_in_a_sentence(config: t.Any, expected: str) -> No
     assert problem.startswith(expected)
 
 
-@cases("host", "127.0.0.1:8080", "localhost", "[::1]:9")
-def test_plain_http_may_go_to_loopback(host: str) -> None:
-    assert problems(**TOKEN, api_url=f"http://{host}") == []
+@cases(
+    "url",
+    *("http://127.0.0.1:8080", "http://localhost", "HTTP://[::1]:9", "https://[2001:db8::7]"),
+    *("https://crm.bücher.example/v1/", "HTTPS://CRM.example.com:443"),
+)
+def test_plain_http_may_go_to_loopback_and_https_anywhere(url: str) -> None:
+    assert problems(**TOKEN, api_url=url) == []
 
 
 def test_defaults_that_are_passed_on_need_no_ledger() -> None:

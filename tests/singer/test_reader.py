@@ -16,8 +16,7 @@ from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
-from target_mainbrainer.singer.records import SourceRecord, source_key_reader
-from target_mainbrainer.singer.state import StateTracker
+from target_mainbrainer.singer.state import SourceRecord, StateTracker, source_key_reader
 from tests.cases import cases
 from tests.messages import Record
 from tests.strategies import ANY_TEXT
@@ -140,11 +139,6 @@ def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> 
 
 def test_without_key_properties_there_is_no_key() -> None:
     assert source_key_reader([])({"id": 1}) is None
-
-
-def test_streams_under_one_alias_have_keys_of_their_own() -> None:
-    one, other = (source_key_reader(["id"], stream)({"id": 1}) for stream in ("a", "b"))
-    assert (one, other) == ('["a",1]', '["b",1]')
 
 
 @given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))
