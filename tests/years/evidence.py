@@ -397,7 +397,8 @@ class Evidence:
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            if is_lost or (has != today and identity_in(contact) != sent_to):
+            is_where_sent = sent_to == (contact.email, contact.mobile_number)
+            if is_lost or (has != today and not is_where_sent):
                 held.is_left_behind = held.was_left_behind = True
             elif creates and is_in:
                 held.is_left_behind = False

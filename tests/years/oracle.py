@@ -100,7 +100,7 @@ class Oracle(Evidence):
                 self.people[key].sent_as.add(identity_in(sent))
                 run.sent_data.add(key)
                 if sent.contact_id is None:
-                    run.sent_to[key] = identity_in(sent)
+                    run.sent_to[key] = sent.email, sent.mobile_number
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
