@@ -49,7 +49,7 @@ _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
-_FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
+_FORGET_CONTENT = Writer(contacts, ("id",), by=1, clears=("fields",))
 _FORGET_CREATION = Writer(contacts, ("id", "batch"), by=2, clears=("fields", "delivered_at"))
 
 
@@ -256,11 +256,12 @@ class Ledger:
         connection.execute(contacts.delete().where(is_one, is_unsure.is_not(True)))
         connection.execute(contacts.update().where(is_one).values(_LEFT))
 
-    def doubt_identities(self, connection: sa.Connection, hashes: Sequence[int]) -> None:
-        """Make the content of identities unknown that a contact has left, or may leave yet."""
+    def doubt_identities(self, connection: sa.Connection, hashes: Collection[int]) -> None:
+        """Make the content of identities unknown that a request may change yet."""
         is_one = (contacts.c.account == self.account) & contacts.c.hash.in_(hashes)
         values = {"fields": None, "unsure_at": self.now(connection)}
-        connection.execute(contacts.update().where(is_one).values(values))
+        if hashes:
+            connection.execute(contacts.update().where(is_one).values(values))
 
     def now(self, connection: sa.Connection) -> int:
         """Return the time by the database's clock, in seconds since the epoch."""
@@ -306,17 +307,18 @@ class Ledger:
     def doubt(
         self,
         connection: sa.Connection,
-        rows: Sequence[tuple[int, int]],
+        rows: Iterable[int],
         created: Sequence[tuple[int, int]],
     ) -> None:
-        """Make content unknown that was last delivered in a batch that did not end well.
+        """Make content unknown that was delivered in a batch that did not end well.
 
         Args:
             connection: In a transaction.
-            rows: The number of each row, and of the batch.
-            created: Those among them that were to be created, and were not.
+            rows: The numbers of the rows.
+            created: Those among them that were last delivered in a batch that was to create them
+                and failed, each with the number of that batch.
         """
-        _FORGET_CONTENT.write(connection, rows)
+        _FORGET_CONTENT.write(connection, [(row,) for row in rows])
         _FORGET_CREATION.write(connection, created)
 
     def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:

@@ -78,6 +78,9 @@ class Booking:
         self.has_accepted = False
         self._failed_moves: set[AcceptedBatch] = set()
         self._passed_again: set[int] = set()
+        self._doubted: set[int] = set()
+        self._overtaken: dict[int, set[int]] = {}  # by the number of a batch that has not ended
+        self._left: set[int] = set()
         self._settled: dict[int, Row] = {}
         self._people: list[Person] = []
         self._accepted: list[AcceptedBatch] = []
@@ -141,6 +144,8 @@ class Booking:
                 accepted.intervals.update(record.interval for record in records)
         if self._statuses.is_followed or sent.batch.awaits_status:
             accepted.is_followed = accepted.batch_id is not None
+            if accepted.is_followed:
+                self._overtaken[accepted.number] = set()
             self._statuses.follow(accepted, is_awaited=sent.batch.awaits_status)
         if stream is not None and accepted.is_followed:
             self._keep(accepted, taken)
@@ -209,6 +214,8 @@ class Booking:
             return
         now = self._ledger.last_time
         for upsert in taken:
+            if upsert.row is not None and upsert.row.batch in self._overtaken:
+                self._overtaken[upsert.row.batch].add(upsert.row.hash)
             note_delivery(upsert, self._ledger.hashes, accepted.number, now)
             self._settle_row(upsert)
             if upsert.row is not None and upsert.row.id is not None:
@@ -331,6 +338,7 @@ class Booking:
         """Book a batch that has ended, as its status says."""
         accepted.end = end
         accepted.is_doubtful = end is not BatchEnd.CONFIRMED
+        self._overtaken.pop(accepted.number, None)
         self._ended.append(accepted)
         self._book_end(accepted)
         if accepted.kept is not None:
@@ -386,6 +394,10 @@ class Booking:
         for announced, records in taken.items():
             self._rejects.add(announced, records, rejection, answer=answer)
 
+    def give_up(self) -> None:
+        """Note that batches have not ended of which contacts went out once more since."""
+        self._left.update(*self._overtaken.values())
+
     # The end of a round
 
     def settle(self) -> None:
@@ -396,7 +408,7 @@ class Booking:
             DeliveryError: The rejects file cannot be written.
         """
         ledger = self._ledger
-        lists = (self._accepted, self._ended, self._people)
+        lists = (self._accepted, self._ended, self._people, self._left)
         if ledger is not None and (self._settled or any(lists)):
             ledger.write(self._write)
             self._settled, self._accepted, self._ended, self._people = {}, [], [], []
@@ -411,9 +423,12 @@ class Booking:
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
         created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
-        doubtful = [(row, b.number) for b in self._ended if b.is_doubtful for row in b.rows]
-        ledger.doubt(connection, doubtful, created)
+        doubted = {row for b in self._ended if b.is_doubtful for row in b.rows}
+        # What was delivered to a contact meanwhile, or is on its way, was compared with that.
+        self._doubted |= doubted
+        ledger.doubt(connection, doubted | (self._doubted & self._settled.keys()), created)
         ledger.note_there(connection, self._passed_again)
+        ledger.doubt_identities(connection, self._left)
         ledger.withdraw_raised(connection, [one.number for one in failed])
         ledger.end_batches(connection, [one.number for one in self._ended])
 

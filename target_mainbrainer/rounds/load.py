@@ -433,6 +433,7 @@ class Load:
                 self._booking.unsent(batch.upserts)
         self._booking.unsent(one.upsert for one in self._booking.pending)
         self._statuses.give_up()
+        self._booking.give_up()
         self._settle()
 
     def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:

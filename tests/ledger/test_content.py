@@ -227,6 +227,23 @@ def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) 
     assert [contact[1] for contact in night.held] == ["p1", "b"]
 
 
+@on_both_databases
+@cases("fault", "fail", "stuck", "skip")
+def test_what_a_batch_has_lost_is_sent_again_though_its_contact_went_out_once_more(
+    night: Night, fault: str
+) -> None:
+    """The second time carries what had changed since, which is not all. Found by year 200035."""
+    night.keep_rejects()
+    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
+    night.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 1)
+    night(person(1))
+    later = person(1, firstname="New", city="Oslo")
+    night(person(1, city="Oslo"), later, faults=f"{fault}@1:batch").ok()
+    night(later).ok()
+    properties = night.contacts["p1"]["properties"]
+    assert (properties["firstname"], properties["city"]) == ("New", "Oslo")
+
+
 @cases(
     "faults confirm",
     *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),

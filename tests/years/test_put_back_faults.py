@@ -70,7 +70,7 @@ FAULTS = [
                 "_FORGET_CONTENT.write",
                 "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
                 "email_said = NULL, "
-                "mobile_said = NULL WHERE id = ?1', [(row,) for row, _ in rows])\n"
+                "mobile_said = NULL WHERE id = ?1', [(row,) for row in rows])\n"
                 "    _FORGET_CONTENT.write",
             )
         ],
