@@ -102,6 +102,8 @@ def compare(
         row.spelling, row.fields = spelling, None
     base = _contact_before(row, before) if is_moving else row
     reason = _why_unknown(base, rules, is_same_spelling=is_same_spelling)
+    if is_moving and not reason:  # an interrupted change of address may have brought other data
+        reason = _why_unknown(row, rules, is_same_spelling=is_same_spelling)
     refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
     must_say = _to_say(contact, said, suppressed)
     found = Finding(emptied=_emptied(upsert, said), suppressed=suppressed)

@@ -252,6 +252,17 @@ def test_a_contact_whose_batch_failed_and_that_was_a_probe_follows_its_person(
     assert night.addresses == ["new1"]
 
 
+def test_what_an_interrupted_change_of_address_has_brought_does_not_stay(night: Night) -> None:
+    """The source has its old name again when the next run goes on. Found by year 200094."""
+    night.settings["retry_max_seconds"] = 0
+    night(person(1), person(2))
+    renamed = person(1, "new1", firstname="Changed")
+    assert night(renamed, person(2), faults="lost@2:batch").code == 1
+    assert night.contacts["new1"]["properties"]["firstname"] == "Changed"
+    night(person(1, "new1"), person(2)).ok()
+    assert night.contacts["new1"]["properties"]["firstname"] == "First1"
+
+
 def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:
     """It had come there, and its run was killed before it knew; the person is back. Year 83041."""
     night.between()
