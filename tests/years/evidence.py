@@ -356,7 +356,7 @@ class Evidence:
         if one.last is None:
             return set()
         now = identity_of(one.last)
-        return {now, kept(one.before, now), one.before if one.is_rejected else now}
+        return {now, kept(one.before, now), one.before if one.is_rejected or one.is_stuck else now}
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""

@@ -248,7 +248,8 @@ class Oracle(Evidence):
         for key, rows in run.by_key.items():
             one = self.people[key]
             one.is_rejected = key in run.rejected
-            one.is_stuck = one.is_rejected if is_mappable(rows[-1]) else one.is_stuck
+            if "email" in rows[-1] and is_mappable(rows[-1]):
+                one.is_stuck = one.is_rejected
         if report and process.code != ENDED_BY_KILL:
             self._counts(run, process, report)
         for state in process.states[-1:]:
