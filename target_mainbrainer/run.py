@@ -42,7 +42,7 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
     from target_mainbrainer.rounds.moves import Moves
-    from target_mainbrainer.rounds.round import MoveRound
+    from target_mainbrainer.rounds.round import ClosedRound
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import State
 
@@ -309,7 +309,7 @@ class Run:
         if problems := [*self._conclude(), *self._problems()]:
             raise DeliveryError(*problems)
 
-    def _later(self) -> Iterator[MoveRound]:
+    def _later(self) -> Iterator[ClosedRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
         if self.missing is not None:
             yield from self.missing.end()

@@ -25,7 +25,7 @@ from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
 from target_mainbrainer.rounds.round import (
-    MoveRound,
+    ClosedRound,
     Part,
     Place,
     Prepared,
@@ -102,7 +102,7 @@ class Comparer:
         return None if found is None else identity_from(found.identity)
 
     def prepare(
-        self, one: MoveRound, number: int, unsent: Iterable[Place] | None = None
+        self, one: ClosedRound, number: int, unsent: Iterable[Place] | None = None
     ) -> Prepared:
         """Decide what is sent of a round, and mark it in the ledger.
 
@@ -147,7 +147,7 @@ class Comparer:
     def _decide(
         self,
         connection: sa.Connection,
-        one: MoveRound,
+        one: ClosedRound,
         known: dict[Place, Person],
         prepared: Prepared,
     ) -> None:

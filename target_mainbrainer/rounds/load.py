@@ -23,8 +23,8 @@ from target_mainbrainer.rounds.batches import BatchEnd, Destination
 from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
+    ClosedRound,
     Finding,
-    MoveRound,
     Part,
     Prepared,
     Round,
@@ -191,13 +191,13 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
-        one = MoveRound(list(closed.upserts.values()))
+        one = ClosedRound(list(closed.upserts.values()))
         prepared = self._send(one, closed.unsent)
         left = (part for upsert in prepared.left for part in upsert.parts)
         waiting = (*closed.waiting, *prepared.waiting, *left)
         self._open = Round(self._clock(), sorted(waiting, key=lambda part: part.place))
 
-    def _send(self, one: MoveRound, unsent: Iterable[Place] | None = None) -> Prepared:
+    def _send(self, one: ClosedRound, unsent: Iterable[Place] | None = None) -> Prepared:
         """Decide what is sent of a round, and send it."""
         self._await_earlier(one.upserts)
         prepared = Prepared(sent=one.upserts)
@@ -347,7 +347,7 @@ class Load:
 
     # The end
 
-    def finish(self, later: Iterable[MoveRound]) -> None:
+    def finish(self, later: Iterable[ClosedRound]) -> None:
         """Deliver what is left: the open round, then the rounds that only the end allows.
 
         Args:
@@ -359,7 +359,7 @@ class Load:
         self._drain()
         nowhere = Destination(None, None)
         no = [Upsert(one, [], nowhere, outgoing=one) for one in self._withdrawals.values()]
-        for one in itertools.chain([MoveRound(no, is_decided=True)], later):
+        for one in itertools.chain([ClosedRound(no, is_decided=True)], later):
             self._deliver(one)
         self._end_pending()
         sent = -1
@@ -383,7 +383,7 @@ class Load:
                 self._wait_for_other_run()
         self._wait_until_settled()
 
-    def _deliver(self, one: MoveRound) -> None:
+    def _deliver(self, one: ClosedRound) -> None:
         """Deliver a round that a move, or a missing person, asks for."""
         left = one.upserts
         while left:

@@ -14,7 +14,7 @@ from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from
 from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.moves import drift_limit
-from target_mainbrainer.rounds.round import MoveRound, Upsert
+from target_mainbrainer.rounds.round import ClosedRound, Upsert
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Missing:
         if stream.number is not None:
             self._streams[stream.number] = stream
 
-    def end(self) -> Iterator[MoveRound]:
+    def end(self) -> Iterator[ClosedRound]:
         """Mark who is missing, and yield the round that opts out those who are gone.
 
         The input has ended whole, and everybody who came is delivered.
@@ -84,7 +84,7 @@ class Missing:
             gone = self._count(missing)
             report.gone += len(gone)
             upserts = self._opt_outs(stream, gone) if self._opts_out else {}
-            yield MoveRound(list(upserts.values()), awaits_status=self._awaits_status)
+            yield ClosedRound(list(upserts.values()), awaits_status=self._awaits_status)
             self._mark(stream, gone, upserts)
 
     def _missing(self, stream: int) -> list[Person]:

@@ -21,7 +21,7 @@ from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.round import (
-    MoveRound,
+    ClosedRound,
     Place,
     Upsert,
     destination_of,
@@ -296,7 +296,7 @@ def _is_shared(
 # Find and rename
 
 
-Rounds: t.TypeAlias = "Generator[MoveRound, None, None]"
+Rounds: t.TypeAlias = "Generator[ClosedRound, None, None]"
 
 
 class Moves:
@@ -322,7 +322,7 @@ class Moves:
         back = [mover for mover in known if mover.place not in movers]
         for mover in newcomers:
             mover.after = self._ledger.hashes.identity(mover.parts[-1].contact)
-        yield MoveRound(
+        yield ClosedRound(
             [mover.upsert(mover.following and mover.following.contact) for mover in back]
         )
         owners = self._owners({one for m in movers.values() for one in (m.before, m.after)})
@@ -346,7 +346,7 @@ class Moves:
         stuck = set(self._stuck.values())
         taken = [mover.upsert() for mover in newcomers if mover.after in stuck]
         self._booking.reject(taken, IDENTITY_TAKEN)
-        yield MoveRound([mover.upsert() for mover in newcomers if mover.after not in stuck])
+        yield ClosedRound([mover.upsert() for mover in newcomers if mover.after not in stuck])
 
     def _prepare(self, mover: Mover) -> bool:
         """Note where a mover comes from and goes to; return False if it need not move."""
@@ -429,8 +429,8 @@ class Moves:
             else mover.upsert()
             for mover in (*joining, *plain)
         ]
-        yield MoveRound(_merged(upserts))
-        yield MoveRound(no, is_decided=True, size=1)
+        yield ClosedRound(_merged(upserts))
+        yield ClosedRound(no, is_decided=True, size=1)
         others = (Step.NOT_FOLLOWED, Step.MERGED, Step.JOIN)
         self._end_begun([mover for step in others for mover in by_step[step]])
 
@@ -442,14 +442,14 @@ class Moves:
         if begun:
             self._end_moves(begun, (), begun)
 
-    def _move(self, movers: Sequence[Mover]) -> Generator[MoveRound, None, list[Mover]]:
+    def _move(self, movers: Sequence[Mover]) -> Generator[ClosedRound, None, list[Mover]]:
         """Find contacts and rename them; return the movers whose contact stays as it was."""
         if not movers:
             return []
         unknown = [mover for mover in movers if mover.contact_id is None]
         if unknown:
             finds = [mover.old_contact() for mover in unknown]
-            yield MoveRound(finds, is_decided=True, awaits_status=True, size=1)
+            yield ClosedRound(finds, is_decided=True, awaits_status=True, size=1)
             self._note_ids(unknown, finds)
         found = [mover for mover in movers if mover.contact_id is not None]
         left_behind = [mover for mover in movers if mover.contact_id is None]
@@ -459,7 +459,7 @@ class Moves:
             upsert = mover.upsert(t.cast("Following", mover.following).contact)
             upsert.moving_id = mover.contact_id
             renames.append(upsert)
-        yield MoveRound(renames, awaits_status=True)
+        yield ClosedRound(renames, awaits_status=True)
         for mover, upsert in zip(found, renames, strict=True):
             person = t.cast("Person", mover.person)
             accepted = upsert.batch

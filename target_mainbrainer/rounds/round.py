@@ -200,8 +200,8 @@ def without(contact: Contact, names: Iterable[str]) -> Contact:
     return msgspec.structs.replace(contact, **left_out) if left_out else contact
 
 
-class MoveRound(t.NamedTuple):
-    """The contacts of a round, as they were merged or as a move asks for them.
+class ClosedRound(t.NamedTuple):
+    """A round that takes no more contacts: those that were merged, or that a move asks for.
 
     Attributes:
         is_decided: What leaves is decided already, and nothing is compared.

@@ -20,7 +20,7 @@ from target_mainbrainer.contacts import with_identity
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
-from target_mainbrainer.rounds.round import MoveRound, Upsert, without
+from target_mainbrainer.rounds.round import ClosedRound, Upsert, without
 from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted, examples, shown
 
@@ -339,7 +339,7 @@ class Recreated:
                     one.contact,
                 )
 
-    def rounds(self) -> Iterator[MoveRound]:
+    def rounds(self) -> Iterator[ClosedRound]:
         """Yield the rounds that place the inserted ids, then one that completes the contacts.
 
         The candidates are sent in smaller and smaller batches, of which each status names the ids.
@@ -354,7 +354,7 @@ class Recreated:
             found = found[:room]
             self._requests += math.ceil(len(found) / size)
             upserts = [one.upsert() for one in found]
-            yield MoveRound(upserts, is_decided=True, awaits_status=True, size=size)
+            yield ClosedRound(upserts, is_decided=True, awaits_status=True, size=size)
             found = [
                 one._replace(number=upsert.batch.number)
                 for one, upsert in zip(found, upserts, strict=True)
@@ -364,7 +364,7 @@ class Recreated:
             self._name(one.stream, one.line)
         upserts = [one.upsert(self._suppressed) for one in found]
         upserts += [one.upsert() for one in left]  # whole once more, and only counted
-        yield MoveRound(upserts, is_decided=True)
+        yield ClosedRound(upserts, is_decided=True)
 
     def _where_it_is(self, one: Candidate) -> Candidate | None:
         """Return a candidate under the identity that it has by now, None if that is unclear."""
