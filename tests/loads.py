@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import typing as t
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,15 @@ def rejected(path: Path) -> list[dict[str, t.Any]]:
     return [line for line in lines if line["type"] == "RECORD"]
 
 
+class Clock:
+    """The clock of runs in this process, which a test may put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 class Load:
     """Runs the target on lines of input, with all that a test needs beside it.
 
@@ -43,6 +53,7 @@ class Load:
         settings: Of all runs; a test may change them.
         folder: Of the test's files.
         patch: Pytest's `monkeypatch`.
+        clock: Of all runs.
         caplog: The log, beside what a run returns of it.
     """
 
@@ -54,6 +65,8 @@ class Load:
         self.settings: Record = self._get("settings")
         self.folder: Path = self._get("tmp_path")
         self.patch: pytest.MonkeyPatch = self._get("monkeypatch")
+        self.clock = Clock()
+        self.patch.setattr("target_mainbrainer.run.time", self.clock)
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
 
     def lines(self, *lines: str) -> Sequence[str]:

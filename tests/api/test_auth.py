@@ -25,7 +25,7 @@ def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
 
 
 def test_twenty_threads_that_meet_a_401_renew_once(api: Api) -> None:
-    together = threading.Barrier(20, timeout=10)
+    together = threading.Barrier(20, timeout=60)
     issue = api.issue_tokens(is_good=lambda token: token == "issued-token-2")
 
     def answer(request: Request) -> Reply:

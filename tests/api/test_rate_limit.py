@@ -170,7 +170,7 @@ def test_a_stop_ends_every_wait_at_once() -> None:
         errors = [one.exception() for one in waiting]
     assert [type(error) for error in errors] == [InterruptedRunError] * 20
     assert "asked to stop" in str(errors[0])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 9, "a permit is free after ten seconds"
 
 
 @cases(

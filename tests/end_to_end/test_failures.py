@@ -58,7 +58,7 @@ def test_failures_arrive_as_shown(load: Load, monkeypatch: pytest.MonkeyPatch, s
         fill_disk(monkeypatch)
     load.crm.set_switches(**switches)
     load.crm.set_faults(*filter(None, [fault]))
-    waits = {"confirm_timeout_seconds": 3, "retry_max_seconds": 3}
+    waits = {"confirm_timeout_seconds": 3 if fault == "stuck" else 60, "retry_max_seconds": 3}
     ended = load.run(*lines, STATE, **{"confirm_batches": "report"} | waits | config)
     (line,) = (line for line in SHOWN if shown in line)
     assert pattern(line).search(ended.log), ended.log

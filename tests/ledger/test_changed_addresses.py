@@ -1,5 +1,6 @@
 """Changed addresses: one person stays one contact, or is named with the contact left behind."""
 
+import itertools
 import json
 import time
 import typing as t
@@ -82,12 +83,17 @@ def test_a_search_never_carries_a_yes(night: Night) -> None:
 
 
 def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
-    """Change what the status of a rename says, or that of the search before it."""
+    """Change what the status of a rename says, or that of the search before it.
+
+    When it is asked for once more, the time has run out.
+    """
+    asked = itertools.count()
 
     def change(contacts: list[Contact], status: Record) -> None:
         is_rename = any("contactId" in contact for contact in contacts)
         if is_rename if of_rename else len(contacts) == 1 and not is_rename:
             ids = {name: said.get(name, []) for name in ("inserted", "updated", "skipped")}
+            night.clock.ahead += 1000 * (next(asked) > 0)
             status["processedObj"] = {
                 name: {"count": len(named), "contactIds": named} for name, named in ids.items()
             }
@@ -114,7 +120,7 @@ def test_a_status_that_names_no_contact_moves_none(night: Night, named: object) 
 @cases("said", {"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {})
 def test_only_a_status_with_the_id_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
     """The status of the rename: `updated`, with this id."""
-    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
+    night.settings |= REPORT
     night.between()
     night(*consenting(1, 2))
     falsify(night, of_rename=True, **said)
@@ -126,7 +132,7 @@ def test_only_a_status_with_the_id_counts_as_moved(night: Night, said: dict[str,
 
 def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
     """It may have been applied, and then the plain upsert after it reaches the same contact."""
-    night.settings |= {**OMIT, "confirm_timeout_seconds": 1}
+    night.settings |= OMIT
     night.between()
     night(*consenting(1, 2))
     night.unsubscribe("p1")
@@ -139,11 +145,11 @@ def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
 
 def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Night) -> None:
     """Renamed to its old address, the second one would be the same as the first."""
-    night.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
+    night.settings["confirm_batches"] = "require"
     between = night.between()
     night(*consenting(1, 2))
     between.falsify = lambda _, status: status.pop("processedObj")
-    assert night(*moved(1), *consenting(2)).code == 1
+    assert night(*moved(1), *consenting(2), confirm_timeout_seconds=1).code == 1
     between.falsify = None
     night(*consenting(1, 2)).ok()
     assert night.addresses == ["new1", "p1", "p2"]
@@ -153,7 +159,6 @@ def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Ni
 @cases("is_deleted", True, False, ids=["the search", "the rename"])
 def test_a_person_who_moved_back_is_sent_whole(night: Night, *, is_deleted: bool) -> None:
     """The search has made a contact without data, or the rename has left the address unseen."""
-    night.settings["confirm_timeout_seconds"] = 2
     between = night.between()
     night(*consenting(1, 2))
     if is_deleted:
@@ -299,12 +304,13 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
     night.between()
     night(*consenting(1, 2))
     gate = night.gate(method)
-    machine = f"from target_mainbrainer.rounds import load; load.GRACE_SECONDS = {grace}"
+    short = {quick.GRACE: grace, "target_mainbrainer.target.SAME_WISH_SECONDS": 0.2}
+    machine = f"from tests.rounds import quick; quick.change({short})"
     process = night.start(*moved(1), *consenting(2), machine=machine)
     wait_until(lambda: gate.seen)
     process.send("TERM")
     for _ in range(signals - 1):
-        time.sleep(2.2)
+        time.sleep(1)
         process.send("TERM")
     assert process.ended().code != 0
 

@@ -78,7 +78,7 @@ def test_latency_is_added(crm: Crm) -> None:
     assert [crm.single(**A).status_code for _ in range(2)] == [202, 202]
     first, second = (one.ended - one.started for one in crm.sandbox.requests())
     assert first >= 0.2
-    assert 0.1 <= second < 0.6
+    assert second >= 0.1
 
 
 def test_answers_that_are_not_the_apis(crm: Crm) -> None:
@@ -226,7 +226,7 @@ def test_tokens_live_as_long_as_set(crm: Crm) -> None:
 
 def test_a_late_batch_holds_up_those_behind_it(crm: Crm) -> None:
     """Batches are processed in the order accepted, or a later one would be undone."""
-    crm.sandbox.set_faults("late=0.3@1")
+    crm.sandbox.set_faults("late=1@1")
     late = crm.batch(a(prop("n", "1")))
     crm.batch(a(prop("n", "2")))
     assert crm.sandbox.contacts(settle=False) == []

@@ -234,7 +234,7 @@ def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load)
     def judge(contacts: list[Record]) -> Reply | None:
         if any(one["email"] == "p1@example.com" for one in contacts) and not alone:
             is_under_way.set()
-            are_refused.wait(1)
+            are_refused.wait(30)
             return None
         is_under_way.wait(10)
         if len(contacts) == 1:

@@ -216,7 +216,7 @@ def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, serve: Serv
 def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
     """But for one within two seconds, which may be the first one from somewhere else."""
     process, _ = hanging(start, serve, 10_000.0)
-    time.sleep(2.2)  # the promise itself
+    time.sleep(3)  # the promise itself, and what a busy machine takes
     assert process.popen.poll() is None, "it waits for what is in flight"
     process.send("TERM")
     process.failed()
