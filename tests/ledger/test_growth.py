@@ -1,17 +1,13 @@
 """Four times the people are four times the work, even if they share identities.
 
-Counted are lines of the target's code and steps of SQLite, so that a busy machine changes nothing.
+Counted are calls of functions and steps of SQLite, so that a busy machine changes nothing.
 """
 
-import contextlib
+import cProfile
+import itertools
 import sqlite3
-import sys
-import threading
-import types
 import typing as t
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from tests.cases import cases
 from tests.ledger.outside import OPT_OUT, Night
@@ -24,48 +20,20 @@ MOST = 6.5
 STEPS_AT_ONCE = 50
 
 
-class Work:
-    """What was done."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.steps = 0
-
-    def trace(self, frame: types.FrameType, _event: str, _argument: object) -> t.Any:
-        """Trace the target's own functions alone."""
-        return self._count if "/target_mainbrainer/" in frame.f_code.co_filename else None
-
-    def _count(self, _frame: types.FrameType, event: str, _argument: object) -> t.Any:
-        self.lines += event == "line"
-        return self._count
-
-    def step(self) -> int:
-        """Count steps of SQLite, and let it go on."""
-        self.steps += STEPS_AT_ONCE
-        return 0
-
-
-@contextlib.contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
-    """Count the work that is done inside, in all threads that begin meanwhile."""
-    work = Work()
-    connect = sqlite3.dbapi2.connect
+def work_of(night: Night, later: list[list[str]]) -> tuple[int, int]:
+    """Return how many calls of functions nights take in this thread, and steps of SQLite."""
+    profile, connect, steps = cProfile.Profile(), sqlite3.dbapi2.connect, itertools.count()
 
     def connecting(*args: t.Any, **kwargs: t.Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*args, **kwargs)
-        connection.set_progress_handler(work.step, STEPS_AT_ONCE)
+        connection.set_progress_handler(lambda: next(steps) * 0, STEPS_AT_ONCE)
         return connection
 
-    before = sys.gettrace()
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3.dbapi2, "connect", connecting)
-        threading.settrace(work.trace)
-        sys.settrace(work.trace)
-        try:
-            yield work
-        finally:
-            sys.settrace(before)
-            threading.settrace(t.cast("t.Any", before))
+    with night.patch.context() as patched:
+        patched.setattr(sqlite3.dbapi2, "connect", connecting)
+        for people in later:
+            profile.runcall(night, *people).ok()
+    return sum(entry.callcount for entry in profile.getstats()), next(steps)
 
 
 def nights(number: int, *patterns: str, more: list[str] | None = None) -> list[list[str]]:
@@ -130,11 +98,9 @@ def test_work_grows_in_proportion(night: Night, case: str) -> None:
         first, *later = nights_of(number)
         night(*first).ok()
         before = night.posts
-        with counted(night.patch) as work:
-            for people in later:
-                night(*people).ok()
-        done.append((work.lines, work.steps, night.posts - before))
-    (lines, steps, requests), (more_lines, more_steps, more_requests) = done
-    assert more_lines < MOST * lines
+        work = work_of(night, later)
+        done.append((*work, night.posts - before))
+    (calls, steps, requests), (more_calls, more_steps, more_requests) = done
+    assert more_calls < MOST * calls
     assert more_steps < MOST * steps
     assert more_requests <= (TIMES + 1) * max(requests, 1)
