@@ -73,13 +73,6 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     assert refused(client.send_batch(*BATCH)).words == place
 
 
-def test_a_413_asks_for_less_until_there_is_no_less(api: Api) -> None:
-    client = api.client(reply(413, {"message": "too much"}))
-    assert refused(client.send_batch([PERSON] * 2, BATCH[1] * 2)).is_too_large
-    for answer in map(refused, (client.send_batch(*BATCH), client.send_contact(PERSON))):
-        assert (answer.words, answer.is_too_large) == ((413, "too much"), False)
-
-
 @cases("status", 402, 403, 404, 405, 406, 410, 415, 451)
 def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     message = api.fails(errors.RequestRefusedError, api.client(reply(status, {"message": ECHO})))
@@ -87,17 +80,6 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert "saying: No … with …, …, … in …." in message
     assert "The contacts are not the cause. " in message
     assert len(api.crm.requests) == 1
-
-
-BLOCKED = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
-
-
-@cases(
-    "answer said", (reply(410), "410 Gone. The "), (BLOCKED, ", saying: Blocked by a firewall. ")
-)
-def test_a_refusal_has_no_words_or_those_of_its_title(api: Api, answer: Reply, said: str) -> None:
-    """Whatever stands before the first tag of a page, its type says that it is one."""
-    assert said in api.fails(errors.RequestRefusedError, api.client(answer))
 
 
 @cases("status", 301, 302, 303, 307, 308)
@@ -202,19 +184,3 @@ def test_everything_asked_is_counted(api: Api) -> None:
     assert client.stats.retries == 1
     posts = {"POST /token": 1, "POST /contacts/batch": 2, "POST /contacts/insertupdate": 1}
     assert client.stats.by_endpoint == posts | {"GET /contacts/{id}/Status": 1}
-    client.close()
-    metrics = [line for line in api.log.messages if line.startswith("METRIC")]
-    assert ["http_request_count" in line for line in metrics] == [True] * 4
-    counted = [next(one for one in client.stats.by_endpoint if one in line) for line in metrics]
-    assert counted == list(client.stats.by_endpoint)
-
-
-# --- Odd but not shown
-
-
-@cases("token", "abc4def", "twelveletter", "tokenofthirtycharactersandonly")
-def test_a_token_that_looks_like_a_word_is_not_repeated(api: Api, token: str) -> None:
-    answer = reply(403, {"message": f"Not with {token}, {token.upper()} or x{token}x"})
-    message = api.fails(errors.RequestRefusedError, api.client(answer, access_token=token))
-    assert token not in message.casefold()
-    assert "saying: Not with …, … or x…x. The contacts are not the cause." in message

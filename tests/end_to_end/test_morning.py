@@ -25,9 +25,7 @@ AWAY_SAID = "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again t
 MORE = [*PEOPLE, CUT_OFF, person(6), state(bookmark=2), *[person(7)] * 2000]
 NOTHING = "FAILED: nothing was read; STATE is as it was. Correct the cause and run again to go on."
 SAID = {
-    "all in": (PEOPLE, {}, "OK: 5 records read: 5 contacts sent; STATE is at the tap's last."),
     "no STATE": (PEOPLE[:-1], {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),
-    "nothing": ([schema()], {}, "OK: there was no record to deliver."),
     "a rejection": (MORE, {}, REJECTED),
     "no connection": (PEOPLE, AWAY, AWAY_SAID),
     "settings": (PEOPLE, {"list_id": "x"}, NOTHING),

@@ -1,7 +1,6 @@
 """Published taps as they are: what they write ends as the right contacts."""
 
 import json
-import struct
 import typing as t
 from pathlib import Path
 
@@ -91,14 +90,6 @@ def test_json_lines_arrive_with_nested_values_and_mixed_types(load: Load) -> Non
     assert found["2"]["email_opt_in"] is None
 
 
-def test_a_json_file_arrives(load: Load) -> None:
-    """This tap knows no keys, and columns that a record lacks are missing from it."""
-    text = b'[{"id": 1, "email": "a@example.com"}, {"id": 2, "mail": "b@example.com"}]'
-    config = {"paths": [file(load, "people.json", text)], "stream_name": "people"}
-    assert run(load, "tap-jsonfile", config)["rejected_by_code"] == {"no_identity": 1}
-    assert list(contacts(load)) == ["1"]
-
-
 def test_a_folder_of_csv_files_arrives(load: Load) -> None:
     """Everything is a text here, and empty cells are empty texts."""
     config = {"path": f"{projects.REPOSITORY}/demo", "read_mode": "merge", "stream_name": "people"}
@@ -108,27 +99,6 @@ def test_a_folder_of_csv_files_arrives(load: Load) -> None:
     found = contacts(load, "customer_no")
     opt_ins = [found[key]["email_opt_in"] for key in ("1006", "1007")]
     assert (opt_ins, found["1007"]["mobile_opt_in"]) == ([None, True], False)
-
-
-def dbf(columns: dict[tuple[bytes, bytes, int], list[bytes]]) -> bytes:
-    """Return a dBase III table of columns with a name, a kind and a width."""
-    rows = [*zip(*columns.values(), strict=True)]
-    width = 1 + sum(size for _, _, size in columns)
-    head = struct.pack("<4BIHH20x", 3, 126, 1, 1, len(rows), 33 + 32 * len(columns), width)
-    fields = [struct.pack("<11sc4xBB14x", name, kind, size, 0) for name, kind, size in columns]
-    cells = [[b" ", *(c.ljust(n) for c, (*_, n) in zip(row, columns, strict=True))] for row in rows]
-    return b"".join([head, *fields, b"\r", *(b"".join(row) for row in cells), b"\x1a"])
-
-
-def test_a_dbase_table_arrives(load: Load) -> None:
-    columns = {(b"ID", b"N", 6): [b"1", b"2"], (b"EMAILOPTIN", b"L", 1): [b"T", b"?"]}
-    columns[(b"EMAIL", b"C", 30)] = [b"ingrid@example.com", b"amina@example.com"]
-    columns[(b"BORN", b"D", 8)] = [b"19800501", b""]
-    config = {"path": file(load, "people.dbf", dbf(columns))}
-    assert run(load, "tap-dbf", config)["accepted"] == 2
-    found = contacts(load, "ID")
-    assert [one["email_opt_in"] for one in found.values()] == [True, None]
-    assert found["1"]["properties"] == {"ID": "1", "BORN": "1980-05-01"}
 
 
 # A database

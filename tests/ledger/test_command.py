@@ -92,16 +92,6 @@ def test_it_shows_one_persons_memory(night: Night) -> None:
 
 
 @on_both_databases
-def test_it_shows_that_content_is_unknown_after_a_lost_answer(night: Night) -> None:
-    """All answers of the second run are lost on their way."""
-    night(person(1), person(2))
-    assert night(person(1, firstname="B"), faults="lost:batch", retry_max_seconds=0).code == 1
-    assert counts(night)["unknown"] == "1"
-    assert "content          unknown" in night.show("--key", "1")
-    assert "content          known: 3 fields" in night.show("--key", "2")
-
-
-@on_both_databases
 def test_it_shows_since_when_and_by_which_run_a_contact_is_open(night: Night) -> None:
     """While the run goes on, and after it has died in the middle of a changed address."""
     night.between()

@@ -41,15 +41,6 @@ def test_contacts_as_a_table_and_as_json(crm: Crm) -> None:
     assert shown == ["", "[]\n"]
 
 
-def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None:
-    properties = prop("id", "own id") + prop("city", "own city")
-    path = crm.file("a.db", {"email": "ada@example.com", "propertyFields": properties})
-    lines = crm.prints("contacts", path).splitlines()
-    head, _, ada = (re.split(" {2,}", line) for line in lines)
-    shown = dict(zip(head, ada, strict=True))
-    assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
-
-
 def test_batches_show_refusals_and_reasons(crm: Crm) -> None:
     crm.batch(ADA, BOB)
     crm.batch(ADA, {"email": "no"})

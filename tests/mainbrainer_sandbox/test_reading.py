@@ -4,7 +4,7 @@ import typing as t
 
 import pytest
 
-from mainbrainer_sandbox.switches import DECLARED, UNKNOWN, SwitchError, Switches
+from mainbrainer_sandbox.switches import SwitchError, Switches
 from tests.cases import cases
 from tests.mainbrainer_sandbox.crm import BATCH, LISTS, SINGLE, A, B, Crm, Record, a, prop
 
@@ -133,13 +133,6 @@ def test_a_refusal_names_as_many_as_the_switch_allows(crm: Crm, names: str, coun
     assert body["message"].count("createUpdateContacts") == count
 
 
-def test_a_simulated_refusal_names_the_property(crm: Crm) -> None:
-    crm.sandbox.set_switches(**POISON)
-    body = crm.batch(B, a(prop("poison"))).json()
-    assert "createUpdateContacts[1].propertyFields: The contact is refused." in body["message"]
-    assert body["data"]["invalidPropertiesList"][0]["propertyName"] == "poison"
-
-
 def test_errors_come_in_the_form_of_choice(crm: Crm) -> None:
     answers = {}
     for form in ("envelope", "problem", "html", "empty"):
@@ -222,10 +215,3 @@ def test_an_unknown_property(crm: Crm, policy: str, names: set[str], invalid: li
 def test_a_wrong_switch_is_an_error_that_names_it(wrong: dict[str, t.Any]) -> None:
     with pytest.raises(SwitchError, match=next(iter(wrong))):
         Switches().changed(**wrong)
-
-
-def test_every_switch_states_what_is_not_known() -> None:
-    for name, declared in DECLARED.items():
-        text = declared.metadata["help"]
-        assert text.endswith(".")
-        assert (UNKNOWN in text) == (declared.metadata["group"] == "unknown"), name

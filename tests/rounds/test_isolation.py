@@ -164,13 +164,6 @@ def test_a_faulty_request_rejects_no_contact(
     assert len(load.crm.requests()) <= math.ceil(count / size) + 30
 
 
-@cases("bad", 1, 7, 9)
-def test_a_few_refused_alike_are_rejected_if_others_are_accepted(load: Load, bad: int) -> None:
-    """Fewer than ten cannot accuse the request."""
-    ended = load(*people(20, every=20, bad=range(bad + 1))).ok()
-    assert (ended.count("rejected"), ended.states) == (bad, [{"bookmark": 20}])
-
-
 @cases("count", 1, 2, 7)
 def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
     """Be it one contact: it is settled in a night in which another one is accepted."""

@@ -49,11 +49,6 @@ def test_state_comes_once_and_in_order(load: Load) -> None:
     assert bookmarks[-1] == 497
 
 
-def test_the_newest_of_several_states_is_written(load: Load) -> None:
-    before, after = state(bookmark=0, more="x"), (state(bookmark=4), state(bookmark=5))
-    assert load(before, *people(3, every=3), *after).ok().states[-1] == {"bookmark": 5}
-
-
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
     load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1, "retry_max_seconds": 1}
     lines = [schema(), schema(stream="members"), person(1), state(bookmark=1)]
