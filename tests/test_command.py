@@ -7,8 +7,7 @@ from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
 from tests import projects
-from tests.cases import cases
-from tests.loads import Load
+from tests.loads import Load, cases
 
 
 def call(*arguments: str) -> Result:

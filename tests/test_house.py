@@ -16,9 +16,7 @@ from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.statuses import Statuses
 from target_mainbrainer.singer.state import StateTracker
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import person
+from tests.loads import Load, cases, people, person
 from tests.projects import printed
 from tests.rounds import quick
 

@@ -15,8 +15,7 @@ import requests
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.errors import SettingsError
-from tests.cases import cases
-from tests.waiting import wait_until
+from tests.loads import cases, wait_until
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
 # Starts a sandbox, says where it is and waits.

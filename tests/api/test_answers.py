@@ -18,7 +18,7 @@ from target_mainbrainer.api import answers
 from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
 from target_mainbrainer.api.answers import UnreadableResponseError as Unreadable
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
-from tests.cases import cases
+from tests.loads import cases
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"

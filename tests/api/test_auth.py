@@ -8,7 +8,7 @@ from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import Reply, Request, reply
-from tests.cases import cases
+from tests.loads import cases
 
 
 def test_credentials_are_exchanged_for_a_token(api: Api) -> None:

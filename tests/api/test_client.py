@@ -9,7 +9,7 @@ from target_mainbrainer.contacts import Contact, PropertyRef
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, PERSON, TOKEN, Api
 from tests.broken_server import OK, Reply, Request, redirect, reply
-from tests.cases import cases
+from tests.loads import cases
 
 
 def refused(answer: Accepted | Refused) -> Refused:

@@ -18,7 +18,7 @@ from target_mainbrainer.api.http import Endpoint, Transport
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, TOKEN, Api
 from tests.broken_server import OK, Reply, Request, reply, script
-from tests.cases import cases
+from tests.loads import cases
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -19,7 +19,7 @@ from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimite
 from target_mainbrainer.errors import InterruptedRunError, LedgerError, TransientError
 from target_mainbrainer.settings.declared import PLANS, Plan
 from tests.api.helpers import World
-from tests.cases import cases
+from tests.loads import cases
 
 HOUR = 3600.0
 T = t.TypeVar("T")

@@ -7,8 +7,7 @@ import typing as t
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.loads import Load
-from tests.messages import PEOPLE, Record
+from tests.loads import PEOPLE, Load, Record
 
 EXAMPLES = int(os.environ.get("ANY_INPUT_EXAMPLES", "40"))
 NAMES = st.sampled_from(

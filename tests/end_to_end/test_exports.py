@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record
+from tests.loads import Load, Record, cases
 from tests.projects import lines_of, needs_tools
 
 pytestmark = [needs_tools, pytest.mark.xdist_group("exports")]

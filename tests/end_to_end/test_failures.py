@@ -7,9 +7,7 @@ import typing as t
 
 import pytest
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, person, record, schema, state
+from tests.loads import Load, Record, cases, person, record, schema, state
 from tests.pages import page, pattern
 
 PAGE = page("docs/failures.md")

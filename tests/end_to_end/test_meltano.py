@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.messages import person, schema, state
+from tests.loads import person, schema, state
 from tests.projects import LOADER, REPOSITORY, TOOLS, Project, as_environment, needs_tools
 
 pytestmark = needs_tools

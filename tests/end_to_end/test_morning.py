@@ -2,9 +2,7 @@
 
 import logging
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, person, schema, state
+from tests.loads import Load, Record, cases, person, schema, state
 
 PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
 CUT_OFF = person(5, email="cut-off@")

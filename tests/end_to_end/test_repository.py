@@ -13,8 +13,7 @@ import yaml
 
 from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.errors import TargetMainBrainerError
-from tests.loads import Load
-from tests.messages import person, schema
+from tests.loads import Load, person, schema
 from tests.pages import page
 from tests.projects import REPOSITORY, call, printed
 from tools import reference

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.cases import cases
+from tests.loads import cases
 from tests.pages import page
 from tests.projects import MELTANO, REPOSITORY, Project, call, needs_tools
 

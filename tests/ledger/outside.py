@@ -22,8 +22,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.ledger.people import COLUMNS
-from tests.loads import Load
-from tests.messages import Ended, Record, schema, state
+from tests.loads import Ended, Load, Record, schema, state
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in

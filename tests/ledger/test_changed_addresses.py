@@ -8,12 +8,10 @@ import typing as t
 import pytest
 
 from tests.broken_server import RESET, Reply, Request
-from tests.cases import cases
 from tests.ledger.outside import OMIT, REPORT, Contact, Moment, Night
 from tests.ledger.people import M1, consenting, moved, one, person
-from tests.messages import Record, record, schema, state
+from tests.loads import Record, cases, record, schema, state, wait_until
 from tests.rounds import quick
-from tests.waiting import wait_until
 
 # Fault 16
 

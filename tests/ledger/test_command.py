@@ -14,10 +14,8 @@ import pytest
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
-from tests.cases import cases
 from tests.ledger.outside import FULL, Moment, Night, on_both_databases, rehearsal
-from tests.messages import PEOPLE, Record, person, record, schema, state
-from tests.waiting import wait_until
+from tests.loads import PEOPLE, Record, cases, person, record, schema, state, wait_until
 
 DAY = 86_400
 RUN = "0000cafe"

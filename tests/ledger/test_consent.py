@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, REPORT, Moment, Night
 from tests.ledger.people import COLUMNS, M1, M2, consenting, moved, person
-from tests.messages import Record, record, schema, state
+from tests.loads import Record, cases, record, schema, state
 
 send_and_omit = pytest.mark.parametrize("opt_in", ["send", "omit"])
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, on_both_databases
 from tests.ledger.people import M1, M2, consenting, one, person
-from tests.messages import Record, record, schema, state
+from tests.loads import Record, cases, record, schema, state
 
 
 def first_name(night: Night) -> object:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
-from tests.cases import cases
 from tests.ledger.outside import empty_ledger
+from tests.loads import cases
 from tests.postgresql import PostgreSQL
 
 VERSION = sa.text("SELECT version FROM mainbrainer_schema")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
 from tests.ledger.people import COLUMNS, consenting, moved, person
-from tests.messages import Record, batch, record, schema, state
+from tests.loads import Record, batch, cases, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 

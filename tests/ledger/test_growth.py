@@ -9,9 +9,9 @@ import sqlite3
 import typing as t
 from collections.abc import Callable
 
-from tests.cases import cases
 from tests.ledger.outside import OPT_OUT, Night
 from tests.ledger.people import consenting, person
+from tests.loads import cases
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.

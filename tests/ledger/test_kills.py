@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import FULL, OMIT, Moment, Night, on_both_databases
 from tests.ledger.people import one
-from tests.messages import person, schema, state
+from tests.loads import cases, person, schema, state
 
 
 def people(names: dict[int, str]) -> list[str]:

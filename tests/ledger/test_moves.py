@@ -5,10 +5,9 @@ from collections import Counter
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night, on_both_databases
 from tests.ledger.people import M1, one, person
-from tests.messages import Record
+from tests.loads import Record, cases
 
 
 def emails(night: Night) -> list[str]:

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.broken_server import Request
-from tests.cases import cases
 from tests.ledger.outside import Night, on_both_databases
-from tests.messages import Record, person, schema, state
+from tests.loads import PATIENCE, Record, cases, person, schema, state, wait_until
 from tests.postgresql import PostgreSQL
 from tests.rounds import quick
-from tests.waiting import PATIENCE, wait_until
 
 STEPS = {
     "target_mainbrainer.rounds.round.MAX_CONTACTS": 4,

@@ -16,9 +16,8 @@ from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.quota import SharedQuota, open_shared_quota
 from target_mainbrainer.settings.declared import Plan
-from tests.cases import cases
 from tests.ledger.outside import Night, empty_ledger
-from tests.loads import people
+from tests.loads import cases, people
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))

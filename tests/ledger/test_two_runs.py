@@ -8,10 +8,9 @@ from mainbrainer_sandbox.running import RunningSandbox
 from tests.broken_server import RESET, Reply, Request
 from tests.ledger.outside import Moment, Night, on_both_databases
 from tests.ledger.people import consenting, person
-from tests.messages import Ended, record
+from tests.loads import Ended, record, wait_until
 from tests.rounds.process import Process
 from tests.rounds.sent import contacts_in, value_of
-from tests.waiting import wait_until
 
 IN_FLIGHT = 4
 

@@ -5,7 +5,7 @@ import re
 import uuid
 from pathlib import Path
 
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import ADA, BATCH, LISTS, SINGLE, A, B, Crm, Record
 
 SAMPLE = json.loads((Path(__file__).parent / "samples" / "batch-request.json").read_text())

@@ -4,7 +4,7 @@ import pytest
 
 from mainbrainer_sandbox.file import StoreError
 from mainbrainer_sandbox.views import View
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
 
 MOBILE = {"mobileCountryCode": 44, "mobileNumber": 7700900001}

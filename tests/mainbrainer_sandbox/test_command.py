@@ -18,7 +18,7 @@ import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
 from mainbrainer_sandbox.switches import DECLARED
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
 
 # Contacts and batches

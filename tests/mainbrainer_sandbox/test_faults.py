@@ -10,7 +10,7 @@ from mainbrainer_sandbox.engine import Limiter
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import Switches
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
 
 

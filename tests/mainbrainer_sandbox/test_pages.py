@@ -12,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, Crm, Record, prop
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -5,7 +5,7 @@ import typing as t
 import pytest
 
 from mainbrainer_sandbox.switches import SwitchError, Switches
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import BATCH, LISTS, SINGLE, A, B, Crm, Record, a, prop
 
 BLANK = {"mobileCountryCode": 44, "mobileNumber": 7700900001, "email": ""}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.rules import Contact, Known, Sent
 from mainbrainer_sandbox.switches import Switches
-from tests.cases import cases
+from tests.loads import cases
 
 
 def run(sent: Sent, *contacts: Contact) -> tuple[t.Any, dict[int, Contact]]:

@@ -8,9 +8,8 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.store import Store
-from tests.cases import cases
+from tests.loads import cases, wait_until
 from tests.mainbrainer_sandbox.crm import A, B, Crm, prop
-from tests.waiting import wait_until
 
 
 def test_everything_accepted_is_in_the_file_after_closing_and_ids_go_on(crm: Crm) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.errors import MappingError
-from tests.cases import cases
+from tests.loads import cases
 from tests.mapping.one_record import EMAIL, NO, UUID, mapped, mapping, mapping_of, named, ola
 
 KARI = "kari@example.com"

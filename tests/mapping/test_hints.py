@@ -6,10 +6,8 @@ import typing as t
 
 from target_mainbrainer.contacts import PropertyRef
 from target_mainbrainer.mapping.columns import consent_lookalikes, lookalikes, sensitive_columns_of
-from tests.cases import cases
-from tests.loads import Load
+from tests.loads import Load, Record, cases, person, record, schema
 from tests.mapping.one_record import mapping, mapping_of
-from tests.messages import Record, person, record, schema
 
 EMAIL = """
 e_post E-post epost epostadresse e-postadress Email e-mail mail mailadresse email_address EMAIL2

@@ -15,7 +15,7 @@ from target_mainbrainer.mapping import identifiers
 from target_mainbrainer.mapping.identifiers import parse_contact_id, parse_email, parse_mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.mapping.values import InvalidValueError
-from tests.cases import cases
+from tests.loads import cases
 from tests.mapping.one_record import GB, NO, D, code_of, refused
 
 GOOD = [

@@ -7,7 +7,7 @@ from collections import Counter
 
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping
-from tests.cases import cases
+from tests.loads import cases
 from tests.mapping.one_record import EMAIL, GB, NO, UUID, D, mapped, mapping, named, ola, rejected
 
 DELETED = {"_sdc_deleted_at": "2026-01-31T00:00:00Z"}

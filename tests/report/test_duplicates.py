@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.report.duplicates import Duplicates, Shared
-from tests.cases import cases
+from tests.loads import cases
 
 A, B = "a@example.com", "b@example.com"
 M1, M2 = Mobile(44, 7700900001), Mobile(44, 7700900002)

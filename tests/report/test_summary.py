@@ -20,8 +20,8 @@ from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.report_file import ReportFile, outcome_of, reasons_of
 from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, Summary
 from target_mainbrainer.settings.declared import Settings
-from tests.cases import cases
 from tests.conftest import OUTCOMES
+from tests.loads import cases
 
 
 class Morning:

@@ -7,9 +7,7 @@ import time
 import pytest
 
 from tests.broken_server import OK, STALL
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import person, schema, state
+from tests.loads import Load, cases, people, person, schema, state
 from tests.rounds.process import Process, Start
 
 LATENCY = 0.3

@@ -9,9 +9,7 @@ import pytest
 
 from target_mainbrainer.words import counted
 from tests.broken_server import PAGE, STALL, Reply, Request, reply
-from tests.cases import cases
-from tests.loads import Load, people, rejected
-from tests.messages import Record, person, record, schema, state
+from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

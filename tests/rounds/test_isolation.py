@@ -11,12 +11,20 @@ from collections.abc import Callable
 import pytest
 
 from tests.broken_server import Reply
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import Ended, Record, person, record, schema, state
+from tests.loads import (
+    Ended,
+    Load,
+    Record,
+    cases,
+    people,
+    person,
+    record,
+    schema,
+    state,
+    wait_until,
+)
 from tests.rounds.process import Start
 from tests.rounds.sent import contacts_in, in_letters, judging, refusal, refused_alone, sent
-from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,7 @@ import typing as t
 
 import pytest
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, record, schema, state
+from tests.loads import Load, Record, cases, record, schema, state
 from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, value_of
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -16,13 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import person, record, schema, state
+from tests.loads import PATIENCE, Load, cases, people, person, record, schema, state, wait_until
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in
-from tests.waiting import PATIENCE, wait_until
 
 
 @cases("batch", *range(4))

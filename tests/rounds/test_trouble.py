@@ -7,8 +7,7 @@ import time
 import pytest
 
 from tests import broken_server
-from tests.cases import cases
-from tests.loads import Load, people
+from tests.loads import Load, cases, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

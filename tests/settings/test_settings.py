@@ -12,8 +12,7 @@ from target_mainbrainer.settings import declared
 from target_mainbrainer.settings.checks import check_config, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import PLANS, SETTINGS, Plan, Settings, StreamSettings
 from target_mainbrainer.target import TargetMainBrainer
-from tests.cases import cases
-from tests.loads import Load
+from tests.loads import Load, cases
 
 TOKEN: dict[str, t.Any] = {"access_token": "made-up-token"}
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

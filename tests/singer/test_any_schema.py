@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
-from tests.loads import Load
-from tests.messages import Record, record, schema
+from tests.loads import Load, Record, record, schema
 
 EXAMPLES = int(os.environ.get("ANY_SCHEMA_EXAMPLES", "25"))
 

@@ -18,8 +18,7 @@ from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
 from target_mainbrainer.singer.records import SourceRecord, source_key_reader
 from target_mainbrainer.singer.state import StateTracker
-from tests.cases import cases
-from tests.messages import Record
+from tests.loads import Record, cases
 from tests.strategies import ANY_TEXT
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
