@@ -7,7 +7,7 @@ import typing as t
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.loads import PEOPLE, Load, Record
+from tests.loads import Load, Record, batch, person, record, schema, state
 
 EXAMPLES = int(os.environ.get("ANY_INPUT_EXAMPLES", "40"))
 NAMES = st.sampled_from(
@@ -19,43 +19,33 @@ ODD: st.SearchStrategy[t.Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=6,
 )
-TYPES = st.sampled_from(["string", "integer", "object", "array", "null", "number", "boolean"])
-RULES = st.sampled_from(["type", "format", "pattern", "enum", "$ref", "anyOf", "maximum", "items"])
-MEMBERS: st.SearchStrategy[t.Any] = st.dictionaries(NAMES, st.just({}) | ODD, max_size=2) | ODD
-COLUMN = st.one_of(
-    *(st.just({}), st.booleans(), st.dictionaries(RULES, ODD, max_size=2)),
-    st.fixed_dictionaries({"type": TYPES | st.lists(TYPES, max_size=2)}),
-    st.fixed_dictionaries({"type": st.just("object"), "properties": MEMBERS}),
-)
-COLUMNS = st.just(PEOPLE) | st.dictionaries(NAMES, COLUMN, max_size=4)
-FILES = st.lists(st.sampled_from(["file:///dev/null", "file:///etc", "x"]))
+RULES: Record = {"type": ["string", "null"], "format": "date-time", "pattern": "^a", "maximum": 5}
+RULES |= {"enum": ["a"], "items": {}, "anyOf": [{"type": "object"}], "$ref": "#/definitions/x"}
+NESTED: Record = {"type": "object", "properties": {"b": {"type": "integer"}}}
+MESSAGES = [
+    *(schema(), schema({"id": {}, "a": NESTED, "a__b": RULES}, stream="members", key=())),
+    *(person(1), person(2, a={"b": 1}), record("members", id=1, a__b="x"), state(a={"b": 1})),
+    *(batch("file:///dev/null"), batch("file:///etc", compression="none")),
+    '{"type": "ACTIVATE_VERSION", "stream": "people", "version": 1}',
+]
 
 
-def message(kind: str, **members: t.Any) -> st.SearchStrategy[Record]:
-    """Return messages of a kind, with such members."""
-    stream = {} if kind == "STATE" else {"stream": st.sampled_from(["people", "members"])}
-    return st.fixed_dictionaries({"type": st.just(kind)} | stream | members)
+@st.composite
+def changed(draw: st.DrawFn, value: t.Any) -> t.Any:
+    """Return JSON in which something, at any depth, is odd or missing."""
+    if not isinstance(value, dict) or not value or draw(st.integers(0, 4)) == 0:
+        return draw(ODD)
+    name = draw(st.sampled_from([*value]))
+    if draw(st.integers(0, 4)) == 0:
+        return {other: value[other] for other in value if other != name}
+    return value | {name: draw(changed(value[name]))}
 
 
-MESSAGES = st.one_of(
-    message(
-        "SCHEMA",
-        schema=st.fixed_dictionaries({"properties": COLUMNS}),
-        key_properties=st.just(["id"]) | st.just([]) | st.none(),
-    ),
-    message("RECORD", record=st.dictionaries(NAMES, ODD, max_size=4)),
-    message("STATE", value=st.dictionaries(NAMES, ODD, max_size=2)),
-    message("ACTIVATE_VERSION"),
-    message("BATCH", encoding=st.just({"format": "jsonl", "compression": "none"}), manifest=FILES),
-)
-KEYS = st.sampled_from(["type", "stream", "schema", "key_properties", "record", "value"])
-KEYS |= st.sampled_from(["encoding", "manifest", "version", "time_extracted"])
-CHANGES = st.dictionaries(KEYS, ODD, min_size=1, max_size=1)
 LINES = st.lists(
-    MESSAGES.map(json.dumps)
-    | st.builds(lambda message, change: json.dumps(message | change), MESSAGES, CHANGES)
+    st.sampled_from(MESSAGES)
+    | st.sampled_from(MESSAGES).flatmap(lambda line: changed(json.loads(line)).map(json.dumps))
     | st.text(max_size=20).map(lambda text: text.replace("\n", " "))
-    | st.builds(lambda text, at: text[:at], MESSAGES.map(json.dumps), st.integers(0, 60)),
+    | st.builds(lambda text, at: text[:at], st.sampled_from(MESSAGES), st.integers(0, 60)),
     max_size=6,
 )
 EXPRESSIONS = st.none() | st.sampled_from(

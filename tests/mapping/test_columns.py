@@ -37,10 +37,26 @@ def test_field_map_decides_what_a_column_is(target: t.Any, expected: Contact) ->
     assert mapped(record, field_map=field_map) == expected
 
 
-def test_field_map_overrides_the_name_of_a_column() -> None:
-    record = {"mobile": "ola@example.com", "email": "+47 908 12 501"}
-    contact = mapped(record, field_map={"mobile": "email", "email": "mobile"})
-    assert contact == ola(mobile=NO)
+SWAPPED = {"mobile": "ola@example.com", "email": "+47 908 12 501"}
+IGNORE = {"unmapped_columns": "ignore", "field_map": {"fname": "firstname"}}
+METADATA = {"_sdc_filename": "a.csv", "_sdc_worksheet": "x", "_sdc_extra": "y"}
+
+
+@cases(
+    "record config expected",
+    (SWAPPED, {"field_map": {"mobile": "email", "email": "mobile"}}, ola(mobile=NO)),
+    (EMAIL | {"zip": "0236", "fname": "Ola"}, IGNORE, ola(properties=named(firstname="Ola"))),
+    (
+        EMAIL | METADATA,
+        {"field_map": {"_sdc_filename": "source"}},
+        ola(properties=named(source="a.csv")),
+    ),
+    ids=["other names", "unmapped columns are left out", "metadata is not sent unless mapped"],
+)
+def test_settings_decide_which_columns_are_sent(
+    record: t.Any, config: t.Any, expected: Contact
+) -> None:
+    assert mapped(record, **config) == expected
 
 
 @cases("column", "phone", "e_mail_address", "id", "optin", "mail", "Mobile No")
@@ -72,24 +88,6 @@ def test_a_missing_column_is_no_error_if_it_may_be_missing_or_nothing_is_there()
     assert mapping("mail", "zip", field_map=MAPPED | optional).warnings == []
     assert mapping("email", field_map=MAPPED).warnings  # another stream altogether
     assert len(mapping("mail", "phone", "ok", field_map=MAPPED).warnings) == 1  # a property
-
-
-def test_unmapped_columns_can_be_left_out() -> None:
-    record = EMAIL | {"zip": "0236", "fname": "Ola"}
-    contact = mapped(record, unmapped_columns="ignore", field_map={"fname": "firstname"})
-    assert contact == ola(properties=named(firstname="Ola"))
-
-
-def test_metadata_is_never_sent_unless_mapped() -> None:
-    record = EMAIL | {"_sdc_filename": "a.csv", "_sdc_worksheet": "x", "_sdc_extra": "y"}
-    contact = mapped(record, field_map={"_sdc_filename": "source"})
-    assert contact == ola(properties=named(source="a.csv"))
-
-
-def test_properties_keep_the_order_of_the_record() -> None:
-    contact = mapped({"b": "1", "email": "ola@example.com", "a": "2"})
-    assert isinstance(contact, Contact)
-    assert [ref.name for ref in contact.properties] == ["b", "a"]
 
 
 WOULD_BE = "' would all be the contact's email. In 'field_map', set those that are not to null"
@@ -136,12 +134,6 @@ def test_the_summary_lists_the_use_of_every_column() -> None:
         "key: 'id'",
     ]
     assert stream.warnings == []
-
-
-def test_a_wide_stream_stays_readable() -> None:
-    summary = mapping("email", *(f"column_{number}" for number in range(80))).summary
-    assert len(summary) < 15
-    assert all(len(line) <= 100 for line in summary)
 
 
 LACKS = "'field_map' names column 'firstname', which the stream does not have."

@@ -178,18 +178,6 @@ def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptu
     assert caplog.messages[-1] == "300 accepted; waiting for the status of 3 batches."
 
 
-@cases("accepted", 0, 1, 9)
-def test_few_have_no_speed(morning: Morning, caplog: t.Any, accepted: int) -> None:
-    """A handful of contacts is no measure of speed."""
-    morning.people.read = morning.people.accepted = accepted
-    morning.summary._started -= 1
-    morning.effort.requests = morning.effort.retries = 1
-    morning.summary.log_progress()
-    morning.summary.log([])
-    assert "contacts a second" not in caplog.text
-    assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
-
-
 def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
     """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")

@@ -1,12 +1,9 @@
 """Every contact lands through passing trouble; lasting trouble ends the run, and loses nothing."""
 
 import re
-import threading
-import time
 
 import pytest
 
-from tests import broken_server
 from tests.loads import Load, cases, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -46,22 +43,3 @@ def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, wor
     assert 100 <= ended.bookmark <= 300, "300, but for a slow machine, on which requests time out"
     assert {*range(1, ended.bookmark + 1)} <= load.numbers()
     assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
-
-
-def test_the_first_error_is_the_one_reported(load: Load) -> None:
-    """Of two requests in flight, the one answered later was sent first."""
-    is_refused = threading.Event()
-
-    def answer(request: broken_server.Request) -> broken_server.Reply:
-        if request.number == 1:
-            assert is_refused.wait(10)
-            time.sleep(1)  # until the other answer has arrived, which nothing tells
-            return broken_server.reply(404)
-        if request.number == 2:
-            is_refused.set()
-            return broken_server.reply(403)
-        return broken_server.OK
-
-    load.serve(answer)
-    ended = load(*people(1000), max_concurrent_requests=2).failed("403")
-    assert "404" not in ended.error
