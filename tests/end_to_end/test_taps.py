@@ -90,17 +90,6 @@ def test_json_lines_arrive_with_nested_values_and_mixed_types(load: Load) -> Non
     assert found["2"]["email_opt_in"] is None
 
 
-def test_a_folder_of_csv_files_arrives(load: Load) -> None:
-    """Everything is a text here, and empty cells are empty texts."""
-    config = {"path": f"{projects.REPOSITORY}/demo", "read_mode": "merge", "stream_name": "people"}
-    field_map = {"phone": "mobile", "sms": "mobile_opt_in", "newsletter": "email_opt_in"}
-    counts = run(load, "tap-csv-folder", config, field_map=field_map)
-    assert counts["rejected_by_code"] == {"invalid_email": 1, "no_identity": 1}
-    found = contacts(load, "customer_no")
-    opt_ins = [found[key]["email_opt_in"] for key in ("1006", "1007")]
-    assert (opt_ins, found["1007"]["mobile_opt_in"]) == ([None, True], False)
-
-
 # A database
 
 

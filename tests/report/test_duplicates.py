@@ -1,7 +1,6 @@
 """Contacts that share something are counted, and named without personal data."""
 
 import resource
-import tracemalloc
 from collections import defaultdict
 
 from hypothesis import given
@@ -50,19 +49,6 @@ def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None
                 value = value.lower() if name == "email" else value
                 groups[value].add(contact.contact_id or (contact.mobile, contact.email))
         assert count == sum(len(ids) for ids in groups.values() if len(ids) > 1)
-
-
-def test_many_contacts_are_found_in_little_memory() -> None:
-    """A million contacts need 60 MB on the disk."""
-    tracemalloc.start()
-    found = Duplicates()
-    for number in range(30_000):
-        person = number if number % 1000 else 0
-        found.add(Contact(email=f"p{person}@example.com", mobile=Mobile(47, number)), "p", number)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 1024 * 1024
-    assert (found.found.email, found.found.mobile) == (30, 0)
 
 
 def test_a_full_disk_ends_the_looking_and_nothing_else() -> None:

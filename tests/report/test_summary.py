@@ -243,11 +243,6 @@ def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCapture
     assert "cannot be written" in caplog.text
 
 
-def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
-    ReportFile(None, "5eed").write(None, "last", {})
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_unexpected_error_is_reported_without_its_words() -> None:
     """It may contain anybody's data."""
     (reason,) = reasons_of(ValueError("kari@example.com"))

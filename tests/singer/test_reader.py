@@ -137,15 +137,6 @@ def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> 
     assert source_key_reader(["b", "a"])(record) == key
 
 
-def test_without_key_properties_there_is_no_key() -> None:
-    assert source_key_reader([])({"id": 1}) is None
-
-
-def test_streams_under_one_alias_have_keys_of_their_own() -> None:
-    one, other = (source_key_reader(["id"], stream)({"id": 1}) for stream in ("a", "b"))
-    assert (one, other) == ('["a",1]', '["b",1]')
-
-
 @given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))
 def test_different_keys_are_different_texts(values: list[object]) -> None:
     record = {str(n): value for n, value in enumerate(values)}
