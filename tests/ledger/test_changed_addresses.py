@@ -8,8 +8,8 @@ import typing as t
 import pytest
 
 from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import OMIT, REPORT, Contact, Moment, Night
-from tests.ledger.people import M1, consenting, moved, one, person
+from tests.ledger.outside import OMIT, REPORT, Contact, Night
+from tests.ledger.people import M1, consenting, moved, person
 from tests.loads import Record, cases, record, schema, state, wait_until
 from tests.rounds import quick
 
@@ -172,29 +172,6 @@ def test_a_person_who_moved_back_is_sent_whole(night: Night, *, is_deleted: bool
 # Fault 18
 
 
-def test_a_contact_deleted_between_kill_and_rename_is_made_anew_with_its_yes(night: Night) -> None:
-    """The next run knows the id of a contact that there is not any more."""
-    night.settings |= OMIT
-    night.between()
-    night(*consenting(1, 2))
-    people = [*moved(1), *consenting(2)]
-    night.killed(*people, at=Moment("POST", 2, "before"))
-    night.delete("p1")
-    assert night(*people).ok().count("moved") == 0
-    assert night.opted_in == {"new1", "p2"}
-
-
-@cases("when", "before", "after")
-def test_who_is_back_after_a_kill_keeps_what_was_added(night: Night, when: str) -> None:
-    """The CRM may hold the part that has gone again, so it is sent along; one contact is left."""
-    night.between()
-    night(person(1, None, mobile=M1))
-    night.killed(*moved(1, mobile=M1), at=Moment("POST", 2, when))
-    assert not night(person(1, None, mobile=M1)).ok().names(1)
-    night(person(1, None, mobile=M1, firstname="Later")).ok()
-    assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
-
-
 def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(night: Night) -> None:
     """It has another address since, which that change would overwrite. Found by year 120007."""
     night(*consenting(1))
@@ -207,44 +184,6 @@ def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(nigh
     assert night.addresses == ["third"]
     assert posts[0] < posts[1] < posts[2]
     assert posts[3] == posts[4]
-
-
-def test_an_address_that_a_contact_has_left_again_is_free(night: Night) -> None:
-    """It had come there, and its run was killed before it knew; the person is back. Year 83041."""
-    night.between()
-    night(*consenting(1))
-    night.killed(*moved(1), at=Moment("GET", 2, "before"))
-    night(*consenting(1)).ok()
-    assert night(*moved(1)).ok().count("moved") == 1
-    assert night.addresses == ["new1"]
-
-
-def test_a_contact_is_not_opted_out_that_another_comes_to(night: Night) -> None:
-    """One leaves it for a contact of old, and the other is back at it, and says nothing."""
-    for first, second in ("ab", "bb", "bc"):
-        night(one(1, first, consent=True), one(2, second, consent=True))
-    night(one(1, "a", consent=True), one(2, "b")).ok()
-    assert night.opted_in >= {"a", "b"}
-    assert night.opted_out == {"c"}
-
-
-def test_a_contact_is_not_opted_out_that_another_came_to_without_its_number(night: Night) -> None:
-    """Its own contact, which another key shares, was not followed. Found by year 96126."""
-    night.settings |= REPORT
-    night(one(1, "a", M1, consent=True), one(2, "a", M1, consent=True), one(3, "b", consent=True))
-    night(one(1, "b", consent=True), one(2, "a", M1, consent=True), one(3, "a", M1, consent=True))
-    assert night.opted_in == {"a", "b"}
-
-
-def test_who_is_back_at_a_contact_that_an_opt_out_has_made_anew_is_sent_whole(night: Night) -> None:
-    """It had been deleted by hand, and has no data."""
-    night.settings |= REPORT
-    night(one(1, "a"), one(2, "b"))
-    night.delete("a")
-    night(one(1, "b"), one(2, "b")).ok()
-    assert night.addresses == ["a", "b"]
-    night(one(1, "a"), one(2, "b")).ok()
-    assert night.contacts["a"]["properties"]["firstname"] == "First1"
 
 
 # Fault 19

@@ -156,13 +156,6 @@ def test_a_yes_that_arrived_by_a_detour_is_not_raised_again(night: Night, faults
         assert night.opted_in == {"p2"}
 
 
-def test_a_yes_after_a_no_is_raised(night: Night) -> None:
-    """The source has a new value; a no is sent each time."""
-    for opt_in in (True, False, True):
-        night(person(1, email_opt_in=opt_in), **OMIT)
-        assert night.opted_in == ({"p1"} if opt_in else set())
-
-
 # Fault 14
 
 
@@ -262,16 +255,6 @@ def test_what_was_said_of_a_contact_is_known_when_it_is_sent_again(
         night.unsubscribe("p1")
     night(person(1, email_opt_in=said[later or first], firstname="B")).ok()
     assert night.opted_in == ({"p1"} if opted_in else set())
-
-
-def test_a_contact_that_has_moved_is_not_made_anew_where_it_was(night: Night) -> None:
-    """It was in the batch of one that had been deleted by hand. Found by year 87063."""
-    night.settings |= REPORT
-    night(*consenting(1, 2, 3))
-    night.delete("p2")
-    ended = night(*consenting(1, 2, 3, firstname="A"), *moved(1))
-    assert (ended.count("moved"), ended.count("recreated")) == (1, 1)
-    assert night.addresses == ["new1", "p2", "p3"]
 
 
 def test_a_contact_made_anew_that_moves_in_the_same_run_is_completed(night: Night) -> None:

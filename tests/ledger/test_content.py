@@ -164,14 +164,6 @@ def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: l
 # What goes wrong
 
 
-def test_a_lost_answer_is_never_taken_for_unchanged(night: Night) -> None:
-    night(person(1, firstname="A"))
-    assert night(person(1, firstname="B"), retry_max_seconds=0, faults="lost:batch").code == 1
-    assert first_name(night) == "B"
-    night(person(1, firstname="A"))
-    assert first_name(night) == "A"
-
-
 def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
     night.keep_rejects()
     night.crm.set_switches(refuse_email="bad")
@@ -226,17 +218,6 @@ def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm:
 # Missing records
 
 
-def test_a_contact_that_another_person_comes_to_is_not_opted_out(night: Night) -> None:
-    """A yes after it would be a new one, and sign up who has unsubscribed. Year 71026."""
-    night.settings |= OPT_OUT | OMIT
-    night(*consenting(1, 2))
-    night(*consenting(2))
-    night.unsubscribe("p1")
-    ended = night(person(2, "p1", email_opt_in=True)).ok()
-    assert (ended.count("gone"), ended.count("opted_out")) == (1, 0)
-    assert "p1" not in night.opted_in
-
-
 def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))
@@ -248,16 +229,6 @@ def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
         assert night.opted_out == set()
     night.crm.set_switches(refuse_email="")
     assert night(*consenting(1)).count("opted_out") == 1
-    assert night.opted_out == {"p2"}
-
-
-def test_an_opt_out_that_was_not_confirmed_is_tried_again(night: Night) -> None:
-    """Its batch may have failed."""
-    night.settings |= OPT_OUT
-    night(*consenting(1, 2))
-    night(*consenting(1))
-    night(*consenting(1), faults="fail:batch", **REPORT, confirm_timeout_seconds=0)
-    night(*consenting(1))
     assert night.opted_out == {"p2"}
 
 
@@ -276,19 +247,6 @@ def test_who_is_gone_and_comes_back_is_known(night: Night) -> None:
     for people in ((1, 2), (1,), (1,), (1,)):
         night(*consenting(*people), **FULL, max_drift_percent=100)
     assert night(*consenting(1, 2), **FULL).numbers == {"read": 2, "unchanged": 2}
-
-
-def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(night: Night) -> None:
-    """The opt-out made a contact without data, though the ledger knew all of the one before."""
-    night.settings |= {**OPT_OUT, "confirm_batches": "report"}
-    people = [person(n) for n in (1, 2, 3)]
-    night(*people)
-    night.delete("p3")
-    for _ in range(2):
-        night(*people[:2])
-    assert night.opted_out == {"p3"}
-    night(*people)
-    assert night.contacts["p3"]["properties"]["firstname"] == "First3"
 
 
 @on_both_databases

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.ledger.outside import OMIT, OPT_OUT, Moment, Night, on_both_databases
+from tests.ledger.outside import OMIT, OPT_OUT, REPORT, Moment, Night, on_both_databases
 from tests.ledger.people import M1, one, person
 from tests.loads import Record, cases
 
@@ -38,14 +38,126 @@ def test_a_lost_part_stays_in_the_crm_and_needs_no_further_request(night: Night)
 
 
 def people(text: str, name: str = "First") -> list[str]:
-    """Return the people of `1 a, 2 b +1`: key, part of the address, last digit of a number."""
+    """Return the people of `1 a, 2 b +1 yes =Name`.
+
+    These are a key, a part of the address, the last digit of a number, consent and a first name.
+    """
     found = []
     for key, *words in (said.split(" ") for said in text.split(", ") if said):
-        mobiles = [f"+479000000{word[1]}" for word in words if word[0] == "+"]
-        emails = [word for word in words if word[0] != "+"]
-        email, mobile = (some[0] if some else None for some in (emails, mobiles))
-        found.append(person(int(key), email, mobile=mobile, firstname=f"{name}{key}"))
+        one: Record = {"email": None, "mobile": None, "firstname": f"{name}{key}"}
+        for word in words:
+            if word in CONSENT:
+                one["email_opt_in"] = CONSENT[word]
+            elif word[0] in "+=":
+                one["mobile" if word[0] == "+" else "firstname"] = word[1:]
+            else:
+                one["email"] = word
+        one["mobile"] = one["mobile"] and f"+479000000{one['mobile']}"
+        found.append(person(int(key), **one))
     return found
+
+
+CONSENT = {"yes": True, "no": False}
+SETTINGS: dict[str, Record] = {
+    "omit": OMIT,
+    "report": REPORT,
+    "opt_out": OPT_OUT,
+    "one by one": {"batch_size_rows": 1},
+    "soon given up": {"retry_max_seconds": 0, "confirm_timeout_seconds": 1},
+    "require": {"confirm_batches": "require", "confirm_timeout_seconds": 1},
+}
+STORIES = """
+a no on the way is delivered
+    1 a yes; 1 b no, 1 c > c no
+a yes after a no is raised
+    set omit; 1 a yes; 1 a no; 1 a yes > a yes
+a lost answer is not taken for unchanged
+    set soon given up; 1 a =A; 1 a =B !lost:batch; 1 a =A > a =A
+a refused first delivery is corrected
+    1 bad; 1 good, 2 x > good, x
+and in the same run
+    1 bad, 1 good, 2 x > good, x
+who was refused follows to the next: the contact is where it was
+    1 a, 2 x; 1 bad =New, 2 x =New; 1 good, 2 x > 1 moved: good, x
+in two records, which are one contact, and then alone
+    1 a, 2 x; 1 bad, 1 bad =New, 2 x =New; 1 good, 2 x > 1 moved: good, x
+for its case only, as some refuse it; year 80303
+    1 BAD, 2 x; 1 bad =New, 2 x =New; 1 good, 2 x > 1 moved: good, x
+and after a lost answer, so that it is not known that the address is bad; year 88064
+    set soon given up; 1 a, 2 x; 1 bad, 2 x !reset@3:batch; days_later 2; 1 bad, 2 x =N; 1 good, 2 x > 1 moved: good, x
+a contact that moves is not sent once more to prove a refusal: it would be a second one
+    1 a; 1 b, 9 bad > 1 rejected: b
+nor one that has moved
+    set one by one; 1 a yes; 1 a yes =New, 1 b no, 9 bad > 1 rejected: b no
+a second contact does not get the number of the first one; year 7
+    set report; set soon given up; 1 a +1; 1 b !503:status; 1 c > 1 moved: a +1, c
+nor with confirmation
+    set require; 1 a +1; 1 b !503:status; 1 c > 1 moved: a +1, c
+an address that a failed change did not reach is free; year 80233
+    set report; 1 a; 1 b !fail@2:batch; 1 a; 1 b > 1 moved: b
+who cannot be brought back after an interrupted change is sent anew; year 86003
+    1 a; 1 b !kill GET 2 before; 1 a !422@1-99:batch; 1 a > a
+who stays where an interrupted change began is sent anew: the contact may have gone with the other
+    1 a, 2 a; 1 b, 2 b !kill GET 2 before; 1 b, 2 a; 1 b, 2 a; 1 c, 2 a > 1 moved: a, c
+an address that a contact has left again, before its run knew, is free; year 83041
+    1 a yes; 1 b yes !kill GET 2 before; 1 a yes; 1 b yes > 1 moved: b yes
+who is deleted between kill and rename is made anew, with the yes
+    set omit; 1 a yes; 1 b yes !kill POST 2 before; delete a; 1 b yes > 0 moved: b yes
+who is back after a kill keeps what was added, as the CRM may have it
+    1 +1; 1 a +1 !kill POST 2 before; 1 +1; 1 +1 =Later > a +1 =Later
+and has it
+    1 +1; 1 a +1 !kill POST 2 after; 1 +1; 1 +1 =Later > a +1 =Later
+a contact that another comes to is not opted out
+    1 a yes, 2 b yes; 1 b yes, 2 b yes; 1 b yes, 2 c yes; 1 a yes, 2 b > a yes, b yes, c no
+nor without its number; year 96126
+    set report; 1 a +1 yes, 2 a +1 yes, 3 b yes; 1 b yes, 2 a +1 yes, 3 a +1 yes > a +1 yes, b yes
+nor if its person is gone: a yes after it would be a new one; year 71026
+    set opt_out; set omit; 1 a yes, 2 b yes; 2 b yes; unsubscribe a; 2 a yes > 1 gone, 0 opted_out: a no, b no
+who is back at a contact that an opt-out has made anew is sent whole
+    set report; 1 a, 2 b; delete a; 1 b, 2 b; 1 a, 2 b > a no, b
+and so is who was gone
+    set opt_out; set report; 1 a, 2 b, 3 c; delete c; 1 a, 2 b; 1 a, 2 b; 1 a, 2 b, 3 c > a, b, c no
+an opt-out that was not confirmed is tried again
+    set opt_out; set report; 1 a yes, 2 b yes; 1 a yes; 1 a yes !fail:batch; 1 a yes > a yes, b no
+a contact that has moved is not made anew where it was; year 87063
+    set report; 1 a yes, 2 b yes; delete b; 1 a yes =A, 2 b yes =A, 1 c yes =A > 1 moved, 1 recreated: b yes =A, c yes =A
+""".strip().splitlines()
+
+
+@cases("story", *STORIES[1::2], ids=STORIES[::2])
+def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
+    """A night has people, and a fault or a kill; in between, something is done by hand.
+
+    The last one ends well; some of its counts stand before what the CRM holds.
+    """
+    night.crm.set_switches(refuse_email="bad")
+    night.keep_rejects()
+    if "!kill" in story:
+        night.between()
+    nights, _, held = story.strip().partition(" > ")
+    for told in nights.split("; "):
+        verb, _, rest = told.partition(" ")
+        text, _, fault = told.partition(" !")
+        if verb == "set":
+            night.settings |= SETTINGS[rest]
+        elif not verb.isdigit():
+            getattr(night, verb)(rest)
+        elif fault.startswith("kill"):
+            _, what, number, when = fault.split(" ")
+            night.killed(*people(text), at=Moment(what, int(number), when))
+        else:
+            ended = night(*people(text), faults=fault)
+
+    def text_of(number: str | None, email: str, consent: bool | None, name: str | None) -> str:
+        parts = [email, f"+{number[-1]}" if number else ""]
+        parts += [word for word, meant in CONSENT.items() if meant is consent]
+        parts += [] if str(name).startswith("First") else [f"={name}"]
+        return " ".join(filter(None, parts))
+
+    counts, _, there = held.rpartition(": ")
+    for count, name in (said.split(" ") for said in counts.split(", ") if said):
+        assert ended.ok().count(name) == int(count)
+    assert ", ".join(sorted(text_of(*one) for one in night.held)) == there
 
 
 @cases(
@@ -102,13 +214,6 @@ def test_contacts_after_moves(night: Night, first: str, then: str, count: str, t
 
 
 @on_both_databases
-def test_a_no_on_the_way_is_delivered(night: Night) -> None:
-    night(one(1, "a", consent=True))
-    night(one(1, "b", consent=False), one(1, "c"))
-    assert night.held == [(None, "c", False, "First1")]
-
-
-@on_both_databases
 def test_people_who_swap_are_set_aside_and_a_no_is_delivered(night: Night) -> None:
     """And nothing else of them: neither a yes, nor a name."""
     night.keep_rejects()
@@ -126,58 +231,6 @@ def test_people_who_swap_are_set_aside_and_a_no_is_delivered(night: Night) -> No
 def refusing(night: Night) -> Night:
     night.crm.set_switches(refuse_email="bad")
     return night
-
-
-@cases("is_one_night", False, True)
-def test_a_refused_first_delivery_is_corrected(refusing: Night, is_one_night: bool) -> None:
-    """In the next run, and in the same."""
-    bad, good = one(1, "bad"), [one(1, "good"), one(2, "x")]
-    if is_one_night:
-        refusing(bad, *good)
-    else:
-        refusing(bad)
-        refusing(*good).ok()
-    assert sorted(emails(refusing)) == ["good", "x"]
-
-
-@cases(
-    "first twice",
-    pytest.param("1 a, 2 x", "", id="an address"),
-    pytest.param("1 a, 2 x", "1 bad", id="in two records, which are one contact, and then alone"),
-    pytest.param("1 BAD, 2 x", "", id="for its case only, as some refuse it; year 80303"),
-)
-def test_who_was_refused_follows_to_the_next(refusing: Night, first: str, twice: str) -> None:
-    """The contact is where it was, though the ledger has asked for another place."""
-    refusing(*people(first))
-    ended = refusing(*people(twice), *people("1 bad, 2 x", "New"))
-    assert ended.count("rejected") == 1 + bool(twice)
-    assert refusing(*people("1 good, 2 x", "Last")).ok().count("moved") == 1
-    assert sorted(emails(refusing)) == ["good", "x"]
-
-
-def test_a_refused_address_after_a_lost_answer_leaves_the_contact(refusing: Night) -> None:
-    """The run ends before it knows that the address is bad. Found by year 88064."""
-    refusing(one(1, "a"), one(2, "x"))
-    refusing(one(1, "bad"), one(2, "x"), faults="reset@3:batch", retry_max_seconds=0)
-    refusing.days_later(2)
-    refusing(one(1, "bad"), person(2, "x", firstname="New"))
-    assert refusing(one(1, "good"), one(2, "x")).ok().count("moved") == 1
-    assert sorted(emails(refusing)) == ["good", "x"]
-
-
-def test_a_contact_that_has_moved_is_not_sent_once_more_to_prove_a_refusal(refusing: Night) -> None:
-    refusing(one(1, "a", consent=True))
-    moving = [person(1, "a", email_opt_in=True, firstname="New"), one(1, "b", consent=False)]
-    ended = refusing(*moving, one(9, "bad"), batch_size_rows=1, max_rejects=1)
-    assert ended.count("rejected") == 1
-    assert refusing.held == [(None, "b", False, "First1")]
-
-
-def test_a_contact_that_moves_is_not_sent_once_more_to_prove_a_refusal(refusing: Night) -> None:
-    """Its old address would be a second contact."""
-    refusing(one(1, "a"))
-    assert refusing(one(1, "b"), one(9, "bad"), max_rejects=1).count("rejected") == 1
-    assert emails(refusing) == ["b"]
 
 
 def test_a_search_that_is_accepted_proves_no_refusal(refusing: Night) -> None:
@@ -209,16 +262,6 @@ def test_without_a_status_it_is_a_second_contact_with_a_warning(night: Night, fa
     assert ended.names(1)
     assert emails(night) == ["a", "b"]
     assert night(one(1, "b")).count("unchanged") == 1
-
-
-@pytest.mark.parametrize("confirm", ["report", "require"])
-def test_a_second_contact_gets_nothing_of_the_first_one(night: Night, confirm: str) -> None:
-    """It would get the number that the first one has. Year 7."""
-    night(*people("1 a +1"))
-    waits = {"confirm_batches": confirm, "confirm_timeout_seconds": 1}
-    night(*people("1 b"), faults="503:status", **waits)
-    assert night(*people("1 c")).ok().count("moved") == 1
-    assert [contact[:2] for contact in night.held] == [(M1, "a"), (None, "c")]
 
 
 def test_an_opt_in_that_the_search_resets_is_given_again_with_the_new_address(night: Night) -> None:
@@ -277,39 +320,6 @@ def test_an_address_is_free_when_its_contact_has_left_it(night: Night, before: s
     assert "a" in emails(night)
     assert night(*later).count("moved") == len(people(before))
     assert [contact[1:] for contact in night.held] == [("b", None, "First1"), ("a", None, "First2")]
-
-
-def test_who_cannot_be_brought_back_after_an_interrupted_change_is_sent_anew(night: Night) -> None:
-    """MainBrainer refuses everything when the person is back. Found by year 86003."""
-    night.between()
-    night(*people("1 a"))
-    night.killed(*people("1 b"), at=Moment("GET", 2, "before"))
-    night(*people("1 a"), faults="422@1-99:batch")
-    night(*people("1 a")).ok()
-    assert emails(night) == ["a"]
-
-
-def test_who_stays_where_an_interrupted_change_began_is_sent_anew(night: Night) -> None:
-    """Two were to leave together; one stays, and their contact may have gone with the other."""
-    night.between()
-    night(*people("1 a, 2 a"))
-    night.killed(*people("1 b, 2 b"), at=Moment("GET", 2, "before"))
-    for _ in "12":
-        night(*people("1 b, 2 a")).ok()
-    assert sorted(emails(night)) == ["a", "b"]
-    assert night(*people("1 c, 2 a")).count("moved") == 1
-    assert sorted(emails(night)) == ["a", "c"]
-
-
-def test_an_address_that_a_failed_change_did_not_reach_is_free(night: Night) -> None:
-    """The person is back at the old one, and comes to it again. Found by year 80233."""
-    night.settings["confirm_batches"] = "report"
-    night.keep_rejects()
-    night(*people("1 a"))
-    night(*people("1 b"), faults="fail@2:batch")
-    night(*people("1 a")).ok()
-    assert night(*people("1 b")).count("moved") == 1
-    assert emails(night) == ["b"]
 
 
 MANY = 60
