@@ -160,9 +160,9 @@ class Night(Load):
         path.write_text("\n".join(["# unsubscribed", *lines]))
         return {"suppression_path": str(path)}
 
-    def days_later(self, days: float | str) -> None:
+    def days_later(self, days: float) -> None:
         """Let this process's clock of the day be so many days ahead."""
-        self.patch.setattr(time, "time", lambda: _time() + float(days) * 86_400)
+        self.patch.setattr(time, "time", lambda: _time() + days * 86_400)
 
     # Other commands and processes
 

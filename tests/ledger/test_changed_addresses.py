@@ -287,18 +287,6 @@ def test_a_batch_of_a_move_that_fails_counts_once(night: Night) -> None:
 # Beside the thirty: more of their kind
 
 
-def test_an_address_that_a_contact_still_has_is_given_to_no_other(night: Night) -> None:
-    """Two contacts of one address would both be opted in, and a "no" would reach one of them."""
-    night(*consenting(1, 2, 3))
-    assert night(person(1, "p2", email_opt_in=True)).names(1)
-    assert night.opted_in == {"p2", "p3"}
-    assert night(*(person(n, "p1", email_opt_in=True) for n in (1, 3))).names(3)
-    assert night.addresses == ["p1", "p2", "p3"]
-    assert night.opted_in == {"p1", "p2"}
-    night(*(person(n, "p1", email_opt_in=False) for n in (1, 3)))
-    assert night.opted_in == {"p2"}
-
-
 def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -> None:
     """Each closes a round that sends nothing, as its contact is delivered at the end."""
     night.patch.setattr(quick.TICK, 2.0)

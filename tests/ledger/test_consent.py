@@ -220,17 +220,6 @@ def test_a_contact_made_anew_has_what_a_later_record_of_the_run_says(
     assert contact["email_opt_in"] is False
 
 
-def test_a_contact_made_anew_by_an_opt_out_keeps_the_yes_that_came_after_it(night: Night) -> None:
-    """Another person came to its address in the same run. Found by year 95231."""
-    night.settings |= {**REPORT, "deleted_records": "opt_out"}
-    night(*consenting(1, 2, 3))
-    night.delete("p1")
-    gone = record("people", id=1, _sdc_deleted_at="2026-10-01T00:00:00Z")
-    ended = night(gone, *consenting(3, firstname="A"), person(2, "p1", email_opt_in=True))
-    assert ended.count("recreated") == 1
-    assert night.opted_in == {"p1", "p3"}
-
-
 @cases(
     "first later is_unsubscribed opted_in",
     ("yes", None, True, False),
@@ -304,14 +293,3 @@ def test_the_yes_of_a_reused_key_is_not_passed_on_in_silence(night: Night) -> No
     ended = night(reused, *consenting(2))
     is_told = ended.count("opt_ins_emptied") == 1 and ended.warnings
     assert is_told or "new" not in night.opted_in
-
-
-@cases("silent", {}, {"email_opt_in": None})
-def test_consent_of_long_ago_is_no_new_one(night: Night, silent: Record) -> None:
-    """A year in which the source said nothing does not make its old yes new."""
-    night(*consenting(1), **OMIT)
-    night.unsubscribe("p1")
-    night(person(1, firstname="A", **silent))
-    night.days_later(365)
-    night(*consenting(1), **OMIT)
-    assert night.opted_in == set()

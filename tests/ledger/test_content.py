@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, on_both_databases
+from tests.ledger.outside import OMIT, OPT_OUT, REPORT, Night, on_both_databases
 from tests.ledger.people import M1, M2, consenting, one, person
 from tests.loads import Record, cases, record, schema, state
 
@@ -186,17 +186,6 @@ def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, conf
     assert night(*consenting(1)).count("unchanged") == 1
 
 
-@on_both_databases
-def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) -> None:
-    """They were not deleted, and no correction by hand is overwritten to find out. Year 60135."""
-    night.keep_rejects()
-    night.settings["confirm_batches"] = "report"
-    night(person(1), person(2), faults="fail@1:batch").ok()
-    ended = night(person(1), person(2, "b")).ok()
-    assert ended.numbers == {"read": 2, "accepted": 2, "created": 2, "inserted": 2}
-    assert [contact[1] for contact in night.held] == ["p1", "b"]
-
-
 @cases(
     "faults confirm",
     *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
@@ -230,23 +219,6 @@ def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.crm.set_switches(refuse_email="")
     assert night(*consenting(1)).count("opted_out") == 1
     assert night.opted_out == {"p2"}
-
-
-def test_who_is_gone_and_was_always_refused_is_not_created_to_be_opted_out(night: Night) -> None:
-    night.keep_rejects()
-    night.settings |= OPT_OUT
-    night.crm.set_switches(refuse_email="p2@")
-    night(*consenting(1, 2))
-    night.crm.set_switches(refuse_email="")
-    for _ in range(3):
-        night(*consenting(1)).ok()
-    assert night.addresses == ["p1"]
-
-
-def test_who_is_gone_and_comes_back_is_known(night: Night) -> None:
-    for people in ((1, 2), (1,), (1,), (1,)):
-        night(*consenting(*people), **FULL, max_drift_percent=100)
-    assert night(*consenting(1, 2), **FULL).numbers == {"read": 2, "unchanged": 2}
 
 
 @on_both_databases
