@@ -6,7 +6,6 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from target_mainbrainer import cli
-from tests import projects
 from tests.loads import Load, cases
 
 
@@ -114,10 +113,3 @@ def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, exp
     assert call("--config", "ENV").exit_code == 1
     errors = [found.getMessage() for found in load.caplog.records if found.levelname == "ERROR"]
     assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
-
-
-def test_a_level_of_the_log_that_there_is_none_of_is_said_in_a_sentence(tmp_path: Path) -> None:
-    environment = projects.clean_environment(tmp_path / "home", TARGET_MAINBRAINER_LOGLEVEL="LOUD")
-    ended = projects.call(projects.BIN / "target-mainbrainer", "--version", env=environment)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("The log cannot be set up. Check TARGET_MAINBRAINER_LOGLEVEL,")

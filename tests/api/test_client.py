@@ -147,24 +147,6 @@ def test_a_status_ends_with_the_run(api: Api) -> None:
 
 
 @cases(
-    "answer",
-    reply(200, {"id": "x", "status": 0}),
-    reply(404),
-    reply(400, {"title": "No such batch"}),
-)
-def test_the_check_changes_nothing_and_reports(api: Api, answer: Reply) -> None:
-    issue = api.issue_tokens()
-    crm = api.serve(lambda request: issue(request) if request.path == "/token" else answer)
-    assert api.client(crm).check() == (
-        f"{crm.host} answers and does not refuse the access token. Whether it may write contacts "
-        "only shows when one is written."
-    )
-    said = api.client(crm, **CREDENTIALS).check()
-    assert said.startswith(f"{crm.host} issued an access token for the credentials. ")
-    assert {request.method for request in crm.requests if request.path != "/token"} == {"GET"}
-
-
-@cases(
     "answer kind",
     *((reply(401), errors.AuthError), (reply(403), errors.RequestRefusedError)),
     *((server.PAGE, errors.ProtocolError), (reply(503), errors.TransientError)),

@@ -52,27 +52,6 @@ def test_a_listed_number_never_goes_out_with_a_yes(night: Night, later: Record) 
     assert yeses(night, number=90000001) == []
 
 
-@send_and_omit
-def test_a_withheld_yes_is_sent_once_the_list_is_empty(night: Night, opt_in: str) -> None:
-    """It was never said."""
-    night.settings["unchanged_opt_in"] = opt_in
-    for _ in range(2):
-        night(*consenting(1, 2), **night.listed("p1@example.com"))
-    assert night.opted_in == {"p2"}
-    night(*consenting(1, 2), **night.listed())
-    assert night.opted_in == {"p1", "p2"}
-
-
-def test_a_yes_that_was_said_is_not_raised_when_its_address_leaves_the_list(night: Night) -> None:
-    """Who unsubscribed in MainBrainer meanwhile stays so."""
-    night.settings |= OMIT
-    night(*consenting(1))
-    night(*consenting(1, firstname="A"), **night.listed("p1@example.com"))
-    night.unsubscribe("p1")
-    night(*consenting(1, firstname="B"), **night.listed())
-    assert night.opted_in == set()
-
-
 # Fault 13
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.ledger.outside import OMIT, OPT_OUT, REPORT, Night, on_both_databases
-from tests.ledger.people import M1, M2, consenting, one, person
+from tests.ledger.people import consenting, person
 from tests.loads import Record, cases, record, schema, state
 
 
@@ -164,15 +164,6 @@ def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: l
 # What goes wrong
 
 
-def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
-    night.keep_rejects()
-    night.crm.set_switches(refuse_email="bad")
-    for unchanged in (0, 1):
-        found = night(person(1), person(2, "bad2"))
-        assert (found.count("rejected"), found.count("unchanged")) == (1, unchanged)
-    assert night(person(1), person(2)).count("created") == 1
-
-
 @cases("confirm", "report", "require")
 @cases("before", "", "no")
 def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, confirm: str) -> None:
@@ -293,14 +284,6 @@ def test_edits_by_hand_are_respected(
     assert now["email_opt_in"] is not is_withheld
     assert now["properties"]["firstname"] == later.get("firstname", "First1")
     assert now["properties"]["city"] == ("By hand" if edit is corrected else "Oslo")
-
-
-def test_contacts_with_a_number_alone_are_known_apart(night: Night) -> None:
-    """And so are those who share an address; each is unchanged in the next night."""
-    people = [one(1, mobile=M1), one(2, mobile=M2), one(3, "a", M1), one(4, "a", M2), one(5, "a")]
-    sent = [night(*people).count("created"), night.posts]
-    assert sent == [5, 1]
-    assert night(*people).count("unchanged") == 5
 
 
 def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:
