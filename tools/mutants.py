@@ -75,7 +75,7 @@ TESTS: dict[str, str] = {
     "api/auth": "api/test_auth.py",
     "api/client": "api rounds/test_trouble.py",
     "api/http": f"api/test_http.py api/test_requester.py rounds/test_trouble.py {_DRY}",
-    "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_quota.py",
+    "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_database.py",
     "api/requests": "api/test_client.py",
     "report/counts": f"report end_to_end/test_failures.py {_REFERENCE}",
     "report/duplicates": "report/test_summary.py",
@@ -94,7 +94,7 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
-    "ledger/quota": "ledger/test_quota.py",
+    "ledger/quota": "ledger/test_database.py",
 }
 
 # Imported once, before the forks.
