@@ -184,6 +184,24 @@ also if a yes is sent only once
   set omit; listed a@example.com; 1 a yes, 2 b; 1 a yes, 2 b; listed; 1 a yes, 2 b > a yes 1, b 2
 a yes that was said is not raised when its address leaves the list, after an unsubscription
   set omit; 1 a yes; listed a@example.com; 1 a yes =A; unsubscribe a; listed; 1 a yes =B > a no B
+a name that was corrected by hand stays while consent changes
+  1 a; edit a firstname=Hand; 1 a yes > a yes Hand
+and with another address
+  1 a yes; edit a firstname=Hand; 1 b yes > b yes Hand
+who was deleted by hand is made anew
+  set report omit; 1 a yes, 2 x; delete a; 1 a yes =New, 2 x > 1 recreated: a yes New, x 2
+also if every yes is sent
+  set report; 1 a yes, 2 x; delete a; 1 a yes =New, 2 x > 1 recreated: a yes New, x 2
+whose address was corrected by hand has two contacts
+  set report omit; 1 a yes, 2 x; edit a email=hand@example.com; 1 a yes =N > a yes N, hand yes 1, x 2
+also if every yes is sent, and stays so
+  set report; 1 a yes, 2 x; edit a email=hand@example.com; 1 a yes =N; 1 a yes =N > a yes N, hand yes 1, x 2
+and if it changes at the source, too
+  set report omit; 1 a yes, 2 x; edit a email=hand@example.com; 1 b yes > a None, b yes 1, hand yes 1, x 2
+an unsubscription is respected though an answer is lost
+  set report omit; 1 a yes; unsubscribe a; 1 a yes =New !lost@1:batch; 1 a yes =New > a no New
+and a batch is late
+  set report omit; 1 a yes; unsubscribe a; 1 b yes !late=0.05:batch; 1 b yes > b no 1
 people who swap are set aside, and a no of theirs is delivered, but neither a yes nor a name
   1 a yes, 2 b no, 3 c; 1 b no, 2 a yes, 3 d > 2 rejected: a no 1, b no 2, d 3
 an address that a contact still has is given to no other, or a no would reach one of them
@@ -209,6 +227,8 @@ def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
             night.settings |= {k: v for one in rest.split() for k, v in SETTINGS[one].items()}
         elif verb == "switch":
             night.crm.set_switches(**dict([rest.split("=")]))
+        elif verb == "edit":
+            night.edit(rest[0], **dict([rest[2:].split("=")]))
         elif verb == "days":
             night.days_later(int(rest))
         elif not verb.isdigit():
