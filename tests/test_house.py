@@ -1,7 +1,6 @@
 """The walls of the house: who may import whom, and which thread changes what."""
 
 import ast
-import sys
 import threading
 import typing as t
 from graphlib import CycleError, TopologicalSorter
@@ -17,7 +16,6 @@ from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.statuses import Statuses
 from target_mainbrainer.singer.state import StateTracker
 from tests.loads import Load, cases, people, person
-from tests.projects import printed
 from tests.rounds import quick
 
 HOUSE = Path(target_mainbrainer.__file__).parent
@@ -129,14 +127,3 @@ def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatc
     load.ok(*people(200), *moved, max_concurrent_requests=8, unchanged_contacts="send")
     owned = {f"{owner.__name__}.{name}" for owner, name in OWNED_BY_ONE_THREAD}
     assert changed_by == {(name, threading.get_ident()) for name in owned}
-
-
-@cases(
-    "modules heavy",
-    ("target_mainbrainer.cli", "sqlalchemy"),
-    ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
-)
-def test_what_is_not_needed_at_once_is_not_loaded(modules: str, heavy: str) -> None:
-    """SQLAlchemy takes nearly as long to load as all the rest, before the first contact."""
-    program = f"import sys, {modules}; print([m for m in '{heavy}'.split() if m in sys.modules])"
-    assert printed(sys.executable, "-c", program) == "[]\n"

@@ -101,13 +101,10 @@ def test_a_stall_is_a_lost_answer(api: Api) -> None:
     assert len(api.crm.requests) == 3
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (OK.raw, "The response to GET /x was not complete after 1 s."),
-        (CONTINUE + OK.raw, "No response to GET /x within 1 s."),
-        (CONTINUE * 99, "No response to GET /x within 1 s."),
-    ],
+@cases(
+    "raw expected",
+    (OK.raw, "The response to GET /x was not complete after 1 s."),
+    *((raw, "No response to GET /x within 1 s.") for raw in (CONTINUE + OK.raw, CONTINUE * 99)),
     ids=["body", "headers", "announcements"],
 )
 def test_an_answer_that_trickles_in_is_a_lost_answer(api: Api, raw: bytes, expected: str) -> None:

@@ -1,7 +1,6 @@
 """Changed addresses: one person stays one contact, or is named with the contact left behind."""
 
 import itertools
-import json
 import time
 import typing as t
 
@@ -253,26 +252,6 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
 
 
 # Fault 22
-
-
-@cases("confirm", "report", "require")
-@cases("failing", "fail@1:batch", "fail@2:batch")
-def test_a_batch_of_a_move_may_fail_afterwards(night: Night, failing: str, confirm: str) -> None:
-    """Not a rejection of ours; its reason is in the log or in the rejects file."""
-    night.settings |= {"confirm_batches": confirm, "max_rejects_percent": 100}
-    rejects = night.keep_rejects()
-    people = [*moved(1), *consenting(2)]
-    night(*consenting(1, 2))
-    ended = night(*people, faults=failing)
-    assert (ended.count("rejected_before_sending"), ended.count("moved")) == (0, 0)
-    told = ended.log + (rejects.read_text() if rejects.exists() else "")
-    assert "A fault set in the sandbox" in told
-    if night.rejected():
-        assert "batch_failed" in json.dumps(ended.report)
-    before = len(night.crm.contacts())
-    night(*people)
-    assert "new1" in night.addresses
-    assert len(night.crm.contacts()) <= before + 1
 
 
 def test_a_batch_of_a_move_that_fails_counts_once(night: Night) -> None:

@@ -199,6 +199,10 @@ an unsubscription is respected though an answer is lost
   set report omit; 1 a yes; unsubscribe a; 1 a yes =New !lost@1:batch; 1 a yes =New > a no New
 and a batch is late
   set report omit; 1 a yes; unsubscribe a; 1 b yes !late=0.05:batch; 1 b yes > b no 1
+a search that fails afterwards leaves one contact behind
+  set report; 1 a yes, 2 x; 1 b yes, 2 x !fail@1:batch; 1 b yes, 2 x > a yes 1, b yes 1, x 2
+and a rename that fails is made again
+  set report; 1 a yes, 2 x; 1 b yes, 2 x !fail@2:batch; 1 b yes, 2 x > b yes 1, x 2
 people who swap are set aside, and a no of theirs is delivered, but neither a yes nor a name
   1 a yes, 2 b no, 3 c; 1 b no, 2 a yes, 3 d > 2 rejected: a no 1, b no 2, d 3
 an address that a contact still has is given to no other, or a no would reach one of them
@@ -206,7 +210,13 @@ an address that a contact still has is given to no other, or a no would reach on
 """.strip().splitlines()
 
 
-@cases("story", *STORIES[1::2], ids=STORIES[::2])
+ON = [
+    ("sqlite" if n % 4 or "days" in story else "postgresql", story)  # which has a clock of its own
+    for n, story in enumerate(STORIES[1::2])
+]
+
+
+@pytest.mark.parametrize(("ledger_uri", "story"), ON, ids=STORIES[::2], indirect=["ledger_uri"])
 def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
     """A night has people, and a fault or a kill; in between, something is done by hand.
 
@@ -350,9 +360,6 @@ def test_a_remapped_column_fails_before_the_first_request(night: Night) -> None:
     assert ended.states == []
     assert [reason["code"] for reason in ended.report["reasons"]] == ["max_drift_percent"]
     assert len(night.crm.requests()) == sent
-    assert night(*people).numbers == {"read": 30, "unchanged": 30}
-    assert night(*swapped, max_drift_percent=100).count("moved") == 30
-    assert len(night.held) == 30
 
 
 def test_moves_that_an_earlier_run_has_begun_are_no_drift(night: Night) -> None:

@@ -176,14 +176,10 @@ def test_required_questions_wait_for_permits(load: Load) -> None:
 
 # --- Contacts that a 202 names as invalid
 
-UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
-
 
 @cases(
     "named found unmatched",
-    # Integers and texts are ids; objects, addresses and what else may come are not.
-    *(([1005], 1, 0), (["1005", "1006"], 2, 0), ([{"contactId": 1005}], 0, 1)),
-    *((["p5@example.com"], 0, 1), ([999, 1005], 1, 1), ([UUID], 0, 1), ([None, {}, True], 0, 3)),
+    *((["1005", 1006], 2, 0), ([999, 1005], 1, 1), ([None, {}, "p5@example.com"], 0, 3)),
 )
 @cases("mode", "report", "require")
 def test_a_contact_named_invalid_on_the_202(
