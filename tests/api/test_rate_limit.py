@@ -153,12 +153,6 @@ def test_the_share_of_the_plan_in_use_is_that_of_the_last_ten_seconds() -> None:
     assert limiter.share_used == 0.05
 
 
-def test_without_a_plan_nothing_waits() -> None:
-    world, limiter = begin()
-    send(world, limiter, *[0] * 1000)
-    assert (world.passed, limiter.share_used) == (0, 0)
-
-
 def test_a_stop_ends_every_wait_at_once() -> None:
     stop = threading.Event()
     limiter = RateLimiter(Plan(burst=1, daily=10), clock=time.monotonic, stop=stop)

@@ -189,6 +189,8 @@ who was deleted by hand is made anew
   set report omit; 1 a yes, 2 x; delete a; 1 a yes =New, 2 x > 1 recreated: a yes New, x 2
 also if every yes is sent
   set report; 1 a yes, 2 x; delete a; 1 a yes =New, 2 x > 1 recreated: a yes New, x 2
+also with another address, and the contact that the search makes anew gets no yes
+  set omit; 1 a yes; delete a; 1 b yes; 1 c yes; 1 d yes > a None, d yes 1
 whose address was corrected by hand has two contacts
   set report omit; 1 a yes; edit a email=h@example.com; 1 a yes =N > 1 recreated: a yes N, h yes 1
 also if every yes is sent, and stays so
@@ -314,16 +316,6 @@ def test_a_search_that_is_accepted_proves_no_refusal(refusing: Night) -> None:
 
 
 # What the CRM says
-
-
-def test_a_person_deleted_by_hand_comes_back_with_consent(night: Night) -> None:
-    """Looking for the contact inserts it anew: without a yes, and a warning names it."""
-    night(one(1, "a", consent=True))
-    night.delete("a")
-    for number, address in enumerate(("b", "c", "d")):
-        ended = night(one(1, address, consent=True), **OMIT)
-        assert [c[1:3] for c in night.held] == [("a", None), (address, True)]
-        assert ended.log.count("could not be followed") == (number == 0)
 
 
 @cases("faults", "noid:batch", "stuck@1:batch", "503:status")

@@ -219,11 +219,6 @@ def test_an_opt_out_column_is_never_advised_as_consent(column: str) -> None:
     assert "its name suggests that a yes there means no" in warning
 
 
-def test_a_consent_column_gets_no_stream_map() -> None:
-    for column in {*CONSENT.split(), "email_opt_in", "accepts_marketing"} - {*OPT_OUT.split()}:
-        assert mapping("email", column, field_map={column: "email_opt_in"}).warnings == []
-
-
 def test_a_column_of_true_and_false_is_no_identifier() -> None:
     assert lookalikes(roles("mobil", "e_post"), booleans=["mobil"]) == [("e_post", "email")]
 
