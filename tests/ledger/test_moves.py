@@ -175,6 +175,8 @@ until it is accepted
   1 a, 2 bad; 1 a, 2 bad; 1 a, 2 c > 1 unchanged, 1 created: a 1, c 2
 contacts with a number alone are known apart, and so are those who share an address
   1 +1, 2 +2, 3 a +1, 4 a; 1 +1, 2 +2, 3 a +1, 4 a > 4 unchanged: +1 1, +2 2, a +1 3, a 4
+a yes is withheld from who is on the suppression list
+  listed a@example.com; 1 a yes, 2 b yes > a 1, b yes 2
 a withheld yes, which was never said, is sent once the list is empty
   listed a@example.com; 1 a yes, 2 b; 1 a yes, 2 b; listed; 1 a yes, 2 b > a yes 1, b 2
 also if a yes is sent only once
