@@ -81,6 +81,7 @@ SETTINGS: dict[str, Record] = {
     "everything": {"unchanged_contacts": "send"},
     "require": {"confirm_batches": "require"},
     "hasty": {"confirm_timeout_seconds": 1},
+    "patient": {"confirm_timeout_seconds": 60},
     "impatient": {"retry_max_seconds": 0},
     "drift": {"max_drift_percent": 100},
 }
@@ -108,9 +109,9 @@ a contact that moves is not sent once more to prove a refusal: it would be a sec
 nor one that has moved
   set single; 1 a yes; 1 a yes =New, 1 b no, 9 bad > 1 rejected: b no 1
 a second contact does not get the number of the first one; year 7
-  set report hasty; 1 a +1; 1 b !503:status; 1 c > 1 moved: a +1 1, c 1
+  set report hasty; 1 a +1; 1 b !503:status; set patient; 1 c > 1 moved: a +1 1, c 1
 nor with confirmation
-  set require hasty; 1 a +1; 1 b !503:status; 1 c > 1 moved: a +1 1, c 1
+  set require hasty; 1 a +1; 1 b !503:status; set patient; 1 c > 1 moved: a +1 1, c 1
 an address that a failed change did not reach is free; year 80233
   set report; 1 a; 1 b !fail@2:batch; 1 a; 1 b > 1 moved: b 1
 an address is free when its contact has left it, else its record would leave, too; year 9124
