@@ -42,7 +42,7 @@ def test_only_what_is_sent_changes(sent: Sent, changes: dict[str, t.Any]) -> Non
 
 
 mobiles = st.sampled_from([(None, None), (44, 7700900001), (44, 7700900002), (1, 2025550101)])
-emails = st.sampled_from([None, "a@example.com", "b@example.com"])
+emails = st.sampled_from([None, "a@example.com", "A@example.com", "b@example.com"])
 consents = st.sampled_from([None, True, False])
 values = st.dictionaries(st.sampled_from("xyz"), st.sampled_from([None, "1", "2"]), max_size=3)
 
