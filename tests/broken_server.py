@@ -1,7 +1,6 @@
 """A server on loopback that breaks HTTP itself, as asked.
 
-It is written by hand on sockets, because a proper server cannot be made to answer half a header,
-reset a connection or stall.
+It reads what is sent as a proper server, and writes bytes as they are: half a header, for example.
 """
 
 import contextlib
@@ -11,8 +10,11 @@ import socket
 import struct
 import threading
 import typing as t
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from typing_extensions import override
 
 JSON = "application/json"
 
@@ -89,113 +91,94 @@ def redirect(status: int, location: str) -> Reply:
     return reply(status, headers={"Location": location})
 
 
-@dataclass
-class BrokenServer:
+class BrokenServer(ThreadingHTTPServer):
     """Answers each request with what a function makes of it; keeps what it received.
 
     Attributes:
-        answer: Makes a reply of a request.
+        connections: How many there have been.
     """
 
-    answer: Callable[[Request], Reply]
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-    host: str = field(init=False)
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
 
-    def __post_init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
+    def __init__(self, answer: Callable[[Request], Reply]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = answer
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        self.host = f"127.0.0.1:{self.server_port}"
+        self.url = f"http://{self.host}"
         self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://{self.host}"
-
+    @override
     def __enter__(self) -> t.Self:
-        self._threads[0].start()
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            threads = list(self._threads)
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
         self.drop_connections()
-        for thread in threads:
-            thread.join(timeout=5)
+
+    @override
+    def process_request(self, request: t.Any, client_address: t.Any) -> None:
+        self._sockets.append(request)
+        self.connections += 1
+        super().process_request(request, (client_address, self.connections - 1))
+
+    @override
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """Keep quiet: connections are broken on purpose."""
 
     def drop_connections(self) -> None:
         """Close all connections; new ones are accepted."""
-        with self._lock:
-            for connection in self._sockets:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        for connection in [*self._sockets]:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                number = self.connections
-                self.connections += 1
-                self._sockets.append(connection)
-                arguments = (connection, number)
-                thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
-                self._threads.append(thread)
-            thread.start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        with connection, contextlib.suppress(OSError), connection.makefile("rb") as stream:
-            while (request := self._read(stream, number)) is not None:
-                if not self._do(self.answer(request), connection):
-                    return
+class _Handler(BaseHTTPRequestHandler):
+    """Reads requests properly, and answers as it is told."""
 
-    def _read(self, stream: t.BinaryIO, connection: int) -> Request | None:
-        first = stream.readline().decode("latin-1").split()
-        if not first:
-            return None
-        headers = dict(_headers(stream))
-        body = stream.read(int(headers.get("content-length", 0)))
-        with self._lock:
-            number = len(self.requests)
-            request = Request(number, first[0], first[1], headers, body, connection)
-            self.requests.append(request)
-        return request
+    server: BrokenServer
+    protocol_version = "HTTP/1.1"
 
-    def _do(self, answer: Reply, connection: socket.socket) -> bool:
-        """Carry out a reply, and return whether the connection lives on."""
-        if answer.pause:
-            head, gap, body = answer.raw.partition(b"\r\n\r\n")
-            connection.sendall(head + gap)
-            for byte in body:
-                connection.sendall(bytes([byte]))
-                if self._closing.wait(answer.pause):
-                    return False
-        else:
-            connection.sendall(answer.raw)
-        if answer.then == "repeat":
-            while not self._closing.is_set():
-                connection.sendall(b"x" * 65536)
+    @override
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+    def do_POST(self) -> None:
+        """Answer, whatever the method."""
+        server, headers = self.server, {k.lower(): value for k, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        with server.lock:
+            sent = (self.command, self.path, headers, body, self.client_address[1])
+            request = Request(len(server.requests), *sent)
+            server.requests.append(request)
+        self._do(server.answer(request))
+
+    do_GET = do_POST  # noqa: N815
+
+    def _do(self, answer: Reply) -> None:
+        head, gap, body = answer.raw.partition(b"\r\n\r\n")
+        self.wfile.write(answer.raw if not answer.pause else head + gap)
+        for byte in body if answer.pause else b"":
+            self.wfile.write(bytes([byte]))
+            self.server.closing.wait(answer.pause)
+        while answer.then == "repeat":
+            self.wfile.write(b"x" * 65536)
         if answer.then == "stall":
-            self._closing.wait(30)
+            self.server.closing.wait(30)
         if answer.then == "reset":
             # Lingering for no time makes the kernel send RST instead of FIN.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return answer.then == "keep"
-
-
-def _headers(stream: t.BinaryIO) -> Iterator[tuple[str, str]]:
-    while line := stream.readline().decode("latin-1").strip():
-        name, _, value = line.partition(":")
-        yield name.lower(), value.strip()
+            option = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+        self.close_connection = answer.then != "keep"
 
 
 def script(*replies: Reply, after: Reply = OK) -> Callable[[Request], Reply]:

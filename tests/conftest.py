@@ -18,8 +18,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests import postgresql
 from tests.broken_server import BrokenServer, Reply, Request, Serve
-from tests.loads import Load
-from tests.messages import Ended, Record, RunTarget
+from tests.loads import Ended, Load, Record, RunTarget
 from tests.postgresql import PostgreSQL
 
 OUTCOMES = ("accepted", "merged", "unchanged", "rejected", "omitted")

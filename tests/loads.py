@@ -1,9 +1,11 @@
-"""Loads of people for tests through the whole target, and what to look at afterwards."""
+"""What tests send in, and what is left behind: Singer messages, runs and loads of people."""
 
 import json
 import re
+import time
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,126 @@ from click.testing import CliRunner, Result
 from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer import cli
 from tests.broken_server import Serve
-from tests.messages import Ended, Record, RunTarget, person, schema, state
+
+
+def cases(names: str, *values: t.Any, ids: t.Any = None) -> pytest.MarkDecorator:
+    """Run a test once for each of these values, or tuples of values, of the named arguments."""
+    return pytest.mark.parametrize(names.replace(" ", ","), values, ids=ids)
+
+
+PATIENCE = 60.0
+
+
+def wait_until(is_so: Callable[[], object], problem: str = "it never happened") -> None:
+    """Return as soon as a condition holds; fail if it does not hold in a minute."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.005)
+
+
+Record: t.TypeAlias = dict[str, t.Any]
+
+TEXT = {"type": ["string", "null"]}
+PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
+PEOPLE |= {"email_opt_in": {"type": ["boolean", "null"]}, "firstname": TEXT}
+
+
+def schema(properties: t.Any = None, *, stream: str = "people", **more: t.Any) -> str:
+    """A SCHEMA message; columns of any type may be named by a text, and the key is `id`."""
+    key = more.pop("key", ("id",))
+    if isinstance(properties, str):
+        properties = {name: {} for name in properties.split()}
+    body = {"type": "object", "properties": properties or PEOPLE, **more}
+    message = {"type": "SCHEMA", "stream": stream, "schema": body}
+    return json.dumps(message | {"key_properties": list(key)})
+
+
+def record(stream: str = "people", **columns: t.Any) -> str:
+    """A RECORD message."""
+    return json.dumps({"type": "RECORD", "stream": stream, "record": columns})
+
+
+def batch(*files: object, **members: t.Any) -> str:
+    """A BATCH message that names files of JSON lines."""
+    message = {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}}
+    return json.dumps(message | {"manifest": files} | members)
+
+
+def state(**value: t.Any) -> str:
+    """A STATE message."""
+    return json.dumps({"type": "STATE", "value": value})
+
+
+def person(number: int, **more: t.Any) -> str:
+    """A RECORD message of a made-up person."""
+    email, name = f"p{number}@example.com", f"First{number}"
+    return record(**(Record(id=number, email=email, firstname=name) | more))
+
+
+@dataclass
+class Ended:
+    """What a run left behind; the last line of its log stands by itself."""
+
+    code: int
+    states: list[Record]
+    log: str
+    errors: list[str] = field(default_factory=list)
+    last: str = ""
+    report: Record = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Record:
+        """The counts of the stream `people`."""
+        return t.cast("Record", self.report["streams"]["people"])
+
+    def ok(self) -> t.Self:
+        """Return this run, which has to have ended well."""
+        assert self.code == 0, self.errors
+        return self
+
+    def failed(self, *words: str) -> t.Self:
+        """Return this run, which has to have failed for one reason, in these words among others."""
+        assert self.code == 1
+        for one in words:
+            assert one in self.error
+        return self
+
+    @property
+    def error(self) -> str:
+        """The one error that ended the run."""
+        assert len(self.errors) == 1, self.errors
+        return self.errors[0]
+
+    @property
+    def bookmark(self) -> int:
+        """The bookmark of the last STATE, 0 if there is none."""
+        return int(self.states[-1]["bookmark"]) if self.states else 0
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The counts that are not 0."""
+        return {name: n for name, n in self.counts.items() if n and type(n) is int}
+
+    def count(self, name: str) -> int:
+        """Return one of the counts, 0 if it is not there."""
+        return int(self.counts.get(name) or 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The lines of the log that are warnings."""
+        return [line for line in self.log.splitlines() if line.startswith("WARNING")]
+
+    def names(self, number: t.Any) -> bool:
+        """Return whether a warning names the person with this key, alone or among others."""
+        named = re.compile(rf"\bids?[= ]([^)]*\W)?{re.escape(str(number))}\b")
+        return any(named.search(line) for line in self.warnings)
+
+
+class RunTarget(t.Protocol):
+    """Runs the target on lines of input."""
+
+    def __call__(self, *lines: str, **config: t.Any) -> Ended: ...
 
 
 def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:
@@ -34,6 +155,15 @@ def rejected(path: Path) -> list[dict[str, t.Any]]:
     return [line for line in lines if line["type"] == "RECORD"]
 
 
+class Clock:
+    """The clock of runs in this process, which a test may put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 class Load:
     """Runs the target on lines of input, with all that a test needs beside it.
 
@@ -43,6 +173,7 @@ class Load:
         settings: Of all runs; a test may change them.
         folder: Of the test's files.
         patch: Pytest's `monkeypatch`.
+        clock: Of all runs.
         caplog: The log, beside what a run returns of it.
     """
 
@@ -54,6 +185,8 @@ class Load:
         self.settings: Record = self._get("settings")
         self.folder: Path = self._get("tmp_path")
         self.patch: pytest.MonkeyPatch = self._get("monkeypatch")
+        self.clock = Clock()
+        self.patch.setattr("target_mainbrainer.run.time", self.clock)
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
 
     def lines(self, *lines: str) -> Sequence[str]:

@@ -1,25 +1,23 @@
 """The walls of the house: who may import whom, and which thread changes what."""
 
 import ast
-import sys
 import threading
 import typing as t
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import requests
 
 import target_mainbrainer
+from benchmarks.processes import server
 from target_mainbrainer.ledger.ledger import Ledger
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.statuses import Statuses
 from target_mainbrainer.singer.state import StateTracker
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import person
-from tests.projects import printed
+from tests.loads import Load, cases, people, person
 from tests.rounds import quick
 
 HOUSE = Path(target_mainbrainer.__file__).parent
@@ -133,12 +131,16 @@ def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatc
     assert changed_by == {(name, threading.get_ident()) for name in owned}
 
 
-@cases(
-    "modules heavy",
-    ("target_mainbrainer.cli", "sqlalchemy"),
-    ("mainbrainer_sandbox", "starlette uvicorn jinja2 sqlite3"),
-)
-def test_what_is_not_needed_at_once_is_not_loaded(modules: str, heavy: str) -> None:
-    """SQLAlchemy takes nearly as long to load as all the rest, before the first contact."""
-    program = f"import sys, {modules}; print([m for m in '{heavy}'.split() if m in sys.modules])"
-    assert printed(sys.executable, "-c", program) == "[]\n"
+# The server of the benchmark is as strict as MainBrainer
+
+
+def test_the_server_of_the_benchmark_counts_and_enforces_the_window() -> None:
+    with server(burst=2) as crm:
+        with requests.Session() as session:
+            batch = f"{crm.url}/contacts/batch"
+            answers = [session.post(batch, data=b"x" * 300_000, timeout=9) for _ in range(3)]
+        seen = crm.seen()
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert answers[0].json()["data"]["BatchId"] == "batch-1"
+    assert (len(seen["batches"]), seen["refused"], seen["most"]) == (2, 1, 2)
+    assert seen["body_bytes"] == 2 * 300_000

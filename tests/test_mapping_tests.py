@@ -6,9 +6,7 @@ import xml.etree.ElementTree as ET
 import yaml
 from click.testing import Result
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, record, schema, state
+from tests.loads import Load, Record, cases, record, schema, state
 from tests.projects import REPOSITORY
 
 CONFIG: Record = {

@@ -23,7 +23,7 @@ from typing_extensions import override
 from target_mainbrainer.singer.reader import MessageReader
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
-from tests.cases import cases
+from tests.loads import cases
 
 
 def test_the_sdk_is_one_that_the_package_asks_for() -> None:

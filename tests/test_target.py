@@ -4,9 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import PEOPLE, Record, batch, person, record, schema, state
+from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema, state
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]

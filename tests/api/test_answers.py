@@ -18,7 +18,7 @@ from target_mainbrainer.api import answers
 from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
 from target_mainbrainer.api.answers import UnreadableResponseError as Unreadable
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
-from tests.cases import cases
+from tests.loads import cases
 
 LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
@@ -272,6 +272,7 @@ PAGE = b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></hea
     "body content_type message",
     *((PAGE, "text/html", "400 Bad & Request"), (b"", "", ""), (b"<p>Not here</p>", "", "")),
     (b"Email is not\r\nvalid", "text/plain", "Email is not valid"),
+    (b"Sorry! <title>Blocked by a firewall</title>", "text/html", "Blocked by a firewall"),
     (b'{"message": "Bad', "application/json", ""),
     (b"\xff\xfe\x00\x01", "application/octet-stream", ""),
 )

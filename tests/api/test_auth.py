@@ -8,7 +8,7 @@ from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import Reply, Request, reply
-from tests.cases import cases
+from tests.loads import cases
 
 
 def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
@@ -25,7 +25,7 @@ def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
 
 
 def test_twenty_threads_that_meet_a_401_renew_once(api: Api) -> None:
-    together = threading.Barrier(20, timeout=10)
+    together = threading.Barrier(20, timeout=60)
     issue = api.issue_tokens(is_good=lambda token: token == "issued-token-2")
 
     def answer(request: Request) -> Reply:

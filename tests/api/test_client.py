@@ -1,15 +1,19 @@
 """What is asked, what came back, and what that means."""
 
 import json
+import typing as t
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.api.requests import encode_single
-from target_mainbrainer.contacts import Contact, PropertyRef
+from target_mainbrainer.api.requests import encode_batch, encode_single
+from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, PERSON, TOKEN, Api
 from tests.broken_server import OK, Reply, Request, redirect, reply
-from tests.cases import cases
+from tests.loads import cases
 
 
 def refused(answer: Accepted | Refused) -> Refused:
@@ -73,13 +77,6 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     assert refused(client.send_batch(*BATCH)).words == place
 
 
-def test_a_413_asks_for_less_until_there_is_no_less(api: Api) -> None:
-    client = api.client(reply(413, {"message": "too much"}))
-    assert refused(client.send_batch([PERSON] * 2)).is_too_large
-    for answer in map(refused, (client.send_batch(*BATCH), client.send_contact(PERSON))):
-        assert (answer.words, answer.is_too_large) == ((413, "too much"), False)
-
-
 @cases("status", 402, 403, 404, 405, 406, 410, 415, 451)
 def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     message = api.fails(errors.RequestRefusedError, api.client(reply(status, {"message": ECHO})))
@@ -87,17 +84,6 @@ def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
     assert "saying: No … with …, …, … in …." in message
     assert "The contacts are not the cause. " in message
     assert len(api.crm.requests) == 1
-
-
-BLOCKED = reply(403, b"Sorry! <title>Blocked by a firewall</title>", "text/html")
-
-
-@cases(
-    "answer said", (reply(410), "410 Gone. The "), (BLOCKED, ", saying: Blocked by a firewall. ")
-)
-def test_a_refusal_has_no_words_or_those_of_its_title(api: Api, answer: Reply, said: str) -> None:
-    """Whatever stands before the first tag of a page, its type says that it is one."""
-    assert said in api.fails(errors.RequestRefusedError, api.client(answer))
 
 
 @cases("status", 301, 302, 303, 307, 308)
@@ -161,24 +147,6 @@ def test_a_status_ends_with_the_run(api: Api) -> None:
 
 
 @cases(
-    "answer",
-    reply(200, {"id": "x", "status": 0}),
-    reply(404),
-    reply(400, {"title": "No such batch"}),
-)
-def test_the_check_changes_nothing_and_reports(api: Api, answer: Reply) -> None:
-    issue = api.issue_tokens()
-    crm = api.serve(lambda request: issue(request) if request.path == "/token" else answer)
-    assert api.client(crm).check() == (
-        f"{crm.host} answers and does not refuse the access token. Whether it may write contacts "
-        "only shows when one is written."
-    )
-    said = api.client(crm, **CREDENTIALS).check()
-    assert said.startswith(f"{crm.host} issued an access token for the credentials. ")
-    assert {request.method for request in crm.requests if request.path != "/token"} == {"GET"}
-
-
-@cases(
     "answer kind",
     *((reply(401), errors.AuthError), (reply(403), errors.RequestRefusedError)),
     *((server.PAGE, errors.ProtocolError), (reply(503), errors.TransientError)),
@@ -204,12 +172,58 @@ def test_everything_asked_is_counted(api: Api) -> None:
     assert client.limiter.requests == posts | {"GET /contacts/{id}/Status": 1}
 
 
-# --- Odd but not shown
+# Bodies are spelt as the pages of their endpoints spell them
 
 
-@cases("token", "abc4def", "twelveletter", "tokenofthirtycharactersandonly")
-def test_a_token_that_looks_like_a_word_is_not_repeated(api: Api, token: str) -> None:
-    answer = reply(403, {"message": f"Not with {token}, {token.upper()} or x{token}x"})
-    message = api.fails(errors.RequestRefusedError, api.client(answer, access_token=token))
-    assert token not in message.casefold()
-    assert "saying: Not with …, … or x…x. The contacts are not the cause." in message
+LIST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+ZIP_ID = "8e8b8450-dc1b-4360-8109-7067337b42cb"
+REFS = [PropertyRef(LIST_ID, "firstname"), PropertyRef(None, "lastname"), PropertyRef(ZIP_ID, None)]
+PROPERTIES = dict(zip(REFS, ["jennifer", "merg", "0236"], strict=True))
+EMAIL = "apitest@example.com"
+JENNIFER = Contact(234567, Mobile(47, 90812501), EMAIL, True, True, PROPERTIES)
+MARK = Contact(mobile=Mobile(47, 93454496), mobile_opt_in=False)
+NUMBER = {"contactId": 234567, "mobileCountryCode": 47, "mobileNumber": 90812501}
+FIELDS = {**NUMBER, "mobileOptIn": True, "email": EMAIL, "emailOptIn": True}
+
+
+def test_a_batch_is_spelt_as_on_the_batch_page() -> None:
+    body = encode_batch([JENNIFER, MARK], LIST_ID, "https://hook.example.com")
+    properties = [
+        {"propertyid": LIST_ID, "propertyname": "firstname", "propertyvalue": "jennifer"},
+        {"propertyname": "lastname", "propertyvalue": "merg"},
+        {"propertyid": ZIP_ID, "propertyvalue": "0236"},
+    ]
+    sent: list[t.Any] = [{**FIELDS, "propertyfields": properties}]
+    sent.append({"mobileCountryCode": 47, "mobileNumber": 93454496, "mobileOptIn": False})
+    expected = {"listId": LIST_ID, "createUpdateContacts": sent}
+    assert json.loads(body) == expected | {"webhookUrl": "https://hook.example.com"}
+
+
+def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
+    properties = [
+        {"propertyId": LIST_ID, "propertyName": "firstname", "propertyValue": "jennifer"},
+        {"propertyName": "lastname", "propertyValue": "merg"},
+        {"propertyId": ZIP_ID, "propertyValue": "0236"},
+    ]
+    expected = {"listId": LIST_ID, **FIELDS, "propertyFields": properties}
+    assert json.loads(encode_single(JENNIFER, list_id=LIST_ID)) == expected
+
+
+def test_what_is_absent_is_left_out_and_what_is_cleared_is_not() -> None:
+    contact = Contact(email=EMAIL, properties={PropertyRef(None, "zip"): ""})
+    batch = {"propertyfields": [{"propertyname": "zip", "propertyvalue": ""}]}
+    assert json.loads(encode_batch([contact])) == {
+        "createUpdateContacts": [{"email": EMAIL, **batch}]
+    }
+    single = {"propertyFields": [{"propertyName": "zip", "propertyValue": ""}]}
+    assert json.loads(encode_single(contact)) == {"email": EMAIL, **single}
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=8), st.emails())
+def test_any_text_survives_the_wire(properties: dict[str, str], email: str) -> None:
+    refs = {PropertyRef(None, name): value for name, value in properties.items()}
+    body = encode_batch([Contact(email=email, properties=refs)])
+    (read,) = json.loads(body)["createUpdateContacts"]
+    fields = read.get("propertyfields", [])
+    assert read["email"] == email
+    assert {item["propertyname"]: item["propertyvalue"] for item in fields} == properties

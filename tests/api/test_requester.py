@@ -16,7 +16,7 @@ from target_mainbrainer.api.limits import pause_before_retry
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import OK, Reply, Request, reply, script
-from tests.cases import cases
+from tests.loads import cases
 
 
 def test_giving_up_names_request_and_answer(api: Api) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer import contacts
 from target_mainbrainer.contacts import Contact, Identity, Mobile, PropertyRef, fold_email
-from tests.cases import cases
+from tests.loads import cases
 
 CITY, LIST_ID = {PropertyRef(None, "city"): "Oslo"}, "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OLA = Contact(234567, Mobile(47, 90812501), "ola@example.com", True, False, CITY, LIST_ID)

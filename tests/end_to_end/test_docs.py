@@ -10,7 +10,7 @@ import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests import projects
-from tests.cases import cases
+from tests.loads import cases
 from tests.pages import Page, Step, page, pages, pattern
 from tests.projects import REPOSITORY, TOOLS, printed
 

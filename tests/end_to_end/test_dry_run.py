@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Ended, Record, person, schema, state
+from tests.loads import Ended, Load, Record, cases, person, schema, state
 
 PLANNED = [
     *("read", "accepted", "merged", "unchanged", "omitted", "rejected", "undelivered"),

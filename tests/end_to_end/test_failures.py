@@ -1,15 +1,14 @@
 """Failures arrive as in `docs/failures.md`: in these words, with this exit code and STATE."""
 
 import errno
+import logging
 import os
 import re
 import typing as t
 
 import pytest
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, person, record, schema, state
+from tests.loads import Load, Record, cases, person, record, schema, state
 from tests.pages import page, pattern
 
 PAGE = page("docs/failures.md")
@@ -58,7 +57,7 @@ def test_failures_arrive_as_shown(load: Load, monkeypatch: pytest.MonkeyPatch, s
         fill_disk(monkeypatch)
     load.crm.set_switches(**switches)
     load.crm.set_faults(*filter(None, [fault]))
-    waits = {"confirm_timeout_seconds": 3, "retry_max_seconds": 3}
+    waits = {"confirm_timeout_seconds": 3 if fault == "stuck" else 60, "retry_max_seconds": 3}
     ended = load.run(*lines, STATE, **{"confirm_batches": "report"} | waits | config)
     (line,) = (line for line in SHOWN if shown in line)
     assert pattern(line).search(ended.log), ended.log
@@ -103,3 +102,63 @@ def test_the_table_in_the_readme_matches_the_page() -> None:
     for message, code in rows:
         line = next(line for line in PAGE.text.splitlines() if message in line)
         assert exit_code_before(line) == int(code), message
+
+
+# What is read in the morning: the summary, once, and what to look at
+
+
+PEOPLE = [schema(), *(person(number) for number in range(5)), state(bookmark=1)]
+CUT_OFF = person(5, email="cut-off@")
+AWAY = {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1}
+
+
+def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Load) -> None:
+    ended = load.fails(*PEOPLE[:-1], CUT_OFF)
+    assert ended.log.count("Rejected 1 of stream") == 1
+    assert ended.log.count("s waited for the limits") == 1
+
+
+REJECTED = (
+    "FAILED: 6 records read: 5 contacts sent, 1 rejected, later records were not read; STATE is "
+    "at record 5. Correct the cause and run again to go on."
+)
+AWAY_SAID = "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again to go on."
+MORE = [*PEOPLE, CUT_OFF, person(6), state(bookmark=2), *[person(7)] * 2000]
+NOTHING = "FAILED: nothing was read; STATE is as it was. Correct the cause and run again to go on."
+SAID = {
+    "no STATE": (PEOPLE[:-1], {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),
+    "a rejection": (MORE, {}, REJECTED),
+    "no connection": (PEOPLE, AWAY, AWAY_SAID),
+    "settings": (PEOPLE, {"list_id": "x"}, NOTHING),
+    "two columns for one field": (PEOPLE, {"field_map": {"firstname": "email"}}, NOTHING),
+}
+
+
+@cases("lines config expected", *SAID.values(), ids=SAID)
+def test_the_last_line(load: Load, lines: list[str], config: Record, expected: str) -> None:
+    """The last line of the log sums the run up."""
+    assert load.run(*lines, **config).last == expected
+
+
+@cases("log_level", logging.INFO, logging.DEBUG)
+def test_minor_lines_of_the_sdk_appear_at_debug_only(load: Load, log_level: int) -> None:
+    ended = load.run(*PEOPLE)
+    assert len(ended.log.splitlines()) <= 15 or log_level == logging.DEBUG
+    for said in ('"metric":"record_count","value":5', "parse of env var", "completed processing"):
+        assert (said in ended.log) == (log_level == logging.DEBUG), said
+    assert "Meltano SDK v" in ended.log
+
+
+def test_an_empty_input_leaves_a_report_too(load: Load) -> None:
+    """A tap without records is no reason for a gap in the monitoring."""
+    assert load.ok().report["streams"] == {}
+
+
+def test_a_property_that_the_account_lacks_is_called_by_its_name(load: Load) -> None:
+    """MainBrainer names it by its place in the request, which does not show which one it is."""
+    load.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
+    load.crm.set_switches(unknown_property="refuse")
+    odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]
+    ended = load.fails(schema(), *odd)
+    assert "property 'shoe_size'" in ended.log
+    assert "propertyFields[" not in ended.log

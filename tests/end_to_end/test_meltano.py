@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.messages import person, schema, state
+from tests.loads import person, schema, state
 from tests.projects import LOADER, REPOSITORY, TOOLS, Project, as_environment, needs_tools
 
 pytestmark = needs_tools
@@ -147,24 +147,3 @@ def test_a_misspelt_setting_of_meltano_yml_is_named_once(project: Project) -> No
     assert ran.code != 0
     (told,) = ran.lines("There is no setting")
     assert "'default_contry_code'. Did you mean 'default_country_code'?" in told
-
-
-LONG_TAP = f"""
-print('''{schema()}''')
-line = '''{person(1)}'''
-for number in range(2, 40_000):
-    print(line.replace('1', str(number)))
-"""
-"""Writes about 5 MB, which is 80 times what a pipe holds."""
-
-
-def test_the_reason_for_a_failure_is_not_buried(project: Project, crm: RunningSandbox) -> None:
-    """The tap could write to the end, so that it logs no broken pipe."""
-    project.add_script("tap-long", LONG_TAP)
-    ran = project.run("tap-long", LOADER, prod=True, **as_environment(crm, ACCESS_TOKEN="dead"))
-    assert ran.code != 0
-    assert "BrokenPipe" not in ran.log
-    assert len(ran.log.splitlines()) <= 40, ran.log
-    ours = ran.lines(f"] {LOADER} ")
-    assert "MainBrainer refused the access token" in "\n".join(ours[-3:]), ran.log
-    assert "FAILED: " in ours[-1], ran.log

@@ -12,9 +12,7 @@ import requests
 
 from tests import broken_server
 from tests.broken_server import Reply, Request, Serve
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, record, schema, state
+from tests.loads import Load, Record, cases, record, schema, state
 
 
 @pytest.fixture

@@ -13,11 +13,9 @@ import yaml
 
 from target_mainbrainer.contacts import RejectionCode
 from target_mainbrainer.errors import TargetMainBrainerError
-from target_mainbrainer.settings.declared import SETTINGS
-from tests.loads import Load
-from tests.messages import person, schema
+from tests.loads import Load, person, schema
 from tests.pages import page
-from tests.projects import REPOSITORY, call, printed, tracked
+from tests.projects import REPOSITORY, call, printed
 from tools import reference
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
@@ -90,15 +88,6 @@ def test_the_hub_would_take_it() -> None:
     HUB.validate(PLUGIN)
 
 
-def test_a_setting_takes_four_lines_of_a_users_project_at_most() -> None:
-    """`meltano add` copies them, and wraps what is longer than 80 characters."""
-    for setting in PLUGIN["settings"]:
-        assert setting.keys() <= {"name", "kind", "sensitive", "description"}
-        assert ". " not in setting["description"], setting["name"]
-    own = [one for one in PLUGIN["settings"] if one["name"] in SETTINGS["properties"]]
-    assert [one["name"] for one in own if len(one["description"]) > 80] == []
-
-
 def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
     """Meltano splits the text at blanks, as a shell does."""
     (requirement,) = shlex.split(PLUGIN["pip_url"])
@@ -108,36 +97,6 @@ def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
 
 
 # Every citation of the API note, in code and docs, leads to a section or a row of it
-
-NOTE = page("docs/api-notes.md").text
-SECTIONS = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", NOTE, re.MULTILINE))
-ROWS = re.findall(r"^\| (C\d+) \|", NOTE, re.MULTILINE)
-NUMBER = r"\d+(?:\.\d+)?"
-CITED = re.compile(rf"(?:API note, (?:sections? )?|sections? )({NUMBER}(?:(?:, | and ){NUMBER})*)")
-
-
-def citations() -> dict[str, set[str]]:
-    """Return what is cited, with the places that do."""
-    found: dict[str, set[str]] = {}
-    for name in {*tracked("*.py", "*.md")} - {"tests/end_to_end/test_repository.py"}:
-        # Lines, and those of comments, are joined by blanks.
-        text = re.sub(r"\s*\n\s*(?:#:? )?", " ", (REPOSITORY / name).read_text(encoding="utf-8"))
-        if "API note" in text or name.startswith("docs/"):
-            cited = re.findall(NUMBER, " ".join(CITED.findall(text)))
-            for one in {*cited, *re.findall(r"\bC\d{1,2}\b", text)}:
-                found.setdefault(one, set()).add(name)
-    return found
-
-
-def test_every_citation_of_the_api_note_leads_somewhere() -> None:
-    cited = citations()
-    assert len(cited) > 15, "the patterns above no longer find what they should"
-    known = SECTIONS.union(ROWS)
-    assert {name: places for name, places in cited.items() if name not in known} == {}
-
-
-def test_the_api_note_numbers_every_contradiction_once() -> None:
-    assert [f"C{number}" for number in range(1, len(ROWS) + 1)] == ROWS
 
 
 # What the pages list is what there is: counts, codes and settings

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.cases import cases
+from tests.loads import cases
 from tests.pages import page
 from tests.projects import MELTANO, REPOSITORY, Project, call, needs_tools
 
@@ -95,12 +95,9 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     assert own == []
 
 
-def test_the_examples_in_python_compile() -> None:
+def test_the_examples_show_the_report_and_await_requests() -> None:
     for number, text in enumerate(PAGE.blocks("python")):
         compile(text, f"example {number}", "exec")
-
-
-def test_the_examples_in_yaml_show_the_report_and_await_requests() -> None:
     workflow, job = (yaml.safe_load(text) for text in PAGE.blocks("yaml"))
     assert workflow["jobs"]["load"]["steps"][-1]["if"] == "always()"
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]

@@ -1,16 +1,21 @@
 """Published taps as they are: what they write ends as the right contacts."""
 
+import csv
+import io
 import json
-import struct
+import re
 import typing as t
 from pathlib import Path
 
-from tests import projects
-from tests.loads import Load
-from tests.postgresql import PostgreSQL
-from tests.projects import LOADER, TOOLS, Project, Record, printed
+import pytest
+import yaml
 
-pytestmark = projects.needs_tools
+from tests import projects
+from tests.loads import Load, Record, cases
+from tests.postgresql import PostgreSQL
+from tests.projects import LOADER, TOOLS, Project, lines_of, needs_tools, printed
+
+pytestmark = needs_tools
 
 
 def run(load: Load, tap: str, config: Record, **settings: t.Any) -> Record:
@@ -91,46 +96,6 @@ def test_json_lines_arrive_with_nested_values_and_mixed_types(load: Load) -> Non
     assert found["2"]["email_opt_in"] is None
 
 
-def test_a_json_file_arrives(load: Load) -> None:
-    """This tap knows no keys, and columns that a record lacks are missing from it."""
-    text = b'[{"id": 1, "email": "a@example.com"}, {"id": 2, "mail": "b@example.com"}]'
-    config = {"paths": [file(load, "people.json", text)], "stream_name": "people"}
-    assert run(load, "tap-jsonfile", config)["rejected_by_code"] == {"no_identity": 1}
-    assert list(contacts(load)) == ["1"]
-
-
-def test_a_folder_of_csv_files_arrives(load: Load) -> None:
-    """Everything is a text here, and empty cells are empty texts."""
-    config = {"path": f"{projects.REPOSITORY}/demo", "read_mode": "merge", "stream_name": "people"}
-    field_map = {"phone": "mobile", "sms": "mobile_opt_in", "newsletter": "email_opt_in"}
-    counts = run(load, "tap-csv-folder", config, field_map=field_map)
-    assert counts["rejected_by_code"] == {"invalid_email": 1, "no_identity": 1}
-    found = contacts(load, "customer_no")
-    opt_ins = [found[key]["email_opt_in"] for key in ("1006", "1007")]
-    assert (opt_ins, found["1007"]["mobile_opt_in"]) == ([None, True], False)
-
-
-def dbf(columns: dict[tuple[bytes, bytes, int], list[bytes]]) -> bytes:
-    """Return a dBase III table of columns with a name, a kind and a width."""
-    rows = [*zip(*columns.values(), strict=True)]
-    width = 1 + sum(size for _, _, size in columns)
-    head = struct.pack("<4BIHH20x", 3, 126, 1, 1, len(rows), 33 + 32 * len(columns), width)
-    fields = [struct.pack("<11sc4xBB14x", name, kind, size, 0) for name, kind, size in columns]
-    cells = [[b" ", *(c.ljust(n) for c, (*_, n) in zip(row, columns, strict=True))] for row in rows]
-    return b"".join([head, *fields, b"\r", *(b"".join(row) for row in cells), b"\x1a"])
-
-
-def test_a_dbase_table_arrives(load: Load) -> None:
-    columns = {(b"ID", b"N", 6): [b"1", b"2"], (b"EMAILOPTIN", b"L", 1): [b"T", b"?"]}
-    columns[(b"EMAIL", b"C", 30)] = [b"ingrid@example.com", b"amina@example.com"]
-    columns[(b"BORN", b"D", 8)] = [b"19800501", b""]
-    config = {"path": file(load, "people.dbf", dbf(columns))}
-    assert run(load, "tap-dbf", config)["accepted"] == 2
-    found = contacts(load, "ID")
-    assert [one["email_opt_in"] for one in found.values()] == [True, None]
-    assert found["1"]["properties"] == {"ID": "1", "BORN": "1980-05-01"}
-
-
 # A database
 
 
@@ -159,3 +124,85 @@ def test_a_database_table_arrives(load: Load, empty_postgresql: PostgreSQL) -> N
     assert found["1"]["properties"] == json.loads(in_folder("customer-1.json"))
     assert found["9"]["mobile_opt_in"] is found["9"]["email_opt_in"] is None
     assert found["9"]["properties"]["born"] == "infinity"
+
+
+# Exports of other systems arrive as the same contacts through every tap that reads them
+
+
+FOLDER = Path(__file__).with_name("exports")
+EXPORTS: dict[str, dict[str, t.Any]] = yaml.safe_load((FOLDER / "expected.yml").read_text())
+
+
+def rows_of(name: str) -> list[list[str]]:
+    with (FOLDER / f"{name}.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def with_tap_csv(_: Path) -> tuple[str, Record]:
+    """Everything in one folder; the tap guesses the type of each column."""
+    return "tap-csv", {"path": str(FOLDER), "read_mode": "one_stream_per_file"}
+
+
+def with_tap_spreadsheets(folder: Path) -> tuple[str, Record]:
+    """File by file, with a delimiter of its own; the tap changes the names of columns."""
+    files = []
+    for name, export in EXPORTS.items():
+        out, delimiter = io.StringIO(newline=""), export.get("delimiter", ",")
+        csv.writer(out, delimiter=delimiter).writerows(rows_of(name))
+        path = folder / f"{name}.csv"
+        path.write_text(export.get("start", "") + out.getvalue(), newline="")
+        file = {"path": str(path), "format": "csv", "table_name": name, "quote_char": '"'}
+        files.append(file | {"primary_keys": [], "delimiter": delimiter})
+    return "tap-spreadsheets", {"files": files}
+
+
+NAMES: dict[str, t.Callable[[str], str]] = {
+    "tap-csv": str,
+    "tap-spreadsheets": lambda column: re.sub("[^a-z0-9]+", "_", column.lower()).strip("_"),
+}
+
+
+@pytest.fixture(scope="module", params=[with_tap_csv, with_tap_spreadsheets])
+def read(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, list[str]]:
+    """Return the name of a tap and all that it writes of the exports."""
+    folder = tmp_path_factory.mktemp("exports")
+    tap, config = request.param(folder)
+    return tap, lines_of(tap, config, folder)
+
+
+def advised(log: str) -> Record:
+    """Return the stream maps that the log advises, and the columns that it leaves out then."""
+    settings: Record = {}
+    for hint in re.findall(r'invert it: (".+)\.$', log, re.MULTILINE):
+        settings |= json.loads(f"{{{hint}}}")
+    return settings
+
+
+@pytest.mark.xdist_group("exports")
+@cases("name", *EXPORTS)
+def test_an_export_arrives(load: Load, read: tuple[str, list[str]], name: str) -> None:
+    """Several lines in a cell, empty rows and a byte order mark too; no unsubscribe is a yes."""
+    export, (tap, lines) = EXPORTS[name], read
+    column = NAMES[tap]
+    stream = [line for line in lines if f'"stream":"{name}"' in line]
+    first = load.run(*stream, dry_run=True, max_rejects=10)
+    settings = advised(first.log)
+    assert ("stream_maps" in settings) == (name in {"hubspot", "mailchimp"})
+    chosen = {column(key): field for key, field in export.get("field_map", {}).items()}
+    for key, field in chosen.items():
+        if field in {"email", "mobile"}:
+            assert f'"{key}": "{field}"' in first.log, "the hint that the user follows"
+    settings["field_map"] = settings.get("field_map", {}) | chosen
+    settings |= {"default_country_code": 47, "max_rejects": 10, "max_rejects_percent": 100}
+    counts = load.ok(*stream, **settings).report["streams"][name]
+    rows = rows_of(name)[1:]
+    assert counts["rejected_by_code"] == export.get("rejected", {})
+    assert (counts["omitted"], counts["read"]) == (2, len(rows))
+    contacts = load.crm.contacts()
+    fields = ("email", "mobile_number", "email_opt_in", "mobile_opt_in")
+    found = [[contact[field] for field in fields] for contact in contacts]
+    assert sorted(found, key=str) == sorted(export["contacts"], key=str)
+    cells = {value for row in rows for value in row if "\n" in value}
+    assert cells <= {value for contact in contacts for value in contact["properties"].values()}

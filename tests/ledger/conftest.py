@@ -7,7 +7,7 @@ import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.ledger.outside import Between, Night, empty_ledger
-from tests.messages import Record
+from tests.loads import Record
 from tests.rounds import quick
 
 

@@ -3,9 +3,7 @@
 Nothing here knows how the target remembers anything.
 """
 
-import contextlib
 import http.client
-import json
 import signal
 import sys
 import threading
@@ -16,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 from typing_extensions import override
 
@@ -23,8 +22,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.ledger.people import COLUMNS
-from tests.loads import Load
-from tests.messages import Ended, Record, schema, state
+from tests.loads import Ended, Load, Record, schema, state
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -293,23 +291,21 @@ class Between(BrokenServer):
 
     def forward(self, request: Request) -> Reply:
         """Let the CRM answer."""
-        connection = http.client.HTTPConnection(self._crm.url.removeprefix("http://"), timeout=60)
         headers = {name: value for name, value in request.headers.items() if name != "host"}
         try:
-            with contextlib.closing(connection):
-                connection.request(request.method, request.path, request.body, headers)
-                answer = connection.getresponse()
-                status, body = answer.status, answer.read()
-        except (OSError, http.client.HTTPException):
+            with requests.Session() as session:
+                session.trust_env = False
+                url, body = self._crm.url + request.path, request.body
+                answer = session.request(request.method, url, None, body, headers, timeout=60)
+        except requests.RequestException:
             return RESET
-        if self.falsify and status == http.client.ACCEPTED:
-            self._batches[json.loads(body)["data"]["BatchId"]] = contacts_in(request)
+        said = answer.json()
+        if self.falsify and answer.status_code == http.client.ACCEPTED:
+            self._batches[said["data"]["BatchId"]] = contacts_in(request)
         if self.falsify and request.path.lower().endswith("/status"):
-            said = json.loads(body)
             self.falsify(self._batches.get(said["id"], []), said)
-            body = json.dumps(said).encode()
-        pause = answer.getheader("Retry-After")
-        return reply(status, body, headers={"Retry-After": pause} if pause else None)
+        pause = answer.headers.get("Retry-After")
+        return reply(answer.status_code, said, headers={"Retry-After": pause} if pause else None)
 
 
 class Gate:

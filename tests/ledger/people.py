@@ -2,7 +2,7 @@
 
 import typing as t
 
-from tests.messages import PEOPLE, record
+from tests.loads import PEOPLE, record
 
 COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
 M1, M2 = "+4790000001", "+4790000002"

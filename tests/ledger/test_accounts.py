@@ -7,10 +7,9 @@ import pytest
 import requests
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.cases import cases
 from tests.ledger.outside import OMIT, Night, on_both_databases, rehearsal
 from tests.ledger.people import consenting
-from tests.messages import Record
+from tests.loads import Record, cases
 
 PEOPLE = consenting(1, 2, 3)
 

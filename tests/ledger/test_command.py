@@ -14,10 +14,8 @@ import pytest
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
-from tests.cases import cases
 from tests.ledger.outside import FULL, Moment, Night, on_both_databases, rehearsal
-from tests.messages import PEOPLE, Record, person, record, schema, state
-from tests.waiting import wait_until
+from tests.loads import PEOPLE, Record, cases, person, record, schema, state, wait_until
 
 DAY = 86_400
 RUN = "0000cafe"
@@ -89,16 +87,6 @@ def test_it_shows_one_persons_memory(night: Night) -> None:
         assert line in shown
     assert re.search(rf"delivered +20.* UTC in batch [0-9a-f-]{{36}} of run {run}\n", shown)
     assert "p2@example.com" not in shown
-
-
-@on_both_databases
-def test_it_shows_that_content_is_unknown_after_a_lost_answer(night: Night) -> None:
-    """All answers of the second run are lost on their way."""
-    night(person(1), person(2))
-    assert night(person(1, firstname="B"), faults="lost:batch", retry_max_seconds=0).code == 1
-    assert counts(night)["unknown"] == "1"
-    assert "content          unknown" in night.show("--key", "1")
-    assert "content          known: 3 fields" in night.show("--key", "2")
 
 
 @on_both_databases

@@ -3,15 +3,12 @@
 import contextlib
 import json
 import sqlite3
-import typing as t
-from collections.abc import Callable
 
 import pytest
 
-from tests.cases import cases
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Night, on_both_databases
-from tests.ledger.people import M1, M2, consenting, one, person
-from tests.messages import Record, record, schema, state
+from tests.ledger.outside import OMIT, OPT_OUT, REPORT, Night, on_both_databases
+from tests.ledger.people import consenting, person
+from tests.loads import Record, cases, record, schema, state
 
 
 def first_name(night: Night) -> object:
@@ -117,19 +114,6 @@ def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     assert night.addresses == ["a", "b", "c"]
 
 
-def test_streams_that_share_people_are_sent_in_the_order_of_the_input(night: Night) -> None:
-    """Else an older consent would come after a newer refusal."""
-    columns: Record = {"id": {}, "email": {}, "email_opt_in": {}}
-    schemas = [schema(columns, stream=stream) for stream in ("people", "others")]
-    told = [
-        record(("people", "others")[n % 2], id=n, email="p@example.com", email_opt_in=n % 4 < 2)
-        for n in range(7)
-    ]
-    for length in range(2, 8):
-        night.run(*schemas, *told[:length]).ok()
-        assert night.contacts["p"]["email_opt_in"] is ((length - 1) % 4 < 2)
-
-
 # Only what has changed leaves
 
 
@@ -178,23 +162,6 @@ def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: l
 # What goes wrong
 
 
-def test_a_lost_answer_is_never_taken_for_unchanged(night: Night) -> None:
-    night(person(1, firstname="A"))
-    assert night(person(1, firstname="B"), retry_max_seconds=0, faults="lost:batch").code == 1
-    assert first_name(night) == "B"
-    night(person(1, firstname="A"))
-    assert first_name(night) == "A"
-
-
-def test_a_refused_contact_is_sent_again_and_again(night: Night) -> None:
-    night.keep_rejects()
-    night.crm.set_switches(refuse_email="bad")
-    for unchanged in (0, 1):
-        found = night(person(1), person(2, "bad2"))
-        assert (found.count("rejected"), found.count("unchanged")) == (1, unchanged)
-    assert night(person(1), person(2)).count("created") == 1
-
-
 @cases("confirm", "report", "require")
 @cases("before", "", "no")
 def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, confirm: str) -> None:
@@ -203,28 +170,9 @@ def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, conf
     night(*[person(1, email_opt_in=False)] * bool(before)).ok()
     assert night(*consenting(1), faults="fail:batch").code == 1
     assert night.opted_in == set()
-    night(*consenting(1)).ok()
+    assert night(*consenting(1)).ok().count("accepted") == 1
     assert night.opted_in == {"p1"}
     assert night(*consenting(1)).count("unchanged") == 1
-
-
-@cases("confirm", "report", "require")
-def test_a_batch_that_fails_may_have_been_applied_in_part(night: Night, confirm: str) -> None:
-    night.settings["confirm_batches"] = confirm
-    night(person(1, firstname="A")).ok()
-    assert night(person(1, firstname="B"), faults="fail:batch").code == 1
-    assert night(person(1, firstname="A")).count("accepted") == 1
-
-
-@on_both_databases
-def test_contacts_that_a_failed_batch_was_to_create_are_new_again(night: Night) -> None:
-    """They were not deleted, and no correction by hand is overwritten to find out. Year 60135."""
-    night.keep_rejects()
-    night.settings["confirm_batches"] = "report"
-    night(person(1), person(2), faults="fail@1:batch").ok()
-    ended = night(person(1), person(2, "b")).ok()
-    assert ended.numbers == {"read": 2, "accepted": 2, "created": 2, "inserted": 2}
-    assert [contact[1] for contact in night.held] == ["p1", "b"]
 
 
 @on_both_databases
@@ -280,24 +228,6 @@ def test_what_a_lost_request_has_changed_is_sent_again_though_its_repetition_was
 # Missing records
 
 
-def test_a_contact_that_another_record_holds_is_not_opted_out(night: Night) -> None:
-    night.settings |= OPT_OUT
-    for numbers in ((1, 2), (1,), (1,)):
-        ended = night(*consenting(*numbers), person(3, "p2", email_opt_in=True))
-    assert (ended.count("gone"), night.opted_out) == (1, set())
-
-
-def test_a_contact_that_another_person_comes_to_is_not_opted_out(night: Night) -> None:
-    """A yes after it would be a new one, and sign up who has unsubscribed. Year 71026."""
-    night.settings |= OPT_OUT | OMIT
-    night(*consenting(1, 2))
-    night(*consenting(2))
-    night.unsubscribe("p1")
-    ended = night(person(2, "p1", email_opt_in=True)).ok()
-    assert (ended.count("gone"), ended.count("opted_out")) == (1, 0)
-    assert "p1" not in night.opted_in
-
-
 def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.settings |= OPT_OUT
     night(*consenting(1, 2))
@@ -310,46 +240,6 @@ def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
     night.crm.set_switches(refuse_email="")
     assert night(*consenting(1)).count("opted_out") == 1
     assert night.opted_out == {"p2"}
-
-
-def test_an_opt_out_that_was_not_confirmed_is_tried_again(night: Night) -> None:
-    """Its batch may have failed."""
-    night.settings |= OPT_OUT
-    night(*consenting(1, 2))
-    night(*consenting(1))
-    night(*consenting(1), faults="fail:batch", **REPORT, confirm_timeout_seconds=0)
-    night(*consenting(1))
-    assert night.opted_out == {"p2"}
-
-
-def test_who_is_gone_and_was_always_refused_is_not_created_to_be_opted_out(night: Night) -> None:
-    night.keep_rejects()
-    night.settings |= OPT_OUT
-    night.crm.set_switches(refuse_email="p2@")
-    night(*consenting(1, 2))
-    night.crm.set_switches(refuse_email="")
-    for _ in range(3):
-        night(*consenting(1)).ok()
-    assert night.addresses == ["p1"]
-
-
-def test_who_is_gone_and_comes_back_is_known(night: Night) -> None:
-    for people in ((1, 2), (1,), (1,), (1,)):
-        night(*consenting(*people), **FULL, max_drift_percent=100)
-    assert night(*consenting(1, 2), **FULL).numbers == {"read": 2, "unchanged": 2}
-
-
-def test_who_was_deleted_by_hand_and_is_opted_out_comes_back_whole(night: Night) -> None:
-    """The opt-out made a contact without data, though the ledger knew all of the one before."""
-    night.settings |= {**OPT_OUT, "confirm_batches": "report"}
-    people = [person(n) for n in (1, 2, 3)]
-    night(*people)
-    night.delete("p3")
-    for _ in range(2):
-        night(*people[:2])
-    assert night.opted_out == {"p3"}
-    night(*people)
-    assert night.contacts["p3"]["properties"]["firstname"] == "First3"
 
 
 @on_both_databases
@@ -365,73 +255,6 @@ def test_too_many_missing_fail_the_run(night: Night, moved: int, there: int, wor
     people = [person(n, f"q{n}" if n < moved else "", email_opt_in=True) for n in range(there)]
     night(*people).failed(words)
     assert night.opted_in == {f"p{n}" for n in range(20)}
-
-
-# People edit MainBrainer by hand, while the source changes too
-
-
-MOVED: Record = {"email": "new"}
-NAMED: Record = {"firstname": "New"}
-
-Edit: t.TypeAlias = Callable[[Night], None]
-
-
-def corrected(night: Night) -> None:
-    night.edit("p1", city="By hand")
-
-
-def readdressed(night: Night) -> None:
-    night.edit("p1", email="hand@example.com")
-
-
-def deleted(night: Night) -> None:
-    night.delete("p1")
-
-
-def unsubscribed(night: Night) -> None:
-    night.unsubscribe("p1")
-
-
-@cases("opt_in", "send", "omit")
-@cases(
-    "edit later faults there",
-    pytest.param(corrected, NAMED, "", ["p1"], id="a city stays while a name changes"),
-    pytest.param(corrected, MOVED, "", ["new"], id="a city stays with another address"),
-    pytest.param(deleted, NAMED, "", ["p1"], id="who was deleted is made anew"),
-    pytest.param(readdressed, NAMED, "", ["hand", "p1"], id="an address was corrected"),
-    pytest.param(readdressed, MOVED, "", ["hand", "new", "p1"], id="and changes at the source"),
-    pytest.param(unsubscribed, NAMED, "lost@1:batch", ["p1"], id="an answer is lost"),
-    pytest.param(unsubscribed, MOVED, "late=0.05:batch", ["new"], id="a batch is late"),
-)
-def test_edits_by_hand_are_respected(
-    night: Night, opt_in: str, edit: Edit, later: Record, faults: str, there: list[str]
-) -> None:
-    """After the night of the change, and after one more without changes."""
-    night.settings |= {**REPORT, "unchanged_opt_in": opt_in, "field_map": {"id": None}}
-    consent: Record = {"email_opt_in": True, "city": "Oslo"}
-    other = person(2, **consent)
-    night(person(1, **consent), other)
-    edit(night)
-    changed = person(1, **(consent | later))
-    named = False
-    for config in ({"faults": faults}, {}):
-        ended = night(changed, other, **config).ok()
-        named |= ended.names(1)
-        assert night.addresses == sorted([*there, "p2"])
-    assert named or len(there) == 1
-    now = night.contacts["new" if later is MOVED else "p1"]
-    is_withheld = edit is unsubscribed and opt_in == "omit"
-    assert now["email_opt_in"] is not is_withheld
-    assert now["properties"]["firstname"] == later.get("firstname", "First1")
-    assert now["properties"]["city"] == ("By hand" if edit is corrected else "Oslo")
-
-
-def test_contacts_with_a_number_alone_are_known_apart(night: Night) -> None:
-    """And so are those who share an address; each is unchanged in the next night."""
-    people = [one(1, mobile=M1), one(2, mobile=M2), one(3, "a", M1), one(4, "a", M2), one(5, "a")]
-    sent = [night(*people).count("created"), night.posts]
-    assert sent == [5, 1]
-    assert night(*people).count("unchanged") == 5
 
 
 def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:

@@ -1,28 +1,256 @@
-"""What a ledger's database is opened by, and what is said when it cannot be."""
+"""A ledger's database, and the plan that all runs that share it and a token keep to together."""
 
 import contextlib
+import json
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
+from target_mainbrainer.ledger.quota import SharedQuota
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
-from tests.cases import cases
-from tests.ledger.outside import empty_ledger
+from target_mainbrainer.settings.declared import Plan
+from tests.ledger.outside import Night, empty_ledger
+from tests.loads import cases, people
 from tests.postgresql import PostgreSQL
 
-VERSION = sa.text("SELECT version FROM mainbrainer_schema")
-FULL = 2
+HOUR = 3600.0
+PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
+
+
+def most_in(taken: list[float], window: float) -> int:
+    return max(sum(start <= at < start + window for at in taken) for start in taken)
+
+
+def all_of(take: Callable[[], float | Wait]) -> list[float]:
+    """Take what there is, and return until when."""
+    taken: list[float] = []
+    while not isinstance(one := take(), Wait):
+        taken.append(one)
+    return taken
+
+
+def take_now(quota: Quota, plan: Plan, now: float) -> int:
+    """Take what there is, and return how much that was."""
+    return len(all_of(lambda: quota.take(plan, now)))
+
+
+@given(st.lists(st.tuples(st.floats(0, 15), PLANS), min_size=1, max_size=80))
+@settings(deadline=None)
+def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Plan]]) -> None:
+    quota, now = Quota(), 0.0
+    taken: list[float] = []
+    for pause, plan in asked:
+        now += pause
+        before = sum(at > now - 10 for at in taken)
+        granted = take_now(quota, plan, now)
+        taken += [now] * granted
+        assert granted == 0 or before + granted <= plan.burst
+
+
+@given(st.lists(st.floats(0, 5 * HOUR), min_size=1, max_size=60), st.integers(1, 25))
+@settings(max_examples=50, deadline=None)
+def test_the_days_number_is_kept_in_any_24_hours(gaps: list[float], daily: int) -> None:
+    quota, plan = Quota(), Plan(burst=1000, daily=daily)
+    now = 0.0
+    taken: list[float] = []
+    for gap in gaps:
+        now += gap
+        while isinstance(wait := quota.take(plan, now), Wait):
+            assert wait.seconds > 0
+            now += wait.seconds
+        taken.append(now)
+    assert most_in(taken, 24 * HOUR) <= daily
+    # On the safe side, but not by more than one slice a day.
+    assert now <= sum(gaps) + (24 * HOUR + SLICE_SECONDS + 1) * len(gaps) / daily
+
+
+def test_the_record_stays_small_however_many_requests_a_day() -> None:
+    quota, plan = Quota(), Plan(burst=200, daily=1_000_000)
+    for number in range(60_000):
+        assert not isinstance(quota.take(plan, number * 5.0), Wait)
+    assert len(quota.occupied) <= 200
+    assert len(quota.slices) <= 24 * HOUR / SLICE_SECONDS + 2
+
+
+def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
+    quota, plan = Quota(), Plan(burst=1, daily=1000)
+    first = quota.take(plan, 0.0)
+    assert first == OCCUPIED_SECONDS
+    second = quota.take(plan, 11.0)
+    assert second == 11.0 + OCCUPIED_SECONDS
+    quota.extend(first, 90.0)
+    wait = quota.take(plan, 12.0)
+    assert wait == Wait(second - 12.0, "the plan's limit of requests in 10 seconds")
+    quota.extend(second, 2.0)
+    assert quota.in_use(second + 1.9) == 1
+    assert quota.in_use(second + 2.0) == 0
+
+
+@cases("step", -HOUR, -100 * HOUR, -1.0)
+def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
+    quota, plan = Quota(), Plan(burst=5, daily=7)
+    now = 1_000_000.0
+    assert take_now(quota, plan, now) == 5
+    quota.block(8, "MainBrainer answered 429", now)
+    now += step
+    wait = quota.take(plan, now)
+    assert isinstance(wait, Wait)
+    assert wait.seconds <= 8
+    assert isinstance(quota.take(plan, now + 9), Wait)
+    assert take_now(quota, plan, now + OCCUPIED_SECONDS) == 2, "the rest of the day's seven"
+    assert take_now(quota, plan, now + 24 * HOUR + SLICE_SECONDS + 1) == 5
+
+
+# Shared
+
+
+PLAN = Plan(burst=5, daily=1000)
+ACCOUNT = fingerprint("made-up")
+
+
+class Clocks:
+    """The monotonic clock of a machine, and that of its database or its wall."""
+
+    def __init__(self, uri: str, patch: pytest.MonkeyPatch) -> None:
+        self.now = 5000.0
+        self.jump = 0.0
+        self._uri = uri
+        self._patch = patch
+        self._opened: list[SharedQuota] = []
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
+        quota = SharedQuota(open_database(self._uri), account)
+        self._patch.setattr(quota, "_now", lambda *_: 1.7e9 + self.now + self.jump)
+        self._opened.append(quota)
+        return quota
+
+    def close(self) -> None:
+        for quota in self._opened:
+            quota.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return empty_ledger(request, tmp_path)
+
+
+@pytest.fixture
+def clocks(ledger_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
+    made = Clocks(ledger_uri, monkeypatch)
+    yield made
+    made.close()
+
+
+def take(quota: SharedQuota, plan: Plan = PLAN) -> float | Wait:
+    return quota.change(lambda shared, now: shared.take(plan, now))
+
+
+def take_all(quota: SharedQuota, plan: Plan = PLAN) -> list[float]:
+    return all_of(lambda: take(quota, plan))
+
+
+def seconds_to_wait(quota: SharedQuota, plan: Plan = PLAN) -> float:
+    wait = take(quota, plan)
+    assert isinstance(wait, Wait)
+    return wait.seconds
+
+
+def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    assert not isinstance(take(one), Wait)
+    clocks.pass_by(4)
+    assert len(take_all(other)) == 4
+    assert seconds_to_wait(one) == pytest.approx(OCCUPIED_SECONDS - 4)
+    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
+    assert len(take_all(one)) == 1
+    clocks.pass_by(4)
+    assert len(take_all(other)) == 4
+    for in_use in (5, 0):
+        assert other.change(lambda quota, now: quota.in_use(now)) == in_use
+        clocks.pass_by(11)
+
+
+def test_each_token_has_a_plan_and_none_is_kept(clocks: Clocks, ledger_uri: str) -> None:
+    """Each token has a plan of its own, and no token is stored."""
+    for account in (ACCOUNT, fingerprint("another token")):
+        assert len(take_all(clocks.shared_quota(account))) == 5
+    with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
+        rows = connection.execute(sa.text("SELECT * FROM mainbrainer_quota")).all()
+    assert "made-up" not in repr(rows)
+
+
+def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    until = take_all(one)[0]
+    clocks.pass_by(4)
+    one.change(lambda quota, _: quota.extend(until, 3))
+    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
+    assert len(take_all(other)) == 4
+    reason = "MainBrainer answered 429 to POST /contacts/batch"
+    other.change(lambda quota, now: quota.block(30, reason, now))
+    clocks.pass_by(11)
+    wait = take(one)
+    assert isinstance(wait, Wait)
+    assert wait.seconds == pytest.approx(19)
+    assert wait.reason == reason
+
+
+@cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
+def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
+    """A clock that is set costs one burst at most and stretches no wait."""
+    one, other = clocks.shared_quota(), clocks.shared_quota()
+    assert len(take_all(one)) == 5
+    clocks.jump = jump
+    clocks.pass_by(1)
+    assert len(take_all(other)) <= 5
+    assert seconds_to_wait(one) <= OCCUPIED_SECONDS + 0.001
+    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
+    assert len([*take_all(other), *take_all(one)]) == 5
+
+
+def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
+    plan = Plan(burst=60, daily=1000)
+    runs = [SharedQuota(open_database(ledger_uri), ACCOUNT) for _ in range(3)]
+    taken: list[float] = []
+    with ThreadPoolExecutor(9) as threads:
+        for some in threads.map(lambda run: take_all(run, plan), runs * 3):
+            taken += some
+    for run in runs:
+        run.close()
+    assert len(taken) == 60
+    assert len(set(taken)) > 1
+
+
+def test_all_requests_of_a_run_with_a_ledger_are_counted_in_it(night: Night) -> None:
+    """Batches and status questions; however the server's address is spelt, it has one plan."""
+    own = {"rate_limit_requests": None, "confirm_batches": "require", "batch_size_rows": 10}
+    for url in (night.crm.url, f"{night.crm.url}/", night.crm.url.replace("http", "HTTP")):
+        night.run(*people(30), api_url=url, **own).ok()
+    with contextlib.closing(open_database(night.uri)) as db, db.transaction() as connection:
+        record = connection.scalars(sa.text("SELECT record FROM mainbrainer_quota")).one()
+    counted = sum(part["requests"] for part in json.loads(record)["slices"])
+    assert counted == len(night.crm.requests()) > 6
+
+
+# What a ledger's database is opened by, and what is said when it cannot be
+
+
+VERSION = sa.text("SELECT version FROM mainbrainer_schema")
+FULL = 2
 
 
 @contextlib.contextmanager

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import cases
-from tests.ledger.outside import FULL, OPT_OUT, Moment, Night
+from tests.ledger.outside import FULL, OPT_OUT, Night
 from tests.ledger.people import COLUMNS, consenting, moved, person
-from tests.messages import Record, batch, record, schema, state
+from tests.loads import Record, batch, cases, record, schema, state
 
 DRIFTING: Record = {"max_drift_percent": 100}
 
@@ -225,23 +224,6 @@ def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
 # Fault 5
 
 
-def test_of_two_customers_merged_at_the_source_one_contact_may_be_written_to(night: Night) -> None:
-    """The contact of the one that stays gets the data; the other is opted out.
-
-    Number 1 is gone, and number 2 has its address: two contacts with one identity could never be
-    told apart again, and her later no would reach one of them.
-    """
-    night.settings |= OPT_OUT
-    others = consenting(*range(10, 20))
-    night(*others, *consenting(1, 2))
-    for _ in range(3):
-        night(*others, person(2, "p1", email_opt_in=True, firstname="Merged")).ok()
-    assert night.contacts["p1"]["properties"]["firstname"] == "Merged"
-    assert night.opted_in & {"p1", "p2"} == {"p1"}
-    night(*others, person(2, "p1", email_opt_in=False))
-    assert night.opted_in & {"p1", "p2"} == set()
-
-
 # Fault 6
 
 
@@ -315,19 +297,6 @@ def test_a_dropped_stream_is_forgotten_after_thirty_days(night: Night) -> None:
 # Fault 7
 
 
-def test_who_is_gone_after_a_kill_is_opted_out_under_both_addresses(night: Night) -> None:
-    """With `create` the new address is a contact of its own, of which the run has not heard."""
-    night.settings |= {**OPT_OUT, "identity_changes": "create"}
-    others = consenting(*range(10, 20))
-    night.between()
-    night(*others, *consenting(1))
-    night.killed(*others, *moved(1), at=Moment("POST", 1, "after"))
-    assert night.opted_in >= {"p1", "new1"}
-    for _ in range(3):
-        night(*others).ok()
-    assert night.opted_in == {f"p{n}" for n in range(10, 20)}
-
-
 # Fault 8
 
 DELETED = {"_sdc_deleted_at": "2026-11-01T00:00:00Z"}
@@ -363,35 +332,8 @@ def test_who_is_new_and_deleted_in_one_run_has_no_consent(night: Night, case: st
     assert night.opted_in == {yes}
 
 
-def test_who_has_another_contact_and_is_deleted_in_one_run_has_no_consent(night: Night) -> None:
-    """The ledger knows the contact of old. Found by year 130101."""
-    night.settings |= {"identity_changes": "create", "deleted_records": "opt_out"}
-    night(*consenting(1, 2))
-    night(*moved(1), record(id=1, **DELETED)).ok()
-    assert "new1" not in night.opted_in
-
-
 def test_a_no_of_a_rejected_record_reaches_who_is_new_in_the_same_run(night: Night) -> None:
     night.keep_rejects()
     night(*consenting(2))
     night(*consenting(1), record(id=1, email="p1", email_opt_in=False)).ok()
     assert (night.opted_in, night.opted_out) == ({"p2"}, {"p1"})
-
-
-def test_a_yes_after_a_deletion_is_no_new_one(night: Night) -> None:
-    """Nobody has said no: the person is there under another key, and had unsubscribed."""
-    night.settings |= {"deleted_records": "opt_out", "unchanged_opt_in": "omit"}
-    night(*consenting(1, 2))
-    night.unsubscribe("p1")
-    night(record(id=1, **DELETED), *consenting(3, email="p1"), *consenting(2)).ok()
-    assert night.opted_in == {"p2"}
-
-
-@cases("more", {}, {"email": "p9@example.com", "email_opt_in": True})
-def test_a_deletion_of_an_unknown_person_creates_no_contact(night: Night, more: Record) -> None:
-    """It would be billed."""
-    night.keep_rejects()
-    night.settings["deleted_records"] = "opt_out"
-    night(*consenting(1))
-    night(record(id=9, **more, **DELETED)).ok()
-    assert night.addresses == ["p1"]

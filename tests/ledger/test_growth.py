@@ -3,19 +3,16 @@
 Counted are lines of the target's code and steps of SQLite, so that a busy machine changes nothing.
 """
 
-import contextlib
 import sqlite3
 import sys
-import threading
 import types
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import count
 
-import pytest
-
-from tests.cases import cases
 from tests.ledger.outside import OPT_OUT, Night
 from tests.ledger.people import consenting, person
+from tests.loads import cases
 
 TIMES = 4
 # Four if all is in proportion; sixteen if each is compared with each.
@@ -24,48 +21,30 @@ MOST = 6.5
 STEPS_AT_ONCE = 50
 
 
-class Work:
-    """What was done."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.steps = 0
-
-    def trace(self, frame: types.FrameType, _event: str, _argument: object) -> t.Any:
-        """Trace the target's own functions alone."""
-        return self._count if "/target_mainbrainer/" in frame.f_code.co_filename else None
-
-    def _count(self, _frame: types.FrameType, event: str, _argument: object) -> t.Any:
-        self.lines += event == "line"
-        return self._count
-
-    def step(self) -> int:
-        """Count steps of SQLite, and let it go on."""
-        self.steps += STEPS_AT_ONCE
-        return 0
-
-
-@contextlib.contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
-    """Count the work that is done inside, in all threads that begin meanwhile."""
-    work = Work()
-    connect = sqlite3.dbapi2.connect
+def work_of(night: Night, later: list[list[str]]) -> tuple[int, int]:
+    """Return how many lines of the target nights run in this thread, and steps of SQLite."""
+    connect, lines, steps, before = sqlite3.dbapi2.connect, count(), count(), sys.gettrace()
 
     def connecting(*args: t.Any, **kwargs: t.Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*args, **kwargs)
-        connection.set_progress_handler(work.step, STEPS_AT_ONCE)
+        connection.set_progress_handler(lambda: next(steps) * 0, STEPS_AT_ONCE)
         return connection
 
-    before = sys.gettrace()
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3.dbapi2, "connect", connecting)
-        threading.settrace(work.trace)
-        sys.settrace(work.trace)
+    def trace(frame: types.FrameType, *_: object) -> t.Any:
+        if "/target_mainbrainer/" not in frame.f_code.co_filename:
+            return None
+        next(lines)
+        return trace
+
+    with night.patch.context() as patched:
+        patched.setattr(sqlite3.dbapi2, "connect", connecting)
+        sys.settrace(trace)
         try:
-            yield work
+            for people in later:
+                night(*people).ok()
         finally:
             sys.settrace(before)
-            threading.settrace(t.cast("t.Any", before))
+    return next(lines), next(steps)
 
 
 def nights(number: int, *patterns: str, more: list[str] | None = None) -> list[list[str]]:
@@ -120,20 +99,18 @@ CASES: dict[str, tuple[int, Callable[[int], list[list[str]]]]] = {
 def test_work_grows_in_proportion(night: Night, case: str) -> None:
     """Of the second night, and of the nights after it."""
     done: list[tuple[int, int, int]] = []
-    count, nights_of = CASES[case]
+    fewest, nights_of = CASES[case]
     night.keep_rejects()
     night.settings |= {"max_drift_percent": 100, "max_rejects_percent": 100}
     night.settings |= OPT_OUT if nights_of is merged else {}
-    for number in (count, count * TIMES):
+    for number in (fewest, fewest * TIMES):
         night.settings["ledger_uri"] = str(night.folder / f"ledger{number}.db")
         night.crm.reset()
         first, *later = nights_of(number)
         night(*first).ok()
         before = night.posts
-        with counted(night.patch) as work:
-            for people in later:
-                night(*people).ok()
-        done.append((work.lines, work.steps, night.posts - before))
+        work = work_of(night, later)
+        done.append((*work, night.posts - before))
     (lines, steps, requests), (more_lines, more_steps, more_requests) = done
     assert more_lines < MOST * lines
     assert more_steps < MOST * steps

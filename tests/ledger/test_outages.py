@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import re
 import sqlite3
@@ -12,12 +13,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cases import cases
+from tests.broken_server import Request
 from tests.ledger.outside import Night, on_both_databases
-from tests.messages import Record, person, schema, state
+from tests.loads import PATIENCE, Record, cases, person, schema, state, wait_until
 from tests.postgresql import PostgreSQL
 from tests.rounds import quick
-from tests.waiting import PATIENCE, wait_until
 
 STEPS = {
     "target_mainbrainer.rounds.round.MAX_CONTACTS": 4,
@@ -26,6 +26,7 @@ STEPS = {
     "target_mainbrainer.ledger.database.PAUSE_SECONDS": 0.1,
 }
 PEOPLE = range(40)
+WAITING = re.compile("The run waits for it|Nothing is sent in the meantime")
 PROCESS = (
     f"from tests.rounds import quick; quick.change({STEPS}); "
     "from target_mainbrainer import cli; cli.main()"
@@ -61,30 +62,15 @@ def outage(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Outage]:
         yield Outage(lambda: (begin(), is_away.callback(end)), is_away.close)
 
 
-@contextlib.contextmanager
-def during_the_run(night: Night, act: Callable[[], object]) -> Iterator[None]:
-    """Do something in a thread of its own once a few requests have come, which are slow."""
-    night.crm.set_faults("latency=0.05:batch")
-    before = night.posts
+def during_the_run(night: Night, act: Callable[[], object]) -> None:
+    """Do something when the third batch of the next run has come, before it is answered."""
+    numbers = itertools.count(1)
 
-    def wait_and_act() -> None:
-        wait_until(lambda: night.posts >= before + 3)
-        act()
+    def rule(request: Request) -> None:
+        if request.method == "POST" and next(numbers) == 3:
+            act()
 
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-    night.crm.set_faults()
-
-
-def wait_until_quiet(night: Night) -> int:
-    """Return how many requests have come once no more come for a while."""
-    before, count = -1, night.posts
-    while count > before:
-        time.sleep(0.5)
-        before, count = count, night.posts
-    return count
+    night.between().rule = rule
 
 
 def names(night: Night) -> set[str]:
@@ -105,19 +91,25 @@ def test_a_database_that_comes_back_costs_nothing(night: Night, outage: Outage, 
     night(*lines("A"), rate_limit_requests=plan).ok()
     sent_meanwhile = []
 
-    def act() -> None:
-        outage.begin()
-        before = wait_until_quiet(night)
+    def end_it_later() -> None:
+        wait_until(lambda: WAITING.search(night.caplog.text), "the run did not wait")
+        before = night.posts
         time.sleep(0.3)
         sent_meanwhile.append(night.posts - before)
         outage.end()
 
-    with during_the_run(night, act):
-        ended = night(*lines("B"), rate_limit_requests=plan).ok()
+    waiting = threading.Thread(target=end_it_later)
+
+    def act() -> None:
+        outage.begin()
+        waiting.start()
+
+    during_the_run(night, act)
+    ended = night(*lines("B"), rate_limit_requests=plan).ok()
+    waiting.join(PATIENCE)
     assert sent_meanwhile == [0]
     assert ended.bookmark == PEOPLE[-1]
     assert names(night) == {f"B{n}" for n in PEOPLE}
-    assert "The run waits for it" in ended.log
     night(*lines("B")).ok()
     assert night(*lines("B")).count("unchanged") == len(PEOPLE)
 
@@ -128,9 +120,9 @@ def test_a_database_that_stays_away_ends_the_run_alone(night: Night, outage: Out
     report = night.folder / "process-report.json"
     night.settings["rate_limit_requests"] = 100
     night(*lines("A")).ok()
-    with during_the_run(night, outage.begin):
-        own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
-        ended = night.start(*lines("B"), code=PROCESS, **own).ended()
+    during_the_run(night, outage.begin)
+    own: Record = {"retry_max_seconds": 1, "report_path": str(report)}
+    ended = night.start(*lines("B"), code=PROCESS, **own).ended()
     assert ended.code == 1
     assert re.search(r"The ledger '.*' cannot be used\. .* for up to 1 s\.", ended.log)
     assert "Traceback" not in ended.log
@@ -153,8 +145,8 @@ def test_a_ledger_that_is_moved_during_a_run_ends_it(night: Night, *, is_replace
         if is_replaced:
             ledger.touch()
 
-    with during_the_run(night, act):
-        ended = night.start(*lines("A"), code=PROCESS).ended()
+    during_the_run(night, act)
+    ended = night.start(*lines("A"), code=PROCESS).ended()
     assert ended.code == 1
     assert "was moved, deleted or replaced while it was in use" in ended.log
     assert night.posts < len(PEOPLE) / 2

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import cases
 from tests.ledger.outside import Night, on_both_databases
 from tests.ledger.people import consenting, person
+from tests.loads import cases, wait_until
 from tests.postgresql import PostgreSQL
-from tests.waiting import wait_until
 
 PEOPLE = consenting(1, 2, 3)
 OWNER_AND_GROUP = 0o640

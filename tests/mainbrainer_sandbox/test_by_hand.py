@@ -3,8 +3,7 @@
 import pytest
 
 from mainbrainer_sandbox.file import StoreError
-from mainbrainer_sandbox.views import View
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import A, B, Crm, Record, prop
 
 MOBILE = {"mobileCountryCode": 44, "mobileNumber": 7700900001}
@@ -63,25 +62,6 @@ def test_a_wrong_edit_changes_nothing(crm: Crm, selector: str, changes: Record, 
     with pytest.raises(StoreError, match=said):
         crm.sandbox.edit(f"{selector}@example.com", **changes)
     assert crm.contacts() == before
-
-
-def test_the_history_names_edits_by_hand_and_batches(crm: Crm) -> None:
-    """One person that moves stays one contact."""
-    crm.single(**A, emailOptIn=True, propertyFields=prop("city", "Oslo"))
-    crm.sandbox.edit(1000001, city="Paris")
-    crm.single(contactId=1000001, email="b@example.com", emailOptIn=False)
-    assert crm.emails == ["b@example.com"]
-    with View(crm.sandbox.path) as view:
-        history, written = view.history(1000001), view.written(1000001)
-    assert [entry["batch"] for entry in history] == [2, None, 1]
-    moved, _, created = ([tuple(one.values()) for one in entry["changes"]] for entry in history)
-    assert moved == [("e-mail", "a@example.com", "b@example.com"), ("e-mail opt-in", True, False)]
-    assert created[:2] == [("created", None, 1000001), ("e-mail", None, "a@example.com")]
-    names = ("property city", "e-mail opt-in", "e-mail", "created")
-    assert [written[name] for name in names] == [None, 2, 2, 1]
-    page = crm.get(PAGE).text
-    assert "by hand" in page
-    assert "by batch 2" in page
 
 
 def test_the_page_edits_and_deletes(crm: Crm) -> None:

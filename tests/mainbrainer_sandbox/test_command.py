@@ -18,7 +18,7 @@ import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.file import FORMAT, StoreError
 from mainbrainer_sandbox.switches import DECLARED
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
 
 # Contacts and batches
@@ -39,15 +39,6 @@ def test_contacts_as_a_table_and_as_json(crm: Crm) -> None:
     nobody = crm.file("b.db")
     shown = [crm.prints("contacts", nobody, "--format", form) for form in ("table", "json")]
     assert shown == ["", "[]\n"]
-
-
-def test_a_property_called_as_a_field_does_not_take_its_column(crm: Crm) -> None:
-    properties = prop("id", "own id") + prop("city", "own city")
-    path = crm.file("a.db", {"email": "ada@example.com", "propertyFields": properties})
-    lines = crm.prints("contacts", path).splitlines()
-    head, _, ada = (re.split(" {2,}", line) for line in lines)
-    shown = dict(zip(head, ada, strict=True))
-    assert (shown["id"], shown["property id"], shown["city"]) == ("1000001", "own id", "own city")
 
 
 def test_batches_show_refusals_and_reasons(crm: Crm) -> None:

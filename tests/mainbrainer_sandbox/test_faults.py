@@ -1,7 +1,6 @@
 """Trouble on demand, the documented limits, tokens, and what happens after a 202."""
 
 import datetime as dt
-import time
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -11,7 +10,7 @@ from mainbrainer_sandbox.engine import Limiter
 from mainbrainer_sandbox.faults import FaultError, Faults, parse
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import Switches
-from tests.cases import cases
+from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
 
 
@@ -45,23 +44,12 @@ def test_the_same_seed_gives_the_same_faults() -> None:
 
 
 def test_a_status_is_answered_and_nothing_processed(crm: Crm) -> None:
-    crm.sandbox.set_faults("503@1", "500@2", "429@3")
-    answers = [crm.batch(A) for _ in range(3)]
-    assert [one.status_code for one in answers] == [503, 500, 429]
-    assert [one.headers.get("Retry-After") for one in answers] == [None, None, "1"]
+    crm.sandbox.set_faults("503@1", "500@2", "429@3", "429=30@4")
+    answers = [crm.batch(A) for _ in range(4)]
+    assert [one.status_code for one in answers] == [503, 500, 429, 429]
+    assert [one.headers.get("Retry-After") for one in answers] == [None, None, "1", "30"]
     assert crm.contacts() == []
     assert crm.batch(A).status_code == 202
-
-
-@cases("form", "seconds", "date", "none")
-def test_a_planned_429_has_the_retry_after_of_choice(crm: Crm, form: str) -> None:
-    crm.sandbox.set_switches(retry_after=form)
-    crm.sandbox.set_faults("429=30", "503=30")
-    header = crm.batch(A).headers.get("Retry-After")
-    if form == "date":
-        assert 25 < parsedate_to_datetime(str(header)).timestamp() - time.time() < 35
-    else:
-        assert header == ("30" if form == "seconds" else None)
 
 
 def test_a_hanging_answer_hangs(crm: Crm) -> None:
@@ -78,7 +66,7 @@ def test_latency_is_added(crm: Crm) -> None:
     assert [crm.single(**A).status_code for _ in range(2)] == [202, 202]
     first, second = (one.ended - one.started for one in crm.sandbox.requests())
     assert first >= 0.2
-    assert 0.1 <= second < 0.6
+    assert second >= 0.1
 
 
 def test_answers_that_are_not_the_apis(crm: Crm) -> None:
@@ -203,6 +191,7 @@ def test_status_polls_count_and_the_page_does_not(crm: Crm, clock: Clock) -> Non
 
 
 def test_tokens_expire(crm: Crm, clock: Clock) -> None:
+    """The file holds none of them."""
     crm = crm.another(now=clock)
     for validity, minutes in (("ShortLive", 10), ("LongLive", 43_200), (None, 120)):
         assert crm.token(validity=validity).json()["expires_in"] == minutes
@@ -211,22 +200,16 @@ def test_tokens_expire(crm: Crm, clock: Clock) -> None:
     assert crm.post(SINGLE, A, Authorization=bearer).ok
     clock.time += 1
     assert crm.post(SINGLE, A, Authorization=bearer).status_code == 401
-
-
-def test_tokens_live_as_long_as_set(crm: Crm) -> None:
     crm.sandbox.set_switches(token_lifetime_seconds=60)
-    answer = crm.token().json()
-    assert answer["expires_in"] == 1
-    bearer = f"Bearer {answer['access_token']}"
-    assert crm.post(SINGLE, A, Authorization=bearer).ok
+    assert crm.token().json()["expires_in"] == 1
     crm.sandbox.close()
-    for token in (answer["access_token"], crm.sandbox.token):
+    for token in (bearer.removeprefix("Bearer "), crm.sandbox.token):
         assert token.encode() not in crm.sandbox.path.read_bytes()
 
 
 def test_a_late_batch_holds_up_those_behind_it(crm: Crm) -> None:
     """Batches are processed in the order accepted, or a later one would be undone."""
-    crm.sandbox.set_faults("late=0.3@1")
+    crm.sandbox.set_faults("late=1@1")
     late = crm.batch(a(prop("n", "1")))
     crm.batch(a(prop("n", "2")))
     assert crm.sandbox.contacts(settle=False) == []

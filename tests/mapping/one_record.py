@@ -9,7 +9,7 @@ from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
 from target_mainbrainer.mapping.mapper import Omitted, StreamMapping, compile_mapping
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.settings.declared import StreamSettings
-from tests.messages import Record
+from tests.loads import Record
 
 D = decimal.Decimal
 UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -15,7 +15,7 @@ from target_mainbrainer.mapping import identifiers
 from target_mainbrainer.mapping.identifiers import parse_contact_id, parse_email, parse_mobile
 from target_mainbrainer.mapping.suppressions import parse_suppressions
 from target_mainbrainer.mapping.values import InvalidValueError
-from tests.cases import cases
+from tests.loads import cases
 from tests.mapping.one_record import GB, NO, D, code_of, refused
 
 GOOD = [
@@ -103,7 +103,11 @@ def test_a_list_id_is_a_uuid(list_id: object) -> None:
     assert code_of(identifiers.parse_list_id, list_id) == "invalid_list_id"
 
 
-@cases("parse", parse_email, parse_contact_id, identifiers.parse_list_id)
+@cases(
+    "parse",
+    *(parse_email, parse_contact_id, identifiers.parse_list_id, parse_mobile),
+    identifiers.parse_country,
+)
 @cases("empty", *EMPTY)
 def test_an_empty_identifier_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
     assert parse(empty) is None
@@ -192,12 +196,6 @@ def test_the_reason_says_how_a_number_gets_its_country() -> None:
         "has a number without a country code; set 'default_country_code', or have it written with "
         "+ and the country code"
     )
-
-
-@cases("parse", parse_mobile, identifiers.parse_country)
-@cases("empty", None, "", "  ", "\t\n")
-def test_an_empty_number_is_absent(parse: t.Callable[[object], object], empty: object) -> None:
-    assert parse(empty) is None
 
 
 def by_the_library(text: str, default: int | None) -> Mobile | None:

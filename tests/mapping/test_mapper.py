@@ -1,14 +1,27 @@
 """A record becomes the right contact, or a rejection with its reason; never anything else."""
 
+import copy
 import gc
 import math
 import typing as t
 from collections import Counter
 
-from target_mainbrainer.contacts import Contact, Mobile, PropertyRef, Rejection
-from target_mainbrainer.mapping.mapper import Omitted, StreamMapping
-from tests.cases import cases
-from tests.mapping.one_record import EMAIL, GB, NO, UUID, D, mapped, mapping, named, ola, rejected
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from target_mainbrainer.contacts import (
+    Contact,
+    Mobile,
+    Rejection,
+    RejectionCode,
+    identity_of,
+)
+from target_mainbrainer.errors import MappingError
+from target_mainbrainer.mapping.mapper import Omitted, StreamMapping, compile_mapping
+from target_mainbrainer.settings.declared import StreamSettings
+from tests.loads import cases
+from tests.mapping.one_record import EMAIL, GB, NO, D, mapped, mapping, named, ola, rejected
+from tests.strategies import COLUMNS, LIKELY_RECORDS, RECORDS, TARGETS, VALUES
 
 DELETED = {"_sdc_deleted_at": "2026-01-31T00:00:00Z"}
 NO46 = Mobile(46, 701740605)
@@ -39,19 +52,6 @@ def refused(record: t.Any, **config: t.Any) -> str:
 def test_a_number_gets_a_country(record: t.Any, default: int | None, mobile: Mobile | None) -> None:
     """A number is completed by the country beside it or the default."""
     assert mapped(EMAIL | record, default_country_code=default) == ola(mobile=mobile)
-
-
-def test_the_mapping_knows_what_is_sent_once_and_which_opt_ins_there_are() -> None:
-    once = {"source": {"property_name": "first_source"}, "shop": {"property_id": UUID}}
-    field_map: dict[str, t.Any] = {name: one | {"send": "once"} for name, one in once.items()}
-    field_map["ok"] = {"field": "email_opt_in", "optional": True}
-    field_map["zip"] = {"property_name": "zip"}
-    stream = mapping("email", "mobileOptIn", "source", "zip", "ok", field_map=field_map)
-    assert stream.once == {PropertyRef(None, "first_source"), PropertyRef(UUID, None)}
-    assert stream.opt_ins == {"email_opt_in", "mobile_opt_in"}
-    assert not mapping("email").once | mapping("email").opt_ins
-    sent = stream.map_record(EMAIL | {"source": "shop", "ok": "yes"})
-    assert sent == ola(email_opt_in=True, properties=named(first_source="shop"))
 
 
 def test_a_row_of_a_csv_file_is_understood() -> None:
@@ -251,3 +251,76 @@ def test_ever_new_columns_do_not_pile_up() -> None:
     for number in range(300):
         stream.map_record(EMAIL | {f"column_{number}": "x"})
     assert mappings_in_memory() - before <= 100
+
+
+# Any record becomes a contact or a rejection, or is left out
+
+
+SETTINGS = st.builds(
+    StreamSettings,
+    field_map=st.just({}) | st.dictionaries(COLUMNS, TARGETS, max_size=5),
+    unmapped_columns=st.sampled_from(["property", "ignore"]),
+    default_country_code=st.sampled_from([None, 47, 44, 1, 225]),
+    invalid_identifiers=st.sampled_from(["reject", "drop"]),
+    null_values=st.sampled_from(["omit", "clear"]),
+    deleted_records=st.sampled_from(["skip", "opt_out"]),
+)
+SCHEMAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "properties": st.dictionaries(COLUMNS, st.just({}) | VALUES, max_size=8),
+        "additionalProperties": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=200)
+@given(SCHEMAS, SETTINGS, st.lists(RECORDS | LIKELY_RECORDS, max_size=4))
+def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
+    schema: dict[str, t.Any], config: StreamSettings, records: list[dict[str, t.Any]]
+) -> None:
+    try:
+        stream = compile_mapping("people", schema, ["id"], config)
+    except MappingError as error:
+        assert str(error).encode()  # noqa: PT017 - a mapping may be wrong, or not
+        return
+    for line in [*stream.summary, *stream.warnings, *stream.hints]:
+        assert line.encode()
+    for record in records:
+        before = copy.copy(record)
+        outcome = stream.map_record(record)
+        assert record.keys() == before.keys()
+        assert all(record[column] is before[column] for column in record)
+        match outcome:
+            case Contact():
+                assert identity_of(outcome) is not None
+                for ref, text in outcome.properties.items():
+                    assert (ref.property_id or ref.name or "").encode()
+                    assert text.encode() or not text
+                assert (outcome.email or "x").encode()
+            case Rejection(code, reason):
+                assert code in list(RejectionCode)
+                assert reason.encode()
+                assert reason.endswith(".")
+                texts = {value for value in record.values() if isinstance(value, str)}
+                assert not any(len(text) > 5 and text in reason for text in texts - {*record})
+            case Omitted():
+                assert config.deleted_records == "skip" or outcome is not Omitted.DELETED
+
+
+@given(
+    st.fixed_dictionaries(
+        {"email": st.just("ola@example.com")},
+        optional={"mobile_opt_in": VALUES, "email_opt_in": VALUES, "x": VALUES},
+    ),
+    SETTINGS,
+)
+def test_no_setting_turns_consent_on(record: dict[str, t.Any], config: StreamSettings) -> None:
+    config = StreamSettings(**(vars(config) | {"field_map": {}}))
+    outcome = compile_mapping("people", {}, [], config).map_record(record)
+    if isinstance(outcome, Contact):
+        for field in ("mobile_opt_in", "email_opt_in"):
+            said = record.get(field)
+            word = said.strip().lower() if isinstance(said, str) else said
+            if getattr(outcome, field):
+                assert word in ("true", "yes", "y", "1") or word == 1

@@ -15,9 +15,8 @@ from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.validator import compile_validator
 from tests import broken_server
 from tests.broken_server import BrokenServer
-from tests.cases import cases
+from tests.loads import Record, cases
 from tests.mapping.one_record import D
-from tests.messages import Record
 from tests.strategies import DEEP, RECORDS, VALUES
 
 SCHEMA = {

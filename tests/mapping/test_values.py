@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from target_mainbrainer.mapping.values import InvalidValueError, parse_consent, property_text
 from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
-from tests.cases import cases
+from tests.loads import cases
 from tests.mapping.one_record import D, code_of
 from tests.strategies import VALUES
 

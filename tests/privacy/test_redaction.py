@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from target_mainbrainer.privacy import LONGEST, MARK, MOST_READ, Redactor, values_of
-from tests.cases import cases
+from tests.loads import cases
 
 redact = Redactor().redact
 

@@ -19,11 +19,8 @@ import pytest
 from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream
-from tests import messages
 from tests.broken_server import Reply
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Ended, Record, person, record, schema, state
+from tests.loads import Ended, Load, Record, cases, person, record, schema, state
 from tests.projects import call
 from tests.rounds.sent import in_letters, judging, refusal
 
@@ -125,7 +122,7 @@ def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
 
 SCHEMA = b'{"type":"SCHEMA","stream":"people","schema":{"properties":{}},"key_properties":[]}\n'
 NOTE = {"code": "invalid_email", "reason": "Its 'mail' is no e-mail address.", "status": 422}
-RECORD = f"{messages.record(id=1)}\n".encode()
+RECORD = f"{record(id=1)}\n".encode()
 
 
 def open_file(path: Path) -> RejectsFile:

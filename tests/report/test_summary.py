@@ -3,9 +3,10 @@
 import datetime as dt
 import json
 import re
+import resource
 import types
 import typing as t
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer import errors
+from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
 from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
+from target_mainbrainer.report.duplicates import Duplicates, Shared
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.report_file import ReportFile, outcome_of
 from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, Summary
 from target_mainbrainer.settings.declared import Settings
-from tests.cases import cases
 from tests.conftest import OUTCOMES
+from tests.loads import cases
 
 
 class Morning:
@@ -177,18 +180,6 @@ def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptu
     assert ["3 batches to be confirmed" in line for line in caplog.messages] == [True] * 2
 
 
-@cases("accepted", 0, 1, 9)
-def test_few_have_no_speed(morning: Morning, caplog: t.Any, accepted: int) -> None:
-    """A handful of contacts is no measure of speed."""
-    morning.people.read = morning.people.accepted = accepted
-    morning.summary._started -= 1
-    morning.limiter.requests["POST"] = morning.limiter.retries = 1
-    morning.summary.log_progress()
-    morning.summary.log([])
-    assert "contacts a second" not in caplog.text
-    assert "1 request, 1 retry, 3 s waited for the limits" in caplog.text
-
-
 def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
     """Names from the tap that do not print are escaped."""
     odd = morning.report.stream("a\nb")
@@ -254,11 +245,6 @@ def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCapture
     assert "cannot be written" in caplog.text
 
 
-def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
-    ReportFile(None, "5eed").write(None, "last", {})
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_unexpected_error_is_reported_without_its_words() -> None:
     """It may contain anybody's data."""
     (reason,) = reasons_of(ValueError("kari@example.com"))
@@ -284,3 +270,70 @@ def test_a_run_may_fail_for_several_reasons() -> None:
     error = errors.DeliveryError(errors.Reason("max_rejects", "Too many."), "Not confirmed.")
     assert str(error) == "Too many. Not confirmed."
     assert error.reasons == [("max_rejects", "Too many."), ("not_delivered", "Not confirmed.")]
+
+
+# Contacts that share something are counted, and named without personal data
+
+
+A, B = "a@example.com", "b@example.com"
+M1, M2 = Mobile(44, 7700900001), Mobile(44, 7700900002)
+
+
+def shared(*contacts: Contact) -> Shared:
+    found = Duplicates()
+    for number, contact in enumerate(contacts, start=1):
+        found.add(contact, "people", number, key=number * 10)
+    return found.found
+
+
+@cases(
+    "key shown",
+    *(("4711", "key 4711"), ("007", "key 007"), (None, "record 7"), ("a1", "record 7")),
+    *(("4790812501", "record 7"), ("kari@example.com", "record 7")),
+)
+def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str) -> None:
+    found = Duplicates()
+    for mobile in (M1, M2):
+        found.add(Contact(email=A, mobile=mobile), "people", 7, key=key)
+    (example,) = found.found.examples
+    assert example.startswith(f"{shown} of 'people' and {shown} of 'people' have")
+
+
+EMAILS, MOBILES = st.sampled_from([None, A, A.upper(), B]), st.sampled_from([None, M1, M2])
+IDS = st.none() | st.integers(1, 3)
+CONTACTS = st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12)
+
+
+@given(CONTACTS)
+def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None:
+    found = shared(*contacts)
+    for name, count in (("email", found.email), ("mobile", found.mobile)):
+        groups = defaultdict(set)
+        for contact in contacts:
+            if value := getattr(contact, name):
+                value = value.lower() if name == "email" else value
+                groups[value].add(contact.contact_id or (contact.mobile, contact.email))
+        assert count == sum(len(ids) for ids in groups.values() if len(ids) > 1)
+
+
+def test_a_full_disk_ends_the_looking_and_nothing_else() -> None:
+    found = Duplicates()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        for number in range(100_000):
+            found.add(Contact(email=A, mobile=Mobile(47, number)), "people", number)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not found.found.is_complete
+    assert "Not all contacts were searched for what they share" in list(found.describe())[-1]
+
+
+def test_one_example_is_in_the_log_and_five_are_in_the_report() -> None:
+    found = Duplicates()
+    for number in range(20):
+        found.add(Contact(email=f"p{number // 2}@example.com", mobile=Mobile(47, number)), "p", 1)
+    (line,) = found.describe()
+    assert len(found.found.examples) == 5
+    assert line.count("have the same") == 1
+    assert len(line) < 250

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.messages import Record
+from tests.loads import Record
 from tests.rounds import quick
 from tests.rounds.process import Process, Start, start_process
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.messages import Ended, Record, person, schema, state
-from tests.waiting import PATIENCE, wait_until
+from tests.loads import PATIENCE, Ended, Record, person, schema, state, wait_until
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""

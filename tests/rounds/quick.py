@@ -22,6 +22,7 @@ LONGEST_PAUSE = f"{OURS}.rounds.statuses.LONGEST_PAUSE_SECONDS"
 PROGRESS = f"{OURS}.run.PROGRESS_INTERVAL_SECONDS"
 STATE_INTERVAL = f"{OURS}.run.STATE_INTERVAL_SECONDS"
 TICK = f"{OURS}.rounds.load.TICK_SECONDS"
+GRACE = f"{OURS}.rounds.load.GRACE_SECONDS"
 
 
 def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]:
@@ -44,7 +45,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 def main() -> None:
     """Run the target's command with short intervals."""
     values: dict[str, t.Any] = {
-        f"{OURS}.rounds.load.GRACE_SECONDS": float(sys.argv.pop(1)),
+        GRACE: float(sys.argv.pop(1)),
         f"{OURS}.rounds.load.IDLE_SECONDS": 0.2,
         f"{OURS}.rounds.load.UNFILLED_SECONDS": 0.2,
         f"{OURS}.singer.reader.LEFTOVER_SECONDS": 3.0,

@@ -8,7 +8,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from mainbrainer_sandbox.store import Request
 from tests import broken_server
 from tests.broken_server import Reply
-from tests.messages import Record
+from tests.loads import Record
 
 
 def contacts_in(request: Request | broken_server.Request) -> list[Record]:

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.loads import Load
-from tests.messages import Record, record, schema, state
+from tests.loads import Load, Record, record, schema, state
 
 LISTS = [None, "3fa85f64-5717-4562-b3fc-2c963f66afa6", "00000000-0000-4000-8000-000000000001"]
 OPT_INS = ("mobile_opt_in", "email_opt_in")

@@ -3,15 +3,13 @@
 import itertools
 import re
 import typing as t
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from target_mainbrainer.words import counted
 from tests.broken_server import PAGE, STALL, Reply, Request, reply
-from tests.cases import cases
-from tests.loads import Load, people, rejected
-from tests.messages import Record, person, record, schema, state
+from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -31,29 +29,34 @@ def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any)
     return reply(200, {"id": "b", "processedObj": processed, **more})
 
 
-def answering(*statuses: Reply, named: Sequence[t.Any] = ()) -> Callable[[Request], Reply]:
-    """Accept every batch; answer questions one after the other, the last one ever after."""
+def answer(load: Load, *statuses: Reply, named: Sequence[t.Any] = ()) -> None:
+    """Accept every batch; answer so many questions, and let the time run out at the next one."""
     asked = itertools.count()
 
     def answer(request: Request) -> Reply:
         if request.method == "GET":
-            return statuses[min(next(asked), len(statuses) - 1)]
+            number = next(asked)
+            load.clock.ahead += 1000 * (number >= len(statuses))
+            return statuses[min(number, len(statuses) - 1)] if statuses else STALL
         data = {"BatchId": f"b{request.number}", "InvalidContactIds": list(named)}
         return reply(202, {"status": "Success", "data": data})
 
-    return answer
+    load.serve(answer)
 
 
 @cases(
     "faults bookmark words",
     *((faults, 300, "") for faults in ("", "late=0.3", "odd", "503@p0.5:status")),
-    *(("stuck@3:batch", 200, "not confirmed"), ("404:status", 0, "not confirmed")),
-    *(("fail@2:batch", 100, "failed"), ("skip=2@2:batch", 100, "skipped contacts")),
+    *(
+        ("stuck@3:batch", 200, "not confirmed"),
+        ("fail@2:batch", 100, "failed"),
+        ("skip=2@2:batch", 100, "skipped contacts"),
+    ),
     ("noid@2:batch", 100, "without a batch id"),
 )
 def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
     """Batches come in order, as one is in flight."""
-    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 2}
+    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 4 if words else 60}
     ended = load(*people(300), faults=faults, max_concurrent_requests=1)
     assert ended.bookmark == bookmark
     ended.failed(words) if words else ended.ok()
@@ -142,11 +145,25 @@ def test_many_open_batches_are_asked_for_beside_sending(load: Load) -> None:
 
 def test_the_wait_for_confirmation_begins_anew_with_each_batch(load: Load) -> None:
     """Else a plan's permits would not suffice to ask for all batches of a large load in time."""
-    load.patch.setattr("target_mainbrainer.rounds.statuses.LONGEST_PAUSE_SECONDS", 0.2)
-    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 5}
-    load.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1}
-    ended = load(*people(2), faults="late=3@1:batch late=6@2:batch").ok()
-    assert (ended.count("inserted"), ended.count("unconfirmed")) == (2, 0)
+    accepted, heard = list[str](), set[str]()
+
+    def answer(request: Request) -> Reply:
+        """Confirm the batches one after the other, each when it is asked for once more."""
+        if request.method == "POST":
+            accepted.append(f"b{request.number}")
+            return reply(202, {"status": "Success", "data": {"BatchId": accepted[-1]}})
+        number = request.path.split("/")[2]
+        is_heard = number in heard
+        heard.update({number} & {*accepted[:1]})
+        if not is_heard:
+            return status()
+        load.clock.ahead += 80
+        accepted.remove(number)
+        return status(1)
+
+    load.serve(answer)
+    ended = load(*people(4), confirm_batches="report", batch_size_rows=1).ok()
+    assert (ended.count("inserted"), ended.count("unconfirmed")) == (4, 0)
 
 
 def test_required_questions_wait_for_permits(load: Load) -> None:
@@ -159,14 +176,10 @@ def test_required_questions_wait_for_permits(load: Load) -> None:
 
 # --- Contacts that a 202 names as invalid
 
-UUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
-
 
 @cases(
     "named found unmatched",
-    # Integers and texts are ids; objects, addresses and what else may come are not.
-    *(([1005], 1, 0), (["1005", "1006"], 2, 0), ([{"contactId": 1005}], 0, 1)),
-    *((["p5@example.com"], 0, 1), ([999, 1005], 1, 1), ([UUID], 0, 1), ([None, {}, True], 0, 3)),
+    *((["1005", 1006], 2, 0), ([999, 1005], 1, 1), ([None, {}, "p5@example.com"], 0, 3)),
 )
 @cases("mode", "report", "require")
 def test_a_contact_named_invalid_on_the_202(
@@ -174,8 +187,8 @@ def test_a_contact_named_invalid_on_the_202(
 ) -> None:
     """An id that matches is rejected; another is a warning, and with `require` fails the run."""
     load.keep_rejects()
-    load.serve(answering(status(0, 10 - found, skipped=found), named=named))
-    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=2)
+    answer(load, status(0, 10 - found, skipped=found), named=named)
+    ended = load(*TEN, confirm_batches=mode)
     assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
     assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
     is_told = f"named {counted(unmatched, 'contact')} of stream 'people' as invalid" in ended.log
@@ -187,12 +200,11 @@ def test_a_contact_named_invalid_on_the_202(
 
 # --- What a status says
 
-FORM = {"errors": [{"text": "x"}]}
 CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "failed"
 
 
 @cases(
-    "answer named end",
+    "said named end",
     pytest.param(status(), (), OPEN, id="nothing yet"),
     pytest.param(status(9), (), OPEN, id="in part"),
     pytest.param(status(4, 6), (), CONFIRMED, id="all"),
@@ -200,9 +212,6 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
     pytest.param(status(10, skipped=10), (), OPEN, id="twice"),
     pytest.param(status(9, skipped=1), (), SKIPPED, id="one skipped"),
     pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
-    pytest.param(status(10, statusFailedReason={"code": 7}), (), FAILED, id="an object"),
-    pytest.param(status(10, statusFailedReason=["No"]), (), FAILED, id="a list"),
-    pytest.param(status(10, statusFailedReason=FORM), (), FAILED, id="a form"),
     pytest.param(status(status=99), (), OPEN, id="an unknown number"),
     pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
     pytest.param(PAGE, (), OPEN, id="a page"),
@@ -216,38 +225,38 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
     pytest.param(status(8, skipped=2), (1007,), SKIPPED, id="named, one more skipped"),
     pytest.param(status(8), (1007,), OPEN, id="named, two lack"),
 )
-def test_outcomes_by_status(load: Load, answer: Reply, named: tuple[int, ...], end: str) -> None:
+def test_outcomes_by_status(load: Load, said: Reply, named: tuple[int, ...], end: str) -> None:
     """Anything but a confirmation holds STATE back and fails the run."""
     load.keep_rejects()
-    load.serve(answering(answer, named=named))
-    ended = load(*TEN, confirm_batches="require", confirm_timeout_seconds=1)
+    answer(load, said, named=named)
+    ended = load(*TEN, confirm_batches="require")
     ended.ok() if end == CONFIRMED else ended.failed(end)
     assert ended.bookmark == (10 if end == CONFIRMED else 0)
     assert ended.count("rejected") == (10 if end == FAILED else len(named))
 
 
 @cases(
-    "answer counts warning",
+    "said counts warning",
     pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, "", id="all"),
     pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, "skipped", id="one skipped"),
     pytest.param(status(1), {"unconfirmed": 10}, "accepted", id="in part"),
     pytest.param(PAGE, {"unreadable": 10}, "accepted", id="a page"),
 )
-def test_outcomes_are_counted(load: Load, answer: Reply, counts: Record, warning: str) -> None:
+def test_outcomes_are_counted(load: Load, said: Reply, counts: Record, warning: str) -> None:
     """And warned of."""
-    load.serve(answering(answer))
-    ended = load(*TEN, confirm_batches="report", confirm_timeout_seconds=1).ok()
+    answer(load, said)
+    ended = load(*TEN, confirm_batches="report").ok()
     assert ended.bookmark == 10
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed", "unreadable")
     assert {name: n for name, n in ended.numbers.items() if name in names} == counts
-    said = [line for line in ended.warnings if "1 batch of 10 contacts" in line]
-    assert [f"MainBrainer {warning}" in line for line in said] == [True] * bool(warning)
+    lines = [line for line in ended.warnings if "1 batch of 10 contacts" in line]
+    assert [f"MainBrainer {warning}" in line for line in lines] == [True] * bool(warning)
 
 
 @cases("mode code", ("report", 0), ("require", 1))
 def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
-    load.serve(answering(STALL))
-    ended = load(*TEN, confirm_batches=mode, confirm_timeout_seconds=1)
+    answer(load)
+    ended = load(*TEN, confirm_batches=mode)
     assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
     assert ended.count("inserted") == 0
     assert ended.count("unconfirmed") + ended.count("unreadable") == 10

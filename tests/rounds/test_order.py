@@ -5,9 +5,7 @@ import typing as t
 
 import pytest
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import Record, record, schema, state
+from tests.loads import Load, Record, cases, record, schema, state
 from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, value_of
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -55,14 +53,6 @@ def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record,
         assert requests["0"].ended <= requests["1"].started
     else:
         assert (way, ended.report["streams"]["a"]["merged"]) == ("one stream", 1)
-
-
-def test_streams_without_shared_people_are_sent_side_by_side(load: Load) -> None:
-    """Only contacts that meet send a batch off before it is full."""
-    both = [schema("id email", stream=stream) for stream in "ab"]
-    people = [record(s, id=n, email=f"{s}{n}@example.com") for n in range(100) for s in "ab"]
-    load(*both, *people).ok()
-    assert len(load.crm.requests()) == 2
 
 
 # Records of one person become one contact, which is what two upserts in a row would make

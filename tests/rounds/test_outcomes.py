@@ -9,9 +9,18 @@ from collections import Counter
 import pytest
 
 from target_mainbrainer.report.counts import StreamReport
-from tests.cases import cases
-from tests.loads import Load, people, rejected
-from tests.messages import Record, RunTarget, person, record, schema, state
+from tests.loads import (
+    Load,
+    Record,
+    RunTarget,
+    cases,
+    people,
+    person,
+    record,
+    rejected,
+    schema,
+    state,
+)
 from tests.rounds import quick
 
 

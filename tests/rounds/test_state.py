@@ -16,13 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
-from tests.cases import cases
-from tests.loads import Load, people
-from tests.messages import person, record, schema, state
+from tests.loads import PATIENCE, Load, cases, people, person, record, schema, state, wait_until
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in
-from tests.waiting import PATIENCE, wait_until
 
 
 @cases("batch", *range(4))
@@ -47,11 +44,6 @@ def test_state_comes_once_and_in_order(load: Load) -> None:
     bookmarks = [written["bookmark"] for written in ended.states]
     assert bookmarks == sorted(set(bookmarks))
     assert bookmarks[-1] == 497
-
-
-def test_the_newest_of_several_states_is_written(load: Load) -> None:
-    before, after = state(bookmark=0, more="x"), (state(bookmark=4), state(bookmark=5))
-    assert load(before, *people(3, every=3), *after).ok().states[-1] == {"bookmark": 5}
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
@@ -216,7 +208,7 @@ def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, serve: Serv
 def test_a_second_signal_ends_the_waiting(start: Start, serve: Serve) -> None:
     """But for one within two seconds, which may be the first one from somewhere else."""
     process, _ = hanging(start, serve, 10_000.0)
-    time.sleep(2.2)  # the promise itself
+    time.sleep(3)  # the promise itself, and what a busy machine takes
     assert process.popen.poll() is None, "it waits for what is in flight"
     process.send("TERM")
     process.failed()

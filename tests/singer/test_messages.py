@@ -5,9 +5,7 @@ import json
 import os
 import typing as t
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import PEOPLE, batch, person, record, schema
+from tests.loads import PEOPLE, Load, batch, cases, person, record, schema
 from tests.projects import BIN, LOADER, call
 
 DEEP = "[" * 3000 + "]" * 3000

@@ -17,8 +17,7 @@ from singer_sdk.io_base import SingerMessageType
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
 from target_mainbrainer.singer.state import SourceRecord, StateTracker, source_key_reader
-from tests.cases import cases
-from tests.messages import Record
+from tests.loads import Record, cases
 from tests.strategies import ANY_TEXT
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
@@ -135,10 +134,6 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
 )
 def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> None:
     assert source_key_reader(["b", "a"])(record) == key
-
-
-def test_without_key_properties_there_is_no_key() -> None:
-    assert source_key_reader([])({"id": 1}) is None
 
 
 @given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))

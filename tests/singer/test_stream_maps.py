@@ -2,9 +2,7 @@
 
 import typing as t
 
-from tests.cases import cases
-from tests.loads import Load
-from tests.messages import PEOPLE, Record, person, record, schema, state
+from tests.loads import PEOPLE, Load, Record, cases, person, record, schema, state
 
 NOTHING: list[object] = []
 FLATTENED = {"flattening_enabled": True, "flattening_max_depth": 2}
