@@ -49,7 +49,8 @@ _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
-_FORGET_CONTENT = Writer(contacts, ("id",), by=1, clears=("fields",))
+_FORGET_ALL = Writer(contacts, ("id",), by=1, clears=("fields",))
+_FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
 _FORGET_CREATION = Writer(contacts, ("id", "batch"), by=2, clears=("fields", "delivered_at"))
 
 
@@ -304,21 +305,24 @@ class Ledger:
             batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
         )
 
+    def forget_content(self, connection: sa.Connection, rows: Iterable[int]) -> None:
+        """Make the content of rows unknown."""
+        _FORGET_ALL.write(connection, [(row,) for row in rows])
+
     def doubt(
         self,
         connection: sa.Connection,
-        rows: Iterable[int],
+        rows: Sequence[tuple[int, int]],
         created: Sequence[tuple[int, int]],
     ) -> None:
-        """Make content unknown that was delivered in a batch that did not end well.
+        """Make content unknown that was last delivered in a batch that did not end well.
 
         Args:
             connection: In a transaction.
-            rows: The numbers of the rows.
-            created: Those among them that were last delivered in a batch that was to create them
-                and failed, each with the number of that batch.
+            rows: The number of each row, and of the batch.
+            created: The same of those that were to be created, and were not.
         """
-        _FORGET_CONTENT.write(connection, [(row,) for row in rows])
+        _FORGET_CONTENT.write(connection, rows)
         _FORGET_CREATION.write(connection, created)
 
     def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:

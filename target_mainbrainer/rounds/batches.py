@@ -64,7 +64,7 @@ class AcceptedBatch:
         is_unreadable: The last answer about it, if there was one, did not say anything.
         status: The last status that could be read.
         end: How it has ended, as MainBrainer says.
-        is_doubtful: Not every contact of it is as it was sent.
+        has_recreated: Contacts were inserted that should have been there.
     """
 
     stream: SourceStream | None
@@ -85,7 +85,7 @@ class AcceptedBatch:
     status: BatchStatus | None = None
     is_followed: bool = False
     end: BatchEnd = BatchEnd.OPEN
-    is_doubtful: bool = False
+    has_recreated: bool = False
 
     @property
     def is_awaited(self) -> bool:

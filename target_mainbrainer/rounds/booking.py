@@ -78,7 +78,7 @@ class Booking:
         self.has_accepted = False
         self._failed_moves: set[AcceptedBatch] = set()
         self._passed_again: set[int] = set()
-        self._doubted: set[int] = set()
+        self._lost: set[int] = set()
         self._overtaken: dict[int, set[int]] = {}  # by the number of a batch that has not ended
         self._left: set[int] = set()
         self._settled: dict[int, Row] = {}
@@ -337,7 +337,6 @@ class Booking:
     def ended(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
         """Book a batch that has ended, as its status says."""
         accepted.end = end
-        accepted.is_doubtful = end is not BatchEnd.CONFIRMED
         self._overtaken.pop(accepted.number, None)
         self._ended.append(accepted)
         self._book_end(accepted)
@@ -364,7 +363,7 @@ class Booking:
             stream.report.already_there += status.updated
         # Contacts that no record asks for are opted out, or looked for: they should be there, too.
         if (accepted.kind is Kind.UPDATE or stream is None) and status.inserted:
-            accepted.is_doubtful = True  # which contacts were recreated the status need not say
+            accepted.has_recreated = True
             self.recreated.note(accepted, self._kept(accepted))
 
     def _kept(self, accepted: AcceptedBatch) -> list[Kept]:
@@ -423,10 +422,13 @@ class Booking:
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
         created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
-        doubted = {row for b in self._ended if b.is_doubtful for row in b.rows}
+        lost = {row for b in self._ended if b.end is not BatchEnd.CONFIRMED for row in b.rows}
         # What was delivered to a contact meanwhile, or is on its way, was compared with that.
-        self._doubted |= doubted
-        ledger.doubt(connection, doubted | (self._doubted & self._settled.keys()), created)
+        self._lost |= lost
+        ledger.forget_content(connection, lost | (self._lost & self._settled.keys()))
+        # Which contacts were recreated the status need not say; what was sent later is completed.
+        recreated = [(row, b.number) for b in self._ended if b.has_recreated for row in b.rows]
+        ledger.doubt(connection, recreated, created)
         ledger.note_there(connection, self._passed_again)
         ledger.doubt_identities(connection, self._left)
         ledger.withdraw_raised(connection, [one.number for one in failed])

@@ -224,17 +224,19 @@ def _only(contact: Contact, refs: list[PropertyRef | str]) -> Contact:
 
 def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
     """Leave out of a contact that is completed what a later record of this run has changed."""
-    outgoing = t.cast("Contact", upsert.outgoing)
-    fields = hashes.fields(outgoing, upsert.destination.list_id)
+    contact = upsert.contact
+    fields = hashes.fields(contact, upsert.destination.list_id)
     changed = [] if row.fields is None else changed_fields(row.fields, fields)
-    properties = {ref: text for ref, text in outgoing.properties.items() if ref not in changed}
+    properties = {ref: text for ref, text in contact.properties.items() if ref not in changed}
     withdrawn = {
         name: None
         for name, said in SAID.items()
-        if getattr(row, said) not in {None, getattr(outgoing, name)}
+        if getattr(row, said) not in {None, getattr(contact, name)}
     }
     if row.open_mark is not None or (row.fields is None and row.batch != upsert.since):
         properties, withdrawn = {}, dict.fromkeys(SAID)  # the later one was sent whole
+    upsert.contact = msgspec.structs.replace(contact, properties=properties, **withdrawn)
+    outgoing = t.cast("Contact", upsert.outgoing)
     upsert.outgoing = msgspec.structs.replace(outgoing, properties=properties, **withdrawn)
     if properties:
         upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)

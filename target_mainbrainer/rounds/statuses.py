@@ -356,7 +356,7 @@ class Recreated:
             upserts = [one.upsert() for one in found]
             yield ClosedRound(upserts, is_decided=True, awaits_status=True, size=size)
             found = [
-                one._replace(number=upsert.batch.number)
+                one._replace(number=upsert.batch.number, contact=upsert.contact)
                 for one, upsert in zip(found, upserts, strict=True)
                 if upsert.batch is not None and _named(upsert) & self._ids
             ]

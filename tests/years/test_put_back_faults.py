@@ -66,12 +66,12 @@ FAULTS = [
         "consent is forgotten with the content of a batch that did not end well",
         [
             Change(
-                f"{LEDGER}.doubt",
-                "_FORGET_CONTENT.write",
+                f"{LEDGER}.forget_content",
+                "_FORGET_ALL.write",
                 "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
                 "email_said = NULL, "
                 "mobile_said = NULL WHERE id = ?1', [(row,) for row in rows])\n"
-                "    _FORGET_CONTENT.write",
+                "    _FORGET_ALL.write",
             )
         ],
         seed=319,
@@ -187,7 +187,7 @@ FAULTS = [
     ),
     Fault(
         "content is not forgotten with a batch that did not end well",
-        [Change(f"{LEDGER}.doubt", "_FORGET_CONTENT.write(connection,", "(lambda _: None)(")],
+        [Change(f"{LEDGER}.forget_content", "_FORGET_ALL.write(connection,", "(lambda _: None)(")],
         seed=302,
     ),
     Fault(
