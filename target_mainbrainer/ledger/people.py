@@ -46,7 +46,7 @@ def holders_of(
 ) -> dict[int, list[Person]]:
     """Return who owns identities, of any stream that was delivered lately; not who is gone.
 
-    While a contact is on its way to another identity, its person owns the previous one, too.
+    Who has another identity owns the previous one, too, as long as it is not certain which.
     """
     query = sa.select(streams.c.number).where(
         streams.c.account == account, streams.c.delivered_at > now_of(connection) - ABSENT_SECONDS
@@ -57,8 +57,8 @@ def holders_of(
         person = _person(row)
         if person.stream in present and not person.is_gone:
             holders[person.hash].append(person)
-    for person in map(_person, connection.exec_driver_sql(f"{_SELECT} moving_id IS NOT NULL")):
-        previous = hashes.identity(identity_from(person.previous or person.identity))
+    for person in map(_person, connection.exec_driver_sql(f"{_SELECT} previous IS NOT NULL")):
+        previous = hashes.identity(identity_from(t.cast("str", person.previous)))
         is_present = person.stream in present and not person.is_gone
         if is_present and previous in holders and previous != person.hash:
             holders[previous].append(person)

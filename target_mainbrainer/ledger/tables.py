@@ -82,12 +82,12 @@ people = sa.Table(
     sa.UniqueConstraint("stream", "key"),
 )
 sa.Index("mainbrainer_people_hash", people.c.hash)
-_moves = people.c.moving_id.is_not(None)
+_has_previous = people.c.previous.is_not(None)
 sa.Index(
-    "mainbrainer_people_moving",
-    people.c.moving_id,
-    sqlite_where=_moves,
-    postgresql_where=_moves,
+    "mainbrainer_people_previous",
+    people.c.hash,
+    sqlite_where=_has_previous,
+    postgresql_where=_has_previous,
 )
 
 batches = sa.Table(

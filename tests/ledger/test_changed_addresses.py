@@ -8,7 +8,7 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.ledger.outside import OMIT, REPORT, Between, Contact, Night
-from tests.ledger.people import M1, consenting, moved, person
+from tests.ledger.people import COLUMNS, M1, consenting, moved, person
 from tests.loads import Record, cases, record, schema, state, wait_until
 from tests.rounds import quick
 
@@ -229,6 +229,27 @@ def test_a_contact_whose_batch_failed_and_that_was_a_probe_follows_its_person(
     assert night.addresses == ["p1"]
     assert night(*moved(1)).ok().count("moved") == 1
     assert night.addresses == ["new1"]
+
+
+@cases("number", 4, 5, 6, 7)
+def test_a_contact_is_not_opted_out_whose_person_may_have_left_it_or_not(
+    night: Night, number: int
+) -> None:
+    """Of two streams one says that they are back. Found by year 15799725."""
+    night.crm.set_switches(refuse_email="bad")
+    night.keep_rejects()
+    night.settings |= {"retry_max_seconds": 0, "max_concurrent_requests": 1}
+    streams = [schema(COLUMNS, stream=name) for name in ("people", "users")]
+
+    def say(one: str, other: str, faults: str = "") -> None:
+        users = person(1, other, stream="users", email_opt_in=True)
+        night(*streams, person(1, one, email_opt_in=True), person(2), users, faults=faults)
+
+    say("a", "a")
+    say("bad", "bad", f"reset@{number}:batch")
+    say("bad", "bad")
+    say("bad", "a")
+    assert "a" not in night.opted_out
 
 
 def test_what_an_interrupted_change_of_address_has_brought_does_not_stay(night: Night) -> None:
