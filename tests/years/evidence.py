@@ -49,8 +49,8 @@ class Evidence:
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
         unnoticed: Those that no run has made anew since, and was told so.
-        twins: People who had two contacts of one identity, one of them spelt differently or not
-            followed any more: which one a request reaches the CRM decides.
+        twins: People who had two contacts of one identity, one of them spelt differently, made
+            unseen or not followed any more: which one a request reaches the CRM decides.
         torn: Identities of contacts that may have moved, or not.
         doubt: Nights until everything is known again, after something went wrong.
     """
@@ -315,11 +315,12 @@ class Evidence:
                 self._leave_behind(key, to, creates=key in named, is_lost=is_lost, is_in=is_in)
                 if key in named and is_in and not is_lost:
                     self.people[key].before = identity_of(last)
+                self.people[key].is_scattered |= key in named and not is_in
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 held = self.crm.held[contact.id]
                 held.by_hand |= {*OPT_INS}
-                if held.was_left_behind or self._was_respelt(contact):
+                if held.was_left_behind or held.was_ghost or self._was_respelt(contact):
                     self.twins |= self.whose(contact)
         creates = run.config["identity_changes"] == "create"
         come = {(name, key) for name in self.source.streams for key in run.by_key}

@@ -36,6 +36,7 @@ class Said:
         began: That, and its last record, when the run began that has read it last.
         is_rejected: Its last record was rejected, so that it has not moved.
         came_at: When its last record was read.
+        is_scattered: A run that failed has left a contact of it behind, so that either may be its.
         is_stuck: So was the last one that could be mapped.
         sent_as: The identities with which data of it was sent.
         is_absent: Its contact was deleted or given another address by hand, and the source has
@@ -57,6 +58,7 @@ class Said:
     began: tuple[Identity, Columns] | None = None
     is_rejected: bool = False
     is_stuck: bool = False
+    is_scattered: bool = False
     came_at: float = 0.0
     sent_as: set[Identity] = field(default_factory=set)
     is_absent: bool = False

@@ -448,7 +448,8 @@ class Oracle(Evidence):
         own = [one for one in self.crm.contacts.values() if key in self.whose(one)]
         mine = [one for one in own if covers(identity_in(one), now)]
         is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
-        found = [one for one in mine if is_torn or not self.crm.held[one.id].is_left_behind]
+        is_any = is_torn or self.people[key].is_scattered
+        found = [one for one in mine if is_any or not self.crm.held[one.id].is_left_behind]
         if not found:
             # Who shares a contact that may have gone with another is sent again the night after.
             is_shared = self.has_new_stream or len(self.owners(*now)) > 1
@@ -458,7 +459,7 @@ class Oracle(Evidence):
         if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
-        some = found if self.has_new_stream else some
+        some = found if self.has_new_stream or is_any else some
         # Each stream and each spelling may have a contact of its own, and a part that somebody has
         # lost may have stayed in another one.
         some += [one for one in mine if one not in some and identity_in(one) != now]
