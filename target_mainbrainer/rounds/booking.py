@@ -253,7 +253,7 @@ class Booking:
         """Note that a contact is as it was, unless a request without an answer may change it."""
         if not upsert.may_be_applied:
             self._settle_row(upsert)
-            self._put_back(upsert)
+        self._put_back(upsert)
 
     def _put_back(self, upsert: Upsert) -> None:
         """Note that the people of a contact have the identity that they had before."""

@@ -104,6 +104,8 @@ for its case only, as some refuse it; year 80303
   1 BAD, 2 x; 1 bad =New, 2 x =New; 1 good, 2 x > 1 moved: good 1, x 2
 and after a lost answer, so that it is not known that the address is bad; year 88064
   set impatient; 1 a, 2 x; 1 bad, 2 x !reset@3:batch; days 2; 1 bad, 2 x =B; 1 good > good 1, x B
+and the same day, though the lost request was that for a second contact
+  1 a, 2 x; 1 bad, 2 x =New !lost@4:batch; 1 good, 2 x =New > 1 moved: good 1, x New
 a contact that moves is not sent once more to prove a refusal: it would be a second one
   1 a; 1 b, 9 bad > 1 rejected: b 1
 nor one that has moved
