@@ -162,6 +162,7 @@ class Comparer:
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
         changed: dict[int, Person] = {}
+        leaving: list[int] = []
         for upsert, own, others in zip(upserts, owns, before, strict=True):
             if not busy.isdisjoint(own):
                 prepared.left.append(upsert)
@@ -173,6 +174,8 @@ class Comparer:
                 continue
             old = [rows[hash_] for hash_ in map(identity, others) if hash_ in rows]
             upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
+            if upsert.moving_id is not None:  # its contact may be there no more when the run ends
+                leaving += [t.cast("int", row.id) for row in old]
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
             elif upsert.kind is Kind.CREATE and _is_deletion(upsert):
@@ -185,6 +188,7 @@ class Comparer:
                 changed[id(person)] = person
         self._raise(self._too_many_new(prepared.sent))
         people.save(connection, list(changed.values()))
+        self._ledger.forget_content(connection, leaving)
 
     def problems(self) -> Iterator[Reason]:
         """Yield why a run fails that goes on nevertheless, as a dry run does."""

@@ -252,6 +252,18 @@ def test_a_contact_is_not_opted_out_whose_person_may_have_left_it_or_not(
     assert "a" not in night.opted_out
 
 
+def test_who_comes_to_an_address_that_an_interrupted_change_may_have_left_is_sent_whole(
+    night: Night,
+) -> None:
+    """MainBrainer makes a new contact then. Found by year 230121."""
+    night.settings["retry_max_seconds"] = 0
+    night(person(1, "a", city="Oslo"), person(2, city="Oslo"))
+    assert night(person(1, "b", city="Oslo"), faults="lost@2:batch").code == 1
+    night(person(2, "a", city="Oslo")).ok()
+    properties = night.contacts["a"]["properties"]
+    assert (properties["firstname"], properties["city"]) == ("First2", "Oslo")
+
+
 def test_what_an_interrupted_change_of_address_has_brought_does_not_stay(night: Night) -> None:
     """The source has its old name again when the next run goes on. Found by year 200094."""
     night.settings["retry_max_seconds"] = 0
