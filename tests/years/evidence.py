@@ -357,7 +357,8 @@ class Evidence:
         if one.last is None:
             return set()
         now = identity_of(one.last)
-        return {now, kept(one.before, now), one.before if one.is_rejected or one.is_stuck else now}
+        has_stayed = one.is_rejected or one.is_stuck or one.is_deleted
+        return {now, kept(one.before, now), one.before if has_stayed else now}
 
     def _recreated(self, process: Process) -> set[int]:
         """Return the people for whom a run has made the CRM insert contacts, and was told so."""
