@@ -115,6 +115,7 @@ class Load:
         self.is_settled = True
         self._is_hurried = False
         self._has_probed = False
+        self._is_draining = False
         self._is_patient = True
         self._failure: BaseException | None = None
         self.batches_sent = 0
@@ -282,7 +283,7 @@ class Load:
         """Whether questions for statuses take nothing from sending, or are worth it."""
         return (
             self._statuses.is_required
-            or (not self._sending.is_sending and not self._open.is_full)
+            or not (self._sending.is_sending or self._open.is_full or self._is_draining)
             or self._share_used() < SPARE_SHARE
             or self._statuses.open_batches > MOST_OPEN_BATCHES
         )
@@ -376,11 +377,13 @@ class Load:
         self._give_up()
 
     def _drain(self) -> None:
+        self._is_draining = True
         while len(self._open):
             before = len(self._open)
             self._send_open_round()
             if len(self._open) >= before:
                 self._wait_for_other_run()
+        self._is_draining = False
         self._wait_until_settled()
 
     def _deliver(self, one: ClosedRound) -> None:
