@@ -78,7 +78,7 @@ class Discard:
         return self._chance.uniform(0, self._late)
 
     def answer(self, start: bytes, size: int) -> tuple[int, str]:
-        """Take note of a request, and return status and body of its answer."""
+        """Count a request, and return status and body of its answer."""
         if _SEEN in start:
             seen, self.seen = self.seen, _nothing_seen()
             return 200, json.dumps(seen)

@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
     def do_POST(self) -> None:
-        """Answer, whatever the method."""
+        """Answer a request of any method."""
         server, headers = self.server, {k.lower(): value for k, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
         with server.lock:

@@ -61,4 +61,4 @@ LIKELY_RECORDS = st.fixed_dictionaries(
     optional=dict.fromkeys(["propertyfields", "note", "more", "_sdc_deleted_at"], VALUES)
     | {"mobile": MEANT, "mobile_opt_in": MEANT | st.booleans()},
 )
-"""Records that have a chance to become contacts, whatever else is in them."""
+"""Records that have a chance to become contacts, with anything else in them."""

@@ -326,7 +326,7 @@ class Ledger:
         _FORGET_CREATION.write(connection, created)
 
     def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:
-        """Note that MainBrainer has contacts, whatever came of the batches they went out in."""
+        """Note that MainBrainer has contacts, however their batches have ended."""
         if rows:
             is_one = contacts.c.id.in_(rows) & contacts.c.delivered_at.is_(None)
             values = {"delivered_at": self.now(connection)}

@@ -119,7 +119,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         changed_people: The people of whom this delivery changes the identity.
         batch: The batch in which it was accepted; None if it was not.
         may_be_applied: It was sent in a trial and not refused there, or sent without an answer: it
-            may be applied whatever comes of its batch, and after later requests.
+            may be applied however its batch ends, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
     """
 

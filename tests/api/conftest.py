@@ -15,7 +15,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
     with contextlib.ExitStack() as running:
         made = Api(running, request.getfixturevalue)
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-            # Whatever the machine that runs the tests has set, a test sets its own.
+            # Each test sets its own, so that those of the machine do not count.
             made.patch.delenv(name, raising=False)
             made.patch.delenv(name.upper(), raising=False)
         made.log.set_level(logging.DEBUG)

@@ -298,7 +298,7 @@ def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> Non
     assert find_suspects(answers.decode_refusal(422, body), [*others, by_id]) == [2]
 
 
-# Whatever comes
+# Any answer at all
 
 
 @given(ANY_JSON)

@@ -31,7 +31,7 @@ FULL: Record = {"streams": {"people": {"full_table": True}}}
 """Every run reads the stream in full."""
 
 OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 100}
-"""And whoever is gone is opted out."""
+"""And people who are gone are opted out."""
 
 OMIT: Record = {"unchanged_opt_in": "omit"}
 REPORT: Record = {"confirm_batches": "report"}

@@ -333,7 +333,7 @@ def test_a_run_whose_account_was_forgotten_as_it_began_ends_with_a_sentence(nigh
             number = ledger.account
             ledger.open_stream("people")
     with open_ledger(night.uri) as ledger:
-        night.finds_nothing("forget", "--yes")  # there is nobody to be forgotten
+        night.finds_nothing("forget", "--yes")  # there is no person to be forgotten
         with open_ledger(night.uri, "other") as other:
             assert other.account > number
             with pytest.raises(LedgerError, match="was forgotten while this run was starting"):

@@ -260,7 +260,7 @@ def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
 
 @cases(
     "first then count there",
-    # Whatever changes there is one contact: both, a part that comes, one lost, only case.
+    # There is one contact if both change, a part comes, one is lost, or only case differs.
     ("1 a +1", "1 b +1", "1 moved", "b +1 1"),
     ("1 a +1", "1 a +2", "1 moved", "a +2 1"),
     ("1 a +1", "1 b +2", "1 moved", "b +2 1"),
@@ -269,7 +269,7 @@ def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
     ("1 a", "1 +1", "1 moved", "a +1 1"),
     ("1 a +1", "1 +2", "1 moved", "a +2 1"),
     ("1 a +1", "1 A +1", "1 moved", "A +1 1"),
-    # A chain resolves whatever the order.
+    # A chain resolves in any order.
     ("0 d, 1 c", "2 d, 0 c, 1 e", "2 moved", "c 0, d 2, e 1"),
     # Twins move together, also if one has lost a part.
     ("1 a, 2 a", "1 b, 2 b", "2 moved", "b 2"),

@@ -75,10 +75,10 @@ class Held:
         identities: All it has had.
         unsubscribed: When each opt-in was withdrawn by hand, if the yes before was known.
         known_yes: The opt-ins whose yes a run has booked.
-        by_hand: The opt-ins that were withdrawn by hand, whatever was known.
+        by_hand: The opt-ins that were withdrawn by hand, known to a run or not.
         city: What it was corrected to.
         city_at: When that was.
-        is_left_behind: It is nobody's any more, as a warning has said.
+        is_left_behind: It is no person's any more, as a warning has said.
         was_left_behind: It was so once.
         is_late: It was last changed by a copy that came late.
         is_ghost: It was made by such a copy, by a batch after its run has ended, or by a search for

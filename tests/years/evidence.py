@@ -309,7 +309,7 @@ class Evidence:
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
-                # If its new data failed, too, nobody knows where its contact is.
+                # If its new data failed, too, no one knows where its contact is.
                 is_lost, is_in = key in failed, process.code == 0
                 to = run.sent_to.get(key)
                 self._leave_behind(key, to, creates=key in named, is_lost=is_lost, is_in=is_in)
@@ -343,7 +343,7 @@ class Evidence:
         return one.last is not None and moves(one.before, identity_of(one.last))
 
     def _named(self, process: Process, words: str, unnamed: Collection[int] = ()) -> set[int]:
-        """Return the people whom the warnings with certain words name; some may name nobody."""
+        """Return the people whom the warnings with certain words name; some may name none."""
         found: set[int] = set()
         for text in process.warnings:
             if words in text:

@@ -1,4 +1,4 @@
-"""What must hold, whatever happens: the six guarantees, each a rule of a few lines.
+"""What must hold, always: the six guarantees, each a rule of a few lines.
 
 The oracle knows what the taps wrote, what requests came, what the CRM holds, what people did by
 hand, and what the runs wrote: STATE, exit code, warnings, rejects, report. It knows nothing of how
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from tests.years.evidence import OPT_INS, Evidence
+from tests.years.evidence import DAY, OPT_INS, Evidence
 from tests.years.history import (
     Columns,
     Run,
@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
     from tests.years.world import Process
 
 READS_UNTIL_GONE = 2
-ABSENT_SECONDS = 30 * 86_400.0
+ABSENT_SECONDS = 30 * DAY
 PROPERTIES = {"firstname", "city"}
 
 
@@ -125,7 +125,7 @@ class Oracle(Evidence):
             self.turns.append(process)
 
     def _yes(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
-        """A yes is one that the source says now, of nobody who is listed or has withdrawn it."""
+        """A yes is one that the source says now, of a person neither listed nor unsubscribed."""
         if not any(row.get(name) is True for row in rows):
             self._break("consent that no record gives", (name, sent))
         contact = self._found(sent)
@@ -186,7 +186,7 @@ class Oracle(Evidence):
     def _is_merged(self, run: Run, sent: Sent, whose: set[int]) -> bool:
         """Return whether its people have the address and number of another contact by now.
 
-        That one has their consent; of this one nobody would hear a later no.
+        That one has their consent; a later no would not reach this one.
         """
         currents = [self.people[key].last for key in whose if key in run.by_key]
         identities = [identity_of(row) for row in currents if row is not None]
@@ -336,7 +336,7 @@ class Oracle(Evidence):
     def _is_gone_by_hand(self, key: int, columns: Columns) -> bool:
         """Return whether the contact of an address was deleted by hand, or given another one.
 
-        Nothing tells of that, whoever has the address now, until the contact is made anew.
+        Nothing tells of that until the contact is made anew.
         """
         identity = identity_of(columns)
         owners = {key} | self.owners(*identity)
@@ -361,7 +361,7 @@ class Oracle(Evidence):
         return any(one.properties.get("firstname") in names for one in mine)
 
     def _warnings(self, run: Run, process: Process) -> None:
-        """Nobody is left behind or made anew without a cause in a night without faults.
+        """No person is left behind or made anew without a cause in a night without faults.
 
         A status that comes too late is a cause.
         """
@@ -380,7 +380,7 @@ class Oracle(Evidence):
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.
 
-        Another person has its old or its new address, or nobody any more; or its contact was
+        Another person has its old or its new address, or none any more; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
         another key of the same person goes with it is no reason.
         """

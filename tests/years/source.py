@@ -87,7 +87,7 @@ class Event(t.NamedTuple):
     """Something that happens between two nights, or goes wrong in one.
 
     Attributes:
-        who: The source key of the person; 0 if it is nobody's.
+        who: The source key of the person; 0 if it is no person's.
         other: Of another person.
         draw: A number from 0 to 1.
         new: Part of a new address or name, which no other event has.

@@ -1,4 +1,4 @@
-"""Years of nights from a seed: whatever happens, what is promised holds."""
+"""Years of nights from a seed, in which what is promised holds."""
 
 from __future__ import annotations
 
