@@ -93,7 +93,8 @@ def compare(
         upsert.withheld |= {
             name for name in SAID if said[name] and not _is_raised_anew(upsert, name)
         }
-    _carry_over(row, before, said)
+    for one in before:  # tries that may still be applied take it back
+        row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0) or None
     exists = row.delivered_at is not None
     contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *before)))
     upsert.fields = rules.hashes.fields(contact, upsert.destination.list_id)
@@ -101,9 +102,10 @@ def compare(
     if not is_same_spelling:
         row.spelling, row.fields = spelling, None
     base = _contact_before(row, before) if is_moving else row
-    reason = _why_unknown(base, rules, is_same_spelling=is_same_spelling)
-    if is_moving and not reason:  # an interrupted change of address may have brought other data
-        reason = _why_unknown(row, rules, is_same_spelling=is_same_spelling)
+    # To the new identity, too: an interrupted change of address may have brought other data.
+    unknown = (_why_unknown(one, rules, is_same_spelling=is_same_spelling) for one in (base, row))
+    reason = next(filter(None, unknown), "")
+    _note_said(row, said, is_known=not reason)
     refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
     must_say = _to_say(contact, said, suppressed)
     found = Finding(emptied=_emptied(upsert, said), suppressed=suppressed)
@@ -129,12 +131,11 @@ def compare(
     return found._replace(changed=(*names_of(refs), *must_say))
 
 
-def _carry_over(row: Row, before: Sequence[Row], said: Mapping[str, bool | None]) -> None:
-    """Note what was said of a contact, and that tries may still be applied that take it back."""
+def _note_said(row: Row, said: Mapping[str, bool | None], *, is_known: bool) -> None:
+    """Note what was said of a contact; a no may be lost with the content, and is said again."""
     for name, attribute in SAID.items():
-        setattr(row, attribute, said[name])
-    for one in before:
-        row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0) or None
+        is_lost = said[name] is False and not is_known
+        setattr(row, attribute, None if is_lost else said[name])
 
 
 def _contact_before(row: Row, old_rows: Sequence[Row]) -> Row:
@@ -231,7 +232,7 @@ def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
     withdrawn = {
         name: None
         for name, said in SAID.items()
-        if getattr(row, said) not in {None, getattr(contact, name)}
+        if getattr(row, said) is not getattr(contact, name)
     }
     if row.open_mark is not None or (row.fields is None and row.batch != upsert.since):
         properties, withdrawn = {}, dict.fromkeys(SAID)  # the later one was sent whole

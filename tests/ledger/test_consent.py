@@ -272,3 +272,20 @@ def test_the_yes_of_a_reused_key_is_not_passed_on_in_silence(night: Night) -> No
     ended = night(reused, *consenting(2))
     is_told = ended.count("opt_ins_emptied") == 1 and ended.warnings
     assert is_told or "new" not in night.opted_in
+
+
+@cases("fault patience", ("fail:batch", 60), ("skip=1:batch", 60), ("stuck:batch", 0))
+@cases("meanwhile", True, None)
+def test_a_no_that_was_lost_with_its_batch_is_said_again(
+    night: Night, fault: str, patience: int, meanwhile: bool | None
+) -> None:
+    """Though a yes that is on the list, or nothing, was sent meanwhile. Year 10137506."""
+    night.settings |= {**REPORT, **night.listed("p1@example.com")}
+    night(*consenting(1, 2)).ok()
+    night.edit("p1", email_opt_in=True)
+    night(person(1, email_opt_in=False), faults=fault, confirm_timeout_seconds=patience)
+    night.days_later(2)
+    night(person(1, email_opt_in=meanwhile)).ok()
+    assert night.opted_in == {"p1", "p2"}
+    night(person(1, email_opt_in=False)).ok()
+    assert night.opted_in == {"p2"}

@@ -272,6 +272,7 @@ class Evidence:
         made = _inserted_in(self._batches(process))
         old = [one for one in self.crm.contacts.values() if one.id not in made]
         there = {*map(identity_in, old)}
+        new = {identity_in(one) for one in self.crm.contacts.values() if one.id in made}
         for contact in [one for one in old if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
@@ -286,7 +287,7 @@ class Evidence:
                 if any(map(self._is_followed, mine)):
                     continue
                 wanted = now if creates else kept(one.before, now)
-                if wanted in (self.unnoticed | self._lost()) - there:
+                if now in new or wanted in (self.unnoticed | self._lost()) - there:
                     continue
                 known = wanted if wanted in there else now
                 if identity_in(contact) == known or mine == [contact]:

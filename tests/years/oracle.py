@@ -7,6 +7,7 @@ the target works.
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from tests.years.evidence import DAY, OPT_INS, Evidence
@@ -402,9 +403,10 @@ class Oracle(Evidence):
             and contact.id not in made
         ):
             return True
+        old = [one.before, *([identity_of(one.began[1])] if one.began else [])]
         return any(
-            now in held or any(covers(identity, one.before) for identity in held)
-            for other in self.owners(*now) | self.owners(*one.before)
+            now in held or any(covers(*pair) for pair in itertools.product(held, old))
+            for other in self.owners(*now).union(*(self.owners(*identity) for identity in old))
             if other != key and (held := self._held_for(other))
             if not self._has_gone_with(process, other, one)
         )
