@@ -356,11 +356,12 @@ class Comparer:
             if part.person is None or part.contact.contact_id is not None:
                 continue
             if (person := known.get(part.person)) is None:
-                new.add(self._rules.hashes.identity(part.contact))
+                if self.newest_person:  # else none of them can be another person's
+                    new.add(self._rules.hashes.identity(part.contact))
             elif person.identity != identity_text(part.contact):
                 left.add(person.hash)
         owners: dict[int, list[Person]] = {}
-        if new and self.newest_person and self.deferred.takes_newcomers:
+        if new and self.deferred.takes_newcomers:
             account, hashes = self._ledger.account, self._rules.hashes
             owners = people.holders_of(connection, account, new, hashes)
         return owners, {
@@ -378,14 +379,13 @@ class Comparer:
             if (place := part.person) is None:
                 continue
             text = text or identity_text(upsert.contact)
+            hash_ = t.cast("Row", upsert.row).hash
             person = known.get(place)
             if person is None:
-                hash_ = self._rules.hashes.identity(upsert.contact)
                 person = known[place] = Person(None, *place, text, hash_)
             elif person.identity != text:
                 person.previous = person.previous or person.identity
-                person.identity = text
-                person.hash = self._rules.hashes.identity(upsert.contact)
+                person.identity, person.hash = text, hash_
                 upsert.changed_people += (person,)
             elif person.seen_at >= now - people.SEEN_SECONDS:
                 continue
