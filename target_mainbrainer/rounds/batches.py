@@ -91,3 +91,12 @@ class AcceptedBatch:
     def is_awaited(self) -> bool:
         """Whether its status may still show how it has ended."""
         return self.batch_id is not None and self.end is BatchEnd.OPEN
+
+    @property
+    def may_be_incomplete(self) -> bool:
+        """Whether contacts that are sent later may lack what was sent, or what they had before.
+
+        An opt-out of somebody who is not there makes a contact that nothing completes.
+        """
+        is_empty = self.has_recreated and self.stream is None
+        return is_empty or self.end is not BatchEnd.CONFIRMED

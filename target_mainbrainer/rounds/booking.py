@@ -422,7 +422,7 @@ class Booking:
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
         created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
-        lost = {row for b in self._ended if b.end is not BatchEnd.CONFIRMED for row in b.rows}
+        lost = {row for b in self._ended if b.may_be_incomplete for row in b.rows}
         # What was delivered to a contact meanwhile, or is on its way, was compared with that.
         self._lost |= lost
         ledger.forget_content(connection, lost | (self._lost & self._settled.keys()))

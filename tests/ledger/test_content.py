@@ -89,6 +89,19 @@ def test_the_no_of_a_rejected_record_is_sent(night: Night, mobile: object) -> No
     assert night.held == [("+4790812501", "", False, "First1")]
 
 
+def test_who_comes_to_a_contact_that_such_a_no_has_made_is_sent_whole(night: Night) -> None:
+    """It was deleted by hand; at first only what differed was sent. Found by year 310018."""
+    night.settings |= {**REPORT, "max_rejects": 1}
+    night(person(1, "a", city="Oslo"), person(2, "b", city="Oslo"))
+    night.delete("a")
+    no = person(1, "a", mobile="1", email_opt_in=False)
+    for _ in range(2):
+        assert night(no, person(2, "a", city="Oslo")).ok().count("rejected") == 1
+    assert (
+        night.contacts["a"]["properties"].items() >= {"firstname": "First2", "city": "Oslo"}.items()
+    )
+
+
 @pytest.mark.parametrize(("other", "held"), [("a", ["a"]), ("A", ["a", "A"])])
 @on_both_databases
 def test_rejected_records_of_one_address_say_no(night: Night, other: str, held: list[str]) -> None:

@@ -77,7 +77,8 @@ class Run:
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
         sent_data: Those of whom it has sent more than an opt-in.
-        sent_to: The identity to which it has sent that last, without a contact id.
+        sent_to: The identity to which it has sent them last, without a contact id: with data, or as
+            the one that they have now.
         movers: The people who came with another address or number than before.
         is_certain: Nothing was to go wrong in its night.
         unsure: The people of whom it did not know how an earlier run had ended.

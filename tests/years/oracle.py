@@ -97,14 +97,22 @@ class Oracle(Evidence):
                 if name in PROPERTIES and value not in {row.get(name) for row in rows}:
                     self._break("a value that no record has", (name, value, sent))
             self._corrected(process, sent, whose)
-            for key in whose if sent.properties else ():
-                self.people[key].sent_as.add(identity_in(sent))
-                run.sent_data.add(key)
-                if sent.contact_id is None:
-                    run.sent_to[key] = sent.email, sent.mobile_number
+            self._unchanged(run, sent, whose)
+            self._note_sent(run, sent, whose)
             run.sent |= whose
             if not run.is_certain:
                 self._may_move(sent, whose)
+
+    def _note_sent(self, run: Run, sent: Sent, whose: set[int]) -> None:
+        now = identity_in(sent)
+        for key in whose:
+            one = self.people[key]
+            if sent.properties:
+                one.sent_as.add(now)
+                run.sent_data.add(key)
+            is_there = one.last is not None and identity_of(one.last) == now
+            if sent.contact_id is None and (sent.properties or is_there):
+                run.sent_to[key] = sent.email, sent.mobile_number
 
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
@@ -235,6 +243,29 @@ class Oracle(Evidence):
         if any(one.is_absent or one.is_unsure for one in made):
             return  # which contacts are gone shows only when all of their batch are sent again
         self._break("a correction by hand was overwritten", (sent, held.city))
+
+    # Only what has changed is sent
+
+    def _unchanged(self, run: Run, sent: Sent, whose: set[int]) -> None:
+        """No field is sent that a contact has already, unless something is in doubt.
+
+        What was accepted before in the run is sent once more, without a yes, as a proof, or to find
+        out which contacts were made anew.
+        """
+        contact = self._found(sent)
+        if contact is None or sent.contact_id is not None or not run.is_certain or self.doubt:
+            return
+        if self.has_restored or self.has_new_stream or len(self.mappings) > 1 or len(whose) > 1:
+            return
+        for key in whose:
+            one = self.people[key]
+            is_again = key in run.sent_data and not (sent.email_opt_in or sent.mobile_opt_in)
+            is_doubtful = one.is_unsure or one.is_absent or one.is_rejected or one.is_stuck
+            if is_again or is_doubtful or one.moved or len(run.by_key.get(key, ())) > 1:
+                return
+        has = contact.properties
+        if again := {name for name, value in sent.properties.items() if has.get(name) == value}:
+            self._break("sent though it has not changed", (again, sent))
 
     # After each run
 
