@@ -259,7 +259,7 @@ class Oracle(Evidence):
             return
         for key in whose:
             one = self.people[key]
-            is_again = key in run.sent_data and not (sent.email_opt_in or sent.mobile_opt_in)
+            is_again = key in run.sent and not (sent.email_opt_in or sent.mobile_opt_in)
             is_doubtful = one.is_unsure or one.is_absent or one.is_rejected or one.is_stuck
             if is_again or is_doubtful or one.moved or len(run.by_key.get(key, ())) > 1:
                 return
