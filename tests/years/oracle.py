@@ -24,7 +24,7 @@ from tests.years.history import (
     is_rival,
     kept,
 )
-from tests.years.source import STREAMS, is_mappable
+from tests.years.source import ONCE, STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM
-    from tests.years.source import Source
+    from tests.years.source import ONCE, Source
     from tests.years.world import Process
 
 READS_UNTIL_GONE = 2
@@ -82,7 +82,7 @@ class Oracle(Evidence):
     def request(self, process: Process, contacts: Sequence[Sent]) -> None:
         """Judge a request as it comes."""
         run = self.runs[process]
-        self.mappings.add(str(run.config.get("field_map") or ""))
+        self.mappings.add(str(run.config["field_map"]))
         self._turn(process)
         for sent in contacts:
             whose = self.whose(sent)
@@ -249,13 +249,12 @@ class Oracle(Evidence):
     def _unchanged(self, run: Run, sent: Sent, whose: set[int]) -> None:
         """No field is sent that a contact has already, unless something is in doubt.
 
-        What was accepted before in the run is sent once more, without a yes, as a proof, or to find
-        out which contacts were made anew.
+        Nor is what is sent once, but to a new contact. What was accepted before in the run is sent
+        once more, without a yes, as a proof, or to find out which contacts were made anew.
         """
-        contact = self._found(sent)
-        if contact is None or sent.contact_id is not None or not run.is_certain or self.doubt:
+        if sent.contact_id is not None or not run.is_certain or self.doubt or len(whose) > 1:
             return
-        if self.has_restored or self.has_new_stream or len(self.mappings) > 1 or len(whose) > 1:
+        if self.has_restored or self.has_new_stream or len(self.mappings) > 1:
             return
         for key in whose:
             one = self.people[key]
@@ -263,9 +262,13 @@ class Oracle(Evidence):
             is_doubtful = one.is_unsure or one.is_absent or one.is_rejected or one.is_stuck
             if is_again or is_doubtful or one.moved or len(run.by_key.get(key, ())) > 1:
                 return
-        has = contact.properties
+        contact = self._found(sent)
+        has = {} if contact is None else contact.properties
         if again := {name for name, value in sent.properties.items() if has.get(name) == value}:
             self._break("sent though it has not changed", (again, sent))
+        is_once = run.config["field_map"] == ONCE and sent.properties
+        if is_once and ("id" in sent.properties) is not (contact is None):
+            self._break("what is sent once is not sent with the new contact alone", sent)
 
     # After each run
 
@@ -511,7 +514,7 @@ class Oracle(Evidence):
         had = {None, *map(folded, self.identities(contact.id))}
         is_anew = not self.unnoticed.isdisjoint(had)  # made anew, which no run was told
         for name in PROPERTIES & agreed if not is_anew else ():
-            mapped = run.config.get("field_map", {}).get(name, name)
+            mapped = run.config["field_map"].get(name, name)
             is_corrected = mapped == "city" and held.city is not None
             if contact.properties.get(mapped) != columns[name] and not is_corrected:
                 yield "a value is not in", name

@@ -171,8 +171,11 @@ def settings_of(seed: int) -> dict[str, t.Any]:
         "max_concurrent_requests": rng.choice([None, 1, 2, 5]),
         "rate_limit_requests": rng.choice([0, 0, 6, 20]),
         "streams": {name: {"full_table": is_full} for name in STREAMS},
+        "field_map": rng.choice([{}, ONCE]),
     }
 
+
+ONCE = {"id": {"property_name": "id", "send": "once"}}
 
 CHANGES: list[tuple[str, t.Any]] = [
     *[("batch_size_rows", n) for n in (1, 3, 7, 100)],
