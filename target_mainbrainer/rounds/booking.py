@@ -231,10 +231,16 @@ class Booking:
         if upsert.row is not None and upsert.row.id is not None:
             self._settled[upsert.row.id] = upsert.row
 
-    def passed_again(self, sent: Sent) -> None:
-        """Note that a contact is there even if the batch fails in which its records are sent."""
-        rows = (upsert.row.id for upsert in sent.upserts if upsert.row is not None)
-        self._passed_again.update(number for number in rows if number is not None)
+    def probed(self, upserts: Iterable[Upsert], *, has_passed: bool) -> None:
+        """Note that contacts were sent once more to prove a refusal.
+
+        One that has passed is there even if the batch fails in which its records are sent. A
+        request without an answer may be applied after later ones.
+        """
+        for upsert in upserts:
+            if upsert.row is not None and upsert.row.id is not None:
+                self._passed_again |= {upsert.row.id} if has_passed else set()
+                self._left |= {upsert.row.hash} if upsert.may_be_applied else set()
 
     def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
@@ -250,13 +256,12 @@ class Booking:
                 self._leave(upsert)
 
     def _leave(self, upsert: Upsert) -> None:
-        """Note that a contact is as it was, unless a request without an answer may change it."""
+        """Note that a contact is as it was, unless a request without an answer may change it.
+
+        Its people have the identity that they had before.
+        """
         if not upsert.may_be_applied:
             self._settle_row(upsert)
-        self._put_back(upsert)
-
-    def _put_back(self, upsert: Upsert) -> None:
-        """Note that the people of a contact have the identity that they had before."""
         for person in upsert.changed_people:
             if person.previous is not None and person.moving_id is None and self._ledger:
                 person.put_back(self._ledger.hashes)
@@ -349,8 +354,7 @@ class Booking:
             for upsert in upserts:  # whether some of it was applied is not said
                 if upsert.row is not None:
                     upsert.row.fields = None
-                self._settle_row(upsert)
-                self._put_back(upsert)
+                self._leave(upsert)
             self._book_failure(accepted)
             return
         self._deliver(accepted, upserts)

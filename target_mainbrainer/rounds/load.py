@@ -292,11 +292,12 @@ class Load:
         match result:
             case Sent():
                 if result.batch.is_probe:
-                    self._booking.passed_again(result)
+                    self._booking.probed(result.upserts, has_passed=True)
                 else:
                     self._booking.accepted(result)
             case Pending():
                 if result.batch.is_probe:
+                    self._booking.probed([result.upsert], has_passed=False)
                     self._accuse_or_drop(result)
                 else:
                     self._booking.refused(result)

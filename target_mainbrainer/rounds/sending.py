@@ -272,6 +272,7 @@ class Sending:
                 upsert.may_be_applied = True
                 probe = _probe(upsert)
                 answer = self._post(destination, probe.upserts)
+                probe.upserts[0].may_be_applied = answer.follows_lost_answer
                 upsert.may_be_applied = isinstance(answer, Accepted) or answer.follows_lost_answer
                 if not isinstance(answer, Accepted):
                     return Words(*answer.words)

@@ -223,6 +223,21 @@ def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm:
     assert night(person(1)).numbers == {"read": 1, "unchanged": 1}
 
 
+@cases("faults", "lost@1:batch fail@2:batch", "lost@3:batch")
+def test_so_is_what_was_lost_before_a_failure_or_to_prove_a_refusal(
+    night: Night, faults: str
+) -> None:
+    """The batch of the repetition fails, or the lost request is a proof. Found by year 2044."""
+    night.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1, "max_rejects": 1}
+    night.settings["confirm_batches"] = "require"
+    night.crm.set_switches(refuse_email="bad")
+    night(person(1)).ok()
+    night(person(1, firstname="A"), person(2, "bad"), faults=faults)
+    for hours in (1, 2):
+        night.days_later(hours / 24)
+        assert night(person(1, firstname="B")).ok().count("accepted") == 1
+
+
 def test_what_a_lost_request_has_changed_is_sent_again_though_its_repetition_was_refused(
     night: Night,
 ) -> None:

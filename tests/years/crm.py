@@ -202,7 +202,7 @@ class CRM:
             when = self._random.choice(["now", "later", "twice"])
             self.inject(f"lost, applied {when}")
             if when != "now":
-                late = now + self._random.choice([5.0, 60.0, HOUR, LATEST_COPY_SECONDS])
+                late = now + self._random.choice([5.0, 60.0, 3 * HOUR, LATEST_COPY_SECONDS])
                 self._copy(batch, late)
             if when == "later":
                 batch.due, batch.fails = -1.0, True

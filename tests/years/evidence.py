@@ -272,7 +272,6 @@ class Evidence:
         made = _inserted_in(self._batches(process))
         old = [one for one in self.crm.contacts.values() if one.id not in made]
         there = {*map(identity_in, old)}
-        new = {identity_in(one) for one in self.crm.contacts.values() if one.id in made}
         for contact in [one for one in old if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
@@ -287,10 +286,11 @@ class Evidence:
                 if any(map(self._is_followed, mine)):
                     continue
                 wanted = now if creates else kept(one.before, now)
-                if now in new or wanted in (self.unnoticed | self._lost()) - there:
+                if wanted in (self.unnoticed | self._lost()) - there:
                     continue
                 known = wanted if wanted in there else now
-                if identity_in(contact) == known or mine == [contact]:
+                is_its = mine == [contact] and contact.email in {None, *one.emails}
+                if identity_in(contact) == known or is_its:
                     self.crm.held[contact.id].is_left_behind = False
 
     def _excuse(self, run: Run, process: Process) -> None:

@@ -256,6 +256,8 @@ class Oracle(Evidence):
             return
         if self.has_restored or self.has_new_stream or len(self.mappings) > 1:
             return
+        if run.config.get("unchanged_contacts") == "send":
+            return
         for key in whose:
             one = self.people[key]
             is_again = key in run.sent and not (sent.email_opt_in or sent.mobile_opt_in)
@@ -422,9 +424,10 @@ class Oracle(Evidence):
         one = self.people[key]
         if one.is_absent or one.is_unsure or one.last is None:
             return True
-        if self.has_restored or self.has_new_stream:
+        if self.has_restored or self.has_new_stream or is_refused(one.last):
             return True
-        if is_refused(one.last):
+        had = itertools.product([*one.emails, None], [*one.mobiles, None])
+        if not self.vacated.isdisjoint(map(folded, had)):
             return True
         now = identity_of(one.last)
         if {now, one.before} & ({self.people[other].before for other in named - {key}} | self.torn):

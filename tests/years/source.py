@@ -150,7 +150,8 @@ def plan_of(seed: int, nights: int) -> list[Night]:
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
             what = _draw(rng, FAULTS | TAPS | MACHINES)
             faults.append(Event(what, draw=rng.random()))
-        hours = rng.choice([24.0] * 12 + [1.0, 2.0, 2.0, 49.0])
+        is_soon = bool(plan and plan[-1].faults)  # what was lost may still be on its way
+        hours = rng.choice([24.0] * (4 if is_soon else 12) + [1.0, 2.0, 2.0, 49.0])
         plan.append(Night(number, hours, events, faults))
     return plan
 
