@@ -147,7 +147,7 @@ FAULTS = [
                 "if self.is_mixed:",
             )
         ],
-        seed=307,
+        seed=330,
     ),
     Fault(
         "an old yes is sent again",
@@ -172,7 +172,7 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=401,
+        seed=307,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -296,7 +296,7 @@ FAULTS = [
                 "pass",
             )
         ],
-        seed=303,
+        seed=309,
     ),
 ]
 
