@@ -76,7 +76,6 @@ class Booking:
         self._unmatched: Counter[str] = Counter()
         self.pending: list[Pending] = []
         self.has_accepted = False
-        self._failed_moves: set[AcceptedBatch] = set()
         self._passed_again: set[int] = set()
         self._lost: set[int] = set()
         self._overtaken: dict[int, set[int]] = {}  # by the number of a batch that has not ended
@@ -298,9 +297,7 @@ class Booking:
             upsert.row.fields = None  # whether some of it was applied is not said
         stream = upsert.parts[-1].stream
         stream.report.failed += 1
-        if accepted not in self._failed_moves:
-            self._failed_moves.add(accepted)
-            self._statuses.failed.add(accepted)
+        self._statuses.failed[accepted] = None
         if not self._statuses.keeps_records:
             stream.report.rejected_by_code[BATCH_FAILED] += len(upsert.parts)
             return

@@ -14,7 +14,6 @@ import math
 import typing as t
 
 import msgspec
-from typing_extensions import override
 
 from target_mainbrainer.contacts import with_identity
 from target_mainbrainer.ledger.content import identity_from, identity_text
@@ -25,7 +24,7 @@ from target_mainbrainer.rounds.sending import MAX_ASKED
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.contacts import Contact
@@ -81,30 +80,6 @@ def end_of_batch(
     return BatchEnd.OPEN  # whether the skipped one is the one named shows when all are counted
 
 
-class Summed:
-    """Batches that ended alike: how many, how many contacts, and the first one's id."""
-
-    def __init__(self, redact_id: Callable[[str], str]) -> None:
-        self._redact_id = redact_id
-        self.batches = 0
-        self.contacts = 0
-        self._first = ""
-
-    def add(self, accepted: AcceptedBatch) -> None:
-        """Count a batch."""
-        self.batches += 1
-        self.contacts += accepted.contacts
-        self._first = self._first or self._redact_id(accepted.batch_id or "")[:ID_CHARACTERS]
-
-    @override
-    def __str__(self) -> str:
-        first = self._first if self.batches == 1 else f"the first is {self._first}"
-        return (
-            f"{counted(self.batches, 'batch', 'batches')} of {counted(self.contacts, 'contact')} "
-            f"({first})"
-        )
-
-
 class Statuses:
     """Asks for the status of accepted batches until each has ended, and counts what it says.
 
@@ -115,6 +90,10 @@ class Statuses:
         is_required: STATE waits for confirmation, and what is not confirmed fails the run.
         keeps_records: The records of a batch that fails go to the rejects file.
         clock: Seconds, monotonic.
+
+    Attributes:
+        failed: Batches that MainBrainer says have failed.
+        untracked: How many contacts were accepted without a batch id.
     """
 
     def __init__(
@@ -136,9 +115,9 @@ class Statuses:
         self._numbers = itertools.count()
         self._pending: list[tuple[float, int, AcceptedBatch]] = []  # when to ask, a number, it
         self._asked: dict[AcceptedBatch, None] = {}
-        self.failed = Summed(redactor.redact_id)
-        self.skipping = Summed(redactor.redact_id)
-        self.unconfirmed = Summed(redactor.redact_id)
+        self.failed: dict[AcceptedBatch, None] = {}
+        self._skipping: dict[AcceptedBatch, None] = {}
+        self._unconfirmed: dict[AcceptedBatch, None] = {}
         self.untracked = 0
 
     @property
@@ -195,14 +174,14 @@ class Statuses:
         if stream is None or status is None:
             return  # no record asked for it
         if end is BatchEnd.FAILED:
-            self.failed.add(accepted)
+            self.failed[accepted] = None
             stream.report.failed += accepted.contacts
             return
         stream.report.inserted += status.inserted
         stream.report.updated += status.updated
         stream.report.skipped += status.skipped
         if end is BatchEnd.SKIPPED:
-            self.skipping.add(accepted)
+            self._skipping[accepted] = None
 
     def give_up(self) -> None:
         """Ask no more; the batches that have not ended count as unconfirmed."""
@@ -216,7 +195,7 @@ class Statuses:
                 report.unreadable += accepted.contacts
             else:
                 report.unconfirmed += accepted.contacts
-            self.unconfirmed.add(accepted)
+            self._unconfirmed[accepted] = None
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
         """Return why MainBrainer says that a batch has failed, without values of its records."""
@@ -226,7 +205,7 @@ class Statuses:
     @property
     def has_lost_records(self) -> bool:
         """Whether records are before STATE that are neither in MainBrainer nor on file."""
-        return bool(self.failed.batches) and not self.is_required and not self.keeps_records
+        return bool(self.failed) and not self.is_required and not self.keeps_records
 
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
@@ -235,19 +214,19 @@ class Statuses:
             yield from (f"{finding} {again}" for finding in self._findings())
         elif self.has_lost_records:
             yield (
-                f"MainBrainer says that {self.failed} failed after it had accepted them. "
-                "STATE has advanced, so the next run does not read these records again: load them "
-                "once more. Set 'rejects_path' to have such records set aside."
+                f"MainBrainer says that {self._sum(self.failed)} failed after it had accepted "
+                "them. STATE has advanced, so the next run does not read these records again: load "
+                "them once more. Set 'rejects_path' to have such records set aside."
             )
 
     def warnings(self) -> Iterator[str]:
         """Yield which batches have not ended well, where that does not fail the run."""
         if self.is_required:
             return
-        if self.failed.batches and self.keeps_records:
+        if self.failed and self.keeps_records:
             yield (
-                f"MainBrainer says that {self.failed} failed after it had accepted them. "
-                "Their records are in the rejects file."
+                f"MainBrainer says that {self._sum(self.failed)} failed after it had accepted "
+                "them. Their records are in the rejects file."
             )
         for finding in self._findings():
             yield (
@@ -255,15 +234,22 @@ class Statuses:
                 "'require'."
             )
 
+    def _sum(self, batches: Collection[AcceptedBatch]) -> str:
+        """Return how many batches these are, how many contacts, and the first one's id."""
+        first = self._redactor.redact_id(next(iter(batches)).batch_id or "")[:ID_CHARACTERS]
+        contacts = counted(sum(one.contacts for one in batches), "contact")
+        which = first if len(batches) == 1 else f"the first is {first}"
+        return f"{counted(len(batches), 'batch', 'batches')} of {contacts} ({which})"
+
     def _findings(self) -> Iterator[str]:
-        if self.is_required and self.failed.batches:
-            yield f"MainBrainer says that {self.failed} failed."
-        if self.skipping.batches:
-            yield f"MainBrainer skipped contacts in {self.skipping}."
-        if self.unconfirmed.batches:
+        if self.is_required and self.failed:
+            yield f"MainBrainer says that {self._sum(self.failed)} failed."
+        if self._skipping:
+            yield f"MainBrainer skipped contacts in {self._sum(self._skipping)}."
+        if self._unconfirmed:
             yield (
-                f"MainBrainer accepted {self.unconfirmed} but had not confirmed that when the run "
-                "ended ('confirm_timeout_seconds'). It may still be applied."
+                f"MainBrainer accepted {self._sum(self._unconfirmed)} but had not confirmed that "
+                "when the run ended ('confirm_timeout_seconds'). It may still be applied."
             )
         if self.is_required and self.untracked:
             yield (
