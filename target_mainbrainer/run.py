@@ -17,7 +17,7 @@ from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import ALIAS, key_text
+from target_mainbrainer.ledger.content import ALIAS
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -237,7 +237,7 @@ class Run:
         """
         if self._comparer is None or stream.number is None or key is None:
             return None
-        place = stream.number, key_text(key)
+        place = stream.number, key
         found = [self._comparer.identity_of(*place), self.load.identity_of(place)]
         if self.settings.identity_changes == "create":
             found.reverse()  # a changed address is another contact, which the ledger has not yet

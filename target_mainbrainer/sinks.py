@@ -8,9 +8,10 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection
+from target_mainbrainer.ledger.content import key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.singer.state import SourceRecord, source_key_reader
+from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -76,8 +77,8 @@ class ContactsSink(BatchSink):
         self._shown_key = key[0] if is_key_shown else None
         # A key of metadata, such as the number of a line, identifies a record and no person.
         self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
-        reads_key = run.ledger is not None and self._has_key
-        self._key_of = source_key_reader(key) if reads_key else lambda _: None
+        # Some taps announce the columns of a key in another order in each run.
+        self._key = sorted(key) if run.ledger is not None and self._has_key else []
 
     @override
     def get_validator(self) -> None:
@@ -173,6 +174,11 @@ class ContactsSink(BatchSink):
             self._run.missing.incomplete.add(self._stream.number)
         else:
             self._run.load.note_unsent(self._stream.number, key)
+
+    def _key_of(self, record: Record) -> str | None:
+        """Return a record's key; None without a ledger, or if a part of it is null or missing."""
+        values = [record.get(column) for column in self._key]
+        return None if not values or None in values else key_text(values)
 
     def _count(self, source_key: str | None) -> SourceRecord:
         self._report.read += 1

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import typing as t
+from decimal import Decimal
 
 import click
 import sqlalchemy as sa
@@ -53,17 +54,13 @@ def _keys(_context: object, _option: object, value: str | None) -> set[str] | No
     if value is None:
         return None
     try:
-        found = json.loads(value, parse_int=str, parse_float=_number)
+        found = json.loads(value, parse_int=str, parse_float=Decimal)
     except ValueError:
         found = value
     if isinstance(found, dict):
         found = [found[column] for column in sorted(found)]
     spellings = [found] if isinstance(found, list) else [[found], [value]]
-    return {key_text(json.dumps(one)) for one in spellings}
-
-
-def _number(text: str) -> str:
-    return str(json.loads(key_text(f"[{text}]"))[0])
+    return set(map(key_text, spellings))
 
 
 class Wanted(t.NamedTuple):

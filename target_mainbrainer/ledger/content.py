@@ -8,6 +8,7 @@ ledger is personal data.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import typing as t
 from decimal import Decimal
@@ -25,7 +26,7 @@ from target_mainbrainer.contacts import (
 )
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
@@ -37,13 +38,10 @@ FIELD_BYTES = 12
 
 _NAME_BYTES = 4
 
-_WHOLE_NUMBER = re.compile(r"\[(0|-?[1-9][0-9]*)\]", re.ASCII)
-
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 """A text that is written as a number is; 007 is another key than 7."""
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(float_hook=lambda text: str(Decimal(text))).decode
 
 
 class Row(Private, msgspec.Struct, gc=False):
@@ -83,7 +81,7 @@ class Person(Private, msgspec.Struct, gc=False):
 
     Attributes:
         id: None until it is in the database.
-        key: `key_text` of its record.
+        key: `key_text` of its record's key.
         identity: The one that the CRM holds for it, or under which it was first sent.
         hash: Of the identity, folded.
         previous: The identity before, while a change of it is being delivered.
@@ -254,32 +252,32 @@ def names_of(refs: list[PropertyRef | str]) -> Iterator[str]:
         yield ref if isinstance(ref, str) else ref.name or ref.property_id or ""
 
 
-def key_text(key: str) -> str:
-    """Return a source key as it is kept, given the JSON of its values.
+def key_text(values: Sequence[object]) -> str:
+    """Return a source key as it is kept, given its values.
 
     A tap may write one key as 1, "1" or 1.0, today and tomorrow; it is one key.
 
-    >>> key_text("[1]") == key_text('["1"]') == key_text("[1.0]"), key_text('["x" ]')
-    (True, '["x"]')
-    >>> key_text('["1234567890123456789012345678901234567.0"]'), key_text("[1e9999999]")
+    >>> key_text([1]) == key_text(["1"]) == key_text([Decimal("1.0")]), key_text(["x", 1])
+    (True, '["x","1"]')
+    >>> key_text(["1234567890123456789012345678901234567.0"]), key_text([Decimal("1e9999999")])
     ('["1234567890123456789012345678901234567"]', '["1E+9999999"]')
     """
-    if _WHOLE_NUMBER.fullmatch(key):
-        return f'["{key[1:-1]}"]'
+    plain = list(map(_plain, values))
     try:
-        text = _encode([_plain(value) for value in _decode(key)]).decode()
-    except msgspec.DecodeError:  # NaN, or an unpaired surrogate
-        text = key
+        text = _encode(plain).decode()
+    except (TypeError, ValueError):  # an unpaired surrogate
+        text = json.dumps(plain, default=str)
     if len(text) > LONGEST_KEY:
         return "#" + hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
     return text
 
 
-def _plain(value: t.Any) -> t.Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        is_fraction = "." in value and _PLAIN_NUMBER.fullmatch(value)
-        return value.rstrip("0").rstrip(".") if is_fraction else value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _plain(value: object) -> object:
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        value = str(Decimal(repr(value)) if isinstance(value, float) else value)
+    if isinstance(value, str) and "." in value and _PLAIN_NUMBER.fullmatch(value):
+        return value.rstrip("0").rstrip(".")
+    return value
 
 
 class Seen:

@@ -270,7 +270,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.load:Load.note_unsent",
-                "self._open.unsent.add((stream, key_text(key)))",
+                "self._open.unsent.add((stream, key))",
                 "pass",
             )
         ],
