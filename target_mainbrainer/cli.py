@@ -248,7 +248,7 @@ def check_settings(settings: Settings) -> Iterator[str]:
         and not os.access(Path(path).absolute().parent, os.W_OK)
     ]
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(*problems)
     yield "The settings are complete and do not contradict each other."
     if settings.ledger_uri:
         yield _check_ledger(settings.ledger_uri)

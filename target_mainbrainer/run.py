@@ -446,4 +446,4 @@ def read_suppressions(settings: Settings) -> Suppressions:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
-        raise SettingsError([problem]) from None
+        raise SettingsError(problem) from None

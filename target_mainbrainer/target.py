@@ -119,7 +119,7 @@ class TargetMainBrainer(Target):
         if self._reads_environment and (
             problems := list(misread(os.environ, schema=self.config_jsonschema))
         ):
-            raise SettingsError(problems)
+            raise SettingsError(*problems)
         super().__init__(**kwargs)
         quiet_loggers()
         self.reader = t.cast("MessageReader", self.message_reader)
@@ -195,7 +195,7 @@ class TargetMainBrainer(Target):
             require(message_dict, record=dict)
         run = self.current_run
         if run.rejects.comes_back(self.reader.line):
-            raise SettingsError([_OWN_REJECTS])
+            raise SettingsError(_OWN_REJECTS)
         misfit = shape.validate(record) if shape.validate is not None else None
         is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
@@ -317,7 +317,7 @@ class TargetMainBrainer(Target):
         ]
         unread = () if self._reads_environment else not_read(os.environ, self._config, schema)
         if problems:
-            raise SettingsError([*problems, *unread])
+            raise SettingsError(*problems, *unread)
         for line in unread:
             self.logger.warning("%s", line)
         self._config = {k: v for k, v in self._config.items() if v not in ("", None)}

@@ -220,7 +220,7 @@ class RejectsFile:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
-            raise SettingsError([problem]) from None
+            raise SettingsError(problem) from None
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
@@ -330,7 +330,7 @@ def _open_locked(path: Path) -> int:
                 f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
                 "that each has a file of its own."
             )
-            raise SettingsError([problem]) from None
+            raise SettingsError(problem) from None
         raise
     return descriptor
 

@@ -65,7 +65,7 @@ class ReportFile:
         }
         if reason := self._write(self._start):
             problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
-            raise SettingsError([problem])
+            raise SettingsError(problem)
 
     def write(
         self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]

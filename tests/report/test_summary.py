@@ -214,7 +214,7 @@ def test_the_report_of_a_run_under_way_takes_the_place_of_one_that_ended_well(pa
 
 
 def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
-    error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
+    error = SettingsError("'list_id' is not a uuid.", "'api_url' is missing.")
     assert str(error) == "'list_id' is not a uuid. 'api_url' is missing."
     ReportFile(str(path), "5eed").write(error, "unchanged", {})
     report = json.loads(path.read_text())
