@@ -329,19 +329,12 @@ def _example_number(value: object, text: str, country_code: int | None) -> str |
 # YAML
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.BaseLoader):
     """Reads plain values as JSON has them: `yes`, `NO`, `0770` and dates are texts."""
 
-
-_Loader.yaml_implicit_resolvers = {}
-_NUMBER = r"-?(?:0|[1-9][0-9]*)"
-for _tag, _pattern, _first in (
-    ("null", "null|~|", ["n", "~", ""]),
-    ("bool", "true|false", ["t", "f"]),
-    ("int", _NUMBER, list("-0123456789")),
-    ("float", rf"{_NUMBER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
-    )
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(node.value))
+    @override
+    def construct_scalar(self, node: yaml.ScalarNode) -> t.Any:
+        if node.style is None:
+            with contextlib.suppress(ValueError):
+                return json.loads(node.value or "null", parse_float=Decimal, parse_constant=str)
+        return node.value
