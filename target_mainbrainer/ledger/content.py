@@ -281,7 +281,7 @@ def _plain(value: object) -> object:
 
 
 class Seen:
-    """Which people have come, a bit for each, so that a million take 125 kB.
+    """Which people have come, a byte for each, so that a million take one megabyte.
 
     >>> seen = Seen()
     >>> seen.add(7)
@@ -290,15 +290,12 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._seen = bytearray()
 
     def add(self, number: int) -> None:
         """Add a person's number."""
-        place = number >> 3
-        if place >= len(self._bits):
-            self._bits.extend(bytes(place + 4096 - len(self._bits)))
-        self._bits[place] |= 1 << (number & 7)
+        self._seen.extend(bytes(max(0, number + 1 - len(self._seen))))
+        self._seen[number] = True
 
     def __contains__(self, number: int) -> bool:
-        place = number >> 3
-        return place < len(self._bits) and bool(self._bits[place] >> (number & 7) & 1)
+        return number < len(self._seen) and bool(self._seen[number])
