@@ -41,7 +41,6 @@ if t.TYPE_CHECKING:
     from target_mainbrainer.mapping.mapper import StreamMapping
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.moves import Moves
     from target_mainbrainer.rounds.round import ClosedRound
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import State
@@ -88,14 +87,12 @@ class Run:
         self._state_records = -1
         self._is_over = self._is_whole = False
         self._next_state = self._next_progress = 0.0
-        self._closing = contextlib.ExitStack()
         self._suppressed = read_suppressions(settings).withheld
         self._stop = threading.Event()
-        try:
+        with contextlib.ExitStack() as closing:
+            self._closing = closing
             self._build(settings, run_id)
-        except BaseException:
-            self._closing.close()
-            raise
+            self._closing = closing.pop_all()
 
     def _build(self, settings: Settings, run_id: str) -> None:
         file = None
@@ -133,7 +130,6 @@ class Run:
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
         self._comparer: Comparer | None = None
         self.missing: Missing | None = None
-        self._moves: Moves | None = None
         if settings.ledger_uri and account is not None:
             self._open_ledger(settings.ledger_uri, account, run_id)
         is_first = self._comparer is not None and not self._comparer.newest_person
@@ -183,10 +179,6 @@ class Run:
             ledger=self.ledger,
             recreated=Recreated(self._suppressed),
         )
-        if self.ledger is not None:
-            from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
-
-            self._moves = Moves(self.ledger, self._booking)
         parts = Parts(
             self._sending,
             self._booking,
@@ -273,22 +265,21 @@ class Run:
         now = time.monotonic()
         if self.ledger is not None:
             self.ledger.tick()
-        if now >= self._next_state and self.load.is_settled:
-            written = self._state_records
-            self.write_due_state()
-            if self._state_records != written:  # else a round that ends soon need not wait
-                self._next_state = now + STATE_INTERVAL_SECONDS
+        if now >= self._next_state and self.load.is_settled and self.write_due_state():
+            self._next_state = now + STATE_INTERVAL_SECONDS
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_INTERVAL_SECONDS
             self.summary.log_progress(self._statuses.open_batches)
 
-    def write_due_state(self) -> None:
-        """Write the newest STATE before which every record is settled, if there is a new one."""
+    def write_due_state(self) -> bool:
+        """Write the newest STATE before which every record is settled; False if there is none."""
         self.state.settle_counted(self.rejects.sync())
         state = self.state.take_due()
-        if state is not None and not self.settings.dry_run:
-            self._hand_out_state(state)
-            self._state_records = self.state.records_taken
+        if state is None or self.settings.dry_run:
+            return False
+        self._hand_out_state(state)
+        self._state_records = self.state.records_taken
+        return True
 
     # The end
 
@@ -311,15 +302,18 @@ class Run:
 
     def _later(self) -> Iterator[ClosedRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
-        if self.missing is not None:
-            yield from self.missing.end()
-        if self._comparer is None or self._moves is None or not self._comparer.deferred.movers:
+        if self.ledger is None or self.missing is None or self._comparer is None:
             return
-        if self.missing is not None and (problems := self.missing.problems):
+        yield from self.missing.end()
+        if not self._comparer.deferred.movers:
+            return
+        if problems := self.missing.problems:
             raise DeliveryError(*problems, "No changed address was followed either.")
         if reasons := list(self._comparer.problems()):
             raise DeliveryError(*reasons)
-        yield from self._moves.rounds(self._comparer.deferred.end())
+        from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
+
+        yield from Moves(self.ledger, self._booking).rounds(self._comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
@@ -363,12 +357,11 @@ class Run:
                 for finding in self._booking.findings()
             ]
         yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
-        if self.missing is not None:
+        if self.missing is not None and self._comparer is not None:
             yield from self.missing.problems
-        if self._comparer is not None:
             yield from self._comparer.problems()
-        if self._comparer is not None and self._comparer.deferred.movers:
-            return  # the input was not read to its end, so no contact could move
+            if self._comparer.deferred.movers:
+                return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
