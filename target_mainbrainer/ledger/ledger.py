@@ -373,10 +373,9 @@ def is_mixed(connection: sa.Connection, account: int) -> bool:
     return all(connection.scalar(sa.select(one)) for one in known)
 
 
-def streams_of(connection: sa.Connection, account: int) -> dict[int, sa.Row[t.Any]]:
-    """Return the streams of an account by their number."""
-    found = connection.execute(sa.select(streams).where(streams.c.account == account)).all()
-    return {row.number: row for row in found}
+def streams_of(connection: sa.Connection, account: int) -> Sequence[sa.Row[t.Any]]:
+    """Return the streams of an account."""
+    return connection.execute(sa.select(streams).where(streams.c.account == account)).all()
 
 
 def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
@@ -386,7 +385,7 @@ def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
         LedgerError: One is.
     """
     now = lease.now_of(connection)
-    for row in streams_of(connection, account).values():
+    for row in streams_of(connection, account):
         if lease.is_live(row, now):
             raise LedgerError(lease.busy(row))
 

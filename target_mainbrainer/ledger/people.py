@@ -10,7 +10,7 @@ import typing as t
 import sqlalchemy as sa
 
 from target_mainbrainer.ledger.content import Person, identity_from
-from target_mainbrainer.ledger.database import Writer, number_new, one_of
+from target_mainbrainer.ledger.database import ROWS_AT_ONCE, Writer, number_new, one_of
 from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
 
@@ -24,8 +24,6 @@ ABSENT_SECONDS = 30 * 24 * 60 * 60
 
 SEEN_SECONDS = 7 * 24 * 60 * 60
 """How exactly it is known when a person was last seen."""
-
-PAGE_SIZE = 5_000
 
 _COLUMNS = Person.__struct_fields__
 _SELECT = sa.select(*(people.c[name] for name in _COLUMNS))
@@ -83,17 +81,11 @@ def newest_id(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(people.c.id))) or 0
 
 
-def pages_of(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[list[Person]]:
-    """Yield all people of a stream who are not gone, page by page, in the order of their keys."""
-    query = (
-        _SELECT.where(people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone)
-        .order_by(people.c.key)
-        .limit(PAGE_SIZE)
-    )
-    after = ""
-    while page := list(_people(connection, query.where(people.c.key > after))):
-        yield page
-        after = page[-1].key
+def not_gone(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[Person]:
+    """Return all people of a stream who are not gone, in the order of their keys."""
+    query = _SELECT.where(people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone)
+    query = query.order_by(people.c.key).execution_options(yield_per=ROWS_AT_ONCE)
+    return _people(connection, query)
 
 
 # For people who look into the ledger
@@ -103,26 +95,11 @@ has_people = sa.exists().where(people.c.stream == streams.c.number)
 
 
 def search(
-    connection: sa.Connection,
-    numbers: Collection[int],
-    *,
-    keys: Collection[str] = (),
-    seen_before: int | None = None,
+    connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]]
 ) -> Iterator[Person]:
-    """Return people of streams, those who are gone included.
-
-    Args:
-        connection: In a transaction.
-        numbers: The streams.
-        keys: Only the people with these source keys.
-        seen_before: Only people who have certainly not been seen since.
-    """
-    query = _SELECT.where(people.c.stream.in_(numbers))
-    if keys:
-        query = query.where(people.c.key.in_(keys))
-    if seen_before is not None:
-        query = query.where(people.c.seen_at < seen_before - SEEN_SECONDS)
-    return _people(connection, query.order_by(people.c.stream, people.c.key))
+    """Return the people for whom all conditions hold, those who are gone included."""
+    query = _SELECT.where(*conditions).order_by(people.c.stream, people.c.key)
+    return _people(connection, query)
 
 
 def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
