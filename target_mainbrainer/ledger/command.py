@@ -111,7 +111,7 @@ class Wanted(t.NamedTuple):
         if self.key:
             conditions.append(table.c.key.in_(self.key))
         if self.last_seen_before:
-            before = self.last_seen_before.replace(tzinfo=dt.UTC).timestamp()
+            before = int(self.last_seen_before.replace(tzinfo=dt.UTC).timestamp())
             conditions.append(table.c.seen_at < before - people.SEEN_SECONDS)
         wanted = set(identifiers_of(self.contact))
         return [
