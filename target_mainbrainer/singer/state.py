@@ -6,6 +6,7 @@ STATE is written as one whole line then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -29,8 +30,6 @@ PATIENCE_SECONDS = 5.0
 """How long a run that is to end waits for a reader that has stopped reading."""
 
 _PAUSE_SECONDS = 0.5
-_CLOSED = "it is closed"
-_UNREAD = "nothing reads it"
 
 
 class StateInterval:
@@ -137,22 +136,31 @@ class StateWriter:
         """
         if self._failure is not None:
             raise self._failure
+        try:
+            self._write(line)
+        except OSError as error:
+            with contextlib.suppress(OSError, AttributeError):
+                # The rest goes nowhere, so that Python's exit does not fail on it again.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._failure = DeliveryError(
+                f"STATE cannot be written to standard output ({error.strerror}). The next run "
+                "reads and sends again everything after the last STATE that was written."
+            )
+            raise self._failure from None
+
+    def _write(self, line: str) -> None:
         stdout = t.cast("t.TextIO | None", sys.stdout)
         if stdout is None:
-            raise self._failed(_CLOSED)
+            raise OSError(errno.EBADF, "it is closed")
         try:
             descriptor = stdout.fileno()
         except io.UnsupportedOperation:  # not a file: collected in memory
             stdout.write(line)
             return
         rest = memoryview(line.encode())
-        try:
-            while rest:
-                self._wait_for_reader(descriptor)
-                rest = rest[os.write(descriptor, rest[:CHUNK_BYTES]) :]
-        except OSError as error:
-            _forget(descriptor)
-            raise self._failed(error.strerror or type(error).__name__) from None
+        while rest:
+            self._wait_for_reader(descriptor)
+            rest = rest[os.write(descriptor, rest[:CHUNK_BYTES]) :]
 
     def _wait_for_reader(self, descriptor: int) -> None:
         while not select.select([], [descriptor], [], _PAUSE_SECONDS)[1]:
@@ -160,20 +168,4 @@ class StateWriter:
                 now = time.monotonic()
                 self._deadline = self._deadline or now + PATIENCE_SECONDS
                 if now >= self._deadline:
-                    _forget(descriptor)
-                    raise self._failed(_UNREAD)
-
-    def _failed(self, reason: str) -> DeliveryError:
-        self._failure = DeliveryError(
-            f"STATE cannot be written to standard output ({reason}). The next run reads and "
-            "sends again everything after the last STATE that was written."
-        )
-        return self._failure
-
-
-def _forget(descriptor: int) -> None:
-    """Send the rest of the output nowhere, so that Python's exit does not fail on it again."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+                    raise OSError(errno.EPIPE, "nothing reads it")
