@@ -1,21 +1,30 @@
-"""What the log says of a run: progress, the summary and the last line; and what a dry run says."""
+"""What a run says of itself: progress, the summary and the last line in the log, the report file.
+
+And what a dry run says.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import time
 import typing as t
 from collections import Counter, defaultdict
+from importlib import metadata
+from pathlib import Path
 
 from typing_extensions import override
 
+from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES
+from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.report.duplicates import Duplicates
 from target_mainbrainer.report.rejects import all_refused, sentence
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from target_mainbrainer.api.limits import RateLimiter
     from target_mainbrainer.report.counts import RunReport, StreamReport
@@ -348,3 +357,94 @@ class DrySummary(Summary):
         for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
             del summary[name]
         return {**summary, "cost": self._cost()}
+
+
+# The report file, for a monitor
+
+VERSION = 1
+"""Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
+
+_BEGINNING = b'{\n  "report_version"'
+
+
+class ReportFile:
+    """Writes the report at the start of a run and at its end, each time whole or not at all.
+
+    A run that is killed leaves a report that says `running`.
+
+    Args:
+        path: Where it goes; None for nowhere.
+        run_id: The run's id.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+
+    def __init__(self, path: str | None, run_id: str) -> None:
+        self._path = path
+        self._start = {
+            "report_version": VERSION,
+            "run": run_id,
+            "version": metadata.version("target-mainbrainer"),
+            "started_at": _now(),
+            "ended_at": None,
+            "outcome": "running",
+            "exit_code": None,
+            "reasons": [],
+            "state": None,
+        }
+        if reason := self._write(self._start):
+            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            raise SettingsError(problem)
+
+    def write(
+        self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]
+    ) -> None:
+        """Write how the run has ended. It does not fail for that any more; the log says so.
+
+        Args:
+            error: Why it did not end well; None if it did.
+            state: Where STATE stands, see `End.state`; None after a dry run.
+            counts: The summary's `as_dict`, if the run began.
+        """
+        outcome = "dry_run" if state is None else "failed" if error else "ok"
+        if outcome == "failed" and isinstance(error, InterruptedRunError):
+            outcome = "interrupted"
+        end = {
+            "ended_at": _now(),
+            "outcome": outcome,
+            "exit_code": int(error is not None),
+            "reasons": [reason._asdict() for reason in reasons_of(error)],
+            "state": state,
+        }
+        if reason := self._write({**self._start, **end, **counts}):
+            logger.warning(
+                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
+            )
+
+    def _write(self, content: Mapping[str, t.Any]) -> str:
+        """Write it, unless there is no path; return why that failed, or ""."""
+        if self._path is None:
+            return ""
+        try:
+            target = Path(self._path).resolve()
+            if target.exists() and not _is_report(target):
+                return "it is another file"
+            beside = target.with_name(f".{target.name}.part")
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            beside.replace(target)
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or "it is not a path"
+        return ""
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is an earlier report or empty, so that nothing is lost with it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _BEGINNING.startswith(file.read(len(_BEGINNING)))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
