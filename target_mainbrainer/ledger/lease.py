@@ -26,15 +26,13 @@ FRESH_SECONDS = 60.0
 
 RENEW_SECONDS = 20.0
 
-DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
-"""The time of a PostgreSQL server."""
-
 
 def now_of(connection: sa.Connection) -> float:
     """Return the time by the clock that all users of this database share."""
     if connection.dialect.name == "sqlite":
         return time.time()
-    return float(connection.scalar(sa.select(DATABASE_CLOCK)) or 0)
+    clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+    return float(connection.scalar(sa.select(clock)) or 0)
 
 
 def take_stream(connection: sa.Connection, account: int, name: str, run: int) -> int:

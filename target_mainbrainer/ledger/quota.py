@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import override
 
 from target_mainbrainer.api.limits import PermitStore, Quota
-from target_mainbrainer.ledger.lease import DATABASE_CLOCK, now_of
+from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import quota as table
 
 if t.TYPE_CHECKING:
@@ -40,10 +40,7 @@ class SharedQuota(PermitStore):
     def __init__(self, database: Database, account: str) -> None:
         self._database = database
         self._account = account
-        columns: list[sa.ColumnElement[t.Any]] = [table.c.version, table.c.record]
-        if not database.is_sqlite:  # with the time, which saves a question for it
-            columns.append(DATABASE_CLOCK.label("clock"))
-        self._select = sa.select(*columns).where(table.c.account == account)
+        self._select = sa.select(table).where(table.c.account == account)
 
     @override
     def close(self) -> None:
@@ -60,18 +57,14 @@ class SharedQuota(PermitStore):
 
         def changed(connection: sa.Connection) -> tuple[bool, _T]:
             row = connection.execute(self._select).one_or_none()
-            now = self._now(connection, row)
             quota = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
-            result = action(quota, now)
+            result = action(quota, now_of(connection))
             return self._save(connection, row, quota), result
 
         while True:
             is_saved, result = self._database.execute(changed, waits=waits)
             if is_saved:
                 return result
-
-    def _now(self, connection: sa.Connection, row: sa.Row[t.Any] | None) -> float:
-        return now_of(connection) if row is None or self._database.is_sqlite else float(row.clock)
 
     def _save(self, connection: sa.Connection, row: sa.Row[t.Any] | None, quota: Quota) -> bool:
         """Write the quota if it has changed; return False if another run was faster."""

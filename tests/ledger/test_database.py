@@ -134,7 +134,8 @@ class Clocks:
 
     def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
         quota = SharedQuota(open_database(self._uri), account)
-        self._patch.setattr(quota, "_now", lambda *_: 1.7e9 + self.now + self.jump)
+        clock = "target_mainbrainer.ledger.quota.now_of"
+        self._patch.setattr(clock, lambda _: 1.7e9 + self.now + self.jump)
         self._opened.append(quota)
         return quota
 
