@@ -31,7 +31,7 @@ from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.state import StateTracker
-from target_mainbrainer.words import counted, shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -365,9 +365,9 @@ class Run:
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
-                    f"The counts of stream '{shown(name)}' do not add up: {stream.read:,} records "
-                    f"read, {stream.accounted_for:,} accounted for. This is a fault of this "
-                    "target; please report it, and load the stream in full."
+                    f"The counts of stream '{shown(name)}' do not add up: of {stream.read:,} "
+                    f"records read, {stream.undelivered:,} are not accounted for. This is a fault "
+                    "of this target; please report it, and load the stream in full."
                 )
 
     def _warnings(self) -> Iterator[str]:
@@ -382,13 +382,6 @@ class Run:
                 "The access token is not the one that the ledger's contacts were delivered with. "
                 "If it belongs to another account, give that account a ledger of its own."
             )
-        for name, stream in self.report.streams.items():
-            if stream.opt_ins_emptied:
-                yield (
-                    f"{counted(stream.opt_ins_emptied, 'opt-in')} of stream '{shown(name)}' had a "
-                    "value before and came empty this time. MainBrainer keeps the old value: to "
-                    "withdraw an opt-in, the source has to say false."
-                )
 
     def _conclude(self) -> list[str]:
         """Close everything, log how every record has ended, and return what went wrong."""
