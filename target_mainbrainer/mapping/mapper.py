@@ -183,30 +183,23 @@ class StreamMapping:
         """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
         dropped: dict[str, InvalidValueError] = {}
-        mobile = self._unless_dropped("mobile", self._mobile, record, dropped)
-        email = self._unless_dropped("email", self._email, record, dropped)
+        mobile = email = None
+        try:
+            mobile = self._mobile and self._mobile(record)
+        except InvalidValueError as invalid:
+            dropped["mobile"] = invalid
+        try:
+            email = self._email and self._email(record)
+        except InvalidValueError as invalid:
+            dropped["email"] = invalid
+        if dropped and self._settings.invalid_identifiers == "reject":
+            raise next(iter(dropped.values()))
         if contact_id is None and mobile is None and email is None:
             no_identity = InvalidValueError(RejectionCode.NO_IDENTITY, self._no_identity)
             raise next(iter(dropped.values()), no_identity)
-        for invalid in dropped.values():
-            self._dropped[invalid.code] += 1
+        for fault in dropped.values():
+            self._dropped[fault.code] += 1
         return contact_id, mobile, email, dropped
-
-    def _unless_dropped(
-        self,
-        name: str,
-        read: Reader[_T] | None,
-        record: Record,
-        dropped: dict[str, InvalidValueError],
-    ) -> _T | None:
-        """Return an identifier; if it is invalid and may be dropped, note why and return None."""
-        try:
-            return read and read(record)
-        except InvalidValueError as invalid:
-            if self._settings.invalid_identifiers == "reject":
-                raise
-            dropped[name] = invalid
-            return None
 
     def _refused(self, record: Record, rejection: Rejection) -> Rejection | Omitted:
         if rejection.code == RejectionCode.NO_IDENTITY:
