@@ -17,16 +17,13 @@ from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import ALIAS
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
-from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile
+from target_mainbrainer.report.rejects import Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
-from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
-from target_mainbrainer.rounds.round import Stream
 from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
@@ -34,14 +31,13 @@ from target_mainbrainer.singer.state import StateTracker
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.ledger import Account, Ledger
-    from target_mainbrainer.mapping.mapper import StreamMapping
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.round import ClosedRound
+    from target_mainbrainer.rounds.round import ClosedRound, Stream
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import State
 
@@ -190,37 +186,7 @@ class Run:
         )
         return Load(settings, parts, clock=time.monotonic)
 
-    # Streams
-
-    def stream(
-        self, names: tuple[str, str], schema_line: bytes, key: Sequence[str], mapping: StreamMapping
-    ) -> Stream:
-        """Return a stream as its last SCHEMA message announces it, leased if there is a ledger.
-
-        Args:
-            names: Its name in the input, and after stream maps; several streams may have that one.
-            schema_line: The SCHEMA message as it was read.
-            key: Its `key_properties`, after stream maps.
-            mapping: Of its columns.
-
-        Raises:
-            LedgerError: Another run delivers it.
-        """
-        name = names[1]
-        known_as = ALIAS.join(dict.fromkeys(names))
-        settings = self.settings.for_stream(name)
-        country_code = settings.default_country_code
-        labels = RecordLabels(key, mapping.sensitive_columns, country_code)
-        return Stream(
-            name,
-            schema_line,
-            labels,
-            self.report.stream(name),
-            Destination(settings.list_id, settings.webhook_url),
-            number=None if self.ledger is None else self.ledger.open_stream(known_as),
-            once=mapping.once,
-            opt_ins=mapping.opt_ins,
-        )
+    # People
 
     def as_known(self, contact: Contact, stream: Stream, key: str | None) -> Contact | None:
         """Return a contact under the identity that MainBrainer holds for a source key.

@@ -8,9 +8,12 @@ from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection
-from target_mainbrainer.ledger.content import key_text
+from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
+from target_mainbrainer.report.rejects import RecordLabels
+from target_mainbrainer.rounds.batches import Destination
+from target_mainbrainer.rounds.round import Stream
 from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.words import shown
 
@@ -67,8 +70,19 @@ class ContactsSink(BatchSink):
             dropped=self._report.dropped_by_code,
             paths=stream.paths,
         )
-        names = announced.stream, self.stream_name
-        self._stream = run.stream(names, reader.line, key, self._mapping)
+        country_code = settings.default_country_code
+        # Its name in the input, and after stream maps; several streams may have that one.
+        names = dict.fromkeys((announced.stream, self.stream_name))
+        self._stream = Stream(
+            self.stream_name,
+            reader.line,
+            RecordLabels(key, self._mapping.sensitive_columns, country_code),
+            self._report,
+            Destination(settings.list_id, settings.webhook_url),
+            number=None if run.ledger is None else run.ledger.open_stream(ALIAS.join(names)),
+            once=self._mapping.once,
+            opt_ins=self._mapping.opt_ins,
+        )
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
