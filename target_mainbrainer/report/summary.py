@@ -238,23 +238,22 @@ class Summary:
     def _doubts(self) -> Iterator[str]:
         """Yield what the counts of the streams say that a person should look at."""
         for name, stream in self._report.streams.items():
-            of_stream = f"of stream '{shown(name)}'"
             for code, count in stream.dropped_by_code.most_common():
                 yield (
-                    f"Left out {counted(count, 'identifier')} {of_stream} ({code}), and kept the "
-                    "contacts."
+                    f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' ({code}), "
+                    "and kept the contacts."
                 )
             for ignored, batches in stream.ignored_properties.most_common():
                 yield (
-                    f"MainBrainer named property '{shown(ignored)}' {of_stream} as invalid in "
-                    f"{counted(batches, 'batch', 'batches')} and ignored it. Check its name or id "
-                    "in 'field_map'."
+                    f"MainBrainer named property '{shown(ignored)}' of stream '{shown(name)}' as "
+                    f"invalid in {counted(batches, 'batch', 'batches')} and ignored it. Check its "
+                    "name or id in 'field_map'."
                 )
             if stream.opt_ins_emptied:
                 yield (
-                    f"{counted(stream.opt_ins_emptied, 'opt-in')} {of_stream} had a value before "
-                    "and came empty this time. MainBrainer keeps the old value: to withdraw an "
-                    "opt-in, the source has to say false."
+                    f"{counted(stream.opt_ins_emptied, 'opt-in')} of stream '{shown(name)}' had a "
+                    "value before and came empty this time. MainBrainer keeps the old value: to "
+                    "withdraw an opt-in, the source has to say false."
                 )
 
     def as_dict(self) -> dict[str, t.Any]:
