@@ -15,7 +15,6 @@ from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
-from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
@@ -33,11 +32,10 @@ from target_mainbrainer.words import shown
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.contacts import Contact
     from target_mainbrainer.ledger.ledger import Account, Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.round import ClosedRound, Stream
+    from target_mainbrainer.rounds.round import ClosedRound
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import State
 
@@ -62,6 +60,7 @@ class Run:
         rejects: Sets records aside.
         load: Delivers contacts.
         ledger: None without one.
+        comparer: Compares rounds with the ledger; None without one.
         missing: Keeps account of full reads; None without a ledger.
         summary: Puts the counts into words.
         looks_for_duplicates: Contacts that share something are looked for: in dry runs and first
@@ -124,11 +123,11 @@ class Run:
         summary = DrySummary if settings.dry_run else Summary
         self.summary = summary(settings, self.report, self.rejects, self._limiter)
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
-        self._comparer: Comparer | None = None
+        self.comparer: Comparer | None = None
         self.missing: Missing | None = None
         if settings.ledger_uri and account is not None:
             self._open_ledger(settings.ledger_uri, account, run_id)
-        is_first = self._comparer is not None and not self._comparer.newest_person
+        is_first = self.comparer is not None and not self.comparer.newest_person
         self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
@@ -147,8 +146,8 @@ class Run:
         self._closing.callback(database.close)
         self.ledger = Ledger(database, account, run_id)
         self._closing.callback(self.ledger.close)
-        self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
-        self.missing = Missing(self.settings, self.ledger, self._comparer)
+        self.comparer = Comparer(self.settings, self.ledger, self._suppressed)
+        self.missing = Missing(self.settings, self.ledger, self.comparer)
 
     def _make_load(self, settings: Settings, file: RejectsFile | None) -> Load:
         self._sending = Sending(
@@ -179,40 +178,12 @@ class Run:
             self._sending,
             self._booking,
             self._statuses,
-            self._comparer,
+            self.comparer,
             self._suppressed,
             tick=self.tick,
             share_used=lambda: self._limiter.share_used,
         )
         return Load(settings, parts, clock=time.monotonic)
-
-    # People
-
-    def as_known(self, contact: Contact, stream: Stream, key: str | None) -> Contact | None:
-        """Return a contact under the identity that MainBrainer holds for a source key.
-
-        Or is about to, if its person is new in this run; None if there is no such identity.
-        """
-        if self._comparer is None or stream.number is None or key is None:
-            return None
-        place = stream.number, key
-        found = [self._comparer.identity_of(*place), self.load.identity_of(place)]
-        if self.settings.identity_changes == "create":
-            found.reverse()  # a changed address is another contact, which the ledger has not yet
-        known = found[0] or found[1]
-        return None if known is None else with_identity(contact, known)
-
-    def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:
-        """Send the opt-ins that are false of a record that is rejected.
-
-        Args:
-            no: The identity that is left of the record, if any, and these opt-ins.
-            stream: Where the record comes from.
-            key: Its source key; the identity that the ledger knows for it goes first.
-        """
-        contact = self.as_known(no, stream, key) or no
-        if identity_of(contact) is not None:
-            self.load.withdraw(contact)
 
     # Meanwhile
 
@@ -268,18 +239,18 @@ class Run:
 
     def _later(self) -> Iterator[ClosedRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
-        if self.ledger is None or self.missing is None or self._comparer is None:
+        if self.ledger is None or self.missing is None or self.comparer is None:
             return
         yield from self.missing.end()
-        if not self._comparer.deferred.movers:
+        if not self.comparer.deferred.movers:
             return
         if problems := self.missing.problems:
             raise DeliveryError(*problems, "No changed address was followed either.")
-        if reasons := list(self._comparer.problems()):
+        if reasons := list(self.comparer.problems()):
             raise DeliveryError(*reasons)
         from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
 
-        yield from Moves(self.ledger, self._booking).rounds(self._comparer.deferred.end())
+        yield from Moves(self.ledger, self._booking).rounds(self.comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
@@ -323,10 +294,10 @@ class Run:
                 for finding in self._booking.findings()
             ]
         yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
-        if self.missing is not None and self._comparer is not None:
+        if self.missing is not None and self.comparer is not None:
             yield from self.missing.problems
-            yield from self._comparer.problems()
-            if self._comparer.deferred.movers:
+            yield from self.comparer.problems()
+            if self.comparer.deferred.movers:
                 return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:

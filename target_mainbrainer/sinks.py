@@ -7,7 +7,7 @@ import typing as t
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Rejection
+from target_mainbrainer.contacts import Contact, Rejection, identity_of, with_identity
 from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
@@ -138,7 +138,7 @@ class ContactsSink(BatchSink):
                 self._filled[column] += value is not None and value != ""
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
-            outcome = self._run.as_known(OPTED_OUT, self._stream, key) or Omitted.DELETED
+            outcome = self._as_known(OPTED_OUT, key) or Omitted.DELETED
         match outcome:
             case Contact():
                 self._add(outcome, source_record, record)
@@ -175,7 +175,23 @@ class ContactsSink(BatchSink):
         self._note_unsent(source_record.source_key)
         self._run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
         if (no := rejection.withdrawal) is not None:
-            self._run.withdraw(no, self._stream, source_record.source_key)
+            contact = self._as_known(no, source_record.source_key) or no
+            if identity_of(contact) is not None:
+                self._run.load.withdraw(contact)
+
+    def _as_known(self, contact: Contact, key: str | None) -> Contact | None:
+        """Return a contact under the identity that MainBrainer holds for a source key.
+
+        Or is about to, if its person is new in this run; None if there is no such identity.
+        """
+        run, stream = self._run, self._stream.number
+        if run.comparer is None or stream is None or key is None:
+            return None
+        found = [run.comparer.identity_of(stream, key), run.load.identity_of((stream, key))]
+        if run.settings.identity_changes == "create":
+            found.reverse()  # a changed address is another contact, which the ledger has not yet
+        known = found[0] or found[1]
+        return None if known is None else with_identity(contact, known)
 
     def note_unsent(self, record: Record | None) -> None:
         """Note that a person has come of whom no record is sent; with None, anybody may have."""
