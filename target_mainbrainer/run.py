@@ -16,6 +16,7 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
+from target_mainbrainer.ledger.content import account_of
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -32,7 +33,8 @@ from target_mainbrainer.words import shown
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.ledger.ledger import Account, Ledger
+    from target_mainbrainer.ledger.content import Account
+    from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
     from target_mainbrainer.rounds.round import ClosedRound
@@ -104,12 +106,7 @@ class Run:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
-        account = None
-        if settings.ledger_uri:
-            # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
-            from target_mainbrainer.ledger.ledger import account_of  # noqa: PLC0415
-
-            account = account_of(settings, None if sandbox is None else sandbox.file_id)
+        account = account_of(settings, None if sandbox is None else sandbox.file_id)
         self._limiter = make_rate_limiter(settings, self._stop, account)
         self._closing.callback(self._limiter.close)
         self.ledger: Ledger | None = None
@@ -125,13 +122,14 @@ class Run:
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
         self.comparer: Comparer | None = None
         self.missing: Missing | None = None
-        if settings.ledger_uri and account is not None:
+        if settings.ledger_uri:
             self._open_ledger(settings.ledger_uri, account, run_id)
         is_first = self.comparer is not None and not self.comparer.newest_person
         self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
+        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
         from target_mainbrainer.ledger.database import open_database, scratch_copy  # noqa: PLC0415
         from target_mainbrainer.ledger.ledger import Ledger  # noqa: PLC0415
         from target_mainbrainer.rounds.comparing import Comparer  # noqa: PLC0415

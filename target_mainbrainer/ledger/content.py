@@ -1,8 +1,8 @@
-"""Content and consent of an identity, and people, as the ledger keeps them. Knows no database.
+"""Accounts, content and consent of an identity, and people, as the ledger keeps them.
 
-A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own seed. A false match
-of two values is as likely as one in 2**64. Guessing values is not what the seed prevents: the
-ledger is personal data.
+Knows no database. A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own
+seed. A false match of two values is as likely as one in 2**64. Guessing values is not what the seed
+prevents: the ledger is personal data.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 import typing as t
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import msgspec
 import xxhash
@@ -28,6 +29,8 @@ from target_mainbrainer.contacts import (
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from target_mainbrainer.settings.declared import Settings
+
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
 
@@ -37,6 +40,8 @@ ALIAS = " as "
 FIELD_BYTES = 12
 
 _NAME_BYTES = 4
+
+_PORTS = {"http": 80, "https": 443}
 
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 """A text that is written as a number is; 007 is another key than 7."""
@@ -117,6 +122,46 @@ class Fields(Private, msgspec.Struct, gc=False):
 
     refs: list[PropertyRef | str]
     entries: bytes
+
+
+class Account(t.NamedTuple):
+    """Whose contacts these are.
+
+    Attributes:
+        name: The server's address and the user name, or the sandbox's file.
+        access_token: Fingerprint of a token that does not say whose it is; None with a user name.
+    """
+
+    name: str
+    access_token: str | None = None
+
+
+def account_of(settings: Settings, sandbox_id: str | None) -> Account:
+    """Return the account that the settings name.
+
+    Args:
+        settings: The run's settings.
+        sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
+    """
+    if sandbox_id is not None:
+        return Account(f"sandbox {sandbox_id}")
+    address = _address(settings.api_url)
+    if settings.username:
+        return Account(f"{settings.username.strip()} at {address}")
+    return Account(address, fingerprint(settings.access_token or ""))
+
+
+def _address(url: str) -> str:
+    """Return a server's address, spelt one way.
+
+    >>> _address("HTTPS://ApiCRM.mainbrainer.com:443/v1/")
+    'https://apicrm.mainbrainer.com/v1'
+    """
+    parts = urlsplit(url.strip())
+    scheme = parts.scheme.lower()
+    host = (parts.hostname or "").rstrip(".")
+    port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(scheme) else ""
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 def fingerprint(token: str) -> str:

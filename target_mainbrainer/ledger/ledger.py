@@ -11,23 +11,21 @@ The order that keeps it from ever knowing more than the CRM holds:
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from target_mainbrainer.api.http import seconds_awake_or_asleep
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
-from target_mainbrainer.ledger.content import Hashes, Row, fingerprint, identity_from
+from target_mainbrainer.ledger.content import Hashes, Row, identity_from
 from target_mainbrainer.ledger.database import Writer, number_new, one_of
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from target_mainbrainer.ledger.content import Person
+    from target_mainbrainer.ledger.content import Account, Person
     from target_mainbrainer.ledger.database import Database
-    from target_mainbrainer.settings.declared import Settings
 
     _T = t.TypeVar("_T")
 
@@ -39,8 +37,6 @@ ROUND_BITS = 24
 BATCH_BITS = 30
 """A mark is the number of a run and, in so many bits, the number of the round in it."""
 
-_PORTS = {"http": 80, "https": 443}
-
 _COLUMNS = Row.__struct_fields__
 _SELECT = sa.select(*(contacts.c[name] for name in _COLUMNS))
 _INSERT = Writer(contacts, ("id", "account", "hash", "spelling", "open_mark", "open_at"))
@@ -49,46 +45,6 @@ _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
-
-
-class Account(t.NamedTuple):
-    """Whose contacts these are.
-
-    Attributes:
-        name: The server's address and the user name, or the sandbox's file.
-        access_token: Fingerprint of a token that does not say whose it is; None with a user name.
-    """
-
-    name: str
-    access_token: str | None = None
-
-
-def account_of(settings: Settings, sandbox_id: str | None) -> Account:
-    """Return the account that the settings name.
-
-    Args:
-        settings: The run's settings.
-        sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
-    """
-    if sandbox_id is not None:
-        return Account(f"sandbox {sandbox_id}")
-    address = _address(settings.api_url)
-    if settings.username:
-        return Account(f"{settings.username.strip()} at {address}")
-    return Account(address, fingerprint(settings.access_token or ""))
-
-
-def _address(url: str) -> str:
-    """Return a server's address, spelt one way.
-
-    >>> _address("HTTPS://ApiCRM.mainbrainer.com:443/v1/")
-    'https://apicrm.mainbrainer.com/v1'
-    """
-    parts = urlsplit(url.strip())
-    scheme = parts.scheme.lower()
-    host = (parts.hostname or "").rstrip(".")
-    port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(scheme) else ""
-    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 class Ledger:
