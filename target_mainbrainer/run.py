@@ -342,7 +342,7 @@ def make_rate_limiter(
     store = None
     if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
         from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
-        from target_mainbrainer.ledger.quota import SharedQuota  # noqa: PLC0415
+        from target_mainbrainer.ledger.lease import SharedQuota  # noqa: PLC0415
 
         # A change need not survive a power loss, for which SQLite would wait for the disk.
         database = open_database(settings.ledger_uri, synchronous="NORMAL")

@@ -91,7 +91,6 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
-    "ledger/quota": "ledger/test_database.py",
 }
 
 # Imported once, before the forks.

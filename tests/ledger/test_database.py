@@ -17,7 +17,7 @@ from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.content import fingerprint
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.quota import SharedQuota
+from target_mainbrainer.ledger.lease import SharedQuota
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
 from target_mainbrainer.settings.declared import Plan
 from tests.ledger.outside import Night, empty_ledger
@@ -134,7 +134,7 @@ class Clocks:
 
     def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
         quota = SharedQuota(open_database(self._uri), account)
-        clock = "target_mainbrainer.ledger.quota.now_of"
+        clock = "target_mainbrainer.ledger.lease.now_of"
         self._patch.setattr(clock, lambda _: 1.7e9 + self.now + self.jump)
         self._opened.append(quota)
         return quota

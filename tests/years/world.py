@@ -31,7 +31,6 @@ from typing_extensions import override
 import target_mainbrainer.api.client
 import target_mainbrainer.ledger.database
 import target_mainbrainer.ledger.ledger
-import target_mainbrainer.ledger.quota
 import target_mainbrainer.rounds.comparing
 import target_mainbrainer.rounds.missing
 import target_mainbrainer.rounds.moves
