@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -20,11 +21,12 @@ import click
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
 from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import RunReport
-from target_mainbrainer.run import make_rate_limiter, read_suppressions
+from target_mainbrainer.run import read_suppressions
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
@@ -257,7 +259,7 @@ def check_settings(settings: Settings) -> Iterator[str]:
         local_sandbox.start(settings.sandbox_path).close()
         yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
     elif not settings.dry_run:  # which needs no account
-        limiter = make_rate_limiter(settings, threading.Event())
+        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
         with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
             yield client.check()
 

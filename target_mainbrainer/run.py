@@ -34,6 +34,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from target_mainbrainer.ledger.content import Account
+    from target_mainbrainer.ledger.database import Database
+    from target_mainbrainer.ledger.lease import SharedQuota
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
@@ -107,8 +109,10 @@ class Run:
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
         account = account_of(settings, None if sandbox is None else sandbox.file_id)
-        self._limiter = make_rate_limiter(settings, self._stop, account)
-        self._closing.callback(self._limiter.close)
+        plan, store = None if settings.dry_run else settings.plan, None
+        if settings.ledger_uri and plan is not None:
+            store = self._shared_quota(settings.ledger_uri, account)
+        self._limiter = RateLimiter(plan, clock=time.monotonic, stop=self._stop, store=store)
         self.ledger: Ledger | None = None
         self._client = MainBrainerClient(
             reached,
@@ -128,6 +132,22 @@ class Run:
         self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
+    def _shared_quota(self, uri: str, account: Account) -> SharedQuota:
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.lease import SharedQuota  # noqa: PLC0415
+
+        # A change need not survive a power loss, for which SQLite would wait for the disk.
+        database = self._waited_for(open_database(uri, synchronous="NORMAL"))
+        # The ledger takes all tokens of a server for one account, the limits do not.
+        return SharedQuota(database, f"{account.name} {account.access_token or ''}")
+
+    def _waited_for(self, database: Database) -> Database:
+        """Return a database that is waited for if it is away, and closed with the run."""
+        database.retry_max_seconds = self.settings.retry_max_seconds
+        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
+        self._closing.callback(database.close)
+        return database
+
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
         # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
         from target_mainbrainer.ledger.database import open_database, scratch_copy  # noqa: PLC0415
@@ -139,10 +159,7 @@ class Run:
             database = self._closing.enter_context(scratch_copy(uri))
         else:
             database = open_database(uri)
-        database.retry_max_seconds = self.settings.retry_max_seconds
-        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
-        self._closing.callback(database.close)
-        self.ledger = Ledger(database, account, run_id)
+        self.ledger = Ledger(self._waited_for(database), account, run_id)
         self._closing.callback(self.ledger.close)
         self.comparer = Comparer(self.settings, self.ledger, self._suppressed)
         self.missing = Missing(self.settings, self.ledger, self.comparer)
@@ -329,28 +346,6 @@ class Run:
             problems = explain(error)
         self.summary.log(self._warnings())
         return problems
-
-
-def make_rate_limiter(
-    settings: Settings, stop: threading.Event, account: Account | None = None
-) -> RateLimiter:
-    """Return a limiter for this run alone or, given a ledger's account, for all runs with both.
-
-    Raises:
-        LedgerError: The ledger's database cannot be used.
-    """
-    store = None
-    if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
-        from target_mainbrainer.ledger.lease import SharedQuota  # noqa: PLC0415
-
-        # A change need not survive a power loss, for which SQLite would wait for the disk.
-        database = open_database(settings.ledger_uri, synchronous="NORMAL")
-        database.retry_max_seconds, database.is_ending = settings.retry_max_seconds, stop.is_set
-        # The ledger takes all tokens of a server for one account, the limits do not.
-        store = SharedQuota(database, f"{account.name} {account.access_token or ''}")
-    plan = None if settings.dry_run else settings.plan
-    return RateLimiter(plan, clock=time.monotonic, stop=stop, store=store)
 
 
 def read_suppressions(settings: Settings) -> Suppressions:

@@ -200,9 +200,6 @@ class PermitStore:
         """
         return action(self._quota, self._clock())
 
-    def close(self) -> None:
-        """Close everything that the store has opened."""
-
 
 class OncePerMinute:
     """Decides whether a line about the same topic is due in the log."""
@@ -284,10 +281,6 @@ class RateLimiter:
         self._unwritten: list[Callable[[Quota, float], None]] = []
         self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
 
     def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
         """Wait for a permit.

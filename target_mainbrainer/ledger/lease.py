@@ -158,7 +158,7 @@ class SharedQuota(PermitStore):
     for all processes. A clock that is set costs at most one 429.
 
     Args:
-        database: The database with the row. It is closed by `close`.
+        database: The database with the row.
         account: Whose requests are counted.
     """
 
@@ -166,11 +166,6 @@ class SharedQuota(PermitStore):
         self._database = database
         self._account = account
         self._select = sa.select(quota).where(quota.c.account == account)
-
-    @override
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
 
     @override
     def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
