@@ -53,13 +53,8 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
-_FAILURES = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    UnicodeError,
-)
+# Exceptions of `requests` are OSErrors.
+_FAILURES = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, UnicodeError)
 _PROXY_ERRORS = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
 _UNREACHABLE = (
     *_PROXY_ERRORS,
@@ -341,15 +336,11 @@ def _in_words(
     return TransientError(message)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, which `requests` and `urllib3` wrap in several ways."""
-    for _ in range(10):
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what it comes from, down to the system's own error."""
+    while error is not None:
         yield error
-        wrapped = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
-        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
-        if inner is None:
-            return
-        error = inner
+        error = error.__cause__ or error.__context__
 
 
 def seconds_asked(retry_after: str | None, now: dt.datetime) -> float | None:
