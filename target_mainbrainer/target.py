@@ -74,8 +74,8 @@ _OWN_REJECTS = (
     "would be read again, without end. Rename the file, then load it."
 )
 
-MOST_SHAPES = 20
-"""SCHEMA messages of a stream that are remembered, for taps that write several in turn."""
+MOST_SHAPES = 500
+"""SCHEMA messages that are remembered, for taps that write several of a stream in turn."""
 
 SAME_WISH_SECONDS = 2.0
 """Signals that come so soon after each other are one wish to end."""
@@ -124,7 +124,7 @@ class TargetMainBrainer(Target):
         quiet_loggers()
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
-        self._shapes: dict[str, dict[bytes, Shape]] = {}
+        self._shapes: dict[bytes, Shape] = {}
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
         self._wishes = 0
@@ -151,14 +151,13 @@ class TargetMainBrainer(Target):
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
         announced = schema_message(message_dict)
-        stream, line = announced.stream, self.reader.line
-        shapes = self._shapes.setdefault(stream, {})
-        if line not in shapes:
-            if len(shapes) >= MOST_SHAPES:
-                for _, sink in shapes.pop(next(iter(shapes))).sinks:
+        line = self.reader.line
+        if line not in self._shapes:
+            if len(self._shapes) >= MOST_SHAPES:
+                for _, sink in self._shapes.pop(next(iter(self._shapes))).sinks:
                     sink.clean_up()
-            shapes[line] = self._shape_of(announced)
-        self._streams[stream] = shapes[line]
+            self._shapes[line] = self._shape_of(announced)
+        self._streams[announced.stream] = self._shapes[line]
 
     def _shape_of(self, announced: SchemaMessage) -> Shape:
         """Return the sinks of a stream as it is announced now."""
@@ -264,10 +263,9 @@ class TargetMainBrainer(Target):
         ):
             self.logger.warning("%s", line)
         self.current_run.finish(is_whole=not self.reader.is_done)
-        for shapes in self._shapes.values():
-            for shape in shapes.values():
-                for _, sink in shape.sinks:
-                    sink.clean_up()
+        for shape in self._shapes.values():
+            for _, sink in shape.sinks:
+                sink.clean_up()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
