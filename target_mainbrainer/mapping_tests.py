@@ -23,7 +23,7 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError, SettingsError
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
-from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.mapping.values import InvalidValueError, property_text
 from target_mainbrainer.settings.declared import Settings, all_words, plain_word
 from target_mainbrainer.singer.reader import MalformedMessageError, decode_message
 from target_mainbrainer.sinks import ContactsSink
@@ -216,8 +216,7 @@ def _flat(contact: Sent | None) -> Values:
     if contact.mobile is not None:
         flat["mobile"] = "+" + re.sub(r"\D", "", str(contact.mobile))
     for name, value in flat.pop("properties").items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        flat[f"property '{name}'"] = "" if value is None else text
+        flat[f"property '{name}'"] = "" if value is None else property_text(value)
     return flat
 
 
