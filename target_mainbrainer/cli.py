@@ -254,7 +254,13 @@ def check_settings(settings: Settings) -> Iterator[str]:
         raise SettingsError(*problems)
     yield "The settings are complete and do not contradict each other."
     if settings.ledger_uri:
-        yield _check_ledger(settings.ledger_uri)
+        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
+
+        try:
+            database.open_database(settings.ledger_uri, reads_only=True).close()
+            yield "The ledger can be read."
+        except database.NoLedgerError:
+            yield "There is no ledger yet; the first run creates it."
     if settings.sandbox_path:
         local_sandbox.start(settings.sandbox_path).close()
         yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
@@ -262,18 +268,3 @@ def check_settings(settings: Settings) -> Iterator[str]:
         limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
         with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
             yield client.check()
-
-
-def _check_ledger(uri: str) -> str:
-    """Return what is known of a ledger, which is only read.
-
-    Raises:
-        LedgerError: It cannot be used.
-    """
-    from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
-
-    try:
-        database.open_database(uri, reads_only=True).close()
-    except database.NoLedgerError:
-        return "There is no ledger yet; the first run creates it."
-    return "The ledger can be read."
