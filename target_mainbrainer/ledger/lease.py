@@ -66,11 +66,8 @@ def take_stream(connection: sa.Connection, account: int, name: str, run: int) ->
     if row.run != run and is_live(row, now):
         raise LedgerError(busy(row))
     lease = {"machine": _machine(), "process": _process(os.getpid()), "run": run}
-    connection.execute(
-        streams.update()
-        .where(streams.c.number == row.number)
-        .values(lease_until=now + LEASE_SECONDS, delivered_at=int(now), **lease)
-    )
+    values = {"lease_until": now + LEASE_SECONDS, "delivered_at": int(now), **lease}
+    connection.execute(streams.update().where(streams.c.number == row.number).values(values))
     return int(row.number)
 
 

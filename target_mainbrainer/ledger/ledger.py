@@ -234,28 +234,17 @@ class Ledger:
     ) -> None:
         """Note accepted batches: their number, MainBrainer's id, and whether it is asked for."""
         now = self.now(connection)
-        _BATCH.write(
-            connection,
-            [
-                (number, self.account, self.run, batch_id, now, is_open)
-                for number, batch_id, is_open in accepted
-            ],
-        )
+        rows = [(n, self.account, self.run, id_, now, is_open) for n, id_, is_open in accepted]
+        _BATCH.write(connection, rows)
         if self._token is not None:
-            connection.execute(
-                accounts.update()
-                .where(accounts.c.number == self.account)
-                .values(access_token=self._token)
-            )
+            is_ours = accounts.c.number == self.account
+            connection.execute(accounts.update().where(is_ours).values(access_token=self._token))
             self._token = None
 
     def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Note that nothing more is awaited of batches."""
-        connection.execute(
-            batches.update()
-            .where(one_of(connection, batches.c.number, numbers))
-            .values(is_open=False)
-        )
+        is_one = one_of(connection, batches.c.number, numbers)
+        connection.execute(batches.update().where(is_one).values(is_open=False))
 
     def forget_content(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Make the content of rows unknown."""
@@ -288,32 +277,24 @@ class Ledger:
         if not numbers:  # without an index, even none of them would be looked for in all rows
             return
         for kind in ("mobile", "email"):
-            connection.execute(
-                contacts.update()
-                .where(one_of(connection, contacts.c[f"{kind}_raised_in"], numbers))
-                .where(contacts.c.account == self.account)
-                .values({f"{kind}_said": None, f"{kind}_raised_in": None})
-            )
+            is_one = one_of(connection, contacts.c[f"{kind}_raised_in"], numbers)
+            values = {f"{kind}_said": None, f"{kind}_raised_in": None}
+            is_ours = contacts.c.account == self.account
+            connection.execute(contacts.update().where(is_one & is_ours).values(values))
 
 
 def _end_batches_of_dead_runs(connection: sa.Connection) -> None:
     """Make content unknown that was delivered in batches whose run ended before their status."""
     now = int(lease.now_of(connection))
-    connection.execute(
-        batches.delete().where(
-            ~batches.c.is_open, batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
-        )
-    )
+    is_old = batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
+    connection.execute(batches.delete().where(is_old & ~batches.c.is_open))
     is_left = batches.c.is_open & batches.c.run.not_in(lease.live_runs(connection))
     left = sa.select(batches.c.number).where(is_left)
     if connection.scalar(left.limit(1)) is None:
         return
     began = sa.select(batches.c.accepted_at).where(batches.c.number == contacts.c.batch)
-    connection.execute(
-        contacts.update()
-        .where(contacts.c.batch.in_(left))
-        .values(fields=None, unsure_at=began.scalar_subquery())
-    )
+    values = {"fields": None, "unsure_at": began.scalar_subquery()}
+    connection.execute(contacts.update().where(contacts.c.batch.in_(left)).values(values))
     connection.execute(batches.update().where(is_left).values(is_open=False))
 
 
