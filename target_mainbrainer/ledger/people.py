@@ -119,10 +119,7 @@ def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
     }
     query = (
         sa.select(
-            streams.c.number,
-            streams.c.name,
-            streams.c.run,
-            streams.c.delivered_at,
+            streams,
             *(sa.func.count(sa.case((where, 1))).label(name) for name, where in counts.items()),
             sa.func.min(contacts.c.open_at).label("open_since"),
         )
