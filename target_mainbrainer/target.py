@@ -92,11 +92,11 @@ class Shape(t.NamedTuple):
     """What is done with the records of a stream, as a SCHEMA message announces it.
 
     Attributes:
-        validate: Returns the fault of a record; None if records are not validated.
+        validate: Returns the fault of a record; None without one.
         sinks: What the stream becomes after stream maps.
     """
 
-    validate: Callable[[dict[str, t.Any]], Rejection | None] | None
+    validate: Callable[[dict[str, t.Any]], Rejection | None]
     sinks: list[tuple[Change | None, ContactsSink]]
 
 
@@ -171,12 +171,10 @@ class TargetMainBrainer(Target):
                 "Stream '%s' is not delivered: 'stream_maps' leaves it out.",
                 shown(announced.stream),
             )
-        validate = None
-        if self.config.get("validate_records", True):
-            validate = compile_validator(
-                announced.schema, announced.key_properties, stream=announced.stream
-            )
-        return Shape(validate, sinks)
+        if not self.config.get("validate_records", True):
+            return Shape(lambda _: None, sinks)
+        _, schema, key, _ = announced
+        return Shape(compile_validator(schema, key, stream=announced.stream), sinks)
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
@@ -195,7 +193,7 @@ class TargetMainBrainer(Target):
         run = self.current_run
         if run.rejects.comes_back(self.reader.line):
             raise SettingsError(_OWN_REJECTS)
-        misfit = shape.validate(record) if shape.validate is not None else None
+        misfit = shape.validate(record)
         is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
             if is_reload:

@@ -287,7 +287,17 @@ class MainBrainerClient:
         if not limit:
             raise error
         if pause is None:
-            raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
+            asks = f"It asks to wait {error.retry_after:.0f} s. " if error.retry_after else ""
+            message = (
+                f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. "
+                f"The last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
+            )
+            if isinstance(error, TooManyRequestsError):
+                message += (
+                    " The day's number of requests may be used up; the count starts again at "
+                    "midnight in the account's time zone."
+                )
+            raise type(error)(message, retry_after=error.retry_after) from error
         if not isinstance(error, TooManyRequestsError):
             is_outage = tries > 1 and self._log.is_due("an outage")
             level = logging.WARNING if is_outage else logging.DEBUG
@@ -295,22 +305,6 @@ class MainBrainerClient:
             logger.log(level, text, error, pause, limit)
             self.limiter.pause(pause)
         return pause
-
-
-def _given_up(
-    endpoint: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
-) -> TransientError:
-    asks = f"It asks to wait {error.retry_after:.0f} s. " if error.retry_after else ""
-    message = (
-        f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. The "
-        f"last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
-    )
-    if isinstance(error, TooManyRequestsError):
-        message += (
-            " The day's number of requests may be used up; the count starts again at "
-            "midnight in the account's time zone."
-        )
-    return type(error)(message, retry_after=error.retry_after)
 
 
 # The bearer token: one for all threads, renewed by one of them
