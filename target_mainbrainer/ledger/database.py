@@ -151,8 +151,7 @@ class Database:
         """
         try:
             with self.engine.connect() as connection:
-                if reads_only:
-                    connection = connection.execution_options(reads_only=True)  # noqa: PLW2901
+                connection.execution_options(reads_only=reads_only)
                 with connection.begin():
                     yield connection
         except DBAPIError as error:
