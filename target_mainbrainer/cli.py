@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -20,12 +21,12 @@ import click
 
 from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, SettingsError, TransientError
 from target_mainbrainer.privacy import explain, quiet_threads
+from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import RunReport
-from target_mainbrainer.report.report_file import ReportFile
-from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, last_line
-from target_mainbrainer.run import make_rate_limiter, read_suppressions
+from target_mainbrainer.run import read_suppressions
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
@@ -189,7 +190,7 @@ def _load(config: Configuration, file_input: t.IO[str]) -> bool:
     target = report_file = error = None
     try:
         run_id = new_run_id()
-        report_file = ReportFile(_report_path(config), run_id)
+        report_file = summary.ReportFile(_report_path(config), run_id)
         logger.info("Run %s.", run_id)
         target = TargetMainBrainer(
             config=config.values, parse_env_config=config.reads_environment, run_id=run_id
@@ -201,11 +202,11 @@ def _load(config: Configuration, file_input: t.IO[str]) -> bool:
         drop_leftover(file_input, is_over=lambda: target is not None and target.is_interrupted)
         _log_reasons(error)
     run = None if target is None else target.begun
-    end = End(is_whole=False) if run is None else run.end
+    end = summary.End(is_whole=False) if run is None else run.end
     report = RunReport() if run is None else run.report
     if report_file is not None:
         report_file.write(error, end.state, {} if run is None else run.counts())
-    line = last_line(report, end._replace(advice=_advice(end, error)))
+    line = summary.last_line(report, end._replace(advice=_advice(end, error)))
     logger.log(logging.ERROR if error else logging.INFO, "%s", line)
     return error is None
 
@@ -215,15 +216,17 @@ def _log_reasons(error: Exception) -> None:
         logger.error("%s", sentence)
 
 
-def _advice(end: End, error: Exception | None) -> str:
+def _advice(end: summary.End, error: Exception | None) -> str:
     is_interrupted = isinstance(error, InterruptedRunError)
     if error is None:
         return ""
     if end.is_dry:
         return "Not all was read." if is_interrupted else "A run would fail."
     if end.has_lost_records:
-        return LOAD_AGAIN
-    return RUN_AGAIN if is_interrupted or isinstance(error, TransientError) else CORRECT
+        return summary.LOAD_AGAIN
+    if is_interrupted or isinstance(error, TransientError):
+        return summary.RUN_AGAIN
+    return summary.CORRECT
 
 
 def _report_path(config: Configuration) -> str | None:
@@ -248,29 +251,20 @@ def check_settings(settings: Settings) -> Iterator[str]:
         and not os.access(Path(path).absolute().parent, os.W_OK)
     ]
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(*problems)
     yield "The settings are complete and do not contradict each other."
     if settings.ledger_uri:
-        yield _check_ledger(settings.ledger_uri)
+        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
+
+        try:
+            database.open_database(settings.ledger_uri, reads_only=True).close()
+            yield "The ledger can be read."
+        except database.NoLedgerError:
+            yield "There is no ledger yet; the first run creates it."
     if settings.sandbox_path:
         local_sandbox.start(settings.sandbox_path).close()
         yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
     elif not settings.dry_run:  # which needs no account
-        limiter = make_rate_limiter(settings, threading.Event())
+        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
         with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
             yield client.check()
-
-
-def _check_ledger(uri: str) -> str:
-    """Return what is known of a ledger, which is only read.
-
-    Raises:
-        LedgerError: It cannot be used.
-    """
-    from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
-
-    try:
-        database.open_database(uri, reads_only=True).close()
-    except database.NoLedgerError:
-        return "There is no ledger yet; the first run creates it."
-    return "The ledger can be read."

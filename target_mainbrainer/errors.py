@@ -29,7 +29,6 @@ from singer_sdk.exceptions import (
     FatalAPIError,
     RetriableAPIError,
 )
-from typing_extensions import override
 
 
 class Reason(t.NamedTuple):
@@ -45,34 +44,28 @@ class Reason(t.NamedTuple):
 
 
 class TargetMainBrainerError(Exception):
-    """Ends the run; its message is a full sentence that says what to do."""
+    """Ends the run, for one or more reasons; each is a full sentence that says what to do.
+
+    Attributes:
+        reasons: For the report file.
+    """
 
     code: t.ClassVar[str] = "failed"
     may_be_applied = False
     """A request with contacts was sent of which it is not known whether it was applied."""
 
-    @property
-    def reasons(self) -> list[Reason]:
-        """The error for the report file."""
-        return [Reason(self.code, str(self))]
+    def __init__(self, *problems: Reason | str) -> None:
+        self.reasons = [
+            Reason(self.code, problem) if isinstance(problem, str) else problem
+            for problem in problems
+        ]
+        super().__init__(" ".join(reason.sentence for reason in self.reasons))
 
 
 class SettingsError(TargetMainBrainerError, ConfigValidationError):
-    """The settings are wrong.
-
-    Attributes:
-        errors: One sentence for each thing that is wrong.
-    """
+    """The settings are wrong."""
 
     code = "settings"
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__(" ".join(problems), errors=problems)
-
-    @property
-    @override
-    def reasons(self) -> list[Reason]:
-        return [Reason(self.code, problem) for problem in self.errors]
 
 
 class MappingError(TargetMainBrainerError, ConfigurationError):
@@ -138,21 +131,9 @@ class UnreachableError(TransientError):
 
 
 class DeliveryError(TargetMainBrainerError):
-    """Contacts were not delivered, or not confirmed, for one or more reasons."""
+    """Contacts were not delivered, or not confirmed."""
 
     code = "not_delivered"
-
-    def __init__(self, *problems: Reason | str) -> None:
-        self._reasons = [
-            Reason(self.code, problem) if isinstance(problem, str) else problem
-            for problem in problems
-        ]
-        super().__init__(" ".join(reason.sentence for reason in self._reasons))
-
-    @property
-    @override
-    def reasons(self) -> list[Reason]:
-        return self._reasons
 
 
 class InterruptedRunError(TargetMainBrainerError):

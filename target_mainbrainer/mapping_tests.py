@@ -23,7 +23,7 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError, SettingsError
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
-from target_mainbrainer.mapping.values import InvalidValueError
+from target_mainbrainer.mapping.values import InvalidValueError, property_text
 from target_mainbrainer.settings.declared import Settings, all_words, plain_word
 from target_mainbrainer.singer.reader import MalformedMessageError, decode_message
 from target_mainbrainer.sinks import ContactsSink
@@ -103,7 +103,8 @@ class MappingTester(TargetMainBrainer):
             self._process_schema_message({**schema, "type": "SCHEMA"})
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
         except MalformedMessageError as error:
-            raise SettingsError([f"Stream '{shown(stream)}': a message {error}."]) from None
+            problem = f"Stream '{shown(stream)}': a message {error}."
+            raise SettingsError(problem) from None
         rejections = [one for one in self._found if isinstance(one, Rejection)]
         contacts = [one for one in self._found if isinstance(one, Contact)]
         # Only a ledger knows who a "no" is of that comes without an identity.
@@ -151,7 +152,8 @@ def run_tests(tester: MappingTester, path: Path, junit: Path | None) -> Iterator
     """
     suite = ET.Element("testsuite", name="mapping")
     if not (tests := _read(path)).tests:
-        raise SettingsError([f"There are no tests in '{path}'."])
+        problem = f"There are no tests in '{path}'."
+        raise SettingsError(problem)
     for number, test in enumerate(tests.tests, 1):
         alike = (one.record for one in tests.tests if one.stream == test.stream)
         columns: Values = {column: {} for record in alike for column in record}
@@ -179,7 +181,8 @@ def _read(path: Path) -> TestsFile:
         content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
         return msgspec.convert(content, TestsFile)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError([f"The tests in '{path}' cannot be read: {error}."]) from None
+        problem = f"The tests in '{path}' cannot be read: {error}."
+        raise SettingsError(problem) from None
 
 
 def _write(path: Path, text: str, mode: str = "w") -> None:
@@ -187,7 +190,8 @@ def _write(path: Path, text: str, mode: str = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise SettingsError([f"'{path}' cannot be written ({error.strerror})."]) from None
+        problem = f"'{path}' cannot be written ({error.strerror})."
+        raise SettingsError(problem) from None
 
 
 def _problems(test: MappingTest, sent: list[Sent], rejection: Rejection | None) -> Iterator[str]:
@@ -212,8 +216,7 @@ def _flat(contact: Sent | None) -> Values:
     if contact.mobile is not None:
         flat["mobile"] = "+" + re.sub(r"\D", "", str(contact.mobile))
     for name, value in flat.pop("properties").items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        flat[f"property '{name}'"] = "" if value is None else text
+        flat[f"property '{name}'"] = "" if value is None else property_text(value)
     return flat
 
 
@@ -275,7 +278,8 @@ def _messages(sample: Iterable[str]) -> Iterator[Message]:
             if isinstance(message.get("stream"), str):
                 yield message
         except MalformedMessageError as error:
-            raise SettingsError([f"Line {number} of the sample {error}."]) from None
+            problem = f"Line {number} of the sample {error}."
+            raise SettingsError(problem) from None
 
 
 def _fictional(value: t.Any, settings: StreamSettings) -> t.Any:  # noqa: ANN401 - any JSON value
@@ -324,19 +328,12 @@ def _example_number(value: object, text: str, country_code: int | None) -> str |
 # YAML
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.BaseLoader):
     """Reads plain values as JSON has them: `yes`, `NO`, `0770` and dates are texts."""
 
-
-_Loader.yaml_implicit_resolvers = {}
-_NUMBER = r"-?(?:0|[1-9][0-9]*)"
-for _tag, _pattern, _first in (
-    ("null", "null|~|", ["n", "~", ""]),
-    ("bool", "true|false", ["t", "f"]),
-    ("int", _NUMBER, list("-0123456789")),
-    ("float", rf"{_NUMBER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
-    )
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(node.value))
+    @override
+    def construct_scalar(self, node: yaml.ScalarNode) -> t.Any:
+        if node.style is None:
+            with contextlib.suppress(ValueError):
+                return json.loads(node.value or "null", parse_float=Decimal, parse_constant=str)
+        return node.value

@@ -231,7 +231,7 @@ def reasons_of(error: BaseException | None) -> list[Reason]:
 
     The text of an unexpected error may contain anything, so only its kind and place are named.
 
-    >>> reasons_of(SettingsError(["Setting 'list_id' is not a uuid."]))
+    >>> reasons_of(SettingsError("Setting 'list_id' is not a uuid."))
     [Reason(code='settings', sentence="Setting 'list_id' is not a uuid.")]
     """
     if error is None:

@@ -15,33 +15,30 @@ from target_mainbrainer import local_sandbox
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
-from target_mainbrainer.contacts import identity_of, with_identity
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import ALIAS, key_text
+from target_mainbrainer.ledger.content import account_of
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
-from target_mainbrainer.report.rejects import RecordLabels, Rejections, RejectsFile
+from target_mainbrainer.report.rejects import Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
-from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
-from target_mainbrainer.rounds.round import Stream
 from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.state import StateTracker
-from target_mainbrainer.words import counted, shown
+from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.ledger.ledger import Account, Ledger
-    from target_mainbrainer.mapping.mapper import StreamMapping
+    from target_mainbrainer.ledger.content import Account
+    from target_mainbrainer.ledger.database import Database
+    from target_mainbrainer.ledger.lease import SharedQuota
+    from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.moves import Moves
     from target_mainbrainer.rounds.round import ClosedRound
     from target_mainbrainer.settings.declared import Settings
     from target_mainbrainer.singer.state import State
@@ -67,6 +64,7 @@ class Run:
         rejects: Sets records aside.
         load: Delivers contacts.
         ledger: None without one.
+        comparer: Compares rounds with the ledger; None without one.
         missing: Keeps account of full reads; None without a ledger.
         summary: Puts the counts into words.
         looks_for_duplicates: Contacts that share something are looked for: in dry runs and first
@@ -88,14 +86,12 @@ class Run:
         self._state_records = -1
         self._is_over = self._is_whole = False
         self._next_state = self._next_progress = 0.0
-        self._closing = contextlib.ExitStack()
         self._suppressed = read_suppressions(settings).withheld
         self._stop = threading.Event()
-        try:
+        with contextlib.ExitStack() as closing:
+            self._closing = closing
             self._build(settings, run_id)
-        except BaseException:
-            self._closing.close()
-            raise
+            self._closing = closing.pop_all()
 
     def _build(self, settings: Settings, run_id: str) -> None:
         file = None
@@ -112,14 +108,11 @@ class Run:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
-        account = None
-        if settings.ledger_uri:
-            # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
-            from target_mainbrainer.ledger.ledger import account_of  # noqa: PLC0415
-
-            account = account_of(settings, None if sandbox is None else sandbox.file_id)
-        self._limiter = make_rate_limiter(settings, self._stop, account)
-        self._closing.callback(self._limiter.close)
+        account = account_of(settings, None if sandbox is None else sandbox.file_id)
+        plan, store = None if settings.dry_run else settings.plan, None
+        if settings.ledger_uri and plan is not None:
+            store = self._shared_quota(settings.ledger_uri, account)
+        self._limiter = RateLimiter(plan, clock=time.monotonic, stop=self._stop, store=store)
         self.ledger: Ledger | None = None
         self._client = MainBrainerClient(
             reached,
@@ -131,16 +124,32 @@ class Run:
         summary = DrySummary if settings.dry_run else Summary
         self.summary = summary(settings, self.report, self.rejects, self._limiter)
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_SECONDS
-        self._comparer: Comparer | None = None
+        self.comparer: Comparer | None = None
         self.missing: Missing | None = None
-        self._moves: Moves | None = None
-        if settings.ledger_uri and account is not None:
+        if settings.ledger_uri:
             self._open_ledger(settings.ledger_uri, account, run_id)
-        is_first = self._comparer is not None and not self._comparer.newest_person
+        is_first = self.comparer is not None and not self.comparer.newest_person
         self.looks_for_duplicates = settings.dry_run or is_first
         self.load = self._make_load(reached, file)
 
+    def _shared_quota(self, uri: str, account: Account) -> SharedQuota:
+        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
+        from target_mainbrainer.ledger.lease import SharedQuota  # noqa: PLC0415
+
+        # A change need not survive a power loss, for which SQLite would wait for the disk.
+        database = self._waited_for(open_database(uri, synchronous="NORMAL"))
+        # The ledger takes all tokens of a server for one account, the limits do not.
+        return SharedQuota(database, f"{account.name} {account.access_token or ''}")
+
+    def _waited_for(self, database: Database) -> Database:
+        """Return a database that is waited for if it is away, and closed with the run."""
+        database.retry_max_seconds = self.settings.retry_max_seconds
+        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
+        self._closing.callback(database.close)
+        return database
+
     def _open_ledger(self, uri: str, account: Account, run_id: str) -> None:
+        # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
         from target_mainbrainer.ledger.database import open_database, scratch_copy  # noqa: PLC0415
         from target_mainbrainer.ledger.ledger import Ledger  # noqa: PLC0415
         from target_mainbrainer.rounds.comparing import Comparer  # noqa: PLC0415
@@ -150,13 +159,10 @@ class Run:
             database = self._closing.enter_context(scratch_copy(uri))
         else:
             database = open_database(uri)
-        database.retry_max_seconds = self.settings.retry_max_seconds
-        database.is_ending = lambda: self._stop.is_set() or self._is_interrupted()
-        self._closing.callback(database.close)
-        self.ledger = Ledger(database, account, run_id)
+        self.ledger = Ledger(self._waited_for(database), account, run_id)
         self._closing.callback(self.ledger.close)
-        self._comparer = Comparer(self.settings, self.ledger, self._suppressed)
-        self.missing = Missing(self.settings, self.ledger, self._comparer)
+        self.comparer = Comparer(self.settings, self.ledger, self._suppressed)
+        self.missing = Missing(self.settings, self.ledger, self.comparer)
 
     def _make_load(self, settings: Settings, file: RejectsFile | None) -> Load:
         self._sending = Sending(
@@ -183,78 +189,16 @@ class Run:
             ledger=self.ledger,
             recreated=Recreated(self._suppressed),
         )
-        if self.ledger is not None:
-            from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
-
-            self._moves = Moves(self.ledger, self._booking)
         parts = Parts(
             self._sending,
             self._booking,
             self._statuses,
-            self._comparer,
+            self.comparer,
             self._suppressed,
             tick=self.tick,
             share_used=lambda: self._limiter.share_used,
         )
         return Load(settings, parts, clock=time.monotonic)
-
-    # Streams
-
-    def stream(
-        self, names: tuple[str, str], schema_line: bytes, key: Sequence[str], mapping: StreamMapping
-    ) -> Stream:
-        """Return a stream as its last SCHEMA message announces it, leased if there is a ledger.
-
-        Args:
-            names: Its name in the input, and after stream maps; several streams may have that one.
-            schema_line: The SCHEMA message as it was read.
-            key: Its `key_properties`, after stream maps.
-            mapping: Of its columns.
-
-        Raises:
-            LedgerError: Another run delivers it.
-        """
-        name = names[1]
-        known_as = ALIAS.join(dict.fromkeys(names))
-        settings = self.settings.for_stream(name)
-        country_code = settings.default_country_code
-        labels = RecordLabels(key, mapping.sensitive_columns, country_code)
-        return Stream(
-            name,
-            schema_line,
-            labels,
-            self.report.stream(name),
-            Destination(settings.list_id, settings.webhook_url),
-            number=None if self.ledger is None else self.ledger.open_stream(known_as),
-            once=mapping.once,
-            opt_ins=mapping.opt_ins,
-        )
-
-    def as_known(self, contact: Contact, stream: Stream, key: str | None) -> Contact | None:
-        """Return a contact under the identity that MainBrainer holds for a source key.
-
-        Or is about to, if its person is new in this run; None if there is no such identity.
-        """
-        if self._comparer is None or stream.number is None or key is None:
-            return None
-        place = stream.number, key_text(key)
-        found = [self._comparer.identity_of(*place), self.load.identity_of(place)]
-        if self.settings.identity_changes == "create":
-            found.reverse()  # a changed address is another contact, which the ledger has not yet
-        known = found[0] or found[1]
-        return None if known is None else with_identity(contact, known)
-
-    def withdraw(self, no: Contact, stream: Stream, key: str | None) -> None:
-        """Send the opt-ins that are false of a record that is rejected.
-
-        Args:
-            no: The identity that is left of the record, if any, and these opt-ins.
-            stream: Where the record comes from.
-            key: Its source key; the identity that the ledger knows for it goes first.
-        """
-        contact = self.as_known(no, stream, key) or no
-        if identity_of(contact) is not None:
-            self.load.withdraw(contact)
 
     # Meanwhile
 
@@ -273,22 +217,21 @@ class Run:
         now = time.monotonic()
         if self.ledger is not None:
             self.ledger.tick()
-        if now >= self._next_state and self.load.is_settled:
-            written = self._state_records
-            self.write_due_state()
-            if self._state_records != written:  # else a round that ends soon need not wait
-                self._next_state = now + STATE_INTERVAL_SECONDS
+        if now >= self._next_state and self.load.is_settled and self.write_due_state():
+            self._next_state = now + STATE_INTERVAL_SECONDS
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_INTERVAL_SECONDS
             self.summary.log_progress(self._statuses.open_batches)
 
-    def write_due_state(self) -> None:
-        """Write the newest STATE before which every record is settled, if there is a new one."""
+    def write_due_state(self) -> bool:
+        """Write the newest STATE before which every record is settled; False if there is none."""
         self.state.settle_counted(self.rejects.sync())
         state = self.state.take_due()
-        if state is not None and not self.settings.dry_run:
-            self._hand_out_state(state)
-            self._state_records = self.state.records_taken
+        if state is None or self.settings.dry_run:
+            return False
+        self._hand_out_state(state)
+        self._state_records = self.state.records_taken
+        return True
 
     # The end
 
@@ -311,15 +254,18 @@ class Run:
 
     def _later(self) -> Iterator[ClosedRound]:
         """Yield what only the end of the input allows: who is missing, then who has moved."""
-        if self.missing is not None:
-            yield from self.missing.end()
-        if self._comparer is None or self._moves is None or not self._comparer.deferred.movers:
+        if self.ledger is None or self.missing is None or self.comparer is None:
             return
-        if self.missing is not None and (problems := self.missing.problems):
+        yield from self.missing.end()
+        if not self.comparer.deferred.movers:
+            return
+        if problems := self.missing.problems:
             raise DeliveryError(*problems, "No changed address was followed either.")
-        if reasons := list(self._comparer.problems()):
+        if reasons := list(self.comparer.problems()):
             raise DeliveryError(*reasons)
-        yield from self._moves.rounds(self._comparer.deferred.end())
+        from target_mainbrainer.rounds.moves import Moves  # noqa: PLC0415 - only with a ledger
+
+        yield from Moves(self.ledger, self._booking).rounds(self.comparer.deferred.end())
 
     def abort(self, cause: BaseException) -> None:
         """End a run that cannot go on, if it has not ended yet; what else goes wrong is logged."""
@@ -363,18 +309,17 @@ class Run:
                 for finding in self._booking.findings()
             ]
         yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
-        if self.missing is not None:
+        if self.missing is not None and self.comparer is not None:
             yield from self.missing.problems
-        if self._comparer is not None:
-            yield from self._comparer.problems()
-        if self._comparer is not None and self._comparer.deferred.movers:
-            return  # the input was not read to its end, so no contact could move
+            yield from self.comparer.problems()
+            if self.comparer.deferred.movers:
+                return  # the input was not read to its end, so no contact could move
         for name, stream in self.report.streams.items():
             if stream.undelivered:
                 yield (
-                    f"The counts of stream '{shown(name)}' do not add up: {stream.read:,} records "
-                    f"read, {stream.accounted_for:,} accounted for. This is a fault of this "
-                    "target; please report it, and load the stream in full."
+                    f"The counts of stream '{shown(name)}' do not add up: of {stream.read:,} "
+                    f"records read, {stream.undelivered:,} are not accounted for. This is a fault "
+                    "of this target; please report it, and load the stream in full."
                 )
 
     def _warnings(self) -> Iterator[str]:
@@ -389,13 +334,6 @@ class Run:
                 "The access token is not the one that the ledger's contacts were delivered with. "
                 "If it belongs to another account, give that account a ledger of its own."
             )
-        for name, stream in self.report.streams.items():
-            if stream.opt_ins_emptied:
-                yield (
-                    f"{counted(stream.opt_ins_emptied, 'opt-in')} of stream '{shown(name)}' had a "
-                    "value before and came empty this time. MainBrainer keeps the old value: to "
-                    "withdraw an opt-in, the source has to say false."
-                )
 
     def _conclude(self) -> list[str]:
         """Close everything, log how every record has ended, and return what went wrong."""
@@ -408,28 +346,6 @@ class Run:
             problems = explain(error)
         self.summary.log(self._warnings())
         return problems
-
-
-def make_rate_limiter(
-    settings: Settings, stop: threading.Event, account: Account | None = None
-) -> RateLimiter:
-    """Return a limiter for this run alone or, given a ledger's account, for all runs with both.
-
-    Raises:
-        LedgerError: The ledger's database cannot be used.
-    """
-    store = None
-    if account is not None and settings.ledger_uri and settings.plan and not settings.dry_run:
-        from target_mainbrainer.ledger.database import open_database  # noqa: PLC0415
-        from target_mainbrainer.ledger.quota import SharedQuota  # noqa: PLC0415
-
-        # A change need not survive a power loss, for which SQLite would wait for the disk.
-        database = open_database(settings.ledger_uri, synchronous="NORMAL")
-        database.retry_max_seconds, database.is_ending = settings.retry_max_seconds, stop.is_set
-        # The ledger takes all tokens of a server for one account, the limits do not.
-        store = SharedQuota(database, f"{account.name} {account.access_token or ''}")
-    plan = None if settings.dry_run else settings.plan
-    return RateLimiter(plan, clock=time.monotonic, stop=stop, store=store)
 
 
 def read_suppressions(settings: Settings) -> Suppressions:
@@ -446,4 +362,4 @@ def read_suppressions(settings: Settings) -> Suppressions:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
-        raise SettingsError([problem]) from None
+        raise SettingsError(problem) from None

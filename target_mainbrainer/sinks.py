@@ -7,10 +7,14 @@ import typing as t
 from singer_sdk.sinks import BatchSink
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Rejection
+from target_mainbrainer.contacts import Contact, Rejection, identity_of, with_identity
+from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
-from target_mainbrainer.singer.state import SourceRecord, source_key_reader
+from target_mainbrainer.report.rejects import RecordLabels
+from target_mainbrainer.rounds.batches import Destination
+from target_mainbrainer.rounds.round import Stream
+from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
@@ -66,8 +70,19 @@ class ContactsSink(BatchSink):
             dropped=self._report.dropped_by_code,
             paths=stream.paths,
         )
-        names = announced.stream, self.stream_name
-        self._stream = run.stream(names, reader.line, key, self._mapping)
+        country_code = settings.default_country_code
+        # Its name in the input, and after stream maps; several streams may have that one.
+        names = dict.fromkeys((announced.stream, self.stream_name))
+        self._stream = Stream(
+            self.stream_name,
+            reader.line,
+            RecordLabels(key, self._mapping.sensitive_columns, country_code),
+            self._report,
+            Destination(settings.list_id, settings.webhook_url),
+            number=None if run.ledger is None else run.ledger.open_stream(ALIAS.join(names)),
+            once=self._mapping.once,
+            opt_ins=self._mapping.opt_ins,
+        )
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
@@ -76,8 +91,8 @@ class ContactsSink(BatchSink):
         self._shown_key = key[0] if is_key_shown else None
         # A key of metadata, such as the number of a line, identifies a record and no person.
         self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
-        reads_key = run.ledger is not None and self._has_key
-        self._key_of = source_key_reader(key) if reads_key else lambda _: None
+        # Some taps announce the columns of a key in another order in each run.
+        self._key = sorted(key) if run.ledger is not None and self._has_key else []
 
     @override
     def get_validator(self) -> None:
@@ -123,7 +138,7 @@ class ContactsSink(BatchSink):
                 self._filled[column] += value is not None and value != ""
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
-            outcome = self._run.as_known(OPTED_OUT, self._stream, key) or Omitted.DELETED
+            outcome = self._as_known(OPTED_OUT, key) or Omitted.DELETED
         match outcome:
             case Contact():
                 self._add(outcome, source_record, record)
@@ -160,7 +175,23 @@ class ContactsSink(BatchSink):
         self._note_unsent(source_record.source_key)
         self._run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
         if (no := rejection.withdrawal) is not None:
-            self._run.withdraw(no, self._stream, source_record.source_key)
+            contact = self._as_known(no, source_record.source_key) or no
+            if identity_of(contact) is not None:
+                self._run.load.withdraw(contact)
+
+    def _as_known(self, contact: Contact, key: str | None) -> Contact | None:
+        """Return a contact under the identity that MainBrainer holds for a source key.
+
+        Or is about to, if its person is new in this run; None if there is no such identity.
+        """
+        run, stream = self._run, self._stream.number
+        if run.comparer is None or stream is None or key is None:
+            return None
+        found = [run.comparer.identity_of(stream, key), run.load.identity_of((stream, key))]
+        if run.settings.identity_changes == "create":
+            found.reverse()  # a changed address is another contact, which the ledger has not yet
+        known = found[0] or found[1]
+        return None if known is None else with_identity(contact, known)
 
     def note_unsent(self, record: Record | None) -> None:
         """Note that a person has come of whom no record is sent; with None, anybody may have."""
@@ -173,6 +204,11 @@ class ContactsSink(BatchSink):
             self._run.missing.incomplete.add(self._stream.number)
         else:
             self._run.load.note_unsent(self._stream.number, key)
+
+    def _key_of(self, record: Record) -> str | None:
+        """Return a record's key; None without a ledger, or if a part of it is null or missing."""
+        values = [record.get(column) for column in self._key]
+        return None if not values or None in values else key_text(values)
 
     def _count(self, source_key: str | None) -> SourceRecord:
         self._report.read += 1

@@ -74,8 +74,8 @@ _OWN_REJECTS = (
     "would be read again, without end. Rename the file, then load it."
 )
 
-MOST_SHAPES = 20
-"""SCHEMA messages of a stream that are remembered, for taps that write several in turn."""
+MOST_SHAPES = 500
+"""SCHEMA messages that are remembered, for taps that write several of a stream in turn."""
 
 SAME_WISH_SECONDS = 2.0
 """Signals that come so soon after each other are one wish to end."""
@@ -92,11 +92,11 @@ class Shape(t.NamedTuple):
     """What is done with the records of a stream, as a SCHEMA message announces it.
 
     Attributes:
-        validate: Returns the fault of a record; None if records are not validated.
+        validate: Returns the fault of a record; None without one.
         sinks: What the stream becomes after stream maps.
     """
 
-    validate: Callable[[dict[str, t.Any]], Rejection | None] | None
+    validate: Callable[[dict[str, t.Any]], Rejection | None]
     sinks: list[tuple[Change | None, ContactsSink]]
 
 
@@ -119,12 +119,12 @@ class TargetMainBrainer(Target):
         if self._reads_environment and (
             problems := list(misread(os.environ, schema=self.config_jsonschema))
         ):
-            raise SettingsError(problems)
+            raise SettingsError(*problems)
         super().__init__(**kwargs)
         quiet_loggers()
         self.reader = t.cast("MessageReader", self.message_reader)
         self.reader.tick = self._tick
-        self._shapes: dict[str, dict[bytes, Shape]] = {}
+        self._shapes: dict[bytes, Shape] = {}
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
         self._wishes = 0
@@ -151,14 +151,13 @@ class TargetMainBrainer(Target):
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
         announced = schema_message(message_dict)
-        stream, line = announced.stream, self.reader.line
-        shapes = self._shapes.setdefault(stream, {})
-        if line not in shapes:
-            if len(shapes) >= MOST_SHAPES:
-                for _, sink in shapes.pop(next(iter(shapes))).sinks:
+        line = self.reader.line
+        if line not in self._shapes:
+            if len(self._shapes) >= MOST_SHAPES:
+                for _, sink in self._shapes.pop(next(iter(self._shapes))).sinks:
                     sink.clean_up()
-            shapes[line] = self._shape_of(announced)
-        self._streams[stream] = shapes[line]
+            self._shapes[line] = self._shape_of(announced)
+        self._streams[announced.stream] = self._shapes[line]
 
     def _shape_of(self, announced: SchemaMessage) -> Shape:
         """Return the sinks of a stream as it is announced now."""
@@ -172,12 +171,10 @@ class TargetMainBrainer(Target):
                 "Stream '%s' is not delivered: 'stream_maps' leaves it out.",
                 shown(announced.stream),
             )
-        validate = None
-        if self.config.get("validate_records", True):
-            validate = compile_validator(
-                announced.schema, announced.key_properties, stream=announced.stream
-            )
-        return Shape(validate, sinks)
+        if not self.config.get("validate_records", True):
+            return Shape(lambda _: None, sinks)
+        _, schema, key, _ = announced
+        return Shape(compile_validator(schema, key, stream=announced.stream), sinks)
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
@@ -195,8 +192,8 @@ class TargetMainBrainer(Target):
             require(message_dict, record=dict)
         run = self.current_run
         if run.rejects.comes_back(self.reader.line):
-            raise SettingsError([_OWN_REJECTS])
-        misfit = shape.validate(record) if shape.validate is not None else None
+            raise SettingsError(_OWN_REJECTS)
+        misfit = shape.validate(record)
         is_reload = "rejection" in message_dict
         for change, sink in shape.sinks:
             if is_reload:
@@ -264,10 +261,9 @@ class TargetMainBrainer(Target):
         ):
             self.logger.warning("%s", line)
         self.current_run.finish(is_whole=not self.reader.is_done)
-        for shapes in self._shapes.values():
-            for shape in shapes.values():
-                for _, sink in shape.sinks:
-                    sink.clean_up()
+        for shape in self._shapes.values():
+            for _, sink in shape.sinks:
+                sink.clean_up()
 
     def _tick(self) -> None:
         """Let the run do what is due, while reading and while the tap is silent.
@@ -317,7 +313,7 @@ class TargetMainBrainer(Target):
         ]
         unread = () if self._reads_environment else not_read(os.environ, self._config, schema)
         if problems:
-            raise SettingsError([*problems, *unread])
+            raise SettingsError(*problems, *unread)
         for line in unread:
             self.logger.warning("%s", line)
         self._config = {k: v for k, v in self._config.items() if v not in ("", None)}

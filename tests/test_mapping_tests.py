@@ -117,7 +117,7 @@ def test_a_schema_in_the_file_counts_as_in_a_run(load: Load) -> None:
 
 NO_FIELD = "Object contains unknown field `emial_opt_in` - at `$.tests[0].contact`"
 NO_CODE = "cannot be read: Invalid enum value 'invalid' - at `$.tests[0].rejected`"
-NO_SCHEMA = "Stream 'people': a message is a SCHEMA message whose 'schema' has no proper"
+NO_SCHEMA = "Stream 'people': a message is a SCHEMA message without a proper 'schema' ("
 WRONG = {
     "no YAML": ("tests: [", "cannot be read: while parsing"),
     "empty": ("", "cannot be read: Expected `object`, got `null`."),
@@ -219,7 +219,7 @@ def test_a_file_is_not_overwritten(load: Load) -> None:
     ("Connecting ...", "Line 2 of the sample is not valid JSON"),
     (
         '{"type": "RECORD", "stream": "people"}',
-        "Stream 'people': a message is a RECORD message without a proper 'record'.",
+        "Stream 'people': a message is a RECORD message without a proper 'record' (",
     ),
     ids=["no message", "no record"],
 )

@@ -71,7 +71,6 @@ TESTS: dict[str, str] = {
     "singer/state": "singer rounds/test_state.py test_target.py ledger/test_content.py",
     "singer/stream_maps": "singer",
     "api/answers": "api/test_answers.py api/test_client.py rounds/test_confirmation.py",
-    "api/auth": "api/test_auth.py",
     "api/client": "api rounds/test_trouble.py",
     "api/http": f"api/test_http.py api/test_requester.py rounds/test_trouble.py {_DRY}",
     "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_database.py",
@@ -79,7 +78,6 @@ TESTS: dict[str, str] = {
     "report/counts": f"report end_to_end/test_failures.py {_REFERENCE}",
     "report/duplicates": "report/test_summary.py",
     "report/rejects": f"report {_REFUSED}",
-    "report/report_file": "report end_to_end/test_failures.py",
     "report/summary": f"report end_to_end/test_failures.py {_DRY}",
     "rounds/batches": _ENDED,
     "rounds/booking": f"{_ENDED} {_SAID} {_MOVED}",
@@ -93,7 +91,6 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
-    "ledger/quota": "ledger/test_database.py",
 }
 
 # Imported once, before the forks.

@@ -17,7 +17,7 @@ from target_mainbrainer.privacy import Redactor, values_of
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from target_mainbrainer.api.http import Endpoint, Response
     from target_mainbrainer.contacts import Contact, PropertyRef
@@ -202,7 +202,6 @@ _PAGE_LENGTH = 20_000
 _TITLE = re.compile(r"<(?:title|h1)[^<>]*>([^<]*)<", re.IGNORECASE)
 _ERRORS_QUOTED = 3
 _INT64_DIGITS = 19
-_EMAIL = re.compile(r"[^\s\"'<>()\[\],;:@]{1,64}@[^\s\"'<>()\[\],;:@]{1,255}\.[^\W_]{1,63}")
 _NUMBER = re.compile(r"\d{5,}|\+?\d(?:[ ().\-/]{0,2}\d){4,}")
 _POSITION = re.compile(r"contacts\[(\d{1,4})\]", re.IGNORECASE)
 _CONTACT_ID = re.compile(r"contact[\s_-]?ids?\W{0,4}(\d{1,19})(?!\d)", re.IGNORECASE)
@@ -210,22 +209,6 @@ _PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", 
 """How the API names a property of a contact: by its place in what was sent."""
 
 _MESSAGES = ("message", "title", "detail", "error", "errordescription")
-
-
-@dataclass
-class Suspects:
-    """The numbers, addresses and places in a refusal; `Refused.suspects` finds their contacts.
-
-    Attributes:
-        positions: 0-based places in `createUpdateContacts`. Only the spelling of a path counts
-            (`createUpdateContacts[3].email`): "contact 4" may count from 0 or from 1.
-        numbers: Contact ids, and all that is long enough to be one or a mobile number.
-    """
-
-    positions: set[int] = field(default_factory=set)
-    emails: set[str] = field(default_factory=set)
-    numbers: set[int] = field(default_factory=set)
-    properties: tuple[InvalidProperty, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,8 +219,8 @@ class Refused:
         status: The HTTP status; a 2xx when only the response's own `status` says that it failed.
         unredacted: What the response says to people, "" if nothing. It may repeat contact data;
             `message` does not.
-        named: What it names.
         contacts: The contacts sent.
+        suspects: The places of those that it names; none if it names all.
         redactor: Removes their data from what is said.
         follows_lost_answer: An answer was lost before this one, so that MainBrainer may have
             accepted the request all the same.
@@ -245,8 +228,8 @@ class Refused:
 
     status: int
     unredacted: str = field(default="", repr=False)
-    named: Suspects = field(default_factory=Suspects, repr=False)
     contacts: Sequence[Contact] = ()
+    suspects: Sequence[int] = ()
     redactor: Redactor = field(default=Redactor(), compare=False, repr=False)
     follows_lost_answer: bool = field(default=False, compare=False)
 
@@ -273,24 +256,6 @@ class Refused:
         """Whether fewer contacts at once may pass."""
         return self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(self.contacts) > 1
 
-    @property
-    def suspects(self) -> list[int]:
-        """The places of the contacts that the refusal names; none if it names all.
-
-        To be named proves nothing: a suspect is rejected only after it was sent alone and refused
-        again.
-        """
-        named = self.named
-        found = [
-            index
-            for index, contact in enumerate(self.contacts)
-            if index in named.positions
-            or (contact.email is not None and contact.email.casefold() in named.emails)
-            or not named.numbers.isdisjoint(_numbers_of(contact))
-            or any(_carries(contact, one) for one in named.properties)
-        ]
-        return found if len(found) < len(self.contacts) else []
-
 
 def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
     """Return the name of the property that the API names by its place, if there is one."""
@@ -299,32 +264,34 @@ def _name_of(place: re.Match[str], properties: Sequence[PropertyRef]) -> str:
     return f"property '{shown(properties[number].name or properties[number].property_id or '')}'"
 
 
-def decode_refusal(status: int, body: bytes, content_type: str = "") -> Refused:
-    """Return the message of a refusal and the contacts it names.
+def decode_refusal(response: Response, contacts: Sequence[Contact] = ()) -> Refused:
+    """Return the message of a refusal and which of the contacts sent it names.
 
     No page shows the body of an error (API note, section 4.3). Read are the envelope of the other
     answers, the problem details of ASP.NET, a plain text, and the title of a page.
 
+    >>> from target_mainbrainer.api.http import Response
+    >>> from target_mainbrainer.contacts import Contact
     >>> body = b'{"title": "Bad", "errors": {"createUpdateContacts[3].email": ["Not valid."]}}'
-    >>> refusal = decode_refusal(400, body)
-    >>> refusal.unredacted, refusal.named.positions
-    ('Bad; createUpdateContacts[3].email: Not valid.', {3})
+    >>> refusal = decode_refusal(Response(400, body), [Contact()] * 5)
+    >>> refusal.unredacted, refusal.suspects
+    ('Bad; createUpdateContacts[3].email: Not valid.', [3])
     """
     try:
-        response = decode(body)
+        content = decode(response.body)
     except UnreadableResponseError:
-        return _refusal_in_words(status, body, content_type)
-    return refusal_in_json(status, response)
+        return _refusal_in_words(response, contacts)
+    return _refusal_in_json(response.status, content, contacts)
 
 
-def refusal_in_json(status: int, response: object) -> Refused:
-    """Return the refusal that a decoded response is."""
-    envelope = folded(response)
+def _refusal_in_json(status: int, content: object, contacts: Sequence[Contact]) -> Refused:
+    envelope = folded(content)
     data = folded(envelope.get("data"))
-    texts = [response, *(part.get(key) for part in (envelope, data) for key in _MESSAGES)]
+    texts = [content, *(part.get(key) for part in (envelope, data) for key in _MESSAGES)]
     said = [text for text in texts if isinstance(text, str)]
     said += _errors_in_words(envelope.get("errors"))
-    return Refused(status, _sentence(said), _suspects(msgspec.json.encode(response).decode(), data))
+    suspects = _suspects(msgspec.json.encode(content).decode(), data, contacts)
+    return Refused(status, _sentence(said), contacts, suspects)
 
 
 def _errors_in_words(errors: object) -> list[str]:
@@ -334,14 +301,14 @@ def _errors_in_words(errors: object) -> list[str]:
     return [f"{path}: {text}" if path else text for path, text in said[:_ERRORS_QUOTED]]
 
 
-def _refusal_in_words(status: int, body: bytes, content_type: str) -> Refused:
-    text = said = body.decode("utf-8", errors="replace")
-    if "html" in content_type.lower() or text.lstrip()[:1] == "<":
+def _refusal_in_words(response: Response, contacts: Sequence[Contact]) -> Refused:
+    text = said = response.body.decode("utf-8", errors="replace")
+    if "html" in response.content_type.lower() or text.lstrip()[:1] == "<":
         title = _TITLE.search(text[:_PAGE_LENGTH])
         said = html.unescape(title[1]) if title else ""
     elif text.lstrip()[:1] in ("{", "[") or "\ufffd" in text:
         said = ""  # cut-off JSON and binary data say nothing to people
-    return Refused(status, _sentence([said]), _suspects(text, {}))
+    return Refused(response.status, _sentence([said]), contacts, _suspects(text, {}, contacts))
 
 
 def _sentence(said: Iterable[str]) -> str:
@@ -351,15 +318,31 @@ def _sentence(said: Iterable[str]) -> str:
     return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
 
 
-def _suspects(text: str, data: Mapping[str, t.Any]) -> Suspects:
-    """Return what a refusal names, given its text and its folded `data`."""
-    text = text[:_TEXT_LENGTH]
-    return Suspects(
-        positions=set(map(int, _POSITION.findall(text))),
-        emails={email.strip(".").casefold() for email in _EMAIL.findall(text)},
-        numbers=_numbers_in(text) | invalid_contacts(data).ids,
-        properties=invalid_properties(data),
-    )
+def _suspects(text: str, data: Mapping[str, t.Any], contacts: Sequence[Contact]) -> list[int]:
+    """Return the places of the contacts that a refusal names; none if it names all.
+
+    To be named proves nothing: a suspect is rejected only after it was sent alone and refused
+    again. Of places only the spelling of a path counts (`createUpdateContacts[3].email`):
+    "contact 4" may count from 0 or from 1.
+
+    Args:
+        text: All that the response says.
+        data: Its folded `data`.
+        contacts: Those sent.
+    """
+    text = text[:_TEXT_LENGTH].casefold()
+    positions = set(map(int, _POSITION.findall(text)))
+    numbers = _numbers_in(text) | invalid_contacts(data).ids
+    properties = invalid_properties(data)
+    found = [
+        index
+        for index, contact in enumerate(contacts)
+        if index in positions
+        or (contact.email is not None and contact.email.casefold() in text)
+        or not numbers.isdisjoint(_numbers_of(contact))
+        or any(_carries(contact, one) for one in properties)
+    ]
+    return found if len(found) < len(contacts) else []
 
 
 def _numbers_in(text: str) -> set[int]:
@@ -368,14 +351,10 @@ def _numbers_in(text: str) -> set[int]:
     return {int(digits) for digits in written if len(digits) <= _INT64_DIGITS}
 
 
-def _numbers_of(contact: Contact) -> Iterator[int]:
-    """Yield the numbers by which a response might mean this contact."""
-    if contact.mobile is not None:
-        country_code, number = contact.mobile
-        yield number
-        yield int(f"{country_code}{number}")
-    if contact.contact_id is not None:
-        yield contact.contact_id
+def _numbers_of(contact: Contact) -> set[int | None]:
+    """Return the numbers by which a response might mean this contact."""
+    code, number = contact.mobile or (None, None)
+    return {contact.contact_id, number, None if number is None else int(f"{code}{number}")}
 
 
 def _carries(contact: Contact, named: InvalidProperty) -> bool:
@@ -448,22 +427,24 @@ class Token:
     lifetime_seconds: float | None = None
 
 
-def decode_accepted(status: int, body: bytes) -> Accepted | Refused:
+def decode_accepted(response: Response, contacts: Sequence[Contact] = ()) -> Accepted | Refused:
     """Read the 2xx response to a batch or a contact.
 
     One that says of itself that it failed is a refusal (API note, C22).
 
-    >>> decode_accepted(202, b'{"status": "Success", "data": {"BatchId": "ce2c2e48"}}').batch_id
+    >>> from target_mainbrainer.api.http import Response
+    >>> body = b'{"status": "Success", "data": {"BatchId": "ce2c2e48"}}'
+    >>> decode_accepted(Response(202, body)).batch_id
     'ce2c2e48'
-    >>> decode_accepted(202, b'{"status": "Failed", "message": "No such list"}').unredacted
-    'No such list'
+    >>> decode_accepted(Response(202, b'{"status": "Failed", "message": "No list"}')).unredacted
+    'No list'
 
     Raises:
         UnreadableResponseError: It is not the API's, or cut off.
     """
-    envelope = decode_object(body, ("status", "message", "data"))
+    envelope = decode_object(response.body, ("status", "message", "data"))
     if _says_failure(envelope.get("status")):
-        return refusal_in_json(status, envelope)
+        return _refusal_in_json(response.status, envelope, contacts)
     data = folded(envelope.get("data"))
     batch_id = text_of(data.get("batchid"))
     return Accepted(
@@ -613,14 +594,14 @@ class Answer:
         if response.is_success and not response.body.strip():
             return Accepted()
         if response.is_success:
-            outcome = self._decoded(lambda body: decode_accepted(response.status, body))
+            outcome = self._decoded(lambda _: decode_accepted(response, self.contacts))
         elif response.status in _REFUSALS:
-            outcome = decode_refusal(response.status, response.body, response.content_type)
+            outcome = decode_refusal(response, self.contacts)
         else:
             raise self._refused()
         if isinstance(outcome, Accepted):
             return outcome
-        return replace(outcome, contacts=self.contacts, redactor=self.redactor)
+        return replace(outcome, redactor=self.redactor)
 
     def batch_status(self) -> BatchStatus:
         """Return how far a batch is.
@@ -695,6 +676,6 @@ class Answer:
         return errors.RequestRefusedError(message)
 
     def _said(self) -> str:
-        said = decode_refusal(0, self.response.body, self.response.content_type).unredacted
+        said = decode_refusal(self.response).unredacted
         said = self.redactor.redact(said, values_of(self.contacts)).rstrip(".")
         return f", saying: {said}" if said else ""

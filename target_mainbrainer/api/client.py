@@ -1,4 +1,4 @@
-"""MainBrainer's endpoints, one method each, and what repeats their requests.
+"""MainBrainer's endpoints, one method each, their token, and what repeats their requests.
 
 A method returns what the API says about contacts, good or bad, and raises what is about anything
 else. Permits, pauses, retries and the token are dealt with in here and nowhere else; how a
@@ -8,6 +8,8 @@ response is read stands in `answers`.
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import typing as t
 import uuid
 from dataclasses import replace
@@ -15,8 +17,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
-from target_mainbrainer.api.answers import Accepted, Answer, Refused
-from target_mainbrainer.api.auth import TokenSource
+from target_mainbrainer.api.answers import Accepted, Answer, Refused, Token
 from target_mainbrainer.api.http import Endpoint, Transport
 from target_mainbrainer.api.limits import (
     TOO_MANY_REQUESTS_SECONDS,
@@ -39,7 +40,7 @@ from target_mainbrainer.words import counted
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_mainbrainer.api.answers import BatchStatus, Token
+    from target_mainbrainer.api.answers import BatchStatus
     from target_mainbrainer.api.http import Response
     from target_mainbrainer.api.limits import Permit, RateLimiter
     from target_mainbrainer.contacts import Contact
@@ -48,6 +49,11 @@ if t.TYPE_CHECKING:
 _T = t.TypeVar("_T")
 _MOST_RENEWALS = 5
 _LOOK_SECONDS = 0.1
+_FRESH_SECONDS = 1.0
+"""A token this young is used, even if its answer says that it has ended."""
+
+_MARGIN_SECONDS = 60.0
+_MARGIN_PART = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -281,7 +287,17 @@ class MainBrainerClient:
         if not limit:
             raise error
         if pause is None:
-            raise _given_up(endpoint, error, tries=tries, spent=spent, limit=limit) from error
+            asks = f"It asks to wait {error.retry_after:.0f} s. " if error.retry_after else ""
+            message = (
+                f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. "
+                f"The last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
+            )
+            if isinstance(error, TooManyRequestsError):
+                message += (
+                    " The day's number of requests may be used up; the count starts again at "
+                    "midnight in the account's time zone."
+                )
+            raise type(error)(message, retry_after=error.retry_after) from error
         if not isinstance(error, TooManyRequestsError):
             is_outage = tries > 1 and self._log.is_due("an outage")
             level = logging.WARNING if is_outage else logging.DEBUG
@@ -291,17 +307,85 @@ class MainBrainerClient:
         return pause
 
 
-def _given_up(
-    endpoint: Endpoint, error: TransientError, *, tries: int, spent: float, limit: float
-) -> TransientError:
-    asks = f"It asks to wait {error.retry_after:.0f} s. " if error.retry_after else ""
-    message = (
-        f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. The "
-        f"last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
-    )
-    if isinstance(error, TooManyRequestsError):
-        message += (
-            " The day's number of requests may be used up; the count starts again at "
-            "midnight in the account's time zone."
-        )
-    return type(error)(message, retry_after=error.retry_after)
+# The bearer token: one for all threads, renewed by one of them
+
+
+class TokenSource:
+    """Provides the token, and gets a new one when it expires or is refused.
+
+    Its end is timed by our own clock from before the token was asked for, so that no clock needs
+    to be right (API note, section 7). It is renewed a minute early, or a fifth of a short
+    lifetime; but never more than once a second.
+
+    Args:
+        token: A ready token, which cannot be renewed.
+        create: Gets a new token otherwise.
+        keep_secret: Is called with every token, before it is used.
+        clock: Seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str | None = None,
+        create: Callable[[], Token],
+        keep_secret: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.is_renewable = token is None
+        self._create = create
+        self._keep_secret = keep_secret
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token = None if token is None else Token(self._sendable(token))
+        self._renew_at = math.inf
+        self._failure: TargetMainBrainerError | None = None
+
+    def is_current(self, token: Token | None) -> bool:
+        """Return whether this is the latest token, and not yet to be renewed."""
+        return token is self._token and self._clock() < self._renew_at
+
+    def get(self, refused: Token | None = None) -> Token:
+        """Return a token other than the refused one; a new one if it is time to renew it.
+
+        However many threads come with the same refused token, one request is made. If it fails
+        for good, it fails for all of them, without one request each.
+
+        Raises:
+            AuthError: The credentials are refused.
+        """
+        with self._lock:
+            token = self._token
+            if token is not None and token is not refused and self.is_current(token):
+                return token
+            if self._failure is not None:
+                raise type(self._failure)(str(self._failure))
+            asked = self._clock()
+            try:
+                token = self._create()
+                self._sendable(token.value)
+            except InterruptedRunError:
+                raise
+            except TargetMainBrainerError as error:
+                self._failure = error
+                raise
+            lifetime = math.inf if token.lifetime_seconds is None else token.lifetime_seconds
+            margin = min(_MARGIN_SECONDS, lifetime * _MARGIN_PART)
+            earliest = self._clock() + _FRESH_SECONDS
+            self._token, self._renew_at = token, max(asked + lifetime - margin, earliest)
+            return token
+
+    def _sendable(self, token: str) -> str:
+        """Return a token that a header can carry, and keep it out of all that is logged.
+
+        Raises:
+            AuthError: It cannot; an exception further down would quote it.
+        """
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            message = (
+                "The access token contains characters that cannot be sent. Check it for spaces, "
+                "line breaks and quotation marks that came with copying."
+            )
+            raise AuthError(message)
+        self._keep_secret(token)
+        return token

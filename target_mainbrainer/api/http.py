@@ -20,7 +20,6 @@ import socket
 import ssl
 import time
 import typing as t
-import zlib
 from array import array
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -54,13 +53,8 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
-_FAILURES = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    UnicodeError,
-)
+# Exceptions of `requests` are OSErrors.
+_FAILURES = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, UnicodeError)
 _PROXY_ERRORS = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
 _UNREACHABLE = (
     *_PROXY_ERRORS,
@@ -68,12 +62,6 @@ _UNREACHABLE = (
     urllib3.exceptions.ConnectTimeoutError,
 )
 _LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
-_WORDS: dict[type[BaseException], str] = {
-    socket.gaierror: "the host's name cannot be resolved",
-    ConnectionRefusedError: "refused",
-    http.client.RemoteDisconnected: "closed without a response",
-    zlib.error: "the response cannot be unpacked",
-}
 
 _CONTACT_ID = re.compile(rb'"contactId":(\d+)')
 
@@ -330,10 +318,12 @@ def _in_words(
         )
         return ProtocolError(message)
     is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)
+    kind = type(chain[-1])
+    what = getattr(chain[-1], "strerror", None) or f"{kind.__module__}.{kind.__name__}"
     if any(isinstance(one, _UNREACHABLE) for one in chain):
         proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
-        seconds = min(timeout, _CONNECT_SECONDS)
-        what = f"not made within {seconds:.0f} s" if is_late else _what(chain[-1])
+        if is_late:
+            what = f"not made within {min(timeout, _CONNECT_SECONDS):.0f} s"
         message = (
             f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
             "'api_url' and 'auth_url'."
@@ -342,24 +332,15 @@ def _in_words(
     if is_late:
         message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:
-        message = f"The connection to {endpoint.host} failed on {endpoint}: {_what(chain[-1])}."
+        message = f"The connection to {endpoint.host} failed on {endpoint}: {what}."
     return TransientError(message)
 
 
-def _what(error: BaseException) -> str:
-    words = (words for kind, words in _WORDS.items() if isinstance(error, kind))
-    return next(words, type(error).__name__)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, which `requests` and `urllib3` wrap in several ways."""
-    for _ in range(10):
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what it comes from, down to the system's own error."""
+    while error is not None:
         yield error
-        wrapped = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
-        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
-        if inner is None:
-            return
-        error = inner
+        error = error.__cause__ or error.__context__
 
 
 def seconds_asked(retry_after: str | None, now: dt.datetime) -> float | None:

@@ -8,7 +8,7 @@ the quickest answer of its kind so far. While nothing is known of a kind, an ans
 10 s after the answer are enough in any case: no request is counted later than it is answered.
 
 The rules are in `Quota`, which knows neither a clock nor a lock. It is kept in this process or,
-with a ledger, in a row of its database for all runs with the same account (`ledger.quota`).
+with a ledger, in a row of its database for all runs with the same account (`ledger.lease`).
 `RateLimiter` hands permits to threads, ends every wait when the run is asked to stop, and explains
 long waits in the log.
 """
@@ -176,7 +176,7 @@ class Quota:
 
 
 class PermitStore:
-    """Keeps a `Quota` in this process; `ledger.quota` keeps one in a database.
+    """Keeps a `Quota` in this process; `ledger.lease` keeps one in a database.
 
     One thread at a time uses it.
 
@@ -199,9 +199,6 @@ class PermitStore:
             LedgerError: The store cannot be reached.
         """
         return action(self._quota, self._clock())
-
-    def close(self) -> None:
-        """Close everything that the store has opened."""
 
 
 class OncePerMinute:
@@ -284,10 +281,6 @@ class RateLimiter:
         self._unwritten: list[Callable[[Quota, float], None]] = []
         self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
 
     def acquire(self, kind: str, *, is_retry: bool = False) -> Permit:
         """Wait for a permit.

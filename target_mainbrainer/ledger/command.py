@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import typing as t
+from decimal import Decimal
 
 import click
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from target_mainbrainer.ledger import ledger as memory
 from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import accounts, batches, contacts
+from target_mainbrainer.ledger.tables import people as table
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.words import counted, shown
 
@@ -53,17 +55,13 @@ def _keys(_context: object, _option: object, value: str | None) -> set[str] | No
     if value is None:
         return None
     try:
-        found = json.loads(value, parse_int=str, parse_float=_number)
+        found = json.loads(value, parse_int=str, parse_float=Decimal)
     except ValueError:
         found = value
     if isinstance(found, dict):
         found = [found[column] for column in sorted(found)]
     spellings = [found] if isinstance(found, list) else [[found], [value]]
-    return {key_text(json.dumps(one)) for one in spellings}
-
-
-def _number(text: str) -> str:
-    return str(json.loads(key_text(f"[{text}]"))[0])
+    return set(map(key_text, spellings))
 
 
 class Wanted(t.NamedTuple):
@@ -99,10 +97,9 @@ class Wanted(t.NamedTuple):
     def accounts(self, connection: sa.Connection) -> Iterator[tuple[Row, dict[int, str]]]:
         """Yield the accounts that are asked for, and the names of their streams by number."""
         for account in connection.execute(sa.select(accounts).order_by(accounts.c.number)).all():
-            found = memory.streams_of(connection, account.number).values()
             names = {
                 row.number: row.name
-                for row in found
+                for row in memory.streams_of(connection, account.number)
                 if self.stream in {None, row.name, row.name.rpartition(ALIAS)[2]}
             }
             if self.account in {None, account.number} and (names or self.stream is None):
@@ -110,15 +107,20 @@ class Wanted(t.NamedTuple):
 
     def people(self, connection: sa.Connection, streams: Collection[int]) -> list[Person]:
         """Return the people of these streams who are asked for."""
-        date = self.last_seen_before
-        before = None if date is None else int(date.replace(tzinfo=dt.UTC).timestamp())
-        found = people.search(connection, streams, keys=self.key or (), seen_before=before)
+        conditions: list[sa.ColumnElement[bool]] = [table.c.stream.in_(streams)]
+        if self.key:
+            conditions.append(table.c.key.in_(self.key))
+        if self.last_seen_before:
+            before = int(self.last_seen_before.replace(tzinfo=dt.UTC).timestamp())
+            conditions.append(table.c.seen_at < before - people.SEEN_SECONDS)
         wanted = set(identifiers_of(self.contact))
         return [
             one
-            for one in found
-            if wanted.issubset(identifiers_of(identity_from(one.identity)))
-            or wanted.issubset(identifiers_of(identity_from(one.previous or one.identity)))
+            for one in people.search(connection, conditions)
+            if any(
+                wanted.issubset(identifiers_of(identity_from(identity)))
+                for identity in filter(None, (one.identity, one.previous))
+            )
         ]
 
     def hashes(self, connection: sa.Connection) -> set[int]:

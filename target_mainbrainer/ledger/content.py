@@ -1,16 +1,18 @@
-"""Content and consent of an identity, and people, as the ledger keeps them. Knows no database.
+"""Accounts, content and consent of an identity, and people, as the ledger keeps them.
 
-A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own seed. A false match
-of two values is as likely as one in 2**64. Guessing values is not what the seed prevents: the
-ledger is personal data.
+Knows no database. A field is 12 bytes: 4 of its name, 8 of its value, hashed with the ledger's own
+seed. A false match of two values is as likely as one in 2**64. Guessing values is not what the seed
+prevents: the ledger is personal data.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import typing as t
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import msgspec
 import xxhash
@@ -25,7 +27,9 @@ from target_mainbrainer.contacts import (
 )
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from target_mainbrainer.settings.declared import Settings
 
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
@@ -37,13 +41,12 @@ FIELD_BYTES = 12
 
 _NAME_BYTES = 4
 
-_WHOLE_NUMBER = re.compile(r"\[(0|-?[1-9][0-9]*)\]", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
 
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 """A text that is written as a number is; 007 is another key than 7."""
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(float_hook=lambda text: str(Decimal(text))).decode
 
 
 class Row(Private, msgspec.Struct, gc=False):
@@ -83,7 +86,7 @@ class Person(Private, msgspec.Struct, gc=False):
 
     Attributes:
         id: None until it is in the database.
-        key: `key_text` of its record.
+        key: `key_text` of its record's key.
         identity: The one that the CRM holds for it, or under which it was first sent.
         hash: Of the identity, folded.
         previous: The identity before, while a change of it is being delivered.
@@ -119,6 +122,46 @@ class Fields(Private, msgspec.Struct, gc=False):
 
     refs: list[PropertyRef | str]
     entries: bytes
+
+
+class Account(t.NamedTuple):
+    """Whose contacts these are.
+
+    Attributes:
+        name: The server's address and the user name, or the sandbox's file.
+        access_token: Fingerprint of a token that does not say whose it is; None with a user name.
+    """
+
+    name: str
+    access_token: str | None = None
+
+
+def account_of(settings: Settings, sandbox_id: str | None) -> Account:
+    """Return the account that the settings name.
+
+    Args:
+        settings: The run's settings.
+        sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
+    """
+    if sandbox_id is not None:
+        return Account(f"sandbox {sandbox_id}")
+    address = _address(settings.api_url)
+    if settings.username:
+        return Account(f"{settings.username.strip()} at {address}")
+    return Account(address, fingerprint(settings.access_token or ""))
+
+
+def _address(url: str) -> str:
+    """Return a server's address, spelt one way.
+
+    >>> _address("HTTPS://ApiCRM.mainbrainer.com:443/v1/")
+    'https://apicrm.mainbrainer.com/v1'
+    """
+    parts = urlsplit(url.strip())
+    scheme = parts.scheme.lower()
+    host = (parts.hostname or "").rstrip(".")
+    port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(scheme) else ""
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 def fingerprint(token: str) -> str:
@@ -254,36 +297,36 @@ def names_of(refs: list[PropertyRef | str]) -> Iterator[str]:
         yield ref if isinstance(ref, str) else ref.name or ref.property_id or ""
 
 
-def key_text(key: str) -> str:
-    """Return a source key as it is kept, given the JSON of its values.
+def key_text(values: Sequence[object]) -> str:
+    """Return a source key as it is kept, given its values.
 
     A tap may write one key as 1, "1" or 1.0, today and tomorrow; it is one key.
 
-    >>> key_text("[1]") == key_text('["1"]') == key_text("[1.0]"), key_text('["x" ]')
-    (True, '["x"]')
-    >>> key_text('["1234567890123456789012345678901234567.0"]'), key_text("[1e9999999]")
+    >>> key_text([1]) == key_text(["1"]) == key_text([Decimal("1.0")]), key_text(["x", 1])
+    (True, '["x","1"]')
+    >>> key_text(["1234567890123456789012345678901234567.0"]), key_text([Decimal("1e9999999")])
     ('["1234567890123456789012345678901234567"]', '["1E+9999999"]')
     """
-    if _WHOLE_NUMBER.fullmatch(key):
-        return f'["{key[1:-1]}"]'
+    plain = list(map(_plain, values))
     try:
-        text = _encode([_plain(value) for value in _decode(key)]).decode()
-    except msgspec.DecodeError:  # NaN, or an unpaired surrogate
-        text = key
+        text = _encode(plain).decode()
+    except (TypeError, ValueError):  # an unpaired surrogate
+        text = json.dumps(plain, default=str)
     if len(text) > LONGEST_KEY:
         return "#" + hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
     return text
 
 
-def _plain(value: t.Any) -> t.Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        is_fraction = "." in value and _PLAIN_NUMBER.fullmatch(value)
-        return value.rstrip("0").rstrip(".") if is_fraction else value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _plain(value: object) -> object:
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        value = str(Decimal(repr(value)) if isinstance(value, float) else value)
+    if isinstance(value, str) and "." in value and _PLAIN_NUMBER.fullmatch(value):
+        return value.rstrip("0").rstrip(".")
+    return value
 
 
 class Seen:
-    """Which people have come, a bit for each, so that a million take 125 kB.
+    """Which people have come, a byte for each, so that a million take one megabyte.
 
     >>> seen = Seen()
     >>> seen.add(7)
@@ -292,15 +335,12 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._seen = bytearray()
 
     def add(self, number: int) -> None:
         """Add a person's number."""
-        place = number >> 3
-        if place >= len(self._bits):
-            self._bits.extend(bytes(place + 4096 - len(self._bits)))
-        self._bits[place] |= 1 << (number & 7)
+        self._seen.extend(bytes(max(0, number + 1 - len(self._seen))))
+        self._seen[number] = True
 
     def __contains__(self, number: int) -> bool:
-        place = number >> 3
-        return place < len(self._bits) and bool(self._bits[place] >> (number & 7) & 1)
+        return number < len(self._seen) and bool(self._seen[number])

@@ -27,7 +27,7 @@ from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, quota, streams
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from target_mainbrainer.ledger.content import Person, Row
 
@@ -151,8 +151,7 @@ class Database:
         """
         try:
             with self.engine.connect() as connection:
-                if reads_only:
-                    connection = connection.execution_options(reads_only=True)  # noqa: PLW2901
+                connection.execution_options(reads_only=reads_only)
                 with connection.begin():
                     yield connection
         except DBAPIError as error:
@@ -446,24 +445,14 @@ def number_new(connection: sa.Connection, table: sa.Table, rows: Iterable[_Row])
     return new
 
 
-def rows_where(
-    connection: sa.Connection, select: str, values: Sequence[int] | Sequence[str], *more: object
-) -> Sequence[t.Any]:
-    """Return the rows for which a column is one of many values.
-
-    Args:
-        connection: In a transaction.
-        select: Ends with the column's name; further conditions, with `?` for `more`, precede it.
-        values: Integers or texts.
-        more: What stands for each `?`.
-    """
+def one_of(
+    connection: sa.Connection, column: sa.Column[t.Any], values: Collection[t.Any]
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a column has one of many integers or texts."""
     if connection.dialect.name == "sqlite":
-        text = f"{select} IN (SELECT value FROM json_each(?))"  # noqa: S608 - ours
-        found = connection.exec_driver_sql(text, (*more, msgspec.json.encode(values).decode()))
-    else:
-        text = f"{select.replace('?', '%s')} = ANY(%s)"
-        found = connection.exec_driver_sql(text, (*more, list(values)))
-    return found.all()
+        each = sa.func.json_each(msgspec.json.encode(list(values)).decode())
+        return column.in_(sa.select(each.table_valued("value").c.value))
+    return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""The lease of a stream: while it lasts, no other run delivers the stream.
+"""What runs with one ledger share: the leases of streams, and the quota of an account.
 
-A run on this machine that has ended is recognised by its process; a run elsewhere, or one whose
-process cannot be identified, by its lease, which every transaction of a live run renews.
+While the lease of a stream lasts, no other run delivers the stream. A run on this machine that has
+ended is recognised by its process; a run elsewhere, or one whose process cannot be identified, by
+its lease, which every transaction of a live run renews.
 """
 
 from __future__ import annotations
@@ -12,11 +13,22 @@ import time
 import typing as t
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from typing_extensions import override
 
+from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError
-from target_mainbrainer.ledger.tables import accounts, streams
+from target_mainbrainer.ledger.tables import accounts, quota, streams
 from target_mainbrainer.words import shown
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_mainbrainer.ledger.database import Database
+
+_T = t.TypeVar("_T")
 
 LEASE_SECONDS = 180.0
 """How long a run keeps a stream after its last transaction."""
@@ -26,15 +38,13 @@ FRESH_SECONDS = 60.0
 
 RENEW_SECONDS = 20.0
 
-DATABASE_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
-"""The time of a PostgreSQL server."""
-
 
 def now_of(connection: sa.Connection) -> float:
     """Return the time by the clock that all users of this database share."""
     if connection.dialect.name == "sqlite":
         return time.time()
-    return float(connection.scalar(sa.select(DATABASE_CLOCK)) or 0)
+    clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+    return float(connection.scalar(sa.select(clock)) or 0)
 
 
 def take_stream(connection: sa.Connection, account: int, name: str, run: int) -> int:
@@ -56,11 +66,8 @@ def take_stream(connection: sa.Connection, account: int, name: str, run: int) ->
     if row.run != run and is_live(row, now):
         raise LedgerError(busy(row))
     lease = {"machine": _machine(), "process": _process(os.getpid()), "run": run}
-    connection.execute(
-        streams.update()
-        .where(streams.c.number == row.number)
-        .values(lease_until=now + LEASE_SECONDS, delivered_at=int(now), **lease)
-    )
+    values = {"lease_until": now + LEASE_SECONDS, "delivered_at": int(now), **lease}
+    connection.execute(streams.update().where(streams.c.number == row.number).values(values))
     return int(row.number)
 
 
@@ -135,3 +142,57 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+class SharedQuota(PermitStore):
+    """Keeps a `Quota` in the ledger's database, for all runs with the same account.
+
+    One row contains the whole `Quota` as JSON. A change reads it, applies the rules of
+    `api.limits` to it and writes it back, unless another run has changed it in between (its
+    `version` then differs); in that case it reads again. So every change is exact, no lock and no
+    session outlives a statement, and a run that dies leaves nothing to clean up. The clock is the
+    database's, which is the same for all machines; with SQLite the wall clock, which is the same
+    for all processes. A clock that is set costs at most one 429.
+
+    Args:
+        database: The database with the row.
+        account: Whose requests are counted.
+    """
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+        self._select = sa.select(quota).where(quota.c.account == account)
+
+    @override
+    def change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
+        """Apply an action to the quota as it is now, given the time, and return its result.
+
+        Raises:
+            LedgerError: The database stayed away, or cannot be used.
+        """
+
+        def changed(connection: sa.Connection) -> tuple[bool, _T]:
+            row = connection.execute(self._select).one_or_none()
+            shared = Quota() if row is None else msgspec.json.decode(row.record, type=Quota)
+            result = action(shared, now_of(connection))
+            return self._save(connection, row, shared), result
+
+        while True:
+            is_saved, result = self._database.execute(changed, waits=waits)
+            if is_saved:
+                return result
+
+    def _save(self, connection: sa.Connection, row: sa.Row[t.Any] | None, shared: Quota) -> bool:
+        """Write the quota if it has changed; return False if another run was faster."""
+        record = msgspec.json.encode(shared).decode()
+        if row is None:
+            insert = (sqlite if self._database.is_sqlite else postgresql).insert(quota)
+            values = insert.values(account=self._account, version=1, record=record)
+            new = values.on_conflict_do_nothing().returning(quota.c.version)
+            return connection.execute(new).first() is not None
+        if record == row.record:
+            return True
+        same = (quota.c.account == self._account) & (quota.c.version == row.version)
+        update = quota.update().where(same).values(version=row.version + 1, record=record)
+        return connection.execute(update).rowcount > 0

@@ -11,23 +11,21 @@ The order that keeps it from ever knowing more than the CRM holds:
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from target_mainbrainer.api.http import seconds_awake_or_asleep
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
-from target_mainbrainer.ledger.content import Hashes, Row, fingerprint, identity_from
-from target_mainbrainer.ledger.database import Writer, number_new, rows_where
+from target_mainbrainer.ledger.content import Hashes, Row, identity_from
+from target_mainbrainer.ledger.database import Writer, number_new, one_of
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from target_mainbrainer.ledger.content import Person
+    from target_mainbrainer.ledger.content import Account, Person
     from target_mainbrainer.ledger.database import Database
-    from target_mainbrainer.settings.declared import Settings
 
     _T = t.TypeVar("_T")
 
@@ -39,59 +37,14 @@ ROUND_BITS = 24
 BATCH_BITS = 30
 """A mark is the number of a run and, in so many bits, the number of the round in it."""
 
-_PORTS = {"http": 80, "https": 443}
-
 _COLUMNS = Row.__struct_fields__
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM {contacts.name} WHERE account = ? AND hash"  # noqa: S608
+_SELECT = sa.select(*(contacts.c[name] for name in _COLUMNS))
 _INSERT = Writer(contacts, ("id", "account", "hash", "spelling", "open_mark", "open_at"))
 _MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clears=("fields",))
 _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
-_FORGET_ALL = Writer(contacts, ("id",), by=1, clears=("fields",))
-_FORGET_CONTENT = Writer(contacts, ("id", "batch"), by=2, clears=("fields",))
-_FORGET_CREATION = Writer(contacts, ("id", "batch"), by=2, clears=("fields", "delivered_at"))
-
-
-class Account(t.NamedTuple):
-    """Whose contacts these are.
-
-    Attributes:
-        name: The server's address and the user name, or the sandbox's file.
-        access_token: Fingerprint of a token that does not say whose it is; None with a user name.
-    """
-
-    name: str
-    access_token: str | None = None
-
-
-def account_of(settings: Settings, sandbox_id: str | None) -> Account:
-    """Return the account that the settings name.
-
-    Args:
-        settings: The run's settings.
-        sandbox_id: The id of the sandbox's file, None for the real MainBrainer.
-    """
-    if sandbox_id is not None:
-        return Account(f"sandbox {sandbox_id}")
-    address = _address(settings.api_url)
-    if settings.username:
-        return Account(f"{settings.username.strip()} at {address}")
-    return Account(address, fingerprint(settings.access_token or ""))
-
-
-def _address(url: str) -> str:
-    """Return a server's address, spelt one way.
-
-    >>> _address("HTTPS://ApiCRM.mainbrainer.com:443/v1/")
-    'https://apicrm.mainbrainer.com/v1'
-    """
-    parts = urlsplit(url.strip())
-    scheme = parts.scheme.lower()
-    host = (parts.hostname or "").rstrip(".")
-    port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(scheme) else ""
-    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 class Ledger:
@@ -201,13 +154,12 @@ class Ledger:
 
     def rows(self, connection: sa.Connection, hashes: Collection[int]) -> dict[int, Row]:
         """Return what is known of identities, by the hash of each."""
-        found = rows_where(connection, _SELECT, list(hashes), self.account)
-        rows = [Row(*row) for row in found]
-        if connection.dialect.name == "sqlite":
-            for row in rows:
-                row.mobile_said = _boolean(row.mobile_said)
-                row.email_said = _boolean(row.email_said)
-        return {row.hash: row for row in rows}
+        found = connection.execute(_SELECT.where(self._have(connection, hashes)))
+        return {row.hash: row for row in (Row(*row) for row in found)}
+
+    def _have(self, connection: sa.Connection, hashes: Collection[int]) -> sa.ColumnElement[bool]:
+        """Return the condition that a row is of one of these identities."""
+        return (contacts.c.account == self.account) & one_of(connection, contacts.c.hash, hashes)
 
     def run_of(self, mark: int) -> int:
         """Return the number of the run that has made a mark."""
@@ -252,17 +204,15 @@ class Ledger:
 
         A request without an answer may still be applied to a contact that comes there.
         """
-        is_one = (contacts.c.account == self.account) & contacts.c.hash.in_(hashes)
+        is_one = self._have(connection, hashes)
         is_unsure = contacts.c.unsure_at > self.now(connection) - UNSURE_SECONDS
         connection.execute(contacts.delete().where(is_one, is_unsure.is_not(True)))
         connection.execute(contacts.update().where(is_one).values(_LEFT))
 
     def doubt_identities(self, connection: sa.Connection, hashes: Collection[int]) -> None:
         """Make the content of identities unknown that a request may change yet."""
-        is_one = (contacts.c.account == self.account) & contacts.c.hash.in_(hashes)
         values = {"fields": None, "unsure_at": self.now(connection)}
-        if hashes:
-            connection.execute(contacts.update().where(is_one).values(values))
+        connection.execute(contacts.update().where(self._have(connection, hashes)).values(values))
 
     def now(self, connection: sa.Connection) -> int:
         """Return the time by the database's clock, in seconds since the epoch."""
@@ -284,89 +234,67 @@ class Ledger:
     ) -> None:
         """Note accepted batches: their number, MainBrainer's id, and whether it is asked for."""
         now = self.now(connection)
-        _BATCH.write(
-            connection,
-            [
-                (number, self.account, self.run, batch_id, now, is_open)
-                for number, batch_id, is_open in accepted
-            ],
-        )
+        rows = [(n, self.account, self.run, id_, now, is_open) for n, id_, is_open in accepted]
+        _BATCH.write(connection, rows)
         if self._token is not None:
-            connection.execute(
-                accounts.update()
-                .where(accounts.c.number == self.account)
-                .values(access_token=self._token)
-            )
+            is_ours = accounts.c.number == self.account
+            connection.execute(accounts.update().where(is_ours).values(access_token=self._token))
             self._token = None
 
     def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Note that nothing more is awaited of batches."""
-        connection.execute(
-            batches.update().where(batches.c.number.in_(numbers)).values(is_open=False)
-        )
+        is_one = one_of(connection, batches.c.number, numbers)
+        connection.execute(batches.update().where(is_one).values(is_open=False))
 
-    def forget_content(self, connection: sa.Connection, rows: Iterable[int]) -> None:
+    def forget_content(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Make the content of rows unknown."""
-        _FORGET_ALL.write(connection, [(row,) for row in rows])
+        is_one = one_of(connection, contacts.c.id, rows)
+        connection.execute(contacts.update().where(is_one).values(fields=None))
 
     def doubt(
-        self,
-        connection: sa.Connection,
-        rows: Sequence[tuple[int, int]],
-        created: Sequence[tuple[int, int]],
+        self, connection: sa.Connection, rows: Collection[int], batch: int, *, are_there: bool
     ) -> None:
         """Make content unknown that was last delivered in a batch that did not end well.
 
         Args:
             connection: In a transaction.
-            rows: The number of each row, and of the batch.
-            created: The same of those that were to be created, and were not.
+            rows: The numbers of the rows.
+            batch: The number of the batch.
+            are_there: MainBrainer has the contacts; they were not to be created by this batch.
         """
-        _FORGET_CONTENT.write(connection, rows)
-        _FORGET_CREATION.write(connection, created)
+        is_one = one_of(connection, contacts.c.id, rows) & (contacts.c.batch == batch)
+        values = {"fields": None} | ({} if are_there else {"delivered_at": None})
+        connection.execute(contacts.update().where(is_one).values(values))
 
     def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Note that MainBrainer has contacts, however their batches have ended."""
-        if rows:
-            is_one = contacts.c.id.in_(rows) & contacts.c.delivered_at.is_(None)
-            values = {"delivered_at": self.now(connection)}
-            connection.execute(contacts.update().where(is_one).values(values))
+        is_one = one_of(connection, contacts.c.id, rows) & contacts.c.delivered_at.is_(None)
+        values = {"delivered_at": self.now(connection)}
+        connection.execute(contacts.update().where(is_one).values(values))
 
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""
         if not numbers:  # without an index, even none of them would be looked for in all rows
             return
         for kind in ("mobile", "email"):
-            connection.execute(
-                contacts.update()
-                .where(contacts.c[f"{kind}_raised_in"].in_(numbers))
-                .where(contacts.c.account == self.account)
-                .values({f"{kind}_said": None, f"{kind}_raised_in": None})
-            )
-
-
-def _boolean(value: t.Any) -> bool | None:  # noqa: ANN401 - SQLite has no type for it
-    return None if value is None else bool(value)
+            is_one = one_of(connection, contacts.c[f"{kind}_raised_in"], numbers)
+            values = {f"{kind}_said": None, f"{kind}_raised_in": None}
+            is_ours = contacts.c.account == self.account
+            connection.execute(contacts.update().where(is_one & is_ours).values(values))
 
 
 def _end_batches_of_dead_runs(connection: sa.Connection) -> None:
     """Make content unknown that was delivered in batches whose run ended before their status."""
     now = int(lease.now_of(connection))
-    connection.execute(
-        batches.delete().where(
-            ~batches.c.is_open, batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
-        )
-    )
+    is_old = batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
+    connection.execute(batches.delete().where(is_old & ~batches.c.is_open))
     is_left = batches.c.is_open & batches.c.run.not_in(lease.live_runs(connection))
     left = sa.select(batches.c.number).where(is_left)
     if connection.scalar(left.limit(1)) is None:
         return
     began = sa.select(batches.c.accepted_at).where(batches.c.number == contacts.c.batch)
-    connection.execute(
-        contacts.update()
-        .where(contacts.c.batch.in_(left))
-        .values(fields=None, unsure_at=began.scalar_subquery())
-    )
+    values = {"fields": None, "unsure_at": began.scalar_subquery()}
+    connection.execute(contacts.update().where(contacts.c.batch.in_(left)).values(values))
     connection.execute(batches.update().where(is_left).values(is_open=False))
 
 
@@ -382,10 +310,9 @@ def is_mixed(connection: sa.Connection, account: int) -> bool:
     return all(connection.scalar(sa.select(one)) for one in known)
 
 
-def streams_of(connection: sa.Connection, account: int) -> dict[int, sa.Row[t.Any]]:
-    """Return the streams of an account by their number."""
-    found = connection.execute(sa.select(streams).where(streams.c.account == account)).all()
-    return {row.number: row for row in found}
+def streams_of(connection: sa.Connection, account: int) -> Sequence[sa.Row[t.Any]]:
+    """Return the streams of an account."""
+    return connection.execute(sa.select(streams).where(streams.c.account == account)).all()
 
 
 def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
@@ -395,7 +322,7 @@ def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
         LedgerError: One is.
     """
     now = lease.now_of(connection)
-    for row in streams_of(connection, account).values():
+    for row in streams_of(connection, account):
         if lease.is_live(row, now):
             raise LedgerError(lease.busy(row))
 
@@ -430,13 +357,9 @@ def forget(
     is_left = bool(streams_of(connection, account))
     kept = {identity(identity_from(text)) for text in people.previous_of(connection, account)}
     where = (contacts.c.account == account) & contacts.c.hash.not_in(kept) & ~people.owns_contact()
-    if has_unowned or not is_left:
-        count = connection.execute(contacts.delete().where(where)).rowcount
-    else:
-        count = 0
-        for page in people.pages(sorted(forgotten)):
-            query = contacts.delete().where(where & contacts.c.hash.in_(page))
-            count += connection.execute(query).rowcount
+    if is_left and not has_unowned:
+        where &= one_of(connection, contacts.c.hash, forgotten)
+    count = connection.execute(contacts.delete().where(where)).rowcount
     if not is_left and (whole or some):
         connection.execute(batches.delete().where(batches.c.account == account))
         connection.execute(accounts.delete().where(accounts.c.number == account))

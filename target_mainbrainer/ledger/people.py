@@ -10,7 +10,7 @@ import typing as t
 import sqlalchemy as sa
 
 from target_mainbrainer.ledger.content import Person, identity_from
-from target_mainbrainer.ledger.database import Writer, number_new, rows_where
+from target_mainbrainer.ledger.database import ROWS_AT_ONCE, Writer, number_new, one_of
 from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
 
@@ -19,26 +19,22 @@ if t.TYPE_CHECKING:
 
     from target_mainbrainer.ledger.content import Hashes
 
-    _T = t.TypeVar("_T")
-
 ABSENT_SECONDS = 30 * 24 * 60 * 60
 """A stream that was not delivered for so long owns no identity any more."""
 
 SEEN_SECONDS = 7 * 24 * 60 * 60
 """How exactly it is known when a person was last seen."""
 
-PAGE_SIZE = 5_000
-
 _COLUMNS = Person.__struct_fields__
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM {people.name} WHERE"  # noqa: S608
+_SELECT = sa.select(*(people.c[name] for name in _COLUMNS))
 _INSERT = Writer(people, _COLUMNS)
 _UPDATE = Writer(people, ("id", *_COLUMNS[3:]), by=1)
 
 
 def people_of(connection: sa.Connection, stream: int, keys: Collection[str]) -> dict[str, Person]:
     """Return what is known of source keys of a stream."""
-    found = rows_where(connection, f"{_SELECT} stream = ? AND key", list(keys), stream)
-    return {one.key: one for one in map(_person, found)}
+    query = _SELECT.where(people.c.stream == stream, one_of(connection, people.c.key, keys))
+    return {one.key: one for one in _people(connection, query)}
 
 
 def holders_of(
@@ -53,11 +49,10 @@ def holders_of(
     )
     present = set(connection.scalars(query))
     holders: dict[int, list[Person]] = {one: [] for one in wanted}
-    for row in rows_where(connection, f"{_SELECT} hash", list(wanted)):
-        person = _person(row)
+    for person in _people(connection, _SELECT.where(one_of(connection, people.c.hash, wanted))):
         if person.stream in present and not person.is_gone:
             holders[person.hash].append(person)
-    for person in map(_person, connection.exec_driver_sql(f"{_SELECT} previous IS NOT NULL")):
+    for person in _people(connection, _SELECT.where(people.c.previous.is_not(None))):
         previous = hashes.identity(identity_from(t.cast("str", person.previous)))
         is_present = person.stream in present and not person.is_gone
         if is_present and previous in holders and previous != person.hash:
@@ -86,18 +81,11 @@ def newest_id(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(people.c.id))) or 0
 
 
-def pages_of(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[list[Person]]:
-    """Yield all people of a stream who are not gone, page by page, in the order of their keys."""
-    query = (
-        sa.select(*(people.c[name] for name in _COLUMNS))
-        .where(people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone)
-        .order_by(people.c.key)
-        .limit(PAGE_SIZE)
-    )
-    after = ""
-    while page := connection.execute(query.where(people.c.key > after)).all():
-        yield [_person(row) for row in page]
-        after = page[-1].key
+def not_gone(connection: sa.Connection, stream: int, *, up_to: int) -> Iterator[Person]:
+    """Return all people of a stream who are not gone, in the order of their keys."""
+    query = _SELECT.where(people.c.stream == stream, people.c.id <= up_to, ~people.c.is_gone)
+    query = query.order_by(people.c.key).execution_options(yield_per=ROWS_AT_ONCE)
+    return _people(connection, query)
 
 
 # For people who look into the ledger
@@ -107,26 +95,11 @@ has_people = sa.exists().where(people.c.stream == streams.c.number)
 
 
 def search(
-    connection: sa.Connection,
-    numbers: Collection[int],
-    *,
-    keys: Collection[str] = (),
-    seen_before: int | None = None,
+    connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]]
 ) -> Iterator[Person]:
-    """Return people of streams, those who are gone included.
-
-    Args:
-        connection: In a transaction.
-        numbers: The streams.
-        keys: Only the people with these source keys.
-        seen_before: Only people who have certainly not been seen since.
-    """
-    query = sa.select(*(people.c[name] for name in _COLUMNS)).where(people.c.stream.in_(numbers))
-    if keys:
-        query = query.where(people.c.key.in_(keys))
-    if seen_before is not None:
-        query = query.where(people.c.seen_at < seen_before - SEEN_SECONDS)
-    return map(_person, connection.execute(query.order_by(people.c.stream, people.c.key)))
+    """Return the people for whom all conditions hold, those who are gone included."""
+    query = _SELECT.where(*conditions).order_by(people.c.stream, people.c.key)
+    return _people(connection, query)
 
 
 def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
@@ -146,10 +119,7 @@ def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
     }
     query = (
         sa.select(
-            streams.c.number,
-            streams.c.name,
-            streams.c.run,
-            streams.c.delivered_at,
+            streams,
             *(sa.func.count(sa.case((where, 1))).label(name) for name, where in counts.items()),
             sa.func.min(contacts.c.open_at).label("open_since"),
         )
@@ -193,17 +163,9 @@ def previous_of(connection: sa.Connection, account: int) -> list[str]:
 
 def delete(connection: sa.Connection, some: Sequence[Person]) -> None:
     """Forget people."""
-    for page in pages([person.id for person in some]):
-        connection.execute(people.delete().where(people.c.id.in_(page)))
+    numbers = [person.id for person in some]
+    connection.execute(people.delete().where(one_of(connection, people.c.id, numbers)))
 
 
-def pages(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield values in portions that a statement may name."""
-    for start in range(0, len(values), PAGE_SIZE):
-        yield values[start : start + PAGE_SIZE]
-
-
-def _person(row: t.Any) -> Person:  # noqa: ANN401 - a row of the database
-    person = Person(*row)
-    person.is_gone = bool(person.is_gone)  # SQLite has no type for it
-    return person
+def _people(connection: sa.Connection, query: sa.Select[t.Any]) -> Iterator[Person]:
+    return (Person(*row) for row in connection.execute(query))

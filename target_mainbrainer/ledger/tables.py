@@ -108,4 +108,4 @@ quota = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
 )
-"""Requests spent, one row for each account; `quota.py` reads and writes it."""
+"""Requests spent, one row for each account; `lease.py` reads and writes it."""

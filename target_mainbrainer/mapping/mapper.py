@@ -34,9 +34,8 @@ from target_mainbrainer.settings.declared import all_words
 from target_mainbrainer.words import listed, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from target_mainbrainer.mapping.columns import ColumnRole
     from target_mainbrainer.settings.declared import StreamSettings
 
 Record: t.TypeAlias = "dict[str, t.Any]"
@@ -77,8 +76,8 @@ def compile_mapping(
     """
     columns = schema.get("properties", {})
     _columns.require_mapped_columns(stream, columns, settings.field_map)
-    roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
-    mapping = StreamMapping(stream, roles, settings, Counter() if dropped is None else dropped)
+    mapping = StreamMapping(stream, columns, settings, Counter() if dropped is None else dropped)
+    roles = mapping.roles
     is_open = schema.get("additionalProperties", True) is not False
     mapping.summary = _columns.summary_of(roles, mapping.once)
     if key_properties:
@@ -102,21 +101,27 @@ class StreamMapping:
     A column that comes without having been announced is treated as if it had been.
 
     Attributes:
+        roles: The role of each column.
         summary: How every column is used, in lines for the log.
         warnings: Doubts that a person should look at before anything is sent.
         hints: Columns that may identify contacts or state consent, and how to map them.
         sensitive_columns: Columns whose values identify a person; no log shows them.
         once: Properties that are sent when the contact is created and never again.
         opt_ins: The opt-ins that a column is mapped to: "mobile_opt_in", "email_opt_in".
+
+    Raises:
+        MappingError: Columns get in each other's way, or a property cannot be addressed.
     """
 
     def __init__(
         self,
         stream: str,
-        roles: Mapping[str, ColumnRole],
+        columns: Iterable[str],
         settings: StreamSettings,
         dropped: Counter[str],
     ) -> None:
+        roles = roles_of(stream, columns, settings.field_map, settings.unmapped_columns)
+        self.roles = roles
         self.summary: list[str] = []
         self.warnings: list[str] = []
         self.hints: list[str] = []
@@ -128,7 +133,6 @@ class StreamMapping:
         self._dropped = dropped
         self._columns = frozenset(roles)
         self._widened = functools.lru_cache(_MOST_WIDER)(self._widen)
-        self._roles = roles
         fields = {role: column for column, role in roles.items() if isinstance(role, ContactField)}
         self._clears = settings.null_values == "clear"
         self._refs = {
@@ -183,30 +187,23 @@ class StreamMapping:
         """Return the identifiers of the contact, and the faults of those that were dropped."""
         contact_id = self._contact_id and self._contact_id(record)
         dropped: dict[str, InvalidValueError] = {}
-        mobile = self._unless_dropped("mobile", self._mobile, record, dropped)
-        email = self._unless_dropped("email", self._email, record, dropped)
+        mobile = email = None
+        try:
+            mobile = self._mobile and self._mobile(record)
+        except InvalidValueError as invalid:
+            dropped["mobile"] = invalid
+        try:
+            email = self._email and self._email(record)
+        except InvalidValueError as invalid:
+            dropped["email"] = invalid
+        if dropped and self._settings.invalid_identifiers == "reject":
+            raise next(iter(dropped.values()))
         if contact_id is None and mobile is None and email is None:
             no_identity = InvalidValueError(RejectionCode.NO_IDENTITY, self._no_identity)
             raise next(iter(dropped.values()), no_identity)
-        for invalid in dropped.values():
-            self._dropped[invalid.code] += 1
+        for fault in dropped.values():
+            self._dropped[fault.code] += 1
         return contact_id, mobile, email, dropped
-
-    def _unless_dropped(
-        self,
-        name: str,
-        read: Reader[_T] | None,
-        record: Record,
-        dropped: dict[str, InvalidValueError],
-    ) -> _T | None:
-        """Return an identifier; if it is invalid and may be dropped, note why and return None."""
-        try:
-            return read and read(record)
-        except InvalidValueError as invalid:
-            if self._settings.invalid_identifiers == "reject":
-                raise
-            dropped[name] = invalid
-            return None
 
     def _refused(self, record: Record, rejection: Rejection) -> Rejection | Omitted:
         if rejection.code == RejectionCode.NO_IDENTITY:
@@ -257,13 +254,11 @@ class StreamMapping:
 
     def _widen(self, unannounced: frozenset[str]) -> StreamMapping | Rejection:
         """Return the mapping that knows these unannounced columns, too."""
-        settings = self._settings
-        columns = [*self._roles, *sorted(unannounced)]
+        columns = [*self.roles, *sorted(unannounced)]
         try:
-            roles = roles_of(self._stream, columns, settings.field_map, settings.unmapped_columns)
+            return StreamMapping(self._stream, columns, self._settings, self._dropped)
         except MappingError as error:
             return Rejection(RejectionCode.UNUSABLE_COLUMNS, str(error))
-        return StreamMapping(self._stream, roles, settings, self._dropped)
 
 
 _MOST_WIDER = 100

@@ -7,7 +7,7 @@ fault with "it" in the place of the value.
 
 from __future__ import annotations
 
-import decimal
+import json
 import typing as t
 
 import jsonschema_rs
@@ -149,7 +149,7 @@ def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | 
     """Return the fault of a record that does not fit as it is; as JSON it may."""
     try:
         error = next(iter(validator.iter_errors(_as_json(record))), None)
-    except (ValueError, RecursionError):  # nested too deeply: mapping refuses that if it is sent
+    except (TypeError, ValueError, RecursionError):  # no JSON, or nested too deeply: for mapping
         return None
     if error is None:
         return None
@@ -160,20 +160,11 @@ def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | 
     return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
 
 
-def _as_json(value: object) -> object:
-    """Return a value as the validator can read it: the JSON that it would have been.
+def _as_json(record: Record) -> t.Any:  # noqa: ANN401 - any JSON value
+    """Return a record as the validator can read it: the JSON that it would have been.
 
     An unpaired surrogate becomes a question mark, and NaN some number, so that the validator can
     read them at all; the mapping refuses them.
     """
-    if isinstance(value, float | decimal.Decimal):
-        return value if decimal.Decimal(value).is_finite() else 0
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_as_json(str(key)): _as_json(item) for key, item in value.items()}
-        case list():
-            return [_as_json(item) for item in value]
-        case _:
-            return value
+    text = json.dumps(record, default=float, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(text, parse_constant=lambda _: 0)

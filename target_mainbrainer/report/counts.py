@@ -113,14 +113,10 @@ class StreamReport:
         return self.not_followed_by_reason.total()
 
     @property
-    def accounted_for(self) -> int:
-        """Records that have an outcome."""
-        return self.accepted + self.merged + self.unchanged + self.omitted + self.rejected
-
-    @property
     def undelivered(self) -> int:
         """Records without an outcome."""
-        return self.read - self.accounted_for
+        delivered = self.accepted + self.merged + self.unchanged
+        return self.read - delivered - self.omitted - self.rejected
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the counts for the report file."""

@@ -83,22 +83,18 @@ class Duplicates:
     @cached_property
     def found(self) -> Shared:
         """How many contacts share something, with some examples. Found out once, at the end."""
-        if self._database is None:
-            return Shared(0, 0, [], self._is_complete)
-        with contextlib.closing(self._database):
-            try:
-                return self._search(self._database)
-            except sqlite3.Error:
-                return Shared(0, 0, [], is_complete=False)
-
-    def _search(self, database: sqlite3.Connection) -> Shared:
         counts = {"email": 0, "mobile": 0}
         examples: list[str] = []
-        for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
-            for count, one, other in database.execute(_GROUPS.format(column)):
-                counts[column] += count
-                if len(examples) < MOST_EXAMPLES:
-                    examples.append(shown(f"{one} and {other} have the same {what}"))
+        if self._database is not None:
+            with contextlib.closing(self._database) as database:
+                try:
+                    for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
+                        for count, one, other in database.execute(_GROUPS.format(column)):
+                            counts[column] += count
+                            if len(examples) < MOST_EXAMPLES:
+                                examples.append(shown(f"{one} and {other} have the same {what}"))
+                except sqlite3.Error:
+                    self._is_complete = False
         return Shared(**counts, examples=examples, is_complete=self._is_complete)
 
     def describe(self) -> Iterator[str]:

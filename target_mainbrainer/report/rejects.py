@@ -215,12 +215,11 @@ class RejectsFile:
         self._last_schema = b""
         self._failure: DeliveryError | None = None
         try:
-            self._descriptor = _open_locked(self.path)
-            self._size = _repair(self._descriptor)
+            self._descriptor, self._size = _open_locked(self.path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
-            raise SettingsError([problem]) from None
+            raise SettingsError(problem) from None
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
@@ -305,34 +304,33 @@ def _open_ended(line: bytes) -> bytes:
     return line.rstrip()[:-1]
 
 
-def _open_locked(path: Path) -> int:
-    """Open a file for this run alone; closing it, or the end of the process, unlocks it.
+def _open_locked(path: Path) -> tuple[int, int]:
+    """Open a file for this run alone; return its descriptor, and its size once it is repaired.
+
+    Closing it, or the end of the process, unlocks it.
 
     Raises:
-        OSError: It cannot be opened or locked.
-        ValueError: It is a device or FIFO, which keeps nothing.
-        SettingsError: Another run is using it.
+        OSError: It cannot be opened or locked, or another run is using it.
+        ValueError: It is a device or FIFO, which keeps nothing, or another file.
     """
     # O_NONBLOCK: a FIFO would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        message = "it is not a regular file"
-        raise ValueError(message)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            message = "it is not a regular file"
+            raise ValueError(message)  # noqa: TRY301 - the descriptor is closed below
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        return descriptor, _repair(descriptor)
+    except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            problem = (
-                f"Setting 'rejects_path': another run is still writing to '{path}'. Run again when "
-                f"it has ended. If runs are meant to overlap, put '{STARTED_AT}' in the path, so "
-                "that each has a file of its own."
+            message = (
+                "another run is still writing to it; if runs are meant to overlap, put "
+                f"'{STARTED_AT}' in the path, so that each has a file of its own"
             )
-            raise SettingsError([problem]) from None
+            raise OSError(message) from None
         raise
-    return descriptor
 
 
 def _repair(descriptor: int) -> int:

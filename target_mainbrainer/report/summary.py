@@ -1,21 +1,30 @@
-"""What the log says of a run: progress, the summary and the last line; and what a dry run says."""
+"""What a run says of itself: progress, the summary and the last line in the log, the report file.
+
+And what a dry run says.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import time
 import typing as t
 from collections import Counter, defaultdict
+from importlib import metadata
+from pathlib import Path
 
 from typing_extensions import override
 
+from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES
+from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.report.duplicates import Duplicates
 from target_mainbrainer.report.rejects import all_refused, sentence
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from target_mainbrainer.api.limits import RateLimiter
     from target_mainbrainer.report.counts import RunReport, StreamReport
@@ -222,31 +231,29 @@ class Summary:
         )
 
     def _warn(self, findings: Iterable[str]) -> None:
-        for lines in (
-            self._rejections.describe(),
-            self._dropped(),
-            self.duplicates.describe(),
-            self._ignored_properties(),
-            findings,
-        ):
-            for line in lines:
-                logger.warning("%s", line)
+        ours = (*self._rejections.describe(), *self.duplicates.describe(), *self._doubts())
+        for line in (*ours, *findings):
+            logger.warning("%s", line)
 
-    def _dropped(self) -> Iterator[str]:
+    def _doubts(self) -> Iterator[str]:
+        """Yield what the counts of the streams say that a person should look at."""
         for name, stream in self._report.streams.items():
             for code, count in stream.dropped_by_code.most_common():
                 yield (
                     f"Left out {counted(count, 'identifier')} of stream '{shown(name)}' ({code}), "
                     "and kept the contacts."
                 )
-
-    def _ignored_properties(self) -> Iterator[str]:
-        for name, stream in self._report.streams.items():
             for ignored, batches in stream.ignored_properties.most_common():
                 yield (
                     f"MainBrainer named property '{shown(ignored)}' of stream '{shown(name)}' as "
                     f"invalid in {counted(batches, 'batch', 'batches')} and ignored it. Check its "
                     "name or id in 'field_map'."
+                )
+            if stream.opt_ins_emptied:
+                yield (
+                    f"{counted(stream.opt_ins_emptied, 'opt-in')} of stream '{shown(name)}' had a "
+                    "value before and came empty this time. MainBrainer keeps the old value: to "
+                    "withdraw an opt-in, the source has to say false."
                 )
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -348,3 +355,94 @@ class DrySummary(Summary):
         for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
             del summary[name]
         return {**summary, "cost": self._cost()}
+
+
+# The report file, for a monitor
+
+VERSION = 1
+"""Raised when a name of the report gets another meaning or goes; docs/report.md promises that."""
+
+_BEGINNING = b'{\n  "report_version"'
+
+
+class ReportFile:
+    """Writes the report at the start of a run and at its end, each time whole or not at all.
+
+    A run that is killed leaves a report that says `running`.
+
+    Args:
+        path: Where it goes; None for nowhere.
+        run_id: The run's id.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+
+    def __init__(self, path: str | None, run_id: str) -> None:
+        self._path = path
+        self._start = {
+            "report_version": VERSION,
+            "run": run_id,
+            "version": metadata.version("target-mainbrainer"),
+            "started_at": _now(),
+            "ended_at": None,
+            "outcome": "running",
+            "exit_code": None,
+            "reasons": [],
+            "state": None,
+        }
+        if reason := self._write(self._start):
+            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            raise SettingsError(problem)
+
+    def write(
+        self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]
+    ) -> None:
+        """Write how the run has ended. It does not fail for that any more; the log says so.
+
+        Args:
+            error: Why it did not end well; None if it did.
+            state: Where STATE stands, see `End.state`; None after a dry run.
+            counts: The summary's `as_dict`, if the run began.
+        """
+        outcome = "dry_run" if state is None else "failed" if error else "ok"
+        if outcome == "failed" and isinstance(error, InterruptedRunError):
+            outcome = "interrupted"
+        end = {
+            "ended_at": _now(),
+            "outcome": outcome,
+            "exit_code": int(error is not None),
+            "reasons": [reason._asdict() for reason in reasons_of(error)],
+            "state": state,
+        }
+        if reason := self._write({**self._start, **end, **counts}):
+            logger.warning(
+                "The report '%s' cannot be written (%s).", shown(str(self._path)), reason
+            )
+
+    def _write(self, content: Mapping[str, t.Any]) -> str:
+        """Write it, unless there is no path; return why that failed, or ""."""
+        if self._path is None:
+            return ""
+        try:
+            target = Path(self._path).resolve()
+            if target.exists() and not _is_report(target):
+                return "it is another file"
+            beside = target.with_name(f".{target.name}.part")
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            beside.replace(target)
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or "it is not a path"
+        return ""
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is an earlier report or empty, so that nothing is lost with it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _BEGINNING.startswith(file.read(len(_BEGINNING)))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

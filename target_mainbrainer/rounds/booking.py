@@ -422,14 +422,15 @@ class Booking:
             connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
         )
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
-        created = [(row, b.number) for b in failed if b.kind is Kind.CREATE for row in b.rows]
         lost = {row for b in self._ended if b.may_be_incomplete for row in b.rows}
         # What was delivered to a contact meanwhile, or is on its way, was compared with that.
         self._lost |= lost
         ledger.forget_content(connection, lost | (self._lost & self._settled.keys()))
-        # Which contacts were recreated the status need not say; what was sent later is completed.
-        recreated = [(row, b.number) for b in self._ended if b.has_recreated for row in b.rows]
-        ledger.doubt(connection, recreated, created)
+        for one in self._ended:
+            # Which contacts were recreated the status need not say; what was sent later is
+            # completed.
+            if one.has_recreated or (one.end is BatchEnd.FAILED and one.kind is Kind.CREATE):
+                ledger.doubt(connection, one.rows, one.number, are_there=one.has_recreated)
         ledger.note_there(connection, self._passed_again)
         ledger.doubt_identities(connection, self._left)
         ledger.withdraw_raised(connection, [one.number for one in failed])

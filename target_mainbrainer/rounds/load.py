@@ -18,7 +18,6 @@ import typing as t
 
 from target_mainbrainer.contacts import identifiers_of, identity_of, merge
 from target_mainbrainer.errors import DeliveryError
-from target_mainbrainer.ledger.content import key_text
 from target_mainbrainer.rounds.batches import BatchEnd, Destination
 from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
@@ -137,7 +136,7 @@ class Load:
         self._places += 1
         person = None
         if record.source_key is not None and stream.number is not None:
-            person = stream.number, key_text(record.source_key)
+            person = stream.number, record.source_key
         identifiers = identifiers_of(contact)
         part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
         self._note_first()
@@ -152,7 +151,7 @@ class Load:
     def note_unsent(self, stream: int, key: str) -> None:
         """Note that a person has come of whom no record is sent."""
         self._note_first()
-        self._open.unsent.add((stream, key_text(key)))
+        self._open.unsent.add((stream, key))
         if self._open.is_full:
             self._send_open_round()
 

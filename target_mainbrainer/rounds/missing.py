@@ -93,8 +93,7 @@ class Missing:
         def find(connection: sa.Connection) -> list[Person]:
             return [
                 person
-                for page in people.pages_of(connection, stream, up_to=up_to)
-                for person in page
+                for person in people.not_gone(connection, stream, up_to=up_to)
                 if (person.id or 0) not in seen
             ]
 

@@ -249,16 +249,28 @@ class SchemaMessage(t.NamedTuple):
     bookmark_properties: object = None
 
 
-def require(message: Message, **kinds: type | tuple[type, ...]) -> None:
+class _Schema(msgspec.Struct):
+    """What every schema has."""
+
+    properties: dict[str, dict[str, t.Any] | bool]
+
+
+_Name = t.Annotated[str, msgspec.Meta(pattern="^[^\0]*$")]  # PostgreSQL cannot keep NUL
+_Path = t.Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
+def require(message: Message, **kinds: t.Any) -> None:  # noqa: ANN401 - types
     """Check that a message has these members, each of its type.
 
     Raises:
         MalformedMessageError: One is missing or of another type.
     """
     for name, kind in kinds.items():
-        if not isinstance(message.get(name), kind):
-            problem = f"is a {message['type']} message without a proper '{name}'"
-            raise MalformedMessageError(problem)
+        try:
+            msgspec.convert(message.get(name), kind)
+        except msgspec.ValidationError as error:
+            problem = f"is a {message['type']} message without a proper '{name}' ({error})"
+            raise MalformedMessageError(problem) from None
 
 
 def schema_message(message: Message) -> SchemaMessage:
@@ -269,21 +281,9 @@ def schema_message(message: Message) -> SchemaMessage:
     Raises:
         MalformedMessageError: It announces nothing usable.
     """
-    require(message, stream=str, schema=dict)
-    keys = message.get("key_properties") or []
-    properties = message["schema"].get("properties")
-    if "\0" in message["stream"]:
-        problem = "is a SCHEMA message whose stream has a name with NUL in it"
-    elif not isinstance(properties, dict) or not all(
-        isinstance(column, dict | bool) for column in properties.values()
-    ):
-        problem = "is a SCHEMA message whose 'schema' has no proper 'properties'"
-    elif not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        problem = "is a SCHEMA message whose 'key_properties' is not a list of column names"
-    else:
-        bookmarks = message.get("bookmark_properties")
-        return SchemaMessage(message["stream"], message["schema"], keys, bookmarks)
-    raise MalformedMessageError(problem)
+    require(message, stream=_Name, schema=_Schema, key_properties=list[str] | None)
+    keys, bookmarks = message.get("key_properties") or [], message.get("bookmark_properties")
+    return SchemaMessage(message["stream"], message["schema"], keys, bookmarks)
 
 
 # BATCH messages: the lines of their files, as the RECORD messages that they stand for ------------
@@ -298,11 +298,8 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
         MalformedMessageError: It names no files.
         InputError: A file cannot be read.
     """
-    require(message, stream=str, encoding=dict, manifest=list)
+    require(message, stream=str, encoding=dict, manifest=list[_Path])
     stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
-    if not all(isinstance(path, str) and path.strip() for path in manifest):
-        problem = "is a BATCH message whose 'manifest' is not a list of files"
-        raise MalformedMessageError(problem)
     compression = encoding.get("compression")
     if encoding.get("format") != BatchFileFormat.JSONL or compression not in ("none", "gzip", None):
         text = (

@@ -6,8 +6,8 @@ STATE is written as one whole line then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
-import json
 import os
 import select
 import sys
@@ -15,17 +15,13 @@ import time
 import typing as t
 from collections import Counter, deque
 
-import msgspec
-
 from target_mainbrainer.contacts import PrivateStruct
 from target_mainbrainer.errors import DeliveryError
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 State: t.TypeAlias = "dict[str, t.Any]"
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 CHUNK_BYTES = 4096
 """The most that a pipe that is ready accepts at once, and whole (POSIX's PIPE_BUF on Linux)."""
@@ -34,8 +30,6 @@ PATIENCE_SECONDS = 5.0
 """How long a run that is to end waits for a reader that has stopped reading."""
 
 _PAUSE_SECONDS = 0.5
-_CLOSED = "it is closed"
-_UNREAD = "nothing reads it"
 
 
 class StateInterval:
@@ -62,46 +56,13 @@ class SourceRecord(PrivateStruct, frozen=True, gc=False):
         interval: The interval between two STATE messages that it belongs to.
         number: The record's number in its stream, counted from 1.
         line: The RECORD message as it was read, for the rejects file.
-        source_key: The values of the stream's `key_properties` as one text; None without a ledger.
+        source_key: `key_text` of the stream's `key_properties`; None without a ledger.
     """
 
     interval: StateInterval
     number: int
     line: bytes
     source_key: str | None = None
-
-
-def source_key_reader(
-    key_properties: Sequence[str],
-) -> Callable[[Mapping[str, t.Any]], str | None]:
-    """Return a function that returns a record's key as JSON, in the order of the columns' names.
-
-    Some taps announce the columns of a key in any order, another one in each run.
-
-    None is returned without `key_properties`, and if a part of the key is null or missing: such
-    records cannot be told apart.
-
-    >>> key_of = source_key_reader(["shop", "id"])
-    >>> key_of({"id": 4711, "shop": "oslo", "email": "kari@example.com"})
-    '[4711,"oslo"]'
-    >>> key_of({"id": 4711, "shop": None}) is None
-    True
-
-    Args:
-        key_properties: As announced, after stream maps.
-    """
-    columns = sorted(key_properties)
-
-    def key_of(record: Mapping[str, t.Any]) -> str | None:
-        values = [record.get(column) for column in columns]
-        if not values or None in values:
-            return None
-        try:
-            return _encode(values).decode()
-        except (TypeError, ValueError):  # NaN, or half a character
-            return json.dumps(values, default=str)
-
-    return key_of
 
 
 class StateTracker:
@@ -175,22 +136,31 @@ class StateWriter:
         """
         if self._failure is not None:
             raise self._failure
+        try:
+            self._write(line)
+        except OSError as error:
+            with contextlib.suppress(OSError, AttributeError):
+                # The rest goes nowhere, so that Python's exit does not fail on it again.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._failure = DeliveryError(
+                f"STATE cannot be written to standard output ({error.strerror}). The next run "
+                "reads and sends again everything after the last STATE that was written."
+            )
+            raise self._failure from None
+
+    def _write(self, line: str) -> None:
         stdout = t.cast("t.TextIO | None", sys.stdout)
         if stdout is None:
-            raise self._failed(_CLOSED)
+            raise OSError(errno.EBADF, "it is closed")
         try:
             descriptor = stdout.fileno()
         except io.UnsupportedOperation:  # not a file: collected in memory
             stdout.write(line)
             return
         rest = memoryview(line.encode())
-        try:
-            while rest:
-                self._wait_for_reader(descriptor)
-                rest = rest[os.write(descriptor, rest[:CHUNK_BYTES]) :]
-        except OSError as error:
-            _forget(descriptor)
-            raise self._failed(error.strerror or type(error).__name__) from None
+        while rest:
+            self._wait_for_reader(descriptor)
+            rest = rest[os.write(descriptor, rest[:CHUNK_BYTES]) :]
 
     def _wait_for_reader(self, descriptor: int) -> None:
         while not select.select([], [descriptor], [], _PAUSE_SECONDS)[1]:
@@ -198,20 +168,4 @@ class StateWriter:
                 now = time.monotonic()
                 self._deadline = self._deadline or now + PATIENCE_SECONDS
                 if now >= self._deadline:
-                    _forget(descriptor)
-                    raise self._failed(_UNREAD)
-
-    def _failed(self, reason: str) -> DeliveryError:
-        self._failure = DeliveryError(
-            f"STATE cannot be written to standard output ({reason}). The next run reads and "
-            "sends again everything after the last STATE that was written."
-        )
-        return self._failure
-
-
-def _forget(descriptor: int) -> None:
-    """Send the rest of the output nowhere, so that Python's exit does not fail on it again."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+                    raise OSError(errno.EPIPE, "nothing reads it")

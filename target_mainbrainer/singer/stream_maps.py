@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 Change: t.TypeAlias = "Callable[[Record], Record | Rejection | None]"
+Members: t.TypeAlias = "Callable[[Sequence[str], t.Any], Record | None]"
 
 
 class MappedStream(t.NamedTuple):
@@ -91,7 +92,7 @@ def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedS
     paths: dict[str, Sequence[str]] = {}
     if options.enabled:
         columns: Record = {}
-        for path, column in _flat_columns(schema["properties"], options):
+        for path, column in _leaves(schema["properties"], _members, options):
             name = _flat_name(path, options)
             if name in columns:
                 raise ValueError(name)
@@ -109,10 +110,18 @@ def _mapped_stream(stream_map: StreamMap, options: FlatteningOptions) -> MappedS
 def _changed(
     stream_map: StreamMap, options: FlatteningOptions, columns: Container[str], record: Record
 ) -> Record | Rejection | None:
+    def members(path: Sequence[str], value: object) -> Record | None:
+        if isinstance(value, dict) and _flat_name(path, options) not in columns:
+            return value
+        return None
+
     try:
         changed = stream_map.transform(copy.copy(record))
         if changed is not None and options.enabled:
-            changed = _flattened(changed, columns, options)
+            changed = {
+                _flat_name(path, options): value
+                for path, value in _leaves(changed, members, options)
+            }
     except Exception as error:  # noqa: BLE001 - any expression can fail on any record
         column = _failed_column(error)
         what = f"The stream map's expression for '{shown(column)}'" if column else "A stream map"
@@ -121,20 +130,27 @@ def _changed(
     return changed
 
 
-def _flat_columns(
-    properties: Record, options: FlatteningOptions, parents: Sequence[str] = ()
+def _leaves(
+    whole: Record, members: Members, options: FlatteningOptions, parents: Sequence[str] = ()
 ) -> Iterator[tuple[Sequence[str], t.Any]]:
-    """Yield the columns of a schema and those inside of objects, with the names that lead there."""
-    for name, column in properties.items():
+    """Yield the parts of a schema or record, and those inside of objects, with the names of each.
+
+    Args:
+        whole: The schema's properties, or the record.
+        members: Returns the members of a part, given the names that lead there; None without any.
+        options: Those of flattening.
+        parents: The names that lead to the whole.
+    """
+    for name, part in whole.items():
         path = [*parents, name]
-        members = _members(column)
-        if members is not None and len(path) <= options.max_level:
-            yield from _flat_columns(members, options, path)
+        inner = members(path, part) if len(path) <= options.max_level else None
+        if inner is None:
+            yield path, part
         else:
-            yield path, column
+            yield from _leaves(inner, members, options, path)
 
 
-def _members(column: t.Any) -> Record | None:  # noqa: ANN401 - any part of a schema
+def _members(_path: object, column: t.Any) -> Record | None:  # noqa: ANN401 - part of a schema
     """Return the columns inside of one that is an object, or an object or something else."""
     if not isinstance(column, dict):
         return None
@@ -142,20 +158,6 @@ def _members(column: t.Any) -> Record | None:  # noqa: ANN401 - any part of a sc
         if isinstance(part, dict) and isinstance(members := part.get("properties"), dict):
             return members
     return None
-
-
-def _flattened(
-    record: Record, columns: Container[str], options: FlatteningOptions, parents: Sequence[str] = ()
-) -> Record:
-    flat: Record = {}
-    for name, value in record.items():
-        path = [*parents, name]
-        key = _flat_name(path, options)
-        if isinstance(value, dict) and key not in columns and len(path) <= options.max_level:
-            flat |= _flattened(value, columns, options, path)
-        else:
-            flat[key] = value
-    return flat
 
 
 def _flat_name(path: Sequence[str], options: FlatteningOptions) -> str:

@@ -4,10 +4,9 @@ What a response names as invalid is never "all fine", even if it cannot be read.
 """
 
 import contextlib
-import dataclasses
-import functools
 import json
 import typing as t
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from target_mainbrainer.api import answers
 from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
 from target_mainbrainer.api.answers import UnreadableResponseError as Unreadable
+from target_mainbrainer.api.http import Response
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from tests.loads import cases
 
@@ -36,8 +36,16 @@ def encoded(answer: object) -> bytes:
     return json.dumps(answer).encode()
 
 
+def decode_accepted(body: bytes) -> Accepted | Refused:
+    return answers.decode_accepted(Response(202, body))
+
+
+def refusal_of(body: bytes, content_type: str = "", contacts: Sequence[Contact] = ()) -> Refused:
+    return answers.decode_refusal(Response(422, body, content_type), contacts)
+
+
 def test_the_batch_pages_own_sample_is_read_trailing_comma_and_all() -> None:
-    answer = answers.decode_accepted(202, PORTAL_ANSWER)
+    answer = decode_accepted(PORTAL_ANSWER)
     assert answer == Accepted(batch_id="ce2c2e48-47e4-4aa0-b4e7-c9deebe29852")
 
 
@@ -48,7 +56,7 @@ def test_the_openapi_shape_is_read() -> None:
     body = encoded({"status": "Success", "message": "string", "data": {**data, **lists}})
     properties = (InvalidProperty(ZIP_ID, "zip", "0236"),)
     contacts = InvalidContacts(frozenset({17, 18}))
-    assert answers.decode_accepted(202, body) == Accepted("ce2c2e48", contacts, properties)
+    assert decode_accepted(body) == Accepted("ce2c2e48", contacts, properties)
 
 
 @cases(
@@ -58,13 +66,13 @@ def test_the_openapi_shape_is_read() -> None:
     {"status": "Success", "data": {"BatchId": "x" * 201}},  # too long to be asked for
 )
 def test_a_batch_without_an_id_is_accepted(answer: dict[str, t.Any]) -> None:
-    assert answers.decode_accepted(202, encoded(answer)) == Accepted()
+    assert decode_accepted(encoded(answer)) == Accepted()
 
 
 @cases("status", "Failed", "Error")
 def test_a_202_with_a_failed_status_is_a_refusal(status: object) -> None:
     answer = {"status": status, "message": "No such list", "data": {}}
-    refusal = answers.decode_accepted(202, encoded(answer))
+    refusal = decode_accepted(encoded(answer))
     assert isinstance(refusal, Refused)
     assert (refusal.status, refusal.unredacted) == (202, "No such list")
 
@@ -80,14 +88,14 @@ def test_a_202_with_a_failed_status_is_a_refusal(status: object) -> None:
 )
 def test_foreign_answers_differ_from_cut_off_ones(body: bytes, *, cut_off: bool) -> None:
     with pytest.raises(Unreadable) as caught:
-        answers.decode_accepted(202, body)
+        decode_accepted(body)
     assert caught.value.cut_off is cut_off
 
 
 def test_a_single_answer_names_its_contact_and_no_batch() -> None:
     body = b'{"status": "Success", "data": {"contactId": "234567", "invalidContactIdList": ["9"]}}'
     named = InvalidContacts(frozenset({9}))
-    assert answers.decode_accepted(202, body) == Accepted(invalid_contacts=named)
+    assert decode_accepted(body) == Accepted(invalid_contacts=named)
 
 
 # Statuses and tokens
@@ -175,7 +183,7 @@ def test_an_answer_without_a_token_is_unreadable(answer: dict[str, object]) -> N
 @cases("key", "InvalidContactIds", "invalidContactIdList", "invalid_contact_ids")
 def test_contacts_are_named_in_any_form(key: str, entries: object, ids: set[int], odd: int) -> None:
     body = encoded({"status": "Success", "data": {"BatchId": "b", key: entries}})
-    assert answers.decode_accepted(202, body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
+    assert decode_accepted(body) == Accepted("b", InvalidContacts(frozenset(ids), odd))
 
 
 def test_both_lists_count_if_both_are_there() -> None:
@@ -219,10 +227,6 @@ def people(count: int) -> list[Contact]:
     return [*map(person, range(count))]
 
 
-def find_suspects(refusal: Refused, contacts: list[Contact]) -> list[int]:
-    return dataclasses.replace(refusal, contacts=contacts).suspects
-
-
 TRACE = "00-982607166a542147b435be3a847ddd71-fc75498eb9f09d48-00"
 ZIP_6 = {"propertyId": None, "propertyName": "ZIP", "propertyValue": "zip-6"}
 IN_DATA = "+44 7700 900 002 is not a mobile"
@@ -257,9 +261,8 @@ SAID = (
     *(({}, "", []), (None, "", [])),
 )
 def test_a_refusal_names_its_suspects(body: object, message: str | None, named: list[int]) -> None:
-    refusal = answers.decode_refusal(422, encoded(body), "application/json")
-    assert find_suspects(refusal, people(10)) == named
-    assert refusal.status == 422
+    refusal = refusal_of(encoded(body), "application/json", people(10))
+    assert (refusal.status, refusal.suspects) == (422, named)
     assert TRACE not in refusal.unredacted
     if message is not None:
         assert refusal.unredacted == message
@@ -277,17 +280,16 @@ PAGE = b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></hea
     (b"\xff\xfe\x00\x01", "application/octet-stream", ""),
 )
 def test_a_refusal_may_come_in_any_form(body: bytes, content_type: str, message: str) -> None:
-    assert answers.decode_refusal(400, body, content_type) == Refused(400, message)
+    assert refusal_of(body, content_type) == Refused(422, message, suspects=[])
 
 
 @cases("body", b'{"message": "PERSON0@EXAMPLE.COM"}', b"<title>No</title><p>person0@example.com:")
 def test_a_suspect_is_found_in_any_case_and_form(body: bytes) -> None:
     """The only contact of a request is no suspect; a refusal shows no contact data."""
-    refusal = answers.decode_refusal(422, body)
     capitals = [Contact(email="Person0@Example.com"), *people(3)[1:]]
-    found = [find_suspects(refusal, contacts) for contacts in (people(2), people(1), capitals)]
-    assert found == [[0], [], [0]]
-    assert "example" not in repr(refusal).casefold()
+    refusals = [refusal_of(body, "", contacts) for contacts in (people(2), people(1), capitals)]
+    assert [refusal.suspects for refusal in refusals] == [[0], [], [0]]
+    assert "example" not in repr(refusals).casefold()
 
 
 @cases("named", {"propertyid": ZIP_ID, "propertyname": "zip"}, ZIP_ID)
@@ -295,7 +297,7 @@ def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> Non
     by_id = Contact(properties={PropertyRef(ZIP_ID.upper(), "postcode"): "0236"})
     others = [Contact(properties={PropertyRef(LIST_ID, "zip"): "0236"}), Contact()]
     body = encoded({"data": {"InvalidProperties": [named]}})
-    assert find_suspects(answers.decode_refusal(422, body), [*others, by_id]) == [2]
+    assert refusal_of(body, "", [*others, by_id]).suspects == [2]
 
 
 # Any answer at all
@@ -304,19 +306,17 @@ def test_a_property_is_meant_by_its_id_where_both_have_one(named: object) -> Non
 @given(ANY_JSON)
 def test_no_json_breaks_the_reading(answer: object) -> None:
     body = encoded(answer)
-    refusal = answers.decode_refusal(400, body)
+    refusal = refusal_of(body, "", people(3))
     assert len(refusal.unredacted) <= 4000
     assert "\n" not in refusal.unredacted
-    find_suspects(refusal, people(3))
-    accepted = functools.partial(answers.decode_accepted, 202)
-    for read in (answers.decode_status, answers.decode_token, accepted):
+    for read in (answers.decode_status, answers.decode_token, decode_accepted):
         with contextlib.suppress(Unreadable):
             read(body)
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "text/html", "application/json"]))
 def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
-    assert len(answers.decode_refusal(400, body, content_type).unredacted) <= 4000
+    assert len(refusal_of(body, content_type).unredacted) <= 4000
 
 
 @pytest.mark.timeout(20)
@@ -329,6 +329,6 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
     ids=lambda body: body[:16].decode(),
 )
 def test_no_body_takes_long_to_read(body: bytes) -> None:
-    assert len(answers.decode_refusal(422, body, "text/html").unredacted) <= 4000
+    assert len(refusal_of(body, "text/html", people(10)).unredacted) <= 4000
     with contextlib.suppress(Unreadable):
-        answers.decode_accepted(202, body)
+        decode_accepted(body)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.content import Account
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.ledger import Account, Ledger
+from target_mainbrainer.ledger.ledger import Ledger
 from tests.ledger.outside import FULL, Moment, Night, on_both_databases, rehearsal
 from tests.loads import PEOPLE, Record, cases, person, record, schema, state, wait_until
 

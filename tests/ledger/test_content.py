@@ -114,6 +114,31 @@ def test_rejected_records_of_one_address_say_no(night: Night, other: str, held: 
     assert [(contact[1], contact[2]) for contact in night.held] == [(one, False) for one in held]
 
 
+@cases(
+    "one other is_same",
+    *(
+        (1, 1.0, True),
+        (7, "7", True),
+        ("1.50", 1.5, True),
+        ("a.0", "a.0", True),
+        (True, True, True),
+    ),
+    *(("007", 7, False), (True, 1, False), ("", 0, False), ("1", "1 ", False)),
+    *(("\ud800", "\ud800", True), ("\ud800", "\\ud800", False)),
+    ids=ascii,
+)
+def test_a_key_is_the_same_in_any_spelling_and_order(
+    night: Night, one: object, other: object, is_same: bool
+) -> None:
+    """Its columns too may be announced in another order on the next night."""
+    for key, value, name in ((("id", "shop"), one, "a"), (("shop", "id"), other, "b")):
+        columns: Record = {"id": {}, "shop": {}, "email": {}}
+        row = record(id=value, shop="x", email=f"{name}@example.com")
+        lines = schema(columns, key=key), row, state(done=True)
+        night.run(*lines, unmapped_columns="ignore").ok()
+    assert night.addresses == (["b"] if is_same else ["a", "b"])
+
+
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     """On the second night another person stands on the first line, and is not the same one."""
     columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}

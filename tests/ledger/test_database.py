@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.content import fingerprint
-from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.quota import SharedQuota
+from target_mainbrainer.ledger.database import Database, open_database
+from target_mainbrainer.ledger.lease import SharedQuota
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
 from target_mainbrainer.settings.declared import Plan
 from tests.ledger.outside import Night, empty_ledger
@@ -127,20 +127,21 @@ class Clocks:
         self.jump = 0.0
         self._uri = uri
         self._patch = patch
-        self._opened: list[SharedQuota] = []
+        self._opened: list[Database] = []
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
 
     def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
-        quota = SharedQuota(open_database(self._uri), account)
-        self._patch.setattr(quota, "_now", lambda *_: 1.7e9 + self.now + self.jump)
-        self._opened.append(quota)
-        return quota
+        database = open_database(self._uri)
+        self._opened.append(database)
+        clock = "target_mainbrainer.ledger.lease.now_of"
+        self._patch.setattr(clock, lambda _: 1.7e9 + self.now + self.jump)
+        return SharedQuota(database, account)
 
     def close(self) -> None:
-        for quota in self._opened:
-            quota.close()
+        for database in self._opened:
+            database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -224,13 +225,14 @@ def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) 
 
 def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
     plan = Plan(burst=60, daily=1000)
-    runs = [SharedQuota(open_database(ledger_uri), ACCOUNT) for _ in range(3)]
+    databases = [open_database(ledger_uri) for _ in range(3)]
+    runs = [SharedQuota(database, ACCOUNT) for database in databases]
     taken: list[float] = []
     with ThreadPoolExecutor(9) as threads:
         for some in threads.map(lambda run: take_all(run, plan), runs * 3):
             taken += some
-    for run in runs:
-        run.close()
+    for database in databases:
+        database.close()
     assert len(taken) == 60
     assert len(set(taken)) > 1
 

@@ -217,7 +217,7 @@ def test_a_file_in_use_is_an_error_before_sending(load: Load) -> None:
         ended = load.fails(schema(), person(1))
         assert rejects.read_text() == '{"type": "REC'
     assert "another run is still writing to" in ended.error
-    assert "If runs are meant to overlap, put '{started_at}' in the path" in ended.error
+    assert "if runs are meant to overlap, put '{started_at}' in the path" in ended.error
     assert load.crm.requests() == []
 
 

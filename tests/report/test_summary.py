@@ -21,8 +21,14 @@ from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
 from target_mainbrainer.report.duplicates import Duplicates, Shared
 from target_mainbrainer.report.rejects import Rejections
-from target_mainbrainer.report.report_file import ReportFile, outcome_of
-from target_mainbrainer.report.summary import CORRECT, LOAD_AGAIN, RUN_AGAIN, End, Summary
+from target_mainbrainer.report.summary import (
+    CORRECT,
+    LOAD_AGAIN,
+    RUN_AGAIN,
+    End,
+    ReportFile,
+    Summary,
+)
 from target_mainbrainer.settings.declared import Settings
 from tests.conftest import OUTCOMES
 from tests.loads import cases
@@ -214,7 +220,7 @@ def test_the_report_of_a_run_under_way_takes_the_place_of_one_that_ended_well(pa
 
 
 def test_a_start_that_failed_is_reported_with_its_reasons(path: Path) -> None:
-    error = SettingsError(["'list_id' is not a uuid.", "'api_url' is missing."])
+    error = SettingsError("'list_id' is not a uuid.", "'api_url' is missing.")
     assert str(error) == "'list_id' is not a uuid. 'api_url' is missing."
     ReportFile(str(path), "5eed").write(error, "unchanged", {})
     report = json.loads(path.read_text())
@@ -252,9 +258,16 @@ def test_an_unexpected_error_is_reported_without_its_words() -> None:
     assert "kari" not in reason.sentence
 
 
-def test_an_interrupted_run_has_an_outcome_of_its_own() -> None:
-    assert outcome_of(InterruptedRunError("SIGTERM")) == "interrupted"
-    assert outcome_of(AuthError("No.")) == "failed"
+@cases(
+    "error outcome",
+    *((InterruptedRunError("SIGTERM"), "interrupted"), (AuthError("No."), "failed"), (None, "ok")),
+)
+def test_an_interrupted_run_has_an_outcome_of_its_own(
+    tmp_path: Path, error: Exception | None, outcome: str
+) -> None:
+    path = tmp_path / "report.json"
+    ReportFile(str(path), "1").write(error, "unchanged", {})
+    assert json.loads(path.read_text())["outcome"] == outcome
 
 
 # The error tree tells the SDK, and us, what to do next

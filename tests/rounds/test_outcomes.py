@@ -63,7 +63,7 @@ def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
         real(self, name, value - 1 if is_first else value)
 
     load.patch.setattr(StreamReport, "__setattr__", lose_one)
-    load(*people(20)).failed("do not add up: 20 records read, ")
+    load(*people(20)).failed("do not add up: of 20 records read, ")
 
 
 @cases("log_level", logging.DEBUG)

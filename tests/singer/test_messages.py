@@ -10,8 +10,8 @@ from tests.projects import BIN, LOADER, call
 
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
-NO_KEYS = "'key_properties' is not a list of column names"
-NO_FILES = "'manifest' is not a list of files"
+NO_KEYS = "SCHEMA message without a proper 'key_properties'"
+NO_FILES = "BATCH message without a proper 'manifest'"
 
 
 def schema_message(**members: t.Any) -> str:
@@ -25,9 +25,9 @@ def schema_message(**members: t.Any) -> str:
     ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
     ('{"type":"RECORD","stream":"people","record":"kari"}', "without a proper 'record'"),
     (schema_message(stream=None), "SCHEMA message without a proper 'stream'"),
-    (schema_message(stream="a\0b"), "whose stream has a name with NUL in it"),
+    (schema_message(stream="a\0b"), "without a proper 'stream'"),
     *(
-        (schema_message(schema=odd), "no proper 'properties'")
+        (schema_message(schema=odd), "without a proper 'schema'")
         for odd in ({}, *({"properties": odd} for odd in (None, [1], {"id": 5})))
     ),
     *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),

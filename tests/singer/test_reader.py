@@ -1,8 +1,7 @@
-"""Bytes in, messages out; readable keys; STATE is never ahead of what is settled."""
+"""Bytes in, messages out; STATE is never ahead of what is settled."""
 
 import io
 import itertools
-import json
 import os
 import threading
 import typing as t
@@ -15,10 +14,9 @@ from hypothesis import strategies as st
 from singer_sdk.io_base import SingerMessageType
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_json, decode_message
-from target_mainbrainer.singer.state import SourceRecord, StateTracker, source_key_reader
+from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
+from target_mainbrainer.singer.state import SourceRecord, StateTracker
 from tests.loads import Record, cases
-from tests.strategies import ANY_TEXT
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
 
@@ -117,31 +115,6 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)
     assert "kari" not in str(caught.value) + caplog.text
-
-
-# Records' keys are readable and their own, and STATE is never ahead of what is settled
-
-
-@cases(
-    "record key",
-    ({"a": 1, "b": "x"}, '[1,"x"]'),
-    ({"b": "å", "a": Decimal("1.50")}, '[1.50,"å"]'),
-    ({"b": True, "a": [1, 2]}, "[[1,2],true]"),
-    ({"b": "\ud800", "a": 1}, '[1, "\\ud800"]'),
-    ({"b": "", "a": 0}, '[0,""]'),
-    ({"a": 1}, None),
-    ({"a": 1, "b": None}, None),
-)
-def test_a_key_has_the_order_of_its_columns(record: Record, key: str | None) -> None:
-    assert source_key_reader(["b", "a"])(record) == key
-
-
-@given(st.lists(ANY_TEXT | st.integers() | st.booleans(), min_size=1, max_size=3))
-def test_different_keys_are_different_texts(values: list[object]) -> None:
-    record = {str(n): value for n, value in enumerate(values)}
-    key = source_key_reader(list(record))(record)
-    assert key is not None
-    assert decode_json(key.encode("utf-8", "surrogatepass")) == json.loads(json.dumps(values))
 
 
 # STATE is never ahead of what is settled

@@ -67,11 +67,11 @@ FAULTS = [
         [
             Change(
                 f"{LEDGER}.forget_content",
-                "_FORGET_ALL.write",
+                "is_one =",
                 "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
                 "email_said = NULL, "
                 "mobile_said = NULL WHERE id = ?1', [(row,) for row in rows])\n"
-                "    _FORGET_ALL.write",
+                "    is_one =",
             )
         ],
         seed=319,
@@ -187,7 +187,7 @@ FAULTS = [
     ),
     Fault(
         "content is not forgotten with a batch that did not end well",
-        [Change(f"{LEDGER}.forget_content", "_FORGET_ALL.write(connection,", "(lambda _: None)(")],
+        [Change(f"{LEDGER}.forget_content", "connection.execute(", "(lambda _: None)(")],
         seed=302,
     ),
     Fault(
@@ -270,7 +270,7 @@ FAULTS = [
         [
             Change(
                 "target_mainbrainer.rounds.load:Load.note_unsent",
-                "self._open.unsent.add((stream, key_text(key)))",
+                "self._open.unsent.add((stream, key))",
                 "pass",
             )
         ],

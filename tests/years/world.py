@@ -31,7 +31,6 @@ from typing_extensions import override
 import target_mainbrainer.api.client
 import target_mainbrainer.ledger.database
 import target_mainbrainer.ledger.ledger
-import target_mainbrainer.ledger.quota
 import target_mainbrainer.rounds.comparing
 import target_mainbrainer.rounds.missing
 import target_mainbrainer.rounds.moves
@@ -344,9 +343,9 @@ class World:
 
         return engine
 
-    def _locked(self, real: Callable[[Path], int]) -> Callable[[Path], int]:
-        def open_locked(path: Path) -> int:
-            descriptor = real(path)
+    def _locked(self, real: Callable[[Path], tuple[int, int]]) -> Callable[[Path], tuple[int, int]]:
+        def open_locked(path: Path) -> tuple[int, int]:
+            descriptor, size = real(path)
             file = os.fstat(descriptor)
 
             def close() -> None:
@@ -355,7 +354,7 @@ class World:
                         os.close(descriptor)
 
             self.process.at_death.append(close)
-            return descriptor
+            return descriptor, size
 
         return open_locked
 
