@@ -116,8 +116,8 @@ class Ended:
         return {name: n for name, n in self.counts.items() if n and type(n) is int}
 
     def count(self, name: str) -> int:
-        """Return one of the counts, 0 if it is not there."""
-        return int(self.counts.get(name) or 0)
+        """Return a count of records, or of those rejected with a code; 0 if there are none."""
+        return int(self.counts.get(name) or self.counts["rejected_by_code"].get(name) or 0)
 
     @property
     def warnings(self) -> list[str]:

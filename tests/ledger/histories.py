@@ -1,0 +1,269 @@
+"""Histories in a line: nights of people, what is done by hand in between, what the CRM holds."""
+
+import contextlib
+import itertools
+import json
+import re
+import typing as t
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.broken_server import RESET, Reply, Request
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Contact, Moment, Night, name_of
+from tests.ledger.people import COLUMNS
+from tests.loads import Ended, Record, record, schema, state
+
+MAX_CONTACTS = "target_mainbrainer.rounds.round.MAX_CONTACTS"
+OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
+OPT_INS |= {"sms": ("mobile_opt_in", True), "nosms": ("mobile_opt_in", False)}
+SETTINGS: dict[str, Record] = {"omit": OMIT, "report": REPORT, "full": FULL, "opt_out": OPT_OUT}
+SETTINGS |= {
+    "create": {"identity_changes": "create"},
+    "deleted": {"deleted_records": "opt_out"},
+    "drift": {"max_drift_percent": 100},
+    "everything": {"unchanged_contacts": "send"},
+    "hasty": {"confirm_timeout_seconds": 1},
+    "impatient": {"retry_max_seconds": 0},
+    "once": {"field_map": {"firstname": {"property_name": "source", "send": "once"}}},
+    "one_by_one": {"batch_size_rows": 1, "max_concurrent_requests": 1},
+    "patient": {"confirm_timeout_seconds": 60},
+    "renamed": {"field_map": {"firstname": {"property_name": "name"}}},
+    "require": {"confirm_batches": "require"},
+    "single": {"batch_size_rows": 1},
+}
+
+
+def spread(text: str) -> Iterator[str]:
+    """Yield the words of a text, such as p1, p2, p3 and b of `p1-3 b`."""
+    for word in text.split():
+        found = re.fullmatch(r"(\D*)(\d+)-(\d+)", word)
+        numbers = range(int(found[2]), int(found[3]) + 1) if found else ()
+        yield from (f"{found[1]}{n}" for n in numbers) if found else [word]
+
+
+def columns_of(key: str, words: list[str], name: str) -> Record:
+    """Return the columns of a person."""
+    found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
+    for word in words:
+        column, is_text, text = word.partition("=")
+        if word == "bare":
+            found = {"id": found["id"]}
+        elif word == "deleted":
+            found["_sdc_deleted_at"] = "2026-11-01T00:00:00Z"
+        elif word in OPT_INS:
+            found |= [OPT_INS[word]]
+        elif is_text:
+            found[column or "firstname"] = text
+        elif ":" in word:
+            column, _, text = word.partition(":")
+            found[column] = json.loads(text)
+        elif word[0] == "+":
+            found["mobile"] = f"+479000000{word[1:]}"
+        else:
+            found["email"] = f"{word}@example.com"
+    return found
+
+
+def people(text: str, name: str = "First") -> list[str]:
+    """Return the input of a night, of `1 a, 2-4 p# +# yes =Name city=Oslo, users:3 bare deleted`.
+
+    That is a key, which may have a stream before it; a part of the address; the last digit of a
+    number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
+    for the key, and `bare` for nothing but the key.
+    """
+    lines, streams = list[str](), {"people": COLUMNS}
+    for said in text.split(", ") if text not in {"", "none"} else ():
+        who, *words = said.split(" ")
+        stream, _, keys = who.rpartition(":")
+        for key in spread(keys):
+            one = columns_of(key, [word.replace("#", key) for word in words], name)
+            lines.append(record(stream or "people", **one))
+            known = {column: COLUMNS.get(column, {}) for column in one}
+            known |= {} if isinstance(one["id"], int) else {"id": {}}
+            streams[stream or "people"] = streams.get(stream or "people", {}) | known
+    schemas = [schema(columns, stream=stream) for stream, columns in streams.items()]
+    return [*schemas, *lines, state(bookmark=len(lines))]
+
+
+def held(night: Night, name: str = "First") -> list[str]:
+    """Return the contacts as `people` has them, with the key of whose data they have."""
+
+    def of(c: Contact) -> str:
+        number, more = c["mobile_number"], dict(c["properties"])
+        said = [word for word, (what, meant) in OPT_INS.items() if c[what] is meant]
+        words = [name_of(c), number and f"+{str(number)[-1]}", *(said if number else said[:1])]
+        words.append(str(more.pop("firstname", None)).removeprefix(name))
+        more.pop("id", None)
+        return " ".join([*filter(None, words), *(f"{k}={v}" for k, v in sorted(more.items()))])
+
+    return sorted(map(of, night.crm.contacts()))
+
+
+def histories(text: str) -> pytest.MarkDecorator:
+    """Run a test with each of these histories, as `play` reads them.
+
+    Each has a title, and lines that begin with blanks. `[a|b]` stands for two histories. One whose
+    title ends with an asterisk is for both kinds of ledger, any other for one of them.
+    """
+    found: list[t.Any] = []
+    for told in re.split(r"\n(?=\S)", text.strip()):
+        title, story = (" ".join(part.split()) for part in told.split("\n", 1))
+        parts = enumerate(re.split(r"\[(.*?)\]", story))
+        choices = [map(str.strip, one.split("|")) if n % 2 else [one] for n, one in parts]
+        for chosen in itertools.product(*choices):
+            words = "".join(chosen)
+            # PostgreSQL has a clock of its own.
+            one = "sqlite" if len(found) % 4 or "days" in words else "postgresql"
+            for kind in ("sqlite", "postgresql") if title.endswith("*") else (one,):
+                name = " - ".join([title, *chosen[1::2], kind])
+                found.append(pytest.param(kind, words, id=name))
+    return pytest.mark.parametrize(("ledger_uri", "story"), found, indirect=["ledger_uri"])
+
+
+def play(night: Night, story: str) -> None:
+    """Let nights pass, and things be done by hand in between.
+
+    A night is one of `people` and may have a fault or a kill, checks, and what the CRM holds then:
+    `1 a !lost@1:batch ? 1 accepted, names 1 > a 1`. `again` repeats the one before. It ends well,
+    unless there is a fault or a check that it `fails`.
+    """
+    night.crm.set_switches(refuse_email="bad")
+    night.keep_rejects()
+    if re.search("!kill|; says|; lose", story):
+        night.between()
+    ended, lines = Ended(0, [], ""), list[str]()
+    for step in story.split("; "):
+        told, _, there = step.partition(" > ")
+        told, _, checks = told.partition(" ? ")
+        told, _, fault = told.partition(" !")
+        verb, *words = told.split(" ")
+        before = night.posts
+        if verb in DONE_BY_HAND:
+            night.settings |= DONE_BY_HAND[verb](night, *words) or {}
+        elif fault.startswith("kill"):
+            _, what, number, when = fault.split(" ")
+            ended = night.killed(*people(told), at=Moment(what, int(number), when))
+        else:
+            lines = lines if told == "again" else people(told)
+            ended = night(*lines, faults=fault)
+            assert fault or "fails" in checks or ended.code == 0, ended.errors
+        for said in filter(None, checks.split(", ")):
+            what, _, rest = said.partition(" ")
+            if what in CHECKS:
+                assert CHECKS[what](night, ended, rest), f"{said}: {ended.log}"
+            else:
+                count = night.posts - before if rest == "batches" else ended.count(rest)
+                assert count == int(what), f"{said}: {ended.log}"
+        if there:
+            assert held(night) == sorted(expected(there)), ended.log
+
+
+def expected(there: str) -> Iterator[str]:
+    """Yield the contacts of `p1-3 yes #, b 4`, with the number in the place of `#`."""
+    for said in there.split(", "):
+        who, _, rest = said.partition(" ")
+        for one in spread(who):
+            yield f"{one} {rest}".replace("#", one.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+def last_sent(night: Night) -> set[str]:
+    """Return the names of the properties of each contact of the last request."""
+    contacts = night.bodies[-1]["createUpdateContacts"]
+    return {" ".join(n["propertyname"] for n in c.get("propertyfields", ())) for c in contacts}
+
+
+def has_raised(night: Night, listed: str) -> bool:
+    """Return whether a yes was sent to an address, or to a number of which this is the end."""
+    yeses = {one.get("email") for one in night.sent if one.get("emailOptIn")}
+    yeses |= {str(one.get("mobileNumber")) for one in night.sent if one.get("mobileOptIn")}
+    return bool(yeses & {f"{listed}@example.com", f"9000000{listed[1:]}"})
+
+
+CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
+    "yes": lambda night, _, names: night.opted_in == {*spread(names)},
+    "no": lambda night, _, names: night.opted_out == {*spread(names)},
+    "there": lambda night, _, names: night.addresses == sorted(spread(names)),
+    "unraised": lambda night, _, listed: not has_raised(night, listed),
+    "sends": lambda night, _, names: last_sent(night) == {names},
+    "met": lambda night, _, status: int(status) in {r.status for r in night.crm.requests()},
+    "names": lambda _, ended, keys: all(map(ended.names, spread(keys))),
+    "fails": lambda _, ended, words: ended.failed(*filter(None, [words])),
+    "reason": lambda _, ended, code: [r["code"] for r in ended.report["reasons"]] == [code],
+    "log": lambda _, ended, words: words in ended.log,
+    "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
+    "bookmark": lambda _, ended, bookmark: ended.bookmark == int(bookmark),
+}
+"""What may be said of a night, beside counts and how many batches were sent."""
+
+
+# What is done by hand
+
+
+def changed(_: Night, *words: str) -> Record:
+    """Return settings that have a name here, or are given as JSON or text."""
+    found: Record = {}
+    for word in words:
+        name, is_given, value = word.partition("=")
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+        found |= {name: value} if is_given else SETTINGS[name]
+    return found
+
+
+def falsify(night: Night, whose: str, *said: str) -> None:
+    """Change what the status of a search, a rename or any batch says, up to `truth`.
+
+    When it is asked for once more, the time has run out.
+    """
+    asked = itertools.count()
+    named = {word.partition(":")[0]: [json.loads(word.partition(":")[2])] for word in said}
+
+    def change(contacts: list[Contact], status: Record) -> None:
+        is_rename = any("contactId" in contact for contact in contacts)
+        kind = "rename" if is_rename else "search" if len(contacts) == 1 else ""
+        if whose in {"any", kind}:
+            night.clock.ahead += 1000 * (next(asked) > 0)
+            ids = {name: named.get(name, []) for name in ("inserted", "updated", "skipped")}
+            counts = {name: {"count": len(n), "contactIds": n} for name, n in ids.items()}
+            status["processedObj"] = counts
+
+    night.between().falsify = None if whose == "truth" else change
+
+
+class FirstLost:
+    """A rule by which the first batch from now on has no answer, and lands only later."""
+
+    request: Request | None = None
+
+    def __call__(self, request: Request) -> Reply | None:
+        if request.method != "POST" or self.request:
+            return None
+        self.request = request
+        return RESET
+
+
+def land(night: Night) -> None:
+    """Let the lost batch arrive."""
+    rule = night.between().rule
+    assert isinstance(rule, FirstLost)
+    assert rule.request
+    night.between().forward(rule.request)
+    night.crm.settle()
+
+
+DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
+    "set": changed,
+    "says": falsify,
+    "land": land,
+    "lose": lambda night: setattr(night.between(), "rule", FirstLost()),
+    "switch": lambda night, word: night.crm.set_switches(**dict([word.split("=")])),
+    "edit": lambda night, who, word: night.edit(who, **dict([word.split("=")])),
+    "delete": Night.delete,
+    "unsubscribe": Night.unsubscribe,
+    "listed": Night.listed,
+    "forget": lambda night, *options: night.forget(*options) and None,
+    "settle": lambda night: night.crm.settle(),
+    "days": lambda night, days: night.days_later(float(days)),
+    "rounds": lambda night, most: night.patch.setattr(MAX_CONTACTS, int(most)),
+}
