@@ -17,6 +17,7 @@ from tests.loads import Ended, Record, record, schema, state
 MAX_CONTACTS = "target_mainbrainer.rounds.round.MAX_CONTACTS"
 OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
 OPT_INS |= {"sms": ("mobile_opt_in", True), "nosms": ("mobile_opt_in", False)}
+MAP = {"city": "city.upper()", "__filter__": "city != 'nowhere'"}
 SETTINGS: dict[str, Record] = {"omit": OMIT, "report": REPORT, "full": FULL, "opt_out": OPT_OUT}
 SETTINGS |= {
     "create": {"identity_changes": "create"},
@@ -25,6 +26,7 @@ SETTINGS |= {
     "everything": {"unchanged_contacts": "send"},
     "hasty": {"confirm_timeout_seconds": 1},
     "impatient": {"retry_max_seconds": 0},
+    "maps": {"stream_maps": {"people": MAP}, "max_rejects_percent": 100},
     "once": {"field_map": {"firstname": {"property_name": "source", "send": "once"}}},
     "one_by_one": {"batch_size_rows": 1, "max_concurrent_requests": 1},
     "patient": {"confirm_timeout_seconds": 60},
@@ -151,12 +153,12 @@ def play(night: Night, story: str) -> None:
         for said in filter(None, checks.split(", ")):
             what, _, rest = said.partition(" ")
             if what in CHECKS:
-                assert CHECKS[what](night, ended, rest), f"{said}: {ended.log}"
+                assert CHECKS[what](night, ended, rest), said
             else:
                 count = night.posts - before if rest == "batches" else ended.count(rest)
-                assert count == int(what), f"{said}: {ended.log}"
+                assert count == int(what), said
         if there:
-            assert held(night) == sorted(expected(there)), ended.log
+            assert held(night) == sorted(expected(there)), (step, held(night))
 
 
 def expected(there: str) -> Iterator[str]:
