@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import re
+import shlex
 import typing as t
 from collections.abc import Callable, Iterator
 
@@ -49,6 +50,8 @@ def columns_of(key: str, words: list[str], name: str) -> Record:
     found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
     for word in words:
         column, is_text, text = word.partition("=")
+        if word == "keyless":
+            continue
         if word == "bare":
             found = {"id": found["id"]}
         elif word == "deleted":
@@ -72,9 +75,10 @@ def people(text: str, name: str = "First") -> list[str]:
 
     That is a key, which may have a stream before it; a part of the address; the last digit of a
     number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
-    for the key, and `bare` for nothing but the key.
+    for the key, and `bare` for nothing but the key; a stream may be `keyless`.
     """
     lines, streams = list[str](), {"people": COLUMNS}
+    keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
     for said in text.split(", ") if text not in {"", "none"} else ():
         who, *words = said.split(" ")
         stream, _, keys = who.rpartition(":")
@@ -84,7 +88,10 @@ def people(text: str, name: str = "First") -> list[str]:
             known = {column: COLUMNS.get(column, {}) for column in one}
             known |= {} if isinstance(one["id"], int) else {"id": {}}
             streams[stream or "people"] = streams.get(stream or "people", {}) | known
-    schemas = [schema(columns, stream=stream) for stream, columns in streams.items()]
+    schemas = [
+        schema(columns, stream=stream, key=() if stream in keyless else ("id",))
+        for stream, columns in streams.items()
+    ]
     return [*schemas, *lines, state(bookmark=len(lines))]
 
 
@@ -128,7 +135,8 @@ def play(night: Night, story: str) -> None:
 
     A night is one of `people` and may have a fault or a kill, checks, and what the CRM holds then:
     `1 a !lost@1:batch ? 1 accepted, names 1 > a 1`. `again` repeats the one before. It ends well,
-    unless there is a fault or a check that it `fails`.
+    unless there is a fault or a check that it `fails`. `show` and `forget` are commands, with an
+    exit code of 0 unless they find `nothing`.
     """
     night.crm.set_switches(refuse_email="bad")
     night.keep_rejects()
@@ -143,6 +151,10 @@ def play(night: Night, story: str) -> None:
         before = night.posts
         if verb in DONE_BY_HAND:
             night.settings |= DONE_BY_HAND[verb](night, *words) or {}
+        elif verb in {"show", "forget"}:
+            shown = night.command(*shlex.split(told))
+            ended = Ended(shown.exit_code, [], shown.output)
+            assert shown.exit_code == ("nothing" in checks), (step, shown.output)
         elif fault.startswith("kill"):
             _, what, number, when = fault.split(" ")
             ended = night.killed(*people(told), at=Moment(what, int(number), when))
@@ -155,7 +167,8 @@ def play(night: Night, story: str) -> None:
             if what in CHECKS:
                 assert CHECKS[what](night, ended, rest), said
             else:
-                count = night.posts - before if rest == "batches" else ended.count(rest)
+                counts = {"batches": night.posts - before, "delivered": delivered(ended)}
+                count = counts[rest] if rest in counts else ended.count(rest)
                 assert count == int(what), said
         if there:
             assert held(night) == sorted(expected(there)), (step, held(night))
@@ -167,6 +180,11 @@ def expected(there: str) -> Iterator[str]:
         who, _, rest = said.partition(" ")
         for one in spread(who):
             yield f"{one} {rest}".replace("#", one.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+def delivered(ended: Ended) -> int:
+    """Return how many records of all streams were accepted."""
+    return sum(counts["accepted"] for counts in ended.report.get("streams", {}).values())
 
 
 def last_sent(night: Night) -> set[str]:
@@ -182,6 +200,11 @@ def has_raised(night: Night, listed: str) -> bool:
     return bool(yeses & {f"{listed}@example.com", f"9000000{listed[1:]}"})
 
 
+def starts(line: str, words: str) -> bool:
+    """Return whether a line begins with these words, however far they are apart."""
+    return line.split()[: len(words.split())] == words.split()
+
+
 CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
     "yes": lambda night, _, names: night.opted_in == {*spread(names)},
     "no": lambda night, _, names: night.opted_out == {*spread(names)},
@@ -192,7 +215,10 @@ CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
     "names": lambda _, ended, keys: all(map(ended.names, spread(keys))),
     "fails": lambda _, ended, words: ended.failed(*filter(None, [words])),
     "reason": lambda _, ended, code: [r["code"] for r in ended.report["reasons"]] == [code],
-    "log": lambda _, ended, words: words in ended.log,
+    "says": lambda _, ended, words: words in " ".join(ended.log.split()),
+    "hides": lambda _, ended, words: words not in ended.log,
+    "row": lambda _, ended, words: any(starts(line, words) for line in ended.log.splitlines()),
+    "nothing": lambda _, ended, words: words in ended.log,
     "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
     "bookmark": lambda _, ended, bookmark: ended.bookmark == int(bookmark),
 }
@@ -264,7 +290,6 @@ DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "delete": Night.delete,
     "unsubscribe": Night.unsubscribe,
     "listed": Night.listed,
-    "forget": lambda night, *options: night.forget(*options) and None,
     "settle": lambda night: night.crm.settle(),
     "days": lambda night, days: night.days_later(float(days)),
     "rounds": lambda night, most: night.patch.setattr(MAX_CONTACTS, int(most)),

@@ -60,7 +60,7 @@ what an interrupted change of address has brought does not stay; year 200094
   > new1 1, p2 2
 a batch of a move that fails counts once, however many people were to move in it
   set report max_rejects_percent=100; 1-3 p# yes; 1-2 new# yes, 3 p3 yes !fail@3:batch
-  ? log MainBrainer says that 1 batch of 2 contacts
+  ? says MainBrainer says that 1 batch of 2 contacts
 """)
 def test_one_person_stays_one_contact_or_is_named(night: Night, story: str) -> None:
     """Whatever is lost, late or not said on the way."""

@@ -13,8 +13,8 @@ from tests.loads import Record, batch, cases, record, schema, state
 
 @histories("""
 an empty full read opts no contact out and fails, every time: more than half of a stream is missing
-  set opt_out; 1-8 p# yes; none ? no, fails 8 are missing, log (100) or half,
-  log forget them with 'mainbrainer-ledger forget'; again ? fails, no; again ? fails, no;
+  set opt_out; 1-8 p# yes; none ? no, fails 8 are missing, says (100) or half,
+  says forget them with 'mainbrainer-ledger forget'; again ? fails, no; again ? fails, no;
   1-8 p# yes ? yes p1-8
 full_table on a stream that is read by its changes, of which there may be none, warns and costs none
   1-60 p# yes; set full; [none; none; none|1-2 p# yes =A; 3-4 p# yes =A; 5-6 p# yes =A] ? 0 gone,

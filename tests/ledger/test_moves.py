@@ -142,7 +142,7 @@ a search that is accepted proves no refusal: a property, which it has not, may b
   1 a; 1 bad ? fails Nothing was accepted, bookmark 0
 without a status it is a second contact with a warning
   1 a; set hasty; 1 b ![noid:batch|stuck@1:batch|503:status] ? 1 not_followed, names 1,
-  log could not be followed, there a b; again ? 1 unchanged
+  says could not be followed, there a b; again ? 1 unchanged
 an identity that the CRM holds is taken over
   switch clash=conflict; 1 a, 9 b; forget --key 9; 1 b =New ? 1 created, 1 not_followed, names 1,
   met 409 > a 1, b New; again ? 1 unchanged
@@ -164,7 +164,7 @@ or at a third one
   set omit; 1 a yes; 1 b yes !kill [POST 1 after|GET 1 answered|POST 2 after|STATE 1 answered];
   1 c no > c no 1
 a second contact is named before it is made: the run may be killed at once
-  1 a yes; delete a; 1 b yes !kill POST 2 after ? log Sent as new, log (id=1), there a b
+  1 a yes; delete a; 1 b yes !kill POST 2 after ? says Sent as new, says (id=1), there a b
 """)
 def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
     """One person stays one contact, whatever happens."""
