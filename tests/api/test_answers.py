@@ -125,7 +125,7 @@ def reads(name: str, body: object) -> object:
         for no in ({"access_token": ""}, {"message": 1}, {"access_token": 5})
     ),
     ("token", {"accessToken": "x"}, Token("x", None)),
-    ids=lambda value: repr(value)[-160:],
+    ids=lambda value: repr(value)[-300:],
 )
 def test_answers_are_read(name: str, body: object, expected: object) -> None:
     read = reads(name, body)
