@@ -77,7 +77,7 @@ def people(text: str, name: str = "First") -> list[str]:
     number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
     for the key, and `bare` for nothing but the key; a stream may be `keyless`.
     """
-    lines, streams = list[str](), {"people": COLUMNS}
+    lines, streams = list[str](), dict[str, Record]()
     keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
     for said in text.split(", ") if text not in {"", "none"} else ():
         who, *words = said.split(" ")
@@ -85,12 +85,12 @@ def people(text: str, name: str = "First") -> list[str]:
         for key in spread(keys):
             one = columns_of(key, [word.replace("#", key) for word in words], name)
             lines.append(record(stream or "people", **one))
-            known = {column: COLUMNS.get(column, {}) for column in one}
-            known |= {} if isinstance(one["id"], int) else {"id": {}}
-            streams[stream or "people"] = streams.get(stream or "people", {}) | known
+            known = streams.setdefault(stream or "people", {} if stream else {**COLUMNS})
+            known |= {column: COLUMNS.get(column, {}) for column in one}
+            known |= {} if type(one["id"]) is int else {"id": {}}
     schemas = [
         schema(columns, stream=stream, key=() if stream in keyless else ("id",))
-        for stream, columns in streams.items()
+        for stream, columns in (streams or {"people": COLUMNS}).items()
     ]
     return [*schemas, *lines, state(bookmark=len(lines))]
 

@@ -56,6 +56,13 @@ also what has no status
 what a lost request has changed is sent again though its repetition was refused; year 160074
   set one_by_one; 1 a, 2 b; 1 a =A, 2 b =B !lost@1:batch 422@2:batch ? 1 rejected, 1 accepted
   > a A, b B; 1 a, 2 b =B > a 1, b B
+streams with other columns of a contact leave each other as they are: known is what any has sent
+  a:1 bare email=p@example.com city=x; b:1 bare email=p@example.com job=x ? 1 delivered;
+  a:1 bare email=p@example.com city=x ? 0 delivered;
+  b:1 bare email=p@example.com job=x ? 0 delivered
+streams without a key are known by identity
+  letters:1-2 p# keyless ? 2 delivered, says has no 'key_properties' that identify people;
+  again ? 0 delivered
 a refused opt-out is reported and tried again
   set opt_out; 1 a yes, 2 b yes; 1 a yes; switch refuse_email=b@; again ? no,
   fails Stream 'people': 1 person is gone and could not be opted out; again ? fails, no;
@@ -76,24 +83,6 @@ def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None
     both = [schema(), person(1), schema({"id": {}, "email": {}}), person(2)]
     night.run(*both)
     assert night.run(*both).numbers == {"read": 2, "unchanged": 2}
-
-
-def test_streams_with_other_columns_of_a_contact_leave_each_other_as_they_are(night: Night) -> None:
-    """What is known of a contact is all that any of them has delivered."""
-    streams = []
-    for name in ("city", "job"):
-        one = record(name, id=1, email="p@example.com", **{name: "x"})
-        streams.append([schema({"id": {}, "email": {}, name: {}}, stream=name), one])
-    for _ in range(2):
-        ended = [night.run(*lines).ok() for lines in streams]
-    counts = [next(iter(one.report["streams"].values())) for one in ended]
-    assert [one["unchanged"] for one in counts] == [1, 1]
-
-
-def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
-    lines = [schema(key=()), person(1), person(2)]
-    assert "has no 'key_properties' that identify people, so" in night.run(*lines).log
-    assert night.run(*lines).numbers == {"read": 2, "unchanged": 2}
 
 
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:

@@ -1,14 +1,13 @@
 """Full reads and missing people: nothing follows from what did not come once."""
 
 import json
-import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.ledger.histories import SETTINGS, histories, play
 from tests.ledger.outside import FULL, OPT_OUT, Night
 from tests.ledger.people import consenting, moved, person
-from tests.loads import Record, batch, cases, record, schema, state
+from tests.loads import batch, cases, schema
 
 
 @histories("""
@@ -45,6 +44,22 @@ also while an earlier round is sent
   set report deleted; 2 p2 yes; 1 p1 yes, users:1 p1 yes, users:1 bare deleted ? yes p2
 also when the owner of the address has left it
   set report deleted; 2 p2 yes; 1 p2 yes, 2 new2 yes, 1 bare deleted ? yes new2
+other keys for the same people send nothing: what was delivered is kept by identity
+  set field_map={"id":null} drift; 0-19 p# yes; [customers:0-19 p# yes|0-19 id:"#" p# yes
+  |0-19 id:#.0 p# yes|0-19 id=C-# p# yes|0-19 id:10# p# yes] ? 0 batches; again; again ? 0 batches,
+  there p0-19
+who changes then is followed under a number that is text now
+  set field_map={"id":null} drift; 0-19 p# yes; 0-19 id:"#" p# yes; 7 id:"#" new7 yes ? 1 moved
+and has a second contact, which is named, under another key, as the old key is held to be there
+  set field_map={"id":null} drift; 0-19 p# yes; [customers:0-19 p# yes; customers:7 new7 yes
+  |0-19 id=C-# p# yes; 7 id=C-# new7 yes] ? warns not be followed, there p0-19 new7
+people whose keys are of another kind now are not opted out, though the old ones are missing
+  set opt_out field_map={"id":null}; 0-19 p# yes; 0-19 id:"#" p# yes; again; again ? yes p0-19
+a dropped stream is forgotten after thirty days: who goes is opted out, and who changes is followed
+  set opt_out streams={"people":{"full_table":true},"customers":{"full_table":true}}; 0-19 p# yes;
+  days 1; customers:0-19 p# yes; days 40; again; days 41;
+  customers:0-6 p# yes, customers:7 new7 yes, customers:9-19 p# yes; days 42; again ? no p8,
+  there p0-6 new7 p8-19
 a no of a rejected record reaches who is new in the same run
   2 p2 yes; 1 p1 yes, 1 email=p1 no ? yes p2, no p1
 """)
@@ -136,73 +151,3 @@ def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     assert night.run(*night.lines(*consenting(*range(97)))[:-1], "{half a li").code == 1
     night(*consenting(*range(97))).ok()
     assert night.opted_out == set()
-
-
-# Other keys and streams
-
-
-def renamed(stream: str = "people", key: t.Any = int, column: str = "id") -> list[str]:
-    """Twenty people in a stream of this name, under keys of this kind."""
-    columns: Record = {column: {}, "email": {}, "firstname": {}, "email_opt_in": {}}
-    people = [
-        record(stream, email=f"p{n}@example.com", email_opt_in=True, **{column: key(n)})
-        for n in range(20)
-    ]
-    return [schema(columns, stream=stream, key=[column]), *people, state(bookmark=20)]
-
-
-RENAMINGS: dict[str, list[str]] = {
-    "the stream": renamed("customers"),
-    "numbers become text": renamed(key=str),
-    "numbers become decimals": renamed(key=float),
-    "another spelling": renamed(key="C-{:05}".format),
-    "other values": renamed(key=lambda n: n + 1000),
-    "the key's column": renamed(column="number"),
-}
-
-
-@cases("renaming", *RENAMINGS)
-def test_other_keys_for_the_same_people_send_nothing(night: Night, renaming: str) -> None:
-    """What was delivered is kept by identity, for all streams.
-
-    The old keys are still held to be there: who changes then is followed, or is a second contact,
-    which is named in a warning.
-    """
-    night.settings |= {"field_map": {"id": None, "number": None}, **SETTINGS["drift"]}
-    night.run(*renamed())
-    sent = night.posts
-    for _ in range(3):
-        night.run(*RENAMINGS[renaming]).ok()
-    assert night.posts == sent
-    assert len(night.crm.contacts()) == 20
-    ended = night.run(*(line.replace("p7@", "new7@") for line in RENAMINGS[renaming])).ok()
-    assert "new7" in night.addresses
-    if len(night.addresses) > 20:
-        said = " ".join(ended.warnings)
-        assert any(words in said for words in ("not be followed", "left behind", "second contact"))
-
-
-def test_people_whose_keys_are_of_another_kind_now_are_not_opted_out(night: Night) -> None:
-    """Their old keys are missing; but a person with a new key has their identity."""
-    night.settings |= {**OPT_OUT, "field_map": {"id": None}}
-    night.run(*renamed())
-    for _ in range(3):  # the old keys are missing, which may fail these runs
-        night.run(*RENAMINGS["numbers become text"])
-    assert night.opted_in == {f"p{n}" for n in range(20)}
-
-
-def test_a_dropped_stream_is_forgotten_after_thirty_days(night: Night) -> None:
-    """Who goes from the stream that took its place is opted out, and who changes is followed."""
-    both: Record = {name: {"full_table": True} for name in ("people", "customers")}
-    night.settings |= {**OPT_OUT, "streams": both}
-    night.run(*renamed())
-    for day in (1, 40):
-        night.days_later(day)
-        night.run(*renamed("customers"))
-    lines = [line.replace("p7@", "new7@") for line in renamed("customers") if "p8@" not in line]
-    for day in (41, 42):
-        night.days_later(day)
-        night.run(*lines).ok()
-    assert night.opted_out == {"p8"}
-    assert "new7" in night.addresses
-    assert "p7" not in night.addresses

@@ -163,6 +163,9 @@ or back at the first one
 or at a third one
   set omit; 1 a yes; 1 b yes !kill [POST 1 after|GET 1 answered|POST 2 after|STATE 1 answered];
   1 c no > c no 1
+a kill is no reason to send everything
+  set full batch_size_rows=5; 1-40 p#; 1 p1 =New, 2-40 p# !kill POST 1 before; 1 p1 =New, 2-40 p#
+  ? 39 unchanged, 1 batches
 a second contact is named before it is made: the run may be killed at once
   1 a yes; delete a; 1 b yes !kill POST 2 after ? says Sent as new, says (id=1), there a b
 """)

@@ -203,15 +203,3 @@ def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> Non
     for _ in range(2):  # what was on its way may come again for a while
         night.run(*people(changed)).ok()
         assert names(night) == changed | {99: "Gone"}
-
-
-def test_what_was_not_on_its_way_is_not_sent_again(night: Night) -> None:
-    """A kill is no reason to send everything."""
-    everybody = {n: f"First{n}" for n in range(1, 41)}
-    night.settings |= {**FULL, "batch_size_rows": 5}
-    night.between()
-    night.run(*people(everybody)).ok()
-    one_changed = people(everybody | {1: "Other"})
-    night.killed(*one_changed, at=Moment("POST", 1, "before"))
-    ended = night.run(*one_changed).ok()
-    assert (ended.report["requests"], ended.count("unchanged")) == (1, 39)
