@@ -241,7 +241,8 @@ PAGE = b"<html><head><title>400 Bad &amp; Request</title><style>a{}</style></hea
 
 @cases(
     "body content_type message",
-    *((PAGE, "text/html", "400 Bad & Request"), (b"", "", ""), (b"<p>Not here</p>", "", "")),
+    *((PAGE, "text/html", "400 Bad & Request"), (b" \n" + PAGE, "", "400 Bad & Request")),
+    *((b"", "", ""), (b"<p>Not here</p>", "", ""), (b' {"message": "Bad', "", "")),
     (b"Email is not\r\nvalid", "text/plain", "Email is not valid"),
     (b"Sorry! <title>Blocked by a firewall</title>", "text/html", "Blocked by a firewall"),
     (b'{"message": "Bad', "application/json", ""),

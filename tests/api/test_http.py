@@ -8,8 +8,6 @@ import threading
 import typing as t
 from pathlib import Path
 
-import pytest
-
 from benchmarks import processes
 from target_mainbrainer import errors
 from target_mainbrainer.api import http
@@ -199,16 +197,3 @@ def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names
         api.patch.setattr(ssl.SSLContext, "load_verify_locations", count)
         assert [send() for _ in range(3)] == [202] * 3
     assert len(loaded) == 1
-
-
-# --- What stays behind
-
-
-def test_an_error_does_not_remember_the_request(api: Api) -> None:
-    client = api.client(server.RESET, retry_max_seconds=0)
-    with pytest.raises(errors.TransientError) as caught:
-        client.send_batch(*BATCH)
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert type(error).__module__ == "target_mainbrainer.errors"
-        error = error.__cause__ or error.__context__

@@ -128,16 +128,6 @@ class Night(Load):
         return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
 
     @property
-    def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
-        """Number, first part of the address, consent and first name of every contact."""
-
-        def of(c: Contact) -> tuple[str | None, str, bool | None, str | None]:
-            number = c["mobile_number"] and f"+{c['mobile_country_code']}{c['mobile_number']}"
-            return number, name_of(c), c["email_opt_in"], c["properties"].get("firstname")
-
-        return [*map(of, self.crm.contacts())]
-
-    @property
     def posts(self) -> int:
         """How many requests with contacts the CRM has had."""
         return sum(request.method == "POST" for request in self.crm.requests())

@@ -83,20 +83,6 @@ def test_the_record_stays_small_however_many_requests_a_day() -> None:
     assert len(quota.slices) <= 24 * HOUR / SLICE_SECONDS + 2
 
 
-def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
-    quota, plan = Quota(), Plan(burst=1, daily=1000)
-    first = quota.take(plan, 0.0)
-    assert first == OCCUPIED_SECONDS
-    second = quota.take(plan, 11.0)
-    assert second == 11.0 + OCCUPIED_SECONDS
-    quota.extend(first, 90.0)
-    wait = quota.take(plan, 12.0)
-    assert wait == Wait(second - 12.0, "the plan's limit of requests in 10 seconds")
-    quota.extend(second, 2.0)
-    assert quota.in_use(second + 1.9) == 1
-    assert quota.in_use(second + 2.0) == 0
-
-
 @cases("step", -HOUR, -100 * HOUR, -1.0)
 def test_a_clock_that_was_set_back_stretches_no_wait(step: float) -> None:
     quota, plan = Quota(), Plan(burst=5, daily=7)

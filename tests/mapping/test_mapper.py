@@ -24,7 +24,7 @@ NOT_FROM_47: Record = {"mobile_country_code": 46, "mobile_number": 4746464646}
 NORWAY: Record = {"default_country_code": 47}
 CLEAR, DROP = {"null_values": "clear"}, {"invalid_identifiers": "drop"}
 OPT_OUT = {"deleted_records": "opt_out"}
-NOES = {"mobile_opt_in": False, "email_opt_in": False}
+NOES: Record = {"mobile_opt_in": False, "email_opt_in": False}
 NULLS = dict.fromkeys(("mobile", "contact_id", "email_opt_in", "list_id"))
 # A tap for CSV calls every column a text, and leaves empty cells empty.
 ROW = {"Contact-ID": "", "Email": " Ola@Example.com ", "Mobile": "90812501", "City": "Tromsø"}

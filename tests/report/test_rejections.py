@@ -65,17 +65,24 @@ def test_a_key_is_shown_only_if_it_is_not_personal(
 
 
 def test_rejections_are_grouped_with_at_most_five_names(load: Load) -> None:
-    """The most frequent come first; whose key is not shown is named by the number of one."""
+    """The most frequent come first; whose key is not shown is named by the number of one.
+
+    Where a SCHEMA message comes again with another key, that key is shown from then on.
+    """
     load.keep_rejects()
     bad = [person(n, email="cut-off@") for n in range(2000)]
     hidden = [record(id=f"{name}@example.com", email=None) for name in ("kari", "olav")]
-    columns: Record = {name: {} for name in ("id", "email", "firstname")}
-    ended = load(schema(columns), *hidden, *bad, max_rejects_percent=100)
-    first, second = said_of_rejections(ended)
+    columns = "id email firstname email_opt_in"
+    both = [person(3000, email_opt_in="perhaps"), schema("no email email_opt_in", key=["no"])]
+    both.append(record(no=7, email="p@example.com", email_opt_in="perhaps"))
+    ended = load(schema(columns), *hidden, *bad, *both, max_rejects_percent=100)
+    first, *others = said_of_rejections(ended)
+    second, third = sorted(others, key=lambda line: "consent" in line)
     assert "Rejected 2,000 of stream 'people', invalid_email: " in first
     assert first.endswith("(id=0, id=1, id=2, id=3, id=4, ...)")
     assert "Rejected 2 of stream 'people', no_identity: " in second
     assert second.endswith("(record 1 of the stream, ...)")
+    assert third.endswith("(id=3000, no=7)")
 
 
 def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: Load) -> None:

@@ -1,26 +1,12 @@
 """Every record ends in one counted outcome; rejected ones can be corrected and loaded."""
 
-import json
-import logging
 import re
 import typing as t
-from collections import Counter
 
 import pytest
 
 from target_mainbrainer.report.counts import StreamReport
-from tests.loads import (
-    Load,
-    Record,
-    RunTarget,
-    cases,
-    people,
-    person,
-    record,
-    rejected,
-    schema,
-    state,
-)
+from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
 from tests.rounds import quick
 
 
@@ -64,17 +50,6 @@ def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
 
     load.patch.setattr(StreamReport, "__setattr__", lose_one)
     load(*people(20)).failed("do not add up: 20 records read, ")
-
-
-@cases("log_level", logging.DEBUG)
-def test_the_sdks_metric_counts_records(run_target: RunTarget) -> None:
-    """It is logged at DEBUG only."""
-    told = (line.partition("METRIC: ")[2] for line in run_target(*people(250)).log.splitlines())
-    totals: Counter[str] = Counter()
-    for metric in (json.loads(text) for text in told if text):
-        if metric["type"] == "counter":
-            totals[metric["metric"]] += metric["value"]
-    assert totals == {"record_count": 250}
 
 
 def test_progress_is_one_line(load: Load) -> None:
