@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.ledger.histories import histories, play
+from tests.histories import histories, play
 from tests.ledger.outside import Night
 from tests.ledger.people import M1, consenting, moved, person
 from tests.loads import Record, cases, record, schema, state, wait_until

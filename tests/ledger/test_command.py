@@ -14,7 +14,7 @@ import pytest
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Account, Ledger
-from tests.ledger.histories import histories, people, play
+from tests.histories import histories, people, play
 from tests.ledger.outside import Moment, Night, on_both_databases, rehearsal
 from tests.loads import cases, person, record, schema, state, wait_until
 

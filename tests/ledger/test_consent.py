@@ -1,6 +1,6 @@
 """Consent: what was never said is not sent, and what was said once is not raised again."""
 
-from tests.ledger.histories import histories, play
+from tests.histories import histories, play
 from tests.ledger.outside import OMIT, REPORT, Night
 from tests.ledger.people import consenting
 from tests.loads import Record

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 
-from tests.ledger.histories import histories, play
+from tests.histories import histories, play
 from tests.ledger.outside import Night
 from tests.ledger.people import person
 from tests.loads import Record, record, schema, state

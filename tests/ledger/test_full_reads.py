@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.ledger.histories import SETTINGS, histories, play
+from tests.histories import SETTINGS, histories, play
 from tests.ledger.outside import FULL, OPT_OUT, Night
 from tests.ledger.people import consenting, moved, person
 from tests.loads import batch, cases, schema

@@ -1,6 +1,6 @@
 """One person stays one contact: what the CRM holds after each history of a changed identity."""
 
-from tests.ledger.histories import expected, held, histories, people, play
+from tests.histories import expected, held, histories, people, play
 from tests.ledger.outside import Night, on_both_databases
 from tests.loads import cases
 

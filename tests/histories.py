@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Contact, Moment, Night, name_of
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Moment, Night
 from tests.ledger.people import COLUMNS
-from tests.loads import Ended, Record, record, schema, state
+from tests.loads import Contact, Ended, Load, Record, cases, name_of, record, schema, state
 
 MAX_CONTACTS = "target_mainbrainer.rounds.round.MAX_CONTACTS"
 OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
@@ -50,7 +50,7 @@ def columns_of(key: str, words: list[str], name: str) -> Record:
     found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
     for word in words:
         column, is_text, text = word.partition("=")
-        if word == "keyless":
+        if word == "keyless" or word[0] == "/":
             continue
         if word == "bare":
             found = {"id": found["id"]}
@@ -75,7 +75,8 @@ def people(text: str, name: str = "First") -> list[str]:
 
     That is a key, which may have a stream before it; a part of the address; the last digit of a
     number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
-    for the key, and `bare` for nothing but the key; a stream may be `keyless`.
+    for the key, `bare` for nothing but the key, and `/50` for a STATE after each fifty; a stream
+    may be `keyless`.
     """
     lines, streams = list[str](), dict[str, Record]()
     keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
@@ -88,14 +89,17 @@ def people(text: str, name: str = "First") -> list[str]:
             known = streams.setdefault(stream or "people", {} if stream else {**COLUMNS})
             known |= {column: COLUMNS.get(column, {}) for column in one}
             known |= {} if type(one["id"]) is int else {"id": {}}
+            every = next((int(word[1:]) for word in words if word[0] == "/"), 0)
+            lines += [state(bookmark=int(key))] * (every > 0 and int(key) % every == 0)
     schemas = [
         schema(columns, stream=stream, key=() if stream in keyless else ("id",))
         for stream, columns in (streams or {"people": COLUMNS}).items()
     ]
-    return [*schemas, *lines, state(bookmark=len(lines))]
+    records = sum('"RECORD"' in line for line in lines)
+    return [*schemas, *lines, state(bookmark=records)]
 
 
-def held(night: Night, name: str = "First") -> list[str]:
+def held(night: Load, name: str = "First") -> list[str]:
     """Return the contacts as `people` has them, with the key of whose data they have."""
 
     def of(c: Contact) -> str:
@@ -109,28 +113,39 @@ def held(night: Night, name: str = "First") -> list[str]:
     return sorted(map(of, night.crm.contacts()))
 
 
+def told(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the titles and the words of histories.
+
+    Each has a title, and lines that begin with blanks. `[a|b]` stands for two histories.
+    """
+    for history in re.split(r"\n(?=\S)", text.strip()):
+        title, words = (" ".join(part.split()) for part in history.split("\n", 1))
+        parts = enumerate(re.split(r"\[(.*?)\]", words))
+        choices = [map(str.strip, one.split("|")) if n % 2 else [one] for n, one in parts]
+        for chosen in itertools.product(*choices):
+            yield " - ".join([title, *chosen[1::2]]), "".join(chosen)
+
+
+def loads(text: str) -> pytest.MarkDecorator:
+    """Run a test, which has no ledger, with each of these histories, as `play` reads them."""
+    return cases("story", *(pytest.param(words, id=title) for title, words in told(text)))
+
+
 def histories(text: str) -> pytest.MarkDecorator:
     """Run a test with each of these histories, as `play` reads them.
 
-    Each has a title, and lines that begin with blanks. `[a|b]` stands for two histories. One whose
-    title ends with an asterisk is for both kinds of ledger, any other for one of them.
+    One whose title has an asterisk is for both kinds of ledger, any other for one of them.
     """
     found: list[t.Any] = []
-    for told in re.split(r"\n(?=\S)", text.strip()):
-        title, story = (" ".join(part.split()) for part in told.split("\n", 1))
-        parts = enumerate(re.split(r"\[(.*?)\]", story))
-        choices = [map(str.strip, one.split("|")) if n % 2 else [one] for n, one in parts]
-        for chosen in itertools.product(*choices):
-            words = "".join(chosen)
-            # PostgreSQL has a clock of its own.
-            one = "sqlite" if len(found) % 4 or "days" in words else "postgresql"
-            for kind in ("sqlite", "postgresql") if title.endswith("*") else (one,):
-                name = " - ".join([title, *chosen[1::2], kind])
-                found.append(pytest.param(kind, words, id=name))
+    for title, words in told(text):
+        # PostgreSQL has a clock of its own.
+        one = "sqlite" if len(found) % 4 or "days" in words else "postgresql"
+        kinds = ("sqlite", "postgresql") if "*" in title else (one,)
+        found += [pytest.param(kind, words, id=f"{title} - {kind}") for kind in kinds]
     return pytest.mark.parametrize(("ledger_uri", "story"), found, indirect=["ledger_uri"])
 
 
-def play(night: Night, story: str) -> None:
+def play(night: t.Any, story: str) -> None:
     """Let nights pass, and things be done by hand in between.
 
     A night is one of `people` and may have a fault or a kill, checks, and what the CRM holds then:
@@ -187,13 +202,13 @@ def delivered(ended: Ended) -> int:
     return sum(counts["accepted"] for counts in ended.report.get("streams", {}).values())
 
 
-def last_sent(night: Night) -> set[str]:
+def last_sent(night: Load) -> set[str]:
     """Return the names of the properties of each contact of the last request."""
     contacts = night.bodies[-1]["createUpdateContacts"]
     return {" ".join(n["propertyname"] for n in c.get("propertyfields", ())) for c in contacts}
 
 
-def has_raised(night: Night, listed: str) -> bool:
+def has_raised(night: Load, listed: str) -> bool:
     """Return whether a yes was sent to an address, or to a number of which this is the end."""
     yeses = {one.get("email") for one in night.sent if one.get("emailOptIn")}
     yeses |= {str(one.get("mobileNumber")) for one in night.sent if one.get("mobileOptIn")}
@@ -205,7 +220,7 @@ def starts(line: str, words: str) -> bool:
     return line.split()[: len(words.split())] == words.split()
 
 
-CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
+CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
     "yes": lambda night, _, names: night.opted_in == {*spread(names)},
     "no": lambda night, _, names: night.opted_out == {*spread(names)},
     "there": lambda night, _, names: night.addresses == sorted(spread(names)),
@@ -220,6 +235,7 @@ CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
     "row": lambda _, ended, words: any(starts(line, words) for line in ended.log.splitlines()),
     "nothing": lambda _, ended, words: words in ended.log,
     "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
+    "ok": lambda _, ended, __: ended.ok(),
     "bookmark": lambda _, ended, bookmark: ended.bookmark == int(bookmark),
 }
 """What may be said of a night, beside counts and how many batches were sent."""
@@ -228,7 +244,7 @@ CHECKS: dict[str, Callable[[Night, Ended, str], object]] = {
 # What is done by hand
 
 
-def changed(_: Night, *words: str) -> Record:
+def changed(_: Load, *words: str) -> Record:
     """Return settings that have a name here, or are given as JSON or text."""
     found: Record = {}
     for word in words:
@@ -287,9 +303,9 @@ DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "lose": lambda night: setattr(night.between(), "rule", FirstLost()),
     "switch": lambda night, word: night.crm.set_switches(**dict([word.split("=")])),
     "edit": lambda night, who, word: night.edit(who, **dict([word.split("=")])),
-    "delete": Night.delete,
-    "unsubscribe": Night.unsubscribe,
-    "listed": Night.listed,
+    "delete": Load.delete,
+    "unsubscribe": Load.unsubscribe,
+    "listed": Load.listed,
     "settle": lambda night: night.crm.settle(),
     "days": lambda night, days: night.days_later(float(days)),
     "rounds": lambda night, most: night.patch.setattr(MAX_CONTACTS, int(most)),
