@@ -215,6 +215,11 @@ def has_raised(night: Load, listed: str) -> bool:
     return bool(yeses & {f"{listed}@example.com", f"9000000{listed[1:]}"})
 
 
+def faults_of(night: Load) -> set[str | None]:
+    """Return the faults that requests have met."""
+    return {request.fault for request in night.crm.requests()} - {None}
+
+
 def starts(line: str, words: str) -> bool:
     """Return whether a line begins with these words, however far they are apart."""
     return line.split()[: len(words.split())] == words.split()
@@ -235,6 +240,11 @@ CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
     "row": lambda _, ended, words: any(starts(line, words) for line in ended.log.splitlines()),
     "nothing": lambda _, ended, words: words in ended.log,
     "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
+    "path": lambda night, _, path: {r.path for r in night.crm.requests()} == {path},
+    "kept": lambda night, _, count: len(night.rejected()) == int(count),
+    "troubled": lambda night, ended, _: (
+        ended.report["retries"] or any(r.fault for r in night.crm.requests())
+    ),
     "ok": lambda _, ended, __: ended.ok(),
     "bookmark": lambda _, ended, bookmark: ended.bookmark == int(bookmark),
 }

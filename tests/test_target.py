@@ -65,17 +65,6 @@ def test_stream_maps_run_before_us(load: Load) -> None:
     assert load.contact["email"] == "P2@EXAMPLE.COM"
 
 
-def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
-    people = [person(1, mobile="12"), person(2, mobile="+44 7700 900123")]
-    ended = load.ok(schema(), *people, invalid_identifiers="drop")
-    assert (
-        "Left out 1 identifier of stream 'people' (no_country_code), and kept the contacts."
-        in ended.log
-    )
-    assert (ended.counts["accepted"], sum(ended.counts["dropped_by_code"].values())) == (2, 1)
-    assert len(load.crm.contacts()) == 2
-
-
 @cases(
     "value states",
     *(('{"bookmark":1}', [{"bookmark": 1}]), ("{}", [])),  # {} would wipe the bookmarks
@@ -134,17 +123,6 @@ def test_an_unreadable_suppression_file(load: Load, content: bytes | None, probl
     assert load.crm.requests() == []
 
 
-def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -> None:
-    mobile = "+44 7700 900002"
-    people = [person(1), person(2, email="p1@example.com", mobile=mobile), person(5)]
-    people += [person(3, email="P1@EXAMPLE.COM"), person(4, mobile=mobile)]
-    ended = load.ok(schema(), *people, dry_run=True)
-    found = ended.report["duplicates"]
-    assert (found["email"], found["mobile"]) == (3, 2)
-    assert "3 share an e-mail address with another one, and 2 a mobile number" in ended.log
-    assert "of 'people' have the same e-mail address" in ended.log
-
-
 @cases("mark", "\u200b", "\t", "\n", "\u202e", "\0")
 def test_a_column_name_that_does_not_print_is_shown_escaped(load: Load, mark: str) -> None:
     """A column name that does not print is sent as it is and shown escaped."""
@@ -175,9 +153,3 @@ def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(loa
         given[setting]["people"] = entry
         assert "peoples" not in load.ok(schema(), **given).log
     assert "has an entry" not in load.ok(schema(), stream_maps={"peop*": {}}).log
-
-
-def test_a_stream_that_stream_maps_leave_out_is_told(load: Load) -> None:
-    ended = load.ok(schema(), person(1), state(bookmark=1), stream_maps={"__else__": None})
-    assert "Stream 'people' is not delivered: 'stream_maps' leaves it out." in ended.log
-    assert ended.last == "OK: there was no record to deliver; STATE is at the tap's last."

@@ -172,19 +172,6 @@ def test_a_faulty_request_rejects_no_contact(
     assert len(load.crm.requests()) <= math.ceil(count / size) + 30
 
 
-@cases("count", 1, 2, 7)
-def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
-    """Be it one contact: it is settled in a night in which another one is accepted."""
-    lines = people(count, every=count, bad=range(count + 1))
-    ended = load(*lines)
-    assert (ended.code, ended.states, load.rejected()) == (1, [], [])
-    who = "the only contact sent was refused" if count == 1 else f"all {count} contacts sent were "
-    assert ended.last.startswith(f"FAILED: nothing was accepted: {who}")
-    assert '(422 "' in ended.error
-    ended = load(*lines, person(99), state(bookmark=99), max_rejects_percent=100).ok()
-    assert (ended.bookmark, ended.count("rejected")) == (99, count)
-
-
 def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
     """Refuse a bad contact in a way that no other is refused."""
     bad = [one["email"][3:].partition("@")[0] for one in contacts if one["email"][0] == "b"]
@@ -216,15 +203,6 @@ def test_a_late_fault_rejects_no_contact(load: Load, first: int, in_flight: int,
     assert load.rejected_ids() in ([], [520])
     assert len(load.crm.requests()) - first + 1 <= most
     assert {*range(1, ended.bookmark + 1)} - {520} <= load.numbers()
-
-
-@cases("last", 1, 7, 40)
-def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
-    """However few they are: a contact that passed before shows that it is not their fault."""
-    lines = people(500 + last, every=500)
-    ended = load(*lines, faults="422@6-99999", max_concurrent_requests=1)
-    assert blames_the_request(ended)
-    assert (ended.bookmark, load.rejected()) == (500, [])
 
 
 def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load) -> None:

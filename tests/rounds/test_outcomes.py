@@ -6,8 +6,70 @@ import typing as t
 import pytest
 
 from target_mainbrainer.report.counts import StreamReport
+from tests.histories import loads, play
 from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
 from tests.rounds import quick
+
+
+@loads("""
+confirmation holds back no STATE whose batches are confirmed, however late or odd that is said
+  set require patient max_concurrent_requests=1; 1-300 p# /50 ![late=0.3|odd|503@p0.5:status] ? ok,
+  bookmark 300
+but one whose batch is not, has failed, skips somebody or has no id; batches come in order
+  set require max_concurrent_requests=1 confirm_timeout_seconds=4; 1-300 p# /50
+  ![stuck@3:batch ? bookmark 200, fails not confirmed|fail@2:batch ? bookmark 100, fails failed
+  |skip=2@2:batch ? bookmark 100, fails skipped contacts
+  |noid@2:batch ? bookmark 100, fails without a batch id]
+contacts sent one by one are taken but untracked: there is no batch to ask for
+  set require write_mode=single; 1-50 p# ? bookmark 50, 50 untracked, there p1-50,
+  path /contacts/insertupdate
+failed batches count towards the rejects allowed
+  set report max_rejects=99; 1-300 p# !fail@2:batch ? fails 'max_rejects'
+without a rejects file a batch that fails fails the run
+  set report rejects_path=; 1-300 p# /50 !fail@2:batch ? bookmark 300, 200 accepted,
+  100 batch_failed, fails 1 batch of 100 contacts
+a wrong token is noticed when nothing has to be sent, else the first night with a change would fail
+  set access_token=revoked; none ? fails MainBrainer refused the access token (401
+a server that is away fails no run that has nothing to send
+  set api_url=http://127.0.0.1:9; none ? warns Nothing had to be
+a run that was refused everything in the same words fails, be it one contact
+  1 bad1 ? fails (422 ", bookmark 0, kept 0,
+  says FAILED: nothing was accepted: the only contact sent was refused;
+  set max_rejects_percent=100; 1 bad1, 99 p99 ? bookmark 2, 1 rejected
+or several; they are settled in a night in which another one is accepted
+  1-[2|7] bad# ? fails (422 ", bookmark 0, kept 0, says FAILED: nothing was accepted: all;
+  set max_rejects_percent=100; 1-[2|7] bad#, 99 p99 ? 1 accepted
+a fault that begins with the last contacts blames none: one that passed before shows it
+  set max_concurrent_requests=1; 1-500 p# /500, 501-[501|507|540] p# !422@6-99999
+  ? fails refuse, bookmark 500, kept 0
+every contact lands through passing trouble, and is there once
+  set batch_size_rows=20 request_timeout_seconds=1; 1-600 p# /50 ![500@p0.05 502@p0.05 503@p0.05
+  |reset@p0.1|lost@p0.1|hang@4,9|cut@p0.1|429@3,7 429=1@11|408@p0.1|413@1-3:batch|noid
+  |503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23]
+  ? ok, bookmark 600, there p1-600, troubled
+records of one person are merged and counted: the last values count, and what a later one lacks
+  1 a no city=Oslo, 9 k, 3 a city=Hamar ? 2 accepted, 1 merged, 1 batches, bookmark 3
+  > a no 3 city=Hamar, k 9
+a bad record of a person takes no good one with it: an opt-out before it, and other data after it
+  switch refuse_property=bad; 9 k, 1 a no, 2 a bad=yes city=Bergen, 3 a city=Oslo ? bookmark 4,
+  kept 1 > a no 3 city=Oslo, k 9
+dropped identifiers are counted and said, and their contacts are kept
+  set invalid_identifiers=drop; 1 p1 mobile=12, 2 p2 mobile=+447700900123 ? 2 accepted, there p1 p2,
+  says Left out 1 identifier of stream 'people' (no_country_code)
+contacts that would be billed twice are counted and named
+  set dry_run=true; 1 p1, 2 p1 +2, 5 p5, 3 email=P1@EXAMPLE.COM, 4 +2 ? says and 2 a mobile number,
+  says 3 share an e-mail address with another one, says of 'people' have the same e-mail address
+a stream that stream maps leave out is told
+  set stream_maps={"__else__":null}; 1 p1 ? says OK: there was no record to deliver,
+  says Stream 'people' is not delivered: 'stream_maps' leaves it out.
+one stream can become two
+  set stream_maps={"copies":{"__source__":"people","email":"'c'+email"}}; 1 p1 ? there p1 cp1,
+  1 accepted, 2 delivered
+""")
+@pytest.mark.usefixtures("hasty")
+def test_how_a_load_ends(load: Load, story: str) -> None:
+    """What has arrived, what is counted, what is said, and where STATE is."""
+    play(load, story)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -27,17 +89,6 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     assert (ended.count("omitted"), ended.count("undelivered")) == (3, 0)
     assert ended.report["streams"]["members"]["accepted"] == 1
     assert ended.bookmark == 336
-
-
-def test_a_wrong_token_is_noticed_when_nothing_has_to_be_sent(load: Load) -> None:
-    """Else the first night with a change would be the one that fails."""
-    ended = load(schema(), state(bookmark=1), access_token="revoked")
-    assert ended.failed("MainBrainer refused the access token (401").last.startswith("FAILED: ")
-
-
-def test_a_server_that_is_away_fails_no_run_that_has_nothing_to_send(load: Load) -> None:
-    ended = load(schema(), state(bookmark=1), api_url="http://127.0.0.1:9").ok()
-    assert any("Nothing had to be" in line for line in ended.warnings)
 
 
 def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
