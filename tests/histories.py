@@ -34,6 +34,7 @@ SETTINGS |= {
     "renamed": {"field_map": {"firstname": {"property_name": "name"}}},
     "require": {"confirm_batches": "require"},
     "single": {"batch_size_rows": 1},
+    "words": {"validate_records": False, "consent_words": {"yes": ["ja"], "no": ["Nei"]}},
 }
 
 

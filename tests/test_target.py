@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema, state
+from tests.loads import Load, Record, batch, cases, person, record, schema, state
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
@@ -80,27 +80,6 @@ def test_metadata_columns_can_be_mapped(load: Load) -> None:
     field_map = {"_sdc_received_at": "last_synced", "id": None}
     load.ok(schema(), person(1), add_record_metadata=True, field_map=field_map)
     assert load.contact["properties"].keys() == {"firstname", "last_synced"}
-
-
-def test_words_of_the_source_are_consent_by_setting(load: Load) -> None:
-    said = {1: "JA ", 2: "nei", 3: "yes"}
-    people = [person(n, email_opt_in=word) for n, word in said.items()]
-    words = {"yes": ["ja"], "no": ["Nei"]}
-    load.ok(schema(PEOPLE | {"email_opt_in": {}}), *people, consent_words=words)
-    assert [*load.all_of("email_opt_in").values()] == [True, False, True]
-
-
-def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> None:
-    path = load.folder / "suppressed.txt"
-    path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
-    yes = {"email_opt_in": True, "mobile_opt_in": True}
-    one, three = (person(n, mobile=f"+44 7700 90000{n}", **yes) for n in (1, 3))
-    people = [one, person(2, email_opt_in=False), three, person(4, email_opt_in=True)]
-    columns = schema(PEOPLE | {"mobile_opt_in": {}})
-    ended = load.ok(columns, *people, suppression_path=str(path))
-    sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in load.sent]
-    assert sent == [(None, None), (False, None), (None, None), (True, None)]
-    assert ended.counts["opt_ins_withheld"] == 4
 
 
 @cases(

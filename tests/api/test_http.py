@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import ssl
-import threading
 import typing as t
 from email.utils import format_datetime
 from pathlib import Path
@@ -54,20 +53,6 @@ def test_connections_are_kept_and_cookies_are_not(api: Api) -> None:
     assert got == [ACCEPTED] * 3 + [Accepted()] + [ACCEPTED] * 5
     assert api.crm.connections == 1
     assert not any("cookie" in request.headers for request in api.crm.requests)
-
-
-def test_twenty_threads_have_a_connection_each(api: Api) -> None:
-    together = threading.Barrier(20, timeout=60)
-
-    def answer(_: Request) -> Reply:
-        together.wait()
-        return OK
-
-    client = api.client(answer)
-    for _ in range(5):
-        assert api.in_threads(20, client) == []
-    assert (len(api.crm.requests), api.crm.connections) == (100, 20)
-    assert not any("pool is full" in line for line in api.log.messages)
 
 
 @cases(

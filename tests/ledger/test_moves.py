@@ -149,6 +149,9 @@ an identity that the CRM holds is taken over
 a remapped column fails before the first request
   10-39 p# mobile=+47900000#; 10-39 p# mobile=+47910000# ? fails 'max_drift_percent' (5), 0 batches,
   reason max_drift_percent, bookmark 0
+a dry run reads on and counts them
+  0-299 p#; set dry_run=true; 0-299 new#, 300 p300 ? fails 'max_drift_percent' (5), 301 read,
+  1 accepted, 300 undelivered, says 300 not sent, says A run would fail.
 moves that an earlier run has begun are no drift, or every later night of a small stream would fail
   0-11 p#; set drift; 0-11 q# !fail@13:batch ? 0 moved; set max_drift_percent=5; again ? 12 moved,
   there q0-11

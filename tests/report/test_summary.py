@@ -180,16 +180,6 @@ def test_awaited_statuses_are_progress(morning: Morning, caplog: pytest.LogCaptu
     assert ["3 batches to be confirmed" in line for line in caplog.messages] == [True] * 2
 
 
-def test_odd_names_are_shown_escaped(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
-    """Names from the tap that do not print are escaped."""
-    odd = morning.report.stream("a\nb")
-    odd.ignored_properties["c\nd"] = 1
-    odd.dropped_by_code["invalid_email"] = 1
-    morning.summary.log([])
-    assert all("\n" not in message for message in caplog.messages)
-    assert "as invalid in 1 batch and ignored it. Check its" in caplog.text
-
-
 # The report is there from the start to the end of a run
 
 

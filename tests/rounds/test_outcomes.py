@@ -66,6 +66,14 @@ dropped identifiers are counted and said, and their contacts are kept
 contacts that would be billed twice are counted and named
   set dry_run=true; 1 p1, 2 p1 +2, 5 p5, 3 email=P1@EXAMPLE.COM, 4 +2 ? says and 2 a mobile number,
   says 3 share an e-mail address with another one, says of 'people' have the same e-mail address
+a property that the account lacks is called by its name, as its place in a request shows nothing
+  1-5 p#; switch unknown_property=refuse; 7 p7 shoe_size=42, 8-19 p# ? fails,
+  says property 'shoe_size', hides propertyFields
+a yes is never sent to who is in the suppression file, neither to an address nor to a number
+  listed P1@Example.com p2@example.com +4790000003; 1 p1 +1 yes sms, 2 p2 no, 3 p3 +3 yes sms,
+  4 p4 yes ? 4 opt_ins_withheld > p1 +1 1, p2 no 2, p3 +3 3, p4 yes 4
+words of the source are consent by setting
+  set words; 1 a email_opt_in=JA, 2 b email_opt_in=nei, 3 c email_opt_in=yes > a yes 1, b no 2, c yes 3
 a stream that stream maps leave out is told
   set stream_maps={"__else__":null}; 1 p1 ? says OK: there was no record to deliver,
   says Stream 'people' is not delivered: 'stream_maps' leaves it out.
