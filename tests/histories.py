@@ -195,7 +195,7 @@ def expected(there: str) -> Iterator[str]:
     for said in there.split(", "):
         who, _, rest = said.partition(" ")
         for one in spread(who):
-            yield f"{one} {rest}".replace("#", one.lstrip("abcdefghijklmnopqrstuvwxyz"))
+            yield f"{one} {rest}".strip().replace("#", one.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
 def delivered(ended: Ended) -> int:

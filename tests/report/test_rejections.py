@@ -259,23 +259,18 @@ def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyP
             use()
 
 
-def test_a_failed_flush_is_never_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@cases("name act", ("fsync", RejectsFile.sync), ("close", RejectsFile.close))
+def test_what_cannot_be_flushed_or_closed_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: t.Callable[[RejectsFile], None]
+) -> None:
     """After a failed fsync the next one succeeds, although the data is gone."""
     file = open_file(path)
     append(file)
-    monkeypatch.setattr(os, "fsync", failing(errno.EIO, "Input/output error"))
-    for _ in range(2):
+    monkeypatch.setattr(os, name, failing(errno.EIO, "Input/output error"))
+    for _ in range(2 if name == "fsync" else 1):
         with pytest.raises(DeliveryError, match="Input/output error"):
-            file.sync()
+            act(file)
         monkeypatch.undo()
-
-
-def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = open_file(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "close", failing(errno.EIO, "Input/output error"))
-        with pytest.raises(DeliveryError, match="Input/output error"):
-            file.close()
 
 
 def test_a_lack_of_locks_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
