@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Moment, Night
+from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Moment, Night, rehearsal
 from tests.ledger.people import COLUMNS
 from tests.loads import Contact, Ended, Load, Record, cases, name_of, record, schema, state
 
@@ -51,7 +51,7 @@ def columns_of(key: str, words: list[str], name: str) -> Record:
     found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
     for word in words:
         column, is_text, text = word.partition("=")
-        if word == "keyless" or word[0] == "/":
+        if word == "keyless" or word[0] in "/@":
             continue
         if word == "bare":
             found = {"id": found["id"]}
@@ -77,16 +77,23 @@ def people(text: str, name: str = "First") -> list[str]:
     That is a key, which may have a stream before it; a part of the address; the last digit of a
     number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
     for the key, `bare` for nothing but the key, and `/50` for a STATE after each fifty; a stream
-    may be `keyless`.
+    may be `keyless`. `@5` is the version of a record, and `activate 5` that of the stream.
     """
     lines, streams = list[str](), dict[str, Record]()
     keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
     for said in text.split(", ") if text not in {"", "none"} else ():
         who, *words = said.split(" ")
+        marked = re.search(r" @(\d+)", said)
+        version = {"version": int(marked[1])} if marked else {}
+        if who == "activate":
+            message = {"type": "ACTIVATE_VERSION", "stream": "people", "version": int(words[0])}
+            lines.append(json.dumps(message))
+            continue
         stream, _, keys = who.rpartition(":")
         for key in spread(keys):
             one = columns_of(key, [word.replace("#", key) for word in words], name)
-            lines.append(record(stream or "people", **one))
+            line = json.loads(record(stream or "people", **one))
+            lines.append(json.dumps(line | version))
             known = streams.setdefault(stream or "people", {} if stream else {**COLUMNS})
             known |= {column: COLUMNS.get(column, {}) for column in one}
             known |= {} if type(one["id"]) is int else {"id": {}}
@@ -286,6 +293,20 @@ def falsify(night: Night, whose: str, *said: str) -> None:
     night.between().falsify = None if whose == "truth" else change
 
 
+def at(night: t.Any, place: str) -> Record:
+    """Return settings of an account elsewhere, or again of the one at `home`."""
+    user = {"access_token": "", **night.credentials}
+    urls = {"nowhere": "http://127.0.0.1:9", "slash": f"{night.crm.url}/"}
+    urls |= {"path": f"{night.crm.url}/elsewhere"}
+    urls |= {host: night.crm.url.replace("127.0.0.1", host) for host in ("localhost", "LocalHost")}
+    found = {"api_url": urls.get(place, night.crm.url), "access_token": night.crm.token}
+    found |= dict.fromkeys((*night.credentials, "sandbox_path"), "")
+    if place.endswith(".db"):
+        return found | rehearsal(night.folder / place)
+    changed = {"user": user, "misspelt": user | {"username": "sandbx@example.com"}}
+    return found | changed.get(place, {"access_token": "wrong"} if place == "wrong" else {})
+
+
 class FirstLost:
     """A rule by which the first batch from now on has no answer, and lands only later."""
 
@@ -309,6 +330,7 @@ def land(night: Night) -> None:
 
 DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "set": changed,
+    "at": at,
     "says": falsify,
     "land": land,
     "lose": lambda night: setattr(night.between(), "rule", FirstLost()),
@@ -317,6 +339,7 @@ DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "delete": Load.delete,
     "unsubscribe": Load.unsubscribe,
     "listed": Load.listed,
+    "unlink": lambda night, name: (night.folder / name).unlink(),
     "settle": lambda night: night.crm.settle(),
     "days": lambda night, days: night.days_later(float(days)),
     "rounds": lambda night, most: night.patch.setattr(MAX_CONTACTS, int(most)),

@@ -1,16 +1,19 @@
 """Full reads and missing people: nothing follows from what did not come once."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
-from tests.histories import SETTINGS, histories, play
+from tests.histories import histories, play
 from tests.ledger.outside import FULL, OPT_OUT, Night
-from tests.ledger.people import consenting, moved, person
-from tests.loads import batch, cases, schema
+from tests.ledger.people import consenting, person
+from tests.loads import schema
 
 
 @histories("""
+only a setting makes a read full: ACTIVATE_VERSION has no effect
+  set drift maps missing_records=[opt_out|ignore]; 1-8 p# yes city=Oslo @1, activate 1;
+  [activate 1|activate 2|1 p1 city=nowhere @1, activate 1|1 p1 yes city=Oslo, activate 1
+  |activate 4, 1 p1 yes city=Oslo @4|1 p1 yes city=Oslo @5, activate 5]; again; again ? no;
+  1-8 new# yes city=Oslo ? there new1-8
 an empty full read opts no contact out and fails, every time: more than half of a stream is missing
   set opt_out; 1-8 p# yes; none ? no, fails 8 are missing, says (100) or half,
   says forget them with 'mainbrainer-ledger forget'; again ? fails, no; again ? fails, no;
@@ -66,60 +69,6 @@ a no of a rejected record reaches who is new in the same run
 def test_nothing_follows_from_what_did_not_come_once(night: Night, story: str) -> None:
     """And what is said once is enough."""
     play(night, story)
-
-
-# ACTIVATE_VERSION
-
-
-def activate(version: int = 1) -> str:
-    return json.dumps({"type": "ACTIVATE_VERSION", "stream": "people", "version": version})
-
-
-def versioned(version: int, *people: str) -> list[str]:
-    """Records as taps write them that number their full reads."""
-    return [json.dumps(json.loads(one) | {"version": version}) for one in people]
-
-
-def batch_file(folder: Path, *people: str) -> str:
-    """A BATCH message, and the file that it names."""
-    path = folder / "batch.jsonl"
-    path.write_text("".join(json.dumps(json.loads(one)["record"]) + "\n" for one in people))
-    return batch(path.as_uri())
-
-
-EIGHT = range(1, 9)
-HIDDEN = person(1, firstname="hidden")
-ONE = consenting(1)
-
-# What comes before the STATE, and after it; with nothing after it there is none.
-QUIET_NIGHTS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
-    "the old version and no record": lambda _: ([], [activate(1)]),
-    "a resumed read with nothing left": lambda _: ([], [activate(2)]),
-    "the changed record is filtered out": lambda _: (versioned(1, HIDDEN), [activate(1)]),
-    "one record in a BATCH file": lambda at: ([batch_file(at, *consenting(1))], [activate(1)]),
-    "one record without a version": lambda _: (consenting(1), [activate(1)]),
-    "the tap dies after the version": lambda _: ([activate(4), *versioned(4, *ONE)], []),
-    "a new version and one record": lambda _: (versioned(5, *ONE), [activate(5)]),
-}
-
-
-@cases("missing_records", "opt_out", "ignore")
-@cases("quiet", *QUIET_NIGHTS)
-def test_only_a_setting_makes_a_read_full(night: Night, quiet: str, missing_records: str) -> None:
-    """ACTIVATE_VERSION has no effect: no person is opted out or forgotten.
-
-    That no person is forgotten shows when their addresses change: they stay one contact each.
-    """
-    maps = {"people": {"__filter__": "firstname != 'hidden'"}}
-    night.settings |= {**SETTINGS["drift"], "missing_records": missing_records, "stream_maps": maps}
-    night.run(*night.lines(*versioned(1, *consenting(*EIGHT))), activate(1))
-    for _ in range(3):
-        people, behind = QUIET_NIGHTS[quiet](night.folder)
-        lines = night.lines(*people)
-        night.run(*lines, *behind).ok() if behind else night.run(*lines[:-1]).ok()
-    assert night.opted_out == set()
-    night(*moved(*EIGHT))
-    assert night.addresses == [f"new{n}" for n in EIGHT]
 
 
 def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(night: Night) -> None:
