@@ -10,18 +10,6 @@ SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-requ
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
 
 
-def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Load) -> None:
-    lines = [schema(), *(person(n) for n in range(250)), state(bookmark=250)]
-    for inserted, updated in ((250, 0), (0, 250)):
-        ended = load.ok(*lines, confirm_batches="require")
-        assert ended.states == [{"bookmark": 250}]
-        assert (ended.counts["inserted"], ended.counts["updated"]) == (inserted, updated)
-    assert len(load.crm.contacts()) == 250
-    sizes = [len(body.pop("createUpdateContacts")) for body in load.bodies]
-    assert sorted(sizes) == [50, 50, 100, 100, 100, 100]
-    assert not any(load.bodies), "neither a list nor a webhook, unless they are set"
-
-
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
     """The sample request, but for ids of properties and the empty e-mail address (C21)."""
     sample = json.loads(SAMPLE.read_text())

@@ -20,7 +20,7 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream
 from tests.broken_server import Reply
-from tests.loads import Ended, Load, Record, cases, person, record, schema, state
+from tests.loads import Ended, Load, Record, cases, person, record, schema
 from tests.projects import call
 from tests.rounds.sent import in_letters, judging, refusal
 
@@ -95,33 +95,6 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
     lines = said_of_rejections(load(schema(), *(person(n) for n in range(340))).ok())
     assert len(lines) == 101
     assert "Rejected 200 of stream 'people', refused_422: For various reasons." in lines[0]
-
-
-# Too many
-
-
-@cases(
-    "accepted rejected percent fails",
-    *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
-    *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
-)
-def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
-    load: Load, accepted: int, rejected: int, percent: int, fails: bool
-) -> None:
-    """The records are on file, but what is wrong is the mapping: the next run must see them.
-
-    Those at the beginning hold STATE only until good records follow.
-    """
-    load.keep_rejects()
-    bad = [person(n, email="cut-off@") for n in range(rejected)]
-    good = [person(n) for n in range(1000, 1000 + accepted)]
-    ended = load(schema(), *bad, state(bookmark=1), *good, max_rejects_percent=percent)
-    assert load.rejected_ids() == [*range(rejected)]
-    if fails:
-        assert ended.failed("'max_rejects_percent'").states == []
-        assert [one["code"] for one in ended.report["reasons"]] == ["max_rejects_percent"]
-    else:
-        assert ended.ok().bookmark == 1
 
 
 # The file can be loaded again as it is, belongs to one run at a time, and never lies

@@ -19,6 +19,32 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 
 @loads("""
+records arrive, STATE follows, and a second run inserts none of them
+  set require; 1-250 p# ? bookmark 250, 250 inserted, 3 batches, there p1-250;
+  again ? bookmark 250, 250 updated, 3 batches, there p1-250
+a rejection that is neither kept nor allowed ends the run, and STATE is before it
+  set rejects_path= [max_rejects=0|max_rejects=]; 1-30 p# /30, 31 email:null, 32-99 p#
+  ? fails 'max_rejects', bookmark 30, 31 read, 1 rejected, 0 undelivered
+as many as are allowed do not end it, but STATE stays before the first of them
+  set rejects_path= max_rejects=2; 1-20 p# /20, 21-30 p#, 31-32 email:null /31, 33-99 p#
+  ? bookmark 20, 2 rejected, says are not kept
+one more does
+  set rejects_path= max_rejects=2; 1-20 p# /20, 21-30 p#, 31-33 email:null /31, 34-99 p#
+  ? fails 'max_rejects', bookmark 20, 33 read, 3 rejected, 0 undelivered
+rejections that are kept hold nothing back, as long as they are allowed
+  set max_rejects=[9|]; 1-30 p# /30, 31-39 email:null, 40-99 p# ? bookmark 99, 9 rejected,
+  hides are not kept
+one more ends the run, and STATE is before it
+  set max_rejects=2; 1-30 p# /30, 31-33 email:null /32, 34-99 p# ? fails 'max_rejects', bookmark 32,
+  33 read
+a stream that is mostly rejected fails and holds STATE: what is wrong is the mapping
+  set max_rejects_percent=[50; 1-11 email=cut-off@ /11, 21-30 p# ? kept 11
+  |50; 1-20 email=cut-off@ /20 ? kept 20|0; 1-10 email=cut-off@ /10, 21-110 p# ? kept 10],
+  bookmark 0, fails 'max_rejects_percent', reason max_rejects_percent
+but not if it has just begun: rejections at its beginning hold STATE until good records follow
+  set max_rejects_percent=[50; 1-10 email=cut-off@ /10, 21-30 p# ? kept 10
+  |50; 1-19 email=cut-off@ /19 ? kept 19|100; 1-50 email=cut-off@ /50 ? kept 50
+  |50; 1-30 email=cut-off@ /30, 31-60 p# ? kept 30], hides STATE is as it was
 confirmation holds back no STATE whose batches are confirmed, however late or odd that is said
   set require patient max_concurrent_requests=1; 1-300 p# /50 ![late=0.3|odd|503@p0.5:status] ? ok,
   bookmark 300
@@ -153,33 +179,6 @@ def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
     corrected = corrected.replace('"email": null', '"email": "kari@example.org"')
     load(*corrected.splitlines()).ok()
     assert load.numbers() == {1, 3, 4, 5, "ola@example.org", "kari@example.org"}
-
-
-@cases(
-    "is_kept allowed bad code bookmark",
-    *((False, None, 0, 0, 90), (False, None, 1, 1, 50), (False, 0, 1, 1, 50)),
-    *((False, 2, 2, 0, 20), (False, 2, 3, 1, 20), (True, None, 9, 0, 90)),
-    *((True, 2, 2, 0, 90), (True, 2, 3, 1, 50), (True, 0, 1, 1, 50)),
-)
-def test_how_many_rejections_a_run_survives(
-    load: Load, is_kept: bool, allowed: int | None, bad: int, code: int, bookmark: int
-) -> None:
-    """STATE 20 comes before all of them, 50 before the last, 90 at the end."""
-    lines = [person(n) for n in range(100)]
-    lines[30 : 30 + bad] = [person(n, email=None) for n in range(bad)]
-    lines.insert(29 + bad, state(bookmark=50))
-    lines.insert(20, state(bookmark=20))
-    if is_kept:
-        load.keep_rejects()
-    config: Record = {} if allowed is None else {"max_rejects": allowed}
-    ended = load(schema(), *lines, state(bookmark=90), **config)
-    assert (ended.code, ended.bookmark) == (code, bookmark), ended.errors
-    assert (ended.count("rejected"), ended.count("undelivered")) == (bad, 0)
-    if code:
-        ended.failed("'max_rejects'")
-        assert ended.count("read") == 30 + bad, "reading has stopped"
-    else:
-        assert ("are not kept" in ended.log) == (bad > 0 and not is_kept)
 
 
 def test_too_many_refusals_of_the_api_stop_the_reading_too(load: Load) -> None:
