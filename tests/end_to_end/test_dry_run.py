@@ -73,14 +73,6 @@ def test_a_dry_run_with_a_ledger(load: Load, lines: list[str], config: Record) -
     assert plan_of(dry) == plan_of(load.ok(*lines, **config))
 
 
-def test_changed_columns_are_counted(load: Load) -> None:
-    load.settings["ledger_uri"] = load.path("ledger.db")
-    load.ok(*people())
-    dry = load.ok(*people(changed=40), dry_run=True)
-    assert dry.counts["changed_columns"] == {"firstname": 40}
-    assert "changed fields: 'firstname' in 40." in dry.log
-
-
 def test_a_dry_run_sends_and_writes_nothing(load: Load) -> None:
     load.keep_rejects()
     before = {*load.folder.iterdir()}

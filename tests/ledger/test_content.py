@@ -67,6 +67,8 @@ a refused opt-out is reported and tried again
   set opt_out; 1 a yes, 2 b yes; 1 a yes; switch refuse_email=b@; again ? no,
   fails Stream 'people': 1 person is gone and could not be opted out; again ? fails, no;
   switch refuse_email=; again ? 1 opted_out, no b
+changed columns are counted in a dry run
+  0-299 p#; set dry_run=true; 0-39 p# =New, 40-299 p# ? says changed fields: 'firstname' in 40.
 too many new contacts end a run before it creates one, and a dry run reads on and counts them
   set max_new_contacts=299 dry_run=true; 0-299 p# ? fails would create 300 contacts, 300 created,
   says 'max_new_contacts' allows 299, reason max_new_contacts; set dry_run=false; again ? there,

@@ -46,7 +46,6 @@ def take_now(quota: Quota, plan: Plan, now: float) -> int:
 
 
 @given(st.lists(st.tuples(st.floats(0, 15), PLANS), min_size=1, max_size=80))
-@settings(deadline=None)
 def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Plan]]) -> None:
     quota, now = Quota(), 0.0
     taken: list[float] = []
@@ -59,7 +58,7 @@ def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Pl
 
 
 @given(st.lists(st.floats(0, 5 * HOUR), min_size=1, max_size=60), st.integers(1, 25))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_days_number_is_kept_in_any_24_hours(gaps: list[float], daily: int) -> None:
     quota, plan = Quota(), Plan(burst=1000, daily=daily)
     now = 0.0

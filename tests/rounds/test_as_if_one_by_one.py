@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainbrainer_sandbox.running import RunningSandbox
@@ -126,9 +126,7 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
     return sorted(sorted((key, str(value)) for key, value in c.items()) for c in found)
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(case=cases())
 @pytest.mark.usefixtures("hasty")
 def test_the_crm_ends_as_if_each_record_had_been_sent_alone(load: Load, case: Case) -> None:
