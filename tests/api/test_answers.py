@@ -15,15 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.api import answers
-from target_mainbrainer.api.answers import (
-    Accepted,
-    BatchStatus,
-    InvalidContacts,
-    InvalidProperty,
-    Refused,
-    Token,
-    UnreadableResponseError,
-)
+from target_mainbrainer.api.answers import Accepted, InvalidContacts, InvalidProperty, Refused
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from tests.loads import cases
 from tests.strategies import nested
@@ -77,7 +69,7 @@ def reads(name: str, body: object) -> object:
     }
     try:
         return decode[name](body if isinstance(body, bytes) else encoded(body))
-    except UnreadableResponseError as error:
+    except answers.UnreadableResponseError as error:
         return "cut off" if error.cut_off else "foreign"
 
 
@@ -104,26 +96,29 @@ def reads(name: str, body: object) -> object:
     *(("accepted", body, "foreign") for body in (b"<html><body>Sign in</body>", b"[" * 100_000)),
     *(("accepted", body, "foreign") for body in (b'{"status": "\xff"}', {"login_url": "x"})),
     # A status may be spelt like its siblings, and names the contacts that it counts.
-    ("status", {"id": "x", "processedObj": PROCESSED}, BatchStatus(3, 5, 1, *IDS)),
-    ("status", {"Id": "x", "ProcessedObj": PROCESSED}, BatchStatus(3, 5, 1, *IDS)),
-    ("status", NAMED, BatchStatus(updated=3, updated_ids=frozenset({7, 8}))),
+    ("status", {"id": "x", "processedObj": PROCESSED}, answers.BatchStatus(3, 5, 1, *IDS)),
+    ("status", {"Id": "x", "ProcessedObj": PROCESSED}, answers.BatchStatus(3, 5, 1, *IDS)),
+    ("status", NAMED, answers.BatchStatus(updated=3, updated_ids=frozenset({7, 8}))),
     *(("status", body, "foreign") for body in ({"hello": "world"}, {"error": "not found"})),
     # The reason for a failure may have any form, as no page describes it.
     *(
         (
             "status",
             {"statusFailedReason": reason, "processedObj": PROCESSED},
-            BatchStatus(3, 5, 1, *IDS, said),
+            answers.BatchStatus(3, 5, 1, *IDS, said),
         )
         for reason, said in REASONS
     ),
     # A token's life; some have times with a zone and without one, or that are none.
-    *(("token", TOKEN | changes, Token("made-up", lifetime)) for changes, lifetime in LIVES),
+    *(
+        ("token", TOKEN | changes, answers.Token("made-up", lifetime))
+        for changes, lifetime in LIVES
+    ),
     *(
         ("token", no, "foreign")
         for no in ({"access_token": ""}, {"message": 1}, {"access_token": 5})
     ),
-    ("token", {"accessToken": "x"}, Token("x", None)),
+    ("token", {"accessToken": "x"}, answers.Token("x", None)),
     ids=lambda value: repr(value)[-300:],
 )
 def test_answers_are_read(name: str, body: object, expected: object) -> None:
@@ -281,7 +276,7 @@ def test_no_json_breaks_the_reading(answer: object) -> None:
     find_suspects(refusal, people(3))
     accepted = functools.partial(answers.decode_accepted, 202)
     for read in (answers.decode_status, answers.decode_token, accepted):
-        with contextlib.suppress(UnreadableResponseError):
+        with contextlib.suppress(answers.UnreadableResponseError):
             read(body)
 
 
@@ -301,5 +296,5 @@ def test_no_bytes_break_the_reading(body: bytes, content_type: str) -> None:
 )
 def test_no_body_takes_long_to_read(body: bytes) -> None:
     assert len(answers.decode_refusal(422, body, "text/html").unredacted) <= 4000
-    with contextlib.suppress(UnreadableResponseError):
+    with contextlib.suppress(answers.UnreadableResponseError):
         answers.decode_accepted(202, body)
