@@ -15,7 +15,7 @@ from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Moment, Night, reh
 from tests.ledger.people import COLUMNS
 from tests.loads import Contact, Ended, Load, Record, cases, name_of, record, schema, state
 
-MAX_CONTACTS = "target_mainbrainer.rounds.round.MAX_CONTACTS"
+ROUNDS = "target_mainbrainer.rounds"
 OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
 OPT_INS |= {"sms": ("mobile_opt_in", True), "nosms": ("mobile_opt_in", False)}
 MAP = {"city": "city.upper()", "__filter__": "city != 'nowhere'"}
@@ -342,5 +342,5 @@ DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "unlink": lambda night, name: (night.folder / name).unlink(),
     "settle": lambda night: night.crm.settle(),
     "days": lambda night, days: night.days_later(float(days)),
-    "rounds": lambda night, most: night.patch.setattr(MAX_CONTACTS, int(most)),
+    "limit": lambda night, name, most: night.patch.setattr(f"{ROUNDS}.{name}", int(most)),
 }

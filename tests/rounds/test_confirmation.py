@@ -43,16 +43,6 @@ def answer(load: Load, *statuses: Reply, named: Sequence[t.Any] = ()) -> None:
     load.serve(answer)
 
 
-def test_required_confirmation_that_never_comes_is_not_awaited_for_ever(load: Load) -> None:
-    """Memory is bounded: when STATE waits for so many, no more are sent."""
-    load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
-    load.patch.setattr("target_mainbrainer.rounds.load.MAX_UNCONFIRMED", 50)
-    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 1}
-    ended = load(*people(300), faults="stuck:batch")
-    assert ended.failed("has confirmed no batch for 1 s").states == []
-    assert len(load.numbers()) < 100
-
-
 # --- A batch that fails after it was accepted
 
 

@@ -53,6 +53,9 @@ but one whose batch is not, has failed, skips somebody or has no id; batches com
   ![stuck@3:batch ? bookmark 200, fails not confirmed|fail@2:batch ? bookmark 100, fails failed
   |skip=2@2:batch ? bookmark 100, fails skipped contacts
   |noid@2:batch ? bookmark 100, fails without a batch id]
+required confirmation that never comes is not awaited for ever, nor is more and more sent meanwhile
+  limit round.MAX_CONTACTS 20; limit load.MAX_UNCONFIRMED 50; set require hasty;
+  1-300 p# !stuck:batch ? fails has confirmed no batch for 1 s, bookmark 0, 3 batches
 contacts sent one by one are taken but untracked: there is no batch to ask for
   set require write_mode=single; 1-50 p# ? bookmark 50, 50 untracked, there p1-50,
   path /contacts/insertupdate
