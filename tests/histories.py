@@ -167,22 +167,22 @@ def play(night: t.Any, story: str) -> None:
         night.between()
     ended, lines = Ended(0, [], ""), list[str]()
     for step in story.split("; "):
-        told, _, there = step.partition(" > ")
-        told, _, checks = told.partition(" ? ")
-        told, _, fault = told.partition(" !")
-        verb, *words = told.split(" ")
+        text, _, there = step.partition(" > ")
+        text, _, checks = text.partition(" ? ")
+        text, _, fault = text.partition(" !")
+        verb, *words = text.split(" ")
         before = night.posts
         if verb in DONE_BY_HAND:
             night.settings |= DONE_BY_HAND[verb](night, *words) or {}
         elif verb in {"show", "forget"}:
-            shown = night.command(*shlex.split(told))
+            shown = night.command(*shlex.split(text))
             ended = Ended(shown.exit_code, [], shown.output)
             assert shown.exit_code == ("nothing" in checks), (step, shown.output)
         elif fault.startswith("kill"):
             _, what, number, when = fault.split(" ")
-            ended = night.killed(*people(told), at=Moment(what, int(number), when))
+            ended = night.killed(*people(text), at=Moment(what, int(number), when))
         else:
-            lines = lines if told == "again" else people(told)
+            lines = lines if text == "again" else people(text)
             ended = night(*lines, faults=fault)
             assert fault or "fails" in checks or ended.code == 0, ended.errors
         for said in filter(None, checks.split(", ")):
@@ -223,11 +223,6 @@ def has_raised(night: Load, listed: str) -> bool:
     return bool(yeses & {f"{listed}@example.com", f"9000000{listed[1:]}"})
 
 
-def faults_of(night: Load) -> set[str | None]:
-    """Return the faults that requests have met."""
-    return {request.fault for request in night.crm.requests()} - {None}
-
-
 def starts(line: str, words: str) -> bool:
     """Return whether a line begins with these words, however far they are apart."""
     return line.split()[: len(words.split())] == words.split()
@@ -246,7 +241,7 @@ CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
     "says": lambda _, ended, words: words in " ".join(ended.log.split()),
     "hides": lambda _, ended, words: words not in ended.log,
     "row": lambda _, ended, words: any(starts(line, words) for line in ended.log.splitlines()),
-    "nothing": lambda _, ended, words: words in ended.log,
+    "nothing": lambda _, ended, __: ended.code == 1,
     "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
     "path": lambda night, _, path: {r.path for r in night.crm.requests()} == {path},
     "kept": lambda night, _, count: len(night.rejected()) == int(count),
@@ -303,8 +298,9 @@ def at(night: t.Any, place: str) -> Record:
     found |= dict.fromkeys((*night.credentials, "sandbox_path"), "")
     if place.endswith(".db"):
         return found | rehearsal(night.folder / place)
-    changed = {"user": user, "misspelt": user | {"username": "sandbx@example.com"}}
-    return found | changed.get(place, {"access_token": "wrong"} if place == "wrong" else {})
+    more = {"user": user, "misspelt": user | {"username": "sandbx@example.com"}}
+    more["wrong"] = {"access_token": "wrong"}
+    return found | more.get(place, {})
 
 
 class FirstLost:
@@ -344,3 +340,4 @@ DONE_BY_HAND: dict[str, Callable[..., Record | None]] = {
     "days": lambda night, days: night.days_later(float(days)),
     "limit": lambda night, name, most: night.patch.setattr(f"{ROUNDS}.{name}", int(most)),
 }
+"""What happens between nights, by its first word."""
