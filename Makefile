@@ -86,7 +86,7 @@ docs: $(READY) ## Whether the generated documents show the settings as they are
 tests: $(READY) $(MELTANO) $(TAPS) system ## The tests
 	$(BIN)/pytest -n auto --dist worksteal
 
-system: ## Chromium and PostgreSQL, for the tests that need them
+system: ## PostgreSQL, for the tests that need it
 	@.ci/system
 
 lowest: | $(UV) ## The tests with the lowest versions that pyproject.toml allows

@@ -33,6 +33,8 @@ def wait_until(is_so: Callable[[], object], problem: str = "it never happened") 
 
 
 Record: t.TypeAlias = dict[str, t.Any]
+Contact: t.TypeAlias = Record
+_time = time.time
 
 TEXT = {"type": ["string", "null"]}
 PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
@@ -69,6 +71,11 @@ def person(number: int, **more: t.Any) -> str:
     """A RECORD message of a made-up person."""
     email, name = f"p{number}@example.com", f"First{number}"
     return record(**(Record(id=number, email=email, firstname=name) | more))
+
+
+def name_of(contact: Contact) -> str:
+    """Return the first part of a contact's address, "" if it has none."""
+    return (contact["email"] or "").removesuffix("@example.com")
 
 
 @dataclass
@@ -116,8 +123,8 @@ class Ended:
         return {name: n for name, n in self.counts.items() if n and type(n) is int}
 
     def count(self, name: str) -> int:
-        """Return one of the counts, 0 if it is not there."""
-        return int(self.counts.get(name) or 0)
+        """Return a count of records, or of those rejected with a code; 0 if there are none."""
+        return int(self.counts.get(name) or self.counts["rejected_by_code"].get(name) or 0)
 
     @property
     def warnings(self) -> list[str]:
@@ -251,6 +258,48 @@ class Load:
         """Return fields of the contacts, as a tuple if they are several, by e-mail address."""
         found = {c["email"]: tuple(c[name] for name in names) for c in self.crm.contacts()}
         return {email: one if len(names) > 1 else one[0] for email, one in found.items()}
+
+    @property
+    def addresses(self) -> list[str]:
+        """The first part of every contact's address, in order."""
+        return sorted(name_of(contact) for contact in self.crm.contacts())
+
+    @property
+    def opted_in(self) -> set[str]:
+        """The first part of the addresses that said yes."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"]}
+
+    @property
+    def opted_out(self) -> set[str]:
+        """The first part of the addresses that said no."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
+
+    @property
+    def posts(self) -> int:
+        """How many requests with contacts the CRM has had."""
+        return sum(request.method == "POST" for request in self.crm.requests())
+
+    # By hand
+
+    def edit(self, *names: str, **changes: t.Any) -> None:
+        for name in names:
+            self.crm.edit(f"{name}@example.com", **changes)
+
+    def unsubscribe(self, *names: str) -> None:
+        self.edit(*names, email_opt_in=False)
+
+    def delete(self, name: str) -> None:
+        self.crm.delete(f"{name}@example.com")
+
+    def listed(self, *lines: str) -> Record:
+        """Write a suppression list, and return the setting that names it."""
+        path = self.folder / "unsubscribed.txt"
+        path.write_text("\n".join(["# unsubscribed", *lines]))
+        return {"suppression_path": str(path)}
+
+    def days_later(self, days: float) -> None:
+        """Let this process's clock of the day be so many days ahead."""
+        self.patch.setattr(time, "time", lambda: _time() + days * 86_400)
 
     # Rejected records
 

@@ -7,6 +7,15 @@ from hypothesis import strategies as st
 
 from target_mainbrainer.contacts import MAPPABLE_FIELDS
 
+
+def nested(
+    leaf: st.SearchStrategy[t.Any], names: st.SearchStrategy[str], leaves: int = 5
+) -> st.SearchStrategy[t.Any]:
+    """Return these values, and lists and dictionaries of them, some levels deep."""
+    several = lambda one: st.lists(one, max_size=3) | st.dictionaries(names, one, max_size=3)  # noqa: E731
+    return st.recursive(leaf, several, max_leaves=leaves)
+
+
 ODD_TEXTS = ["\ud800", "\udfff half", "\0", "x" * 10_000, "\U0001f600", " ", ""]
 ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
     [*ODD_TEXTS, "\u202e\u0645\u0631\u062d\u0628\u0627"]
@@ -40,11 +49,7 @@ DEEP: t.Any = []
 for _ in range(20_000):
     DEEP = [DEEP]
 
-VALUES = MEANT | st.recursive(
-    PLAIN,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
-    max_leaves=8,
-)
+VALUES = MEANT | nested(PLAIN, ANY_TEXT, leaves=8)
 
 OTHER_NAMES = ["Email", "contactId", "propertyfields", "_sdc_deleted_at", "_sdc_filename"]
 COLUMNS = st.sampled_from([*MAPPABLE_FIELDS, *OTHER_NAMES, "phone", "id", ""]) | ANY_TEXT

@@ -82,18 +82,6 @@ def test_the_report_overwrites_no_file(load: Load, name: str) -> None:
 
 
 @cases(
-    "arguments expected",
-    *((["--version"], "target-mainbrainer v"), (["--help"], "--check")),
-    (["--about", "--format", "json"], '"name": "target-mainbrainer"'),
-    (["--about", "--format", "markdown"], "# `target-mainbrainer`"),
-)
-def test_the_target_describes_itself(arguments: list[str], expected: str) -> None:
-    result = call(*arguments)
-    assert result.exit_code == 0
-    assert expected in result.output
-
-
-@cases(
     "content expected",
     ("{", "cannot be read: it is not a JSON object."),
     ('["api_url"]', "cannot be read: it is not a JSON object."),

@@ -7,10 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-import requests
 
 import target_mainbrainer
-from benchmarks.processes import server
 from target_mainbrainer.ledger.ledger import Ledger
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import Rejections
@@ -129,18 +127,3 @@ def test_one_thread_changes_all_state(load: Load, monkeypatch: pytest.MonkeyPatc
     load.ok(*people(200), *moved, max_concurrent_requests=8, unchanged_contacts="send")
     owned = {f"{owner.__name__}.{name}" for owner, name in OWNED_BY_ONE_THREAD}
     assert changed_by == {(name, threading.get_ident()) for name in owned}
-
-
-# The server of the benchmark is as strict as MainBrainer
-
-
-def test_the_server_of_the_benchmark_counts_and_enforces_the_window() -> None:
-    with server(burst=2) as crm:
-        with requests.Session() as session:
-            batch = f"{crm.url}/contacts/batch"
-            answers = [session.post(batch, data=b"x" * 300_000, timeout=9) for _ in range(3)]
-        seen = crm.seen()
-    assert [answer.status_code for answer in answers] == [202, 202, 429]
-    assert answers[0].json()["data"]["BatchId"] == "batch-1"
-    assert (len(seen["batches"]), seen["refused"], seen["most"]) == (2, 1, 2)
-    assert seen["body_bytes"] == 2 * 300_000

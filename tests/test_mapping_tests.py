@@ -7,7 +7,6 @@ import yaml
 from click.testing import Result
 
 from tests.loads import Load, Record, cases, record, schema, state
-from tests.projects import REPOSITORY
 
 CONFIG: Record = {
     "field_map": {"phone": "mobile", "newsletter": "email_opt_in", "note": None},
@@ -192,18 +191,6 @@ def test_tests_written_from_a_sample_pass_and_show_nothing_of_it(load: Load) -> 
     tested = load.invoke("--test", load.path("tests.yml"), **CONFIG)
     assert tested.exit_code == 0, tested.output
     assert tested.stdout.endswith("5 tests passed.\n")
-
-
-def test_tests_written_from_another_crm_pass(load: Load) -> None:
-    """Nested objects, a stream map, a deleted contact."""
-    maps = {"Contact": {"email_opt_in": "'no' if HasOptedOutOfEmail else ''"}}
-    config: Record = {"deleted_records": "opt_out", "stream_maps": maps, "default_country_code": 46}
-    config |= {"flattening_enabled": True, "flattening_max_depth": 1}
-    config["field_map"] = {"MobilePhone": "mobile", "HasOptedOutOfEmail": None}
-    sample = (REPOSITORY / "demo" / "crm.singer").read_text()
-    assert write(load, sample, **config).stdout.startswith("3 tests written")
-    tested = load.invoke("--test", load.path("tests.yml"), **CONFIG | config)
-    assert tested.exit_code == 0, tested.output
 
 
 def test_a_file_is_not_overwritten(load: Load) -> None:

@@ -4,22 +4,10 @@ import gzip
 import json
 from pathlib import Path
 
-from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema, state
+from tests.loads import Load, Record, batch, cases, person, record, schema, state
 
 SAMPLE = Path(__file__).parent / "mainbrainer_sandbox" / "samples" / "batch-request.json"
 LISTS = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
-
-
-def test_records_arrive_state_follows_and_a_second_run_inserts_nothing(load: Load) -> None:
-    lines = [schema(), *(person(n) for n in range(250)), state(bookmark=250)]
-    for inserted, updated in ((250, 0), (0, 250)):
-        ended = load.ok(*lines, confirm_batches="require")
-        assert ended.states == [{"bookmark": 250}]
-        assert (ended.counts["inserted"], ended.counts["updated"]) == (inserted, updated)
-    assert len(load.crm.contacts()) == 250
-    sizes = [len(body.pop("createUpdateContacts")) for body in load.bodies]
-    assert sorted(sizes) == [50, 50, 100, 100, 100, 100]
-    assert not any(load.bodies), "neither a list nor a webhook, unless they are set"
 
 
 def test_the_batch_of_the_api_page_is_reproduced(load: Load) -> None:
@@ -65,17 +53,6 @@ def test_stream_maps_run_before_us(load: Load) -> None:
     assert load.contact["email"] == "P2@EXAMPLE.COM"
 
 
-def test_dropped_identifiers_are_counted_and_said(load: Load) -> None:
-    people = [person(1, mobile="12"), person(2, mobile="+44 7700 900123")]
-    ended = load.ok(schema(), *people, invalid_identifiers="drop")
-    assert (
-        "Left out 1 identifier of stream 'people' (no_country_code), and kept the contacts."
-        in ended.log
-    )
-    assert (ended.counts["accepted"], sum(ended.counts["dropped_by_code"].values())) == (2, 1)
-    assert len(load.crm.contacts()) == 2
-
-
 @cases(
     "value states",
     *(('{"bookmark":1}', [{"bookmark": 1}]), ("{}", [])),  # {} would wipe the bookmarks
@@ -91,27 +68,6 @@ def test_metadata_columns_can_be_mapped(load: Load) -> None:
     field_map = {"_sdc_received_at": "last_synced", "id": None}
     load.ok(schema(), person(1), add_record_metadata=True, field_map=field_map)
     assert load.contact["properties"].keys() == {"firstname", "last_synced"}
-
-
-def test_words_of_the_source_are_consent_by_setting(load: Load) -> None:
-    said = {1: "JA ", 2: "nei", 3: "yes"}
-    people = [person(n, email_opt_in=word) for n, word in said.items()]
-    words = {"yes": ["ja"], "no": ["Nei"]}
-    load.ok(schema(PEOPLE | {"email_opt_in": {}}), *people, consent_words=words)
-    assert [*load.all_of("email_opt_in").values()] == [True, False, True]
-
-
-def test_a_yes_is_never_sent_to_who_is_in_the_suppression_file(load: Load) -> None:
-    path = load.folder / "suppressed.txt"
-    path.write_text("# unsubscribed\nP1@Example.com\np2@example.com\n\n+44 7700 900003\n")
-    yes = {"email_opt_in": True, "mobile_opt_in": True}
-    one, three = (person(n, mobile=f"+44 7700 90000{n}", **yes) for n in (1, 3))
-    people = [one, person(2, email_opt_in=False), three, person(4, email_opt_in=True)]
-    columns = schema(PEOPLE | {"mobile_opt_in": {}})
-    ended = load.ok(columns, *people, suppression_path=str(path))
-    sent = [(c.get("emailOptIn"), c.get("mobileOptIn")) for c in load.sent]
-    assert sent == [(None, None), (False, None), (None, None), (True, None)]
-    assert ended.counts["opt_ins_withheld"] == 4
 
 
 @cases(
@@ -132,17 +88,6 @@ def test_an_unreadable_suppression_file(load: Load, content: bytes | None, probl
     assert ended.error.startswith(f"Setting 'suppression_path': '{path}': {problem}")
     assert "9081" not in ended.log
     assert load.crm.requests() == []
-
-
-def test_contacts_that_would_be_billed_twice_are_counted_and_named(load: Load) -> None:
-    mobile = "+44 7700 900002"
-    people = [person(1), person(2, email="p1@example.com", mobile=mobile), person(5)]
-    people += [person(3, email="P1@EXAMPLE.COM"), person(4, mobile=mobile)]
-    ended = load.ok(schema(), *people, dry_run=True)
-    found = ended.report["duplicates"]
-    assert (found["email"], found["mobile"]) == (3, 2)
-    assert "3 share an e-mail address with another one, and 2 a mobile number" in ended.log
-    assert "of 'people' have the same e-mail address" in ended.log
 
 
 @cases("mark", "\u200b", "\t", "\n", "\u202e", "\0")
@@ -175,9 +120,3 @@ def test_settings_of_a_stream_that_never_came_are_told_if_a_similar_one_came(loa
         given[setting]["people"] = entry
         assert "peoples" not in load.ok(schema(), **given).log
     assert "has an entry" not in load.ok(schema(), stream_maps={"peop*": {}}).log
-
-
-def test_a_stream_that_stream_maps_leave_out_is_told(load: Load) -> None:
-    ended = load.ok(schema(), person(1), state(bookmark=1), stream_maps={"__else__": None})
-    assert "Stream 'people' is not delivered: 'stream_maps' leaves it out." in ended.log
-    assert ended.last == "OK: there was no record to deliver; STATE is at the tap's last."

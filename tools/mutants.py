@@ -47,10 +47,10 @@ PACKAGE = "target_mainbrainer"
 
 _MERGED = "rounds/test_order.py rounds/test_as_if_one_by_one.py"
 _ENDED = "rounds/test_confirmation.py rounds/test_outcomes.py rounds/test_state.py"
-_REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py rounds/test_trouble.py"
+_REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py"
 _SAID = "ledger/test_content.py ledger/test_consent.py"
 _MOVED = "ledger/test_moves.py ledger/test_changed_addresses.py"
-_ASKED = "api/test_requester.py api/test_client.py"
+_ASKED = "api/test_http.py api/test_client.py"
 _DRY = "end_to_end/test_dry_run.py"
 _REFERENCE = "end_to_end/test_repository.py"
 # Each module beside the tests that state what it promises. Left out is what only slow tests hold:
@@ -71,13 +71,14 @@ TESTS: dict[str, str] = {
     "singer/state": "singer rounds/test_state.py test_target.py ledger/test_content.py",
     "singer/stream_maps": "singer",
     "api/answers": "api/test_answers.py api/test_client.py rounds/test_confirmation.py",
-    "api/client": "api rounds/test_trouble.py",
-    "api/http": f"api/test_http.py api/test_requester.py rounds/test_trouble.py {_DRY}",
+    "api/client": "api rounds/test_outcomes.py",
+    "api/http": f"api/test_http.py rounds/test_outcomes.py {_DRY}",
     "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_database.py",
     "api/requests": "api/test_client.py",
     "report/counts": f"report end_to_end/test_failures.py {_REFERENCE}",
     "report/duplicates": "report/test_summary.py",
     "report/rejects": f"report {_REFUSED}",
+    "report/report_file": "report end_to_end/test_failures.py",
     "report/summary": f"report end_to_end/test_failures.py {_DRY}",
     "rounds/batches": _ENDED,
     "rounds/booking": f"{_ENDED} {_SAID} {_MOVED}",
@@ -91,6 +92,7 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
+    "ledger/quota": "ledger/test_database.py",
 }
 
 # Imported once, before the forks.

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from typing_extensions import override
 
+from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.limits import Permit, RateLimiter
@@ -139,6 +140,7 @@ class Api:
         error: BaseException | None = caught.value
         while error is not None:
             whole += repr(error) + repr(vars(error))
+            assert type(error).__module__ == errors.__name__, "another one may have the request"
             error = error.__context__
         assert [secret for secret in NEVER_LOGGED if secret.casefold() in whole.casefold()] == []
         return str(caught.value)

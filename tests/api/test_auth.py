@@ -4,7 +4,6 @@ import json
 import threading
 
 from target_mainbrainer.errors import AuthError, ProtocolError, RequestRefusedError, TransientError
-from target_mainbrainer.settings.declared import Plan
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
 from tests.broken_server import Reply, Request, reply
@@ -48,30 +47,6 @@ def test_a_token_that_is_refused_ends_it_at_once_or_after_one_renewal(api: Api) 
     message = api.fails(AuthError, api.client(never, **CREDENTIALS))
     assert message.startswith(REFUSED)
     assert len(api.crm.requests) == 4
-
-
-@cases("says", 7200, 3, 1)
-@cases("lives", 1.5, 3.0)
-def test_tokens_that_end_every_few_seconds_stop_nothing(api: Api, says: int, lives: float) -> None:
-    """With a budget so small that a token may end while its user waits for a turn."""
-    issued: dict[str, float] = {}
-    world = api.world
-    issue = api.issue_tokens(
-        is_good=lambda token: world.now < issued.setdefault(token, world.now) + lives, lifetime=says
-    )
-
-    def answer(request: Request) -> Reply:
-        if request.path == "/token":
-            issued[f"issued-token-{len(issued) + 1}"] = world.now
-        return issue(request)
-
-    client = api.client(answer, plan=Plan(burst=4, daily=100_000), **CREDENTIALS)
-    for _ in range(40):
-        client.send_batch(*BATCH)
-        world.now += 0.4
-    tokens = len(api.token_requests())
-    assert tokens <= 41
-    assert len(api.crm.requests) - tokens <= 80
 
 
 def test_a_token_endpoint_that_fails_is_asked_again(api: Api) -> None:

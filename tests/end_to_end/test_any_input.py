@@ -6,22 +6,20 @@ import json
 import os
 import typing as t
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import property_text
 from tests.loads import Load, Record, batch, person, record, schema, state
+from tests.strategies import nested
 
 EXAMPLES = int(os.environ.get("ANY_INPUT_EXAMPLES", "40"))
 NAMES = st.sampled_from(
     ["people", "members", "id", "email", "mobile", "email_opt_in", "a", "a__b", "b", "_sdc_x", ""]
 )
-ODD: st.SearchStrategy[t.Any] = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), NAMES)
-    | st.sampled_from(["p1@example.com", "+44 7700 900123", "yes", "\ud800", "\0", "string"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=6,
-)
+ODD_TEXTS = st.sampled_from(["p1@example.com", "+44 7700 900123", "yes", "\ud800", "\0", "string"])
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), NAMES)
+ODD = nested(PLAIN | ODD_TEXTS, NAMES)
 RULES: Record = {"type": ["string", "null"], "format": "date-time", "pattern": "^a", "maximum": 5}
 RULES |= {"enum": ["a"], "items": {}, "anyOf": [{"type": "object"}], "$ref": "#/definitions/x"}
 NESTED: Record = {"type": "object", "properties": {"b": {"type": "integer"}}}
@@ -74,11 +72,7 @@ CONFIGS: st.SearchStrategy[Record] = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=EXAMPLES)
 @given(lines=LINES, config=CONFIGS)
 def test_no_input_is_a_fault_of_the_target(load: Load, lines: list[str], config: Record) -> None:
     start = [] if lines[:1] == [""] else [json.dumps({"type": "STATE", "value": {}})]
@@ -103,11 +97,7 @@ SCALARS = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=5),
     st.sampled_from(["", " ", "ja;nei", "2026-01-31T00:00:00Z", "0000-00-00", "{}", "null"]),
 )
-VALUES: st.SearchStrategy[t.Any] = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ODD_NAMES, inner, max_size=3),
-    max_leaves=5,
-)
+VALUES = nested(SCALARS, ODD_NAMES)
 KINDS = ["string", "integer", "number", "object", "array", "boolean", "null"]
 
 
@@ -174,12 +164,7 @@ def is_sent(properties: dict[str, str], name: str, value: t.Any) -> bool:
     return all(is_sent(properties, f"{name}__{inner}", member) for inner, member in value.items())
 
 
-@settings(
-    max_examples=EXAMPLES,
-    derandomize=EXAMPLES <= 40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 40)
 @given(st.lists(described(), min_size=1, max_size=8), GOOD_MAPS, st.integers(0, 3))
 def test_a_good_record_is_good_with_maps_and_flattening_too(
     load: Load, people: list[tuple[Record, Record]], stream_map: Record, depth: int

@@ -73,14 +73,6 @@ def test_a_dry_run_with_a_ledger(load: Load, lines: list[str], config: Record) -
     assert plan_of(dry) == plan_of(load.ok(*lines, **config))
 
 
-def test_changed_columns_are_counted(load: Load) -> None:
-    load.settings["ledger_uri"] = load.path("ledger.db")
-    load.ok(*people())
-    dry = load.ok(*people(changed=40), dry_run=True)
-    assert dry.counts["changed_columns"] == {"firstname": 40}
-    assert "changed fields: 'firstname' in 40." in dry.log
-
-
 def test_a_dry_run_sends_and_writes_nothing(load: Load) -> None:
     load.keep_rejects()
     before = {*load.folder.iterdir()}
@@ -106,28 +98,6 @@ def test_a_guard_does_not_stop_a_dry_run(load: Load, guard: str, most: int) -> N
     assert f"'{guard}'" in ended.error
     assert ended.last.endswith("nothing was sent. A run would fail.")
     assert ended.counts["read"] == len(lines) - 2
-
-
-def test_too_many_moved_people_are_said_and_all_is_read(load: Load) -> None:
-    load.settings["ledger_uri"] = load.path("ledger.db")
-    load.ok(*people())
-    ended = load.fails(*moved(300), person(300), dry_run=True)
-    assert "'max_drift_percent' (5)" in ended.error
-    counts = [ended.counts[name] for name in ("read", "accepted", "undelivered")]
-    assert counts == [301, 1, 300]
-    assert "300 not sent; nothing was sent. A run would fail." in ended.last
-
-
-def test_too_many_new_contacts_end_a_run_and_are_said_by_a_dry_run(load: Load) -> None:
-    """The run ends before it creates one; a dry run reads on and counts them."""
-    load.settings |= {"ledger_uri": load.path("ledger.db"), "max_new_contacts": 299}
-    dry = load.fails(*people(), dry_run=True)
-    assert "would create 300 contacts, and 'max_new_contacts' allows 299" in dry.error
-    assert [reason["code"] for reason in dry.report["reasons"]] == ["max_new_contacts"]
-    assert dry.counts["created"] == 300
-    real = load.fails(*people())
-    assert "would create 300 contacts or more, and 'max_new_contacts' allows 299" in real.error
-    assert (real.states, load.crm.contacts()) == ([], [])
 
 
 def test_the_cost_is_reported(load: Load) -> None:

@@ -152,13 +152,3 @@ def test_minor_lines_of_the_sdk_appear_at_debug_only(load: Load, log_level: int)
 def test_an_empty_input_leaves_a_report_too(load: Load) -> None:
     """A tap without records is no reason for a gap in the monitoring."""
     assert load.ok().report["streams"] == {}
-
-
-def test_a_property_that_the_account_lacks_is_called_by_its_name(load: Load) -> None:
-    """MainBrainer names it by its place in the request, which does not show which one it is."""
-    load.ok(*PEOPLE)  # makes the properties 'id' and 'firstname' known
-    load.crm.set_switches(unknown_property="refuse")
-    odd = [person(7, shoe_size=42), *(person(number) for number in range(8, 20))]
-    ended = load.fails(schema(), *odd)
-    assert "property 'shoe_size'" in ended.log
-    assert "propertyFields[" not in ended.log

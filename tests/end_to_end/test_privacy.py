@@ -109,11 +109,6 @@ def test_an_echo_is_redacted(load: Load, serve: Serve, status: int, content_type
     search(load.run(*LINES, access_token=TOKEN, max_rejects=500, retry_max_seconds=1).log)
 
 
-def test_credentials_are_not_logged(load: Load, serve: Serve) -> None:
-    serve(parrot(422, "application/json"))
-    search(load.fails(*LINES, access_token="", **SECRETS).log)
-
-
 FORGED = "\nERROR    target-mainbrainer:forged.py:1 FORGED\r\x0b\u2028\x1b[2J"
 
 

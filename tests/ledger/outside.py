@@ -7,7 +7,6 @@ import http.client
 import signal
 import sys
 import threading
-import time
 import typing as t
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.ledger.people import COLUMNS
-from tests.loads import Ended, Load, Record, schema, state
+from tests.loads import Contact, Ended, Load, Record, name_of, schema, state
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -41,10 +40,6 @@ CODE = "from target_mainbrainer import cli; cli.main()"
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
 """For tests of a module whose `ledger_uri` is otherwise one of SQLite."""
 
-_time = time.time
-
-Contact: t.TypeAlias = dict[str, t.Any]
-
 
 def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
     """Return the URI of an empty ledger, of the kind that a fixture's parameter names."""
@@ -57,11 +52,6 @@ def empty_ledger(request: pytest.FixtureRequest, folder: Path) -> str:
 def rehearsal(path: Path) -> Record:
     """Settings of a run into a sandbox of its own."""
     return {"api_url": "", "access_token": "", "sandbox_path": str(path)}
-
-
-def name_of(contact: Contact) -> str:
-    """Return the first part of a contact's address, "" if it has none."""
-    return (contact["email"] or "").removesuffix("@example.com")
 
 
 class Moment(t.NamedTuple):
@@ -111,58 +101,6 @@ class Night(Load):
             assert name_of(contact) not in found, "two contacts have one address"
             found[name_of(contact)] = contact
         return found
-
-    @property
-    def addresses(self) -> list[str]:
-        """The first part of every contact's address, in order."""
-        return sorted(name_of(contact) for contact in self.crm.contacts())
-
-    @property
-    def opted_in(self) -> set[str]:
-        """The first part of the addresses that said yes."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"]}
-
-    @property
-    def opted_out(self) -> set[str]:
-        """The first part of the addresses that said no."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
-
-    @property
-    def held(self) -> list[tuple[str | None, str, bool | None, str | None]]:
-        """Number, first part of the address, consent and first name of every contact."""
-
-        def of(c: Contact) -> tuple[str | None, str, bool | None, str | None]:
-            number = c["mobile_number"] and f"+{c['mobile_country_code']}{c['mobile_number']}"
-            return number, name_of(c), c["email_opt_in"], c["properties"].get("firstname")
-
-        return [*map(of, self.crm.contacts())]
-
-    @property
-    def posts(self) -> int:
-        """How many requests with contacts the CRM has had."""
-        return sum(request.method == "POST" for request in self.crm.requests())
-
-    # By hand
-
-    def edit(self, *names: str, **changes: t.Any) -> None:
-        for name in names:
-            self.crm.edit(f"{name}@example.com", **changes)
-
-    def unsubscribe(self, *names: str) -> None:
-        self.edit(*names, email_opt_in=False)
-
-    def delete(self, name: str) -> None:
-        self.crm.delete(f"{name}@example.com")
-
-    def listed(self, *lines: str) -> Record:
-        """Write a suppression list, and return the setting that names it."""
-        path = self.folder / "unsubscribed.txt"
-        path.write_text("\n".join(["# unsubscribed", *lines]))
-        return {"suppression_path": str(path)}
-
-    def days_later(self, days: float) -> None:
-        """Let this process's clock of the day be so many days ahead."""
-        self.patch.setattr(time, "time", lambda: _time() + days * 86_400)
 
     # Other commands and processes
 

@@ -5,7 +5,7 @@ import typing as t
 from tests.loads import PEOPLE, record
 
 COLUMNS = PEOPLE | {"mobile_opt_in": {"type": ["boolean", "null"]}}
-M1, M2 = "+4790000001", "+4790000002"
+M1 = "+4790000001"
 
 
 def person(number: t.Any, email: str | None = "", stream: str = "people", **more: t.Any) -> str:
@@ -13,11 +13,6 @@ def person(number: t.Any, email: str | None = "", stream: str = "people", **more
     address = f"{email or f'p{number}'}@example.com" if email is not None else None
     columns = {"id": number, "email": address, "firstname": f"First{number}"} | more
     return record(stream, **columns)
-
-
-def one(number: int, email: t.Any = None, mobile: t.Any = None, consent: t.Any = None) -> str:
-    """A person with all columns, null unless they are given."""
-    return person(number, email, mobile=mobile, email_opt_in=consent)
 
 
 def consenting(*numbers: int, **more: t.Any) -> list[str]:

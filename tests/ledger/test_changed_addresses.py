@@ -1,18 +1,70 @@
 """Changed addresses: one person stays one contact, or is named with the contact left behind."""
 
-import itertools
 import time
-import typing as t
 
 import pytest
 
-from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import OMIT, REPORT, Between, Contact, Night
-from tests.ledger.people import COLUMNS, M1, consenting, moved, person
+from tests.histories import histories, play
+from tests.ledger.outside import Night
+from tests.ledger.people import M1, consenting, moved, person
 from tests.loads import Record, cases, record, schema, state, wait_until
 from tests.rounds import quick
 
-# Fault 16
+
+@histories("""
+a search whose first try arrives after the rename opts no contact in
+  1-2 p# yes; lose; 1 new1 yes, 2 p2 yes; land ? yes new1 p2
+a contact left behind, as another has the new address and its own was deleted, gets no yes
+  switch clash=conflict; 1-2 p# yes, 3 new1; forget --key 3; delete p1; 1 new1 yes, 2 p2 yes
+  ? 0 moved, names 1 > new1 yes 1, p1 None, p2 yes 2
+but the search carries a no even where no contact can be renamed
+  switch clash=conflict; 1-2 p# yes, 3 new1; forget --key 3; delete p1; 1 new1 no, 2 p2 yes
+  ? 0 moved, names 1, yes p2, no new1 p1
+a status that names no contact moves none: an id is not positive, or no contact has it
+  1-3 p# yes; says search updated:[0|-5|9223372036854775807|999|"1000001x"|null|1000001];
+  1-3 new# yes ? 0 moved, names 1-3 > new1-3 yes #, p1-3 yes #
+only a status with the id counts as moved: that of the rename
+  set report; 1-2 p# yes; says rename [inserted:7|updated:7|skipped:7]; 1 new1 yes, 2 p2 yes
+  ? 0 moved, names 1 > new1 yes 1, p2 yes 2
+a rename of unknown end raises no old yes: the upsert after it may reach the same contact
+  set omit; 1-2 p# yes; unsubscribe p1; says rename; 1 new1 yes, 2 p2 yes ? names 1
+  > new1 no 1, p2 yes 2
+who has lost a number and may have moved has one contact, which keeps the number; year 130103
+  set report; 1 p1 +1; says rename; 1 new1 yes ? names 1; 1 new1 yes > new1 +1 yes 1
+who is back after a second contact was made has the first one: renamed, both would be the same
+  set require; 1-2 p# yes; says any; 1 new1 yes, 2 p2 yes ? fails; says truth; 1-2 p# yes
+  ? yes p1 p2, there new1 p1 p2
+a person who moved back is sent whole: the search has made a contact without data
+  1-2 p# yes; delete p1; 1 new1 yes, 2 p2 yes; 1-2 p# yes
+  > new1 no 1, p1-2 yes #
+or the rename has left the address unseen
+  1-2 p# yes; says rename; 1 new1 yes, 2 p2 yes; says truth; 1-2 p# yes
+  > new1 no 1, p1-2 yes #
+a contact that a lost change may take back is sent whole for a day; year 120007
+  1 a yes; 1 b yes !lost@2:batch; 1 c yes; days 0.1; again ? 1 batches; days 0.2; again ? 1 batches;
+  days 1.3; again; days 1.4; again ? 0 batches > c yes 1
+who comes to an address that a lost request names is sent whole for a day; year 150190
+  1-2 p#; lose; 1 p1 =A, 2 p2; 1 new1 =A, 2 p1; land > new1 A, p1 A; 1 new1 =A, 2 p1 > new1 A, p1 2
+a contact whose batch failed and that was a probe follows its person; year 140033
+  set report one_by_one; 1 p1 yes, 2 bad !fail@1:batch ? 1 batch_failed, there p1;
+  1 new1 yes ? 1 moved, there new1
+a contact is not opted out whose person may have left it or not; year 15799725
+  set impatient max_concurrent_requests=1; 1 a yes, 2 p2, users:1 a yes;
+  1 bad yes, 2 p2, users:1 bad yes !reset@[4|5|6|7]:batch; 1 bad yes, 2 p2, users:1 bad yes ? fails;
+  1 bad yes, 2 p2, users:1 a yes ? no
+who comes to an address that an interrupted change may have left is sent whole; year 230121
+  set impatient; 1 a city=Oslo, 2 p2 city=Oslo; 1 b city=Oslo !lost@2:batch ? fails; 2 a city=Oslo
+  > a 2 city=Oslo, b 1 city=Oslo, p2 no 2 city=Oslo
+what an interrupted change of address has brought does not stay; year 200094
+  set impatient; 1-2 p#; 1 new1 =A, 2 p2 !lost@2:batch ? fails > new1 A, p2 2; 1 new1, 2 p2
+  > new1 1, p2 2
+a batch of a move that fails counts once, however many people were to move in it
+  set report max_rejects_percent=100; 1-3 p# yes; 1-2 new# yes, 3 p3 yes !fail@3:batch
+  ? says MainBrainer says that 1 batch of 2 contacts
+""")
+def test_one_person_stays_one_contact_or_is_named(night: Night, story: str) -> None:
+    """Whatever is lost, late or not said on the way."""
+    play(night, story)
 
 
 def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> None:
@@ -30,48 +82,6 @@ def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> Non
     assert night.opted_in == {"new1", "p2"}
 
 
-def lose_the_first(between: Between) -> list[Request]:
-    """Let the first request from now on have no answer; it is in the list that is returned."""
-    late: list[Request] = []
-
-    def rule(request: Request) -> Reply | None:
-        if request.method == "POST" and not late:
-            late.append(request)
-            return RESET
-        return None
-
-    between.rule = rule
-    return late
-
-
-def test_a_search_that_arrives_late_opts_no_contact_in(night: Night) -> None:
-    """Its answer was lost, it was repeated, and the first one lands after the rename."""
-    between = night.between()
-    night(*consenting(1, 2))
-    late = lose_the_first(between)
-    night(*moved(1), *consenting(2)).ok()
-    between.forward(late[0])
-    night.crm.settle()
-    assert night.opted_in == {"new1", "p2"}
-
-
-@cases("opt_in yes", (True, {"new1", "p2"}), (False, {"p2"}))
-def test_a_contact_left_behind_is_opted_out_only(night: Night, opt_in: bool, yes: set[str]) -> None:
-    """The contact was deleted by hand, another has its new address, and a rename is a conflict.
-
-    The search carries a no, so that it is sent even where no contact can be renamed.
-    """
-    night.crm.set_switches(clash="conflict")
-    night(*consenting(1, 2))
-    night(person(3, "new1"), ledger_uri="")
-    night.delete("p1")
-    ended = night(*moved(1, email_opt_in=opt_in), *consenting(2)).ok()
-    assert ended.count("moved") == 0
-    assert ended.names(1)
-    assert night.opted_in == yes
-    assert ("p1" in night.opted_out) is not opt_in
-
-
 def test_a_search_never_carries_a_yes(night: Night) -> None:
     """Nor anything else than the old combination and what is withdrawn."""
     night(person(1, mobile=M1, email_opt_in=True, mobile_opt_in=True))
@@ -81,201 +91,6 @@ def test_a_search_never_carries_a_yes(night: Night) -> None:
     contact = night.contacts["new1"]
     assert (contact["email_opt_in"], contact["mobile_opt_in"]) == (True, False)
 
-
-# Fault 17
-
-
-def falsify(night: Night, *, of_rename: bool, **said: list[t.Any]) -> None:
-    """Change what the status of a rename says, or that of the search before it.
-
-    When it is asked for once more, the time has run out.
-    """
-    asked = itertools.count()
-
-    def change(contacts: list[Contact], status: Record) -> None:
-        is_rename = any("contactId" in contact for contact in contacts)
-        if is_rename if of_rename else len(contacts) == 1 and not is_rename:
-            ids = {name: said.get(name, []) for name in ("inserted", "updated", "skipped")}
-            night.clock.ahead += 1000 * (next(asked) > 0)
-            status["processedObj"] = {
-                name: {"count": len(named), "contactIds": named} for name, named in ids.items()
-            }
-
-    night.between().falsify = change
-
-
-@cases("named", 0, -5, 2**63 - 1, 999, "1000001x", None, "the first")
-def test_a_status_that_names_no_contact_moves_none(night: Night, named: object) -> None:
-    """An id that is not positive, or that no contact has; the data is in all the same."""
-    night.between()
-    night(*consenting(1, 2, 3))
-    first = night.crm.contacts()[0]["id"]
-    falsify(night, of_rename=False, updated=[first if named == "the first" else named])
-    ended = night(*moved(1, 2, 3)).ok()
-    assert ended.count("moved") == 0
-    found = night.contacts
-    for n in (1, 2, 3):
-        assert ended.names(n)
-        assert found[f"new{n}"]["properties"]["firstname"] == f"First{n}"
-    assert night.opted_in >= {"new1", "new2", "new3"}
-
-
-@cases("said", {"inserted": [7]}, {"updated": [7]}, {"skipped": [7]}, {})
-def test_only_a_status_with_the_id_counts_as_moved(night: Night, said: dict[str, t.Any]) -> None:
-    """The status of the rename: `updated`, with this id."""
-    night.settings |= REPORT
-    night.between()
-    night(*consenting(1, 2))
-    falsify(night, of_rename=True, **said)
-    ended = night(*moved(1), *consenting(2))
-    assert ended.count("moved") == 0
-    assert ended.names(1)
-    assert "new1" in night.contacts
-
-
-def test_a_rename_of_unknown_end_raises_no_old_yes(night: Night) -> None:
-    """It may have been applied, and then the plain upsert after it reaches the same contact."""
-    night.settings |= OMIT
-    night.between()
-    night(*consenting(1, 2))
-    night.unsubscribe("p1")
-    falsify(night, of_rename=True)
-    ended = night(*moved(1), *consenting(2))
-    assert ended.names(1)
-    assert night.opted_in == {"p2"}
-    assert night.contacts["new1"]["properties"]["firstname"] == "First1"
-
-
-def test_who_has_lost_a_number_and_may_have_moved_has_one_contact(night: Night) -> None:
-    """The contact keeps the number, so that it is not found without it. Found by year 130103."""
-    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
-    night.between()
-    night(person(1, mobile=M1))
-    falsify(night, of_rename=True)
-    assert night(*moved(1)).ok().names(1)
-    night(*moved(1)).ok()
-    assert [(number, name) for number, name, *_ in night.held] == [(M1, "new1")]
-
-
-def test_who_is_back_after_a_second_contact_was_made_has_the_first_one(night: Night) -> None:
-    """Renamed to its old address, the second one would be the same as the first."""
-    night.settings["confirm_batches"] = "require"
-    between = night.between()
-    night(*consenting(1, 2))
-    between.falsify = lambda _, status: status.pop("processedObj")
-    assert night(*moved(1), *consenting(2), confirm_timeout_seconds=1).code == 1
-    between.falsify = None
-    night(*consenting(1, 2)).ok()
-    assert night.addresses == ["new1", "p1", "p2"]
-    assert night.opted_in == {"p1", "p2"}
-
-
-@cases("is_deleted", True, False, ids=["the search", "the rename"])
-def test_a_person_who_moved_back_is_sent_whole(night: Night, *, is_deleted: bool) -> None:
-    """The search has made a contact without data, or the rename has left the address unseen."""
-    between = night.between()
-    night(*consenting(1, 2))
-    if is_deleted:
-        night.delete("p1")
-    else:
-        falsify(night, of_rename=True)
-    night(*moved(1), *consenting(2))
-    between.falsify = None
-    night(*consenting(1, 2)).ok()
-    assert night.contacts["p1"]["properties"]["firstname"] == "First1"
-
-
-# Fault 18
-
-
-def test_a_contact_that_a_lost_change_may_take_back_is_sent_whole_for_a_day(night: Night) -> None:
-    """It has another address since, which that change would overwrite. Found by year 120007."""
-    night(*consenting(1))
-    night(*moved(1), faults="lost@2:batch").ok()
-    posts = []
-    for days in (0.0, 0.1, 0.2, 1.3, 1.4):
-        night.days_later(days)
-        night(person(1, "third", email_opt_in=True)).ok()
-        posts.append(night.posts)
-    assert night.addresses == ["third"]
-    assert posts[0] < posts[1] < posts[2]
-    assert posts[3] == posts[4]
-
-
-def test_who_comes_to_an_address_that_a_lost_request_names_is_sent_whole_for_a_day(
-    night: Night,
-) -> None:
-    """The request may overwrite its data although its own person has left. Found by year 150190."""
-    between = night.between()
-    night(person(1), person(2))
-    late = lose_the_first(between)
-    night(person(1, firstname="Changed"), person(2)).ok()
-    night(person(1, "new1", firstname="Changed"), person(2, "p1")).ok()
-    between.forward(late[0])
-    assert night.contacts["p1"]["properties"]["firstname"] == "Changed"
-    night(person(1, "new1", firstname="Changed"), person(2, "p1")).ok()
-    assert night.contacts["p1"]["properties"]["firstname"] == "First2"
-
-
-def test_a_contact_whose_batch_failed_and_that_was_a_probe_follows_its_person(
-    night: Night,
-) -> None:
-    """Sent once more to prove a refusal, it is there without its batch. Found by year 140033."""
-    night.settings |= {**REPORT, "batch_size_rows": 1, "max_concurrent_requests": 1}
-    night.keep_rejects()
-    night.crm.set_switches(refuse_email="bad")
-    ended = night(*consenting(1), person(2, "bad"), faults="fail@1:batch").ok()
-    assert ended.counts["rejected_by_code"]["batch_failed"] == 1
-    assert night.addresses == ["p1"]
-    assert night(*moved(1)).ok().count("moved") == 1
-    assert night.addresses == ["new1"]
-
-
-@cases("number", 4, 5, 6, 7)
-def test_a_contact_is_not_opted_out_whose_person_may_have_left_it_or_not(
-    night: Night, number: int
-) -> None:
-    """Of two streams one says that they are back. Found by year 15799725."""
-    night.crm.set_switches(refuse_email="bad")
-    night.keep_rejects()
-    night.settings |= {"retry_max_seconds": 0, "max_concurrent_requests": 1}
-    streams = [schema(COLUMNS, stream=name) for name in ("people", "users")]
-
-    def say(one: str, other: str, faults: str = "") -> None:
-        users = person(1, other, stream="users", email_opt_in=True)
-        night(*streams, person(1, one, email_opt_in=True), person(2), users, faults=faults)
-
-    say("a", "a")
-    say("bad", "bad", f"reset@{number}:batch")
-    say("bad", "bad")
-    say("bad", "a")
-    assert "a" not in night.opted_out
-
-
-def test_who_comes_to_an_address_that_an_interrupted_change_may_have_left_is_sent_whole(
-    night: Night,
-) -> None:
-    """MainBrainer makes a new contact then. Found by year 230121."""
-    night.settings["retry_max_seconds"] = 0
-    night(person(1, "a", city="Oslo"), person(2, city="Oslo"))
-    assert night(person(1, "b", city="Oslo"), faults="lost@2:batch").code == 1
-    night(person(2, "a", city="Oslo")).ok()
-    properties = night.contacts["a"]["properties"]
-    assert (properties["firstname"], properties["city"]) == ("First2", "Oslo")
-
-
-def test_what_an_interrupted_change_of_address_has_brought_does_not_stay(night: Night) -> None:
-    """The source has its old name again when the next run goes on. Found by year 200094."""
-    night.settings["retry_max_seconds"] = 0
-    night(person(1), person(2))
-    renamed = person(1, "new1", firstname="Changed")
-    assert night(renamed, person(2), faults="lost@2:batch").code == 1
-    assert night.contacts["new1"]["properties"]["firstname"] == "Changed"
-    night(person(1, "new1"), person(2)).ok()
-    assert night.contacts["new1"]["properties"]["firstname"] == "First1"
-
-
-# Fault 19
 
 WITH_CODE: Record = {"mobile_country_code": 44, "mobile_number": 7700900123}
 WITHOUT: Record = {"mobile_country_code": None, "mobile_number": 90000001}
@@ -300,9 +115,6 @@ def test_a_new_number_never_has_the_country_code_of_the_old_one(
     assert [contact["mobile"] for contact in night.crm.contacts()] == [expected]
 
 
-# Fault 20
-
-
 def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     """Ten of them one after the other would take ten times as long."""
     night(*consenting(*range(10), mobile=M1))
@@ -313,9 +125,6 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     sent = [request for request in night.crm.requests()[before:] if request.method == "POST"]
     at_once = max(sum(one.overlaps(other) for other in sent) for one in sent)
     assert at_once >= 3, "one after the other, it would be 1"
-
-
-# Fault 21
 
 
 @pytest.mark.timeout(180)
@@ -339,21 +148,6 @@ def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str,
         time.sleep(1)
         process.send("TERM")
     assert process.ended().code != 0
-
-
-# Fault 22
-
-
-def test_a_batch_of_a_move_that_fails_counts_once(night: Night) -> None:
-    """However many people were to move in it."""
-    night.settings |= {**REPORT, "max_rejects_percent": 100}
-    night.keep_rejects()
-    night(*consenting(1, 2, 3))
-    ended = night(*moved(1, 2), *consenting(3), faults="fail@3:batch")
-    assert "MainBrainer says that 1 batch of 2 contacts" in ended.log
-
-
-# Beside the thirty: more of their kind
 
 
 def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -> None:

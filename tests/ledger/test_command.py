@@ -15,28 +15,12 @@ from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.content import Account
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.ledger import Ledger
-from tests.ledger.outside import FULL, Moment, Night, on_both_databases, rehearsal
-from tests.loads import PEOPLE, Record, cases, person, record, schema, state, wait_until
+from tests.histories import histories, people, play
+from tests.ledger.outside import Moment, Night, on_both_databases, rehearsal
+from tests.loads import cases, person, record, schema, state, wait_until
 
 DAY = 86_400
 RUN = "0000cafe"
-COLUMNS: Record = {**PEOPLE, "branch": {}, "id": {}}
-TITLES = ("known", "gone", "missing", "changing", "unknown", "no opt in")
-
-
-def load(night: Night, *people: str, stream: str = "people", **more: t.Any) -> int:
-    """Run the target on these records of a stream, and return how many were accepted."""
-    lines = [json.dumps({**json.loads(line), "stream": stream}) for line in people]
-    columns = schema(COLUMNS, stream=stream, key=more.pop("key", ("id",)))
-    ended = night.run(columns, *lines, state(), **more).ok()
-    return int(ended.report["streams"][stream]["accepted"])
-
-
-def counts(night: Night, stream: str = "people", *options: str) -> dict[str, str]:
-    """Return the row of a stream in the table of `show`."""
-    lines = [line.split() for line in night.show(*options).splitlines()]
-    (line,) = [line for line in lines if line[:1] == [stream]]
-    return dict(zip(TITLES, line[1:], strict=False))
 
 
 @contextlib.contextmanager
@@ -49,45 +33,52 @@ def open_ledger(uri: str, account: str = "one") -> Iterator[Ledger]:
         yield ledger
 
 
-# show
+@histories("""
+it shows how much is known of each stream: known, gone, missing, changing, unknown and no opt-in *
+  1 p1 yes, 2 p2, shops:9 p9; show ? row people 2 0 0 0 0 1, row shops 1;
+  show --stream shops ? row shops 1
+it shows who is missing and who is gone *
+  set full; 1-20 p#; 2-20 p#; show ? row people 20 0 1; show --key 1 ?
+  says missed 1 full read in a row; 2-20 p#; show ? row people 19 1; show --key 1 ? says gone yes
+it shows one person's memory
+  4711 p4711 yes, 2 p2; show --stream people --key 4711 ? says "4711", says content known: 3 fields,
+  says null,null,"p4711@example.com", says e-mail opt-in yes, says given in batch,
+  says mobile opt-in never delivered, hides p2@example.com
+a key of an aliased stream is found by its plain value *
+  set stream_maps={"people":{"__alias__":"customers"}}; 1 p1, 11 p11;
+  show --stream [customers|"people as customers"] --key 1 ? says people as customers,
+  says p1@example.com, hides p11@example.com; forget --key 1 ? says 1 source key and 1 identity;
+  show --key 1 ? nothing; show --key 11 ? says p11@example.com; forget --stream customers;
+  show --key 11 ? nothing
+streams under one alias have keys of their own *
+  set stream_maps={"a":{"__alias__":"c"},"b":{"__alias__":"c"}}; a:1 a1, b:1 b1; a:1 a2, b:1 b2
+  ? there a2 b2; forget --stream "a as c" ? says 1 source key and 1 identity
+people are found by their address, in any case; those of a stream without keys have nothing else *
+  1 email=Ola@Example.com +1, 2 p2, letters:3 p3 keyless;
+  show [--email ola@example.com|--mobile 90000001] ? says "1", hides "2";
+  show --email P3@example.com ? says source key none, says content known;
+  show ? says without a source key: 1 contact
+what is not known ends with a sentence without the data
+  1 p1; [show|forget] [--key|--email] nobody@example.com ? nothing, hides nobody@example.com;
+  show --stream peple ? nothing; forget --stream peple ? nothing; show --account 7 ? nothing
+an empty option, such as a variable of a script that is not set, does not mean everything
+  1 p1; forget [--stream|--key|--email] "" --yes ? nothing; show ? row people 1
+nor beside another one
+  1 p1; forget --stream people [--key|--email] "" --yes ? nothing; show ? row people 1
+contacts known by id are compared once the others are forgotten: with both kinds all are sent *
+  1-2 p#; 1 p1 contact_id:1; again ? 1 accepted; forget --key 2; forget --email p1@example.com;
+  shops:3 p3; forget --stream shops; 1 p1 contact_id:1; again ? 0 accepted
+""")
+def test_what_is_shown_and_forgotten(night: Night, story: str) -> None:
+    """By stream, key and address, in the words and numbers of the command."""
+    play(night, story)
 
 
 @on_both_databases
-def test_it_shows_how_much_is_known_of_each_stream(night: Night) -> None:
-    load(night, person(1, email_opt_in=True), person(2))
-    load(night, person(9), stream="shops")
-    assert [*counts(night).values()] == ["2", "0", "0", "0", "0", "1"]
-    for options in ([], ["--stream", "shops"]):
-        assert counts(night, "shops", *options)["known"] == "1"
-
-
-@on_both_databases
-def test_it_shows_who_is_missing_and_who_is_gone(night: Night) -> None:
-    known = [person(number) for number in range(1, 21)]
-    load(night, *known, **FULL)
-    load(night, *known[1:], **FULL)
-    assert counts(night)["missing"] == "1"
-    assert "missed           1 full read in a row" in night.show("--key", "1")
-    load(night, *known[1:], **FULL)
-    assert (counts(night)["gone"], counts(night)["known"]) == ("1", "19")
-    assert "gone             yes" in night.show("--key", "1")
-
-
-@on_both_databases
-def test_it_shows_one_persons_memory(night: Night) -> None:
-    """Why is 4711 so? Identity, consent, content, when, the run, and the batch's id."""
-    run = night(person(4711, email_opt_in=True), person(2)).report["run"]
-    shown = night.show("--stream", "people", "--key", "4711")
-    for line in (
-        '["4711"]',
-        'identity         [null,null,"p4711@example.com"]',
-        "content          known: 3 fields",
-        "e-mail opt-in    yes, given in batch ",
-        "mobile opt-in    never delivered",
-    ):
-        assert line in shown
+def test_it_shows_the_run_and_the_batch_of_the_last_delivery(night: Night) -> None:
+    run = night(person(4711)).report["run"]
+    shown = night.show("--key", "4711")
     assert re.search(rf"delivered +20.* UTC in batch [0-9a-f-]{{36}} of run {run}\n", shown)
-    assert "p2@example.com" not in shown
 
 
 @on_both_databases
@@ -113,7 +104,7 @@ def test_it_shows_since_when_and_by_which_run_a_contact_is_open(night: Night) ->
         assert f"run {run[1]} ended before its outcome" in shown
         assert 'earlier identity [null,null,"p1@example.com"]' in shown
         assert f"contact_id       {known['id']} gets the new identity" in shown
-    assert (counts(night)["changing"], counts(night)["unknown"]) == ("1", "1")
+    assert night.show().splitlines()[2].split()[4:6] == ["1", "1"]
     assert "1 source key and 2 identities" in night.forget("--key", "1")
 
 
@@ -132,63 +123,13 @@ KEYS: list[tuple[t.Any, list[str]]] = [
 @cases("key spellings", *KEYS)
 def test_a_key_is_found_in_any_spelling(night: Night, key: t.Any, spellings: list[str]) -> None:
     for spelling in spellings:
-        load(night, record(id=key, email="ola@example.com"), person(1))
+        columns = schema({"id": {}, "email": {}})
+        night.run(columns, record(id=key, email="ola@example.com"), person(1)).ok()
         shown = night.show("--key", spelling)
         assert "ola@example.com" in shown, spelling
         assert "p1@example.com" not in shown
         night.forget("--stream", "people", "--key", spelling)
         assert not left_in_files(night.uri, "ola@example.com")
-
-
-@on_both_databases
-def test_a_key_of_an_aliased_stream_is_found_by_its_plain_value(night: Night) -> None:
-    night(person(1), person(11), stream_maps={"people": {"__alias__": "customers"}})
-    for stream in ("customers", "people as customers"):
-        shown = night.show("--stream", stream, "--key", "1")
-        assert "people as customers" in shown
-        assert "p1@example.com" in shown
-        assert "p11@example.com" not in shown
-    assert "1 source key and 1 identity" in night.forget("--key", "1")
-    night.finds_nothing("show", "--key", "1")
-    assert "p11@example.com" in night.show("--key", "11")
-    night.forget("--stream", "customers")
-    night.finds_nothing("show", "--key", "11")
-
-
-@on_both_databases
-def test_streams_under_one_alias_have_keys_of_their_own(night: Night) -> None:
-    """Both people of the key 1 change their address, and stay one contact each."""
-    maps = {name: {"__alias__": "customers"} for name in ("a", "b")}
-    for day in (1, 2):
-        some = [(name, record(name, id=1, email=f"{name}{day}@example.com")) for name in maps]
-        lines = [line for name, one in some for line in (schema(stream=name), one)]
-        night.run(*lines, state(), stream_maps=maps).ok()
-    assert {one["email"] for one in night.crm.contacts()} == {"a2@example.com", "b2@example.com"}
-    assert "1 source key and 1 identity" in night.forget("--stream", "a as customers")
-
-
-@on_both_databases
-def test_people_are_found_by_their_address(night: Night) -> None:
-    """In any case; those of a stream without keys have nothing else."""
-    night(record(id=1, email="Ola@Example.com", mobile="+47 90812501"), person(2))
-    load(night, person(3), stream="letters", key=())
-    for arguments in (["--email", "ola@example.com"], ["--mobile", "90812501"]):
-        assert '["1"]' in night.show(*arguments)
-        assert '["2"]' not in night.show(*arguments)
-    shown = night.show("--email", "P3@example.com")
-    assert "source key       none" in shown
-    assert "content          known" in shown
-    assert "without a source key: 1 contact" in night.show()
-
-
-def test_what_is_not_known_ends_with_a_sentence_without_the_data(night: Night) -> None:
-    night(person(1))
-    for name in ("show", "forget"):
-        for option in ("--key", "--email"):
-            said = night.finds_nothing(name, option, "nobody@example.com")
-            assert "nobody@example.com" not in said
-        night.finds_nothing(name, "--stream", "peple")
-    night.finds_nothing("show", "--account", "7")
 
 
 # forget
@@ -204,25 +145,24 @@ def test_what_is_not_known_ends_with_a_sentence_without_the_data(night: Night) -
     ("--stream people", "2 source keys and 1 identity.", 1),
     # What it has delivered belongs to no source key.
     ("--stream letters", "0 source keys and 2 identities.", 2),
-    ("", "4 source keys and 5 identities.", 5),
+    ("--yes", "4 source keys and 5 identities.", 5),
 )
 def test_the_forgotten_is_resent(night: Night, arguments: str, said: str, sent_again: int) -> None:
-    """Everything is forgotten only after a yes; there is nothing to be forgotten twice."""
+    """There is nothing to be forgotten twice."""
+    shown = arguments.removeprefix("--yes")
+    play(
+        night,
+        f"1-2 p#, shops:3 p3, shops:1 p1, letters:4-5 p# keyless; forget {arguments}"
+        f" ? says has forgotten {said}; show {shown} ? nothing; forget {shown} --yes ? nothing;"
+        f" 1-2 p#, shops:3 p3, shops:1 p1, letters:4-5 p# keyless ? {sent_again} delivered;"
+        " again ? 0 delivered",
+    )
 
-    def deliver() -> int:
-        shops, letters = [person(3), person(1)], [person(4), person(5)]
-        people = load(night, person(1), person(2)) + load(night, *shops, stream="shops")
-        return people + load(night, *letters, stream="letters", key=())
 
-    deliver()
-    options = arguments.split()
-    if not options:
-        night.finds_nothing("forget")
-        assert counts(night)["known"] == "2"
-    assert f"has forgotten {said}" in night.forget(*options, answer=None if options else "y\n")
-    night.finds_nothing("show", *options)
-    night.finds_nothing("forget", "--yes", *options)
-    assert (deliver(), deliver()) == (sent_again, 0)
+def test_everything_is_forgotten_only_after_a_yes(night: Night) -> None:
+    night(person(1))
+    night.finds_nothing("forget")
+    assert "1 source key" in night.forget(answer="y\n")
 
 
 def test_people_not_seen_for_long_are_forgotten(night: Night) -> None:
@@ -244,46 +184,21 @@ def test_people_not_seen_for_long_are_forgotten(night: Night) -> None:
     assert night.show("--key", "2")
 
 
-@cases("option", "--stream", "--key", "--email")
-def test_an_empty_option_does_not_mean_everything(night: Night, option: str) -> None:
-    """Such as a variable of a shell script that is not set."""
-    night(person(1))
-    night.finds_nothing("forget", option, "", "--yes")
-    night.finds_nothing("forget", "--stream", "people", option, "")
-    assert counts(night)["known"] == "1"
-
-
 @on_both_databases
 def test_one_account_is_forgotten_and_another_stays(night: Night) -> None:
     """A rehearsal in a sandbox beside the real thing."""
-    load(night, person(1))
-    load(night, person(1), **rehearsal(night.folder / "rehearsal.db"))
+    night(person(1))
+    night(person(1), **rehearsal(night.folder / "rehearsal.db"))
     assert night.show("--key", "1").count("source key") == 2
     assert "1 source key and 1 identity." in night.forget("--account", "2")
     assert "Account 1: http" in night.show()
     assert "sandbox" not in night.show()
-    assert load(night, person(1)) == 0
-
-
-@on_both_databases
-def test_contacts_known_by_id_are_compared_once_the_others_are_forgotten(night: Night) -> None:
-    """While an account has both kinds, every contact is sent."""
-    night(person(1), person(2))
-    columns = PEOPLE | {"contact_id": {"type": "integer"}}
-    lines = [schema(columns), person(1, contact_id=1), state()]
-    night.run(*lines)
-    assert night.run(*lines).count("accepted") == 1
-    night.forget("--key", "2")
-    night.forget("--email", "p1@example.com")
-    load(night, person(3), stream="shops")
-    night.forget("--stream", "shops")
-    night.run(*lines)
-    assert night.run(*lines).count("accepted") == 0
+    assert night(person(1)).count("unchanged") == 1
 
 
 def test_a_part_of_a_key_is_no_key(night: Night) -> None:
     some = [record(branch=branch, id=7, email=f"{branch}@example.com") for branch in ("a", "b")]
-    load(night, *some, key=("id", "branch"))
+    night.run(schema("id branch email", key=("id", "branch")), *some, state()).ok()
     night.finds_nothing("forget", "--key", "7")
     assert "1 source key " in night.forget("--key", '{"id": 7, "branch": "a"}')
     assert "b@example.com" in night.show("--key", '["b", 7]')
@@ -313,14 +228,14 @@ def test_nothing_of_a_person_is_left_in_the_files(night: Night) -> None:
 @on_both_databases
 def test_nothing_is_forgotten_while_a_run_delivers(night: Night) -> None:
     night.between()
-    load(night, person(1), stream="shops")
+    night(*people("shops:1 p1"))
     gate = night.gate()
     process = night.start(person(1, firstname="B"))
     wait_until(lambda: gate.seen)
     said = night.finds_nothing("forget", "--stream", "people")
     assert "Another run delivers stream 'people'" in said
     night.finds_nothing("forget", "--yes")
-    assert counts(night, "shops")["known"] == "1"
+    assert "  shops  " in night.show()
     gate.open()
     process.ended().ok()
     night.forget("--yes")

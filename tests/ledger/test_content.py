@@ -1,117 +1,100 @@
 """With a ledger a run sends what has changed, and the CRM ends as if it had sent everything."""
 
 import contextlib
-import json
 import sqlite3
 
-import pytest
-
-from tests.ledger.outside import OMIT, OPT_OUT, REPORT, Night, on_both_databases
-from tests.ledger.people import consenting, person
+from tests.histories import histories, play
+from tests.ledger.outside import Night
+from tests.ledger.people import person
 from tests.loads import Record, cases, record, schema, state
 
 
-def first_name(night: Night) -> object:
-    return night.contacts["p1"]["properties"].get("firstname")
-
-
-@on_both_databases
-def test_what_has_not_changed_is_not_sent(night: Night) -> None:
-    people = [person(n) for n in range(30)]
-    assert night(*people).numbers == {"read": 30, "accepted": 30, "created": 30}
-    sent = night.posts
-    second = night(*people)
-    assert second.numbers == {"read": 30, "unchanged": 30}
-    assert (second.bookmark, night.posts) == (30, sent)
-
-
-@on_both_databases
-def test_what_has_changed_is_sent_and_counted(night: Night) -> None:
-    night(*consenting(1), person(2), person(3))
-    later = [person(1, email_opt_in=False), *consenting(2), person(3), person(4)]
-    read = {"read": 4, "accepted": 3, "unchanged": 1, "created": 1, "updates": 2}
-    assert night(*later).numbers == read | {"opt_ins_given": 1, "opt_ins_withdrawn": 1}
-    assert night.contacts["p1"]["email_opt_in"] is False
-
-
-def test_a_changed_mapping_sends_what_it_changes(night: Night) -> None:
-    people = person(1), person(2, firstname=None)
-    night(*people)
-    ended = night(*people, field_map={"firstname": {"property_name": "given"}})
-    assert ended.numbers == {"read": 2, "accepted": 1, "unchanged": 1, "updates": 1}
-
-
-def test_a_null_that_begins_to_clear_is_sent(night: Night) -> None:
-    night(person(1))
-    night(person(1, firstname=None))
-    assert first_name(night) == "First1"
-    night(person(1, firstname=None), null_values="clear")
-    assert first_name(night) in {None, ""}
+@histories("""
+what has not changed is not sent *
+  0-29 p# ? 30 read, 30 accepted, 30 created; again ? 30 unchanged, bookmark 30, 0 batches
+what has changed is sent and counted *
+  1 a yes, 2 b, 3 c; 1 a no, 2 b yes, 3 c, 4 d ? 3 accepted, 1 unchanged, 1 created, 2 updates,
+  1 opt_ins_given, 1 opt_ins_withdrawn > a no 1, b yes 2, c 3, d 4
+a changed mapping sends what it changes
+  1 a, 2 b firstname:null; set renamed; again ? 1 accepted, 1 unchanged, 1 updates
+a null that begins to clear is sent
+  1 a; 1 a firstname:null > a 1; set null_values=clear; again ? 1 accepted > a None
+a changed list sends everybody
+  1 a; set list_id=00000000-0000-4000-8000-000000000001; again ? 1 accepted; again ? 1 unchanged
+the no of a rejected record is sent: the number is none, is empty, or does not fit the schema
+  1 +1; 1 mobile[=1|=|:null|:5] no ? 1 rejected > +1 no 1
+rejected records of one address say no; the ledger refused the second one; year 71079 *
+  1 a, 2 a; 1 a mobile=1 no, 2 a mobile=1 no ? 2 rejected > a no 2
+also in two spellings *
+  1 a, 2 A; 1 a mobile=1 no, 2 A mobile=1 no ? 2 rejected > A no 2, a no 1
+who comes to a contact that such a no has made anew is sent whole; year 310018
+  set report; 1 a city=Oslo, 2 b city=Oslo; delete a; 1 a mobile=1 no, 2 a city=Oslo ? 1 rejected;
+  again > a no 2 city=Oslo, b no 2 city=Oslo
+only what has changed leaves
+  1 a city=Oslo; edit a firstname=Hand; 1 a city=Bergen ? sends city > a Hand city=Bergen
+also of a person whose address changes, several times in one load
+  1 a city=Oslo; edit a firstname=Hand; 1 b city=Bergen, 1 c city=Bergen ? sends city
+  > c Hand city=Bergen
+everything leaves with send, of contacts that have changed and of others, and is remembered
+  1 a, 2 b; set everything; 1 a =A, 2 b ? 2 accepted, sends id firstname;
+  set unchanged_contacts=skip; again ? 2 unchanged
+once is for new contacts
+  set once; 1 a =web; edit a source=; 1 a =shop; 1 b =web > b None
+a person who is not followed gets a new contact, and so its first source
+  set once create; 1 a =web; edit a source=; 1 a =shop; 1 b =web > a None, b None source=web
+a batch that fails afterwards is resent, and a yes with it, which has not reached MainBrainer
+  set omit confirm_batches=[report|require]; 1 a [no|yes !fail:batch]; 1 a yes !fail:batch ? yes;
+  again ? 1 accepted, yes a; again ? 1 unchanged
+what a batch has lost is sent again though its contact went out once more; year 200035 *
+  set report hasty; limit round.MAX_CONTACTS 1; 1 a;
+  1 a city=Oslo, 1 a =New city=Oslo ![fail|stuck|skip]@1:batch; 1 a =New city=Oslo > a New city=Oslo
+the unconfirmed is resent for a day: it may come after a later request, and undo it
+  set confirm_batches=[none|report|require]; 1 a !lost@1:batch; days 0.05; again ? 1 accepted,
+  1 resent; days 0.5; again ? 1 accepted, 1 resent; days 0.95; again ? 1 accepted, 1 resent;
+  days 1.05; again; again ? 1 unchanged
+also what has no status
+  set report confirm_timeout_seconds=0; 1 a !stuck:batch; set confirm_batches=none;
+  days 0.05; again ? 1 accepted, 1 resent; days 0.95; again ? 1 accepted, 1 resent; days 1.05;
+  again; again ? 1 unchanged
+also what was lost before its repetition failed, or as the proof of a refusal; year 2044
+  set one_by_one require; 1 a; 1 a =A, 2 bad ![lost@1:batch fail@2:batch|lost@3:batch]; days 0.05;
+  1 a =B ? 1 accepted; days 0.1; again ? 1 accepted
+what a lost request has changed is sent again though its repetition was refused; year 160074
+  set one_by_one; 1 a, 2 b; 1 a =A, 2 b =B !lost@1:batch 422@2:batch ? 1 rejected, 1 accepted
+  > a A, b B; 1 a, 2 b =B > a 1, b B
+streams with other columns of a contact leave each other as they are: known is what any has sent
+  a:1 bare email=p@example.com city=x; b:1 bare email=p@example.com job=x ? 1 delivered;
+  a:1 bare email=p@example.com city=x ? 0 delivered;
+  b:1 bare email=p@example.com job=x ? 0 delivered
+streams without a key are known by identity
+  letters:1-2 p# keyless ? 2 delivered, says has no 'key_properties' that identify people;
+  again ? 0 delivered
+a refused opt-out is reported and tried again
+  set opt_out; 1 a yes, 2 b yes; 1 a yes; switch refuse_email=b@; again ? no,
+  fails Stream 'people': 1 person is gone and could not be opted out; again ? fails, no;
+  switch refuse_email=; again ? 1 opted_out, no b
+changed columns are counted in a dry run
+  0-299 p#; set dry_run=true; 0-39 p# =New, 40-299 p# ? says changed fields: 'firstname' in 40.
+too many new contacts end a run before it creates one, and a dry run reads on and counts them
+  set max_new_contacts=299 dry_run=true; 0-299 p# ? fails would create 300 contacts, 300 created,
+  says 'max_new_contacts' allows 299, reason max_new_contacts; set dry_run=false; again ? there,
+  fails would create 300 contacts or more, bookmark 0
+too many missing fail the run *
+  set opt_out max_drift_percent=5; 0-19 p# yes; 0-8 p# yes ? yes p0-19,
+  fails Of 20 known people of stream 'people' 11 are missing
+and count together with those who have moved *
+  set opt_out max_drift_percent=5; 0-19 p# yes; 0-5 q# yes, 6-13 p# yes ? yes p0-19,
+  fails 6 are missing and 6 have moved
+""")
+def test_the_crm_ends_as_if_everything_had_been_sent(night: Night, story: str) -> None:
+    """And what is counted is what was done."""
+    play(night, story)
 
 
 def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None:
     both = [schema(), person(1), schema({"id": {}, "email": {}}), person(2)]
     night.run(*both)
     assert night.run(*both).numbers == {"read": 2, "unchanged": 2}
-
-
-def test_a_changed_list_sends_everybody(night: Night) -> None:
-    night(person(1))
-    other = {"list_id": "00000000-0000-4000-8000-000000000001"}
-    assert night(person(1), **other).count("accepted") == 1
-    assert night(person(1), **other).numbers == {"read": 1, "unchanged": 1}
-
-
-def test_streams_with_other_columns_of_a_contact_leave_each_other_as_they_are(night: Night) -> None:
-    """What is known of a contact is all that any of them has delivered."""
-    streams = []
-    for name in ("city", "job"):
-        one = record(name, id=1, email="p@example.com", **{name: "x"})
-        streams.append([schema({"id": {}, "email": {}, name: {}}, stream=name), one])
-    for _ in range(2):
-        ended = [night.run(*lines).ok() for lines in streams]
-    counts = [next(iter(one.report["streams"].values())) for one in ended]
-    assert [one["unchanged"] for one in counts] == [1, 1]
-
-
-def test_streams_without_a_key_are_known_by_identity(night: Night) -> None:
-    lines = [schema(key=()), person(1), person(2)]
-    assert "has no 'key_properties' that identify people, so" in night.run(*lines).log
-    assert night.run(*lines).numbers == {"read": 2, "unchanged": 2}
-
-
-@cases("mobile", "1", "", None, 5)
-def test_the_no_of_a_rejected_record_is_sent(night: Night, mobile: object) -> None:
-    """A number that is none, none at all, and one that does not fit the schema."""
-    night(person(1, email=None, mobile="+4790812501"))
-    no = person(1, email=None, mobile=mobile, email_opt_in=False)
-    assert night(no, max_rejects=1).count("rejected") == 1
-    assert night.held == [("+4790812501", "", False, "First1")]
-
-
-def test_who_comes_to_a_contact_that_such_a_no_has_made_is_sent_whole(night: Night) -> None:
-    """It was deleted by hand; at first only what differed was sent. Found by year 310018."""
-    night.settings |= {**REPORT, "max_rejects": 1}
-    night(person(1, "a", city="Oslo"), person(2, "b", city="Oslo"))
-    night.delete("a")
-    no = person(1, "a", mobile="1", email_opt_in=False)
-    for _ in range(2):
-        assert night(no, person(2, "a", city="Oslo")).ok().count("rejected") == 1
-    assert (
-        night.contacts["a"]["properties"].items() >= {"firstname": "First2", "city": "Oslo"}.items()
-    )
-
-
-@pytest.mark.parametrize(("other", "held"), [("a", ["a"]), ("A", ["a", "A"])])
-@on_both_databases
-def test_rejected_records_of_one_address_say_no(night: Night, other: str, held: list[str]) -> None:
-    """The ledger refused the second one, and the run failed. Year 71079."""
-    some = [person(1, "a"), person(2, other)]
-    nos = [json.loads(line) for line in some]
-    for no in nos:
-        no["record"] |= {"mobile": "1", "email_opt_in": False}
-    assert night(*map(json.dumps, nos), max_rejects=2).ok().count("rejected") == 2
-    assert [(contact[1], contact[2]) for contact in night.held] == [(one, False) for one in held]
 
 
 @cases(
@@ -150,164 +133,6 @@ def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
         ended = night.run(schema(columns, key=["_sdc_line_number"]), *rows, state(done=True))
         assert "has no 'key_properties' that identify people" in ended.log
     assert night.addresses == ["a", "b", "c"]
-
-
-# Only what has changed leaves
-
-
-def properties_sent(night: Night) -> list[set[str]]:
-    """Return the names of the properties of each contact of the last request."""
-    bodies = [request.body for request in night.crm.requests() if request.body]
-    contacts = bodies[-1]["createUpdateContacts"]
-    return [{one["propertyname"] for one in c.get("propertyfields") or []} for c in contacts]
-
-
-@cases("steps", ["p1"], ["step", "other"])
-def test_only_what_has_changed_leaves(night: Night, steps: list[str]) -> None:
-    """Also of a person whose address changes, several times in one load."""
-    night(person(1, city="Oslo"))
-    night.edit("p1", firstname="By hand")
-    night(*(person(1, one, city="Bergen") for one in steps)).ok()
-    assert properties_sent(night) == [{"city"}]
-    contact = night.contacts[steps[-1]]["properties"]
-    assert (contact["firstname"], contact["city"]) == ("By hand", "Bergen")
-    assert len(night.addresses) == 1
-
-
-def test_everything_leaves_with_send_and_is_remembered(night: Night) -> None:
-    """Of contacts that have changed and of others."""
-    night(person(1), person(2))
-    changed = person(1, firstname="Changed"), person(2)
-    assert night(*changed, unchanged_contacts="send").ok().count("accepted") == 2
-    assert properties_sent(night) == [{"id", "firstname"}] * 2
-    assert night(*changed).numbers == {"read": 2, "unchanged": 2}
-
-
-@cases("identity_changes has_it", ("follow", [False]), ("create", [False, True]))
-def test_once_is_for_new_contacts(night: Night, identity_changes: str, has_it: list[bool]) -> None:
-    """A person who is not followed gets a new contact, and so its first source."""
-    night.settings["field_map"] = {"firstname": {"property_name": "source", "send": "once"}}
-    night.settings["identity_changes"] = identity_changes
-    night(person(1, firstname="web"))
-    night.edit("p1", source="")
-    night(person(1, firstname="shop"))
-    assert "source" not in night.contacts["p1"]["properties"]
-    night(person(1, "new", firstname="web")).ok()
-    contacts = sorted(night.crm.contacts(), key=lambda one: one["id"])
-    assert ["source" in one["properties"] for one in contacts] == has_it
-
-
-# What goes wrong
-
-
-@cases("confirm", "report", "require")
-@cases("before", "", "no")
-def test_a_batch_that_fails_afterwards_is_resent(night: Night, before: str, confirm: str) -> None:
-    """And a yes with it, which has not reached MainBrainer."""
-    night.settings |= {**OMIT, "confirm_batches": confirm}
-    night(*[person(1, email_opt_in=False)] * bool(before)).ok()
-    assert night(*consenting(1), faults="fail:batch").code == 1
-    assert night.opted_in == set()
-    assert night(*consenting(1)).ok().count("accepted") == 1
-    assert night.opted_in == {"p1"}
-    assert night(*consenting(1)).count("unchanged") == 1
-
-
-@on_both_databases
-@cases("fault", "fail", "stuck", "skip")
-def test_what_a_batch_has_lost_is_sent_again_though_its_contact_went_out_once_more(
-    night: Night, fault: str
-) -> None:
-    """The second time carries what had changed since, which is not all. Found by year 200035."""
-    night.keep_rejects()
-    night.settings |= {**REPORT, "confirm_timeout_seconds": 1}
-    night.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 1)
-    night(person(1))
-    later = person(1, firstname="New", city="Oslo")
-    night(person(1, city="Oslo"), later, faults=f"{fault}@1:batch").ok()
-    night(later).ok()
-    properties = night.contacts["p1"]["properties"]
-    assert (properties["firstname"], properties["city"]) == ("New", "Oslo")
-
-
-@cases(
-    "faults confirm",
-    *(("lost@1:batch", "none"), ("lost@1:batch", "report"), ("lost@1:batch", "require")),
-    ("stuck:batch", "report"),
-)
-def test_the_unconfirmed_is_resent_for_a_day(night: Night, faults: str, confirm: str) -> None:
-    """It may come after a later request, and undo it."""
-    patience = {"confirm_timeout_seconds": 0} if faults == "stuck:batch" else {}
-    night(person(1), faults=faults, confirm_batches=confirm, **patience)
-    for hours in (1, 12, 23):
-        night.days_later(hours / 24)
-        found = night(person(1))
-        assert (found.count("accepted"), found.count("resent")) == (1, 1)
-    night.days_later(25 / 24)
-    night(person(1))
-    assert night(person(1)).numbers == {"read": 1, "unchanged": 1}
-
-
-@cases("faults", "lost@1:batch fail@2:batch", "lost@3:batch")
-def test_so_is_what_was_lost_before_a_failure_or_to_prove_a_refusal(
-    night: Night, faults: str
-) -> None:
-    """The batch of the repetition fails, or the lost request is a proof. Found by year 2044."""
-    night.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1, "max_rejects": 1}
-    night.settings["confirm_batches"] = "require"
-    night.crm.set_switches(refuse_email="bad")
-    night(person(1)).ok()
-    night(person(1, firstname="A"), person(2, "bad"), faults=faults)
-    for hours in (1, 2):
-        night.days_later(hours / 24)
-        assert night(person(1, firstname="B")).ok().count("accepted") == 1
-
-
-def test_what_a_lost_request_has_changed_is_sent_again_though_its_repetition_was_refused(
-    night: Night,
-) -> None:
-    """The record is rejected, and the source says what it said before. Found by year 160074."""
-    night.settings |= {"batch_size_rows": 1, "max_concurrent_requests": 1}
-    night.keep_rejects()
-    night(person(1), person(2))
-    changed = [person(n, firstname="Changed") for n in (1, 2)]
-    ended = night(*changed, faults="lost@1:batch 422@2:batch").ok()
-    assert (ended.count("rejected"), ended.count("accepted")) == (1, 1)
-    assert night.contacts["p1"]["properties"]["firstname"] == "Changed"
-    night(person(1), changed[1]).ok()
-    assert night.contacts["p1"]["properties"]["firstname"] == "First1"
-
-
-# Missing records
-
-
-def test_a_refused_opt_out_is_reported_and_tried_again(night: Night) -> None:
-    night.settings |= OPT_OUT
-    night(*consenting(1, 2))
-    night(*consenting(1))
-    night.crm.set_switches(refuse_email="p2@")
-    for _ in range(2):
-        ended = night(*consenting(1))
-        ended.failed("Stream 'people': 1 person is gone and could not be opted out")
-        assert night.opted_out == set()
-    night.crm.set_switches(refuse_email="")
-    assert night(*consenting(1)).count("opted_out") == 1
-    assert night.opted_out == {"p2"}
-
-
-@on_both_databases
-@cases(
-    "moved there words",
-    (0, 9, "Of 20 known people of stream 'people' 11 are missing"),
-    (6, 14, "6 are missing and 6 have moved"),
-)
-def test_too_many_missing_fail_the_run(night: Night, moved: int, there: int, words: str) -> None:
-    """They count together."""
-    night.settings |= {**OPT_OUT, "max_drift_percent": 5}
-    night(*consenting(*range(20)))
-    people = [person(n, f"q{n}" if n < moved else "", email_opt_in=True) for n in range(there)]
-    night(*people).failed(words)
-    assert night.opted_in == {f"p{n}" for n in range(20)}
 
 
 def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:

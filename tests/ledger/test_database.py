@@ -46,7 +46,6 @@ def take_now(quota: Quota, plan: Plan, now: float) -> int:
 
 
 @given(st.lists(st.tuples(st.floats(0, 15), PLANS), min_size=1, max_size=80))
-@settings(deadline=None)
 def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Plan]]) -> None:
     quota, now = Quota(), 0.0
     taken: list[float] = []
@@ -59,7 +58,7 @@ def test_a_plan_that_changes_is_kept_to_from_then_on(asked: list[tuple[float, Pl
 
 
 @given(st.lists(st.floats(0, 5 * HOUR), min_size=1, max_size=60), st.integers(1, 25))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_days_number_is_kept_in_any_24_hours(gaps: list[float], daily: int) -> None:
     quota, plan = Quota(), Plan(burst=1000, daily=daily)
     now = 0.0
@@ -77,24 +76,10 @@ def test_the_days_number_is_kept_in_any_24_hours(gaps: list[float], daily: int) 
 
 def test_the_record_stays_small_however_many_requests_a_day() -> None:
     quota, plan = Quota(), Plan(burst=200, daily=1_000_000)
-    for number in range(60_000):
-        assert not isinstance(quota.take(plan, number * 5.0), Wait)
+    for number in range(6_000):
+        assert not isinstance(quota.take(plan, number * 50.0), Wait)
     assert len(quota.occupied) <= 200
     assert len(quota.slices) <= 24 * HOUR / SLICE_SECONDS + 2
-
-
-def test_a_permit_is_extended_only_as_long_as_it_is_in_use() -> None:
-    quota, plan = Quota(), Plan(burst=1, daily=1000)
-    first = quota.take(plan, 0.0)
-    assert first == OCCUPIED_SECONDS
-    second = quota.take(plan, 11.0)
-    assert second == 11.0 + OCCUPIED_SECONDS
-    quota.extend(first, 90.0)
-    wait = quota.take(plan, 12.0)
-    assert wait == Wait(second - 12.0, "the plan's limit of requests in 10 seconds")
-    quota.extend(second, 2.0)
-    assert quota.in_use(second + 1.9) == 1
-    assert quota.in_use(second + 2.0) == 0
 
 
 @cases("step", -HOUR, -100 * HOUR, -1.0)

@@ -1,15 +1,13 @@
 """Two runs with one ledger, and a run that was killed: neither does any harm."""
 
-import re
 from collections.abc import Callable
 
-import pytest
 import sqlalchemy as sa
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import FULL, OMIT, Moment, Night, on_both_databases
-from tests.ledger.people import consenting, one, person
+from tests.ledger.outside import FULL, Moment, Night, on_both_databases
+from tests.ledger.people import consenting, person
 from tests.loads import Ended, cases, record, schema, state, wait_until
 from tests.rounds.process import Process
 from tests.rounds.sent import contacts_in, value_of
@@ -205,56 +203,3 @@ def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> Non
     for _ in range(2):  # what was on its way may come again for a while
         night.run(*people(changed)).ok()
         assert names(night) == changed | {99: "Gone"}
-
-
-def test_what_was_not_on_its_way_is_not_sent_again(night: Night) -> None:
-    """A kill is no reason to send everything."""
-    everybody = {n: f"First{n}" for n in range(1, 41)}
-    night.settings |= {**FULL, "batch_size_rows": 5}
-    night.between()
-    night.run(*people(everybody)).ok()
-    one_changed = people(everybody | {1: "Other"})
-    night.killed(*one_changed, at=Moment("POST", 1, "before"))
-    ended = night.run(*one_changed).ok()
-    assert (ended.report["requests"], ended.count("unchanged")) == (1, 39)
-
-
-# A move asks three things one after the other.
-
-FIND, ASK, RENAME = ("POST", 1), ("GET", 1), ("POST", 2)
-IN_A_MOVE = [
-    *((*FIND, "before", "b"), (*FIND, "after", "c"), (*FIND, "answered", "a")),
-    *((*ASK, "before", "b"), (*ASK, "after", "a"), (*ASK, "answered", "c")),
-    *((*RENAME, "before", "a"), (*RENAME, "after", "b")),
-    *((*RENAME, "after", "c"), (*RENAME, "answered", "b")),
-    *(("STATE", 1, "answered", "a"), ("STATE", 1, "answered", "c")),
-]
-"""The moment, and where the person is by the next run: at "b", as when it was killed, or not."""
-
-ON_POSTGRESQL = [(*ASK, "after", "b"), (*ASK, "answered", "c"), (*RENAME, "after", "a")]
-
-
-@pytest.mark.parametrize(
-    ("ledger_uri", "what", "number", "when", "later"),
-    [("sqlite", *case) for case in IN_A_MOVE] + [("postgresql", *case) for case in ON_POSTGRESQL],
-    indirect=["ledger_uri"],
-)
-def test_a_kill_in_a_move(night: Night, what: str, number: int, when: str, later: str) -> None:
-    """A kill at any moment of a move makes no second contact."""
-    night.settings |= OMIT
-    night.between()
-    night(one(1, "a", consent=True))
-    night.killed(one(1, "b", consent=True), at=Moment(what, number, when))
-    consent = later == "b"
-    night(one(1, later, consent=consent)).ok()
-    assert night.held == [(None, later, consent, "First1")]
-
-
-def test_a_second_contact_is_named_before_it_is_made(night: Night) -> None:
-    """The run that makes it may be killed at once, and the next one cannot know."""
-    night.between()
-    night(one(1, "a", consent=True))
-    night.delete("a")
-    killed = night.killed(one(1, "b", consent=True), at=Moment("POST", 2, "after"))
-    assert night.addresses == ["a", "b"]
-    assert re.search(r"Sent as new, .* \(id=1\)", killed.log)

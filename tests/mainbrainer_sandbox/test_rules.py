@@ -3,43 +3,12 @@
 import itertools
 import typing as t
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mainbrainer_sandbox import rules
 from mainbrainer_sandbox.rules import Contact, Known, Sent
 from mainbrainer_sandbox.switches import Switches
-from tests.loads import cases
-
-
-def run(sent: Sent, *contacts: Contact) -> tuple[t.Any, dict[int, Contact]]:
-    """Apply a batch of one to contacts; return what was done, and all contacts afterwards."""
-    known, ids = Known([*contacts]), itertools.count(100)
-    return rules.apply([sent], known, Switches(), lambda: next(ids)), known.by_id
-
-
-NEW_CITY = {"properties": {"city": "Oslo", "new": "x"}}
-
-
-@cases(
-    "sent changes",
-    *((Sent(1), {}), (Sent(1, email="a@example.com"), {}), (Sent(1, list_id="l"), {})),
-    (Sent(1, email="b@example.com"), {"email": "b@example.com"}),
-    (Sent(1, 44, 7700900009), {"mobile_number": 7700900009}),
-    (Sent(1, properties={"city": "Oslo", "state": None, "new": "x"}), NEW_CITY),
-    (Sent(1, properties={"none": None}), {}),
-    (Sent(1, mobile_opt_in=False), {"mobile_opt_in": False}),
-    (Sent(1, list_id="x"), {"lists": ["l", "x"]}),
-)
-def test_only_what_is_sent_changes(sent: Sent, changes: dict[str, t.Any]) -> None:
-    before = {"city": "Oslo", "state": "S"}
-    contact = Contact(1, 44, 7700900001, "a@example.com", True, None, before, ["l"])
-    done, contacts = run(sent, contact)
-    assert done.updated == [1]
-    assert contacts[1] == msgspec.structs.replace(contact, **changes)
-    assert done.history == ([(1, contact)] if changes else []), "what it was before"
-
 
 mobiles = st.sampled_from([(None, None), (44, 7700900001), (44, 7700900002), (1, 2025550101)])
 emails = st.sampled_from([None, "a@example.com", "A@example.com", "b@example.com"])

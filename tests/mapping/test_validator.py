@@ -26,6 +26,7 @@ SCHEMA = {
         "email": {"type": ["string", "null"], "maxLength": 50},
         "born": {"type": ["string", "null"], "format": "date"},
         "balance": {"type": ["number", "null"], "multipleOf": D("0.01")},
+        "tags": {"type": "array", "items": {"type": "string"}},
         "address": {"type": "object", "properties": {"zip": {"type": "string"}}},
         "_sdc_deleted_at": {"type": "string"},
     },
@@ -40,6 +41,7 @@ validate = compile_validator(SCHEMA, ["id"], stream="people")
     *({"balance": D("4.35")}, {"id": D("1.0")}, {"id": 10**30}, {"\ud800": "\ud800"}),
     *({"email": "\ud800"}, {"balance": float("nan")}, {"born": dt.date(2026, 1, 31)}),
     *({"email": uuid.UUID(int=1)}, {"email": b"x"}, {"_sdc_deleted_at": None}),
+    *({"tags": ["\ud800", "a"]}, {"tags": []}),
     *({"email": 5, "_sdc_deleted_at": "2026-01-31"}, {"address": DEEP}),
 )
 def test_what_fits_passes(more: Record) -> None:
@@ -61,6 +63,8 @@ FITS = "does not fit the stream's schema"
     ({"id": 1, "balance": "x"}, f'Column \'balance\' {FITS}: it is not of types "null", "number".'),
     ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it is longer than 50 characters."),
     ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it is not of type"),
+    ({"id": 1, "tags": ["\ud800", 5]}, f"Column 'tags' {FITS}: inside, it is not of type"),
+    ({"id": 1, "email": ["a"]}, f"Column 'email' {FITS}: it is not of types"),
     ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
 )
 def test_what_does_not_fit_is_named_without_the_value(record: Record, reason: str) -> None:

@@ -15,7 +15,7 @@ from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
 from tests.loads import cases
 from tests.mapping.one_record import D, code_of
-from tests.strategies import VALUES
+from tests.strategies import VALUES, nested
 
 
 @cases(
@@ -62,11 +62,7 @@ def test_every_text_of_a_property_can_be_encoded(value: object) -> None:
 
 
 WHOLE_TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
-JSON: st.SearchStrategy[t.Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | WHOLE_TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WHOLE_TEXT, inner, max_size=3),
-    max_leaves=5,
-)
+JSON = nested(st.none() | st.booleans() | st.integers() | WHOLE_TEXT, WHOLE_TEXT)
 
 
 @given(st.dictionaries(WHOLE_TEXT, JSON, max_size=3))

@@ -20,7 +20,7 @@ from target_mainbrainer.errors import DeliveryError, SettingsError
 from target_mainbrainer.report.counts import StreamReport
 from target_mainbrainer.report.rejects import RecordLabels, RejectsFile, SourceStream
 from tests.broken_server import Reply
-from tests.loads import Ended, Load, Record, cases, person, record, schema, state
+from tests.loads import Ended, Load, Record, cases, person, record, schema
 from tests.projects import call
 from tests.rounds.sent import in_letters, judging, refusal
 
@@ -65,17 +65,24 @@ def test_a_key_is_shown_only_if_it_is_not_personal(
 
 
 def test_rejections_are_grouped_with_at_most_five_names(load: Load) -> None:
-    """The most frequent come first; whose key is not shown is named by the number of one."""
+    """The most frequent come first; whose key is not shown is named by the number of one.
+
+    Where a SCHEMA message comes again with another key, that key is shown from then on.
+    """
     load.keep_rejects()
     bad = [person(n, email="cut-off@") for n in range(2000)]
     hidden = [record(id=f"{name}@example.com", email=None) for name in ("kari", "olav")]
-    columns: Record = {name: {} for name in ("id", "email", "firstname")}
-    ended = load(schema(columns), *hidden, *bad, max_rejects_percent=100)
-    first, second = said_of_rejections(ended)
+    columns = "id email firstname email_opt_in"
+    both = [person(3000, email_opt_in="perhaps"), schema("no email email_opt_in", key=["no"])]
+    both.append(record(no=7, email="p@example.com", email_opt_in="perhaps"))
+    ended = load(schema(columns), *hidden, *bad, *both, max_rejects_percent=100)
+    first, *others = said_of_rejections(ended)
+    second, third = sorted(others, key=lambda line: "consent" in line)
     assert "Rejected 2,000 of stream 'people', invalid_email: " in first
     assert first.endswith("(id=0, id=1, id=2, id=3, id=4, ...)")
     assert "Rejected 2 of stream 'people', no_identity: " in second
     assert second.endswith("(record 1 of the stream, ...)")
+    assert third.endswith("(id=3000, no=7)")
 
 
 def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: Load) -> None:
@@ -88,33 +95,6 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
     lines = said_of_rejections(load(schema(), *(person(n) for n in range(340))).ok())
     assert len(lines) == 101
     assert "Rejected 200 of stream 'people', refused_422: For various reasons." in lines[0]
-
-
-# Too many
-
-
-@cases(
-    "accepted rejected percent fails",
-    *((10, 10, 50, False), (10, 11, 50, True), (0, 19, 50, False), (0, 20, 50, True)),
-    *((0, 50, 100, False), (90, 10, 0, True), (30, 30, 50, False)),
-)
-def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
-    load: Load, accepted: int, rejected: int, percent: int, fails: bool
-) -> None:
-    """The records are on file, but what is wrong is the mapping: the next run must see them.
-
-    Those at the beginning hold STATE only until good records follow.
-    """
-    load.keep_rejects()
-    bad = [person(n, email="cut-off@") for n in range(rejected)]
-    good = [person(n) for n in range(1000, 1000 + accepted)]
-    ended = load(schema(), *bad, state(bookmark=1), *good, max_rejects_percent=percent)
-    assert load.rejected_ids() == [*range(rejected)]
-    if fails:
-        assert ended.failed("'max_rejects_percent'").states == []
-        assert [one["code"] for one in ended.report["reasons"]] == ["max_rejects_percent"]
-    else:
-        assert ended.ok().bookmark == 1
 
 
 # The file can be loaded again as it is, belongs to one run at a time, and never lies
@@ -252,23 +232,18 @@ def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyP
             use()
 
 
-def test_a_failed_flush_is_never_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@cases("name act", ("fsync", RejectsFile.sync), ("close", RejectsFile.close))
+def test_what_cannot_be_flushed_or_closed_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: t.Callable[[RejectsFile], None]
+) -> None:
     """After a failed fsync the next one succeeds, although the data is gone."""
     file = open_file(path)
     append(file)
-    monkeypatch.setattr(os, "fsync", failing(errno.EIO, "Input/output error"))
-    for _ in range(2):
+    monkeypatch.setattr(os, name, failing(errno.EIO, "Input/output error"))
+    for _ in range(2 if name == "fsync" else 1):
         with pytest.raises(DeliveryError, match="Input/output error"):
-            file.sync()
+            act(file)
         monkeypatch.undo()
-
-
-def test_a_failure_to_close_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = open_file(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "close", failing(errno.EIO, "Input/output error"))
-        with pytest.raises(DeliveryError, match="Input/output error"):
-            file.close()
 
 
 def test_a_lack_of_locks_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

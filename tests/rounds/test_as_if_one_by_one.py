@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 import requests
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainbrainer_sandbox.running import RunningSandbox
@@ -126,23 +126,8 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
     return sorted(sorted((key, str(value)) for key, value in c.items()) for c in found)
 
 
-SEVEN: Record = {"email": None, "mobile": None, "contact_id": 7, "list": None}
-BAD_NUMBER = SEVEN | {"mobile": "+447700900001", "bad": "yes"}
-NUMBER_OF_A_REFUSED_RECORD = Case(
-    [dict(SEVEN) for _ in range(5)] + [BAD_NUMBER] + [dict(SEVEN) for _ in range(3)],
-    ["a"] * 9,
-    set(),
-    {"batch_size_rows": 1, "max_concurrent_requests": 1},
-    [],
-)
-"""With an id, it is no part of the identity that the other records share."""
-
-
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(case=cases())
-@example(case=NUMBER_OF_A_REFUSED_RECORD)
 @pytest.mark.usefixtures("hasty")
 def test_the_crm_ends_as_if_each_record_had_been_sent_alone(load: Load, case: Case) -> None:
     crm = load.crm

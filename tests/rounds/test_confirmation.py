@@ -1,7 +1,6 @@
 """A 202 only queues: batches are asked for until they have ended, and nothing is assumed."""
 
 import itertools
-import re
 import typing as t
 from collections.abc import Sequence
 
@@ -44,42 +43,6 @@ def answer(load: Load, *statuses: Reply, named: Sequence[t.Any] = ()) -> None:
     load.serve(answer)
 
 
-@cases(
-    "faults bookmark words",
-    *((faults, 300, "") for faults in ("", "late=0.3", "odd", "503@p0.5:status")),
-    *(
-        ("stuck@3:batch", 200, "not confirmed"),
-        ("fail@2:batch", 100, "failed"),
-        ("skip=2@2:batch", 100, "skipped contacts"),
-    ),
-    ("noid@2:batch", 100, "without a batch id"),
-)
-def test_confirmation_holds_back_state(load: Load, faults: str, bookmark: int, words: str) -> None:
-    """Batches come in order, as one is in flight."""
-    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 4 if words else 60}
-    ended = load(*people(300), faults=faults, max_concurrent_requests=1)
-    assert ended.bookmark == bookmark
-    ended.failed(words) if words else ended.ok()
-
-
-def test_required_confirmation_that_never_comes_is_not_awaited_for_ever(load: Load) -> None:
-    """Memory is bounded: when STATE waits for so many, no more are sent."""
-    load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
-    load.patch.setattr("target_mainbrainer.rounds.load.MAX_UNCONFIRMED", 50)
-    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 1}
-    ended = load(*people(300), faults="stuck:batch")
-    assert ended.failed("has confirmed no batch for 1 s").states == []
-    assert len(load.numbers()) < 100
-
-
-def test_contacts_sent_one_by_one_are_taken_but_untracked(load: Load) -> None:
-    """There is no batch whose status could be asked for."""
-    ended = load(*people(50), write_mode="single", confirm_batches="require").ok()
-    assert (ended.bookmark, ended.count("untracked")) == (50, 50)
-    assert {request.path for request in load.crm.requests()} == {"/contacts/insertupdate"}
-    assert len(load.numbers()) == 50
-
-
 # --- A batch that fails after it was accepted
 
 
@@ -104,19 +67,6 @@ def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(load: Load) ->
     assert [file.name for file in folder.iterdir()] == [path.name]
     load(*path.read_text().splitlines()).ok()
     assert load.numbers() == everybody
-
-
-def test_failed_batches_count_towards_the_rejects_allowed(load: Load) -> None:
-    load.keep_rejects()
-    load.settings |= {"confirm_batches": "report", "max_rejects": 99}
-    load(*people(300), faults="fail@2:batch").failed("'max_rejects'")
-
-
-def test_without_a_rejects_file_a_batch_that_fails_fails_the_run(load: Load) -> None:
-    ended = load(*people(300), faults="fail@2:batch", confirm_batches="report").failed()
-    assert re.search(r"1 batch of 100 contacts \([0-9a-f]{8}\) failed after", ended.error)
-    assert (ended.bookmark, ended.count("accepted")) == (300, 200)
-    assert ended.counts["rejected_by_code"] == {"batch_failed": 100}
 
 
 # --- Polling and the budget

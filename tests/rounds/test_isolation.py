@@ -3,7 +3,6 @@
 import itertools
 import math
 import random
-import re
 import threading
 import typing as t
 from collections.abc import Callable
@@ -11,18 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.broken_server import Reply
-from tests.loads import (
-    Ended,
-    Load,
-    Record,
-    cases,
-    people,
-    person,
-    record,
-    schema,
-    state,
-    wait_until,
-)
+from tests.loads import Load, Record, cases, people, person, record, schema, state, wait_until
 from tests.rounds.process import Start
 from tests.rounds.sent import contacts_in, in_letters, judging, refusal, refused_alone, sent
 
@@ -142,12 +130,6 @@ LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 OTHER_LIST = "00000000-0000-4000-8000-000000000001"
 
 
-def blames_the_request(ended: Ended) -> bool:
-    """Return whether the error names the request as the fault, in one of its forms."""
-    found = re.search(r"MainBrainer refuse|refused in the same words", ended.error)
-    return ended.code == 1 and bool(found)
-
-
 @cases(
     "faults switches",
     ("", {"known_lists": "8c5f64fa-0000-4562-b3fc-2c963f66afa6"}),
@@ -167,22 +149,9 @@ def test_a_faulty_request_rejects_no_contact(
     load.crm.set_switches(**switches)
     load.settings |= {"list_id": LIST, "write_mode": mode, "batch_size_rows": size}
     ended = load(*people(count), faults=faults)
-    assert blames_the_request(ended)
+    ended.failed("refuse")
     assert (ended.states, load.rejected()) == ([], [])
     assert len(load.crm.requests()) <= math.ceil(count / size) + 30
-
-
-@cases("count", 1, 2, 7)
-def test_a_run_that_was_refused_everything_in_the_same_words_fails(load: Load, count: int) -> None:
-    """Be it one contact: it is settled in a night in which another one is accepted."""
-    lines = people(count, every=count, bad=range(count + 1))
-    ended = load(*lines)
-    assert (ended.code, ended.states, load.rejected()) == (1, [], [])
-    who = "the only contact sent was refused" if count == 1 else f"all {count} contacts sent were "
-    assert ended.last.startswith(f"FAILED: nothing was accepted: {who}")
-    assert '(422 "' in ended.error
-    ended = load(*lines, person(99), state(bookmark=99), max_rejects_percent=100).ok()
-    assert (ended.bookmark, ended.count("rejected")) == (99, count)
 
 
 def in_words_of_its_own(contacts: list[Record]) -> Reply | None:
@@ -212,19 +181,10 @@ def test_a_late_fault_rejects_no_contact(load: Load, first: int, in_flight: int,
     """What passed before it proves nothing, nor does a contact that was being searched for."""
     faults = f"422@{first}-99999 latency=0.01-0.03"
     ended = load(*people(3000, bad={520}), faults=faults, max_concurrent_requests=in_flight)
-    assert blames_the_request(ended)
+    ended.failed("refuse")
     assert load.rejected_ids() in ([], [520])
     assert len(load.crm.requests()) - first + 1 <= most
     assert {*range(1, ended.bookmark + 1)} - {520} <= load.numbers()
-
-
-@cases("last", 1, 7, 40)
-def test_a_fault_that_begins_with_the_last_contacts_blames_none(load: Load, last: int) -> None:
-    """However few they are: a contact that passed before shows that it is not their fault."""
-    lines = people(500 + last, every=500)
-    ended = load(*lines, faults="422@6-99999", max_concurrent_requests=1)
-    assert blames_the_request(ended)
-    assert (ended.bookmark, load.rejected()) == (500, [])
 
 
 def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load) -> None:
@@ -246,7 +206,7 @@ def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load)
 
     load.serve(judging(judge))
     ended = load(*people(10, every=5), batch_size_rows=5, max_concurrent_requests=2)
-    assert blames_the_request(ended)
+    ended.failed("refuse")
     assert (ended.states, load.rejected()) == ([{"bookmark": 5}], [])
 
 
@@ -304,7 +264,7 @@ def test_a_contact_that_is_sent_once_more_is_sent_as_it_was_but_for_a_yes(load: 
             bodies.setdefault(contact["email"], []).append(contact)
     assert len(bodies) == 40
     again = [copies for copies in bodies.values() if len(copies) > 1]
-    assert 1 <= len(again) <= 10, "if nobody is sent once more, this shows nothing"
+    assert [copies[0]["email"] for copies in again] == ["p40@example.com"], "the last one"
     for first, *copies in again:
         assert first.pop("emailOptIn") is True
         assert all(copy == first for copy in copies)

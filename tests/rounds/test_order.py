@@ -5,7 +5,7 @@ import typing as t
 
 import pytest
 
-from tests.loads import Load, Record, cases, record, schema, state
+from tests.loads import Load, Record, cases, record, schema
 from tests.rounds.sent import contacts_in, judging, may_be_one, refusal, sent, value_of
 
 LIST = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -74,17 +74,6 @@ def ola_of(load: Load) -> Record:
 KARI = record(id=99, email="kari@example.com")
 
 
-def test_records_of_one_person_are_merged_and_counted(load: Load) -> None:
-    """The last value of each field counts, and what a later record lacks stays."""
-    one, other = ola(1, city="Oslo", email_opt_in=False), ola(3, city="Hamar")
-    ended = load(COLUMNS, one, KARI, other, state(bookmark=3)).ok()
-    assert (ended.count("accepted"), ended.count("merged")) == (2, 1)
-    assert ended.states == [{"bookmark": 3}]
-    assert ola_of(load)["properties"] == {"city": "Hamar", "id": "3"}
-    assert ola_of(load)["email_opt_in"] is False
-    assert len(sent(load.crm)) == 1
-
-
 def test_no_request_has_anybody_twice(load: Load) -> None:
     """Nor two who may be the same person: MainBrainer gives no order within a request."""
     people: list[Record] = [
@@ -96,18 +85,6 @@ def test_no_request_has_anybody_twice(load: Load) -> None:
     for _, contacts in sent(load.crm):
         for one, other in itertools.combinations(contacts, 2):
             assert not may_be_one(one, other)
-
-
-def test_a_bad_record_of_a_person_takes_no_good_one_with_it(load: Load) -> None:
-    """An opt-out, then a bad record of the same person, then another good one."""
-    load.keep_rejects()
-    load.crm.set_switches(refuse_property="bad")
-    olas = [ola(1, email_opt_in=False), ola(2, bad="yes", city="Bergen"), ola(3, city="Oslo")]
-    ended = load(COLUMNS, KARI, *olas, state(bookmark=3)).ok()
-    assert load.rejected_ids() == [2]
-    assert ola_of(load)["email_opt_in"] is False
-    assert ola_of(load)["properties"] == {"city": "Oslo", "id": "3"}
-    assert ended.states == [{"bookmark": 3}]
 
 
 @cases(

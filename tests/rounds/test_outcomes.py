@@ -1,30 +1,123 @@
-"""Every record ends in one counted outcome; rejected ones can be corrected and loaded."""
+"""Every record ends in one counted outcome, and lasting trouble ends the run."""
 
-import json
-import logging
+import itertools
 import re
+import threading
+import time
 import typing as t
-from collections import Counter
 
 import pytest
 
 from target_mainbrainer.report.counts import StreamReport
-from tests.loads import (
-    Load,
-    Record,
-    RunTarget,
-    cases,
-    people,
-    person,
-    record,
-    rejected,
-    schema,
-    state,
-)
+from tests.broken_server import OK, STALL
+from tests.histories import loads, play
+from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
 from tests.rounds import quick
+from tests.rounds.process import Process, Start
+
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
-@pytest.mark.usefixtures("hasty")
+@loads("""
+records arrive, STATE follows, and a second run inserts none of them
+  set require; 1-250 p# ? bookmark 250, 250 inserted, 3 batches, there p1-250;
+  again ? bookmark 250, 250 updated, 3 batches, there p1-250
+a rejection that is neither kept nor allowed ends the run, and STATE is before it
+  set rejects_path= [max_rejects=0|max_rejects=]; 1-30 p# /30, 31 email:null, 32-99 p#
+  ? fails 'max_rejects', bookmark 30, 31 read, 1 rejected, 0 undelivered
+as many as are allowed do not end it, but STATE stays before the first of them
+  set rejects_path= max_rejects=2; 1-20 p# /20, 21-30 p#, 31-32 email:null /31, 33-99 p#
+  ? bookmark 20, 2 rejected, says are not kept
+one more does
+  set rejects_path= max_rejects=2; 1-20 p# /20, 21-30 p#, 31-33 email:null /31, 34-99 p#
+  ? fails 'max_rejects', bookmark 20, 33 read, 3 rejected, 0 undelivered
+rejections that are kept hold nothing back, as long as they are allowed
+  set max_rejects=[9|]; 1-30 p# /30, 31-39 email:null, 40-99 p# ? bookmark 99, 9 rejected,
+  hides are not kept
+one more ends the run, and STATE is before it
+  set max_rejects=2; 1-30 p# /30, 31-33 email:null /32, 34-99 p# ? fails 'max_rejects', bookmark 32,
+  33 read
+a stream that is mostly rejected fails and holds STATE: what is wrong is the mapping
+  set max_rejects_percent=[50; 1-11 email=cut-off@ /11, 21-30 p# ? kept 11
+  |50; 1-20 email=cut-off@ /20 ? kept 20|0; 1-10 email=cut-off@ /10, 21-110 p# ? kept 10],
+  bookmark 0, fails 'max_rejects_percent', reason max_rejects_percent
+but not if it has just begun: rejections at its beginning hold STATE until good records follow
+  set max_rejects_percent=[50; 1-10 email=cut-off@ /10, 21-30 p# ? kept 10
+  |50; 1-19 email=cut-off@ /19 ? kept 19|100; 1-50 email=cut-off@ /50 ? kept 50
+  |50; 1-30 email=cut-off@ /30, 31-60 p# ? kept 30], hides STATE is as it was
+confirmation holds back no STATE whose batches are confirmed, however late or odd that is said
+  set require patient max_concurrent_requests=1; 1-300 p# /50 ![late=0.3|odd|503@p0.5:status] ? ok,
+  bookmark 300
+but one whose batch is not, has failed, skips somebody or has no id; batches come in order
+  set require max_concurrent_requests=1 confirm_timeout_seconds=4; 1-300 p# /50
+  ![stuck@3:batch ? bookmark 200, fails not confirmed|fail@2:batch ? bookmark 100, fails failed
+  |skip=2@2:batch ? bookmark 100, fails skipped contacts
+  |noid@2:batch ? bookmark 100, fails without a batch id]
+required confirmation that never comes is not awaited for ever, nor is more and more sent meanwhile
+  limit round.MAX_CONTACTS 20; limit load.MAX_UNCONFIRMED 50; set require hasty;
+  1-300 p# !stuck:batch ? fails has confirmed no batch for 1 s, bookmark 0, 3 batches
+contacts sent one by one are taken but untracked: there is no batch to ask for
+  set require write_mode=single; 1-50 p# ? bookmark 50, 50 untracked, there p1-50,
+  path /contacts/insertupdate
+failed batches count towards the rejects allowed
+  set report max_rejects=99; 1-300 p# !fail@2:batch ? fails 'max_rejects'
+without a rejects file a batch that fails fails the run
+  set report rejects_path=; 1-300 p# /50 !fail@2:batch ? bookmark 300, 200 accepted,
+  100 batch_failed, fails 1 batch of 100 contacts
+a wrong token is noticed when nothing has to be sent, else the first night with a change would fail
+  set access_token=revoked; none ? fails MainBrainer refused the access token (401
+a server that is away fails no run that has nothing to send
+  set api_url=http://127.0.0.1:9; none ? warns Nothing had to be
+a run that was refused everything in the same words fails, be it one contact
+  1 bad1 ? fails (422 ", bookmark 0, kept 0,
+  says FAILED: nothing was accepted: the only contact sent was refused;
+  set max_rejects_percent=100; 1 bad1, 99 p99 ? bookmark 2, 1 rejected
+or several; they are settled in a night in which another one is accepted
+  1-[2|7] bad# ? fails (422 ", bookmark 0, kept 0, says FAILED: nothing was accepted: all;
+  set max_rejects_percent=100; 1-[2|7] bad#, 99 p99 ? 1 accepted
+a fault that begins with the last contacts blames none: one that passed before shows it
+  set max_concurrent_requests=1; 1-500 p# /500, 501-[501|507|540] p# !422@6-99999
+  ? fails refuse, bookmark 500, kept 0
+every contact lands through passing trouble, and is there once
+  set batch_size_rows=20 request_timeout_seconds=1; 1-600 p# /50 ![500@p0.05 502@p0.05 503@p0.05
+  |reset@p0.1|lost@p0.1|hang@4,9|cut@p0.1|429@3,7 429=1@11|408@p0.1|413@1-3:batch|noid
+  |503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23]
+  ? ok, bookmark 600, there p1-600, troubled
+the number of a refused record is no part of the identity that others share by their id
+  set one_by_one; switch refuse_property=bad; 1-5 bare contact_id:7, 6 bare contact_id:7 +1 bad=yes,
+  7-9 bare contact_id:7 ? kept 1, 9 read > None
+records of one person are merged and counted: the last values count, and what a later one lacks
+  1 a no city=Oslo, 9 k, 3 a city=Hamar ? 2 accepted, 1 merged, 1 batches, bookmark 3
+  > a no 3 city=Hamar, k 9
+a bad record of a person takes no good one with it: an opt-out before it, and other data after it
+  switch refuse_property=bad; 9 k, 1 a no, 2 a bad=yes city=Bergen, 3 a city=Oslo ? bookmark 4,
+  kept 1 > a no 3 city=Oslo, k 9
+dropped identifiers are counted and said, and their contacts are kept
+  set invalid_identifiers=drop; 1 p1 mobile=12, 2 p2 mobile=+447700900123 ? 2 accepted, there p1 p2,
+  says Left out 1 identifier of stream 'people' (no_country_code)
+contacts that would be billed twice are counted and named
+  set dry_run=true; 1 p1, 2 p1 +2, 5 p5, 3 email=P1@EXAMPLE.COM, 4 +2 ? says and 2 a mobile number,
+  says 3 share an e-mail address with another one, says of 'people' have the same e-mail address
+a property that the account lacks is called by its name, as its place in a request shows nothing
+  set rejects_path=; 1-5 p#; switch unknown_property=refuse; 7 p7 shoe_size=42, 8-19 p#
+  ? fails, says property 'shoe_size', hides propertyFields
+a yes is never sent to who is in the suppression file, neither to an address nor to a number
+  listed P1@Example.com p2@example.com +4790000003; 1 p1 +1 yes sms, 2 p2 no, 3 p3 +3 yes sms,
+  4 p4 yes ? 4 opt_ins_withheld > p1 +1 1, p2 no 2, p3 +3 3, p4 yes 4
+words of the source are consent by setting
+  set words; 1 a email_opt_in=JA, 2 b email_opt_in=nei, 3 c yes > a yes 1, b no 2, c yes 3
+a stream that stream maps leave out is told
+  set stream_maps={"__else__":null}; 1 p1 ? says OK: there was no record to deliver,
+  says Stream 'people' is not delivered: 'stream_maps' leaves it out.
+one stream can become two
+  set stream_maps={"copies":{"__source__":"people","email":"'c'+email"}}; 1 p1 ? there p1 cp1,
+  1 accepted, 2 delivered
+""")
+def test_how_a_load_ends(load: Load, story: str) -> None:
+    """What has arrived, what is counted, what is said, and where STATE is."""
+    play(load, story)
+
+
 def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     load.keep_rejects()
     load.crm.set_switches(refuse_email="bad")
@@ -43,17 +136,6 @@ def test_every_record_ends_in_exactly_one_outcome(load: Load) -> None:
     assert ended.bookmark == 336
 
 
-def test_a_wrong_token_is_noticed_when_nothing_has_to_be_sent(load: Load) -> None:
-    """Else the first night with a change would be the one that fails."""
-    ended = load(schema(), state(bookmark=1), access_token="revoked")
-    assert ended.failed("MainBrainer refused the access token (401").last.startswith("FAILED: ")
-
-
-def test_a_server_that_is_away_fails_no_run_that_has_nothing_to_send(load: Load) -> None:
-    ended = load(schema(), state(bookmark=1), api_url="http://127.0.0.1:9").ok()
-    assert any("Nothing had to be" in line for line in ended.warnings)
-
-
 def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
     real, lost = StreamReport.__setattr__, list[str]()
 
@@ -64,17 +146,6 @@ def test_a_run_that_has_lost_count_fails_loudly(load: Load) -> None:
 
     load.patch.setattr(StreamReport, "__setattr__", lose_one)
     load(*people(20)).failed("do not add up: of 20 records read, ")
-
-
-@cases("log_level", logging.DEBUG)
-def test_the_sdks_metric_counts_records(run_target: RunTarget) -> None:
-    """It is logged at DEBUG only."""
-    told = (line.partition("METRIC: ")[2] for line in run_target(*people(250)).log.splitlines())
-    totals: Counter[str] = Counter()
-    for metric in (json.loads(text) for text in told if text):
-        if metric["type"] == "counter":
-            totals[metric["metric"]] += metric["value"]
-    assert totals == {"record_count": 250}
 
 
 def test_progress_is_one_line(load: Load) -> None:
@@ -113,33 +184,6 @@ def test_rejections_can_be_corrected_and_loaded(load: Load) -> None:
     assert load.numbers() == {1, 3, 4, 5, "ola@example.org", "kari@example.org"}
 
 
-@cases(
-    "is_kept allowed bad code bookmark",
-    *((False, None, 0, 0, 90), (False, None, 1, 1, 50), (False, 0, 1, 1, 50)),
-    *((False, 2, 2, 0, 20), (False, 2, 3, 1, 20), (True, None, 9, 0, 90)),
-    *((True, 2, 2, 0, 90), (True, 2, 3, 1, 50), (True, 0, 1, 1, 50)),
-)
-def test_how_many_rejections_a_run_survives(
-    load: Load, is_kept: bool, allowed: int | None, bad: int, code: int, bookmark: int
-) -> None:
-    """STATE 20 comes before all of them, 50 before the last, 90 at the end."""
-    lines = [person(n) for n in range(100)]
-    lines[30 : 30 + bad] = [person(n, email=None) for n in range(bad)]
-    lines.insert(29 + bad, state(bookmark=50))
-    lines.insert(20, state(bookmark=20))
-    if is_kept:
-        load.keep_rejects()
-    config: Record = {} if allowed is None else {"max_rejects": allowed}
-    ended = load(schema(), *lines, state(bookmark=90), **config)
-    assert (ended.code, ended.bookmark) == (code, bookmark), ended.errors
-    assert (ended.count("rejected"), ended.count("undelivered")) == (bad, 0)
-    if code:
-        ended.failed("'max_rejects'")
-        assert ended.count("read") == 30 + bad, "reading has stopped"
-    else:
-        assert ("are not kept" in ended.log) == (bad > 0 and not is_kept)
-
-
 def test_too_many_refusals_of_the_api_stop_the_reading_too(load: Load) -> None:
     load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 1000)
     load.crm.set_switches(refuse_email="bad")
@@ -156,3 +200,102 @@ def test_the_no_of_a_record_that_does_not_fit_its_schema_is_not_lost(load: Load)
     maps = {"people": {"email_opt_in": "'no' if unsubscribed else ''"}}
     load(schema({"id": {}, "email": {}, **types}), *said, stream_maps=maps, max_rejects=2)
     assert load.all_of("email_opt_in") == {"p0@example.com": False}
+
+
+# Lasting trouble ends the run, and what waits is bounded
+
+
+@cases(
+    "fault words",
+    *((fault, "was given up after") for fault in ("503", "reset", "hang", "cut", "429", "lost")),
+    *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
+    *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
+)
+def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, words: str) -> None:
+    """STATE is where it should be, and unknown is never success."""
+    patience = 2 if fault == "hang" else 60
+    load.settings |= {"retry_max_seconds": 2, "request_timeout_seconds": patience}
+    lines = people(1000)
+    ended = load(*lines, faults=f"{fault}@4-999", max_concurrent_requests=1).failed(words)
+    if words.startswith("was given up"):
+        tried = r"after (1 try|(?!1 )\d+ tries) in \d+ s\. The last one: .+seconds' is 2\."
+        assert re.search(tried, ended.error)
+    assert 100 <= ended.bookmark <= 300, "300, but for a slow machine, on which requests time out"
+    assert {*range(1, ended.bookmark + 1)} <= load.numbers()
+    assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
+
+
+# How many requests are in flight at once, and how much is read ahead: both are bounded
+
+
+LATENCY = 0.3
+
+
+def test_a_load_whose_answers_are_slow_has_all_that_the_plan_allows_in_flight(load: Load) -> None:
+    """Not even the first answer is waited for: it may take half a window."""
+    together = threading.Barrier(40, timeout=60)
+    load.serve(lambda _: (together.wait(), OK)[1])
+    load.settings |= {"rate_limit_requests": None, "rate_limit_plan": "pro"}
+    load(*people(400), batch_size_rows=10, confirm_batches="none").ok()
+
+
+@cases("most", 1, 3)
+def test_a_number_that_the_user_sets_is_kept_to(load: Load, most: int) -> None:
+    load.settings |= {"rate_limit_requests": None, "max_concurrent_requests": most}
+    load(*people(60), faults=f"latency={LATENCY}", batch_size_rows=10).ok()
+    began = sorted(request.started for request in load.crm.requests())
+    assert len(began) == 6
+    for earlier, later in zip(began, began[most:], strict=False):
+        assert later - earlier >= LATENCY
+
+
+# --- However slow the server and however large the records
+
+MOST_LINES = 30_000
+"""Two rounds of 10,000 contacts, and what pipes and buffers hold."""
+
+MOST_CHARACTERS = 12 * 1024 * 1024
+"""Two rounds of 3 MiB, and as much again."""
+
+
+def is_too_much(process: Process) -> bool:
+    return process.fed[0] > MOST_LINES or process.fed[1] > MOST_CHARACTERS
+
+
+def wait_until_it_reads_no_more(process: Process) -> None:
+    """Return when no line was read for a second, or far too many were."""
+    before = (-1, -1)
+    while process.fed != before and not is_too_much(process):
+        before = process.fed
+        time.sleep(1)
+
+
+@cases(
+    "is_one size",
+    pytest.param(False, 0, id="many contacts"),
+    pytest.param(False, 20_000, id="large records"),
+    pytest.param(True, 20_000, id="large records of one contact"),
+)
+def test_a_silent_server_stops_reading(load: Load, start: Start, is_one: bool, size: int) -> None:
+    """That keeps the memory flat; the million is in `make bench`."""
+    server = load.serve(lambda _: STALL)
+    process = start(api_url=server.url, max_concurrent_requests=2)
+    names = (f"{n:06}{'x' * size}" for n in itertools.count())
+    everybody = (person(1 if is_one else n, firstname=name) for n, name in enumerate(names))
+    process.feed(itertools.chain([schema()], everybody))
+    process.wait_until_ready()
+    wait_until_it_reads_no_more(process)
+    assert process.fed[0] >= 100
+    assert not is_too_much(process)
+    process.popen.kill()
+
+
+def test_large_records_of_one_contact_are_all_taken(load: Load) -> None:
+    """They are more than one request may wait for; the last one counts."""
+    lines = [person(1, firstname=f"{n:06}" + "x" * 40_000) for n in range(400)]
+    ended = load(schema(), *lines, state(bookmark=400)).ok()
+    assert ended.count("accepted") + ended.count("merged") == 400
+    assert 2 <= len(load.crm.requests()) <= 8
+    (contact,) = load.crm.contacts()
+    assert contact["properties"]["firstname"].startswith("000399")
+    assert ended.states == [{"bookmark": 400}]

@@ -4,7 +4,6 @@ import array
 import contextlib
 import fcntl
 import itertools
-import json
 import random
 import signal
 import sqlite3
@@ -103,30 +102,6 @@ def test_state_is_never_ahead(start: Start, how: str, mode: str, is_under_way: b
     assert states == sorted(states)
     assert process.is_behind()
     assert process.popen.returncode == (-signal.SIGKILL if how == "KILL" else 1)
-
-
-def test_the_next_run_takes_up_what_a_killed_one_left(start: Start, tmp_path: Path) -> None:
-    """The second run appends to the same rejects file, which is then a valid Singer stream."""
-    rejects = tmp_path / "rejects.singer"
-    process = start(rejects_path=str(rejects))
-    process.feed_endlessly()
-    bookmark = process.next_state()["bookmark"]
-    process.send("KILL")
-    process.end()
-    with rejects.open("a") as file:
-        file.write('{"type": "RECORD", "stream": "people", "record": {"id": 9999, "em')
-    process = start(rejects_path=str(rejects))
-    more = [person(n) for n in range(bookmark + 1, bookmark + 101)]
-    more[2] = person(bookmark + 3, email=None)
-    process.feed([schema(), *more, state(bookmark=bookmark + 100)])
-    assert process.next_state() == {"bookmark": bookmark + 100}
-    process.close_input()
-    process.end()
-    assert process.popen.returncode == 0
-    messages = [json.loads(line) for line in rejects.read_text().splitlines()]
-    assert {message["type"] for message in messages} == {"SCHEMA", "RECORD"}
-    assert messages[-1]["record"]["id"] == bookmark + 3
-    assert messages[-2]["type"] == "SCHEMA"
 
 
 @cases(

@@ -33,14 +33,6 @@ def test_a_schema_that_is_sent_again_changes_nothing(load: Load) -> None:
     assert ended.log.count("key: 'id'") == 1
 
 
-def test_one_stream_can_become_two(load: Load) -> None:
-    maps = {"copies": {"__source__": "people", "email": "'c' + email"}}
-    ended = load.ok(schema(), person(1), stream_maps=maps)
-    assert load.all_of("id").keys() == {"p1@example.com", "cp1@example.com"}
-    read = {name: counts["read"] for name, counts in ended.report["streams"].items()}
-    assert read == {"people": 1, "copies": 1}
-
-
 @cases(
     "stream_maps",
     *({"people": {"email": odd}} for odd in ("email.lower(", "a\0b", 5, NOTHING)),
