@@ -103,8 +103,9 @@ class Run:
             file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
         self.rejects = Rejections(file, settings)
         self._closing.callback(self.rejects.close)
-        reached, sandbox = settings, None
+        reached, sandbox_id = settings, None
         if settings.dry_run:
+            sandbox_id = settings.sandbox_path and local_sandbox.file_id(settings.sandbox_path)
             reached = dataclasses.replace(
                 settings, access_token=DRY_TOKEN, confirm_batches="none", max_concurrent_requests=1
             )
@@ -112,12 +113,13 @@ class Run:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
+            sandbox_id = sandbox.file_id
         account = None
         if settings.ledger_uri:
             # SQLAlchemy takes nearly as long to load as all the rest: only with a ledger.
             from target_mainbrainer.ledger.ledger import account_of  # noqa: PLC0415
 
-            account = account_of(settings, None if sandbox is None else sandbox.file_id)
+            account = account_of(settings, sandbox_id)
         self._limiter = make_rate_limiter(settings, self._stop, account)
         self._closing.callback(self._limiter.close)
         self.ledger: Ledger | None = None

@@ -64,14 +64,19 @@ def test_each_account_has_a_memory(night: Night, start_crm: Callable[..., Runnin
 
 
 def test_every_rehearsal_finds_its_own_memory(night: Night) -> None:
-    """Of its own file, as long as that is not made anew."""
+    """Of its own file, as long as that is not made anew; a dry run before it finds the same."""
     first, second = (rehearsal(night.folder / name) for name in ("first.db", "second.db"))
     night(*PEOPLE)
+
+    def finds(count: str, config: Record) -> None:
+        for is_dry in (True, False):
+            assert night(*PEOPLE, **config, dry_run=is_dry).count(count) == 3
+
     for config, count in ((first, "created"), (second, "created"), (first, "unchanged")):
-        assert night(*PEOPLE, **config).count(count) == 3
+        finds(count, config)
     Path(first["sandbox_path"]).unlink()
     for config, count in ((first, "created"), (second, "unchanged"), ({}, "unchanged")):
-        assert night(*PEOPLE, **config).count(count) == 3
+        finds(count, config)
     assert night.posts == 1
 
 
