@@ -26,6 +26,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -36,7 +37,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
+from target_mainbrainer.errors import (
+    ProtocolError,
+    SettingsError,
+    TransientError,
+    UnreachableError,
+)
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -188,6 +194,22 @@ def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
     return context
 
 
+def _require_authorities(path: str) -> None:
+    """Raise if the environment names authorities that cannot be read.
+
+    Raises:
+        SettingsError: They cannot.
+    """
+    try:
+        _trusting(*((None, path) if Path(path).is_dir() else (path, None)))
+    except OSError:
+        problem = (
+            "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates that can be read, so "
+            "nothing was sent. Name a file of authorities in PEM form, or unset it."
+        )
+        raise SettingsError([problem]) from None
+
+
 class _Adapter(HTTPAdapter):
     """Makes connections of the two kinds above."""
 
@@ -230,7 +252,10 @@ class Transport:
             UnreachableError: No connection was made.
             TransientError: There is no response, or not all of it.
             ProtocolError: There is no way to talk to that server.
+            SettingsError: The authorities that the environment names cannot be read.
         """
+        if self._verify and endpoint.url.lower().startswith("https:"):
+            _require_authorities(self._verify)
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             kind = {} if body is None else {"Content-Type": _JSON}

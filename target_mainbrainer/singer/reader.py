@@ -29,7 +29,7 @@ from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarge
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
-from target_mainbrainer.words import shown
+from target_mainbrainer.words import is_utf8, shown
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,8 +272,8 @@ def schema_message(message: Message) -> SchemaMessage:
     require(message, stream=str, schema=dict)
     keys = message.get("key_properties") or []
     properties = message["schema"].get("properties")
-    if "\0" in message["stream"]:
-        problem = "is a SCHEMA message whose stream has a name with NUL in it"
+    if "\0" in message["stream"] or not is_utf8(message["stream"]):
+        problem = "is a SCHEMA message whose stream has a name with NUL or half a character in it"
     elif not isinstance(properties, dict) or not all(
         isinstance(column, dict | bool) for column in properties.values()
     ):
