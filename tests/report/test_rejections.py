@@ -117,6 +117,14 @@ def test_a_stream_that_is_mostly_rejected_fails_and_holds_state(
         assert ended.ok().bookmark == 1
 
 
+@cases("most way_out", (None, "set 'rejects_path'"), (0, "raise 'max_rejects'"))
+def test_too_many_rejections_name_the_setting_that_allows_them(
+    load: Load, most: int | None, way_out: str
+) -> None:
+    ended = load.fails(schema(), person(1, email="cut-off@"), max_rejects=most)
+    assert ended.error.endswith(f"Correct them at the source, or {way_out}.")
+
+
 # The file can be loaded again as it is, belongs to one run at a time, and never lies
 
 
