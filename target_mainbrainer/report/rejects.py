@@ -217,6 +217,7 @@ class RejectsFile:
         try:
             self._descriptor = _open_locked(self.path)
             self._size = _repair(self._descriptor)
+            os.fchmod(self._descriptor, 0o600)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."

@@ -148,7 +148,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> None:
-    """Only the file's owner can read it."""
+    """Only the file's owner can read it, even if others could before."""
+    path.touch(0o644)
     line = b'{"type": "RECORD", "stream": "people", "record": {"price": 12.50, "n": "\\ud800"}}  \n'
     file = open_file(path)
     append(file, line)
