@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -42,6 +43,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         connection.close()
         message = f"{path} {problem}."
         raise StoreError(message)
+    if write:
+        with contextlib.suppress(PermissionError):  # it belongs to another user
+            path.chmod(0o600)
     return connection
 
 

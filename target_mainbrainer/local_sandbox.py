@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from target_mainbrainer.errors import SettingsError
 
@@ -37,6 +40,17 @@ class LocalSandbox:
                 process.communicate(timeout=_END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def file_id(path: str) -> str:
+    """Return what a sandbox's file calls itself, which is only read; "" if there is none."""
+    uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+    query = "SELECT value FROM meta WHERE key = 'file_id'"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            return "".join(database.execute(query).fetchone() or ())
+    except sqlite3.Error:
+        return ""
 
 
 def start(path: str) -> LocalSandbox:

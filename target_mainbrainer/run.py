@@ -99,8 +99,9 @@ class Run:
             file = RejectsFile(settings.rejects_path, dt.datetime.now(dt.UTC), run_id)
         self.rejects = Rejections(file, settings)
         self._closing.callback(self.rejects.close)
-        reached, sandbox = settings, None
+        reached, sandbox_id = settings, None
         if settings.dry_run:
+            sandbox_id = settings.sandbox_path and local_sandbox.file_id(settings.sandbox_path)
             reached = dataclasses.replace(
                 settings, access_token=DRY_TOKEN, confirm_batches="none", max_concurrent_requests=1
             )
@@ -108,7 +109,8 @@ class Run:
             sandbox = local_sandbox.start(settings.sandbox_path)
             self._closing.callback(sandbox.close)
             reached = dataclasses.replace(settings, api_url=sandbox.url, access_token=sandbox.token)
-        account = account_of(settings, None if sandbox is None else sandbox.file_id)
+            sandbox_id = sandbox.file_id
+        account = account_of(settings, sandbox_id)
         plan, store = None if settings.dry_run else settings.plan, None
         if settings.ledger_uri and plan is not None:
             store = self._shared_quota(settings.ledger_uri, account)

@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -35,7 +36,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from target_mainbrainer.errors import ProtocolError, TransientError, UnreachableError
+from target_mainbrainer.errors import (
+    ProtocolError,
+    SettingsError,
+    TransientError,
+    UnreachableError,
+)
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -176,6 +182,15 @@ def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
     return context
 
 
+def _can_be_trusted(path: str) -> bool:
+    """Return whether authorities that the environment names can be read."""
+    try:
+        _trusting(*((None, path) if Path(path).is_dir() else (path, None)))
+    except OSError:
+        return False
+    return True
+
+
 class _Adapter(HTTPAdapter):
     """Makes connections of the two kinds above."""
 
@@ -218,7 +233,15 @@ class Transport:
             UnreachableError: No connection was made.
             TransientError: There is no response, or not all of it.
             ProtocolError: There is no way to talk to that server.
+            SettingsError: The authorities that the environment names cannot be read.
         """
+        is_tls = endpoint.url.lower().startswith("https:")
+        if self._verify and is_tls and not _can_be_trusted(self._verify):
+            message = (
+                "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates that can be read, so "
+                "nothing was sent. Name a file of authorities in PEM form, or unset it."
+            )
+            raise SettingsError(message)
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             kind = {} if body is None else {"Content-Type": _JSON}

@@ -216,6 +216,7 @@ class RejectsFile:
         self._failure: DeliveryError | None = None
         try:
             self._descriptor, self._size = _open_locked(self.path)
+            os.fchmod(self._descriptor, 0o600)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
@@ -383,6 +384,9 @@ class Rejections:
     def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
         self._allowed = settings.rejects_allowed
+        self._way_out = "set 'rejects_path'"
+        if settings.max_rejects is not None:
+            self._way_out = "raise 'max_rejects'"
         self._allowed_percent = settings.max_rejects_percent
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
@@ -484,7 +488,7 @@ class Rejections:
                 "max_rejects",
                 f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
                 f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
-                "The reasons are above. Correct them at the source, or set 'rejects_path'.",
+                f"The reasons are above. Correct them at the source, or {self._way_out}.",
             )
         if report.is_all_refused:
             yield Reason(

@@ -255,7 +255,8 @@ class _Schema(msgspec.Struct):
     properties: dict[str, dict[str, t.Any] | bool]
 
 
-_Name = t.Annotated[str, msgspec.Meta(pattern="^[^\0]*$")]  # PostgreSQL cannot keep NUL
+_Name = t.Annotated[str, msgspec.Meta(pattern="^[^\0\ud800-\udfff]*$")]
+"""PostgreSQL cannot keep NUL, and no file half a character."""
 _Path = t.Annotated[str, msgspec.Meta(pattern=r"\S")]
 
 

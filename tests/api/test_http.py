@@ -193,6 +193,14 @@ def test_a_certificate_is_verified_by_the_authorities_that_the_environment_names
     assert len(loaded) == 1
 
 
+@cases("path", "/not-there", __file__)
+def test_a_bundle_without_authorities_ends_a_run_at_once(api: Api, path: str) -> None:
+    """Trying again for ten minutes would not help, and nothing was sent."""
+    api.patch.setenv("REQUESTS_CA_BUNDLE", path)
+    message = api.fails(errors.SettingsError, api.client(OK, api_url="https://127.0.0.1:9"))
+    assert message.startswith("REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates")
+
+
 # What another try mends, and how long it is tried
 
 

@@ -199,8 +199,9 @@ def test_cron_mails_only_the_reason_of_a_bad_night(job: Job, crm: RunningSandbox
     job.write_secrets(crm.url, "revoked")
     bad = job.run()
     assert bad.returncode == 1
-    (line,) = bad.stdout.splitlines()
+    line, end = bad.stdout.splitlines()
     assert "FAILED: " in line
+    assert "ended with exit code 1." in end
 
 
 @needs_tools

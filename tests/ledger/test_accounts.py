@@ -21,7 +21,8 @@ also one that fails *
   at home; again ? 0 batches, 3 unchanged, hides anew
 every rehearsal finds its own memory
   1-3 p# yes; at first.db; again ? 3 created; at second.db; again ? 3 created; at first.db;
-  again ? 3 unchanged; at home; again ? 3 unchanged, 0 batches
+  set dry_run=true; again ? 3 unchanged; set dry_run=false; again ? 3 unchanged; at home;
+  again ? 3 unchanged, 0 batches
 as long as its file is not made anew
   at first.db; 1-3 p# yes; unlink first.db; again ? 3 created
 an address is one however it is spelt

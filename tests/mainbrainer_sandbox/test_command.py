@@ -16,7 +16,7 @@ import requests
 
 import mainbrainer_sandbox as sandbox
 from mainbrainer_sandbox.command import main
-from mainbrainer_sandbox.file import FORMAT, StoreError
+from mainbrainer_sandbox.file import FORMAT, StoreError, connect
 from mainbrainer_sandbox.switches import DECLARED
 from tests.loads import cases
 from tests.mainbrainer_sandbox.crm import ADA, BOB, LISTS, NOTE, Crm, Record, prop
@@ -98,6 +98,8 @@ def test_differences_are_counted_by_field_and_then_shown_by_contact(crm: Crm) ->
 
 def test_a_file_is_its_owners_alone_and_has_one_sandbox_at_a_time(crm: Crm) -> None:
     crm.single(email="a@example.com")
+    crm.sandbox.path.chmod(0o644)
+    connect(crm.sandbox.path, write=True).close()
     for path in crm.sandbox.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
     with pytest.raises(StoreError, match="in use"):

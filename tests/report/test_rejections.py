@@ -97,6 +97,14 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
     assert "Rejected 200 of stream 'people', refused_422: For various reasons." in lines[0]
 
 
+@cases("most way_out", (None, "set 'rejects_path'"), (0, "raise 'max_rejects'"))
+def test_too_many_rejections_name_the_setting_that_allows_them(
+    load: Load, most: int | None, way_out: str
+) -> None:
+    ended = load.fails(schema(), person(1, email="cut-off@"), max_rejects=most)
+    assert ended.error.endswith(f"Correct them at the source, or {way_out}.")
+
+
 # The file can be loaded again as it is, belongs to one run at a time, and never lies
 
 
@@ -120,7 +128,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_rejected_record_is_kept_word_for_word_with_its_reason(path: Path) -> None:
-    """Only the file's owner can read it."""
+    """Only the file's owner can read it, even if others could before."""
+    path.touch(0o644)
     line = b'{"type": "RECORD", "stream": "people", "record": {"price": 12.50, "n": "\\ud800"}}  \n'
     file = open_file(path)
     append(file, line)

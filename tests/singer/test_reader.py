@@ -169,7 +169,7 @@ def schema_message(**members: t.Any) -> str:
     ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
     ('{"type":"RECORD","stream":"people","record":"kari"}', "without a proper 'record'"),
     (schema_message(stream=None), "SCHEMA message without a proper 'stream'"),
-    (schema_message(stream="a\0b"), "without a proper 'stream'"),
+    *((schema_message(stream=odd), "without a proper 'stream'") for odd in ("a\0b", "a\ud800")),
     *(
         (schema_message(schema=odd), "without a proper 'schema'")
         for odd in ({}, *({"properties": odd} for odd in (None, [1], {"id": 5})))
