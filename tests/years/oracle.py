@@ -352,6 +352,17 @@ class Oracle(Evidence):
         read = sum(counts["read"] for counts in streams)
         if process.code == 0 and streams and read != len(run.records):
             self._break("records not counted", (read, len(run.records)))
+        if run.is_certain and process.code == 0:
+            self._moved(run, process, sum(counts["moved"] for counts in streams))
+
+    def _moved(self, run: Run, process: Process, moved: int) -> None:
+        """Each contact that was named to get another address is one that has moved."""
+        batches = [one for one in self._batches(process) if not self._is_late(one)]
+        named = {sent.contact_id for one in batches for sent in one.contacts} - {None}
+        there = [one for one in self.crm.contacts.values() if one.id in named]
+        whose = {key for one in there for key in self.whose(one) if key in run.by_key}
+        if not len(there) <= moved <= len(whose):
+            self._break("people who have moved are not counted", (moved, named, whose))
 
     def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
