@@ -91,6 +91,7 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
+    "ledger/lease": "ledger/test_database.py ledger/test_processes.py",
 }
 
 # Imported once, before the forks.
