@@ -78,7 +78,6 @@ TESTS: dict[str, str] = {
     "report/counts": f"report end_to_end/test_failures.py {_REFERENCE}",
     "report/duplicates": "report/test_summary.py",
     "report/rejects": f"report {_REFUSED}",
-    "report/report_file": "report end_to_end/test_failures.py",
     "report/summary": f"report end_to_end/test_failures.py {_DRY}",
     "rounds/batches": _ENDED,
     "rounds/booking": f"{_ENDED} {_SAID} {_MOVED}",
@@ -92,7 +91,7 @@ TESTS: dict[str, str] = {
     "rounds/spool": "rounds/test_confirmation.py",
     "rounds/statuses": f"{_ENDED} {_SAID}",
     "ledger/content": f"{_SAID} {_MOVED}",
-    "ledger/quota": "ledger/test_database.py",
+    "ledger/lease": "ledger/test_database.py ledger/test_processes.py",
 }
 
 # Imported once, before the forks.
