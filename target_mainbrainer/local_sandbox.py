@@ -69,6 +69,7 @@ def start(path: str) -> LocalSandbox:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # what a terminal sends is for the run, which ends it in good order
     )
     said = process.stdout.readline().strip() if process.stdout else ""
     url, _, file_id = said.partition(" ")

@@ -117,10 +117,11 @@ def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, exp
 
 
 PEOPLE = [{"email": f"person{n}@example.com"} for n in range(30)]
-# Starts a sandbox, says where it is and waits.
+# Starts a sandbox, says where it is and waits; it does not end when a terminal is closed.
 PARENT = """
-import json, sys, time
+import json, signal, sys, time
 from target_mainbrainer import local_sandbox
+signal.signal(signal.SIGHUP, lambda *_: None)
 started = local_sandbox.start(sys.argv[1])
 print(json.dumps([started.url, started.token]), flush=True)
 time.sleep(60)
@@ -151,6 +152,17 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -
     # The sandbox gives up its lock when everything else is done.
     wait_until(lambda: list(tmp_path.iterdir()) == [path])
     assert count(path) == len(PEOPLE)
+
+
+def test_it_answers_a_run_whose_terminal_was_closed(tmp_path: Path) -> None:
+    """The signal reaches all processes of the terminal; requests in flight may still finish."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "crm.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as parent:
+        url, token = json.loads(t.cast("t.IO[str]", parent.stdout).readline())
+        os.killpg(parent.pid, signal.SIGHUP)
+        for _ in range(5):
+            post(url, token)
+        parent.kill()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")
