@@ -69,7 +69,7 @@ def test_addresses_that_are_two_stay_two() -> None:
 def test_folding_never_fails_and_nothing_is_left_to_fold(email: str) -> None:
     folded = fold_email(email)
     # The capital of a Turkish dotless i is that of another letter.
-    assert "ı" in folded or fold_email(folded.upper().lower()) == fold_email(folded)
+    assert "\u0131" in folded or fold_email(folded.upper().lower()) == fold_email(folded)
     if "xn--" not in folded:
         assert fold_email(folded) == folded
 

@@ -357,12 +357,13 @@ class Oracle(Evidence):
 
     def _moved(self, run: Run, process: Process, moved: int) -> None:
         """Each contact that was named to get another address is one that has moved."""
-        batches = [one for one in self._batches(process) if not self._is_late(one)]
-        named = {sent.contact_id for one in batches for sent in one.contacts} - {None}
+        batches = self._batches(process)
+        named = {sent.contact_id: batch for batch in batches for sent in batch.contacts}
         there = [one for one in self.crm.contacts.values() if one.id in named]
+        certain = [one for one in there if not self._is_late(named[one.id])]
         whose = {key for one in there for key in self.whose(one) if key in run.by_key}
-        if not len(there) <= moved <= len(whose):
-            self._break("people who have moved are not counted", (moved, named, whose))
+        if not len(certain) <= moved <= len(whose) * len(self.source.streams):
+            self._break("people who have moved are not counted", (moved, named.keys(), whose))
 
     def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
