@@ -81,6 +81,11 @@ def test_the_report_overwrites_no_file(load: Load, name: str) -> None:
     assert path.read_text() == "taken"
 
 
+@cases("arguments", "--version", "--help", "--about", "--about --format=json")
+def test_the_target_describes_itself(arguments: str) -> None:
+    assert "target-mainbrainer" in call(*arguments.split()).output
+
+
 @cases(
     "content expected",
     ("{", "cannot be read: it is not a JSON object."),

@@ -63,7 +63,7 @@ FITS = "does not fit the stream's schema"
     ({"id": 1, "balance": "x"}, f'Column \'balance\' {FITS}: it is not of types "null", "number".'),
     ({"id": 1, "email": "x" * 51}, f"Column 'email' {FITS}: it is longer than 50 characters."),
     ({"id": 1, "address": {"zip": 5}}, f"Column 'address' {FITS}: inside, it is not of type"),
-    ({"id": 1, "tags": ["\ud800", 5]}, f"Column 'tags' {FITS}: inside, it is not of type"),
+    ({"id": 1, "tags": [{"a": "\ud800"}]}, f"Column 'tags' {FITS}: inside, it is not of type"),
     ({"id": 1, "email": ["a"]}, f"Column 'email' {FITS}: it is not of types"),
     ({"id": "x", "email": 5}, f"Column 'id' {FITS}: it is not of type \"integer\"."),
 )
