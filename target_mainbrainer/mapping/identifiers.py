@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
 
 INT64_MAX = 2**63 - 1
 
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 """Full-width forms to ASCII. Compatibility normalisation would also make a digit of a footnote."""
 
 _BETWEEN_VALUES = re.compile(r"\s*(?:[;,|\n\r]|:::|\s/\s)\s*")

@@ -21,7 +21,7 @@ from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
 from tests.ledger.people import COLUMNS
-from tests.loads import Contact, Ended, Load, Record, name_of, schema, state
+from tests.loads import PATIENCE, Contact, Ended, Load, Record, name_of, schema, state
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -261,7 +261,7 @@ class Gate:
     def __call__(self, request: Request) -> Reply | None:
         if request.method == self._method:
             self.seen += 1
-            self._is_open.wait(60)
+            self._is_open.wait(10 * PATIENCE)
         return None
 
     def open(self) -> None:
