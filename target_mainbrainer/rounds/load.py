@@ -28,6 +28,7 @@ from target_mainbrainer.rounds.round import (
     Prepared,
     Round,
     Upsert,
+    most_contacts,
     without,
 )
 from target_mainbrainer.rounds.sending import Asked, Done, Failed, Pending, Sent, cut
@@ -107,6 +108,8 @@ class Load:
         self._tick = parts.tick
         self._share_used = parts.share_used
         self._clock = clock
+        plan = settings.plan
+        self._most = most_contacts(settings.batch_size_rows * (plan.burst if plan else 1))
         self._open = Round()
         self._numbers = 0
         self._places = 0
@@ -141,7 +144,7 @@ class Load:
         part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
         self._note_first()
         self._open.add(part)
-        if self._open.is_full:
+        if self._open.is_full(self._most):
             self._send_open_round()
 
     def identity_of(self, place: Place) -> Identity | None:
@@ -152,7 +155,7 @@ class Load:
         """Note that a person has come of whom no record is sent."""
         self._note_first()
         self._open.unsent.add((stream, key))
-        if self._open.is_full:
+        if self._open.is_full(self._most):
             self._send_open_round()
 
     def _note_first(self) -> None:
@@ -282,7 +285,7 @@ class Load:
         """Whether questions for statuses take nothing from sending, or are worth it."""
         return (
             self._statuses.is_required
-            or not (self._sending.is_sending or self._open.is_full or self._is_draining)
+            or not (self._sending.is_sending or self._open.is_full(self._most) or self._is_draining)
             or self._share_used() < SPARE_SHARE
             or self._statuses.open_batches > MOST_OPEN_BATCHES
         )

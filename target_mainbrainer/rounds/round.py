@@ -237,6 +237,18 @@ class Prepared(msgspec.Struct, gc=False):
     released: list[Place] = []
 
 
+def most_contacts(window: int) -> int:
+    """Return how many contacts a round may have, given how many a plan lets pass in 10 s.
+
+    A round that ends with such a window leaves no requests of the plan unused while its last
+    answers are awaited.
+
+    >>> most_contacts(1_500), most_contacts(15_000)
+    (9000, 10000)
+    """
+    return MAX_CONTACTS // window * window or MAX_CONTACTS
+
+
 class Round:
     """Contacts that wait to be sent together, and those that wait for the round after.
 
@@ -267,10 +279,9 @@ class Round:
     def __len__(self) -> int:
         return len(self.upserts) + len(self.waiting) + len(self.unsent)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it has to be sent before more is added."""
-        return len(self) >= MAX_CONTACTS or self._bytes >= MAX_BYTES
+    def is_full(self, most: int) -> bool:
+        """Return whether it has to be sent before more is added, given how many it may have."""
+        return len(self) >= most or self._bytes >= MAX_BYTES
 
     def identity_of(self, place: Place) -> Identity | None:
         """Return the identity of the last record of a source key, None if there is none."""
