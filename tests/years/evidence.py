@@ -272,6 +272,8 @@ class Evidence:
         made = _inserted_in(self._batches(process))
         old = [one for one in self.crm.contacts.values() if one.id not in made]
         there = {*map(identity_in, old)}
+        late = {identity_in(sent) for batch in self.crm.open for sent in batch.contacts}
+        missing = (self.unnoticed | self._lost() | late) - there
         for contact in [one for one in old if not self._has_twin(one)]:
             for key in self.whose(contact) & run.by_key.keys():
                 one = self.people[key]
@@ -286,7 +288,7 @@ class Evidence:
                 if any(map(self._is_followed, mine)):
                     continue
                 wanted = now if creates else kept(one.before, now)
-                if wanted in (self.unnoticed | self._lost()) - there:
+                if wanted in missing:
                     continue
                 known = wanted if wanted in there else now
                 is_its = mine == [contact] and contact.email in {None, *one.emails}

@@ -360,7 +360,12 @@ class Oracle(Evidence):
         batches = self._batches(process)
         named = {sent.contact_id: batch for batch in batches for sent in batch.contacts}
         there = [one for one in self.crm.contacts.values() if one.id in named]
-        certain = [one for one in there if not self._is_late(named[one.id])]
+        certain = [
+            one
+            for one in there
+            if (done := named[one.id].applied) and one.id in done.updated
+            if not self._is_late(named[one.id])
+        ]
         whose = {key for one in there for key in self.whose(one) if key in run.by_key}
         if not len(certain) <= moved <= len(whose) * len(self.source.streams):
             self._break("people who have moved are not counted", (moved, named.keys(), whose))
@@ -499,7 +504,7 @@ class Oracle(Evidence):
         own = [one for one in self.crm.contacts.values() if key in self.whose(one)]
         mine = [one for one in own if covers(identity_in(one), now)]
         is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
-        is_any = is_torn or self.people[key].is_scattered
+        is_any = is_torn or self.people[key].is_scattered or self.has_new_stream
         found = [one for one in mine if is_any or not self.crm.held[one.id].is_left_behind]
         if not found:
             # Who shares a contact that may have gone with another is sent again the night after.
@@ -510,7 +515,7 @@ class Oracle(Evidence):
         if is_torn or any(self._is_shared(run, key, one) for one in found):
             return
         some = [one for one in found if not self.crm.held[one.id].is_ghost] or found
-        some = found if self.has_new_stream or is_any else some
+        some = found if is_any else some
         # Each stream and each spelling may have a contact of its own, and a part that somebody has
         # lost may have stayed in another one.
         some += [one for one in mine if one not in some and identity_in(one) != now]
