@@ -182,6 +182,7 @@ def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
     return context
 
 
+@functools.cache  # asked for with each request
 def _can_be_trusted(path: str) -> bool:
     """Return whether authorities that the environment names can be read."""
     try:

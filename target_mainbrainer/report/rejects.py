@@ -216,7 +216,6 @@ class RejectsFile:
         self._failure: DeliveryError | None = None
         try:
             self._descriptor, self._size = _open_locked(self.path)
-            os.fchmod(self._descriptor, 0o600)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
@@ -322,7 +321,8 @@ def _open_locked(path: Path) -> tuple[int, int]:
             message = "it is not a regular file"
             raise ValueError(message)  # noqa: TRY301 - the descriptor is closed below
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return descriptor, _repair(descriptor)
+        size = _repair(descriptor)
+        os.fchmod(descriptor, 0o600)
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
@@ -332,6 +332,7 @@ def _open_locked(path: Path) -> tuple[int, int]:
             )
             raise OSError(message) from None
         raise
+    return descriptor, size
 
 
 def _repair(descriptor: int) -> int:

@@ -103,8 +103,9 @@ def compare(
         row.spelling, row.fields = spelling, None
     base = _contact_before(row, before) if is_moving else row
     # To the new identity, too: an interrupted change of address may have brought other data.
-    unknown = (_why_unknown(one, rules, is_same_spelling=is_same_spelling) for one in (base, row))
-    reason = next(filter(None, unknown), "")
+    reason = _why_unknown(base, rules, is_same_spelling=is_same_spelling) or _why_unknown(
+        row, rules, is_same_spelling=is_same_spelling
+    )
     _note_said(row, said, is_known=not reason)
     refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
     must_say = _to_say(contact, said, suppressed)
