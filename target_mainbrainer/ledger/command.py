@@ -208,7 +208,7 @@ def _forget(connection: sa.Connection, wanted: Wanted) -> tuple[int, int]:
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
     persons = identities = 0
     for account, names in list(wanted.accounts(connection)):
-        memory.require_nobody_delivers(connection, account.number)
+        memory.require_no_delivery(connection, account.number)
         found = wanted.people(connection, names)
         whole = [] if wanted.names_people else names
         hashes = wanted.hashes(connection)

@@ -315,7 +315,7 @@ def streams_of(connection: sa.Connection, account: int) -> Sequence[sa.Row[t.Any
     return connection.execute(sa.select(streams).where(streams.c.account == account)).all()
 
 
-def require_nobody_delivers(connection: sa.Connection, account: int) -> None:
+def require_no_delivery(connection: sa.Connection, account: int) -> None:
     """Make sure that no run is going on that uses an account.
 
     Raises:

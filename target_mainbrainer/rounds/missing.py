@@ -71,7 +71,7 @@ class Missing:
             if number in self.incomplete:
                 self.warnings.append(
                     f"Stream '{shown(stream.name)}': some records have no key that can be read, or "
-                    "come from a rejects file, so nobody counts as missing."
+                    "come from a rejects file, so no person counts as missing."
                 )
                 continue
             missing = self._missing(number)
@@ -112,7 +112,7 @@ class Missing:
             "the stream, so none of them counts as gone. Check that the tap reads the whole "
             "stream; if they have really gone, raise the setting for one run. If they are more "
             "than half, forget them with 'mainbrainer-ledger forget', or set 'missing_records' to "
-            "'ignore' for one run; then nobody is opted out."
+            "'ignore' for one run; then no person is opted out."
         )
         if self._opts_out:
             self.problems.append(Reason("max_drift_percent", text))

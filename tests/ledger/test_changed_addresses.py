@@ -63,7 +63,7 @@ a batch of a move that fails counts once, however many people were to move in it
   ? says MainBrainer says that 1 batch of 2 contacts
 """)
 def test_one_person_stays_one_contact_or_is_named(night: Night, story: str) -> None:
-    """Whatever is lost, late or not said on the way."""
+    """Also if something is lost, late or not said on the way."""
     play(night, story)
 
 

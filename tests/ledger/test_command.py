@@ -59,7 +59,7 @@ people are found by their address, in any case; those of a stream without keys h
   show --email P3@example.com ? says source key none, says content known;
   show ? says without a source key: 1 contact
 what is not known ends with a sentence without the data
-  1 p1; [show|forget] [--key|--email] nobody@example.com ? nothing, hides nobody@example.com;
+  1 p1; [show|forget] [--key|--email] unknown@example.com ? nothing, hides unknown@example.com;
   show --stream peple ? nothing; forget --stream peple ? nothing; show --account 7 ? nothing
 an empty option, such as a variable of a script that is not set, does not mean everything
   1 p1; forget [--stream|--key|--email] "" --yes ? nothing; show ? row people 1

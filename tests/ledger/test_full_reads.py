@@ -89,7 +89,7 @@ def test_a_rejects_file_that_is_loaded_again_is_no_full_read(night: Night) -> No
         path.unlink(missing_ok=True)
         ended = night.run(*lines).ok()
         assert (ended.count("missing"), ended.count("gone")) == (0, 0)
-        assert "or come from a rejects file, so nobody counts as missing." in ended.log
+        assert "or come from a rejects file, so no person counts as missing." in ended.log
     assert night.opted_out == set()
 
 

@@ -173,7 +173,7 @@ a second contact is named before it is made: the run may be killed at once
   1 a yes; delete a; 1 b yes !kill POST 2 after ? says Sent as new, says (id=1), there a b
 """)
 def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
-    """One person stays one contact, whatever happens."""
+    """One person stays one contact, after any of these."""
     play(night, story)
 
 

@@ -51,7 +51,7 @@ def test_what_was_accepted_before_is_processed_before_the_edit(crm: Crm) -> None
 
 @cases(
     "selector changes said",
-    *(("nobody", {"city": "x"}, "0 contacts"), ("twice", {"city": "x"}, "2 contacts")),
+    *(("unknown", {"city": "x"}, "0 contacts"), ("twice", {"city": "x"}, "2 contacts")),
     *(("ada", {"cty": "x"}, "no property 'cty'"), ("ada", {"email_opt_in": "yes"}, "true, false")),
     ("ada", {"mobile": "+4790000001"}, "is written"),
 )
@@ -85,7 +85,7 @@ def test_the_command_edits_and_deletes(crm: Crm) -> None:
     crm.prints("edit", path, "ada@example.com", "city=Paris", "Street=")
     shown = crm.prints("contacts", path)
     assert ("Paris" in shown, "Old" in shown) == (True, False)
-    assert crm.run("edit", "--path", path, "nobody@example.com", "city=x")[0] == 2
+    assert crm.run("edit", "--path", path, "unknown@example.com", "city=x")[0] == 2
     crm.prints("delete", path, "+44 7700900001")
     assert "ada" not in crm.prints("contacts", path)
     crm.single(**ADA)

@@ -36,8 +36,8 @@ def test_contacts_as_a_table_and_as_json(crm: Crm) -> None:
     first, second = json.loads(crm.prints("contacts", path, "--format", "json"))
     assert first["properties"] == {"city": "Oslo", "note": NOTE}
     assert (first["email_opt_in"], second["mobile_opt_in"]) == (True, False)
-    nobody = crm.file("b.db")
-    shown = [crm.prints("contacts", nobody, "--format", form) for form in ("table", "json")]
+    empty = crm.file("b.db")
+    shown = [crm.prints("contacts", empty, "--format", form) for form in ("table", "json")]
     assert shown == ["", "[]\n"]
 
 

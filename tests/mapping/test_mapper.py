@@ -34,7 +34,7 @@ NUMBER = {"mobile_number": 90812501}
 GOOD_NUMBER = {"mobile": "+4790812501"}
 SEEN = EMAIL | {"_sdc_extracted_at": DATE}
 SWEDEN = {"mobile": "070 174 06 05", "mobile_country": "Sverige"}
-NOBODY = "no_identity: Nothing identifies the contact: there is no value in"
+NO_IDENTITY = "no_identity: Nothing identifies the contact: there is no value in"
 NO_CODE = "no_country_code: Column 'mobile' has a number without a country c"
 SEVERAL = "Column '{}' contains several values; choose one with a stream map."
 SEVERAL_VALUES = [["+4790812501", "a@example.com"], [{"value": "x"}], {"a": 1}]
@@ -67,8 +67,8 @@ COUNTRY = "invalid_country_code: Column 'mobile_country' is neither the ISO code
     (EMAIL | {"null": None, "empty": ""}, CLEAR, ola(properties=named(null="", empty=""))),
     (EMAIL | NULLS, CLEAR, ola()),
     # A rejection names the fault, and no value.
-    ({"email": " ", "mobile": None, "zip": "1"}, {}, f"{NOBODY} 'email' and 'mobile'."),
-    ({"contactId": "", "zip": "0236"}, {}, f"{NOBODY} 'contactId'."),
+    ({"email": " ", "mobile": None, "zip": "1"}, {}, f"{NO_IDENTITY} 'email' and 'mobile'."),
+    ({"contactId": "", "zip": "0236"}, {}, f"{NO_IDENTITY} 'contactId'."),
     ({"zip": "0236"}, {}, "no_identity: No column of the stream can identify a contact."),
     (EMAIL | {"mobile": "0236"}, {}, NO_CODE),
     (EMAIL | {"mobile": "+225 0700000000"}, {}, "leading_zero: Column 'mobile' has a number that"),

@@ -298,7 +298,7 @@ def test_a_silent_tap_is_not_waited_for(load: Load, start: Start) -> None:
     process.feed([schema(), *(person(n) for n in range(30)), state(bookmark=30)])
     wait_until(
         lambda: [len(contacts_in(request)) for request in server.requests].count(1) >= 10,
-        "nobody was asked alone",
+        "no contact was sent alone",
     )
     process.close_input()
     assert process.failed("MainBrainer refuse") == []

@@ -42,10 +42,10 @@ PROPERTIES = {"firstname", "city"}
 
 WITHOUT_EXCEPTION = frozenset(
     {
-        "sent for nobody",
+        "sent for no person",
         "consent that no record gives",
         "consent of somebody who is listed",
-        "an opt-out that nobody has asked for",
+        "an opt-out that no record asks for",
         "a value that no record has",
         "counts do not add up",
         "success with records undelivered",
@@ -89,7 +89,7 @@ class Oracle(Evidence):
             came = [row for key in whose for row in run.by_key.get(key, ())]
             rows = [row for row in came if is_mappable(row)]
             if not whose:
-                self._break("sent for nobody", sent)
+                self._break("sent for no person", sent)
             for name in OPT_INS:
                 if getattr(sent, name) is not None:
                     self._opt_in(run, sent, name, rows if getattr(sent, name) else came, whose)
@@ -167,7 +167,7 @@ class Oracle(Evidence):
         elif not self.has_restored and any(self._is_here(key, sent) for key in whose):
             self._break("an opt-out of somebody who is there", (name, sent))
         elif not (self._is_gone(run, whose) or self._is_merged(run, sent, whose)):
-            self._break("an opt-out that nobody has asked for", (name, sent))
+            self._break("an opt-out that no record asks for", (name, sent))
         for key in whose:  # a yes after it is a new one
             self.people[key].no_at[name] = self.crm.world.now
 
@@ -425,7 +425,7 @@ class Oracle(Evidence):
             some = [self.people[one] for now in had for one in self.owners(*now)]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
             if not is_lost and had.isdisjoint(self.vacated | self._lost()):
-                self._break("made anew though nobody has deleted it", key)
+                self._break("made anew though it was not deleted", key)
         named = self._named(process, "not be followed")
         for key in named - self._late(process):
             if not self._has_cause(process, key, named):

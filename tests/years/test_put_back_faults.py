@@ -222,7 +222,7 @@ FAULTS = [
         seed=302,
     ),
     Fault(
-        "nobody waits for an address that is being left",
+        "no mover waits for an address that is being left",
         [
             Change(
                 f"{MOVES}:next_steps",
