@@ -381,7 +381,9 @@ class Moves:
         ledger = self._ledger
 
         def read(connection: sa.Connection) -> set[int]:
-            rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
+            # Where an earlier run has sent a contact with its id, that contact may be.
+            new = {m.after for m in movers if m.contact_id is None or m.after != m.asked}
+            rows = ledger.rows(connection, new)
             return {one for one, row in rows.items() if row.delivered_at is not None}
 
         return ledger.read(read) - {mover.before for mover in movers} if movers else set()
