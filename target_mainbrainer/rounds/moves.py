@@ -135,8 +135,16 @@ class Mover:
 
     @property
     def has_begun(self) -> bool:
-        """Whether an earlier run has found its contact: it counted as moving then."""
+        """Whether an earlier run has found its contact."""
         return self.person is not None and self.person.moving_id is not None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes where an earlier run has sent its contact, which counted then, or back."""
+        person = self.person
+        if person is None or person.moving_id is None:
+            return False
+        return identity_text(self.parts[-1].contact) in {person.identity, person.previous}
 
     @property
     def stream(self) -> Stream:
@@ -186,7 +194,7 @@ class Deferred:
         return Counter(
             (mover.place[0], mover.stream.name)
             for mover in self.movers.values()
-            if mover.person is not None and not mover.has_begun
+            if mover.person is not None and not mover.goes_on
         )
 
     def add(self, part: Part, person: Person | None) -> None:
