@@ -140,7 +140,7 @@ class Mover:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it goes where an earlier run has sent its contact, which counted then, or back."""
+        """Whether it goes where an earlier run has sent its contact and counted it, or back."""
         person = self.person
         if person is None or person.moving_id is None:
             return False
