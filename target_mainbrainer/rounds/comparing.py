@@ -113,8 +113,7 @@ class Comparer:
                 input, when no record is deferred any more.
 
         Raises:
-            DeliveryError: It would create more contacts than `max_new_contacts` allows, or more
-                people have moved than `max_drift_percent` allows.
+            DeliveryError: It would create more contacts than `max_new_contacts` allows.
             LedgerError: The ledger cannot be used, or another run has taken over.
         """
 
@@ -134,7 +133,6 @@ class Comparer:
             self.deferred.forget(place)
         for part, person in prepared.deferred:
             self.deferred.add(part, person)
-        self._raise(self._too_many_moving())
         if self._ledger.is_mixed and not self._warned_of_mix:
             self._warned_of_mix = True
             logger.warning(

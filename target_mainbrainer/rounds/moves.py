@@ -139,12 +139,14 @@ class Mover:
         return self.person is not None and self.person.moving_id is not None
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it goes where an earlier run has sent its contact and counted it, or back."""
+    def begins_to_move(self) -> bool:
+        """Whether it moves, and not to where an earlier run has sent its contact, nor back."""
         person = self.person
-        if person is None or person.moving_id is None:
+        following = None if person is None else follow(person, self.parts[-1].contact)
+        if person is None or following is None or not following.is_move:
             return False
-        return identity_text(self.parts[-1].contact) in {person.identity, person.previous}
+        goes_on = {person.identity, person.previous} if self.has_begun else set()
+        return identity_text(following.contact) not in goes_on
 
     @property
     def stream(self) -> Stream:
@@ -190,11 +192,14 @@ class Deferred:
         return newcomers < MOST_NEWCOMERS
 
     def moving(self) -> Counter[tuple[int, str]]:
-        """Return how many people of each stream, by number and name, begin to move in this run."""
+        """Return how many people of each stream, by number and name, begin to move in this run.
+
+        Those in whose last record nothing has changed do not: a log of changes tells of the past.
+        """
         return Counter(
             (mover.place[0], mover.stream.name)
             for mover in self.movers.values()
-            if mover.person is not None and not mover.goes_on
+            if mover.begins_to_move
         )
 
     def add(self, part: Part, person: Person | None) -> None:

@@ -64,6 +64,8 @@ an interrupted change that goes on to the contact of somebody gone makes no seco
 people whom an interrupted run has found move elsewhere only within 'max_drift_percent'; year 617
   set impatient drift; 1-12 p#; 1-12 b# !503@13-99:batch ? fails; set max_drift_percent=5;
   1-12 [b# ? 12 moved|p# > p1-12 #|c# ? fails, reason max_drift_percent, there p1-12]
+people who are where they were in their last record have not moved; year 685
+  1-12 p#; 1-12 old#, 1-12 p# > p1-12 #
 a batch of a move that fails counts once, however many people were to move in it
   set report max_rejects_percent=100; 1-3 p# yes; 1-2 new# yes, 3 p3 yes !fail@3:batch
   ? says MainBrainer says that 1 batch of 2 contacts
