@@ -100,8 +100,9 @@ def read_configuration(
         except (OSError, ValueError, TypeError, RecursionError) as error:
             # The text of most would repeat what is in the file.
             reason = getattr(error, "strerror", None) or "it is not a JSON object"
-            message = f"The configuration {path!r} cannot be read: {reason}."
-            raise click.BadParameter(message, context, option) from None
+            raise click.BadParameter(
+                f"The configuration {path!r} cannot be read: {reason}.", context, option
+            ) from None
     return Configuration(values, reads_environment=ENVIRONMENT in paths)
 
 
@@ -126,8 +127,7 @@ def invoke(
         TargetMainBrainer.print_about(about_format)
         return
     if junit and not test:
-        problem = "--junit needs --test: without it, this would be a load."
-        raise click.UsageError(problem)
+        raise click.UsageError("--junit needs --test: without it, this would be a load.")
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     if dry_run:

@@ -103,8 +103,7 @@ class MappingTester(TargetMainBrainer):
             self._process_schema_message({**schema, "type": "SCHEMA"})
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
         except MalformedMessageError as error:
-            problem = f"Stream '{shown(stream)}': a message {error}."
-            raise SettingsError(problem) from None
+            raise SettingsError(f"Stream '{shown(stream)}': a message {error}.") from None
         rejections = [one for one in self._found if isinstance(one, Rejection)]
         contacts = [one for one in self._found if isinstance(one, Contact)]
         # Only a ledger knows who a "no" is of that comes without an identity.
@@ -152,8 +151,7 @@ def run_tests(tester: MappingTester, path: Path, junit: Path | None) -> Iterator
     """
     suite = ET.Element("testsuite", name="mapping")
     if not (tests := _read(path)).tests:
-        problem = f"There are no tests in '{path}'."
-        raise SettingsError(problem)
+        raise SettingsError(f"There are no tests in '{path}'.")
     for number, test in enumerate(tests.tests, 1):
         alike = (one.record for one in tests.tests if one.stream == test.stream)
         columns: Values = {column: {} for record in alike for column in record}
@@ -171,8 +169,7 @@ def run_tests(tester: MappingTester, path: Path, junit: Path | None) -> Iterator
     if junit is not None:
         _write(junit, ET.tostring(suite, encoding="unicode", xml_declaration=True))
     if failed:
-        text = f"{failed} of {counted(len(suite), 'test')} of the mapping failed."
-        raise MappingError(text)
+        raise MappingError(f"{failed} of {counted(len(suite), 'test')} of the mapping failed.")
     yield f"{counted(len(suite), 'test')} passed."
 
 
@@ -181,8 +178,7 @@ def _read(path: Path) -> TestsFile:
         content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
         return msgspec.convert(content, TestsFile)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        problem = f"The tests in '{path}' cannot be read: {error}."
-        raise SettingsError(problem) from None
+        raise SettingsError(f"The tests in '{path}' cannot be read: {error}.") from None
 
 
 def _write(path: Path, text: str, mode: str = "w") -> None:
@@ -190,8 +186,7 @@ def _write(path: Path, text: str, mode: str = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        problem = f"'{path}' cannot be written ({error.strerror})."
-        raise SettingsError(problem) from None
+        raise SettingsError(f"'{path}' cannot be written ({error.strerror}).") from None
 
 
 def _problems(test: MappingTest, sent: list[Sent], rejection: Rejection | None) -> Iterator[str]:
@@ -278,8 +273,7 @@ def _messages(sample: Iterable[str]) -> Iterator[Message]:
             if isinstance(message.get("stream"), str):
                 yield message
         except MalformedMessageError as error:
-            problem = f"Line {number} of the sample {error}."
-            raise SettingsError(problem) from None
+            raise SettingsError(f"Line {number} of the sample {error}.") from None
 
 
 def _fictional(value: t.Any, settings: StreamSettings) -> t.Any:  # noqa: ANN401 - any JSON value

@@ -363,5 +363,6 @@ def read_suppressions(settings: Settings) -> Suppressions:
             return parse_suppressions(lines)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
-        raise SettingsError(problem) from None
+        raise SettingsError(
+            f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
+        ) from None

@@ -183,11 +183,10 @@ class TargetMainBrainer(Target):
             shape = self._streams[message_dict["stream"]]
         except (KeyError, TypeError):
             require(message_dict, stream=str, record=dict)
-            text = (
+            raise RecordsWithoutSchemaException(
                 f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
                 "SCHEMA message. Check that the tap follows the Singer specification."
-            )
-            raise RecordsWithoutSchemaException(text) from None
+            ) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
         run = self.current_run

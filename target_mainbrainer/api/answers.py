@@ -577,12 +577,11 @@ class Answer:
         if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise errors.TransientError(message, retry_after=response.retry_after)
         if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-            message = (
+            raise errors.ProtocolError(
                 f"{endpoint.host} answered {response.reason} to {endpoint}. Redirects are never "
                 "followed, because the token and the contacts would go with them. Check 'api_url' "
                 "and 'auth_url', and any proxy in between."
             )
-            raise errors.ProtocolError(message)
 
     def accepted(self) -> Accepted | Refused:
         """Return the outcome of a batch or a contact.
@@ -635,16 +634,14 @@ class Answer:
         if self.response.is_success:
             return self._decoded(decode_token)
         if self.response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            message = (
+            raise errors.RequestRefusedError(
                 f"{endpoint.host} answered {reason} to {endpoint}: no token is created there. Set "
                 "'auth_url' to the full address, which MainBrainer's public pages do not print."
             )
-            raise errors.RequestRefusedError(message)
-        message = (
+        raise errors.AuthError(
             f"MainBrainer refused the credentials ({reason} on {endpoint}{self._said()}). Check "
             "'username', 'password' and 'private_token'."
         )
-        raise errors.AuthError(message)
 
     def _decoded(self, decode: Callable[[bytes], _T]) -> _T:
         """Decode a response that should be the API's.
@@ -657,23 +654,22 @@ class Answer:
             return decode(response.body)
         except UnreadableResponseError as unreadable:
             if unreadable.cut_off:
-                message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
-                raise errors.TransientError(message) from None
+                raise errors.TransientError(
+                    f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+                ) from None
         content_type = self.redactor.redact(response.content_type)
         kind = f" of type '{content_type}'" if content_type else ""
-        message = (
+        raise errors.ProtocolError(
             f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
             "not MainBrainer's. Check 'api_url' and 'auth_url', and any proxy in between."
         )
-        raise errors.ProtocolError(message)
 
     def _refused(self) -> errors.RequestRefusedError:
         advice = _ADVICE.get(self.response.status, "Check the settings and the account.")
-        message = (
+        return errors.RequestRefusedError(
             f"MainBrainer refused {self.endpoint} with {self.response.reason}{self._said()}. "
             f"The contacts are not the cause. {advice}"
         )
-        return errors.RequestRefusedError(message)
 
     def _said(self) -> str:
         said = decode_refusal(self.response).unredacted

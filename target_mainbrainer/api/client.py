@@ -261,12 +261,11 @@ class MainBrainerClient:
         """
         most = 1 if self._tokens.is_current(token) else _MOST_RENEWALS
         if renewals >= (most if self._tokens.is_renewable else 0):
-            message = (
+            raise AuthError(
                 f"MainBrainer refused the access token (401 on {endpoint}). Check that "
                 "'access_token', or else the credentials, are complete, belong to this account and "
                 "have not expired or been revoked."
             )
-            raise AuthError(message)
         self._tokens.get(refused=token)
 
     def _pause_or_raise(
@@ -382,10 +381,9 @@ class TokenSource:
             AuthError: It cannot; an exception further down would quote it.
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            message = (
+            raise AuthError(
                 "The access token contains characters that cannot be sent. Check it for spaces, "
                 "line breaks and quotation marks that came with copying."
             )
-            raise AuthError(message)
         self._keep_secret(token)
         return token

@@ -238,11 +238,10 @@ class Transport:
         """
         is_tls = endpoint.url.lower().startswith("https:")
         if self._verify and is_tls and not _can_be_trusted(self._verify):
-            message = (
+            raise SettingsError(
                 "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates that can be read, so "
                 "nothing was sent. Name a file of authorities in PEM form, or unset it."
             )
-            raise SettingsError(message)
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             kind = {} if body is None else {"Content-Type": _JSON}
@@ -328,19 +327,17 @@ def _in_words(
     """Return what an exception means, without repeating anything it says."""
     chain = list(_chain(error))
     if isinstance(chain[-1], ssl.SSLCertVerificationError):
-        message = (
+        return ProtocolError(
             f"The certificate of {endpoint.host} cannot be verified, so nothing was sent. Check "
             "'api_url' and 'auth_url', or name your own authority in REQUESTS_CA_BUNDLE."
         )
-        return ProtocolError(message)
     if isinstance(error, ValueError):
         # Bad URLs, headers and proxies are ValueErrors in `requests`.
-        message = (
+        return ProtocolError(
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
             "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
             "HTTP."
         )
-        return ProtocolError(message)
     is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)
     kind = type(chain[-1])
     what = getattr(chain[-1], "strerror", None) or f"{kind.__module__}.{kind.__name__}"
@@ -348,11 +345,10 @@ def _in_words(
         proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
         if is_late:
             what = f"not made within {min(timeout, _CONNECT_SECONDS):.0f} s"
-        message = (
+        return UnreachableError(
             f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
             "'api_url' and 'auth_url'."
         )
-        return UnreachableError(message)
     if is_late:
         message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:

@@ -315,8 +315,7 @@ class RateLimiter:
         if seconds:
             self._stop.wait(seconds)
         if self._stop.is_set():
-            message = "The run was asked to stop; nothing more is sent."
-            raise InterruptedRunError(message)
+            raise InterruptedRunError("The run was asked to stop; nothing more is sent.")
 
     @property
     def wanted_in_flight(self) -> int:

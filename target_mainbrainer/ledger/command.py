@@ -162,8 +162,7 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
     with contextlib.closing(open_database(uri, reads_only=True)) as database:
         lines = database.read(lambda connection: list(describe(connection, wanted)))
     if not lines:
-        message = f"Nothing in the ledger {database.name} matches."
-        raise LedgerError(message)
+        raise LedgerError(f"Nothing in the ledger {database.name} matches.")
     for line in lines:
         click.echo(shown(line))
 
@@ -187,19 +186,17 @@ def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401
         persons, identities = database.write(lambda connection: _forget(connection, wanted))
         is_erased = database.erase_traces()
     if not persons and not identities:
-        message = f"Nothing was forgotten: nothing in the ledger {database.name} matches."
-        raise LedgerError(message)
+        raise LedgerError(f"Nothing was forgotten: nothing in the ledger {database.name} matches.")
     click.echo(
         f"The ledger {database.name} has forgotten {counted(persons, 'source key')} and "
         f"{counted(identities, 'identity', 'identities')}. Its backups and the contacts in "
         "MainBrainer are unchanged. What the source still has will be sent and remembered again."
     )
     if not is_erased:
-        message = (
+        raise LedgerError(
             "Some of it can still be read in the file, because another process has it open or the "
             "disk is full. Run the command again later, to clear the file."
         )
-        raise LedgerError(message)
 
 
 def _forget(connection: sa.Connection, wanted: Wanted) -> tuple[int, int]:

@@ -152,8 +152,7 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
 
 def _refuse(stream: str, problems: Sequence[str]) -> None:
     if problems:
-        message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
-        raise MappingError(message)
+        raise MappingError(" ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems))
 
 
 def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:

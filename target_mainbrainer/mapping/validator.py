@@ -138,11 +138,10 @@ def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
     where = ""
     if isinstance(errors[0], jsonschema_rs.ValidationError) and errors[0].instance_path:
         where = f" at '{shown('.'.join(map(str, errors[0].instance_path)))}'"
-    message = (
+    raise MappingError(
         f"Stream '{shown(stream)}': its schema is not a valid JSON schema{where}. Correct it in "
         "the tap, or with the tap's schema overrides."
-    )
-    raise MappingError(message) from errors[0]
+    ) from errors[0]
 
 
 def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | None:

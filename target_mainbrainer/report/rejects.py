@@ -218,8 +218,9 @@ class RejectsFile:
             self._descriptor, self._size = _open_locked(self.path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
-            raise SettingsError(problem) from None
+            raise SettingsError(
+                f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
+            ) from None
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
@@ -318,19 +319,17 @@ def _open_locked(path: Path) -> tuple[int, int]:
     descriptor = os.open(path, flags, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            message = "it is not a regular file"
-            raise ValueError(message)  # noqa: TRY301 - the descriptor is closed below
+            raise ValueError("it is not a regular file")  # noqa: TRY301 - it is closed below
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         size = _repair(descriptor)
         os.fchmod(descriptor, 0o600)
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            message = (
+            raise OSError(
                 "another run is still writing to it; if runs are meant to overlap, put "
                 f"'{STARTED_AT}' in the path, so that each has a file of its own"
-            )
-            raise OSError(message) from None
+            ) from None
         raise
     return descriptor, size
 
@@ -345,8 +344,7 @@ def _repair(descriptor: int) -> int:
     """
     head, _, _ = os.pread(descriptor, _READ_BYTES, 0).partition(b"\n")
     if head and b'"type"' not in head:
-        message = "it is not a rejects file"
-        raise ValueError(message)
+        raise ValueError("it is not a rejects file")
     size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
         if (newline := chunk.rfind(b"\n")) >= 0:

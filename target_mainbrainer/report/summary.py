@@ -392,8 +392,9 @@ class ReportFile:
             "state": None,
         }
         if reason := self._write(self._start):
-            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
-            raise SettingsError(problem)
+            raise SettingsError(
+                f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            )
 
     def write(
         self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]

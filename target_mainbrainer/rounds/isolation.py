@@ -261,8 +261,7 @@ class RequestAtFault:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed or self._may_send(batch))
                 if self._is_closed:
-                    message = "The run ended before this batch could be sent."
-                    raise InterruptedRunError(message)
+                    raise InterruptedRunError("The run ended before this batch could be sent.")
                 if not self._is_doubtful:
                     if self._newest_pass < 0 < self._moment:
                         self._only = batch

@@ -229,13 +229,12 @@ class Load:
         while not self.is_settled:
             self._book(TICK_SECONDS if self._sending.is_sending else 0)
         if not self._await_statuses(lambda: self._booking.contacts_waiting, MAX_UNCONFIRMED):
-            message = (
+            raise DeliveryError(
                 f"MainBrainer has confirmed no batch for {self._settings.confirm_timeout_seconds} "
                 "s ('confirm_timeout_seconds'), and STATE waits for "
                 f"{self._booking.contacts_waiting:,} contacts. Nothing more is sent; the next run "
                 "sends again what was not confirmed."
             )
-            raise DeliveryError(message)
 
     def _await_earlier(self, upserts: Iterable[Upsert]) -> None:
         """Wait until contacts that are sent again are confirmed, if STATE waits for that.

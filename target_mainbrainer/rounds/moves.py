@@ -199,12 +199,11 @@ class Deferred:
         self.movers.setdefault(place, Mover(place, person)).parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
-            message = (
+            raise DeliveryError(
                 "Too many records wait for the end of the input because their source keys come "
                 "with other e-mail addresses or mobile numbers than before. Check that the "
                 "'key_properties' of the stream are unique, or set 'identity_changes' to 'create'."
             )
-            raise DeliveryError(message)
 
     def forget(self, place: Place) -> None:
         """Remove a person whose records need not wait any more."""

@@ -50,12 +50,11 @@ class Spool:
             query = "INSERT INTO kept (contacts) VALUES (?)"
             return self._database.execute(query, (data,)).lastrowid
         except sqlite3.Error:
-            message = (
+            raise DeliveryError(
                 "The folder for temporary files has no room for the contacts of accepted batches, "
                 "which wait there until the batches are confirmed. Make room, set 'TMPDIR' to "
                 "another folder, or set 'confirm_batches' to 'none', and run again."
-            )
-            raise DeliveryError(message) from None
+            ) from None
 
     def take(self, number: int) -> list[Kept]:
         """Return the contacts of a batch."""
