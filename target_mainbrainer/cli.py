@@ -1,8 +1,8 @@
 """The command `target-mainbrainer`: options, configuration files, exit codes, ends in sentences.
 
-It is the Singer SDK's command with `--check`, `--dry-run`, `--test` and `--write-tests` added. A
-run that fails says why in sentences, without a traceback, and ends with exit code 1; a command line
-that cannot be read, with 2.
+It is the Singer SDK's command with `--check`, `--dry-run` and `--test` added. A run that fails says
+why in sentences, without a traceback, and ends with exit code 1; a command line that cannot be
+read, with 2.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ def command() -> click.Command:
         click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
         _path("--test", "Test the mapping with the records in this file; nothing is sent."),
         _path("--junit", "Write the results of --test to this file as JUnit XML."),
-        _path("--write-tests", "Write tests to this file, with the input as a sample."),
     ]
     return found
 
@@ -114,7 +113,6 @@ def invoke(
     dry_run: bool = False,
     test: Path | None = None,
     junit: Path | None = None,
-    write_tests: Path | None = None,
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
@@ -132,13 +130,12 @@ def invoke(
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     if dry_run:
         config = config._replace(values=config.values | {"dry_run": True})
-    sample = file_input or sys.stdin
     if check:
         is_well = _print(_check(config))
-    elif test or write_tests:
-        is_well = _print(_test(config, test, junit, write_tests, sample))
+    elif test:
+        is_well = _print(_test(config, test, junit))
     else:
-        is_well = _load(config, sample)
+        is_well = _load(config, file_input or sys.stdin)
     if not is_well:
         sys.exit(1)
 
@@ -164,14 +161,8 @@ def _check(config: Configuration) -> Iterator[str]:
     yield from check_settings(target.settings)
 
 
-def _test(
-    config: Configuration,
-    test: Path | None,
-    junit: Path | None,
-    write: Path | None,
-    sample: t.IO[str],
-) -> Iterator[str]:
-    """Yield the results of testing the mapping, or of writing tests from a sample.
+def _test(config: Configuration, test: Path, junit: Path | None) -> Iterator[str]:
+    """Yield the results of testing the mapping.
 
     Raises:
         TargetMainBrainerError: A test failed, or a file cannot be used.
@@ -179,10 +170,7 @@ def _test(
     from target_mainbrainer import mapping_tests  # noqa: PLC0415 - a run has no use
 
     tester = mapping_tests.MappingTester(config.values, config.reads_environment)
-    if write is not None:
-        yield mapping_tests.write_tests(tester, sample, write)
-    if test is not None:
-        yield from mapping_tests.run_tests(tester, test, junit)
+    yield from mapping_tests.run_tests(tester, test, junit)
 
 
 def _load(config: Configuration, file_input: t.IO[str]) -> bool:
