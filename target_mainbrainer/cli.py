@@ -74,14 +74,13 @@ def command() -> click.Command:
     found.params += [
         click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
         click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
-        _path("--test", "Test the mapping with the records in this file; nothing is sent."),
-        _path("--junit", "Write the results of --test to this file as JUnit XML."),
+        click.Option(
+            ["--test"],
+            type=click.Path(path_type=Path),
+            help="Test the mapping with the records in this file; nothing is sent.",
+        ),
     ]
     return found
-
-
-def _path(name: str, words: str) -> click.Option:
-    return click.Option([name], type=click.Path(path_type=Path), help=words)
 
 
 def read_configuration(
@@ -112,20 +111,13 @@ def invoke(
     check: bool = False,
     dry_run: bool = False,
     test: Path | None = None,
-    junit: Path | None = None,
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
-    """Run the target, and end with exit code 1 and a sentence if contacts are not in.
-
-    Raises:
-        click.UsageError: The options do not go together.
-    """
+    """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
     if about:
         TargetMainBrainer.print_about(about_format)
         return
-    if junit and not test:
-        raise click.UsageError("--junit needs --test: without it, this would be a load.")
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     if dry_run:
@@ -133,7 +125,7 @@ def invoke(
     if check:
         is_well = _print(_check(config))
     elif test:
-        is_well = _print(_test(config, test, junit))
+        is_well = _print(_test(config, test))
     else:
         is_well = _load(config, file_input or sys.stdin)
     if not is_well:
@@ -161,16 +153,16 @@ def _check(config: Configuration) -> Iterator[str]:
     yield from check_settings(target.settings)
 
 
-def _test(config: Configuration, test: Path, junit: Path | None) -> Iterator[str]:
+def _test(config: Configuration, path: Path) -> Iterator[str]:
     """Yield the results of testing the mapping.
 
     Raises:
-        TargetMainBrainerError: A test failed, or a file cannot be used.
+        TargetMainBrainerError: A test failed, or the file cannot be used.
     """
     from target_mainbrainer import mapping_tests  # noqa: PLC0415 - a run has no use
 
     tester = mapping_tests.MappingTester(config.values, config.reads_environment)
-    yield from mapping_tests.run_tests(tester, test, junit)
+    yield from mapping_tests.run_tests(tester, path)
 
 
 def _load(config: Configuration, file_input: t.IO[str]) -> bool:
