@@ -86,7 +86,6 @@ class ContactsSink(BatchSink):
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
-        self._filled = run.summary.filled[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
         # A key of metadata, such as the number of a line, identifies a record and no person.
@@ -133,9 +132,6 @@ class ContactsSink(BatchSink):
             self._add_sdc_metadata_to_record(record, context, {})
         key = self._key_of(record)
         source_record = self._count(key)
-        if self._filled is not None:
-            for column, value in record.items():
-                self._filled[column] += value is not None and value != ""
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
             outcome = self._as_known(OPTED_OUT, key) or Omitted.DELETED

@@ -308,17 +308,15 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
             head, tail = StorageTarget.split_url(_plain_address(path))
             with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
                 lines = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
-                for number, line in enumerate(lines):
-                    content = line.strip()
-                    if number == 0:
-                        content = content.removeprefix(codecs.BOM_UTF8)
-                        _refuse_messages(stream, content)
-                    if content:
+                for line in lines:
+                    if content := line.strip().removeprefix(codecs.BOM_UTF8):
                         yield start + content + b"}\n"
-        except InputError:
-            raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
-            raise InputError(_unreadable(stream, error)) from None
+            # Its address may contain a password, so it stays out.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise InputError(
+                f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."
+            ) from None
 
 
 def _plain_address(path: str) -> str:
@@ -328,27 +326,3 @@ def _plain_address(path: str) -> str:
     plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
     is_there = Path(plain.removeprefix("file://")).exists()
     return plain if is_there else unquote(plain)
-
-
-def _refuse_messages(stream: str, line: bytes) -> None:
-    """Refuse a file of Singer messages, which would all be read as one odd record each."""
-    try:
-        first = json.loads(line or b"{}")
-    except ValueError:
-        return
-    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
-        raise InputError(
-            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
-            "should contain only records, one JSON object per line. Check the output of the tap."
-        )
-
-
-def _unreadable(stream: str, error: Exception) -> str:
-    """Return why a file cannot be read. Its address may contain a password, so it stays out."""
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    if isinstance(error, ImportError):
-        reason = (
-            "a package for this kind of storage is not installed. Let the tap write its files to a "
-            "local folder ('batch_config')"
-        )
-    return f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."
