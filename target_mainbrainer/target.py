@@ -47,13 +47,7 @@ from target_mainbrainer.mapping.validator import compile_validator
 from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
-from target_mainbrainer.settings.checks import (
-    check_config,
-    misnamed,
-    misread,
-    misspelt,
-    not_read,
-)
+from target_mainbrainer.settings.checks import check_config, misnamed, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import SETTINGS, Settings
 from target_mainbrainer.singer.reader import MessageReader, record_messages, require, schema_message
 from target_mainbrainer.singer.state import StateWriter

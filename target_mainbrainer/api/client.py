@@ -17,6 +17,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
+from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted, Answer, Refused, Token
 from target_mainbrainer.api.http import Endpoint, Transport
 from target_mainbrainer.api.limits import (
@@ -25,15 +26,6 @@ from target_mainbrainer.api.limits import (
     pause_before_retry,
 )
 from target_mainbrainer.api.requests import encode_batch, encode_credentials, encode_single
-from target_mainbrainer.errors import (
-    AuthError,
-    InterruptedRunError,
-    ProtocolError,
-    TargetMainBrainerError,
-    TooManyRequestsError,
-    TransientError,
-    UnreachableError,
-)
 from target_mainbrainer.privacy import Redactor
 from target_mainbrainer.words import counted
 
@@ -155,9 +147,9 @@ class MainBrainerClient:
         """
         try:
             return self._request(self._status_of(batch_id), None, Answer.batch_status, is_once=True)
-        except InterruptedRunError:
+        except errors.InterruptedRunError:
             raise
-        except TargetMainBrainerError as error:
+        except errors.TargetMainBrainerError as error:
             logger.debug("The status of a batch could not be read: %s", error)
             return None
 
@@ -225,16 +217,18 @@ class MainBrainerClient:
                         if is_lost and isinstance(result, Accepted | Refused):
                             return replace(result, follows_lost_answer=True)
                         return result
-                except TransientError as error:
-                    is_lost |= not isinstance(error, TooManyRequestsError | UnreachableError)
+                except errors.TransientError as error:
+                    is_lost |= not isinstance(
+                        error, errors.TooManyRequestsError | errors.UnreachableError
+                    )
                     spent += self._clock() - began
                     spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 else:
                     spent += self._clock() - began
                     self._renew_or_raise(endpoint, token, renewals)
                     renewals += 1
-        except TargetMainBrainerError as error:
-            error.may_be_applied = is_lost or isinstance(error, ProtocolError)
+        except errors.TargetMainBrainerError as error:
+            error.may_be_applied = is_lost or isinstance(error, errors.ProtocolError)
             raise
 
     def _send(
@@ -245,7 +239,7 @@ class MainBrainerClient:
             self.limiter.pause(_LOOK_SECONDS)
         try:
             response = self._transport.send(endpoint, body, headers)
-        except UnreachableError:
+        except errors.UnreachableError:
             self.limiter.unsent(permit)
             raise
         except BaseException:
@@ -261,7 +255,7 @@ class MainBrainerClient:
         """
         most = 1 if self._tokens.is_current(token) else _MOST_RENEWALS
         if renewals >= (most if self._tokens.is_renewable else 0):
-            raise AuthError(
+            raise errors.AuthError(
                 f"MainBrainer refused the access token (401 on {endpoint}). Check that "
                 "'access_token', or else the credentials, are complete, belong to this account and "
                 "have not expired or been revoked."
@@ -269,7 +263,12 @@ class MainBrainerClient:
         self._tokens.get(refused=token)
 
     def _pause_or_raise(
-        self, endpoint: Endpoint, error: TransientError, tries: int, spent: float, limit: float
+        self,
+        endpoint: Endpoint,
+        error: errors.TransientError,
+        tries: int,
+        spent: float,
+        limit: float,
     ) -> float:
         """Pause before the next try, or give up.
 
@@ -278,7 +277,7 @@ class MainBrainerClient:
             for their permits.
         """
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=limit)
-        if isinstance(error, TooManyRequestsError):
+        if isinstance(error, errors.TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
@@ -291,13 +290,13 @@ class MainBrainerClient:
                 f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. "
                 f"The last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
             )
-            if isinstance(error, TooManyRequestsError):
+            if isinstance(error, errors.TooManyRequestsError):
                 message += (
                     " The day's number of requests may be used up; the count starts again at "
                     "midnight in the account's time zone."
                 )
             raise type(error)(message, retry_after=error.retry_after) from error
-        if not isinstance(error, TooManyRequestsError):
+        if not isinstance(error, errors.TooManyRequestsError):
             is_outage = tries > 1 and self._log.is_due("an outage")
             level = logging.WARNING if is_outage else logging.DEBUG
             text = "%s Trying again in %.1f s, and for up to %.0f s in all ('retry_max_seconds')."
@@ -338,7 +337,7 @@ class TokenSource:
         self._lock = threading.Lock()
         self._token = None if token is None else Token(self._sendable(token))
         self._renew_at = math.inf
-        self._failure: TargetMainBrainerError | None = None
+        self._failure: errors.TargetMainBrainerError | None = None
 
     def is_current(self, token: Token | None) -> bool:
         """Return whether this is the latest token, and not yet to be renewed."""
@@ -363,9 +362,9 @@ class TokenSource:
             try:
                 token = self._create()
                 self._sendable(token.value)
-            except InterruptedRunError:
+            except errors.InterruptedRunError:
                 raise
-            except TargetMainBrainerError as error:
+            except errors.TargetMainBrainerError as error:
                 self._failure = error
                 raise
             lifetime = math.inf if token.lifetime_seconds is None else token.lifetime_seconds
@@ -381,7 +380,7 @@ class TokenSource:
             AuthError: It cannot; an exception further down would quote it.
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise AuthError(
+            raise errors.AuthError(
                 "The access token contains characters that cannot be sent. Check it for spaces, "
                 "line breaks and quotation marks that came with copying."
             )

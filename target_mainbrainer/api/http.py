@@ -36,12 +36,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from target_mainbrainer.errors import (
-    ProtocolError,
-    SettingsError,
-    TransientError,
-    UnreachableError,
-)
+from target_mainbrainer import errors
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -238,7 +233,7 @@ class Transport:
         """
         is_tls = endpoint.url.lower().startswith("https:")
         if self._verify and is_tls and not _can_be_trusted(self._verify):
-            raise SettingsError(
+            raise errors.SettingsError(
                 "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates that can be read, so "
                 "nothing was sent. Name a file of authorities in PEM form, or unset it."
             )
@@ -323,17 +318,17 @@ def _read(response: requests.Response) -> Response:
 
 def _in_words(
     error: Exception, endpoint: Endpoint, timeout: float
-) -> TransientError | ProtocolError:
+) -> errors.TransientError | errors.ProtocolError:
     """Return what an exception means, without repeating anything it says."""
     chain = list(_chain(error))
     if isinstance(chain[-1], ssl.SSLCertVerificationError):
-        return ProtocolError(
+        return errors.ProtocolError(
             f"The certificate of {endpoint.host} cannot be verified, so nothing was sent. Check "
             "'api_url' and 'auth_url', or name your own authority in REQUESTS_CA_BUNDLE."
         )
     if isinstance(error, ValueError):
         # Bad URLs, headers and proxies are ValueErrors in `requests`.
-        return ProtocolError(
+        return errors.ProtocolError(
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
             "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
             "HTTP."
@@ -345,7 +340,7 @@ def _in_words(
         proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
         if is_late:
             what = f"not made within {min(timeout, _CONNECT_SECONDS):.0f} s"
-        return UnreachableError(
+        return errors.UnreachableError(
             f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
             "'api_url' and 'auth_url'."
         )
@@ -353,7 +348,7 @@ def _in_words(
         message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:
         message = f"The connection to {endpoint.host} failed on {endpoint}: {what}."
-    return TransientError(message)
+    return errors.TransientError(message)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -26,12 +26,7 @@ from dataclasses import dataclass, field
 
 import backoff
 
-from target_mainbrainer.errors import (
-    InterruptedRunError,
-    LedgerError,
-    TooManyRequestsError,
-    TransientError,
-)
+from target_mainbrainer import errors
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
 
 if t.TYPE_CHECKING:
@@ -315,7 +310,7 @@ class RateLimiter:
         if seconds:
             self._stop.wait(seconds)
         if self._stop.is_set():
-            raise InterruptedRunError("The run was asked to stop; nothing more is sent.")
+            raise errors.InterruptedRunError("The run was asked to stop; nothing more is sent.")
 
     @property
     def wanted_in_flight(self) -> int:
@@ -414,7 +409,7 @@ class RateLimiter:
 
     def _write(self) -> None:
         """Write what has changed, unless the store is away; then the next change does it."""
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(errors.LedgerError):
             self._change(lambda _quota, _now: None, waits=False)
 
     def _change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
@@ -438,7 +433,7 @@ class RateLimiter:
 
 
 def pause_before_retry(
-    error: TransientError,
+    error: errors.TransientError,
     *,
     tries: int,
     spent: float,
@@ -450,10 +445,10 @@ def pause_before_retry(
     Pauses grow with full jitter. What a server asks for is a floor that jitter only adds to, and
     when it asks for more time than is left there is no use in trying earlier.
 
-    >>> lost = TransientError("No response.")
+    >>> lost = errors.TransientError("No response.")
     >>> [pause_before_retry(lost, tries=n, spent=0, limit=600, jitter=float) for n in (1, 2, 9)]
     [1.0, 2.0, 60.0]
-    >>> busy = TransientError("Busy.", retry_after=30)
+    >>> busy = errors.TransientError("Busy.", retry_after=30)
     >>> pause_before_retry(busy, tries=1, spent=0, limit=600, jitter=float)
     31.0
     >>> pause_before_retry(busy, tries=1, spent=580, limit=600) is None
@@ -471,7 +466,7 @@ def pause_before_retry(
         return None
     floor = error.retry_after
     if floor is None:
-        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, TooManyRequestsError) else 0.0
+        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, errors.TooManyRequestsError) else 0.0
     if floor > left:
         return None
     spread = min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)

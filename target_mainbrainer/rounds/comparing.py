@@ -24,14 +24,7 @@ from target_mainbrainer.ledger.content import (
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
-from target_mainbrainer.rounds.round import (
-    ClosedRound,
-    Part,
-    Place,
-    Prepared,
-    Round,
-    Upsert,
-)
+from target_mainbrainer.rounds.round import ClosedRound, Part, Place, Prepared, Round, Upsert
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:

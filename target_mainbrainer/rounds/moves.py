@@ -20,13 +20,7 @@ from target_mainbrainer.ledger import people
 from target_mainbrainer.ledger.content import identity_from, identity_text
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
-from target_mainbrainer.rounds.round import (
-    ClosedRound,
-    Place,
-    Upsert,
-    destination_of,
-    merged,
-)
+from target_mainbrainer.rounds.round import ClosedRound, Place, Upsert, destination_of, merged
 from target_mainbrainer.words import counted, examples, shown
 
 if t.TYPE_CHECKING:
