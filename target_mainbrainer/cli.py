@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import typing as t
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -27,13 +28,9 @@ from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.run import read_suppressions
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_mainbrainer.settings.declared import Settings
 
 ENVIRONMENT = "ENV"
 """What `--config` says instead of a file for the environment's variables."""

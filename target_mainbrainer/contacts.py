@@ -10,13 +10,11 @@ import contextlib
 import enum
 import typing as t
 import unicodedata
+from collections.abc import Hashable, Iterator
 
 import msgspec
 from msgspec.structs import asdict, replace
 from typing_extensions import override
-
-if t.TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
 
 HIDDEN = "<hidden>"
 

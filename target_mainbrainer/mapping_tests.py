@@ -12,7 +12,9 @@ import itertools
 import json
 import re
 import typing as t
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import yaml
@@ -21,18 +23,12 @@ from typing_extensions import override
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError, SettingsError
 from target_mainbrainer.mapping.values import property_text
-from target_mainbrainer.singer.reader import MalformedMessageError
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.reader import MalformedMessageError, Message
+from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 from target_mainbrainer.words import counted, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.reader import Message
-    from target_mainbrainer.singer.state import SourceRecord
 
 Values: t.TypeAlias = "dict[str, t.Any]"
 

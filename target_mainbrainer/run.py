@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 import typing as t
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -16,7 +17,7 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import account_of
+from target_mainbrainer.ledger.content import Account, account_of
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -24,24 +25,20 @@ from target_mainbrainer.report.rejects import Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
+from target_mainbrainer.rounds.round import ClosedRound
 from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
-from target_mainbrainer.singer.state import StateTracker
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.state import State, StateTracker
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from target_mainbrainer.ledger.content import Account
     from target_mainbrainer.ledger.database import Database
     from target_mainbrainer.ledger.lease import SharedQuota
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.round import ClosedRound
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import State
 
 STATE_INTERVAL_SECONDS = 1.0
 PROGRESS_INTERVAL_SECONDS = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from singer_sdk.sinks import BatchSink
+from singer_sdk.target_base import Target
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection, identity_of, with_identity
@@ -14,17 +15,13 @@ from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.report.rejects import RecordLabels
 from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.round import Stream
+from target_mainbrainer.run import Run
+from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
 from target_mainbrainer.singer.state import SourceRecord
+from target_mainbrainer.singer.stream_maps import MappedStream
 from target_mainbrainer.words import shown
 
-if t.TYPE_CHECKING:
-    from singer_sdk.target_base import Target
-
-    from target_mainbrainer.run import Run
-    from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
-    from target_mainbrainer.singer.stream_maps import MappedStream
-
-    Record: t.TypeAlias = dict[str, t.Any]
+Record: t.TypeAlias = dict[str, t.Any]
 
 
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)

@@ -6,6 +6,7 @@ import datetime as dt
 import html
 import re
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
@@ -13,14 +14,10 @@ from http import HTTPStatus
 import msgspec
 
 from target_mainbrainer import errors
+from target_mainbrainer.api.http import Endpoint, Response
+from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.privacy import Redactor, values_of
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from target_mainbrainer.api.http import Endpoint, Response
-    from target_mainbrainer.contacts import Contact, PropertyRef
 
 _T = t.TypeVar("_T")
 _INT64 = 2**63

@@ -12,31 +12,27 @@ import math
 import threading
 import typing as t
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
 from target_mainbrainer import errors
-from target_mainbrainer.api.answers import Accepted, Answer, Refused, Token
-from target_mainbrainer.api.http import Endpoint, Transport
+from target_mainbrainer.api.answers import Accepted, Answer, BatchStatus, Refused, Token
+from target_mainbrainer.api.http import Endpoint, Response, Transport
 from target_mainbrainer.api.limits import (
     TOO_MANY_REQUESTS_SECONDS,
     OncePerMinute,
+    Permit,
+    RateLimiter,
     pause_before_retry,
 )
 from target_mainbrainer.api.requests import encode_batch, encode_credentials, encode_single
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.privacy import Redactor
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import counted
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.api.http import Response
-    from target_mainbrainer.api.limits import Permit, RateLimiter
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.settings.declared import Settings
 
 _T = t.TypeVar("_T")
 _MOST_RENEWALS = 5

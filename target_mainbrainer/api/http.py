@@ -21,6 +21,7 @@ import ssl
 import time
 import typing as t
 from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -38,11 +39,6 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from target_mainbrainer import errors
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from _typeshed import WriteableBuffer
 
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
@@ -130,7 +126,7 @@ class _Pieces(socket.SocketIO):
     deadline: float
 
     @override
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: t.Any) -> int | None:
         if time.monotonic() > self.deadline:
             raise TimeoutError
         return super().readinto(buffer)

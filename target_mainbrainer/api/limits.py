@@ -22,17 +22,13 @@ import threading
 import typing as t
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import backoff
 
 from target_mainbrainer import errors
-from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.settings.declared import Plan
+from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS, Plan
 
 _T = t.TypeVar("_T")
 

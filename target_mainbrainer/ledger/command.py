@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import typing as t
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 import click
@@ -16,19 +17,14 @@ from target_mainbrainer.contacts import Contact, Mobile, identifiers_of
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger import ledger as memory
-from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, identity_from, key_text
+from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, Person, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import accounts, batches, contacts
 from target_mainbrainer.ledger.tables import people as table
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.words import counted, shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from target_mainbrainer.ledger.content import Person
-
-    Row: t.TypeAlias = "sa.Row[t.Any]"
+Row: t.TypeAlias = "sa.Row[t.Any]"
 
 _COUNTS = ("known", "gone", "missing", "changing", "unknown", "no_opt_in")
 _LINE = "  {:24}" + " {:>9}" * len(_COUNTS) + "  {:23}  {}"

@@ -15,6 +15,7 @@ import sqlite3
 import tempfile
 import time
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,14 +25,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, quota, streams
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from target_mainbrainer.ledger.content import Person, Row
-
-    _Row = t.TypeVar("_Row", Person, Row)
+_Row = t.TypeVar("_Row", Person, Row)
 
 _T = t.TypeVar("_T")
 

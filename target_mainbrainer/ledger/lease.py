@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import typing as t
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,13 +21,9 @@ from typing_extensions import override
 
 from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.database import Database
 from target_mainbrainer.ledger.tables import accounts, quota, streams
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.ledger.database import Database
 
 _T = t.TypeVar("_T")
 

@@ -11,23 +11,18 @@ The order that keeps it from ever knowing more than the CRM holds:
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
 from target_mainbrainer.api.http import seconds_awake_or_asleep
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
-from target_mainbrainer.ledger.content import Hashes, Row, identity_from
-from target_mainbrainer.ledger.database import Writer, number_new, one_of
+from target_mainbrainer.ledger.content import Account, Hashes, Person, Row, identity_from
+from target_mainbrainer.ledger.database import Database, Writer, number_new, one_of
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from target_mainbrainer.ledger.content import Account, Person
-    from target_mainbrainer.ledger.database import Database
-
-    _T = t.TypeVar("_T")
+_T = t.TypeVar("_T")
 
 UNSURE_SECONDS = 24 * 60 * 60
 """How long a try of which the end is unknown may still be applied."""

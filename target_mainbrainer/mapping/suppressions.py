@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import typing as t
+from collections.abc import Iterable, Iterator
 
-from target_mainbrainer.contacts import OPT_INS, fold_email
+from target_mainbrainer.contacts import OPT_INS, Contact, Identity, Mobile, fold_email
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.words import examples, plain_name
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_mainbrainer.contacts import Contact, Identity, Mobile
 
 
 class Suppressions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jsonschema_rs
 
@@ -16,9 +17,6 @@ from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
 from target_mainbrainer.words import listed, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Record: t.TypeAlias = "dict[str, t.Any]"
 Validate: t.TypeAlias = "Callable[[Record], Rejection | None]"

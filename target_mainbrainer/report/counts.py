@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 BATCH_FAILED = "batch_failed"
 """The code of rejected records whose batch was accepted and failed afterwards."""

@@ -7,11 +7,13 @@ data, so only its owner can read it; the log contains none.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 import stat
 import typing as t
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +23,11 @@ import phonenumbers
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.mapping.values import integral
+from target_mainbrainer.report.counts import RunReport, StreamReport
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.singer.reader import decode_json
+from target_mainbrainer.singer.state import SourceRecord, StateInterval
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import SourceRecord, StateInterval
 
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""

@@ -10,24 +10,20 @@ import json
 import logging
 import time
 import typing as t
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from typing_extensions import override
 
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
 from target_mainbrainer.privacy import reasons_of
+from target_mainbrainer.report.counts import RunReport, StreamReport
 from target_mainbrainer.report.duplicates import Duplicates
-from target_mainbrainer.report.rejects import all_refused, sentence
+from target_mainbrainer.report.rejects import Rejections, all_refused, sentence
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import counted, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from target_mainbrainer.api.limits import RateLimiter
-    from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.report.rejects import Rejections
-    from target_mainbrainer.settings.declared import Settings
 
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""

@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
-if t.TYPE_CHECKING:
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.singer.state import StateInterval
+from target_mainbrainer.api.answers import BatchStatus
+from target_mainbrainer.report.rejects import SourceStream
+from target_mainbrainer.singer.state import StateInterval
 
 
 class Destination(t.NamedTuple):

@@ -9,33 +9,27 @@ from __future__ import annotations
 import logging
 import typing as t
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from target_mainbrainer.api.answers import properties_sent
+from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
-from target_mainbrainer.ledger.content import identity_text
+from target_mainbrainer.ledger.content import Person, Row, identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
-from target_mainbrainer.report.rejects import refusal
+from target_mainbrainer.report.rejects import Rejections, SourceStream, refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import SAID, note_delivery
-from target_mainbrainer.rounds.spool import Kept
+from target_mainbrainer.rounds.round import Prepared, Upsert
+from target_mainbrainer.rounds.sending import Pending, Sent
+from target_mainbrainer.rounds.spool import Kept, Spool
+from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.reader import decode_json
-from target_mainbrainer.singer.state import SourceRecord, StateInterval
+from target_mainbrainer.singer.state import SourceRecord, StateInterval, StateTracker
 from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     import sqlalchemy as sa
 
-    from target_mainbrainer.api.answers import Accepted
-    from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.report.rejects import Rejections, SourceStream
-    from target_mainbrainer.rounds.round import Prepared, Upsert
-    from target_mainbrainer.rounds.sending import Pending, Sent
-    from target_mainbrainer.rounds.spool import Spool
-    from target_mainbrainer.rounds.statuses import Recreated, Statuses
-    from target_mainbrainer.singer.state import StateTracker
 
 logger = logging.getLogger("target-mainbrainer")
 

@@ -18,16 +18,13 @@ import sys
 import threading
 import typing as t
 from collections import Counter, deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-
-    from target_mainbrainer.rounds.batches import Destination
-    from target_mainbrainer.rounds.round import Upsert
+from target_mainbrainer.rounds.batches import Destination
+from target_mainbrainer.rounds.round import Upsert
 
 _HARDLY_EVER_ALONE = 0.38
 """Share of bad contacts above which nothing beats sending one by one (arXiv 1801.02701)."""

@@ -15,36 +15,43 @@ from __future__ import annotations
 import itertools
 import sys
 import typing as t
+from collections.abc import Callable, Iterable
 
-from target_mainbrainer.contacts import identifiers_of, identity_of, merge
-from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.contacts import Contact, Identity, identifiers_of, identity_of, merge
+from target_mainbrainer.errors import DeliveryError, InterruptedRunError
 from target_mainbrainer.rounds.batches import BatchEnd, Destination
+from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
     ClosedRound,
     Finding,
     Part,
+    Place,
     Prepared,
     Round,
+    Stream,
     Upsert,
     most_contacts,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Pending, Sent, cut
+from target_mainbrainer.rounds.sending import (
+    Asked,
+    Batch,
+    Done,
+    Failed,
+    Pending,
+    Result,
+    Sending,
+    Sent,
+    cut,
+)
+from target_mainbrainer.rounds.statuses import Statuses
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.state import SourceRecord
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from target_mainbrainer.contacts import Contact, Identity
-    from target_mainbrainer.errors import InterruptedRunError
-    from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Place, Stream
-    from target_mainbrainer.rounds.sending import Batch, Result, Sending
-    from target_mainbrainer.rounds.statuses import Statuses
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import SourceRecord
 
 IDLE_SECONDS = 1.0
 """How long the first contact of a round waits for others while nothing is being sent."""

@@ -13,26 +13,35 @@ import enum
 import logging
 import typing as t
 from collections import Counter, defaultdict
+from collections.abc import Collection, Generator, Mapping, Sequence
 
-from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, merge, with_identity
+import sqlalchemy as sa
+
+from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
+    Rejection,
+    RejectionCode,
+    merge,
+    with_identity,
+)
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
-from target_mainbrainer.ledger.content import identity_from, identity_text
+from target_mainbrainer.ledger.content import Person, identity_from, identity_text
+from target_mainbrainer.ledger.ledger import Ledger
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
-from target_mainbrainer.rounds.round import ClosedRound, Place, Upsert, destination_of, merged
+from target_mainbrainer.rounds.booking import Booking
+from target_mainbrainer.rounds.round import (
+    ClosedRound,
+    Part,
+    Place,
+    Stream,
+    Upsert,
+    destination_of,
+    merged,
+)
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
-
-    import sqlalchemy as sa
-
-    from target_mainbrainer.contacts import Identity
-    from target_mainbrainer.ledger.content import Person
-    from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.rounds.booking import Booking
-    from target_mainbrainer.rounds.round import Part, Stream
 
 logger = logging.getLogger("target-mainbrainer")
 

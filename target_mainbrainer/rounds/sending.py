@@ -12,24 +12,18 @@ import queue
 import threading
 import typing as t
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.contacts import OPT_INS, identifiers_of
+from target_mainbrainer.api.answers import Accepted, BatchStatus, Refused
+from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.contacts import OPT_INS, Contact, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
-from target_mainbrainer.rounds.batches import Kind
+from target_mainbrainer.report.rejects import SourceStream
+from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
 from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
 from target_mainbrainer.rounds.round import Upsert, without
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.api.client import MainBrainerClient
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
 
 logger = logging.getLogger("target-mainbrainer")
 

@@ -9,15 +9,12 @@ ends. STATE does not wait for them.
 from __future__ import annotations
 
 import sqlite3
-import typing as t
+from collections.abc import Sequence
 
 import msgspec
 
 from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.errors import DeliveryError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):

@@ -12,27 +12,20 @@ import heapq
 import itertools
 import math
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from target_mainbrainer.contacts import with_identity
+from target_mainbrainer.api.answers import BatchStatus
+from target_mainbrainer.contacts import Contact, with_identity
 from target_mainbrainer.ledger.content import identity_from, identity_text
-from target_mainbrainer.report.rejects import KEYS_SHOWN
-from target_mainbrainer.rounds.batches import BatchEnd
+from target_mainbrainer.privacy import Redactor
+from target_mainbrainer.report.rejects import KEYS_SHOWN, SourceStream
+from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Destination
 from target_mainbrainer.rounds.round import ClosedRound, Upsert, without
-from target_mainbrainer.rounds.sending import MAX_ASKED
+from target_mainbrainer.rounds.sending import MAX_ASKED, Sending
+from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.privacy import Redactor
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
-    from target_mainbrainer.rounds.sending import Sending
-    from target_mainbrainer.rounds.spool import Kept
 
 FIRST_LOOK_SECONDS = 1.0
 FIRST_AWAITED_SECONDS = 0.25

@@ -19,6 +19,7 @@ import sys
 import time
 import typing as t
 from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,15 +27,11 @@ from urllib.parse import unquote
 import msgspec
 from singer_sdk.contrib.msgspec import MsgSpecReader, decoder
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
+from singer_sdk.singerlib.encoding.base import SingerMessageType
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from singer_sdk.singerlib.encoding.base import SingerMessageType
 
 Message: t.TypeAlias = "dict[str, t.Any]"
 
