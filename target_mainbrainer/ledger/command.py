@@ -19,7 +19,7 @@ from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger import ledger as memory
 from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, Person, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.tables import accounts, batches, contacts
+from target_mainbrainer.ledger.tables import accounts, contacts
 from target_mainbrainer.ledger.tables import people as table
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.words import counted, shown
@@ -282,21 +282,10 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
         content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"
     yield "content", content
     if row.delivered_at is not None:
-        yield "delivered", f"{_time(row.delivered_at)} in {_batch(connection, row.batch)}"
-    for name, said, raised in (
-        ("e-mail opt-in", row.email_said, row.email_raised_in),
-        ("mobile opt-in", row.mobile_said, row.mobile_raised_in),
-    ):
-        given = f"yes, given in {_batch(connection, raised)}" if raised else "yes"
-        yield name, "never delivered" if said is None else given if said else "no"
-
-
-def _batch(connection: sa.Connection, number: int | None) -> str:
-    row = connection.execute(sa.select(batches).where(batches.c.number == number)).one_or_none()
-    if row is None:
-        return "a batch of more than 30 days ago"
-    status = ", whose status is not known yet" if row.is_open else ""
-    return f"batch {row.batch_id or 'without an id'} of run {row.run:08x}{status}"
+        by = f" by run {row.batch >> memory.BATCH_BITS:08x}" if row.batch else ""
+        yield "delivered", f"{_time(row.delivered_at)}{by}"
+    for name, said in (("e-mail opt-in", row.email_said), ("mobile opt-in", row.mobile_said)):
+        yield name, "never delivered" if said is None else "yes" if said else "no"
 
 
 def _time(seconds: int | None) -> str:

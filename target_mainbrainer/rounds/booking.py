@@ -412,9 +412,7 @@ class Booking:
         ledger = t.cast("Ledger", self._ledger)
         ledger.settle(connection, self._settled.values())
         ledger.save_people(connection, self._people)
-        ledger.add_batches(
-            connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
-        )
+        ledger.add_batches(connection, [one.number for one in self._accepted if one.is_followed])
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
         lost = {row for b in self._ended if b.may_be_incomplete for row in b.rows}
         # What was delivered to a contact meanwhile, or is on its way, was compared with that.
