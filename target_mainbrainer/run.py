@@ -301,13 +301,7 @@ class Run:
     def _problems(self) -> Iterator[Reason | str]:
         """Yield each reason why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report)
-        unconfirmed = list(self._statuses.problems())
-        if self._statuses.is_required:
-            unconfirmed += [
-                f"{finding} STATE stays before them, so the next run sends them again."
-                for finding in self._booking.findings()
-            ]
-        yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
+        yield from (Reason("unconfirmed", problem) for problem in self._statuses.problems())
         if self.missing is not None and self.comparer is not None:
             yield from self.missing.problems
             yield from self.comparer.problems()
@@ -323,8 +317,6 @@ class Run:
 
     def _warnings(self) -> Iterator[str]:
         yield from self._statuses.warnings()
-        if not self._statuses.is_required:
-            yield from self._booking.findings()
         if self.missing is not None:
             yield from self.missing.warnings
         yield from self._booking.recreated.warnings()

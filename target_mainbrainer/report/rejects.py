@@ -379,11 +379,7 @@ class Rejections:
 
     def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
-        self._allowed = settings.rejects_allowed
-        self._way_out = "set 'rejects_path'"
-        if settings.max_rejects is not None:
-            self._way_out = "raise 'max_rejects'"
-        self._allowed_percent = settings.max_rejects_percent
+        self._settings = settings
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False
@@ -468,23 +464,26 @@ class Rejections:
     @property
     def is_too_many(self) -> bool:
         """Whether more records are rejected than the settings allow."""
-        return self._allowed is not None and self.count > self._allowed
+        return (most := self._settings.rejects_allowed) is not None and self.count > most
 
     def _is_too_large(self, report: StreamReport) -> bool:
         """Return whether too large a share of a stream is rejected, as far as is known now."""
         if self.is_whole and report.read < SHARE_COUNTS_FROM:
             return False
-        return 100 * report.rejected_before_sending > self._allowed_percent * report.read
+        most = self._settings.max_rejects_percent * report.read
+        return 100 * report.rejected_before_sending > most
 
     def problems(self, report: RunReport) -> Iterator[Reason]:
         """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
+            most, own = self._settings.rejects_allowed, self._settings.max_rejects
+            way_out = "set 'rejects_path'" if own is None else "raise 'max_rejects'"
             yield Reason(
                 "max_rejects",
                 f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
-                f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
-                f"The reasons are above. Correct them at the source, or {self._way_out}.",
+                f"allow {f'{most:,}' if most else 'none'} ('max_rejects').{kept} "
+                f"The reasons are above. Correct them at the source, or {way_out}.",
             )
         if report.is_all_refused:
             yield Reason(
@@ -498,8 +497,8 @@ class Rejections:
                     "max_rejects_percent",
                     f"{stream.rejected_before_sending:,} of {stream.read:,} records of stream "
                     f"'{shown(name)}' were rejected before sending, more than the "
-                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} The "
-                    "reasons are above. STATE stays before them.",
+                    f"{self._settings.max_rejects_percent} % that 'max_rejects_percent' allows."
+                    f"{kept} The reasons are above. STATE stays before them.",
                 )
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import typing as t
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
@@ -24,7 +23,6 @@ from target_mainbrainer.rounds.spool import Kept, Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.reader import decode_json
 from target_mainbrainer.singer.state import SourceRecord, StateInterval, StateTracker
-from target_mainbrainer.words import counted, shown
 
 if t.TYPE_CHECKING:
     import sqlalchemy as sa
@@ -67,7 +65,6 @@ class Booking:
         self._spool = spool
         self._ledger = ledger
         self.recreated = recreated
-        self._unmatched: Counter[str] = Counter()
         self.pending: list[Pending] = []
         self.has_accepted = False
         self._passed_again: set[int] = set()
@@ -120,7 +117,7 @@ class Booking:
         if stream is not None:
             self._count_accepted(accepted, taken)
             stream.report.ignored_properties.update(_properties(sent.upserts, answer))
-            self._unmatched[stream.name] += unmatched
+            self._statuses.unmatched[stream.name] += unmatched
         if self._ledger is not None:
             accepted.number = self._ledger.next_batch()
             self._accepted.append(accepted)
@@ -443,16 +440,6 @@ class Booking:
     def contacts_waiting(self) -> int:
         """How many accepted contacts STATE waits for."""
         return sum(accepted.contacts for accepted in self._waiting)
-
-    def findings(self) -> Iterator[str]:
-        """Yield which of MainBrainer's complaints about contacts cannot be placed."""
-        for stream, count in self._unmatched.items():
-            if count:
-                yield (
-                    f"MainBrainer named {counted(count, 'contact')} of stream '{shown(stream)}' as "
-                    "invalid in batches that it accepted, in a way that matches no contact that "
-                    "was sent."
-                )
 
 
 def _values_in(value: object) -> Iterator[str]:

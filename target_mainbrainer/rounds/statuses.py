@@ -12,6 +12,7 @@ import heapq
 import itertools
 import math
 import typing as t
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
@@ -87,6 +88,7 @@ class Statuses:
     Attributes:
         failed: Batches that MainBrainer says have failed.
         untracked: How many contacts were accepted without a batch id.
+        unmatched: How many contacts of a stream were named as invalid that were not sent.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Statuses:
         self._skipping: dict[AcceptedBatch, None] = {}
         self._unconfirmed: dict[AcceptedBatch, None] = {}
         self.untracked = 0
+        self.unmatched: Counter[str] = Counter()
 
     @property
     def open_batches(self) -> int:
@@ -203,7 +206,7 @@ class Statuses:
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
         if self.is_required:
-            again = "STATE stays before it, so the next run sends it again."
+            again = "STATE stays before them, so the next run sends them again."
             yield from (f"{finding} {again}" for finding in self._findings())
         elif self.has_lost_records:
             yield (
@@ -223,8 +226,8 @@ class Statuses:
             )
         for finding in self._findings():
             yield (
-                f"{finding} The run still counts it as accepted, because 'confirm_batches' is not "
-                "'require'."
+                f"{finding} The run still counts them as accepted, because 'confirm_batches' is "
+                "not 'require'."
             )
 
     def _sum(self, batches: Collection[AcceptedBatch]) -> str:
@@ -248,6 +251,12 @@ class Statuses:
             yield (
                 f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
                 "that they cannot be confirmed, as 'confirm_batches: require' asks."
+            )
+        for stream, count in (+self.unmatched).items():
+            yield (
+                f"MainBrainer named {counted(count, 'contact')} of stream '{shown(stream)}' as "
+                "invalid in batches that it accepted, in a way that matches no contact that was "
+                "sent."
             )
 
 
