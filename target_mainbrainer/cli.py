@@ -182,7 +182,7 @@ def _load(config: Configuration, file_input: t.IO[str]) -> bool:
     end = summary.End(is_whole=False) if run is None else run.end
     report = RunReport() if run is None else run.report
     if report_file is not None:
-        report_file.write(error, end.state, {} if run is None else run.counts())
+        report_file.write(error, end.state, {} if run is None else run.summary.as_dict())
     line = summary.last_line(report, end._replace(advice=_advice(end, error)))
     logger.log(logging.ERROR if error else logging.INFO, "%s", line)
     return error is None

@@ -294,10 +294,6 @@ class Run:
             has_lost_records=self._statuses.has_lost_records,
         )
 
-    def counts(self) -> dict[str, t.Any]:
-        """Return the counts for the report file."""
-        return self.summary.as_dict() | {"states_held_back": self.end.open_states}
-
     def _problems(self) -> Iterator[Reason | str]:
         """Yield each reason why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report)

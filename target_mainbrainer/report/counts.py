@@ -83,7 +83,6 @@ class StreamReport:
     skipped: int = _count("contacts that MainBrainer says it has skipped")
     failed: int = _count("contacts in batches that MainBrainer says have failed")
     unconfirmed: int = _count("contacts in batches that MainBrainer did not confirm in time")
-    unreadable: int = _count("contacts in batches whose status could not be read")
     untracked: int = _count(
         "contacts accepted without a batch id, so that their status cannot be asked for"
     )

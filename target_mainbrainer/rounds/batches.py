@@ -60,7 +60,6 @@ class AcceptedBatch:
         rows: The ledger's rows that were delivered in it.
         is_followed: Its status is asked for.
         pause: Seconds until its status is asked for again.
-        is_unreadable: The last answer about it, if there was one, did not say anything.
         status: The last status that could be read.
         end: How it has ended, as MainBrainer says.
         has_recreated: Contacts were inserted that should have been there.
@@ -80,7 +79,6 @@ class AcceptedBatch:
     streams: list[SourceStream] = field(default_factory=list)
     rows: array[int] = field(default_factory=partial(array, "q"))
     pause: float = 0.0
-    is_unreadable: bool = False
     status: BatchStatus | None = None
     is_followed: bool = False
     end: BatchEnd = BatchEnd.OPEN

@@ -153,7 +153,6 @@ class Statuses:
         if accepted not in self._asked:
             return BatchEnd.OPEN  # it was given up meanwhile
         del self._asked[accepted]
-        accepted.is_unreadable = status is None
         end = BatchEnd.OPEN
         if status is not None:
             accepted.status = status
@@ -184,14 +183,9 @@ class Statuses:
         left = [*(accepted for *_, accepted in self._pending), *self._asked]
         self._pending, self._asked = [], {}
         for accepted in left:
-            if accepted.stream is None:
-                continue
-            report = accepted.stream.report
-            if accepted.is_unreadable:
-                report.unreadable += accepted.contacts
-            else:
-                report.unconfirmed += accepted.contacts
-            self._unconfirmed[accepted] = None
+            if accepted.stream is not None:
+                accepted.stream.report.unconfirmed += accepted.contacts
+                self._unconfirmed[accepted] = None
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
         """Return why MainBrainer says that a batch has failed, without values of its records."""
