@@ -28,7 +28,6 @@ from target_mainbrainer.privacy import explain, quiet_threads
 from target_mainbrainer.report import summary
 from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.run import read_suppressions
-from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
@@ -122,7 +121,9 @@ def invoke(
     if check:
         is_well = _print(_check(config))
     elif test:
-        is_well = _print(_test(config, test))
+        from target_mainbrainer.mapping_tests import run_tests  # noqa: PLC0415 - a run has no use
+
+        is_well = _print(run_tests(config.values, config.reads_environment, test))
     else:
         is_well = _load(config, file_input or sys.stdin)
     if not is_well:
@@ -141,25 +142,38 @@ def _print(lines: Iterable[str]) -> bool:
 
 
 def _check(config: Configuration) -> Iterator[str]:
-    """Yield in sentences that a run could begin.
+    """Yield in plain words that a run could begin; no contact is sent.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
     target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
-    yield from check_settings(target.settings)
+    settings = target.settings
+    read_suppressions(settings)
+    problems = [
+        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
+        for name in ("sandbox_path", "rejects_path", "report_path")
+        if (path := getattr(settings, name))
+        and not os.access(Path(path).absolute().parent, os.W_OK)
+    ]
+    if problems:
+        raise SettingsError(*problems)
+    yield "The settings are complete and do not contradict each other."
+    if settings.ledger_uri:
+        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
 
-
-def _test(config: Configuration, path: Path) -> Iterator[str]:
-    """Yield the results of testing the mapping.
-
-    Raises:
-        TargetMainBrainerError: A test failed, or the file cannot be used.
-    """
-    from target_mainbrainer import mapping_tests  # noqa: PLC0415 - a run has no use
-
-    tester = mapping_tests.MappingTester(config.values, config.reads_environment)
-    yield from mapping_tests.run_tests(tester, path)
+        try:
+            database.open_database(settings.ledger_uri, reads_only=True).close()
+            yield "The ledger can be read."
+        except database.NoLedgerError:
+            yield "There is no ledger yet; the first run creates it."
+    if settings.sandbox_path:
+        local_sandbox.start(settings.sandbox_path).close()
+        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
+    elif not settings.dry_run:  # which needs no account
+        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
+        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
+            yield client.check()
 
 
 def _load(config: Configuration, file_input: t.IO[str]) -> bool:
@@ -212,36 +226,3 @@ def _report_path(config: Configuration) -> str | None:
     if not path and config.reads_environment:
         path = os.environ.get("TARGET_MAINBRAINER_REPORT_PATH")
     return path if path and isinstance(path, str) else None
-
-
-def check_settings(settings: Settings) -> Iterator[str]:
-    """Yield in plain words that a run could begin; no contact is sent.
-
-    Raises:
-        TargetMainBrainerError: It could not, and why.
-    """
-    read_suppressions(settings)
-    problems = [
-        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
-        for name in ("sandbox_path", "rejects_path", "report_path")
-        if (path := getattr(settings, name))
-        and not os.access(Path(path).absolute().parent, os.W_OK)
-    ]
-    if problems:
-        raise SettingsError(*problems)
-    yield "The settings are complete and do not contradict each other."
-    if settings.ledger_uri:
-        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
-
-        try:
-            database.open_database(settings.ledger_uri, reads_only=True).close()
-            yield "The ledger can be read."
-        except database.NoLedgerError:
-            yield "There is no ledger yet; the first run creates it."
-    if settings.sandbox_path:
-        local_sandbox.start(settings.sandbox_path).close()
-        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
-    elif not settings.dry_run:  # which needs no account
-        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
-        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
-            yield client.check()

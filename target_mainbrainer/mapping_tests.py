@@ -132,14 +132,14 @@ def _as_written(contact: Contact) -> Sent:
 # Running tests
 
 
-def run_tests(tester: MappingTester, path: Path) -> Iterator[str]:
+def run_tests(config: Values, reads_environment: bool, path: Path) -> Iterator[str]:  # noqa: FBT001
     """Run the tests of a file, and yield the results in lines.
 
     Raises:
-        SettingsError: The file cannot be read.
+        SettingsError: The settings are wrong, or the file cannot be read.
         MappingError: A test failed, or the settings do not fit the columns of a stream.
     """
-    file, failed = _read(path), 0
+    tester, file, failed = MappingTester(config, reads_environment), _read(path), 0
     for number, test in enumerate(file.tests, 1):
         alike = (one.record for one in file.tests if one.stream == test.stream)
         columns: Values = {column: {} for record in alike for column in record}

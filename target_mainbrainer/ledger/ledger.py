@@ -155,10 +155,6 @@ class Ledger:
         """Return the condition that a row is of one of these identities."""
         return (contacts.c.account == self.account) & one_of(connection, contacts.c.hash, hashes)
 
-    def run_of(self, mark: int) -> int:
-        """Return the number of the run that has made a mark."""
-        return mark >> ROUND_BITS
-
     def mark(self, connection: sa.Connection, rows: Sequence[Row], round_number: int) -> None:
         """Mark rows as being sent, and their content as unknown.
 

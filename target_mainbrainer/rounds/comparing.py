@@ -25,7 +25,7 @@ from target_mainbrainer.ledger.content import (
     identity_from,
     identity_text,
 )
-from target_mainbrainer.ledger.ledger import Ledger
+from target_mainbrainer.ledger.ledger import ROUND_BITS, Ledger
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
@@ -221,7 +221,7 @@ class Comparer:
         others = {
             one: run
             for one, row in rows.items()
-            if row.open_mark is not None and (run := self._ledger.run_of(row.open_mark)) != ours
+            if row.open_mark is not None and (run := row.open_mark >> ROUND_BITS) != ours
         }
         if not others:
             return set()

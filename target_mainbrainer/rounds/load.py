@@ -107,13 +107,8 @@ class Load:
 
     def __init__(self, settings: Settings, parts: Parts, *, clock: Callable[[], float]) -> None:
         self._settings = settings
-        self._sending = parts.sending
-        self._booking = parts.booking
-        self._statuses = parts.statuses
-        self._comparer = parts.comparer
-        self._suppressed = parts.suppressed
-        self._tick = parts.tick
-        self._share_used = parts.share_used
+        self._parts = parts
+        self._sending, self._booking, self._statuses = parts.sending, parts.booking, parts.statuses
         self._clock = clock
         plan = settings.plan
         self._most = most_contacts(settings.batch_size_rows * (plan.burst if plan else 1))
@@ -211,12 +206,12 @@ class Load:
         """Decide what is sent of a round, and send it."""
         self._await_earlier(one.upserts)
         prepared = Prepared(sent=one.upserts)
-        if self._comparer is not None:
+        if self._parts.comparer is not None:
             self._numbers += 1
-            prepared = self._comparer.prepare(one, self._numbers, unsent)
+            prepared = self._parts.comparer.prepare(one, self._numbers, unsent)
         elif not one.is_decided:
             for upsert in one.upserts:
-                upsert.withheld = self._suppressed(upsert.contact)
+                upsert.withheld = self._parts.suppressed(upsert.contact)
                 upsert.finding = Finding(suppressed=upsert.withheld)
                 upsert.outgoing = without(upsert.contact, upsert.withheld)
         self._booking.prepared(prepared)
@@ -284,7 +279,7 @@ class Load:
             self._statuses.ask_due()
         if not self._sending.is_sending and not self.is_settled and not self._prove():
             self._settle()
-        self._tick()
+        self._parts.tick()
 
     @property
     def _may_ask(self) -> bool:
@@ -292,7 +287,7 @@ class Load:
         return (
             self._statuses.is_required
             or not (self._sending.is_sending or self._open.is_full(self._most) or self._is_draining)
-            or self._share_used() < SPARE_SHARE
+            or self._parts.share_used() < SPARE_SHARE
             or self._statuses.open_batches > MOST_OPEN_BATCHES
         )
 
