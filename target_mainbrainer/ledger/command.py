@@ -224,10 +224,6 @@ def _table(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
                 counts = (f"{getattr(row, name):,}" for name in _COUNTS)
                 last = "now" if row.run in live else _time(row.delivered_at)
                 yield _LINE.format(row.name, *counts, _time(row.open_since), last)
-        unowned = people.unowned(connection, account.number)
-        if unowned.known and wanted.stream is None:
-            more = f"{unowned.unknown:,} unknown, open since {_time(unowned.open_since)}"
-            yield f"  without a source key: {counted(unowned.known, 'contact')}, {more}"
 
 
 def _people(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:

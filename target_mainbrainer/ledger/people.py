@@ -130,16 +130,6 @@ def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
     return connection.execute(query).all()
 
 
-def unowned(connection: sa.Connection, account: int) -> sa.Row[t.Any]:
-    """Return how many contacts of an account are known that have no source key."""
-    query = sa.select(
-        sa.func.count().label("known"),
-        sa.func.count(sa.case((contacts.c.fields.is_(None), 1))).label("unknown"),
-        sa.func.min(contacts.c.open_at).label("open_since"),
-    )
-    return connection.execute(query.where(contacts.c.account == account, ~owns_contact())).one()
-
-
 def owns_contact() -> sa.Exists:
     """Return the condition that some source key has the identity of a row of `contacts`."""
     query = sa.select(people.c.id).join(streams, streams.c.number == people.c.stream)

@@ -56,8 +56,7 @@ streams under one alias have keys of their own *
 people are found by their address, in any case; those of a stream without keys have nothing else *
   1 email=Ola@Example.com +1, 2 p2, letters:3 p3 keyless;
   show [--email ola@example.com|--mobile 90000001] ? says "1", hides "2";
-  show --email P3@example.com ? says source key none, says content known;
-  show ? says without a source key: 1 contact
+  show --email P3@example.com ? says source key none, says content known
 what is not known ends with a sentence without the data
   1 p1; [show|forget] [--key|--email] unknown@example.com ? nothing, hides unknown@example.com;
   show --stream peple ? nothing; forget --stream peple ? nothing; show --account 7 ? nothing
