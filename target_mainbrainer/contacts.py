@@ -16,6 +16,9 @@ import msgspec
 from msgspec.structs import asdict, replace
 from typing_extensions import override
 
+Record: t.TypeAlias = dict[str, t.Any]
+"""The columns of a RECORD message, by name."""
+
 HIDDEN = "<hidden>"
 
 

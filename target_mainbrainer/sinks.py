@@ -8,7 +8,7 @@ from singer_sdk.sinks import BatchSink
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Rejection, identity_of, with_identity
+from target_mainbrainer.contacts import Contact, Record, Rejection, identity_of, with_identity
 from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
@@ -20,9 +20,6 @@ from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
 from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.singer.stream_maps import MappedStream
 from target_mainbrainer.words import shown
-
-Record: t.TypeAlias = dict[str, t.Any]
-
 
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
 

@@ -18,6 +18,7 @@ from target_mainbrainer.contacts import (
     ContactField,
     Mobile,
     PropertyRef,
+    Record,
     Rejection,
     RejectionCode,
 )
@@ -34,7 +35,6 @@ from target_mainbrainer.mapping.values import (
 from target_mainbrainer.settings.declared import StreamSettings, all_words
 from target_mainbrainer.words import listed, shown
 
-Record: t.TypeAlias = "dict[str, t.Any]"
 _T = t.TypeVar("_T")
 Reader: t.TypeAlias = "Callable[[Record], _T | None]"
 

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jsonschema_rs
 
-from target_mainbrainer.contacts import Rejection, RejectionCode
+from target_mainbrainer.contacts import Record, Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
 from target_mainbrainer.words import listed, shown
 
-Record: t.TypeAlias = "dict[str, t.Any]"
 Validate: t.TypeAlias = "Callable[[Record], Rejection | None]"
 
 _DRAFTS = (

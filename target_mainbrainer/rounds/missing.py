@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import sqlalchemy as sa
-
 from target_mainbrainer.contacts import Contact, with_identity
 from target_mainbrainer.errors import Reason
 from target_mainbrainer.ledger import people
@@ -84,14 +82,11 @@ class Missing:
     def _missing(self, stream: int) -> list[Person]:
         seen, up_to = self._comparer.seen, self._comparer.newest_person
 
-        def find(connection: sa.Connection) -> list[Person]:
-            return [
-                person
-                for person in people.not_gone(connection, stream, up_to=up_to)
-                if (person.id or 0) not in seen
+        return self._ledger.read(
+            lambda c: [
+                one for one in people.not_gone(c, stream, up_to=up_to) if (one.id or 0) not in seen
             ]
-
-        return self._ledger.read(find)
+        )
 
     def _is_within_limit(self, number: int, stream: Stream, missing: int) -> bool:
         known = self._comparer.known(number)

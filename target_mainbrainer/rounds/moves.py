@@ -365,14 +365,8 @@ class Moves:
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
         ledger = self._ledger
-
-        def read(connection: sa.Connection) -> dict[int, list[Person]]:
-            return people.holders_of(connection, ledger.account, hashes, ledger.hashes)
-
-        return {
-            one: {(person.stream, person.key) for person in owners}
-            for one, owners in ledger.read(read).items()
-        }
+        found = ledger.read(lambda c: people.holders_of(c, ledger.account, hashes, ledger.hashes))
+        return {one: {(who.stream, who.key) for who in owners} for one, owners in found.items()}
 
     def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
         """Return the new identities that MainBrainer has a contact with, and that none leaves.
@@ -380,13 +374,10 @@ class Moves:
         Its person is gone, or was not followed. Renamed to it, a mover's contact would be a second
         one of the same identity.
         """
-        ledger = self._ledger
-
-        def read(connection: sa.Connection) -> set[int]:
-            rows = ledger.rows(connection, {m.after for m in movers if m.contact_id is None})
-            return {one for one, row in rows.items() if row.delivered_at is not None}
-
-        return ledger.read(read) - {mover.before for mover in movers} if movers else set()
+        new = {mover.after for mover in movers if mover.contact_id is None}
+        rows = self._ledger.read(lambda connection: self._ledger.rows(connection, new))
+        there = {one for one, row in rows.items() if row.delivered_at is not None}
+        return there - {mover.before for mover in movers}
 
     def _take(
         self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]
