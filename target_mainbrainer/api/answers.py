@@ -208,6 +208,13 @@ _PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", 
 _MESSAGES = ("message", "title", "detail", "error", "errordescription")
 
 
+class Words(t.NamedTuple):
+    """What a refusal says; equal for equal reasons, for any contact."""
+
+    status: int
+    message: str
+
+
 @dataclass(frozen=True)
 class Refused:
     """MainBrainer refuses what was sent: the whole request, for one bad contact or for itself.
@@ -215,7 +222,7 @@ class Refused:
     Attributes:
         status: The HTTP status; a 2xx when only the response's own `status` says that it failed.
         unredacted: What the response says to people, "" if nothing. It may repeat contact data;
-            `message` does not.
+            `words` do not.
         contacts: The contacts sent.
         suspects: The places of those that it names; none if it names all.
         redactor: Removes their data from what is said.
@@ -231,22 +238,17 @@ class Refused:
     follows_lost_answer: bool = field(default=False, compare=False)
 
     @cached_property
-    def words(self) -> tuple[int, str]:
-        """Status and message; equal for equal reasons, for any contact that they name.
+    def words(self) -> Words:
+        """What it says, without anything of the contacts it is about.
 
-        The message is redacted. A property of a contact that was refused alone has its own name
-        in it, instead of its place.
+        A property of a contact that was refused alone has its own name in it, instead of its
+        place.
         """
         said = self.redactor.redact(self.unredacted, values_of(self.contacts))
         if len(self.contacts) == 1:
             properties = list(self.contacts[0].properties)
             said = _PLACE.sub(lambda place: _name_of(place, properties), said)
-        return self.status, said
-
-    @property
-    def message(self) -> str:
-        """What the API said, without anything of the contacts it is about."""
-        return self.words[1]
+        return Words(self.status, said)
 
     @property
     def is_too_large(self) -> bool:

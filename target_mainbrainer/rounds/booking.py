@@ -265,10 +265,9 @@ class Booking:
             is_proven: They are the cause; otherwise STATE stays before them.
         """
         for one in pending:
-            said = one.refused.message
             self.reject(
                 [one.upsert],
-                refusal(one.refused.status, said),
+                refusal(*one.refused.words),
                 answer={"status": one.refused.status, "message": one.refused.unredacted},
                 is_proven=is_proven,
             )

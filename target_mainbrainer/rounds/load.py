@@ -21,7 +21,6 @@ from target_mainbrainer.contacts import Contact, Identity, identifiers_of, ident
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError
 from target_mainbrainer.rounds.batches import BatchEnd, Destination
 from target_mainbrainer.rounds.booking import Booking
-from target_mainbrainer.rounds.isolation import Words
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
     ClosedRound,
@@ -348,7 +347,7 @@ class Load:
             one.batch.destination == rule.destination and one.refused.words == words
             for one in self._booking.pending
         ):
-            self._failure = self._failure or rule.accuse(Words(*words))
+            self._failure = self._failure or rule.accuse(words)
 
     # The end
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from target_mainbrainer.api.answers import Accepted, BatchStatus, Refused
+from target_mainbrainer.api.answers import Accepted, BatchStatus, Refused, Words
 from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.contacts import OPT_INS, Contact, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.report.rejects import SourceStream
 from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
-from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
+from target_mainbrainer.rounds.isolation import RequestAtFault, search
 from target_mainbrainer.rounds.round import Upsert, without
 
 logger = logging.getLogger("target-mainbrainer")
@@ -269,7 +269,7 @@ class Sending:
                 probe.upserts[0].may_be_applied = answer.follows_lost_answer
                 upsert.may_be_applied = isinstance(answer, Accepted) or answer.follows_lost_answer
                 if not isinstance(answer, Accepted):
-                    return Words(*answer.words)
+                    return answer.words
                 self._results.put(Sent(probe, probe.upserts, answer))
                 return None
 
@@ -315,7 +315,9 @@ class Sending:
         finally:
             rule.leave(batch)
 
-    def _step(self, batch: Batch, rule: RequestAtFault, upserts: Sequence[Upsert]) -> SendResult:
+    def _step(
+        self, batch: Batch, rule: RequestAtFault, upserts: Sequence[Upsert]
+    ) -> Accepted | Refused:
         """Send one request, and report what came of it."""
         moment = rule.wait_for_turn(batch)
         answer = self._post(batch.destination, upserts)
@@ -325,19 +327,14 @@ class Sending:
             answer = self._post(batch.destination, upserts)
         for upsert in upserts:
             upsert.may_be_applied |= answer.follows_lost_answer
-        match answer:
-            case Accepted():
-                rule.passed(moment, upserts)
-                self._results.put(Sent(batch, upserts, answer))
-                return SendResult(passed=True)
-            case Refused() if answer.is_too_large:
-                return SendResult(passed=False, too_large=True)
-            case Refused():
-                moment = rule.refused(Words(*answer.words), upserts)
-                if len(upserts) == 1 and not upserts[0].is_merged:
-                    self._results.put(Pending(moment, batch, upserts[0], answer))
-                suspects = [upserts[place] for place in answer.suspects]
-                return SendResult(passed=False, suspects=suspects)
+        if isinstance(answer, Accepted):
+            rule.passed(moment, upserts)
+            self._results.put(Sent(batch, upserts, answer))
+        elif not answer.is_too_large:
+            moment = rule.refused(answer.words, upserts)
+            if len(upserts) == 1 and not upserts[0].is_merged:
+                self._results.put(Pending(moment, batch, upserts[0], answer))
+        return answer
 
     def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]
