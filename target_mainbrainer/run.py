@@ -166,7 +166,7 @@ class Run:
     def _make_load(self, settings: Settings, file: RejectsFile | None) -> Load:
         self._sending = Sending(
             self._client,
-            in_flight=lambda: settings.max_concurrent_requests or self._limiter.wanted_in_flight,
+            in_flight=settings.max_concurrent_requests,
             alone=settings.write_mode == "single",
             stop=self._stop,
         )

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import backoff
 
 from target_mainbrainer import errors
-from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS, Plan
+from target_mainbrainer.settings.declared import Plan
 
 _T = t.TypeVar("_T")
 
@@ -46,18 +46,7 @@ DAY_LIMIT = "the day's requests are used up, until the first of them are 24 hour
 
 LONG_WAIT_SECONDS = 5.0
 _MINUTE = 60.0
-_UNPACED_PER_SECOND = 500
-"""The pace that is aimed at without a plan: that of a burst of the largest one."""
-
-_MIN_IN_FLIGHT = 4
-_BURST_SECONDS = 0.4
-"""In how short a time the permits that become free together should be used."""
-
-_NEWEST_WEIGHT = 0.1
-"""The weight of the newest answer in the average time that answers take."""
-
 _ACCEPTED = 2  # hundreds of the status
-_SENDS = "POST"
 
 LONGEST_PAUSE_SECONDS = 60.0
 TOO_MANY_REQUESTS_SECONDS = 10.0
@@ -268,7 +257,6 @@ class RateLimiter:
         self._turn = threading.Lock()  # one thread waits for a permit, the others for that one
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
         self._in_flight: set[Permit] = set()
-        self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
         self._unwritten: list[Callable[[Quota, float], None]] = []
         self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
@@ -309,24 +297,6 @@ class RateLimiter:
             raise errors.InterruptedRunError("The run was asked to stop; nothing more is sent.")
 
     @property
-    def wanted_in_flight(self) -> int:
-        """How many requests have to be in flight to use all permits, as answers are now.
-
-        Permits that were used together become free together, and should be used at once again:
-        quick answers need few requests in flight for that, answers of 0.4 s and more one for each
-        permit. Longer answers than a permit is occupied need more.
-        """
-        seconds = self._answer_seconds
-        if self._plan is None:
-            wanted = _UNPACED_PER_SECOND * (seconds or 0.0)
-        elif seconds is None:
-            wanted = self._plan.burst
-        else:
-            share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
-            wanted = share * self._plan.burst
-        return min(max(math.ceil(wanted), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS)
-
-    @property
     def share_used(self) -> float:
         """How much of the plan's requests in 10 seconds is in use now, from 0 to 1."""
         if self._plan is None:
@@ -358,9 +328,6 @@ class RateLimiter:
                 late -= self._usual(permit, like)
                 since, quickest = self._quickest.get(like, (now, took))
                 self._quickest[like] = (since, min(took, quickest))
-                if permit.kind.startswith(_SENDS):
-                    usual = took if self._answer_seconds is None else self._answer_seconds
-                    self._answer_seconds = usual + _NEWEST_WEIGHT * (took - usual)
             self._extend(permit, late)
             if self._unwritten:
                 self._write()

@@ -132,10 +132,10 @@ class Threads:
 
     Args:
         name: Of the threads.
-        bound: Returns how many there may be now.
+        bound: How many there may be.
     """
 
-    def __init__(self, name: str, bound: Callable[[], int]) -> None:
+    def __init__(self, name: str, bound: int) -> None:
         self._name = name
         self._bound = bound
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -146,7 +146,7 @@ class Threads:
         """Hand over a job. Only the main thread calls this."""
         self.open_jobs += 1
         self._jobs.put(job)
-        if self._count < min(self._bound(), self.open_jobs):
+        if self._count < min(self._bound, self.open_jobs):
             self._count += 1
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
@@ -169,7 +169,7 @@ class Sending:
 
     Args:
         client: Talks to MainBrainer; shared by all threads.
-        in_flight: Returns how many requests may be under way.
+        in_flight: How many requests may be under way.
         alone: Send each contact by itself to the endpoint for one (`write_mode: single`).
         stop: Set when the run has to end: no request leaves any more.
     """
@@ -178,7 +178,7 @@ class Sending:
         self,
         client: MainBrainerClient,
         *,
-        in_flight: Callable[[], int],
+        in_flight: int,
         alone: bool,
         stop: threading.Event,
     ) -> None:
@@ -187,7 +187,7 @@ class Sending:
         self._stop = stop
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._senders = Threads("sender", in_flight)
-        self._askers = Threads("status", lambda: MAX_ASKED)
+        self._askers = Threads("status", MAX_ASKED)
         self._rules: dict[Destination, RequestAtFault] = {}
 
     def send(self, batches: Sequence[Batch]) -> None:
