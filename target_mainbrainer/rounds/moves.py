@@ -138,8 +138,16 @@ class Mover:
 
     @property
     def has_begun(self) -> bool:
-        """Whether an earlier run has found its contact: it counted as moving then."""
+        """Whether an earlier run has found its contact."""
         return self.person is not None and self.person.moving_id is not None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes where an earlier run has sent its contact and counted it, or back."""
+        person = self.person
+        if person is None or person.moving_id is None:
+            return False
+        return identity_text(self.parts[-1].contact) in {person.identity, person.previous}
 
     @property
     def stream(self) -> Stream:
@@ -189,7 +197,7 @@ class Deferred:
         return Counter(
             (mover.place[0], mover.stream.name)
             for mover in self.movers.values()
-            if mover.person is not None and not mover.has_begun
+            if mover.person is not None and not mover.goes_on
         )
 
     def add(self, part: Part, person: Person | None) -> None:
@@ -374,7 +382,8 @@ class Moves:
         Its person is gone, or was not followed. Renamed to it, a mover's contact would be a second
         one of the same identity.
         """
-        new = {mover.after for mover in movers if mover.contact_id is None}
+        # Where an earlier run has sent a contact with its id, that contact may be.
+        new = {m.after for m in movers if m.contact_id is None or m.after != m.asked}
         rows = self._ledger.read(lambda connection: self._ledger.rows(connection, new))
         there = {one for one, row in rows.items() if row.delivered_at is not None}
         return there - {mover.before for mover in movers}

@@ -58,6 +58,12 @@ who comes to an address that an interrupted change may have left is sent whole; 
 what an interrupted change of address has brought does not stay; year 200094
   set impatient; 1-2 p#; 1 new1 =A, 2 p2 !lost@2:batch ? fails > new1 A, p2 2; 1 new1, 2 p2
   > new1 1, p2 2
+an interrupted change that goes on to the contact of somebody gone makes no second one; year 570
+  set full impatient; 1 a, 2-3 p#; 2-3 p#; 2-3 p#; 2 c, 3 p3 !503@2-99:batch ? fails; 2 a, 3 p3
+  ? names 2 > a 2, p2 no 2, p3 3
+people whom an interrupted run has found move elsewhere only within 'max_drift_percent'; year 617
+  set impatient drift; 1-12 p#; 1-12 b# !503@13-99:batch ? fails; set max_drift_percent=5;
+  1-12 [b# ? 12 moved|p# > p1-12 #|c# ? fails, reason max_drift_percent, there p1-12]
 a batch of a move that fails counts once, however many people were to move in it
   set report max_rejects_percent=100; 1-3 p# yes; 1-2 new# yes, 3 p3 yes !fail@3:batch
   ? says MainBrainer says that 1 batch of 2 contacts

@@ -20,7 +20,7 @@ from tests.years.history import (
     kept,
     moves,
 )
-from tests.years.source import is_mappable
+from tests.years.source import STREAMS, is_mappable
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -86,6 +86,9 @@ class Evidence:
         run.records.append((key, columns))
         run.by_key[key].append(columns)
         self.people[key].missed, self.people[key].came_at = 0, self.crm.world.now
+        if (columns.get("email") or "").startswith("join"):
+            run.joined.add(key)
+            return
         if not is_mappable(columns):  # its person has come, and may say no for its number
             self._note_no(self.people[key], columns)
             self._note_address(key, (None, identity_of(columns)[1]))
@@ -130,6 +133,21 @@ class Evidence:
 
     def _note_no(self, one: Said, columns: Columns) -> None:
         one.no_at |= {name: self.crm.world.now for name in OPT_INS if columns[name] is False}
+
+    def certain(self) -> list[int]:
+        """Return the people of whom the ledger knows where their contact is, with all its parts."""
+        if self.has_restored or self.has_new_stream or self.source.streams != STREAMS[:1]:
+            return []
+        if self.source.config["identity_changes"] == "create":
+            return []
+        return [
+            key
+            for key, one in self.people.items()
+            if one.last is not None
+            and identity_of(one.last) in one.sent_as
+            and not (is_refused(one.last) or one.is_absent or one.missed)
+            and not (one.is_rejected or one.is_stuck or one.is_deleted or one.is_scattered)
+        ]
 
     def owners(self, email: str | None, mobile: int | None) -> set[int]:
         """Return the people who have, or had, an address and a number together."""
@@ -222,7 +240,7 @@ class Evidence:
         unsure |= self._people_in(
             batch
             for batch in self._batches(process)
-            if (is_asked and batch.confirmed_at == math.inf)
+            if (is_asked and self._is_late(batch))
             or ((done := batch.applied) and done.inserted and done.updated)
         )
         for key in run.sent_data & run.by_key.keys():

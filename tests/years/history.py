@@ -80,6 +80,7 @@ class Run:
         sent_to: The identity to which it has sent them last, without a contact id: with data, or as
             the one that they have now.
         movers: The people who came with another address or number than before.
+        joined: Those with an address of nobody.
         is_certain: Nothing was to go wrong in its night.
         unsure: The people of whom it did not know how an earlier run had ended.
     """
@@ -94,6 +95,7 @@ class Run:
     sent_data: set[int] = field(default_factory=set)
     sent_to: dict[int, Identity] = field(default_factory=dict)
     movers: set[int] = field(default_factory=set)
+    joined: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
 
     def has_moved(self, key: int) -> bool:

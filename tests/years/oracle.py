@@ -24,7 +24,7 @@ from tests.years.history import (
     is_rival,
     kept,
 )
-from tests.years.source import ONCE, STREAMS, is_mappable
+from tests.years.source import FEW, ONCE, STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -291,11 +291,8 @@ class Oracle(Evidence):
             self._counts(run, process, report)
         for state in process.states[-1:]:
             self._state(process, state)
-        reasons = {reason["code"] for reason in report.get("reasons", ())}
-        if "unexpected" in reasons:
-            self._break("a run ends with a fault of its own", process.log[-3:])
-        if run.is_certain and process.code:
-            self._fails(reasons)
+        if report:
+            self._reasons(run, process, {reason["code"] for reason in report["reasons"]})
         if run.is_certain:
             self._warnings(run, process)
         if run.is_certain or not process.code:
@@ -327,15 +324,28 @@ class Oracle(Evidence):
         if good and has_proof:
             self._break("set aside though it is good", good)
 
-    def _fails(self, reasons: set[str]) -> None:
+    def _reasons(self, run: Run, process: Process, reasons: set[str]) -> None:
+        """A run fails for a reason, and not for one of its own."""
+        if "unexpected" in reasons:
+            self._break("a run ends with a fault of its own", process.log[-3:])
+        if run.joined and "max_drift_percent" not in reasons:
+            self._break("a bad join was let in", run.joined)
+        if run.is_certain and process.code:
+            self._fails(run, reasons)
+
+    def _fails(self, run: Run, reasons: set[str]) -> None:
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
 
-        That may be the opt-out of somebody who was always refused, and is gone.
+        That may be the opt-out of somebody who was always refused, and is gone. Or many have moved
+        since the last night that delivered, or are missing.
         """
         refused = [one for one in self.people.values() if one.last and is_refused(one.last)]
         allowed = {"nothing_accepted"}
         if any(one.missed >= READS_UNTIL_GONE for one in refused):
             allowed.add("not_delivered")
+        missing = [one for one in self.people.values() if one.missed]
+        if len(missing) + len(run.movers) > FEW:
+            allowed.add("max_drift_percent")
         if not reasons <= allowed:
             self._break("a quiet night fails", reasons)
 
@@ -352,8 +362,29 @@ class Oracle(Evidence):
         read = sum(counts["read"] for counts in streams)
         if process.code == 0 and streams and read != len(run.records):
             self._break("records not counted", (read, len(run.records)))
+        if process.code == 0 and run.config["confirm_batches"] != "none":
+            self._told(process, [*streams])
         if run.is_certain and process.code == 0:
             self._moved(run, process, sum(counts["moved"] for counts in streams))
+
+    def _told(self, process: Process, streams: Sequence[dict[str, int]]) -> None:
+        """What statuses have said is counted, but not of a search for a contact, or of a move.
+
+        Nor of what was accepted before and sent once more.
+        """
+        batches = self._batches(process)
+        done = [one.applied for one in batches if one.applied]
+        failed = [sent for one in batches if one.is_told for sent in one.contacts]
+        others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}
+        first = {identity_in(sent) for sent in failed if sent.properties and not sent.contact_id}
+        said = {
+            "inserted": (0, sum(len(one.inserted) for one in done)),
+            "updated": (0, sum(len(one.updated) for one in done)),
+            "failed": (len(first - others), len(failed)),
+        }
+        for name, (least, most) in said.items():
+            if not least <= (counted := sum(counts[name] for counts in streams)) <= most:
+                self._break("what statuses have said is not counted", (name, counted, least, most))
 
     def _moved(self, run: Run, process: Process, moved: int) -> None:
         """Each contact that was named to get another address is one that has moved."""
@@ -527,7 +558,7 @@ class Oracle(Evidence):
         self, run: Run, key: int, columns: Columns, contact: Contact
     ) -> Iterator[tuple[str, str]]:
         """Yield what a contact has otherwise than a record says, with the rule that it breaks."""
-        held = self.crm.held[contact.id]
+        held, now = self.crm.held[contact.id], identity_in(contact)
         rows = run.by_key[key] if len(self.source.streams) > 1 else [columns]
         # Of two streams that tell of a person either may be delivered last.
         agreed = {name for name in columns if all(row.get(name) == columns[name] for row in rows)}
@@ -548,7 +579,9 @@ class Oracle(Evidence):
                 name in held.by_hand
                 or self._is_listed(run, key)
                 or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
-                or identity_in(contact) in self.torn
+                # Who comes to a contact of others is sent what was not said for them.
+                or any((name, now) in self.people[one].doubtful for one in self.whose(contact))
+                or now in self.torn
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
             )
             if columns[name] is False and getattr(contact, name) not in no:

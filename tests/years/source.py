@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PEOPLE = 30
 STREAMS = ("people", "persons")
@@ -69,6 +69,12 @@ FAULTS = {
     "cut@p0.2:batch": 2,
 }
 """As the sandbox writes them."""
+
+BROKEN_EXPORTS = ("bad join", "bad export")
+"""For one night, almost everybody has an address of nobody, or one that the CRM refuses."""
+
+FEW = 10
+"""So many people may move at a time, at any `max_drift_percent`."""
 
 TAPS = {"tap dies": 3, "tap skips": 2, "tap is empty": 2, "tap repeats": 2, "tap is slow": 2}
 MACHINES = {
@@ -150,10 +156,17 @@ def plan_of(seed: int, nights: int) -> list[Night]:
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
             what = _draw(rng, FAULTS | TAPS | MACHINES)
             faults.append(Event(what, draw=rng.random()))
+        if not faults and (broken := _broken_export(random.Random(f"{seed} export {number}"))):
+            events.append(broken)
         is_soon = bool(plan and plan[-1].faults)  # what was lost may still be on its way
         hours = rng.choice([24.0] * (4 if is_soon else 12) + [1.0, 2.0, 2.0, 49.0])
         plan.append(Night(number, hours, events, faults))
     return plan
+
+
+def _broken_export(rng: random.Random) -> Event | None:
+    what = rng.choices([None, *BROKEN_EXPORTS], [88, 6, 6])[0]
+    return None if what is None else Event(what, draw=rng.random(), new=str(rng.randrange(1000)))
 
 
 def settings_of(seed: int) -> dict[str, t.Any]:
@@ -251,6 +264,7 @@ class Source:
         tells_versions: The tap reads a table to which each change is appended, for one night.
         has_city: The table has such a column.
         bookmark: The newest STATE that a run has written.
+        exported: Addresses that the tap writes for one night in place of the people's own.
         clock: Counts changes.
     """
 
@@ -260,6 +274,7 @@ class Source:
     listed: set[str] = field(default_factory=set)
     key_type: str = "int"
     bookmark: dict[str, t.Any] = field(default_factory=dict)
+    exported: dict[int, str] = field(default_factory=dict)
     clock: int = 0
     sends_all: bool = False
     tells_versions: bool = False
@@ -411,6 +426,17 @@ class Source:
         else:
             self.config[name] = value
 
+    def breaks(self, event: Event, known: Iterable[int]) -> None:
+        """Let the tap write other addresses for known people, if it reads enough of them."""
+        prefix = "join" if event.what == "bad join" else "bad"
+        some = {
+            key: f"{prefix}{event.new}x{key}@example.com"
+            for key in known
+            if (one := self.people[key]).is_there and one.email and is_mappable(one.columns("int"))
+        }
+        if self.is_full and len(some) > FEW + 5:
+            self.exported = some
+
     # The tap
 
     def lines(
@@ -462,6 +488,9 @@ class Source:
             if not one.is_there:
                 now = {"id": now["id"], "_sdc_deleted_at": "2026-10-01T00:00:00Z"}
             versions = rng.choice([[before, now], [before, now], [now, before]])
+            if one.key in self.exported:
+                versions = [row | {"email": self.exported[one.key]} for row in versions]
+                now, before = versions[-1], versions[0]
             for name in self.streams:
                 # Of two streams one may be behind.
                 is_behind = name != self.streams[0] and rng.random() < 0.2

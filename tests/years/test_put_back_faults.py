@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 
-from tests.years.simulate import simulate
+from tests.years.simulate import rule_of, simulate
 
 
 class Change(t.NamedTuple):
@@ -82,11 +82,11 @@ FAULTS = [
             Change(
                 f"{PLAN}:note_delivery",
                 "value = getattr(upsert.outgoing, name)",
-                "value = None if is_unsure else getattr(upsert.outgoing, name)\n"
-                "        if is_unsure: setattr(row, SAID[name], None)",
+                "value = getattr(upsert.outgoing, name)\n"
+                "        if upsert.may_be_applied: value = setattr(row, SAID[name], None)",
             )
         ],
-        seed=360,
+        seed=310,
     ),
     Fault(
         "who is missing once is gone",
@@ -102,7 +102,7 @@ FAULTS = [
                 "not has_failed",
             )
         ],
-        seed=312,
+        seed=303,
     ),
     Fault(
         "a run that was taken over goes on",
@@ -172,7 +172,7 @@ FAULTS = [
                 "if True:",
             )
         ],
-        seed=307,
+        seed=322,
     ),
     Fault(
         "skipped contacts count as delivered",
@@ -197,7 +197,7 @@ FAULTS = [
                 f"{PLAN}:_to_say", "value is not said[name]", "bool(value) is not bool(said[name])"
             )
         ],
-        seed=301,
+        seed=303,
     ),
     Fault(
         "permits are not counted",
@@ -219,7 +219,7 @@ FAULTS = [
                 "pass",
             )
         ],
-        seed=302,
+        seed=313,
     ),
     Fault(
         "no mover waits for an address that is being left",
@@ -252,7 +252,7 @@ FAULTS = [
                 "email=contact.email",
             )
         ],
-        seed=406,
+        seed=375,
     ),
     Fault(
         "who is gone is opted out though another has the address",
@@ -343,6 +343,8 @@ def test_a_year_finds_it(fault: Fault) -> None:
             for change in fault.changes:
                 put_back(patch, change)
             broken = simulate(seed, NIGHTS).broken
+        crashed = [one for one in broken if rule_of(one) == "a run ends with a fault of its own"]
+        assert not crashed, "what is put back is no code that runs"
         if broken and is_unbroken(seed):
             return
     pytest.fail(f"No year of {YEARS} finds it.")
