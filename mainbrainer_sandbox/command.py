@@ -157,11 +157,10 @@ def _listening(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = (
+        raise CommandError(
             f"It cannot listen on port {options.port}: {os.strerror(error.errno or 0)}. If it runs "
             "there already, use that one; or choose another --port."
-        )
-        raise CommandError(message) from error
+        ) from error
 
 
 def _serve(options: argparse.Namespace) -> int:

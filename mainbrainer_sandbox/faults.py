@@ -116,11 +116,10 @@ def parse(text: str) -> Fault:
     shape = _SHAPE.fullmatch(text.strip())
     status = int(shape["status"] or 0) if shape else 0
     if shape is None or (status and status not in set(HTTPStatus)):
-        message = (
+        raise FaultError(
             f"The fault '{text}' is not written as KIND[=VALUE][@WHEN][:ENDPOINT]; "
             "'mainbrainer-sandbox serve --help' has the kinds."
         )
-        raise FaultError(message)
     low = float(shape["low"] or 0)
     numbers = _RANGE.findall(shape["numbers"] or "")
     return Fault(

@@ -25,14 +25,12 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         StoreError: It cannot be used.
     """
     if path.is_dir():
-        message = f"{path} is a folder; name a file in it, such as {path / 'sandbox.db'}."
-        raise StoreError(message)
+        raise StoreError(f"{path} is a folder; name a file in it, such as {path / 'sandbox.db'}.")
     if write and not path.exists():
         # Before SQLite does it, so that other users can never read contacts.
         os.close(_private_file(path))
     elif not path.is_file():
-        message = f"There is no sandbox file at {path}."
-        raise StoreError(message)
+        raise StoreError(f"There is no sandbox file at {path}.")
     uri = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
@@ -41,8 +39,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     problem = _problem_with(connection, write=write)
     if problem is not None:
         connection.close()
-        message = f"{path} {problem}."
-        raise StoreError(message)
+        raise StoreError(f"{path} {problem}.")
     if write:
         with contextlib.suppress(PermissionError):  # it belongs to another user
             path.chmod(0o600)
@@ -54,8 +51,7 @@ def _private_file(path: Path) -> int:
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        message = f"{path} cannot be made ({error.strerror})."
-        raise StoreError(message) from error
+        raise StoreError(f"{path} cannot be made ({error.strerror}).") from error
 
 
 def _problem_with(connection: sqlite3.Connection, *, write: bool) -> str | None:
@@ -89,11 +85,10 @@ class Lock:
                 raise BlockingIOError
         except OSError as error:
             os.close(self._fd)
-            message = (
+            raise StoreError(
                 f"{path} is in use by another sandbox. Stop that one, or send to the address "
                 "that it has printed."
-            )
-            raise StoreError(message) from error
+            ) from error
 
     def release(self) -> None:
         """Allow others to use the file."""

@@ -109,8 +109,9 @@ def refusal(status: int, problems: list[Problem], names: str) -> ApiError:
     """Return the refusal of a request that names all, the first or none of its problems."""
     named = {"all": problems, "first": problems[:1], "none": []}[names]
     sentences = [f"{one.where}: {one.text}" if one.where else one.text for one in named]
-    text = " ".join(["No contact of the request was created or updated.", *sentences])
-    return ApiError(status, text, named)
+    return ApiError(
+        status, " ".join(["No contact of the request was created or updated.", *sentences]), named
+    )
 
 
 def error_response(error: ApiError, form: str) -> Response:

@@ -245,16 +245,14 @@ def edited(contact: Contact, changes: dict[str, Any]) -> Contact:
         if name == "mobile":
             shape = re.fullmatch(r"(?:\+([1-9]\d{0,2}) (\d{3,14}))?", text)
             if shape is None:
-                message = "A mobile number is written '+44 7700900001'."
-                raise ValueError(message)
+                raise ValueError("A mobile number is written '+44 7700900001'.")
             country, number = (int(part) if part else None for part in shape.groups())
             fields |= {"mobile_country_code": country, "mobile_number": number}
         elif name == "email":
             fields[name] = text or None
         elif name in EDITABLE:
             if text.lower() not in _OPT_INS:
-                message = "An opt-in is true, false, or empty for no consent."
-                raise ValueError(message)
+                raise ValueError("An opt-in is true, false, or empty for no consent.")
             fields[name] = _OPT_INS[text.lower()]
         elif text:
             fields["properties"][name] = text

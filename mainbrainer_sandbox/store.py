@@ -293,8 +293,7 @@ class Store:
         named = {self.properties.get(name, name): value for name, value in changes.items()}
         unknown = named.keys() - rules.EDITABLE - set(self.properties.values())
         if unknown:
-            message = f"The account has no property '{min(unknown)}'."
-            raise StoreError(message)
+            raise StoreError(f"The account has no property '{min(unknown)}'.")
         try:
             after = rules.edited(before, named)
         except ValueError as error:
@@ -318,8 +317,9 @@ class Store:
         )
         found = self._db.execute(query, {"one": selector}).fetchall()
         if len(found) != 1:
-            message = f"{len(found)} contacts have this id, e-mail address or mobile number."
-            raise StoreError(message)
+            raise StoreError(
+                f"{len(found)} contacts have this id, e-mail address or mobile number."
+            )
         return as_contact(found[0])
 
     def record(self, request: Request) -> None:

@@ -160,9 +160,8 @@ def _convert(name: str, value: object) -> object:
     except (KeyError, TypeError, ValueError):
         is_possible = False
     if not is_possible:
-        message = (
+        raise SwitchError(
             f"There is no switch '{name}', or it cannot be '{value}'; 'mainbrainer-sandbox serve "
             "--help' has the switches."
         )
-        raise SwitchError(message)
     return converted

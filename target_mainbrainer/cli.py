@@ -1,8 +1,8 @@
 """The command `target-mainbrainer`: options, configuration files, exit codes, ends in sentences.
 
-It is the Singer SDK's command with `--check`, `--dry-run`, `--test` and `--write-tests` added. A
-run that fails says why in sentences, without a traceback, and ends with exit code 1; a command line
-that cannot be read, with 2.
+It is the Singer SDK's command with `--check`, `--dry-run` and `--test` added. A run that fails says
+why in sentences, without a traceback, and ends with exit code 1; a command line that cannot be
+read, with 2.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import typing as t
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -29,11 +30,6 @@ from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.run import read_suppressions
 from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_mainbrainer.settings.declared import Settings
 
 ENVIRONMENT = "ENV"
 """What `--config` says instead of a file for the environment's variables."""
@@ -74,15 +70,13 @@ def command() -> click.Command:
     found.params += [
         click.Option(["--check"], is_flag=True, help="Check the settings and the account."),
         click.Option(["--dry-run"], is_flag=True, help="Report what a run would do and cost."),
-        _path("--test", "Test the mapping with the records in this file; nothing is sent."),
-        _path("--junit", "Write the results of --test to this file as JUnit XML."),
-        _path("--write-tests", "Write tests to this file, with the input as a sample."),
+        click.Option(
+            ["--test"],
+            type=click.Path(path_type=Path),
+            help="Test the mapping with the records in this file; nothing is sent.",
+        ),
     ]
     return found
-
-
-def _path(name: str, words: str) -> click.Option:
-    return click.Option([name], type=click.Path(path_type=Path), help=words)
 
 
 def read_configuration(
@@ -100,8 +94,9 @@ def read_configuration(
         except (OSError, ValueError, TypeError, RecursionError) as error:
             # The text of most would repeat what is in the file.
             reason = getattr(error, "strerror", None) or "it is not a JSON object"
-            message = f"The configuration {path!r} cannot be read: {reason}."
-            raise click.BadParameter(message, context, option) from None
+            raise click.BadParameter(
+                f"The configuration {path!r} cannot be read: {reason}.", context, option
+            ) from None
     return Configuration(values, reads_environment=ENVIRONMENT in paths)
 
 
@@ -112,33 +107,25 @@ def invoke(
     check: bool = False,
     dry_run: bool = False,
     test: Path | None = None,
-    junit: Path | None = None,
-    write_tests: Path | None = None,
     about: bool = False,
     about_format: str | None = None,
 ) -> None:
-    """Run the target, and end with exit code 1 and a sentence if contacts are not in.
-
-    Raises:
-        click.UsageError: The options do not go together.
-    """
+    """Run the target, and end with exit code 1 and a sentence if contacts are not in."""
     if about:
         TargetMainBrainer.print_about(about_format)
         return
-    if junit and not test:
-        problem = "--junit needs --test: without it, this would be a load."
-        raise click.UsageError(problem)
     quiet_threads()
     TargetMainBrainer.print_version(print_fn=lambda line: logger.info("%s", line))
     if dry_run:
         config = config._replace(values=config.values | {"dry_run": True})
-    sample = file_input or sys.stdin
     if check:
         is_well = _print(_check(config))
-    elif test or write_tests:
-        is_well = _print(_test(config, test, junit, write_tests, sample))
+    elif test:
+        from target_mainbrainer.mapping_tests import run_tests  # noqa: PLC0415 - a run has no use
+
+        is_well = _print(run_tests(config.values, config.reads_environment, test))
     else:
-        is_well = _load(config, sample)
+        is_well = _load(config, file_input or sys.stdin)
     if not is_well:
         sys.exit(1)
 
@@ -155,34 +142,38 @@ def _print(lines: Iterable[str]) -> bool:
 
 
 def _check(config: Configuration) -> Iterator[str]:
-    """Yield in sentences that a run could begin.
+    """Yield in plain words that a run could begin; no contact is sent.
 
     Raises:
         TargetMainBrainerError: It could not, and why.
     """
     target = TargetMainBrainer(config=config.values, parse_env_config=config.reads_environment)
-    yield from check_settings(target.settings)
+    settings = target.settings
+    read_suppressions(settings)
+    problems = [
+        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
+        for name in ("sandbox_path", "rejects_path", "report_path")
+        if (path := getattr(settings, name))
+        and not os.access(Path(path).absolute().parent, os.W_OK)
+    ]
+    if problems:
+        raise SettingsError(*problems)
+    yield "The settings are complete and do not contradict each other."
+    if settings.ledger_uri:
+        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
 
-
-def _test(
-    config: Configuration,
-    test: Path | None,
-    junit: Path | None,
-    write: Path | None,
-    sample: t.IO[str],
-) -> Iterator[str]:
-    """Yield the results of testing the mapping, or of writing tests from a sample.
-
-    Raises:
-        TargetMainBrainerError: A test failed, or a file cannot be used.
-    """
-    from target_mainbrainer import mapping_tests  # noqa: PLC0415 - a run has no use
-
-    tester = mapping_tests.MappingTester(config.values, config.reads_environment)
-    if write is not None:
-        yield mapping_tests.write_tests(tester, sample, write)
-    if test is not None:
-        yield from mapping_tests.run_tests(tester, test, junit)
+        try:
+            database.open_database(settings.ledger_uri, reads_only=True).close()
+            yield "The ledger can be read."
+        except database.NoLedgerError:
+            yield "There is no ledger yet; the first run creates it."
+    if settings.sandbox_path:
+        local_sandbox.start(settings.sandbox_path).close()
+        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
+    elif not settings.dry_run:  # which needs no account
+        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
+        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
+            yield client.check()
 
 
 def _load(config: Configuration, file_input: t.IO[str]) -> bool:
@@ -205,7 +196,7 @@ def _load(config: Configuration, file_input: t.IO[str]) -> bool:
     end = summary.End(is_whole=False) if run is None else run.end
     report = RunReport() if run is None else run.report
     if report_file is not None:
-        report_file.write(error, end.state, {} if run is None else run.counts())
+        report_file.write(error, end.state, {} if run is None else run.summary.as_dict())
     line = summary.last_line(report, end._replace(advice=_advice(end, error)))
     logger.log(logging.ERROR if error else logging.INFO, "%s", line)
     return error is None
@@ -235,36 +226,3 @@ def _report_path(config: Configuration) -> str | None:
     if not path and config.reads_environment:
         path = os.environ.get("TARGET_MAINBRAINER_REPORT_PATH")
     return path if path and isinstance(path, str) else None
-
-
-def check_settings(settings: Settings) -> Iterator[str]:
-    """Yield in plain words that a run could begin; no contact is sent.
-
-    Raises:
-        TargetMainBrainerError: It could not, and why.
-    """
-    read_suppressions(settings)
-    problems = [
-        f"Setting '{name}': the folder of '{path}' does not exist or cannot be written."
-        for name in ("sandbox_path", "rejects_path", "report_path")
-        if (path := getattr(settings, name))
-        and not os.access(Path(path).absolute().parent, os.W_OK)
-    ]
-    if problems:
-        raise SettingsError(*problems)
-    yield "The settings are complete and do not contradict each other."
-    if settings.ledger_uri:
-        from target_mainbrainer.ledger import database  # noqa: PLC0415 - only with a ledger
-
-        try:
-            database.open_database(settings.ledger_uri, reads_only=True).close()
-            yield "The ledger can be read."
-        except database.NoLedgerError:
-            yield "There is no ledger yet; the first run creates it."
-    if settings.sandbox_path:
-        local_sandbox.start(settings.sandbox_path).close()
-        yield f"The sandbox in '{settings.sandbox_path}' starts and can be used."
-    elif not settings.dry_run:  # which needs no account
-        limiter = RateLimiter(settings.plan, clock=time.monotonic, stop=threading.Event())
-        with contextlib.closing(MainBrainerClient(settings, rate_limiter=limiter)) as client:
-            yield client.check()

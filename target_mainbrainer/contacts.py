@@ -10,13 +10,14 @@ import contextlib
 import enum
 import typing as t
 import unicodedata
+from collections.abc import Hashable, Iterator
 
 import msgspec
 from msgspec.structs import asdict, replace
 from typing_extensions import override
 
-if t.TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+Record: t.TypeAlias = dict[str, t.Any]
+"""The columns of a RECORD message, by name."""
 
 HIDDEN = "<hidden>"
 

@@ -78,5 +78,4 @@ def start(path: str) -> LocalSandbox:
         return sandbox
     sandbox.close()
     said = said or f"The sandbox did not start (exit code {process.returncode})."
-    message = f"Setting 'sandbox_path': {said}"
-    raise SettingsError(message)
+    raise SettingsError(f"Setting 'sandbox_path': {said}")

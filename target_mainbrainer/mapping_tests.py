@@ -12,38 +12,28 @@ import itertools
 import json
 import re
 import typing as t
-import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
-import phonenumbers
 import yaml
 from typing_extensions import override
 
 from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, identity_of
 from target_mainbrainer.errors import MappingError, SettingsError
-from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
-from target_mainbrainer.mapping.values import InvalidValueError, property_text
-from target_mainbrainer.settings.declared import Settings, all_words, plain_word
-from target_mainbrainer.singer.reader import MalformedMessageError, decode_message
+from target_mainbrainer.mapping.values import property_text
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.reader import MalformedMessageError, Message
+from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.target import TargetMainBrainer
 from target_mainbrainer.words import counted, shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from target_mainbrainer.settings.declared import StreamSettings
-    from target_mainbrainer.singer.reader import Message
-    from target_mainbrainer.singer.state import SourceRecord
-
 Values: t.TypeAlias = "dict[str, t.Any]"
 
-_HEAD = "# Written from a sample; every value was replaced by a fictional one of the same kind.\n"
 
-
-class _Written(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class _Written(msgspec.Struct, forbid_unknown_fields=True):
     """A part of a file of tests."""
 
 
@@ -74,7 +64,7 @@ class TestsFile(_Written):
 
     __test__ = False  # pytest
 
-    tests: list[MappingTest]
+    tests: t.Annotated[list[MappingTest], msgspec.Meta(min_length=1)]
     schemas: dict[str, Values] = {}
 
 
@@ -103,8 +93,7 @@ class MappingTester(TargetMainBrainer):
             self._process_schema_message({**schema, "type": "SCHEMA"})
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
         except MalformedMessageError as error:
-            problem = f"Stream '{shown(stream)}': a message {error}."
-            raise SettingsError(problem) from None
+            raise SettingsError(f"Stream '{shown(stream)}': a message {error}.") from None
         rejections = [one for one in self._found if isinstance(one, Rejection)]
         contacts = [one for one in self._found if isinstance(one, Contact)]
         # Only a ledger knows who a "no" is of that comes without an identity.
@@ -143,37 +132,27 @@ def _as_written(contact: Contact) -> Sent:
 # Running tests
 
 
-def run_tests(tester: MappingTester, path: Path, junit: Path | None) -> Iterator[str]:
-    """Run the tests of a file, yield the results in lines, and write them as JUnit XML.
+def run_tests(config: Values, reads_environment: bool, path: Path) -> Iterator[str]:  # noqa: FBT001
+    """Run the tests of a file, and yield the results in lines.
 
     Raises:
-        SettingsError: A file cannot be read or written.
+        SettingsError: The settings are wrong, or the file cannot be read.
         MappingError: A test failed, or the settings do not fit the columns of a stream.
     """
-    suite = ET.Element("testsuite", name="mapping")
-    if not (tests := _read(path)).tests:
-        problem = f"There are no tests in '{path}'."
-        raise SettingsError(problem)
-    for number, test in enumerate(tests.tests, 1):
-        alike = (one.record for one in tests.tests if one.stream == test.stream)
+    tester, file, failed = MappingTester(config, reads_environment), _read(path), 0
+    for number, test in enumerate(file.tests, 1):
+        alike = (one.record for one in file.tests if one.stream == test.stream)
         columns: Values = {column: {} for record in alike for column in record}
-        schema = {"schema": {"properties": columns}, **tests.schemas.get(test.stream, {})}
+        schema = {"schema": {"properties": columns}, **file.schemas.get(test.stream, {})}
         outcome = tester.outcome({**schema, "stream": test.stream}, test.record)
-        name = test.name or f"{test.stream}, test {number}"
-        case = ET.SubElement(suite, "testcase", classname=test.stream, name=name)
         problems = [*_problems(test, *outcome)]
+        failed += bool(problems)
+        name = test.name or f"{test.stream}, test {number}"
         yield f"{'FAILED' if problems else 'passed'}  {name}"
         yield from (f"        {problem}" for problem in problems)
-        if problems:
-            ET.SubElement(case, "failure", message=problems[0]).text = "\n".join(problems)
-    failed = len([*suite.iter("failure")])
-    suite.attrib.update(tests=str(len(suite)), failures=str(failed))
-    if junit is not None:
-        _write(junit, ET.tostring(suite, encoding="unicode", xml_declaration=True))
     if failed:
-        text = f"{failed} of {counted(len(suite), 'test')} of the mapping failed."
-        raise MappingError(text)
-    yield f"{counted(len(suite), 'test')} passed."
+        raise MappingError(f"{failed} of {counted(len(file.tests), 'test')} of the mapping failed.")
+    yield f"{counted(len(file.tests), 'test')} passed."
 
 
 def _read(path: Path) -> TestsFile:
@@ -181,17 +160,7 @@ def _read(path: Path) -> TestsFile:
         content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
         return msgspec.convert(content, TestsFile)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        problem = f"The tests in '{path}' cannot be read: {error}."
-        raise SettingsError(problem) from None
-
-
-def _write(path: Path, text: str, mode: str = "w") -> None:
-    try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        problem = f"'{path}' cannot be written ({error.strerror})."
-        raise SettingsError(problem) from None
+        raise SettingsError(f"The tests in '{path}' cannot be read: {error}.") from None
 
 
 def _problems(test: MappingTest, sent: list[Sent], rejection: Rejection | None) -> Iterator[str]:
@@ -222,107 +191,6 @@ def _flat(contact: Sent | None) -> Values:
 
 def _shown(value: object) -> str:
     return "nothing" if value is None else shown(json.dumps(value, ensure_ascii=False))
-
-
-# Writing tests
-
-
-def write_tests(tester: MappingTester, sample: Iterable[str], path: Path) -> str:
-    """Write a test for each kind of outcome in a sample to a new file, and return how many.
-
-    Raises:
-        SettingsError: A line is not a Singer message, or the file cannot be written.
-        MappingError: The settings do not fit the columns of a stream.
-    """
-    schemas: dict[str, Message] = {}
-    tests: dict[str, MappingTest] = {}
-    for message in _messages(sample):
-        stream, kind = message["stream"], message.get("type")
-        if kind == "SCHEMA":
-            schemas[stream] = message
-        elif kind == "RECORD" and stream in schemas:
-            record = _fictional(message.get("record"), tester.settings.for_stream(stream))
-            sent, rejection = tester.outcome(schemas[stream], record)
-            name = f"{stream}: {_kind(sent, rejection)}"
-            tests[name] = tests.get(name) or MappingTest(
-                name=name,
-                stream=stream,
-                record=record,
-                contact=sent[0] if len(sent) == 1 else sent or None,
-                rejected=rejection and RejectionCode(rejection.code),
-            )
-    parts = ("key_properties", "schema")
-    kept = {name: {p: one[p] for p in parts if p in one} for name, one in schemas.items()}
-    content = msgspec.to_builtins(TestsFile([*tests.values()], kept))
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    _write(path, f"{_HEAD}{text}", "x")
-    return f"{counted(len(tests), 'test')} written to '{path}'."
-
-
-def _kind(sent: list[Sent], rejection: Rejection | None) -> str:
-    """Return an outcome without its values, but for opt-ins and the code of a rejection."""
-    kinds = [f"rejected as {rejection.code}"] if rejection else []
-    for one in sent:
-        fields = msgspec.structs.asdict(one).items()
-        words = (
-            f"{k} {_shown(v)}" if isinstance(v, bool) else k for k, v in fields if v or v is False
-        )
-        kinds.append(", ".join(words))
-    return "; ".join(kinds) or "not sent"
-
-
-def _messages(sample: Iterable[str]) -> Iterator[Message]:
-    for number, line in enumerate(filter(str.strip, sample), 1):
-        try:
-            message = decode_message(line.encode("utf-8", "surrogatepass"))
-            if isinstance(message.get("stream"), str):
-                yield message
-        except MalformedMessageError as error:
-            problem = f"Line {number} of the sample {error}."
-            raise SettingsError(problem) from None
-
-
-def _fictional(value: t.Any, settings: StreamSettings) -> t.Any:  # noqa: ANN401 - any JSON value
-    """Return a made-up value of the same kind; words of consent and country codes stay."""
-    if isinstance(value, dict):
-        return {name: _fictional(inner, settings) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_fictional(inner, settings) for inner in value]
-    text = str(value)
-    if (
-        value is None
-        or plain_word(text) in all_words(settings.consent_words)
-        or value in phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-        or text in phonenumbers.SUPPORTED_REGIONS
-    ):
-        return value
-    made_up = _example_number(value, text, settings.default_country_code)
-    if isinstance(value, str):
-        return made_up or _fictional_text(value)
-    number = made_up or re.sub(r"\d", "1", text)
-    return int(number) if isinstance(value, int) else float(number)
-
-
-def _fictional_text(text: str) -> str:
-    with contextlib.suppress(InvalidValueError):
-        if parse_email(text):
-            return "person@example.com"
-    masked = re.sub(r"\d", "1", text)
-    return re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", masked)
-
-
-def _example_number(value: object, text: str, country_code: int | None) -> str | None:
-    """Return an example of a mobile number of the same country, spelt like this one."""
-    with contextlib.suppress(InvalidValueError):
-        if (mobile := parse_mobile(value, country_code)) and mobile.country_code:
-            region = phonenumbers.region_code_for_country_code(mobile.country_code)
-            kind = phonenumbers.PhoneNumberType.MOBILE
-            if example := phonenumbers.example_number_for_type(region, kind):
-                digits, number = re.sub(r"\D", "", text), str(mobile.number)
-                if digits.endswith(number):  # else some of them would stay
-                    head = digits.removesuffix(number)
-                    return f"{'+' if '+' in text else ''}{head}{example.national_number}"
-    return None
 
 
 # YAML

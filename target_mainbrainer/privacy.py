@@ -23,19 +23,15 @@ import logging
 import re
 import threading
 import traceback
-import typing as t
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from singer_sdk.exceptions import MappingError as StreamMapError
 from singer_sdk.exceptions import SingerSDKError
 
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.errors import Reason, SettingsError, TargetMainBrainerError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from target_mainbrainer.contacts import Contact
 
 logger = logging.getLogger("target-mainbrainer")
 

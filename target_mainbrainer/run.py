@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 import typing as t
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from target_mainbrainer import local_sandbox
@@ -16,7 +17,7 @@ from target_mainbrainer.api.client import MainBrainerClient
 from target_mainbrainer.api.http import DRY_TOKEN, DryTransport
 from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
-from target_mainbrainer.ledger.content import account_of
+from target_mainbrainer.ledger.content import Account, account_of
 from target_mainbrainer.mapping.suppressions import Suppressions, parse_suppressions
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.report.counts import RunReport
@@ -24,24 +25,20 @@ from target_mainbrainer.report.rejects import Rejections, RejectsFile
 from target_mainbrainer.report.summary import DrySummary, End, Summary
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.load import Load, Parts
+from target_mainbrainer.rounds.round import ClosedRound
 from target_mainbrainer.rounds.sending import Sending
 from target_mainbrainer.rounds.spool import Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
-from target_mainbrainer.singer.state import StateTracker
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.state import State, StateTracker
 from target_mainbrainer.words import shown
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from target_mainbrainer.ledger.content import Account
     from target_mainbrainer.ledger.database import Database
     from target_mainbrainer.ledger.lease import SharedQuota
     from target_mainbrainer.ledger.ledger import Ledger
     from target_mainbrainer.rounds.comparing import Comparer
     from target_mainbrainer.rounds.missing import Missing
-    from target_mainbrainer.rounds.round import ClosedRound
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import State
 
 STATE_INTERVAL_SECONDS = 1.0
 PROGRESS_INTERVAL_SECONDS = 10.0
@@ -169,7 +166,7 @@ class Run:
     def _make_load(self, settings: Settings, file: RejectsFile | None) -> Load:
         self._sending = Sending(
             self._client,
-            in_flight=lambda: settings.max_concurrent_requests or self._limiter.wanted_in_flight,
+            in_flight=settings.max_concurrent_requests,
             alone=settings.write_mode == "single",
             stop=self._stop,
         )
@@ -297,20 +294,10 @@ class Run:
             has_lost_records=self._statuses.has_lost_records,
         )
 
-    def counts(self) -> dict[str, t.Any]:
-        """Return the counts for the report file."""
-        return self.summary.as_dict() | {"states_held_back": self.end.open_states}
-
     def _problems(self) -> Iterator[Reason | str]:
         """Yield each reason why a run that came to its end has failed nevertheless."""
         yield from self.rejects.problems(self.report)
-        unconfirmed = list(self._statuses.problems())
-        if self._statuses.is_required:
-            unconfirmed += [
-                f"{finding} STATE stays before them, so the next run sends them again."
-                for finding in self._booking.findings()
-            ]
-        yield from (Reason("unconfirmed", problem) for problem in unconfirmed)
+        yield from (Reason("unconfirmed", problem) for problem in self._statuses.problems())
         if self.missing is not None and self.comparer is not None:
             yield from self.missing.problems
             yield from self.comparer.problems()
@@ -326,8 +313,6 @@ class Run:
 
     def _warnings(self) -> Iterator[str]:
         yield from self._statuses.warnings()
-        if not self._statuses.is_required:
-            yield from self._booking.findings()
         if self.missing is not None:
             yield from self.missing.warnings
         yield from self._booking.recreated.warnings()
@@ -363,5 +348,6 @@ def read_suppressions(settings: Settings) -> Suppressions:
             return parse_suppressions(lines)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        problem = f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
-        raise SettingsError(problem) from None
+        raise SettingsError(
+            f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
+        ) from None

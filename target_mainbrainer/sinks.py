@@ -5,27 +5,21 @@ from __future__ import annotations
 import typing as t
 
 from singer_sdk.sinks import BatchSink
+from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Rejection, identity_of, with_identity
+from target_mainbrainer.contacts import Contact, Record, Rejection, identity_of, with_identity
 from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
 from target_mainbrainer.report.rejects import RecordLabels
 from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.round import Stream
+from target_mainbrainer.run import Run
+from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
 from target_mainbrainer.singer.state import SourceRecord
+from target_mainbrainer.singer.stream_maps import MappedStream
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from singer_sdk.target_base import Target
-
-    from target_mainbrainer.run import Run
-    from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
-    from target_mainbrainer.singer.stream_maps import MappedStream
-
-    Record: t.TypeAlias = dict[str, t.Any]
-
 
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
 
@@ -86,7 +80,6 @@ class ContactsSink(BatchSink):
         self._may_be_partial = settings.full_table and bool(announced.bookmark_properties)
         if run.missing is not None and settings.full_table:
             run.missing.expect(self._stream)
-        self._filled = run.summary.filled[self.stream_name] if run.settings.dry_run else None
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
         # A key of metadata, such as the number of a line, identifies a record and no person.
@@ -133,9 +126,6 @@ class ContactsSink(BatchSink):
             self._add_sdc_metadata_to_record(record, context, {})
         key = self._key_of(record)
         source_record = self._count(key)
-        if self._filled is not None:
-            for column, value in record.items():
-                self._filled[column] += value is not None and value != ""
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
             outcome = self._as_known(OPTED_OUT, key) or Omitted.DELETED

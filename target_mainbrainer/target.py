@@ -32,7 +32,9 @@ import signal
 import threading
 import time
 import typing as t
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import singer_sdk
 from singer_sdk.exceptions import RecordsWithoutSchemaException
@@ -47,27 +49,20 @@ from target_mainbrainer.mapping.validator import compile_validator
 from target_mainbrainer.mapping.values import contains_nan
 from target_mainbrainer.privacy import quiet_loggers
 from target_mainbrainer.run import Run
-from target_mainbrainer.settings.checks import (
-    check_config,
-    misnamed,
-    misread,
-    misspelt,
-    not_read,
-)
+from target_mainbrainer.settings.checks import check_config, misnamed, misread, misspelt, not_read
 from target_mainbrainer.settings.declared import SETTINGS, Settings
-from target_mainbrainer.singer.reader import MessageReader, record_messages, require, schema_message
-from target_mainbrainer.singer.state import StateWriter
-from target_mainbrainer.singer.stream_maps import mapped_streams
+from target_mainbrainer.singer.reader import (
+    Message,
+    MessageReader,
+    SchemaMessage,
+    record_messages,
+    require,
+    schema_message,
+)
+from target_mainbrainer.singer.state import State, StateWriter
+from target_mainbrainer.singer.stream_maps import Change, mapped_streams
 from target_mainbrainer.sinks import ContactsSink
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from target_mainbrainer.singer.reader import Message, SchemaMessage
-    from target_mainbrainer.singer.state import State
-    from target_mainbrainer.singer.stream_maps import Change
 
 _OWN_REJECTS = (
     "The input is the rejects file itself ('rejects_path'), so records that are rejected again "
@@ -183,11 +178,10 @@ class TargetMainBrainer(Target):
             shape = self._streams[message_dict["stream"]]
         except (KeyError, TypeError):
             require(message_dict, stream=str, record=dict)
-            text = (
+            raise RecordsWithoutSchemaException(
                 f"A record of stream '{shown(message_dict['stream'])}' came before the stream's "
                 "SCHEMA message. Check that the tap follows the Singer specification."
-            )
-            raise RecordsWithoutSchemaException(text) from None
+            ) from None
         if type(record) is not dict:
             require(message_dict, record=dict)
         run = self.current_run

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-import typing as t
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 KINDS = {
     "string": "a text",

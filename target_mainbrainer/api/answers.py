@@ -6,6 +6,7 @@ import datetime as dt
 import html
 import re
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
@@ -13,14 +14,10 @@ from http import HTTPStatus
 import msgspec
 
 from target_mainbrainer import errors
+from target_mainbrainer.api.http import Endpoint, Response
+from target_mainbrainer.contacts import Contact, PropertyRef
 from target_mainbrainer.privacy import Redactor, values_of
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from target_mainbrainer.api.http import Endpoint, Response
-    from target_mainbrainer.contacts import Contact, PropertyRef
 
 _T = t.TypeVar("_T")
 _INT64 = 2**63
@@ -211,6 +208,13 @@ _PLACE = re.compile(r"propertyfields\[(\d+)\](?:\.property(?:name|id|value))?", 
 _MESSAGES = ("message", "title", "detail", "error", "errordescription")
 
 
+class Words(t.NamedTuple):
+    """What a refusal says; equal for equal reasons, for any contact."""
+
+    status: int
+    message: str
+
+
 @dataclass(frozen=True)
 class Refused:
     """MainBrainer refuses what was sent: the whole request, for one bad contact or for itself.
@@ -218,7 +222,7 @@ class Refused:
     Attributes:
         status: The HTTP status; a 2xx when only the response's own `status` says that it failed.
         unredacted: What the response says to people, "" if nothing. It may repeat contact data;
-            `message` does not.
+            `words` do not.
         contacts: The contacts sent.
         suspects: The places of those that it names; none if it names all.
         redactor: Removes their data from what is said.
@@ -234,22 +238,17 @@ class Refused:
     follows_lost_answer: bool = field(default=False, compare=False)
 
     @cached_property
-    def words(self) -> tuple[int, str]:
-        """Status and message; equal for equal reasons, for any contact that they name.
+    def words(self) -> Words:
+        """What it says, without anything of the contacts it is about.
 
-        The message is redacted. A property of a contact that was refused alone has its own name
-        in it, instead of its place.
+        A property of a contact that was refused alone has its own name in it, instead of its
+        place.
         """
         said = self.redactor.redact(self.unredacted, values_of(self.contacts))
         if len(self.contacts) == 1:
             properties = list(self.contacts[0].properties)
             said = _PLACE.sub(lambda place: _name_of(place, properties), said)
-        return self.status, said
-
-    @property
-    def message(self) -> str:
-        """What the API said, without anything of the contacts it is about."""
-        return self.words[1]
+        return Words(self.status, said)
 
     @property
     def is_too_large(self) -> bool:
@@ -577,12 +576,11 @@ class Answer:
         if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise errors.TransientError(message, retry_after=response.retry_after)
         if not response.is_success and status < HTTPStatus.BAD_REQUEST:
-            message = (
+            raise errors.ProtocolError(
                 f"{endpoint.host} answered {response.reason} to {endpoint}. Redirects are never "
                 "followed, because the token and the contacts would go with them. Check 'api_url' "
                 "and 'auth_url', and any proxy in between."
             )
-            raise errors.ProtocolError(message)
 
     def accepted(self) -> Accepted | Refused:
         """Return the outcome of a batch or a contact.
@@ -635,16 +633,14 @@ class Answer:
         if self.response.is_success:
             return self._decoded(decode_token)
         if self.response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            message = (
+            raise errors.RequestRefusedError(
                 f"{endpoint.host} answered {reason} to {endpoint}: no token is created there. Set "
                 "'auth_url' to the full address, which MainBrainer's public pages do not print."
             )
-            raise errors.RequestRefusedError(message)
-        message = (
+        raise errors.AuthError(
             f"MainBrainer refused the credentials ({reason} on {endpoint}{self._said()}). Check "
             "'username', 'password' and 'private_token'."
         )
-        raise errors.AuthError(message)
 
     def _decoded(self, decode: Callable[[bytes], _T]) -> _T:
         """Decode a response that should be the API's.
@@ -657,23 +653,22 @@ class Answer:
             return decode(response.body)
         except UnreadableResponseError as unreadable:
             if unreadable.cut_off:
-                message = f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
-                raise errors.TransientError(message) from None
+                raise errors.TransientError(
+                    f"The response to {endpoint} broke off ({len(response.body)} bytes came)."
+                ) from None
         content_type = self.redactor.redact(response.content_type)
         kind = f" of type '{content_type}'" if content_type else ""
-        message = (
+        raise errors.ProtocolError(
             f"{endpoint.host} answered {endpoint} with {response.reason} and a body{kind} that is "
             "not MainBrainer's. Check 'api_url' and 'auth_url', and any proxy in between."
         )
-        raise errors.ProtocolError(message)
 
     def _refused(self) -> errors.RequestRefusedError:
         advice = _ADVICE.get(self.response.status, "Check the settings and the account.")
-        message = (
+        return errors.RequestRefusedError(
             f"MainBrainer refused {self.endpoint} with {self.response.reason}{self._said()}. "
             f"The contacts are not the cause. {advice}"
         )
-        return errors.RequestRefusedError(message)
 
     def _said(self) -> str:
         said = decode_refusal(self.response).unredacted

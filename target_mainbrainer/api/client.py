@@ -12,39 +12,27 @@ import math
 import threading
 import typing as t
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
 from urllib.parse import quote
 
-from target_mainbrainer.api.answers import Accepted, Answer, Refused, Token
-from target_mainbrainer.api.http import Endpoint, Transport
+from target_mainbrainer import errors
+from target_mainbrainer.api.answers import Accepted, Answer, BatchStatus, Refused, Token
+from target_mainbrainer.api.http import Endpoint, Response, Transport
 from target_mainbrainer.api.limits import (
     TOO_MANY_REQUESTS_SECONDS,
     OncePerMinute,
+    Permit,
+    RateLimiter,
     pause_before_retry,
 )
 from target_mainbrainer.api.requests import encode_batch, encode_credentials, encode_single
-from target_mainbrainer.errors import (
-    AuthError,
-    InterruptedRunError,
-    ProtocolError,
-    TargetMainBrainerError,
-    TooManyRequestsError,
-    TransientError,
-    UnreachableError,
-)
+from target_mainbrainer.contacts import Contact
 from target_mainbrainer.privacy import Redactor
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import counted
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.api.http import Response
-    from target_mainbrainer.api.limits import Permit, RateLimiter
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.settings.declared import Settings
 
 _T = t.TypeVar("_T")
 _MOST_RENEWALS = 5
@@ -155,9 +143,9 @@ class MainBrainerClient:
         """
         try:
             return self._request(self._status_of(batch_id), None, Answer.batch_status, is_once=True)
-        except InterruptedRunError:
+        except errors.InterruptedRunError:
             raise
-        except TargetMainBrainerError as error:
+        except errors.TargetMainBrainerError as error:
             logger.debug("The status of a batch could not be read: %s", error)
             return None
 
@@ -225,16 +213,18 @@ class MainBrainerClient:
                         if is_lost and isinstance(result, Accepted | Refused):
                             return replace(result, follows_lost_answer=True)
                         return result
-                except TransientError as error:
-                    is_lost |= not isinstance(error, TooManyRequestsError | UnreachableError)
+                except errors.TransientError as error:
+                    is_lost |= not isinstance(
+                        error, errors.TooManyRequestsError | errors.UnreachableError
+                    )
                     spent += self._clock() - began
                     spent += self._pause_or_raise(endpoint, error, tries, spent, limit)
                 else:
                     spent += self._clock() - began
                     self._renew_or_raise(endpoint, token, renewals)
                     renewals += 1
-        except TargetMainBrainerError as error:
-            error.may_be_applied = is_lost or isinstance(error, ProtocolError)
+        except errors.TargetMainBrainerError as error:
+            error.may_be_applied = is_lost or isinstance(error, errors.ProtocolError)
             raise
 
     def _send(
@@ -245,7 +235,7 @@ class MainBrainerClient:
             self.limiter.pause(_LOOK_SECONDS)
         try:
             response = self._transport.send(endpoint, body, headers)
-        except UnreachableError:
+        except errors.UnreachableError:
             self.limiter.unsent(permit)
             raise
         except BaseException:
@@ -261,16 +251,20 @@ class MainBrainerClient:
         """
         most = 1 if self._tokens.is_current(token) else _MOST_RENEWALS
         if renewals >= (most if self._tokens.is_renewable else 0):
-            message = (
+            raise errors.AuthError(
                 f"MainBrainer refused the access token (401 on {endpoint}). Check that "
                 "'access_token', or else the credentials, are complete, belong to this account and "
                 "have not expired or been revoked."
             )
-            raise AuthError(message)
         self._tokens.get(refused=token)
 
     def _pause_or_raise(
-        self, endpoint: Endpoint, error: TransientError, tries: int, spent: float, limit: float
+        self,
+        endpoint: Endpoint,
+        error: errors.TransientError,
+        tries: int,
+        spent: float,
+        limit: float,
     ) -> float:
         """Pause before the next try, or give up.
 
@@ -279,7 +273,7 @@ class MainBrainerClient:
             for their permits.
         """
         pause = pause_before_retry(error, tries=tries, spent=spent, limit=limit)
-        if isinstance(error, TooManyRequestsError):
+        if isinstance(error, errors.TooManyRequestsError):
             asked = TOO_MANY_REQUESTS_SECONDS if error.retry_after is None else error.retry_after
             most = max(self._retry_max_seconds, TOO_MANY_REQUESTS_SECONDS)
             seconds = min(asked, most) if pause is None else pause
@@ -292,13 +286,13 @@ class MainBrainerClient:
                 f"{endpoint} was given up after {counted(tries, 'try', 'tries')} in {spent:.0f} s. "
                 f"The last one: {error} {asks}'retry_max_seconds' is {limit:.0f}."
             )
-            if isinstance(error, TooManyRequestsError):
+            if isinstance(error, errors.TooManyRequestsError):
                 message += (
                     " The day's number of requests may be used up; the count starts again at "
                     "midnight in the account's time zone."
                 )
             raise type(error)(message, retry_after=error.retry_after) from error
-        if not isinstance(error, TooManyRequestsError):
+        if not isinstance(error, errors.TooManyRequestsError):
             is_outage = tries > 1 and self._log.is_due("an outage")
             level = logging.WARNING if is_outage else logging.DEBUG
             text = "%s Trying again in %.1f s, and for up to %.0f s in all ('retry_max_seconds')."
@@ -339,7 +333,7 @@ class TokenSource:
         self._lock = threading.Lock()
         self._token = None if token is None else Token(self._sendable(token))
         self._renew_at = math.inf
-        self._failure: TargetMainBrainerError | None = None
+        self._failure: errors.TargetMainBrainerError | None = None
 
     def is_current(self, token: Token | None) -> bool:
         """Return whether this is the latest token, and not yet to be renewed."""
@@ -364,9 +358,9 @@ class TokenSource:
             try:
                 token = self._create()
                 self._sendable(token.value)
-            except InterruptedRunError:
+            except errors.InterruptedRunError:
                 raise
-            except TargetMainBrainerError as error:
+            except errors.TargetMainBrainerError as error:
                 self._failure = error
                 raise
             lifetime = math.inf if token.lifetime_seconds is None else token.lifetime_seconds
@@ -382,10 +376,9 @@ class TokenSource:
             AuthError: It cannot; an exception further down would quote it.
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            message = (
+            raise errors.AuthError(
                 "The access token contains characters that cannot be sent. Check it for spaces, "
                 "line breaks and quotation marks that came with copying."
             )
-            raise AuthError(message)
         self._keep_secret(token)
         return token

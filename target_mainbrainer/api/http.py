@@ -21,6 +21,7 @@ import ssl
 import time
 import typing as t
 from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -36,18 +37,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from target_mainbrainer.errors import (
-    ProtocolError,
-    SettingsError,
-    TransientError,
-    UnreachableError,
-)
+from target_mainbrainer import errors
 from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from _typeshed import WriteableBuffer
 
 DRY_TOKEN = "dry-run"  # noqa: S105 - a word in the place of a token, which opens nothing
 MOST_BYTES = 16 * 1024 * 1024
@@ -135,7 +126,7 @@ class _Pieces(socket.SocketIO):
     deadline: float
 
     @override
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: t.Any) -> int | None:
         if time.monotonic() > self.deadline:
             raise TimeoutError
         return super().readinto(buffer)
@@ -238,11 +229,10 @@ class Transport:
         """
         is_tls = endpoint.url.lower().startswith("https:")
         if self._verify and is_tls and not _can_be_trusted(self._verify):
-            message = (
+            raise errors.SettingsError(
                 "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names no certificates that can be read, so "
                 "nothing was sent. Name a file of authorities in PEM form, or unset it."
             )
-            raise SettingsError(message)
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
             kind = {} if body is None else {"Content-Type": _JSON}
@@ -324,23 +314,21 @@ def _read(response: requests.Response) -> Response:
 
 def _in_words(
     error: Exception, endpoint: Endpoint, timeout: float
-) -> TransientError | ProtocolError:
+) -> errors.TransientError | errors.ProtocolError:
     """Return what an exception means, without repeating anything it says."""
     chain = list(_chain(error))
     if isinstance(chain[-1], ssl.SSLCertVerificationError):
-        message = (
+        return errors.ProtocolError(
             f"The certificate of {endpoint.host} cannot be verified, so nothing was sent. Check "
             "'api_url' and 'auth_url', or name your own authority in REQUESTS_CA_BUNDLE."
         )
-        return ProtocolError(message)
     if isinstance(error, ValueError):
         # Bad URLs, headers and proxies are ValueErrors in `requests`.
-        message = (
+        return errors.ProtocolError(
             f"{endpoint} cannot be sent to {endpoint.host} ({type(error).__name__}). Check "
             "'api_url', 'auth_url', 'user_agent' and the proxies in the environment, which must be "
             "HTTP."
         )
-        return ProtocolError(message)
     is_late = isinstance(error, _LATE) or isinstance(chain[-1], _LATE)
     kind = type(chain[-1])
     what = getattr(chain[-1], "strerror", None) or f"{kind.__module__}.{kind.__name__}"
@@ -348,16 +336,15 @@ def _in_words(
         proxy = "the environment's proxy for " if isinstance(error, _PROXY_ERRORS) else ""
         if is_late:
             what = f"not made within {min(timeout, _CONNECT_SECONDS):.0f} s"
-        message = (
+        return errors.UnreachableError(
             f"The connection to {proxy}{endpoint.host} failed on {endpoint}: {what}. Check "
             "'api_url' and 'auth_url'."
         )
-        return UnreachableError(message)
     if is_late:
         message = f"No complete response to {endpoint} within {timeout:.0f} s."
     else:
         message = f"The connection to {endpoint.host} failed on {endpoint}: {what}."
-    return TransientError(message)
+    return errors.TransientError(message)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,22 +22,13 @@ import threading
 import typing as t
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import backoff
 
-from target_mainbrainer.errors import (
-    InterruptedRunError,
-    LedgerError,
-    TooManyRequestsError,
-    TransientError,
-)
-from target_mainbrainer.settings.declared import MAX_CONCURRENT_REQUESTS
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.settings.declared import Plan
+from target_mainbrainer import errors
+from target_mainbrainer.settings.declared import Plan
 
 _T = t.TypeVar("_T")
 
@@ -55,18 +46,7 @@ DAY_LIMIT = "the day's requests are used up, until the first of them are 24 hour
 
 LONG_WAIT_SECONDS = 5.0
 _MINUTE = 60.0
-_UNPACED_PER_SECOND = 500
-"""The pace that is aimed at without a plan: that of a burst of the largest one."""
-
-_MIN_IN_FLIGHT = 4
-_BURST_SECONDS = 0.4
-"""In how short a time the permits that become free together should be used."""
-
-_NEWEST_WEIGHT = 0.1
-"""The weight of the newest answer in the average time that answers take."""
-
 _ACCEPTED = 2  # hundreds of the status
-_SENDS = "POST"
 
 LONGEST_PAUSE_SECONDS = 60.0
 TOO_MANY_REQUESTS_SECONDS = 10.0
@@ -277,7 +257,6 @@ class RateLimiter:
         self._turn = threading.Lock()  # one thread waits for a permit, the others for that one
         self._quickest: dict[tuple[str, int], tuple[float, float]] = {}  # known since, seconds
         self._in_flight: set[Permit] = set()
-        self._answer_seconds: float | None = None  # of requests with contacts, on average, lately
         self._unwritten: list[Callable[[Quota, float], None]] = []
         self._seen = Quota(), 0.0, 0.0  # as last read, the time by the store's clock and by ours
         self._log = OncePerMinute(clock)
@@ -315,26 +294,7 @@ class RateLimiter:
         if seconds:
             self._stop.wait(seconds)
         if self._stop.is_set():
-            message = "The run was asked to stop; nothing more is sent."
-            raise InterruptedRunError(message)
-
-    @property
-    def wanted_in_flight(self) -> int:
-        """How many requests have to be in flight to use all permits, as answers are now.
-
-        Permits that were used together become free together, and should be used at once again:
-        quick answers need few requests in flight for that, answers of 0.4 s and more one for each
-        permit. Longer answers than a permit is occupied need more.
-        """
-        seconds = self._answer_seconds
-        if self._plan is None:
-            wanted = _UNPACED_PER_SECOND * (seconds or 0.0)
-        elif seconds is None:
-            wanted = self._plan.burst
-        else:
-            share = max(min(1.0, seconds / _BURST_SECONDS), seconds / OCCUPIED_SECONDS)
-            wanted = share * self._plan.burst
-        return min(max(math.ceil(wanted), _MIN_IN_FLIGHT), MAX_CONCURRENT_REQUESTS)
+            raise errors.InterruptedRunError("The run was asked to stop; nothing more is sent.")
 
     @property
     def share_used(self) -> float:
@@ -368,9 +328,6 @@ class RateLimiter:
                 late -= self._usual(permit, like)
                 since, quickest = self._quickest.get(like, (now, took))
                 self._quickest[like] = (since, min(took, quickest))
-                if permit.kind.startswith(_SENDS):
-                    usual = took if self._answer_seconds is None else self._answer_seconds
-                    self._answer_seconds = usual + _NEWEST_WEIGHT * (took - usual)
             self._extend(permit, late)
             if self._unwritten:
                 self._write()
@@ -415,7 +372,7 @@ class RateLimiter:
 
     def _write(self) -> None:
         """Write what has changed, unless the store is away; then the next change does it."""
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(errors.LedgerError):
             self._change(lambda _quota, _now: None, waits=False)
 
     def _change(self, action: Callable[[Quota, float], _T], *, waits: bool = True) -> _T:
@@ -439,7 +396,7 @@ class RateLimiter:
 
 
 def pause_before_retry(
-    error: TransientError,
+    error: errors.TransientError,
     *,
     tries: int,
     spent: float,
@@ -451,10 +408,10 @@ def pause_before_retry(
     Pauses grow with full jitter. What a server asks for is a floor that jitter only adds to, and
     when it asks for more time than is left there is no use in trying earlier.
 
-    >>> lost = TransientError("No response.")
+    >>> lost = errors.TransientError("No response.")
     >>> [pause_before_retry(lost, tries=n, spent=0, limit=600, jitter=float) for n in (1, 2, 9)]
     [1.0, 2.0, 60.0]
-    >>> busy = TransientError("Busy.", retry_after=30)
+    >>> busy = errors.TransientError("Busy.", retry_after=30)
     >>> pause_before_retry(busy, tries=1, spent=0, limit=600, jitter=float)
     31.0
     >>> pause_before_retry(busy, tries=1, spent=580, limit=600) is None
@@ -472,7 +429,7 @@ def pause_before_retry(
         return None
     floor = error.retry_after
     if floor is None:
-        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, TooManyRequestsError) else 0.0
+        floor = TOO_MANY_REQUESTS_SECONDS if isinstance(error, errors.TooManyRequestsError) else 0.0
     if floor > left:
         return None
     spread = min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE_SECONDS)

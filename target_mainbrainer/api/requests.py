@@ -7,14 +7,12 @@ a network, a clock or Singer.
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Iterable
 
 import msgspec
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.contacts import Contact
+from target_mainbrainer.settings.declared import Settings
 
 _OwnFields: t.TypeAlias = tuple[
     int | None, int | None, int | None, bool | None, str | None, bool | None

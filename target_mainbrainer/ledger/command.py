@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import typing as t
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 import click
@@ -16,19 +17,14 @@ from target_mainbrainer.contacts import Contact, Mobile, identifiers_of
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger import ledger as memory
-from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, identity_from, key_text
+from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, Person, identity_from, key_text
 from target_mainbrainer.ledger.database import open_database
-from target_mainbrainer.ledger.tables import accounts, batches, contacts
+from target_mainbrainer.ledger.tables import accounts, contacts
 from target_mainbrainer.ledger.tables import people as table
 from target_mainbrainer.privacy import explain
 from target_mainbrainer.words import counted, shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from target_mainbrainer.ledger.content import Person
-
-    Row: t.TypeAlias = "sa.Row[t.Any]"
+Row: t.TypeAlias = "sa.Row[t.Any]"
 
 _COUNTS = ("known", "gone", "missing", "changing", "unknown", "no_opt_in")
 _LINE = "  {:24}" + " {:>9}" * len(_COUNTS) + "  {:23}  {}"
@@ -162,8 +158,7 @@ def show(uri: str, /, **options: t.Any) -> None:  # noqa: ANN401 - see `Wanted`
     with contextlib.closing(open_database(uri, reads_only=True)) as database:
         lines = database.read(lambda connection: list(describe(connection, wanted)))
     if not lines:
-        message = f"Nothing in the ledger {database.name} matches."
-        raise LedgerError(message)
+        raise LedgerError(f"Nothing in the ledger {database.name} matches.")
     for line in lines:
         click.echo(shown(line))
 
@@ -187,19 +182,17 @@ def forget(uri: str, /, *, yes: bool, **options: t.Any) -> None:  # noqa: ANN401
         persons, identities = database.write(lambda connection: _forget(connection, wanted))
         is_erased = database.erase_traces()
     if not persons and not identities:
-        message = f"Nothing was forgotten: nothing in the ledger {database.name} matches."
-        raise LedgerError(message)
+        raise LedgerError(f"Nothing was forgotten: nothing in the ledger {database.name} matches.")
     click.echo(
         f"The ledger {database.name} has forgotten {counted(persons, 'source key')} and "
         f"{counted(identities, 'identity', 'identities')}. Its backups and the contacts in "
         "MainBrainer are unchanged. What the source still has will be sent and remembered again."
     )
     if not is_erased:
-        message = (
+        raise LedgerError(
             "Some of it can still be read in the file, because another process has it open or the "
             "disk is full. Run the command again later, to clear the file."
         )
-        raise LedgerError(message)
 
 
 def _forget(connection: sa.Connection, wanted: Wanted) -> tuple[int, int]:
@@ -231,10 +224,6 @@ def _table(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
                 counts = (f"{getattr(row, name):,}" for name in _COUNTS)
                 last = "now" if row.run in live else _time(row.delivered_at)
                 yield _LINE.format(row.name, *counts, _time(row.open_since), last)
-        unowned = people.unowned(connection, account.number)
-        if unowned.known and wanted.stream is None:
-            more = f"{unowned.unknown:,} unknown, open since {_time(unowned.open_since)}"
-            yield f"  without a source key: {counted(unowned.known, 'contact')}, {more}"
 
 
 def _people(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
@@ -289,21 +278,10 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
         content = f"known: {counted(len(row.fields) // FIELD_BYTES, 'field')}"
     yield "content", content
     if row.delivered_at is not None:
-        yield "delivered", f"{_time(row.delivered_at)} in {_batch(connection, row.batch)}"
-    for name, said, raised in (
-        ("e-mail opt-in", row.email_said, row.email_raised_in),
-        ("mobile opt-in", row.mobile_said, row.mobile_raised_in),
-    ):
-        given = f"yes, given in {_batch(connection, raised)}" if raised else "yes"
-        yield name, "never delivered" if said is None else given if said else "no"
-
-
-def _batch(connection: sa.Connection, number: int | None) -> str:
-    row = connection.execute(sa.select(batches).where(batches.c.number == number)).one_or_none()
-    if row is None:
-        return "a batch of more than 30 days ago"
-    status = ", whose status is not known yet" if row.is_open else ""
-    return f"batch {row.batch_id or 'without an id'} of run {row.run:08x}{status}"
+        by = f" by run {row.batch >> memory.BATCH_BITS:08x}" if row.batch else ""
+        yield "delivered", f"{_time(row.delivered_at)}{by}"
+    for name, said in (("e-mail opt-in", row.email_said), ("mobile opt-in", row.mobile_said)):
+        yield name, "never delivered" if said is None else "yes" if said else "no"
 
 
 def _time(seconds: int | None) -> str:

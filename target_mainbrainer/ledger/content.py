@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import typing as t
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -25,11 +26,7 @@ from target_mainbrainer.contacts import (
     PropertyRef,
     identifiers_of,
 )
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.settings.declared import Settings
 
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""

@@ -15,6 +15,7 @@ import sqlite3
 import tempfile
 import time
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,14 +25,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION, ledger, metadata, quota, streams
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from target_mainbrainer.ledger.content import Person, Row
-
-    _Row = t.TypeVar("_Row", Person, Row)
+_Row = t.TypeVar("_Row", Person, Row)
 
 _T = t.TypeVar("_T")
 
@@ -212,8 +209,9 @@ def open_database(uri: str, *, reads_only: bool = False, synchronous: str = "FUL
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
             if not _has_ledger(database, connection):
                 if reads_only:
-                    message = f"There is no ledger in {database.name}. Check 'ledger_uri'."
-                    raise NoLedgerError(message)  # noqa: TRY301
+                    raise NoLedgerError(  # noqa: TRY301
+                        f"There is no ledger in {database.name}. Check 'ledger_uri'."
+                    )
                 _create(connection)
     except BaseException:
         database.close()
@@ -253,22 +251,19 @@ def _parse(uri: str) -> sa.URL:
             return url.set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
         pass
-    message = (
+    raise LedgerError(
         "Setting 'ledger_uri' is neither a path nor a URI of SQLite or PostgreSQL, such as "
         "'sqlite:///path' or 'postgresql://user:password@host/database'."
     )
-    raise LedgerError(message)
 
 
 def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
     """Return the file; unless it is only read, it is made readable for its owner alone."""
     path = Path(url.database or "").expanduser().absolute()
     if reads_only and not path.exists():
-        message = f"There is no ledger at '{path}'. Check 'ledger_uri'."
-        raise NoLedgerError(message)
+        raise NoLedgerError(f"There is no ledger at '{path}'. Check 'ledger_uri'.")
     if path.exists() and not path.is_file():
-        message = f"Setting 'ledger_uri' names '{path}', which is no regular file."
-        raise LedgerError(message)
+        raise LedgerError(f"Setting 'ledger_uri' names '{path}', which is no regular file.")
     if reads_only:
         return path
     try:
@@ -276,8 +271,9 @@ def _file_of(url: sa.URL, *, reads_only: bool) -> Path:
         path.touch(0o600)
         path.chmod(0o600)
     except OSError as error:
-        message = f"The ledger '{path}' cannot be used: {error.strerror}. Check 'ledger_uri'."
-        raise LedgerError(message) from None
+        raise LedgerError(
+            f"The ledger '{path}' cannot be used: {error.strerror}. Check 'ledger_uri'."
+        ) from None
     return path
 
 
@@ -297,11 +293,10 @@ def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engi
             return
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            message = (
+            raise LedgerError(
                 f"The ledger '{path}' cannot be used: its file system does not support the "
                 "write-ahead log. Keep it on a local disk, or use PostgreSQL."
             )
-            raise LedgerError(message)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -310,12 +305,11 @@ def _sqlite_engine(path: Path, synchronous: str, *, reads_only: bool) -> sa.Engi
     def begin(connection: sa.Connection) -> None:
         only = connection.get_execution_options().get("reads_only", False)
         if not path.exists() or not os.path.samestat(path.stat(), opened):
-            message = (
+            raise LedgerError(
                 f"The ledger '{path}' was moved, deleted or replaced while it was in use, so the "
                 "next run would not find what this one has noted. Put it back, with its "
                 "companions ('-wal', '-shm'), and run again."
             )
-            raise LedgerError(message)
         connection.exec_driver_sql("BEGIN" if only else "BEGIN IMMEDIATE")
 
     return engine
@@ -333,11 +327,10 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
             hide_parameters=True,
         )
     except (ImportError, NoSuchModuleError):
-        message = (
+        raise LedgerError(
             "Setting 'ledger_uri' names a PostgreSQL database, which needs psycopg. Install "
             "'target-mainbrainer[postgres]'."
-        )
-        raise LedgerError(message) from None
+        ) from None
 
 
 def _has_ledger(database: Database, connection: sa.Connection) -> bool:
@@ -350,18 +343,16 @@ def _has_ledger(database: Database, connection: sa.Connection) -> bool:
     if tables.has_table(ledger.name):
         if connection.scalar(sa.select(ledger.c.version)) == SCHEMA_VERSION:
             return True
-        message = (
+        raise LedgerError(
             f"The ledger {database.name} was written by another version of target-mainbrainer, "
             "which this one cannot read. Use that version, or name another file or database in "
             "'ledger_uri'. Every contact is then sent once more."
         )
-        raise LedgerError(message)
     if database.is_sqlite and tables.get_table_names():
-        message = (
+        raise LedgerError(
             f"The file {database.name} belongs to another application. Name another file in "
             "'ledger_uri'."
         )
-        raise LedgerError(message)
     return False
 
 

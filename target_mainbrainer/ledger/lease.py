@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import typing as t
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,13 +21,9 @@ from typing_extensions import override
 
 from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError
+from target_mainbrainer.ledger.database import Database
 from target_mainbrainer.ledger.tables import accounts, quota, streams
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_mainbrainer.ledger.database import Database
 
 _T = t.TypeVar("_T")
 
@@ -58,8 +55,7 @@ def take_stream(connection: sa.Connection, account: int, name: str, run: int) ->
     if row is None:
         known = sa.select(accounts.c.number).where(accounts.c.number == account)
         if connection.scalar(known) is None:
-            message = "The account was forgotten while this run was starting. Run again."
-            raise LedgerError(message)
+            raise LedgerError("The account was forgotten while this run was starting. Run again.")
         connection.execute(streams.insert().values(account=account, name=name))
         row = connection.execute(query).one()
     now = now_of(connection)
@@ -107,11 +103,10 @@ def renew(connection: sa.Connection, run: int, count: int) -> None:
     until = now_of(connection) + LEASE_SECONDS
     query = streams.update().where(streams.c.run == run).values(lease_until=until)
     if connection.execute(query).rowcount != count:
-        message = (
+        raise LedgerError(
             "Another run has taken over a stream of this one, because this one did not renew its "
             f"lease for {LEASE_SECONDS:.0f} s. Nothing more is sent; the next run sends the rest."
         )
-        raise LedgerError(message)
 
 
 def _machine() -> str:

@@ -11,28 +11,22 @@ The order that keeps it from ever knowing more than the CRM holds:
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
 from target_mainbrainer.api.http import seconds_awake_or_asleep
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
-from target_mainbrainer.ledger.content import Hashes, Row, identity_from
-from target_mainbrainer.ledger.database import Writer, number_new, one_of
+from target_mainbrainer.ledger.content import Account, Hashes, Person, Row, identity_from
+from target_mainbrainer.ledger.database import Database, Writer, number_new, one_of
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from target_mainbrainer.ledger.content import Account, Person
-    from target_mainbrainer.ledger.database import Database
-
-    _T = t.TypeVar("_T")
+_T = t.TypeVar("_T")
 
 UNSURE_SECONDS = 24 * 60 * 60
 """How long a try of which the end is unknown may still be applied."""
 
-BATCHES_KEPT_SECONDS = 30 * 24 * 60 * 60
 ROUND_BITS = 24
 BATCH_BITS = 30
 """A mark is the number of a run and, in so many bits, the number of the round in it."""
@@ -44,7 +38,7 @@ _MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clea
 _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
-_BATCH = Writer(batches, ("number", "account", "run", "batch_id", "accepted_at", "is_open"))
+_BATCH = Writer(batches, ("number", "run", "accepted_at"))
 
 
 class Ledger:
@@ -161,10 +155,6 @@ class Ledger:
         """Return the condition that a row is of one of these identities."""
         return (contacts.c.account == self.account) & one_of(connection, contacts.c.hash, hashes)
 
-    def run_of(self, mark: int) -> int:
-        """Return the number of the run that has made a mark."""
-        return mark >> ROUND_BITS
-
     def mark(self, connection: sa.Connection, rows: Sequence[Row], round_number: int) -> None:
         """Mark rows as being sent, and their content as unknown.
 
@@ -229,22 +219,18 @@ class Ledger:
         self._next_number += 1
         return self.run << BATCH_BITS | self._next_number
 
-    def add_batches(
-        self, connection: sa.Connection, accepted: Sequence[tuple[int, str | None, bool]]
-    ) -> None:
-        """Note accepted batches: their number, MainBrainer's id, and whether it is asked for."""
+    def add_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
+        """Note accepted batches whose status is awaited."""
         now = self.now(connection)
-        rows = [(n, self.account, self.run, id_, now, is_open) for n, id_, is_open in accepted]
-        _BATCH.write(connection, rows)
+        _BATCH.write(connection, [(number, self.run, now) for number in numbers])
         if self._token is not None:
             is_ours = accounts.c.number == self.account
             connection.execute(accounts.update().where(is_ours).values(access_token=self._token))
             self._token = None
 
     def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
-        """Note that nothing more is awaited of batches."""
-        is_one = one_of(connection, batches.c.number, numbers)
-        connection.execute(batches.update().where(is_one).values(is_open=False))
+        """Forget batches of which nothing more is awaited."""
+        connection.execute(batches.delete().where(one_of(connection, batches.c.number, numbers)))
 
     def forget_content(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Make the content of rows unknown."""
@@ -285,17 +271,14 @@ class Ledger:
 
 def _end_batches_of_dead_runs(connection: sa.Connection) -> None:
     """Make content unknown that was delivered in batches whose run ended before their status."""
-    now = int(lease.now_of(connection))
-    is_old = batches.c.accepted_at < now - BATCHES_KEPT_SECONDS
-    connection.execute(batches.delete().where(is_old & ~batches.c.is_open))
-    is_left = batches.c.is_open & batches.c.run.not_in(lease.live_runs(connection))
+    is_left = batches.c.run.not_in(lease.live_runs(connection))
     left = sa.select(batches.c.number).where(is_left)
     if connection.scalar(left.limit(1)) is None:
         return
     began = sa.select(batches.c.accepted_at).where(batches.c.number == contacts.c.batch)
     values = {"fields": None, "unsure_at": began.scalar_subquery()}
     connection.execute(contacts.update().where(contacts.c.batch.in_(left)).values(values))
-    connection.execute(batches.update().where(is_left).values(is_open=False))
+    connection.execute(batches.delete().where(is_left))
 
 
 def hashes_of(connection: sa.Connection) -> Hashes:
@@ -361,6 +344,5 @@ def forget(
         where &= one_of(connection, contacts.c.hash, forgotten)
     count = connection.execute(contacts.delete().where(where)).rowcount
     if not is_left and (whole or some):
-        connection.execute(batches.delete().where(batches.c.account == account))
         connection.execute(accounts.delete().where(accounts.c.number == account))
     return count

@@ -6,18 +6,14 @@ When in doubt, a person is not moved, opted out or forgotten.
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Collection, Iterator, Sequence
 
 import sqlalchemy as sa
 
-from target_mainbrainer.ledger.content import Person, identity_from
+from target_mainbrainer.ledger.content import Hashes, Person, identity_from
 from target_mainbrainer.ledger.database import ROWS_AT_ONCE, Writer, number_new, one_of
 from target_mainbrainer.ledger.lease import now_of
 from target_mainbrainer.ledger.tables import contacts, people, streams
-
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from target_mainbrainer.ledger.content import Hashes
 
 ABSENT_SECONDS = 30 * 24 * 60 * 60
 """A stream that was not delivered for so long owns no identity any more."""
@@ -132,16 +128,6 @@ def summary(connection: sa.Connection) -> Sequence[sa.Row[t.Any]]:
         .order_by(streams.c.name)
     )
     return connection.execute(query).all()
-
-
-def unowned(connection: sa.Connection, account: int) -> sa.Row[t.Any]:
-    """Return how many contacts of an account are known that have no source key."""
-    query = sa.select(
-        sa.func.count().label("known"),
-        sa.func.count(sa.case((contacts.c.fields.is_(None), 1))).label("unknown"),
-        sa.func.min(contacts.c.open_at).label("open_since"),
-    )
-    return connection.execute(query.where(contacts.c.account == account, ~owns_contact())).one()
 
 
 def owns_contact() -> sa.Exists:

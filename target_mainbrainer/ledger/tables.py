@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = sa.MetaData()
 
@@ -94,12 +94,10 @@ batches = sa.Table(
     "mainbrainer_batches",
     metadata,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("account", sa.Integer, nullable=False),
     sa.Column("run", sa.Integer, nullable=False),
-    sa.Column("batch_id", sa.Text),
     sa.Column("accepted_at", sa.BigInteger, nullable=False),
-    sa.Column("is_open", sa.Boolean, nullable=False, comment="Its status is not known yet."),
 )
+"""Accepted batches whose status is not known yet."""
 
 quota = sa.Table(
     "mainbrainer_quota",

@@ -14,16 +14,13 @@ import textwrap
 import typing as t
 import unicodedata
 from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from target_mainbrainer.contacts import MAPPABLE_FIELDS, OPT_INS, ContactField, PropertyRef
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.values import contains_nan
+from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
 from target_mainbrainer.words import did_you_mean, is_utf8, listed, plain_name, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-
-    from target_mainbrainer.settings.declared import FieldMap, UnmappedColumns
 
 
 class NotSent(enum.Enum):
@@ -152,8 +149,7 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
 
 def _refuse(stream: str, problems: Sequence[str]) -> None:
     if problems:
-        message = " ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems)
-        raise MappingError(message)
+        raise MappingError(" ".join(f"Stream '{shown(stream)}': {problem}" for problem in problems))
 
 
 def _unaddressable(roles: Mapping[str, ColumnRole], field_map: FieldMap) -> Iterator[str]:

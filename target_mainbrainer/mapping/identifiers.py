@@ -11,6 +11,7 @@ import functools
 import re
 import typing as t
 import unicodedata
+from collections.abc import Callable
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
@@ -18,9 +19,6 @@ from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
 from target_mainbrainer.contacts import Mobile, RejectionCode
 from target_mainbrainer.mapping.values import InvalidValueError, integral
 from target_mainbrainer.words import is_uuid
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable
 
 INT64_MAX = 2**63 - 1
 

@@ -10,6 +10,7 @@ import enum
 import functools
 import typing as t
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from target_mainbrainer.contacts import (
     OPT_INS,
@@ -17,6 +18,7 @@ from target_mainbrainer.contacts import (
     ContactField,
     Mobile,
     PropertyRef,
+    Record,
     Rejection,
     RejectionCode,
 )
@@ -30,15 +32,9 @@ from target_mainbrainer.mapping.values import (
     parse_consent,
     property_text,
 )
-from target_mainbrainer.settings.declared import all_words
+from target_mainbrainer.settings.declared import StreamSettings, all_words
 from target_mainbrainer.words import listed, shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from target_mainbrainer.settings.declared import StreamSettings
-
-Record: t.TypeAlias = "dict[str, t.Any]"
 _T = t.TypeVar("_T")
 Reader: t.TypeAlias = "Callable[[Record], _T | None]"
 

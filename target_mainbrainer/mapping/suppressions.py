@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import typing as t
+from collections.abc import Iterable, Iterator
 
-from target_mainbrainer.contacts import OPT_INS, fold_email
+from target_mainbrainer.contacts import OPT_INS, Contact, Identity, Mobile, fold_email
 from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.words import examples, plain_name
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_mainbrainer.contacts import Contact, Identity, Mobile
 
 
 class Suppressions:
@@ -86,11 +82,10 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
             bad.append(number)
     if bad:
         lines_named = examples([f"line {number:,}" for number in bad[:5]], len(bad))
-        message = (
+        raise ValueError(
             "it has something else than an e-mail address or an international mobile number, such "
             f"as +47 and its digits{lines_named}"
         )
-        raise ValueError(message)
     return Suppressions(filter(None, emails), filter(None, mobiles))
 
 
@@ -113,11 +108,10 @@ def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
             return
         yield number, text
     if is_blank:
-        message = (
+        raise ValueError(
             "it is empty, as after an export that failed; if the list has no entries, write a "
             "line that starts with '#'"
         )
-        raise ValueError(message)
 
 
 def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401
@@ -129,8 +123,7 @@ def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, s
             cells = row if len(row) <= min(places) else (row[at] for at in places if at < len(row))
             yield from ((begun, text) for cell in cells if (text := cell.strip()))
     except csv.Error:
-        message = (
+        raise ValueError(
             f"a quote in or after line {begun + 1:,} is not closed, or has text after it, so the "
             "people below it cannot be read"
-        )
-        raise ValueError(message) from None
+        ) from None

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 import typing as t
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jsonschema_rs
 
-from target_mainbrainer.contacts import Rejection, RejectionCode
+from target_mainbrainer.contacts import Record, Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
 from target_mainbrainer.mapping.columns import METADATA_PREFIXES, is_deleted
 from target_mainbrainer.words import listed, shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-Record: t.TypeAlias = "dict[str, t.Any]"
 Validate: t.TypeAlias = "Callable[[Record], Rejection | None]"
 
 _DRAFTS = (
@@ -138,11 +135,10 @@ def _compiled(stream: str, schema: dict[str, t.Any]) -> jsonschema_rs.Validator:
     where = ""
     if isinstance(errors[0], jsonschema_rs.ValidationError) and errors[0].instance_path:
         where = f" at '{shown('.'.join(map(str, errors[0].instance_path)))}'"
-    message = (
+    raise MappingError(
         f"Stream '{shown(stream)}': its schema is not a valid JSON schema{where}. Correct it in "
         "the tap, or with the tap's schema overrides."
-    )
-    raise MappingError(message) from errors[0]
+    ) from errors[0]
 
 
 def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | None:

@@ -6,15 +6,13 @@ import datetime as dt
 import decimal
 import typing as t
 import uuid
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.settings.declared import BUILT_IN_WORDS, plain_word
 from target_mainbrainer.words import is_utf8, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 class InvalidValueError(ValueError):

@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 BATCH_FAILED = "batch_failed"
 """The code of rejected records whose batch was accepted and failed afterwards."""
@@ -86,7 +83,6 @@ class StreamReport:
     skipped: int = _count("contacts that MainBrainer says it has skipped")
     failed: int = _count("contacts in batches that MainBrainer says have failed")
     unconfirmed: int = _count("contacts in batches that MainBrainer did not confirm in time")
-    unreadable: int = _count("contacts in batches whose status could not be read")
     untracked: int = _count(
         "contacts accepted without a batch id, so that their status cannot be asked for"
     )

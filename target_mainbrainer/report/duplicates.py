@@ -11,15 +11,11 @@ import contextlib
 import re
 import sqlite3
 import typing as t
+from collections.abc import Iterator
 from functools import cached_property
 
-from target_mainbrainer.contacts import fold_email
+from target_mainbrainer.contacts import Contact, fold_email
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from target_mainbrainer.contacts import Contact
 
 MOST_EXAMPLES = 5
 _SHORT = re.compile("[0-9]{1,6}")

@@ -7,11 +7,13 @@ data, so only its owner can read it; the log contains none.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 import stat
 import typing as t
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +23,11 @@ import phonenumbers
 from target_mainbrainer.contacts import Rejection, RejectionCode
 from target_mainbrainer.errors import DeliveryError, Reason, SettingsError
 from target_mainbrainer.mapping.values import integral
+from target_mainbrainer.report.counts import RunReport, StreamReport
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.singer.reader import decode_json
+from target_mainbrainer.singer.state import SourceRecord, StateInterval
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import SourceRecord, StateInterval
 
 STARTED_AT = "{started_at}"
 """The placeholder in `rejects_path` for the time at which the run started."""
@@ -218,8 +215,9 @@ class RejectsFile:
             self._descriptor, self._size = _open_locked(self.path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            problem = f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
-            raise SettingsError(problem) from None
+            raise SettingsError(
+                f"Setting 'rejects_path': {str(self.path)!r} cannot be written ({reason})."
+            ) from None
 
     def append(
         self, source: SourceStream, record_lines: Iterable[bytes], note: Mapping[str, t.Any]
@@ -318,19 +316,17 @@ def _open_locked(path: Path) -> tuple[int, int]:
     descriptor = os.open(path, flags, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            message = "it is not a regular file"
-            raise ValueError(message)  # noqa: TRY301 - the descriptor is closed below
+            raise ValueError("it is not a regular file")  # noqa: TRY301 - it is closed below
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         size = _repair(descriptor)
         os.fchmod(descriptor, 0o600)
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            message = (
+            raise OSError(
                 "another run is still writing to it; if runs are meant to overlap, put "
                 f"'{STARTED_AT}' in the path, so that each has a file of its own"
-            )
-            raise OSError(message) from None
+            ) from None
         raise
     return descriptor, size
 
@@ -345,8 +341,7 @@ def _repair(descriptor: int) -> int:
     """
     head, _, _ = os.pread(descriptor, _READ_BYTES, 0).partition(b"\n")
     if head and b'"type"' not in head:
-        message = "it is not a rejects file"
-        raise ValueError(message)
+        raise ValueError("it is not a rejects file")
     size = start_of_last = 0
     while chunk := os.pread(descriptor, _READ_BYTES, size):
         if (newline := chunk.rfind(b"\n")) >= 0:
@@ -384,11 +379,7 @@ class Rejections:
 
     def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
-        self._allowed = settings.rejects_allowed
-        self._way_out = "set 'rejects_path'"
-        if settings.max_rejects is not None:
-            self._way_out = "raise 'max_rejects'"
-        self._allowed_percent = settings.max_rejects_percent
+        self._settings = settings
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False
@@ -473,23 +464,26 @@ class Rejections:
     @property
     def is_too_many(self) -> bool:
         """Whether more records are rejected than the settings allow."""
-        return self._allowed is not None and self.count > self._allowed
+        return (most := self._settings.rejects_allowed) is not None and self.count > most
 
     def _is_too_large(self, report: StreamReport) -> bool:
         """Return whether too large a share of a stream is rejected, as far as is known now."""
         if self.is_whole and report.read < SHARE_COUNTS_FROM:
             return False
-        return 100 * report.rejected_before_sending > self._allowed_percent * report.read
+        most = self._settings.max_rejects_percent * report.read
+        return 100 * report.rejected_before_sending > most
 
     def problems(self, report: RunReport) -> Iterator[Reason]:
         """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
+            most, own = self._settings.rejects_allowed, self._settings.max_rejects
+            way_out = "set 'rejects_path'" if own is None else "raise 'max_rejects'"
             yield Reason(
                 "max_rejects",
                 f"{counted(self.count, 'record was', 'records were')} rejected, and the settings "
-                f"allow {f'{self._allowed:,}' if self._allowed else 'none'} ('max_rejects').{kept} "
-                f"The reasons are above. Correct them at the source, or {self._way_out}.",
+                f"allow {f'{most:,}' if most else 'none'} ('max_rejects').{kept} "
+                f"The reasons are above. Correct them at the source, or {way_out}.",
             )
         if report.is_all_refused:
             yield Reason(
@@ -503,8 +497,8 @@ class Rejections:
                     "max_rejects_percent",
                     f"{stream.rejected_before_sending:,} of {stream.read:,} records of stream "
                     f"'{shown(name)}' were rejected before sending, more than the "
-                    f"{self._allowed_percent} % that 'max_rejects_percent' allows.{kept} The "
-                    "reasons are above. STATE stays before them.",
+                    f"{self._settings.max_rejects_percent} % that 'max_rejects_percent' allows."
+                    f"{kept} The reasons are above. STATE stays before them.",
                 )
 
     @property

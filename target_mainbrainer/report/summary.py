@@ -10,26 +10,20 @@ import json
 import logging
 import time
 import typing as t
-from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from typing_extensions import override
 
+from target_mainbrainer.api.limits import RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, SettingsError
-from target_mainbrainer.mapping.columns import METADATA_PREFIXES
 from target_mainbrainer.privacy import reasons_of
+from target_mainbrainer.report.counts import RunReport, StreamReport
 from target_mainbrainer.report.duplicates import Duplicates
-from target_mainbrainer.report.rejects import all_refused, sentence
+from target_mainbrainer.report.rejects import Rejections, all_refused, sentence
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import counted, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from target_mainbrainer.api.limits import RateLimiter
-    from target_mainbrainer.report.counts import RunReport, StreamReport
-    from target_mainbrainer.report.rejects import Rejections
-    from target_mainbrainer.settings.declared import Settings
 
 _LEAST_SPEED = 10
 """Contacts a second below which the number says nothing."""
@@ -158,7 +152,6 @@ class Summary:
 
     Attributes:
         duplicates: Contacts that share something without being one; empty unless it is fed.
-        filled: How many values of each column of a stream are not empty; fed in a dry run.
     """
 
     def __init__(
@@ -176,7 +169,6 @@ class Summary:
         self._progress = (0, 0, 0)
         self._retries_before = 0
         self.duplicates = Duplicates()
-        self.filled: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     @property
     def seconds(self) -> float:
@@ -289,8 +281,6 @@ class DrySummary(Summary):
         for name, stream in self._report.streams.items():
             for line in self._describe(f"Stream '{shown(name)}': ", stream):
                 logger.info("%s", line)
-            empty = [f"'{shown(column)}' {part:.0%}" for column, part in self._empty(name).items()]
-            logger.info("Empty values of stream '%s': %s.", shown(name), ", ".join(empty))
         self._warn(findings)
         for line in self._report.table():
             logger.info("%s", line)
@@ -320,15 +310,6 @@ class DrySummary(Summary):
             changes = [f"'{shown(column)}' in {count:,}" for column, count in columns]
             yield f"{title}changed fields: {', '.join(changes)}."
 
-    def _empty(self, stream: str) -> dict[str, float]:
-        """Return the share of empty values by column, in order; without Singer's own columns."""
-        read = self._report.stream(stream).read
-        return {
-            column: round(1 - count / read, 4)
-            for column, count in self.filled[stream].items()
-            if not column.startswith(METADATA_PREFIXES)
-        }
-
     def _cost(self) -> dict[str, t.Any]:
         """Return the requests of a load, and what they take at the least; None without pacing."""
         by_endpoint = self._limiter.requests
@@ -348,13 +329,8 @@ class DrySummary(Summary):
 
     @override
     def as_dict(self) -> dict[str, t.Any]:
-        """Return the summary for the report file: a run's, and what only a dry run says."""
-        summary = super().as_dict()
-        for name, counts in summary["streams"].items():
-            counts["empty_values"] = self._empty(name)
-        for name in ("requests", "retries", "seconds_waited_for_limits", "contacts_per_second"):
-            del summary[name]
-        return {**summary, "cost": self._cost()}
+        """Return the summary for the report file: a run's, and what the run would cost."""
+        return super().as_dict() | {"cost": self._cost()}
 
 
 # The report file, for a monitor
@@ -392,8 +368,9 @@ class ReportFile:
             "state": None,
         }
         if reason := self._write(self._start):
-            problem = f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
-            raise SettingsError(problem)
+            raise SettingsError(
+                f"Setting 'report_path': '{shown(str(path))}' cannot be written ({reason})."
+            )
 
     def write(
         self, error: BaseException | None, state: str | None, counts: Mapping[str, t.Any]

@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
-if t.TYPE_CHECKING:
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.singer.state import StateInterval
+from target_mainbrainer.api.answers import BatchStatus
+from target_mainbrainer.report.rejects import SourceStream
+from target_mainbrainer.singer.state import StateInterval
 
 
 class Destination(t.NamedTuple):
@@ -61,7 +60,6 @@ class AcceptedBatch:
         rows: The ledger's rows that were delivered in it.
         is_followed: Its status is asked for.
         pause: Seconds until its status is asked for again.
-        is_unreadable: The last answer about it, if there was one, did not say anything.
         status: The last status that could be read.
         end: How it has ended, as MainBrainer says.
         has_recreated: Contacts were inserted that should have been there.
@@ -81,7 +79,6 @@ class AcceptedBatch:
     streams: list[SourceStream] = field(default_factory=list)
     rows: array[int] = field(default_factory=partial(array, "q"))
     pause: float = 0.0
-    is_unreadable: bool = False
     status: BatchStatus | None = None
     is_followed: bool = False
     end: BatchEnd = BatchEnd.OPEN

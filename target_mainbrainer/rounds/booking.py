@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import logging
 import typing as t
-from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from target_mainbrainer.api.answers import properties_sent
+from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
-from target_mainbrainer.ledger.content import identity_text
+from target_mainbrainer.ledger.content import Person, Row, identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
-from target_mainbrainer.report.rejects import refusal
+from target_mainbrainer.report.rejects import Rejections, SourceStream, refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import SAID, note_delivery
-from target_mainbrainer.rounds.spool import Kept
+from target_mainbrainer.rounds.round import Prepared, Upsert
+from target_mainbrainer.rounds.sending import Pending, Sent
+from target_mainbrainer.rounds.spool import Kept, Spool
+from target_mainbrainer.rounds.statuses import Recreated, Statuses
 from target_mainbrainer.singer.reader import decode_json
-from target_mainbrainer.singer.state import SourceRecord, StateInterval
-from target_mainbrainer.words import counted, shown
+from target_mainbrainer.singer.state import SourceRecord, StateInterval, StateTracker
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     import sqlalchemy as sa
 
-    from target_mainbrainer.api.answers import Accepted
-    from target_mainbrainer.ledger.content import Person, Row
     from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.report.rejects import Rejections, SourceStream
-    from target_mainbrainer.rounds.round import Prepared, Upsert
-    from target_mainbrainer.rounds.sending import Pending, Sent
-    from target_mainbrainer.rounds.spool import Spool
-    from target_mainbrainer.rounds.statuses import Recreated, Statuses
-    from target_mainbrainer.singer.state import StateTracker
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -73,7 +65,6 @@ class Booking:
         self._spool = spool
         self._ledger = ledger
         self.recreated = recreated
-        self._unmatched: Counter[str] = Counter()
         self.pending: list[Pending] = []
         self.has_accepted = False
         self._passed_again: set[int] = set()
@@ -126,7 +117,7 @@ class Booking:
         if stream is not None:
             self._count_accepted(accepted, taken)
             stream.report.ignored_properties.update(_properties(sent.upserts, answer))
-            self._unmatched[stream.name] += unmatched
+            self._statuses.unmatched[stream.name] += unmatched
         if self._ledger is not None:
             accepted.number = self._ledger.next_batch()
             self._accepted.append(accepted)
@@ -274,10 +265,9 @@ class Booking:
             is_proven: They are the cause; otherwise STATE stays before them.
         """
         for one in pending:
-            said = one.refused.message
             self.reject(
                 [one.upsert],
-                refusal(one.refused.status, said),
+                refusal(*one.refused.words),
                 answer={"status": one.refused.status, "message": one.refused.unredacted},
                 is_proven=is_proven,
             )
@@ -418,9 +408,7 @@ class Booking:
         ledger = t.cast("Ledger", self._ledger)
         ledger.settle(connection, self._settled.values())
         ledger.save_people(connection, self._people)
-        ledger.add_batches(
-            connection, [(one.number, one.batch_id, one.is_followed) for one in self._accepted]
-        )
+        ledger.add_batches(connection, [one.number for one in self._accepted if one.is_followed])
         failed = [one for one in self._ended if one.end is BatchEnd.FAILED]
         lost = {row for b in self._ended if b.may_be_incomplete for row in b.rows}
         # What was delivered to a contact meanwhile, or is on its way, was compared with that.
@@ -451,16 +439,6 @@ class Booking:
     def contacts_waiting(self) -> int:
         """How many accepted contacts STATE waits for."""
         return sum(accepted.contacts for accepted in self._waiting)
-
-    def findings(self) -> Iterator[str]:
-        """Yield which of MainBrainer's complaints about contacts cannot be placed."""
-        for stream, count in self._unmatched.items():
-            if count:
-                yield (
-                    f"MainBrainer named {counted(count, 'contact')} of stream '{shown(stream)}' as "
-                    "invalid in batches that it accepted, in a way that matches no contact that "
-                    "was sent."
-                )
 
 
 def _values_in(value: object) -> Iterator[str]:

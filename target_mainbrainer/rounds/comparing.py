@@ -9,42 +9,31 @@ from __future__ import annotations
 import itertools
 import logging
 import typing as t
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from target_mainbrainer.contacts import identity_of
+import sqlalchemy as sa
+
+from target_mainbrainer.contacts import Contact, Identity, identity_of
 from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger.content import (
     Fields,
+    Hashes,
     Person,
     Row,
     Seen,
     identity_from,
     identity_text,
 )
+from target_mainbrainer.ledger.ledger import ROUND_BITS, Ledger
 from target_mainbrainer.rounds.batches import Kind
 from target_mainbrainer.rounds.moves import DRIFT_COUNTS_FROM, Deferred, drift_limit, follow
 from target_mainbrainer.rounds.plan import Rules, compare, hashes_of, leave_out_older
-from target_mainbrainer.rounds.round import (
-    ClosedRound,
-    Part,
-    Place,
-    Prepared,
-    Round,
-    Upsert,
-)
+from target_mainbrainer.rounds.round import ClosedRound, Part, Place, Prepared, Round, Upsert
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import sqlalchemy as sa
-
-    from target_mainbrainer.contacts import Contact, Identity
-    from target_mainbrainer.ledger.content import Hashes
-    from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.settings.declared import Settings
-
-    Suppressed: t.TypeAlias = Callable[..., frozenset[str]]
+Suppressed: t.TypeAlias = Callable[..., frozenset[str]]
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -230,7 +219,7 @@ class Comparer:
         others = {
             one: run
             for one, row in rows.items()
-            if row.open_mark is not None and (run := self._ledger.run_of(row.open_mark)) != ours
+            if row.open_mark is not None and (run := row.open_mark >> ROUND_BITS) != ours
         }
         if not others:
             return set()

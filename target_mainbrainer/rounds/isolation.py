@@ -18,16 +18,13 @@ import sys
 import threading
 import typing as t
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
+from target_mainbrainer.api.answers import Accepted, Refused, Words
 from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-
-    from target_mainbrainer.rounds.batches import Destination
-    from target_mainbrainer.rounds.round import Upsert
+from target_mainbrainer.rounds.batches import Destination
+from target_mainbrainer.rounds.round import Upsert
 
 _HARDLY_EVER_ALONE = 0.38
 """Share of bad contacts above which nothing beats sending one by one (arXiv 1801.02701)."""
@@ -45,22 +42,8 @@ PROBES_KEPT = 3
 """Accepted contacts kept for each destination, to be sent once more if requests are refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
-    """How one request ended, as far as the search has to know.
-
-    Attributes:
-        passed: It was accepted.
-        suspects: The contacts that a refusal names; often none.
-        too_large: It was refused for its size alone.
-    """
-
-    passed: bool
-    suspects: Sequence[Upsert] = ()
-    too_large: bool = False
-
-
-Search: t.TypeAlias = "Generator[Sequence[Upsert], SendResult, None]"
+_T = t.TypeVar("_T")
+Search: t.TypeAlias = Generator[Sequence[Upsert], Accepted | Refused, _T]
 
 
 class FailureRate:
@@ -112,7 +95,7 @@ class FailureRate:
         return max(1, min(most, round(math.log(0.5) / math.log1p(-share))))
 
 
-def search(upserts: Sequence[Upsert], rate: FailureRate, *, alone: bool = False) -> Search:
+def search(upserts: Sequence[Upsert], rate: FailureRate, *, alone: bool = False) -> Search[None]:
     """Yield what to send until every contact is accepted, or refused for good.
 
     Args:
@@ -125,32 +108,29 @@ def search(upserts: Sequence[Upsert], rate: FailureRate, *, alone: bool = False)
     while queue:
         size = 1 if alone else rate.group_size(len(queue), recent)
         group = [queue.popleft() for _ in range(min(size, len(queue)))]
-        result = yield group
-        if result.passed:
+        answer = yield group
+        if isinstance(answer, Accepted):
             _remember(rate, recent, good=len(group))
-        elif result.too_large and len(group) > 1:
+        elif answer.is_too_large:
             rate.too_large(len(group))
             queue.extendleft(reversed(group))
-        elif 0 < len(result.suspects) < len(group):  # naming all names none
-            for suspect in result.suspects:
+        elif suspects := [group[place] for place in answer.suspects]:
+            for suspect in suspects:
                 yield from _send_alone(suspect)
-            queue.extendleft(one for one in reversed(group) if one not in result.suspects)
+            queue.extendleft(one for one in reversed(group) if one not in suspects)
         else:
             untried = yield from _find_one(group, recent, rate)
             queue.extendleft(reversed(untried))
 
 
-def _find_one(
-    group: list[Upsert], recent: deque[bool], rate: FailureRate
-) -> Generator[Sequence[Upsert], SendResult, list[Upsert]]:
+def _find_one(group: list[Upsert], recent: deque[bool], rate: FailureRate) -> Search[list[Upsert]]:
     """Find one bad contact in a refused group by halves; return what was not tried."""
     untried: list[Upsert] = []
     is_refused_alone = len(group) == 1
     while len(group) > 1:
         middle = len(group) // 2
         left, right = group[:middle], group[middle:]
-        result = yield left
-        if result.passed:
+        if isinstance((yield left), Accepted):
             recent.extend([False] * min(len(left), _RECENT))
             group, is_refused_alone = right, False
         else:
@@ -167,15 +147,15 @@ def _find_one(
     return untried
 
 
-def _send_alone(upsert: Upsert) -> Generator[Sequence[Upsert], SendResult, bool]:
+def _send_alone(upsert: Upsert) -> Search[bool]:
     """Send a contact alone, taken apart if it is refused; return whether it was."""
-    result = yield [upsert]
-    if not result.passed:
+    is_refused = isinstance((yield [upsert]), Refused)
+    if is_refused:
         yield from _take_apart(upsert)
-    return not result.passed
+    return is_refused
 
 
-def _take_apart(upsert: Upsert) -> Search:
+def _take_apart(upsert: Upsert) -> Search[None]:
     """Send the parts of a merged contact that was refused alone, so that the good ones pass.
 
     In input order, and by halves, because one bad record in a hundred is the usual case.
@@ -192,13 +172,6 @@ def _remember(rate: FailureRate, recent: deque[bool], *, good: int = 0, bad: int
 
 
 # Is the request at fault?
-
-
-class Words(t.NamedTuple):
-    """What a refusal says; equal for equal reasons, for any contact."""
-
-    status: int
-    message: str
 
 
 class RequestAtFault:
@@ -261,8 +234,7 @@ class RequestAtFault:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed or self._may_send(batch))
                 if self._is_closed:
-                    message = "The run ended before this batch could be sent."
-                    raise InterruptedRunError(message)
+                    raise InterruptedRunError("The run ended before this batch could be sent.")
                 if not self._is_doubtful:
                     if self._newest_pass < 0 < self._moment:
                         self._only = batch

@@ -15,36 +15,42 @@ from __future__ import annotations
 import itertools
 import sys
 import typing as t
+from collections.abc import Callable, Iterable
 
-from target_mainbrainer.contacts import identifiers_of, identity_of, merge
-from target_mainbrainer.errors import DeliveryError
+from target_mainbrainer.contacts import Contact, Identity, identifiers_of, identity_of, merge
+from target_mainbrainer.errors import DeliveryError, InterruptedRunError
 from target_mainbrainer.rounds.batches import BatchEnd, Destination
-from target_mainbrainer.rounds.isolation import Words
+from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
     ClosedRound,
     Finding,
     Part,
+    Place,
     Prepared,
     Round,
+    Stream,
     Upsert,
     most_contacts,
     without,
 )
-from target_mainbrainer.rounds.sending import Asked, Done, Failed, Pending, Sent, cut
+from target_mainbrainer.rounds.sending import (
+    Asked,
+    Batch,
+    Done,
+    Failed,
+    Pending,
+    Result,
+    Sending,
+    Sent,
+    cut,
+)
+from target_mainbrainer.rounds.statuses import Statuses
+from target_mainbrainer.settings.declared import Settings
+from target_mainbrainer.singer.state import SourceRecord
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from target_mainbrainer.contacts import Contact, Identity
-    from target_mainbrainer.errors import InterruptedRunError
-    from target_mainbrainer.rounds.booking import Booking
     from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Place, Stream
-    from target_mainbrainer.rounds.sending import Batch, Result, Sending
-    from target_mainbrainer.rounds.statuses import Statuses
-    from target_mainbrainer.settings.declared import Settings
-    from target_mainbrainer.singer.state import SourceRecord
 
 IDLE_SECONDS = 1.0
 """How long the first contact of a round waits for others while nothing is being sent."""
@@ -100,13 +106,8 @@ class Load:
 
     def __init__(self, settings: Settings, parts: Parts, *, clock: Callable[[], float]) -> None:
         self._settings = settings
-        self._sending = parts.sending
-        self._booking = parts.booking
-        self._statuses = parts.statuses
-        self._comparer = parts.comparer
-        self._suppressed = parts.suppressed
-        self._tick = parts.tick
-        self._share_used = parts.share_used
+        self._parts = parts
+        self._sending, self._booking, self._statuses = parts.sending, parts.booking, parts.statuses
         self._clock = clock
         plan = settings.plan
         self._most = most_contacts(settings.batch_size_rows * (plan.burst if plan else 1))
@@ -204,12 +205,12 @@ class Load:
         """Decide what is sent of a round, and send it."""
         self._await_earlier(one.upserts)
         prepared = Prepared(sent=one.upserts)
-        if self._comparer is not None:
+        if self._parts.comparer is not None:
             self._numbers += 1
-            prepared = self._comparer.prepare(one, self._numbers, unsent)
+            prepared = self._parts.comparer.prepare(one, self._numbers, unsent)
         elif not one.is_decided:
             for upsert in one.upserts:
-                upsert.withheld = self._suppressed(upsert.contact)
+                upsert.withheld = self._parts.suppressed(upsert.contact)
                 upsert.finding = Finding(suppressed=upsert.withheld)
                 upsert.outgoing = without(upsert.contact, upsert.withheld)
         self._booking.prepared(prepared)
@@ -229,13 +230,12 @@ class Load:
         while not self.is_settled:
             self._book(TICK_SECONDS if self._sending.is_sending else 0)
         if not self._await_statuses(lambda: self._booking.contacts_waiting, MAX_UNCONFIRMED):
-            message = (
+            raise DeliveryError(
                 f"MainBrainer has confirmed no batch for {self._settings.confirm_timeout_seconds} "
                 "s ('confirm_timeout_seconds'), and STATE waits for "
                 f"{self._booking.contacts_waiting:,} contacts. Nothing more is sent; the next run "
                 "sends again what was not confirmed."
             )
-            raise DeliveryError(message)
 
     def _await_earlier(self, upserts: Iterable[Upsert]) -> None:
         """Wait until contacts that are sent again are confirmed, if STATE waits for that.
@@ -278,7 +278,7 @@ class Load:
             self._statuses.ask_due()
         if not self._sending.is_sending and not self.is_settled and not self._prove():
             self._settle()
-        self._tick()
+        self._parts.tick()
 
     @property
     def _may_ask(self) -> bool:
@@ -286,7 +286,7 @@ class Load:
         return (
             self._statuses.is_required
             or not (self._sending.is_sending or self._open.is_full(self._most) or self._is_draining)
-            or self._share_used() < SPARE_SHARE
+            or self._parts.share_used() < SPARE_SHARE
             or self._statuses.open_batches > MOST_OPEN_BATCHES
         )
 
@@ -347,7 +347,7 @@ class Load:
             one.batch.destination == rule.destination and one.refused.words == words
             for one in self._booking.pending
         ):
-            self._failure = self._failure or rule.accuse(Words(*words))
+            self._failure = self._failure or rule.accuse(words)
 
     # The end
 

@@ -6,27 +6,19 @@ two full reads in a row is gone. If too many are missing, none of them is, and n
 
 from __future__ import annotations
 
-import typing as t
+from collections.abc import Iterator, Mapping
 
 from target_mainbrainer.contacts import Contact, with_identity
 from target_mainbrainer.errors import Reason
 from target_mainbrainer.ledger import people
-from target_mainbrainer.ledger.content import identity_from
+from target_mainbrainer.ledger.content import Person, identity_from
+from target_mainbrainer.ledger.ledger import Ledger
 from target_mainbrainer.rounds.batches import BatchEnd
+from target_mainbrainer.rounds.comparing import Comparer
 from target_mainbrainer.rounds.moves import drift_limit
-from target_mainbrainer.rounds.round import ClosedRound, Upsert
+from target_mainbrainer.rounds.round import ClosedRound, Stream, Upsert
+from target_mainbrainer.settings.declared import Settings
 from target_mainbrainer.words import counted, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import sqlalchemy as sa
-
-    from target_mainbrainer.ledger.content import Person
-    from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.rounds.comparing import Comparer
-    from target_mainbrainer.rounds.round import Stream
-    from target_mainbrainer.settings.declared import Settings
 
 READS_UNTIL_GONE = 2
 """Full reads in a row in which a person has to be missing."""
@@ -90,14 +82,11 @@ class Missing:
     def _missing(self, stream: int) -> list[Person]:
         seen, up_to = self._comparer.seen, self._comparer.newest_person
 
-        def find(connection: sa.Connection) -> list[Person]:
-            return [
-                person
-                for person in people.not_gone(connection, stream, up_to=up_to)
-                if (person.id or 0) not in seen
+        return self._ledger.read(
+            lambda c: [
+                one for one in people.not_gone(c, stream, up_to=up_to) if (one.id or 0) not in seen
             ]
-
-        return self._ledger.read(find)
+        )
 
     def _is_within_limit(self, number: int, stream: Stream, missing: int) -> bool:
         known = self._comparer.known(number)

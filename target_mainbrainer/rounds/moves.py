@@ -13,32 +13,35 @@ import enum
 import logging
 import typing as t
 from collections import Counter, defaultdict
+from collections.abc import Collection, Generator, Mapping, Sequence
 
-from target_mainbrainer.contacts import Contact, Rejection, RejectionCode, merge, with_identity
+import sqlalchemy as sa
+
+from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
+    Rejection,
+    RejectionCode,
+    merge,
+    with_identity,
+)
 from target_mainbrainer.errors import DeliveryError
 from target_mainbrainer.ledger import people
-from target_mainbrainer.ledger.content import identity_from, identity_text
+from target_mainbrainer.ledger.content import Person, identity_from, identity_text
+from target_mainbrainer.ledger.ledger import Ledger
 from target_mainbrainer.report.rejects import KEYS_SHOWN
 from target_mainbrainer.rounds.batches import BatchEnd
+from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.round import (
     ClosedRound,
+    Part,
     Place,
+    Stream,
     Upsert,
     destination_of,
     merged,
 )
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
-
-    import sqlalchemy as sa
-
-    from target_mainbrainer.contacts import Identity
-    from target_mainbrainer.ledger.content import Person
-    from target_mainbrainer.ledger.ledger import Ledger
-    from target_mainbrainer.rounds.booking import Booking
-    from target_mainbrainer.rounds.round import Part, Stream
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -212,12 +215,11 @@ class Deferred:
         self.movers.setdefault(place, Mover(place, person)).parts.append(part)
         self._bytes += len(part.record.line)
         if self._bytes > MAX_WAITING_BYTES:
-            message = (
+            raise DeliveryError(
                 "Too many records wait for the end of the input because their source keys come "
                 "with other e-mail addresses or mobile numbers than before. Check that the "
                 "'key_properties' of the stream are unique, or set 'identity_changes' to 'create'."
             )
-            raise DeliveryError(message)
 
     def forget(self, place: Place) -> None:
         """Remove a person whose records need not wait any more."""
@@ -376,14 +378,8 @@ class Moves:
 
     def _owners(self, hashes: Collection[int]) -> dict[int, set[Place]]:
         ledger = self._ledger
-
-        def read(connection: sa.Connection) -> dict[int, list[Person]]:
-            return people.holders_of(connection, ledger.account, hashes, ledger.hashes)
-
-        return {
-            one: {(person.stream, person.key) for person in owners}
-            for one, owners in ledger.read(read).items()
-        }
+        found = ledger.read(lambda c: people.holders_of(c, ledger.account, hashes, ledger.hashes))
+        return {one: {(who.stream, who.key) for who in owners} for one, owners in found.items()}
 
     def _kept_identities(self, movers: Collection[Mover]) -> set[int]:
         """Return the new identities that MainBrainer has a contact with, and that none leaves.
@@ -391,15 +387,11 @@ class Moves:
         Its person is gone, or was not followed. Renamed to it, a mover's contact would be a second
         one of the same identity.
         """
-        ledger = self._ledger
-
-        def read(connection: sa.Connection) -> set[int]:
-            # Where an earlier run has sent a contact with its id, that contact may be.
-            new = {m.after for m in movers if m.contact_id is None or m.after != m.asked}
-            rows = ledger.rows(connection, new)
-            return {one for one, row in rows.items() if row.delivered_at is not None}
-
-        return ledger.read(read) - {mover.before for mover in movers} if movers else set()
+        # Where an earlier run has sent a contact with its id, that contact may be.
+        new = {m.after for m in movers if m.contact_id is None or m.after != m.asked}
+        rows = self._ledger.read(lambda connection: self._ledger.rows(connection, new))
+        there = {one for one, row in rows.items() if row.delivered_at is not None}
+        return there - {mover.before for mover in movers}
 
     def _take(
         self, steps: Mapping[Mover, Step], owners: dict[int, set[Place]], coming: Collection[int]

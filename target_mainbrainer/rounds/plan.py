@@ -6,20 +6,14 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from target_mainbrainer.contacts import Contact, PropertyRef
-from target_mainbrainer.ledger.content import Row, changed_fields, names_of, union
+from target_mainbrainer.contacts import Contact, Identity, PropertyRef
+from target_mainbrainer.ledger.content import Hashes, Row, changed_fields, names_of, union
 from target_mainbrainer.rounds.batches import Kind
-from target_mainbrainer.rounds.round import Finding, without
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from target_mainbrainer.contacts import Identity
-    from target_mainbrainer.ledger.content import Hashes
-    from target_mainbrainer.rounds.round import Upsert
+from target_mainbrainer.rounds.round import Finding, Upsert, without
 
 MOBILE, EMAIL = "mobile_opt_in", "email_opt_in"
 SAID: t.Final = {MOBILE: "mobile_said", EMAIL: "email_said"}

@@ -8,28 +8,26 @@ the next round.
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from target_mainbrainer.contacts import (
+    Contact,
+    Identity,
     Private,
     PrivateStruct,
+    PropertyRef,
     identifiers_of,
     identity_of,
     merge,
     with_identity,
 )
+from target_mainbrainer.ledger.content import Fields, Person, Row
 from target_mainbrainer.report.rejects import SourceStream
-from target_mainbrainer.rounds.batches import Destination, Kind
-
-if t.TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
-
-    from target_mainbrainer.contacts import Contact, Identity, PropertyRef
-    from target_mainbrainer.ledger.content import Fields, Person, Row
-    from target_mainbrainer.rounds.batches import AcceptedBatch
-    from target_mainbrainer.singer.state import SourceRecord
+from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
+from target_mainbrainer.singer.state import SourceRecord
 
 MAX_CONTACTS = 10_000
 MAX_BYTES = 3 * 1024 * 1024

@@ -12,24 +12,18 @@ import queue
 import threading
 import typing as t
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.contacts import OPT_INS, identifiers_of
+from target_mainbrainer.api.answers import Accepted, BatchStatus, Refused, Words
+from target_mainbrainer.api.client import MainBrainerClient
+from target_mainbrainer.contacts import OPT_INS, Contact, identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, TransientError
-from target_mainbrainer.rounds.batches import Kind
-from target_mainbrainer.rounds.isolation import RequestAtFault, SendResult, Words, search
+from target_mainbrainer.report.rejects import SourceStream
+from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
+from target_mainbrainer.rounds.isolation import RequestAtFault, search
 from target_mainbrainer.rounds.round import Upsert, without
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.api.client import MainBrainerClient
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
 
 logger = logging.getLogger("target-mainbrainer")
 
@@ -138,10 +132,10 @@ class Threads:
 
     Args:
         name: Of the threads.
-        bound: Returns how many there may be now.
+        bound: How many there may be.
     """
 
-    def __init__(self, name: str, bound: Callable[[], int]) -> None:
+    def __init__(self, name: str, bound: int) -> None:
         self._name = name
         self._bound = bound
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -152,7 +146,7 @@ class Threads:
         """Hand over a job. Only the main thread calls this."""
         self.open_jobs += 1
         self._jobs.put(job)
-        if self._count < min(self._bound(), self.open_jobs):
+        if self._count < min(self._bound, self.open_jobs):
             self._count += 1
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
@@ -175,7 +169,7 @@ class Sending:
 
     Args:
         client: Talks to MainBrainer; shared by all threads.
-        in_flight: Returns how many requests may be under way.
+        in_flight: How many requests may be under way.
         alone: Send each contact by itself to the endpoint for one (`write_mode: single`).
         stop: Set when the run has to end: no request leaves any more.
     """
@@ -184,7 +178,7 @@ class Sending:
         self,
         client: MainBrainerClient,
         *,
-        in_flight: Callable[[], int],
+        in_flight: int,
         alone: bool,
         stop: threading.Event,
     ) -> None:
@@ -193,7 +187,7 @@ class Sending:
         self._stop = stop
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._senders = Threads("sender", in_flight)
-        self._askers = Threads("status", lambda: MAX_ASKED)
+        self._askers = Threads("status", MAX_ASKED)
         self._rules: dict[Destination, RequestAtFault] = {}
 
     def send(self, batches: Sequence[Batch]) -> None:
@@ -275,7 +269,7 @@ class Sending:
                 probe.upserts[0].may_be_applied = answer.follows_lost_answer
                 upsert.may_be_applied = isinstance(answer, Accepted) or answer.follows_lost_answer
                 if not isinstance(answer, Accepted):
-                    return Words(*answer.words)
+                    return answer.words
                 self._results.put(Sent(probe, probe.upserts, answer))
                 return None
 
@@ -321,7 +315,9 @@ class Sending:
         finally:
             rule.leave(batch)
 
-    def _step(self, batch: Batch, rule: RequestAtFault, upserts: Sequence[Upsert]) -> SendResult:
+    def _step(
+        self, batch: Batch, rule: RequestAtFault, upserts: Sequence[Upsert]
+    ) -> Accepted | Refused:
         """Send one request, and report what came of it."""
         moment = rule.wait_for_turn(batch)
         answer = self._post(batch.destination, upserts)
@@ -331,19 +327,14 @@ class Sending:
             answer = self._post(batch.destination, upserts)
         for upsert in upserts:
             upsert.may_be_applied |= answer.follows_lost_answer
-        match answer:
-            case Accepted():
-                rule.passed(moment, upserts)
-                self._results.put(Sent(batch, upserts, answer))
-                return SendResult(passed=True)
-            case Refused() if answer.is_too_large:
-                return SendResult(passed=False, too_large=True)
-            case Refused():
-                moment = rule.refused(Words(*answer.words), upserts)
-                if len(upserts) == 1 and not upserts[0].is_merged:
-                    self._results.put(Pending(moment, batch, upserts[0], answer))
-                suspects = [upserts[place] for place in answer.suspects]
-                return SendResult(passed=False, suspects=suspects)
+        if isinstance(answer, Accepted):
+            rule.passed(moment, upserts)
+            self._results.put(Sent(batch, upserts, answer))
+        elif not answer.is_too_large:
+            moment = rule.refused(answer.words, upserts)
+            if len(upserts) == 1 and not upserts[0].is_merged:
+                self._results.put(Pending(moment, batch, upserts[0], answer))
+        return answer
 
     def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]

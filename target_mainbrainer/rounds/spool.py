@@ -9,15 +9,12 @@ ends. STATE does not wait for them.
 from __future__ import annotations
 
 import sqlite3
-import typing as t
+from collections.abc import Sequence
 
 import msgspec
 
 from target_mainbrainer.contacts import Contact, PrivateStruct
 from target_mainbrainer.errors import DeliveryError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Kept(PrivateStruct, frozen=True, gc=False, array_like=True):
@@ -50,12 +47,11 @@ class Spool:
             query = "INSERT INTO kept (contacts) VALUES (?)"
             return self._database.execute(query, (data,)).lastrowid
         except sqlite3.Error:
-            message = (
+            raise DeliveryError(
                 "The folder for temporary files has no room for the contacts of accepted batches, "
                 "which wait there until the batches are confirmed. Make room, set 'TMPDIR' to "
                 "another folder, or set 'confirm_batches' to 'none', and run again."
-            )
-            raise DeliveryError(message) from None
+            ) from None
 
     def take(self, number: int) -> list[Kept]:
         """Return the contacts of a batch."""

@@ -12,27 +12,21 @@ import heapq
 import itertools
 import math
 import typing as t
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from target_mainbrainer.contacts import with_identity
+from target_mainbrainer.api.answers import BatchStatus
+from target_mainbrainer.contacts import Contact, with_identity
 from target_mainbrainer.ledger.content import identity_from, identity_text
-from target_mainbrainer.report.rejects import KEYS_SHOWN
-from target_mainbrainer.rounds.batches import BatchEnd
+from target_mainbrainer.privacy import Redactor
+from target_mainbrainer.report.rejects import KEYS_SHOWN, SourceStream
+from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Destination
 from target_mainbrainer.rounds.round import ClosedRound, Upsert, without
-from target_mainbrainer.rounds.sending import MAX_ASKED
+from target_mainbrainer.rounds.sending import MAX_ASKED, Sending
+from target_mainbrainer.rounds.spool import Kept
 from target_mainbrainer.words import counted, examples, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from target_mainbrainer.api.answers import BatchStatus
-    from target_mainbrainer.contacts import Contact
-    from target_mainbrainer.privacy import Redactor
-    from target_mainbrainer.report.rejects import SourceStream
-    from target_mainbrainer.rounds.batches import AcceptedBatch, Destination
-    from target_mainbrainer.rounds.sending import Sending
-    from target_mainbrainer.rounds.spool import Kept
 
 FIRST_LOOK_SECONDS = 1.0
 FIRST_AWAITED_SECONDS = 0.25
@@ -94,6 +88,7 @@ class Statuses:
     Attributes:
         failed: Batches that MainBrainer says have failed.
         untracked: How many contacts were accepted without a batch id.
+        unmatched: How many contacts of a stream were named as invalid that were not sent.
     """
 
     def __init__(
@@ -119,6 +114,7 @@ class Statuses:
         self._skipping: dict[AcceptedBatch, None] = {}
         self._unconfirmed: dict[AcceptedBatch, None] = {}
         self.untracked = 0
+        self.unmatched: Counter[str] = Counter()
 
     @property
     def open_batches(self) -> int:
@@ -157,7 +153,6 @@ class Statuses:
         if accepted not in self._asked:
             return BatchEnd.OPEN  # it was given up meanwhile
         del self._asked[accepted]
-        accepted.is_unreadable = status is None
         end = BatchEnd.OPEN
         if status is not None:
             accepted.status = status
@@ -188,14 +183,9 @@ class Statuses:
         left = [*(accepted for *_, accepted in self._pending), *self._asked]
         self._pending, self._asked = [], {}
         for accepted in left:
-            if accepted.stream is None:
-                continue
-            report = accepted.stream.report
-            if accepted.is_unreadable:
-                report.unreadable += accepted.contacts
-            else:
-                report.unconfirmed += accepted.contacts
-            self._unconfirmed[accepted] = None
+            if accepted.stream is not None:
+                accepted.stream.report.unconfirmed += accepted.contacts
+                self._unconfirmed[accepted] = None
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:
         """Return why MainBrainer says that a batch has failed, without values of its records."""
@@ -210,7 +200,7 @@ class Statuses:
     def problems(self) -> Iterator[str]:
         """Yield each reason why the run has failed because batches have not ended well."""
         if self.is_required:
-            again = "STATE stays before it, so the next run sends it again."
+            again = "STATE stays before them, so the next run sends them again."
             yield from (f"{finding} {again}" for finding in self._findings())
         elif self.has_lost_records:
             yield (
@@ -230,8 +220,8 @@ class Statuses:
             )
         for finding in self._findings():
             yield (
-                f"{finding} The run still counts it as accepted, because 'confirm_batches' is not "
-                "'require'."
+                f"{finding} The run still counts them as accepted, because 'confirm_batches' is "
+                "not 'require'."
             )
 
     def _sum(self, batches: Collection[AcceptedBatch]) -> str:
@@ -255,6 +245,12 @@ class Statuses:
             yield (
                 f"MainBrainer accepted {self.untracked:,} contacts without a batch id, so "
                 "that they cannot be confirmed, as 'confirm_batches: require' asks."
+            )
+        for stream, count in (+self.unmatched).items():
+            yield (
+                f"MainBrainer named {counted(count, 'contact')} of stream '{shown(stream)}' as "
+                "invalid in batches that it accepted, in a way that matches no contact that was "
+                "sent."
             )
 
 

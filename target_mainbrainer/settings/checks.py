@@ -13,6 +13,7 @@ import itertools
 import json
 import re
 import typing as t
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import phonenumbers
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
@@ -22,16 +23,10 @@ from target_mainbrainer.settings.declared import (
     DEFAULT_API_URL,
     NULL_WORD,
     SETTINGS,
+    ConsentWords,
     plain_word,
 )
 from target_mainbrainer.words import KINDS, did_you_mean, is_uuid, listed, shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
-
-    from jsonschema import ValidationError
-
-    from target_mainbrainer.settings.declared import ConsentWords
 
 _FILES = ("sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path")
 _NAMES = [*SETTINGS["properties"]]
@@ -68,16 +63,13 @@ def _problems(given: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterat
         yield from _bad_values(given)
 
 
-def _sentences(error: ValidationError) -> Iterator[str]:
+def _sentences(error: t.Any) -> Iterator[str]:  # noqa: ANN401 - of `jsonschema`
     """Return sentences for a finding of the schema's, which would repeat the value itself."""
-    where = ".".join(str(step) for step in error.absolute_path)
-    wanted: t.Any = error.validator_value
+    where, wanted = ".".join(map(str, error.absolute_path)), error.validator_value
     match error.validator:
         case "additionalProperties":
-            schema: t.Any = error.schema
-            given: t.Any = error.instance
-            known = schema["properties"]
-            for name in sorted(given.keys() - known.keys()):
+            known = error.schema["properties"]
+            for name in sorted(error.instance.keys() - known.keys()):
                 yield _unknown(name, known, f" in '{where}'" if where else "")
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted

@@ -317,11 +317,14 @@ class Settings:
     it if the daily number of requests limits you.
     """
 
-    max_concurrent_requests: int | None = _setting(
-        "Requests in flight", minimum=1, maximum=MAX_CONCURRENT_REQUESTS
+    max_concurrent_requests: int = _setting(
+        "Requests in flight",
+        default=MAX_CONCURRENT_REQUESTS,
+        minimum=1,
+        maximum=MAX_CONCURRENT_REQUESTS,
     )
-    """Largest number of requests in flight, 1 to 256. Default: as many as it takes to use what the
-    plan allows. Set it for a server that cannot answer so many at once.
+    """Largest number of requests in flight, 1 to 256. The plan allows fewer, unless answers take
+    long. Set it for a server that cannot answer so many at once.
     """
 
     rate_limit_plan: str = _setting("Plan", default="freemium", enum=[*PLANS])

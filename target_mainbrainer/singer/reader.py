@@ -19,6 +19,7 @@ import sys
 import time
 import typing as t
 from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,15 +27,11 @@ from urllib.parse import unquote
 import msgspec
 from singer_sdk.contrib.msgspec import MsgSpecReader, decoder
 from singer_sdk.helpers._batch import BatchConfig, BatchFileFormat, StorageTarget
+from singer_sdk.singerlib.encoding.base import SingerMessageType
 from typing_extensions import override
 
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.words import shown
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from singer_sdk.singerlib.encoding.base import SingerMessageType
 
 Message: t.TypeAlias = "dict[str, t.Any]"
 
@@ -93,11 +90,10 @@ class MessageReader(MsgSpecReader):
             (handlers.get(kind, _refuse) if isinstance(kind, str) else _refuse)(message)
         except (MalformedMessageError, RecursionError) as error:
             problem = _TOO_DEEP if isinstance(error, RecursionError) else error
-            text = (
+            raise InputError(
                 f"Line {self.number} of the input {problem}. Check the output of the tap: it must "
                 "write nothing but Singer messages to its standard output."
-            )
-            raise InputError(text) from None
+            ) from None
         return kind  # type: ignore[no-any-return] # what has a handler is a text
 
     def handle_again(self, line: bytes, handler: Callable[[Message], None]) -> None:
@@ -110,11 +106,10 @@ class MessageReader(MsgSpecReader):
         try:
             handler(decode_message(line))
         except MalformedMessageError:
-            text = (
+            raise InputError(
                 f"A file of the BATCH message on line {self.number} of the input contains a line "
                 "that is not a record. Check the output of the tap."
-            )
-            raise InputError(text) from None
+            ) from None
         self._tick_if_due()
 
     def _tick_if_due(self) -> None:
@@ -124,8 +119,7 @@ class MessageReader(MsgSpecReader):
 
 
 def _refuse(_message: Message) -> None:
-    problem = "is not a Singer message: Singer has no messages of its 'type'"
-    raise MalformedMessageError(problem)
+    raise MalformedMessageError("is not a Singer message: Singer has no messages of its 'type'")
 
 
 def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
@@ -135,8 +129,7 @@ def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
         InputError: There is nothing to read from.
     """
     if source is None:
-        text = "There is no input: standard input is closed. Pipe a tap into the target."
-        raise InputError(text)
+        raise InputError("There is no input: standard input is closed. Pipe a tap into the target.")
     try:
         descriptor = source.fileno()
     except (io.UnsupportedOperation, AttributeError):
@@ -146,8 +139,7 @@ def _lines(source: t.IO[str] | None) -> Iterator[bytes]:
     try:
         yield from _lines_of(descriptor)
     except OSError as error:
-        text = f"The input cannot be read any further ({error.strerror})."
-        raise InputError(text) from None
+        raise InputError(f"The input cannot be read any further ({error.strerror}).") from None
 
 
 def _lines_of(descriptor: int) -> Iterator[bytes]:
@@ -229,11 +221,9 @@ def decode_message(line: bytes) -> Message:
         message = decode_json(line)
     except (ValueError, ArithmeticError):
         ended = "" if line.endswith(b"\n") else ", and it is cut off, as by a tap that failed"
-        problem = f"is not valid JSON in UTF-8{ended}"
-        raise MalformedMessageError(problem) from None
+        raise MalformedMessageError(f"is not valid JSON in UTF-8{ended}") from None
     if not isinstance(message, dict):
-        problem = "is not a Singer message, because it is not a JSON object"
-        raise MalformedMessageError(problem)
+        raise MalformedMessageError("is not a Singer message, because it is not a JSON object")
     return message
 
 
@@ -270,8 +260,9 @@ def require(message: Message, **kinds: t.Any) -> None:  # noqa: ANN401 - types
         try:
             msgspec.convert(message.get(name), kind)
         except msgspec.ValidationError as error:
-            problem = f"is a {message['type']} message without a proper '{name}' ({error})"
-            raise MalformedMessageError(problem) from None
+            raise MalformedMessageError(
+                f"is a {message['type']} message without a proper '{name}' ({error})"
+            ) from None
 
 
 def schema_message(message: Message) -> SchemaMessage:
@@ -303,11 +294,10 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
     stream, encoding, manifest = message["stream"], message["encoding"], message["manifest"]
     compression = encoding.get("compression")
     if encoding.get("format") != BatchFileFormat.JSONL or compression not in ("none", "gzip", None):
-        text = (
+        raise InputError(
             f"A BATCH message of stream '{shown(stream)}' is encoded in a way that is not "
             "supported. Set the tap's 'batch_config' to 'jsonl' with 'gzip' or 'none'."
         )
-        raise InputError(text)
     storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
     start = b'{"type":"RECORD","stream":' + json.dumps(stream).encode() + b',"record":'
     for path in manifest:
@@ -315,17 +305,15 @@ def record_messages(message: Message, batch_config: dict[str, t.Any] | None) -> 
             head, tail = StorageTarget.split_url(_plain_address(path))
             with (storage or StorageTarget.from_url(head)).open(tail, mode="rb") as file:
                 lines = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
-                for number, line in enumerate(lines):
-                    content = line.strip()
-                    if number == 0:
-                        content = content.removeprefix(codecs.BOM_UTF8)
-                        _refuse_messages(stream, content)
-                    if content:
+                for line in lines:
+                    if content := line.strip().removeprefix(codecs.BOM_UTF8):
                         yield start + content + b"}\n"
-        except InputError:
-            raise
         except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
-            raise InputError(_unreadable(stream, error)) from None
+            # Its address may contain a password, so it stays out.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise InputError(
+                f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."
+            ) from None
 
 
 def _plain_address(path: str) -> str:
@@ -335,28 +323,3 @@ def _plain_address(path: str) -> str:
     plain = "file:///" + path.removeprefix("file://").removeprefix("localhost").lstrip("/")
     is_there = Path(plain.removeprefix("file://")).exists()
     return plain if is_there else unquote(plain)
-
-
-def _refuse_messages(stream: str, line: bytes) -> None:
-    """Refuse a file of Singer messages, which would all be read as one odd record each."""
-    try:
-        first = json.loads(line or b"{}")
-    except ValueError:
-        return
-    if isinstance(first, dict) and {"type", "stream"} <= first.keys() and "record" in first:
-        text = (
-            f"A file of a BATCH message of stream '{shown(stream)}' contains RECORD messages. It "
-            "should contain only records, one JSON object per line. Check the output of the tap."
-        )
-        raise InputError(text)
-
-
-def _unreadable(stream: str, error: Exception) -> str:
-    """Return why a file cannot be read. Its address may contain a password, so it stays out."""
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    if isinstance(error, ImportError):
-        reason = (
-            "a package for this kind of storage is not installed. Let the tap write its files to a "
-            "local folder ('batch_config')"
-        )
-    return f"A file of a BATCH message of stream '{shown(stream)}' cannot be read: {reason}."

@@ -14,12 +14,10 @@ import sys
 import time
 import typing as t
 from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 
 from target_mainbrainer.contacts import PrivateStruct
 from target_mainbrainer.errors import DeliveryError
-
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 State: t.TypeAlias = "dict[str, t.Any]"
 

@@ -11,23 +11,17 @@ import copy
 import functools
 import traceback
 import typing as t
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from singer_sdk.exceptions import MappingError as StreamMapError
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_key
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.mapper import PluginMapper, RemoveRecordTransform, SameRecordTransform, StreamMap
 
-from target_mainbrainer.contacts import Rejection, RejectionCode
+from target_mainbrainer.contacts import Record, Rejection, RejectionCode
 from target_mainbrainer.errors import MappingError
+from target_mainbrainer.singer.reader import SchemaMessage
 from target_mainbrainer.words import shown
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-
-    from singer_sdk.mapper import PluginMapper, StreamMap
-
-    from target_mainbrainer.singer.reader import SchemaMessage
-
-Record: t.TypeAlias = "dict[str, t.Any]"
 Change: t.TypeAlias = "Callable[[Record], Record | Rejection | None]"
 Members: t.TypeAlias = "Callable[[Sequence[str], t.Any], Record | None]"
 

@@ -69,7 +69,7 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
     client, words = api.client(refuse), set()
     for first_name in ("Ola", "Kari"):
         person = Contact(properties={PropertyRef(None, "firstname"): first_name})
-        words.add(refused(client.send_batch([person])).message)
+        words.add(refused(client.send_batch([person])).words.message)
     assert words == {"…: property 'firstname' is …"}
     # A place that was not sent stays a place.
     client = api.client(reply(400, {"message": "propertyFields[7].propertyName is unknown"}))

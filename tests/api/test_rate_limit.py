@@ -169,20 +169,6 @@ def test_a_stop_ends_every_wait_at_once() -> None:
     assert time.monotonic() - began < 9, "a permit is free after ten seconds"
 
 
-@cases(
-    "plan at_first seconds wanted",
-    *(("freemium", 100, 0.05, 13), ("freemium", 100, 0.299, 75), ("freemium", 100, 20.5, 200)),
-    *(("pro", 200, 1.0, 200), ("pro", 200, 10.0, 200), ("pro", 200, 60.0, 256)),
-    *(("", 4, 0, 4), ("", 4, 0.099, 50)),
-)
-def test_wanted_in_flight(plan: str, at_first: int, seconds: float, wanted: int) -> None:
-    """Without a plan longer answers want more in flight."""
-    world, limiter = begin(plan=plan)
-    assert limiter.wanted_in_flight == at_first, "before anything is known"
-    send(world, limiter, *[seconds] * 3)
-    assert limiter.wanted_in_flight == wanted
-
-
 # Never more than the plan allows, as the server counts, and hardly ever less or slower
 
 
@@ -194,10 +180,10 @@ def load(plan: Plan, count: int, way: Time, work: Time, **more: t.Any) -> Counte
         count: How many requests to send.
         way: How long a request takes to be counted.
         work: How long the server takes to answer it then.
-        **more: How many requests are in flight at most (`threads`), by default as many as the
-            limiter wants; and how long the first one on each connection takes longer (`setup`).
+        **more: How many requests are in flight at most (`threads`), by default as many as
+            there may be; and how long the first one on each connection takes longer (`setup`).
     """
-    world, threads, setup = World(), more.get("threads"), more.get("setup", 0.0)
+    world, threads, setup = World(), more.get("threads", 256), more.get("setup", 0.0)
     limiter = world.limiter(plan)
     counted: list[float] = []
     in_flight = connections = 0
@@ -208,7 +194,7 @@ def load(plan: Plan, count: int, way: Time, work: Time, **more: t.Any) -> Counte
         in_flight -= 1
 
     for _ in range(count):
-        while in_flight >= (threads or limiter.wanted_in_flight):
+        while in_flight >= threads:
             world.next_event()
         permit = limiter.acquire("POST")
         in_flight += 1

@@ -1,9 +1,5 @@
 """A dry run counts what the run right after it does, and changes nothing."""
 
-import json
-
-import pytest
-
 from tests.loads import Ended, Load, Record, cases, person, schema, state
 
 PLANNED = [
@@ -108,14 +104,3 @@ def test_the_cost_is_reported(load: Load) -> None:
     more = {"status_questions": 20, "minutes": 0.1, "share_of_day": 0.0002}
     assert ended.report["cost"] == requests | more
     assert "Cost: 40 requests or more (20 with contacts, 20 for statuses): 0.1 minutes" in ended.log
-
-
-def test_the_share_of_empty_values_is_reported(load: Load) -> None:
-    rows = [person(n, mobile=mobile) for n, mobile in enumerate([None, "", "+4790812501"])]
-    ended = load.ok(schema(), *rows, person(3, _sdc_sequence=1), dry_run=True)
-    shares = ended.counts["empty_values"]
-    assert shares["mobile"] == pytest.approx(3 / 4, abs=1e-3)
-    assert shares["email"] == 0
-    assert "_sdc_sequence" not in shares, "no column of the source's"
-    assert "'mobile' 75%" in ended.log
-    assert "example.com" not in json.dumps(ended.report)

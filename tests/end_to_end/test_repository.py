@@ -127,7 +127,7 @@ INDEX = [
 ]
 PHRASES = [phrase for row in INDEX for phrase in re.findall("`([^`]+)`", row[0])]
 PHRASES = [phrase for phrase in PHRASES if " " in phrase]  # the others are codes of rejections
-WARNING_PLACES = {"warnings", "_warnings", "problems", "_problems", "findings"}
+WARNING_PLACES = {"warnings", "_warnings", "problems", "_problems", "_findings"}
 
 
 def sentences(*, warned: bool = False) -> set[str]:

@@ -42,7 +42,7 @@ it shows who is missing and who is gone *
   says missed 1 full read in a row; 2-20 p#; show ? row people 19 1; show --key 1 ? says gone yes
 it shows one person's memory
   4711 p4711 yes, 2 p2; show --stream people --key 4711 ? says "4711", says content known: 3 fields,
-  says null,null,"p4711@example.com", says e-mail opt-in yes, says given in batch,
+  says null,null,"p4711@example.com", says e-mail opt-in yes,
   says mobile opt-in never delivered, hides p2@example.com
 a key of an aliased stream is found by its plain value *
   set stream_maps={"people":{"__alias__":"customers"}}; 1 p1, 11 p11;
@@ -56,8 +56,7 @@ streams under one alias have keys of their own *
 people are found by their address, in any case; those of a stream without keys have nothing else *
   1 email=Ola@Example.com +1, 2 p2, letters:3 p3 keyless;
   show [--email ola@example.com|--mobile 90000001] ? says "1", hides "2";
-  show --email P3@example.com ? says source key none, says content known;
-  show ? says without a source key: 1 contact
+  show --email P3@example.com ? says source key none, says content known
 what is not known ends with a sentence without the data
   1 p1; [show|forget] [--key|--email] unknown@example.com ? nothing, hides unknown@example.com;
   show --stream peple ? nothing; forget --stream peple ? nothing; show --account 7 ? nothing
@@ -75,10 +74,10 @@ def test_what_is_shown_and_forgotten(night: Night, story: str) -> None:
 
 
 @on_both_databases
-def test_it_shows_the_run_and_the_batch_of_the_last_delivery(night: Night) -> None:
+def test_it_shows_the_run_of_the_last_delivery(night: Night) -> None:
     run = night(person(4711)).report["run"]
     shown = night.show("--key", "4711")
-    assert re.search(rf"delivered +20.* UTC in batch [0-9a-f-]{{36}} of run {run}\n", shown)
+    assert re.search(rf"delivered +20.* UTC by run {run}\n", shown)
 
 
 @on_both_databases

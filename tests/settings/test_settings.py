@@ -40,10 +40,10 @@ DECIDED = (
     "api_url: https://apicrm.mainbrainer.com; batch_size_rows: 100; confirm_batches: report; "
     "confirm_timeout_seconds: 120; deleted_records: skip; dry_run: False; identity_changes: follow;"
     " invalid_identifiers: reject; load_method: upsert; max_drift_percent: 5; "
-    "max_rejects_percent: 50; missing_records: ignore; null_values: omit; "
-    "rate_limit_plan: freemium; request_timeout_seconds: 60; retry_max_seconds: 600; "
-    "token_validity: Default; unchanged_contacts: skip; unchanged_opt_in: send; "
-    "unmapped_columns: property; write_mode: batch"
+    "max_concurrent_requests: 256; max_rejects_percent: 50; missing_records: ignore; "
+    "null_values: omit; rate_limit_plan: freemium; request_timeout_seconds: 60; "
+    "retry_max_seconds: 600; token_validity: Default; unchanged_contacts: skip; "
+    "unchanged_opt_in: send; unmapped_columns: property; write_mode: batch"
 )
 
 
