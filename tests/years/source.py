@@ -307,8 +307,10 @@ class Source:
         )
 
     def _move_in(self, event: Event) -> None:
-        """Let somebody new have an address that another person has left."""
+        """Let somebody new have an address that another person has left, or leaves now."""
         left = self.people.get(event.other)
+        if left and event.draw < 0.5:
+            self.happens(Event("moves out", left.key, new=event.new))
         used = {(one.email, one.mobile) for one in self.people.values()}
         if left and left.before and (left.before["email"], left.before["mobile"]) not in used:
             self._add(event.who, random.Random(f"{self.seed} person {event.who}"), event.new)
@@ -347,6 +349,8 @@ class Source:
                 one.email = new_email
             case "mobile":
                 one.mobile = new_mobile
+            case "moves out":
+                one.email, one.mobile = one.email and new_email, one.mobile and new_mobile
             case "loses email" if one.mobile:
                 one.email = None
             case "loses mobile" if one.email:
