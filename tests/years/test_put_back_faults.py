@@ -74,7 +74,7 @@ FAULTS = [
                 "    is_one =",
             )
         ],
-        seed=319,
+        seed=312,
     ),
     Fault(
         "a yes is raised again after a lost answer",
