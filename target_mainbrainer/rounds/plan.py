@@ -88,7 +88,7 @@ def compare(
             name for name in SAID if said[name] and not _is_raised_anew(upsert, name)
         }
     for one in before:  # tries that may still be applied take it back
-        row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0) or None
+        row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0, one.open_at or 0) or None
     exists = row.delivered_at is not None
     contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *before)))
     upsert.fields = rules.hashes.fields(contact, upsert.destination.list_id)

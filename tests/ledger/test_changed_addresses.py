@@ -64,6 +64,9 @@ an interrupted change that goes on to the contact of somebody gone makes no seco
 people whom an interrupted run has found move elsewhere only within 'max_drift_percent'; year 617
   set impatient drift; 1-12 p#; 1-12 b# !503@13-99:batch ? fails; set max_drift_percent=5;
   1-12 [b# ? 12 moved|p# > p1-12 #|c# ? fails, reason max_drift_percent, there p1-12]
+a contact that a run without an end may take back is sent whole, too; year 788
+  set impatient; 1-2 p#; 1 b, 2 p2 !503@2-9:batch ? fails; lose; 1 [p1 =A|d =A], 2 p2 ? fails;
+  1 c =B, 2 p2 ? 1 moved; land; again ? 1 batches; days 1.5; again; days 2; again ? 0 batches
 people who are where they were in their last record have not moved; year 685
   1-12 p#; 1-12 old#, 1-12 p# > p1-12 #
 a batch of a move that fails counts once, however many people were to move in it
