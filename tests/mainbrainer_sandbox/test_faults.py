@@ -14,7 +14,7 @@ from mainbrainer_sandbox.faults import FaultError, Faults, parse
 from mainbrainer_sandbox.store import Store
 from mainbrainer_sandbox.switches import Switches
 from tests.loads import cases, wait_until
-from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, a, prop
+from tests.mainbrainer_sandbox.crm import SINGLE, A, B, Clock, Crm, Record, a, prop
 
 
 @cases(
@@ -81,28 +81,23 @@ def test_answers_that_are_not_the_apis(crm: Crm) -> None:
     assert len(crm.sandbox.batches()) == 3
 
 
-def test_a_batch_can_fail(crm: Crm) -> None:
-    crm.sandbox.set_faults("fail@1:batch")
-    status = crm.status(crm.batch(A))
-    assert (status["status"], status["statusText"]) == (3, "Failed")
-    assert status["statusFailedReason"]
-    assert crm.contacts() == []
-    assert crm.status(crm.batch(A))["statusText"] == "Completed"
+SKIPPED: Record = {"inserted": {"count": 1, "contactIds": [1000001]}}
+SKIPPED |= {"updated": {"count": 0, "contactIds": []}, "skipped": {"count": 2, "contactIds": [5]}}
 
 
-def test_a_batch_can_be_skipped_in_part(crm: Crm) -> None:
-    crm.sandbox.set_faults("skip=2@1")
-    done = crm.status(crm.batch({"contactId": 5}, A, B))["processedObj"]
-    assert done["skipped"] == {"count": 2, "contactIds": [5]}
-    assert crm.emails == ["b@example.com"]
-
-
-def test_a_status_can_be_odd(crm: Crm) -> None:
-    """What the numbers and words are is unknown (section 6)."""
-    crm.sandbox.set_faults("odd")
-    status = crm.status(crm.batch(A))
-    assert (status["status"], status["statusText"]) == (17, "Ferdig")
-    assert status["processedObj"]["inserted"]["count"] == 1
+@cases(
+    "fault status emails",
+    ("fail:batch", {"status": 3, "statusText": "Failed"}, []),
+    ("skip=2", {"statusText": "Completed", "processedObj": SKIPPED}, ["b@example.com"]),
+    # What the numbers and words are is unknown (section 6).
+    ("odd", {"status": 17, "statusText": "Ferdig"}, [None, "a@example.com", "b@example.com"]),
+)
+def test_what_becomes_of_a_batch(crm: Crm, fault: str, status: Record, emails: list[str]) -> None:
+    crm.sandbox.set_faults(fault)
+    said = crm.status(crm.batch({"contactId": 5}, A, B))
+    assert said | status == said
+    assert bool(said["statusFailedReason"]) is (status.get("status") == 3)
+    assert crm.emails == emails
 
 
 @cases("path", "reset", "faults", "switches")
@@ -119,11 +114,6 @@ def test_nothing_that_is_sent_to_it_changes_the_sandbox_itself(crm: Crm, path: s
 # The documented limits, with a clock that is told the time
 
 
-def refusal(limiter: Limiter, burst: int, daily: int | None = None) -> tuple[str, float] | None:
-    """Take a permit; return which limit refuses it, and for how long."""
-    return limiter.take("t", burst, daily)
-
-
 @cases(
     "plan burst daily",
     *(("freemium", 100, 250_000), ("starter", 150, 500_000), ("pro", 200, 1_000_000)),
@@ -132,33 +122,27 @@ def test_plans_have_the_documented_limits(clock: Clock, plan: str, burst: int, d
     """Section 9."""
     assert Switches().changed(plan=plan).limits() == (burst, daily)
     limiter = Limiter(clock)
-    assert [refusal(limiter, burst, daily) for _ in range(burst)] == [None] * burst
-    assert refusal(limiter, burst, daily)
+    assert [limiter.take("t", burst, daily) for _ in range(burst)] == [None] * burst
+    assert limiter.take("t", burst, daily)
     assert limiter.take("other", burst, daily) is None, "each token has limits of its own"
 
 
-def test_the_burst_holds_in_any_ten_seconds(clock: Clock) -> None:
-    limiter = Limiter(clock)
-    for wait in (0, 4, 5, 1):
-        clock.time += wait
-        assert refusal(limiter, 3) is None
-    assert refusal(limiter, 3)
-
-
-def test_refused_calls_count(clock: Clock) -> None:
-    """It is stricter so; which it is, is unknown."""
-    limiter = Limiter(clock)
-    assert refusal(limiter, 1) is None
-    clock.time += 5
-    assert refusal(limiter, 1) == ("burst", 10.0)
-
-
-def test_the_day_ends_at_midnight(clock: Clock) -> None:
-    limiter = Limiter(clock)
+@cases(
+    "burst daily waits refused",
+    pytest.param(3, None, [0, 4, 5, 1, 0], [*[None] * 4, ("burst", 9.0)], id="any ten seconds"),
+    # It is stricter so; which it is, is unknown.
+    pytest.param(1, None, [0, 5], [None, ("burst", 10.0)], id="refused calls count"),
+    pytest.param(9, 1, [0, 0, 30], [None, ("daily", 30.0), None], id="the day ends at midnight"),
+)
+def test_limits_go_by_the_clock(
+    clock: Clock, burst: int, daily: int | None, waits: list[int], refused: list[object]
+) -> None:
+    limiter, found = Limiter(clock), []
     clock.time = dt.datetime(2026, 6, 1, 23, 59, 30, tzinfo=dt.UTC).timestamp()
-    assert [refusal(limiter, 100, 1) for _ in range(2)] == [None, ("daily", 30.0)]
-    clock.time += 30
-    assert refusal(limiter, 100, 1) is None
+    for wait in waits:
+        clock.time += wait
+        found.append(limiter.take("t", burst, daily))
+    assert found == refused
 
 
 def test_a_daily_limit_of_choice_is_answered_429(crm: Crm) -> None:
