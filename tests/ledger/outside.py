@@ -15,13 +15,11 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner, Result
-from typing_extensions import override
 
 from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
-from tests.ledger.people import COLUMNS
-from tests.loads import PATIENCE, Contact, Ended, Load, Record, name_of, schema, state
+from tests.loads import PATIENCE, Contact, Ended, Load, Record, lines_of, name_of
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -84,13 +82,6 @@ class Night(Load):
         self.settings["api_url"] = server.url
         return server
 
-    @override
-    def lines(self, *lines: str, stream: str = "people") -> list[str]:
-        """Return a night of these people; what begins with a SCHEMA is one already."""
-        if lines and "SCHEMA" in lines[0]:
-            return [*lines]
-        return [schema(COLUMNS, stream=stream), *lines, state(bookmark=len(lines))]
-
     # What the CRM holds
 
     @property
@@ -145,11 +136,10 @@ class Night(Load):
             *people: Its input.
             machine: Code to run in it first, which makes another machine of this one.
             code: What starts it.
-            **config: More settings, and the name of the stream if it is another one.
+            **config: More settings.
         """
-        stream = config.pop("stream", "people")
         process = self.open(sys.executable, "-c", f"{machine}\n{code}", **config)
-        process.feed_all(self.lines(*people, stream=stream))
+        process.feed_all(lines_of(*people))
         process.close_input()
         return process
 

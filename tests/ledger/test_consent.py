@@ -2,7 +2,6 @@
 
 from tests.histories import histories, play
 from tests.ledger.outside import OMIT, REPORT, Night
-from tests.ledger.people import consenting
 from tests.loads import Record
 
 
@@ -87,11 +86,11 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
 
     night.settings |= {**REPORT, "batch_size_rows": 1}
     between = night.between()
-    night(*consenting(1, 2))
+    night("1-2 p# yes")
     night.delete("p1")
     night.delete("p2")
     between.falsify = falsify
-    night(*consenting(1, 2, city="Bergen"))
+    night("1-2 p# yes city=Bergen")
     assert night.opted_in == {"p1", "p2"}
     assert night.contacts["p2"]["properties"]["firstname"] == "First2"
 
@@ -105,9 +104,9 @@ def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
 
     night.settings |= {**OMIT, "confirm_batches": "report"}
     between = night.between()
-    night(*consenting(1, 2, 3))
+    night("1-3 p# yes")
     night.delete("p1")
     night.unsubscribe("p2", "p3")
     between.falsify = falsify
-    assert night(*consenting(1, 2, 3, firstname="A")).count("recreated") == 1
+    assert night("1-3 p# yes =A").count("recreated") == 1
     assert night.opted_in == set()

@@ -5,8 +5,7 @@ import sqlite3
 
 from tests.histories import histories, play
 from tests.ledger.outside import Night
-from tests.ledger.people import person
-from tests.loads import Record, cases, record, schema, state
+from tests.loads import Record, cases, person, record, schema, state
 
 
 @histories("""
@@ -66,6 +65,13 @@ streams with other columns of a contact leave each other as they are: known is w
   a:1 bare email=p@example.com city=x; b:1 bare email=p@example.com job=x ? 1 delivered;
   a:1 bare email=p@example.com city=x ? 0 delivered;
   b:1 bare email=p@example.com job=x ? 0 delivered
+a kill at any moment costs nothing but what is sent again, and no STATE is ahead *
+  set full batch_size_rows=5; 1-20 p#, 99 p99; 1-24 p# =Other /4 !kill [POST 1 before|POST 1 after|
+  POST 1 answered|POST 2 before|POST 2 after|POST 2 answered|POST 3 answered|STATE 1 answered]
+  ? arrived Other; again > p1-24 Other, p99 99; again > p1-24 Other, p99 99
+also while it asks for statuses *
+  set full report batch_size_rows=5; 1-20 p#, 99 p99; 1-24 p# =Other /4 !kill GET 1 [before|after]
+  ? arrived Other; again > p1-24 Other, p99 99; again > p1-24 Other, p99 99
 streams without a key are known by identity
   letters:1-2 p# keyless ? 2 delivered, says has no 'key_properties' that identify people;
   again ? 0 delivered
@@ -140,7 +146,7 @@ def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> N
     known: list[set[bytes | int]] = []
     for name in ("one", "other"):
         night.settings["ledger_uri"] = str(night.folder / name)
-        night(person(1))
+        night("1 p1")
         with contextlib.closing(sqlite3.connect(night.settings["ledger_uri"])) as connection:
             query = "SELECT hash, spelling, fields FROM mainbrainer_contacts"
             ((hash_, spelling, fields),) = connection.execute(query)

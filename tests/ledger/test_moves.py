@@ -1,8 +1,8 @@
 """One person stays one contact: what the CRM holds after each history of a changed identity."""
 
-from tests.histories import expected, held, histories, people, play
+from tests.histories import expected, held, histories, play
 from tests.ledger.outside import Night, on_both_databases
-from tests.loads import cases
+from tests.loads import cases, lines_of
 
 
 @histories("""
@@ -208,8 +208,8 @@ def test_what_the_crm_holds_after_nights(night: Night, story: str) -> None:
 @on_both_databases
 def test_contacts_after_moves(night: Night, first: str, then: str, count: str, there: str) -> None:
     """And the same after one more night, in which nothing has changed, or only a name."""
-    night(*people(first))
-    ended = night(*people(then)).ok()
+    night(first)
+    ended = night(then).ok()
     number, _, name = count.partition(" ")
     assert not count or ended.count(name) == int(number)
     assert any(ended.names(n) for n in (1, 2)) is (name == "not_followed")
@@ -217,8 +217,8 @@ def test_contacts_after_moves(night: Night, first: str, then: str, count: str, t
 
     contacts = sorted(expected(there))
     assert held(night) == contacts
-    night(*people(then))
+    night(then)
     assert held(night) == contacts
     last = {said.split(" ")[0]: said for said in then.split(", ")}
-    night(*people(", ".join(last.values()), "Later"))
+    night(*lines_of(", ".join(last.values()), name="Later"))
     assert held(night, "Later") == contacts or name == "not_followed"

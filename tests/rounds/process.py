@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.loads import PATIENCE, Ended, Record, person, schema, state, wait_until
+from tests.loads import PATIENCE, Ended, Record, lines_of, person, schema, state, wait_until
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""
@@ -60,13 +60,13 @@ class Process:
         """Write lines to its standard input, from a thread, until it stops reading.
 
         Args:
-            lines: What to write.
+            lines: What to write; a text is that of `lines_of`.
             pace: Seconds between one line and the next, as a tap has them.
         """
 
         def write() -> None:
             try:
-                for line in lines:
+                for line in lines_of(lines) if isinstance(lines, str) else lines:
                     if self.is_enough:
                         break
                     self.stdin.write(f"{line}\n")
