@@ -4,11 +4,13 @@ import ast
 import json
 import re
 import shlex
+import sys
 import tomllib
 import typing as t
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 from target_mainbrainer.contacts import RejectionCode
@@ -84,6 +86,12 @@ SCHEMA = json.loads(Path(__file__).with_name("hub-loader.schema.json").read_text
 HUB = jsonschema.Draft202012Validator(SCHEMA)
 
 
+def test_what_is_generated_shows_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a change of a default is seen in `docs/settings.md`."""
+    monkeypatch.setattr(sys, "argv", ["reference.py", "--check"])
+    assert reference.main() == 0
+
+
 def test_the_hub_would_take_it() -> None:
     HUB.validate(PLUGIN)
 
@@ -94,9 +102,6 @@ def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
     name, address = requirement.split(" @ ")
     assert name == "target-mainbrainer[sandbox]"
     assert address == f"git+{PLUGIN['repo']}"
-
-
-# Every citation of the API note, in code and docs, leads to a section or a row of it
 
 
 # What the pages list is what there is: counts, codes and settings

@@ -6,7 +6,7 @@ import pytest
 
 from tests.histories import histories, play
 from tests.ledger.outside import Night
-from tests.loads import Record, cases, person, record, schema, state, wait_until
+from tests.loads import Record, cases, record, schema, state, wait_until
 from tests.rounds import quick
 
 
@@ -158,14 +158,3 @@ def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -
     assert time.monotonic() - began < 20
     assert (ended.count("merged"), ended.count("moved")) == (19, 1)
     assert night.opted_in == {"p1-20"}
-
-
-def test_a_key_whose_columns_come_in_another_order_is_the_same(night: Night) -> None:
-    """Taps that make a list of a set announce them in any order."""
-    columns = "id firstname email mobile_opt_in"
-    for key, email in ((("id", "firstname"), "a"), (("firstname", "id"), "b")):
-        ended = night(
-            schema(columns, key=key), person(1, email=f"{email}@example.com"), state(bookmark=1)
-        ).ok()
-    assert ended.count("moved") == 1
-    assert night.addresses == ["b"]

@@ -36,25 +36,6 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
     assert {name: s.get("default") for name, s in SETTINGS["properties"].items()} == fields
 
 
-DECIDED = (
-    "api_url: https://apicrm.mainbrainer.com; batch_size_rows: 100; confirm_batches: report; "
-    "confirm_timeout_seconds: 120; deleted_records: skip; dry_run: False; identity_changes: follow;"
-    " invalid_identifiers: reject; load_method: upsert; max_drift_percent: 5; "
-    "max_rejects_percent: 50; missing_records: ignore; null_values: omit; "
-    "rate_limit_plan: freemium; request_timeout_seconds: 60; retry_max_seconds: 600; "
-    "token_validity: Default; unchanged_contacts: skip; unchanged_opt_in: send; "
-    "unmapped_columns: property; write_mode: batch"
-)
-
-
-def test_every_default_is_the_one_that_was_decided() -> None:
-    """A default that behaves in another way is a breaking change, and a line here."""
-    defaults = {name: setting.get("default") for name, setting in SETTINGS["properties"].items()}
-    given = {name: default for name, default in defaults.items() if default not in (None, {})}
-    decided = (line.split(": ") for line in DECIDED.split("; "))
-    assert {name: str(default) for name, default in given.items()} == dict(decided)
-
-
 def field(**use: object) -> dict[str, object]:
     """Settings with a ledger and one entry in `field_map`."""
     return TOKEN | {"ledger_uri": "l.db", "field_map": {"m": use}}
