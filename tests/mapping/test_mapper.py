@@ -4,7 +4,6 @@ import copy
 import gc
 import math
 import typing as t
-from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,13 +127,6 @@ def test_what_a_record_becomes(
         assert f"{outcome.code}: {outcome.reason}".startswith(expected)
     else:
         assert outcome == expected
-
-
-def test_dropped_identifiers_are_counted() -> None:
-    dropped: Counter[str] = Counter()
-    stream = mapping("email", "mobile", dropped=dropped, **DROP)
-    stream.map_record({"email": "ola", "mobile": "+47 908 12 501"})
-    assert dropped == {"invalid_email": 1}
 
 
 @cases("said sent", ("yes", None), ("no", False), (None, None))

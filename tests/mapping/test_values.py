@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_mainbrainer.mapping.values import InvalidValueError, parse_consent, property_text
-from target_mainbrainer.settings.checks import consent_word_problems
 from target_mainbrainer.settings.declared import all_words
 from tests.loads import cases
 from tests.mapping.one_record import D, code_of
@@ -111,17 +110,3 @@ def test_words_of_the_source_have_the_meaning_that_is_set(word: str) -> None:
     assert parse_consent("yes", words) is True
     with pytest.raises(InvalidValueError):
         parse_consent("kanskje", words)
-
-
-@cases(
-    "own problem",
-    ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
-    ({"no": ["Yes"]}, "'yes' stands for both yes and no"),
-    ({"yes": ["0"]}, "'0' stands for both yes and no"),
-    ({"yes": [" "]}, "a blank is not a word"),
-)
-def test_contradictory_words_are_an_error(own: dict[str, list[str]], problem: str) -> None:
-    """Words that are built in may be repeated."""
-    (said,) = consent_word_problems("consent_words", own)
-    assert said.startswith(f"Setting 'consent_words': {problem}")
-    assert list(consent_word_problems("consent_words", {"yes": ["YES", "ja"], "no": ["0"]})) == []

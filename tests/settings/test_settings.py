@@ -91,6 +91,14 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
     (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
     (people(consent_words={"yes": ["no"]}), WORD),
+    *(
+        (TOKEN | {"consent_words": words}, f"Setting 'consent_words': {problem}")
+        for words, problem in (
+            ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
+            ({"yes": ["0"]}, "'0' stands for both yes and no"),
+            ({"yes": [" "]}, "a blank is not a word"),
+        )
+    ),
     (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
     *(
         (TOKEN | {"api_url": url}, f"Setting 'api_url' {NO_URL}")
@@ -122,10 +130,11 @@ def test_plain_http_may_go_to_loopback_and_https_anywhere(url: str) -> None:
 
 
 def test_defaults_that_are_passed_on_need_no_ledger() -> None:
-    """Meltano gives every default that `meltano.yml` declares."""
+    """Meltano gives every default that `meltano.yml` declares; words may be repeated, too."""
     given = SETTINGS["properties"].items()
     assert problems(**TOKEN, **{name: s["default"] for name, s in given if "default" in s}) == []
     assert problems(**TOKEN, ledger_uri="ledger.db", max_new_contacts=0) == []
+    assert problems(**TOKEN, consent_words={"yes": ["YES", "ja"], "no": ["0"]}) == []
 
 
 def test_empty_texts_count_as_absent() -> None:
