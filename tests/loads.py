@@ -245,10 +245,12 @@ class Load:
         patch: Pytest's `monkeypatch`.
         clock: Of all runs.
         caplog: The log, beside what a run returns of it.
+        at_end: Lets something be done when the test is over.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._get = request.getfixturevalue
+        self.at_end = request.addfinalizer
         self.run: RunTarget = self._get("run_target")
         self.crm: RunningSandbox = self._get("crm")
         self.serve: Serve = self._get("serve")

@@ -37,9 +37,7 @@ NIGHTS = {
 
 
 @cases("people config", *NIGHTS.values(), ids=NIGHTS)
-def test_a_dry_run_and_the_run_after_it_count_alike(
-    load: Load, people: str, config: Record
-) -> None:
+def test_a_dry_run_counts_as_the_run_after_it(load: Load, people: str, config: Record) -> None:
     path = load.folder / "ledger.db"
     load.settings["ledger_uri"] = str(path)
     load.ok(PEOPLE)

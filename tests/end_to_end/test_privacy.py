@@ -189,7 +189,8 @@ def test_a_fault_of_ours_is_named_by_its_place(load: Load, monkeypatch: pytest.M
     ended = load.fails(*LINES, access_token=TOKEN, max_rejects=50)
     assert "Unexpected RuntimeError" in ended.error
     assert "in fail" in ended.error
-    search(ended.log)
+    assert [reason["code"] for reason in ended.report["reasons"]] == ["unexpected"]
+    search(ended.log + json.dumps(ended.report))
 
 
 def test_a_dead_thread_is_named_by_its_place(load: Load, caplog: pytest.LogCaptureFixture) -> None:

@@ -73,8 +73,7 @@ class Night(Load):
     def __init__(self, request: pytest.FixtureRequest, uri: str) -> None:
         super().__init__(request)
         self.uri = uri
-        self._processes: list[Process] = []
-        self._gates: list[Gate] = []
+        self.process: Process
 
     def between(self) -> "Between":
         """Return what stands between the target and the CRM from now on."""
@@ -108,12 +107,6 @@ class Night(Load):
         assert ended.exit_code == code, ended.output
         return ended.output
 
-    def show(self, *arguments: str) -> str:
-        return self.says("show", *arguments)
-
-    def forget(self, *arguments: str, answer: str | None = None) -> str:
-        return self.says("forget", *arguments, answer=answer)
-
     def finds_nothing(self, *arguments: str) -> str:
         return self.says(*arguments, code=1)
 
@@ -125,9 +118,9 @@ class Night(Load):
 
     def open(self, *command: str, **config: t.Any) -> Process:
         """Start the target in a process of its own, which is to be fed."""
-        process = start_process(self.crm, self.folder, self.settings | config, *command)
-        self._processes.append(process)
-        return process
+        self.process = start_process(self.crm, self.folder, self.settings | config, *command)
+        self.at_end(self.process.close)
+        return self.process
 
     def start(self, *people: str, machine: str = "", code: str = CODE, **config: t.Any) -> Process:
         """Start the target on a night's people in a process of its own.
@@ -149,7 +142,7 @@ class Night(Load):
         Soon after an answer it may have ended by itself.
         """
         between = self.between()
-        between.watch(at, lambda: self._processes[-1])
+        between.watch(at, lambda: self.process)
         code = "import sys; sys.argv.insert(1, '30'); from tests.rounds import quick; quick.main()"
         process = self.start(*people, machine=machine, code=code, **config)
         process.on_state = lambda number: between.reached("STATE", number, "answered")
@@ -160,15 +153,8 @@ class Night(Load):
     def gate(self, method: str = "POST") -> "Gate":
         """Return a gate that requests have to pass from now on."""
         self.between().rule = gate = Gate(method)
-        self._gates.append(gate)
+        self.at_end(gate.open)
         return gate
-
-    def close(self) -> None:
-        """End all processes."""
-        for gate in self._gates:
-            gate.open()
-        for process in self._processes:
-            process.close()
 
 
 class Between(BrokenServer):

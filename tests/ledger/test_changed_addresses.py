@@ -2,11 +2,9 @@
 
 import time
 
-import pytest
-
 from tests.histories import histories, play
 from tests.ledger.outside import Night
-from tests.loads import Record, cases, record, schema, state, wait_until
+from tests.loads import Record, cases, record, schema, state
 from tests.rounds import quick
 
 
@@ -125,29 +123,6 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     sent = [request for request in night.crm.requests()[before:] if request.method == "POST"]
     at_once = max(sum(one.overlaps(other) for other in sent) for one in sent)
     assert at_once >= 3, "one after the other, it would be 1"
-
-
-@pytest.mark.timeout(180)
-@cases("case", ("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000))
-def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str, int, int]) -> None:
-    """Soon, and at a second signal at once, however long its requests may wait.
-
-    What is in flight has 30 seconds to end, and less here.
-    """
-    method, signals, grace = case
-    night.settings["request_timeout_seconds"] = 100
-    night.between()
-    night("1-2 p# yes")
-    gate = night.gate(method)
-    short = {quick.GRACE: grace, "target_mainbrainer.target.SAME_WISH_SECONDS": 0.2}
-    machine = f"from tests.rounds import quick; quick.change({short})"
-    process = night.start("1 new1 yes, 2 p2 yes", machine=machine)
-    wait_until(lambda: gate.seen)
-    process.send("TERM")
-    for _ in range(signals - 1):
-        time.sleep(1)
-        process.send("TERM")
-    assert process.ended().code != 0
 
 
 def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -> None:

@@ -104,7 +104,7 @@ def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None
 
 
 @cases(
-    "one other is_same",
+    "one other same",
     *(
         (1, 1.0, True),
         (7, "7", True),
@@ -116,16 +116,14 @@ def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None
     *(("\ud800", "\ud800", True), ("\ud800", "\\ud800", False)),
     ids=ascii,
 )
-def test_a_key_is_the_same_in_any_spelling_and_order(
-    night: Night, one: object, other: object, is_same: bool
-) -> None:
-    """Its columns too may be announced in another order on the next night."""
+def test_a_key_has_several_spellings(night: Night, one: object, other: object, same: bool) -> None:
+    """And its columns several orders."""
     for key, value, name in ((("id", "shop"), one, "a"), (("shop", "id"), other, "b")):
         columns: Record = {"id": {}, "shop": {}, "email": {}}
         row = record(id=value, shop="x", email=f"{name}@example.com")
         lines = schema(columns, key=key), row, state(done=True)
         night.run(*lines, unmapped_columns="ignore").ok()
-    assert night.addresses == (["b"] if is_same else ["a", "b"])
+    assert night.addresses == (["b"] if same else ["a", "b"])
 
 
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:

@@ -323,15 +323,6 @@ def test_a_missing_database_is_named_without_the_user(postgresql_server: Postgre
     assert "tests" not in str(caught.value)
 
 
-def test_a_role_without_rights_is_an_error(empty_postgresql: PostgreSQL) -> None:
-    empty_postgresql.execute(
-        "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN; "
-        "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
-    )
-    with pytest.raises(LedgerError, match="lacks a right"):
-        open_database(empty_postgresql.url.replace("tests:any", "visitor:any"))
-
-
 def test_nothing_rests_on_a_session(empty_postgresql: PostgreSQL) -> None:
     """A pooler gives each transaction another session: prepared statements would be missing."""
     with transaction(empty_postgresql.url) as connection:

@@ -133,18 +133,21 @@ def test_a_dry_run_blocks_no_run(night: Night) -> None:
 # What must not get lost
 
 
-def test_a_role_that_has_one_schema_suffices(night: Night, postgresql_server: PostgreSQL) -> None:
-    """Nothing else of the database is its own."""
-    postgresql_server.execute(
+def test_a_role_needs_one_schema_and_nothing_else(
+    night: Night, empty_postgresql: PostgreSQL
+) -> None:
+    empty_postgresql.execute(
         "DROP SCHEMA IF EXISTS crm CASCADE; DROP ROLE IF EXISTS loader;"
-        "CREATE ROLE loader LOGIN; CREATE SCHEMA crm AUTHORIZATION loader;"
-        "ALTER ROLE loader SET search_path = crm; REVOKE ALL ON SCHEMA public FROM PUBLIC"
+        "CREATE ROLE loader LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC"
     )
-    uri = postgresql_server.url.replace("tests:any@", "loader:any@")
+    night.settings["ledger_uri"] = empty_postgresql.url.replace("tests:any@", "loader:any@")
+    night(PEOPLE).failed("lacks a right")
+    schema = "CREATE SCHEMA crm AUTHORIZATION loader; ALTER ROLE loader SET search_path = crm"
+    empty_postgresql.execute(schema)
     for _ in range(2):
-        night(PEOPLE, ledger_uri=uri).ok()
+        night(PEOPLE).ok()
     assert night.posts == 1
-    postgresql_server.execute("DROP SCHEMA crm CASCADE; DROP ROLE loader")
+    empty_postgresql.execute("DROP SCHEMA crm CASCADE; DROP ROLE loader")
 
 
 def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) -> None:

@@ -213,14 +213,12 @@ def test_a_stuck_batch_is_passed_by_and_stays(crm: Crm) -> None:
     assert crm.again().emails == ["b@example.com"]
 
 
-def test_a_batch_it_cannot_process_fails_alone(
-    crm: Crm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
+def test_a_batch_it_cannot_process_fails_alone(crm: Crm) -> None:
+    with crm.patch.context() as patch:
         patch.setattr(Store, "process", lambda: "takes no arguments")
         assert crm.single(**A).json()["data"]["contactId"] is None
         assert crm.status(crm.batch(A))["statusText"] == "Failed"
-    assert "failed to process batch 1" in caplog.text
+    assert "failed to process batch 1" in crm.log.text
     assert crm.single(**A).json()["data"]["contactId"] == "1000001"
 
 
@@ -265,10 +263,8 @@ def test_many_connections_at_once_lose_nothing(crm: Crm) -> None:
     assert not taken[0].overlaps(taken[-1])
 
 
-def test_nothing_is_said_of_contacts(
-    crm: Crm, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.DEBUG)
+def test_nothing_is_said_of_contacts(crm: Crm) -> None:
+    crm.log.set_level(logging.DEBUG)
     crm.sandbox.set_faults("lost@2", "cut@3")
     crm.batch({"email": "secret@example.com"})
     with pytest.raises(requests.ConnectionError):
@@ -276,19 +272,16 @@ def test_nothing_is_said_of_contacts(
     crm.batch({"email": "secret@example"})
     crm.get("/secret@example.com")
     crm.sandbox.close()
-    mine = [one for one in caplog.records if not one.name.startswith(("urllib3", "asyncio"))]
+    mine = [one for one in crm.log.records if not one.name.startswith(("urllib3", "asyncio"))]
     assert not any("secret" in one.getMessage() for one in mine)
-    out, err = capsys.readouterr()
-    assert (out, "secret" in err) == ("", False)
+    assert "secret" not in "".join(crm.printed.readouterr())
 
 
-def test_a_fault_of_its_own_is_answered_500_and_logged(
-    crm: Crm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Store, "accept", lambda: "takes no arguments")
+def test_a_fault_of_its_own_is_answered_500_and_logged(crm: Crm) -> None:
+    crm.patch.setattr(Store, "accept", lambda: "takes no arguments")
     response = crm.single(**A)
     assert (response.status_code, response.json()["status"]) == (500, "Failed")
-    assert "failed on request 1" in caplog.text
+    assert "failed on request 1" in crm.log.text
 
 
 def test_generated_ids_skip_those_that_contacts_brought(crm: Crm) -> None:

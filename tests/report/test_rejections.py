@@ -98,9 +98,7 @@ def test_a_server_with_a_new_word_for_each_refusal_does_not_flood_the_log(load: 
 
 
 @cases("most way_out", (None, "set 'rejects_path'"), (0, "raise 'max_rejects'"))
-def test_too_many_rejections_name_the_setting_that_allows_them(
-    load: Load, most: int | None, way_out: str
-) -> None:
+def test_too_many_rejections_name_the_way_out(load: Load, most: int | None, way_out: str) -> None:
     ended = load.fails(schema(), person(1, email="cut-off@"), max_rejects=most)
     assert ended.error.endswith(f"Correct them at the source, or {way_out}.")
 

@@ -91,12 +91,6 @@ class Process:
         """Write people without end; some cannot be sent, some are refused; STATE comes often."""
         self.feed(_endless(), pace=PACE)
 
-    def ended(self) -> Ended:
-        """Wait for the end, and return what the run has left behind."""
-        self.end()
-        states = [{"bookmark": bookmark} for bookmark in self.states]
-        return Ended(self.popen.returncode, states, self.log)
-
     def close(self) -> None:
         """Kill it, if it has not ended."""
         self.popen.kill()
@@ -133,25 +127,23 @@ class Process:
         self.states.append(written["bookmark"])
         return written
 
-    def end(self) -> list[int]:
-        """Wait for the end, and return all bookmarks written."""
+    def ended(self) -> Ended:
+        """Wait for the end, and return what the run has left behind."""
         if not self.stdout.closed:
             for line in self.stdout:
                 if line.endswith("}\n"):
                     self.states.append(json.loads(line)["bookmark"])
                     self.on_state(len(self.states))
-        self.popen.wait(PATIENCE)
-        return self.states
+        code = self.popen.wait(PATIENCE)
+        return Ended(code, [{"bookmark": one} for one in self.states], self.log)
 
-    def failed(self, words: str = "Ended by SIGTERM") -> list[int]:
-        """Wait for the end, which has to be a logged failure; return all bookmarks."""
-        states = self.end()
-        assert self.popen.returncode == 1
+    def failed(self, words: str = "Ended by SIGTERM") -> None:
+        """Wait for the end, which has to be a logged failure."""
+        assert self.ended().code == 1
         assert words in self.log
         assert "FAILED: " in self.log.splitlines()[-1]
         assert self.log.count("FAILED: ") == 1
         assert "Traceback" not in self.log
-        return states
 
     def on_file(self) -> set[int]:
         """Return the ids of the records in the rejects file, half a line at the end left out."""

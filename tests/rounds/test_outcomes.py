@@ -99,6 +99,16 @@ every contact lands through passing trouble, and is there once
   |reset@p0.1|lost@p0.1|hang@4,9|cut@p0.1|429@3,7 429=1@11|408@p0.1|413@1-3:batch|noid
   |503@p0.05 reset@p0.02 lost@p0.01 hang@17 latency=0-0.02 429@23]
   ? ok, bookmark 600, there p1-600, troubled
+lasting trouble ends the run with one error, and STATE is where it should be
+  set retry_max_seconds=2 max_concurrent_requests=1; 1-400 p# /50 ![503|reset|cut|429|lost]@4-999
+  ? fails was given up after, bookmark 300, 300 accepted, 0 rejected, there p1-300
+also if a request hangs
+  set retry_max_seconds=2 request_timeout_seconds=2 max_concurrent_requests=1; 1-400 p# /50
+  !hang@4-999 ? fails was given up after, 0 rejected
+or what trying again would not mend
+  set max_concurrent_requests=1; 1-400 p# /50 ![html@4 ? fails not MainBrainer's
+  |401@4 ? fails refused the access token|403@4 ? fails 403|404@4 ? fails Check 'api_url'
+  |406@4 ? fails 406|302@4 ? fails Redirects are], bookmark 300, 300 accepted, there p1-300
 the number of a refused record is no part of the identity that others share by their id
   set one_by_one; switch refuse_property=bad; 1-5 bare contact_id:7, 6 bare contact_id:7 +1 bad=yes,
   7-9 bare contact_id:7 ? kept 1, 9 read > None
@@ -181,28 +191,6 @@ def test_the_no_of_a_record_that_does_not_fit_its_schema_is_not_lost(load: Load)
     said = "0 p0 unsubscribed:true firstname:155, 1 p1 unsubscribed:false firstname:155"
     load(said, stream_maps=maps, max_rejects=2)
     assert load.all_of("email_opt_in") == {"p0@example.com": False}
-
-
-# Lasting trouble ends the run, and what waits is bounded
-
-
-@cases(
-    "fault words",
-    *((fault, "was given up after") for fault in ("503", "reset", "hang", "cut", "429", "lost")),
-    *(("html", "not MainBrainer's"), ("401", "refused the access token"), ("403", "403")),
-    *(("404", "Check 'api_url'"), ("406", "406"), ("302", "Redirects are")),
-)
-def test_lasting_trouble_ends_the_run_with_one_error(load: Load, fault: str, words: str) -> None:
-    """STATE is where it should be, and unknown is never success."""
-    patience = 2 if fault == "hang" else 60
-    load.settings |= {"retry_max_seconds": 2, "request_timeout_seconds": patience}
-    ended = load("1-1000 p# /50", faults=f"{fault}@4-999", max_concurrent_requests=1).failed(words)
-    if words.startswith("was given up"):
-        tried = r"after (1 try|(?!1 )\d+ tries) in \d+ s\. The last one: .+seconds' is 2\."
-        assert re.search(tried, ended.error)
-    assert 100 <= ended.bookmark <= 300, "300, but for a slow machine, on which requests time out"
-    assert {*range(1, ended.bookmark + 1)} <= load.numbers()
-    assert (ended.count("accepted"), ended.count("rejected")) == (ended.bookmark, 0)
 
 
 # How many requests are in flight at once, and how much is read ahead: both are bounded

@@ -94,8 +94,8 @@ def test_state_is_never_ahead(start: Start, how: str, mode: str, is_under_way: b
     else:
         process.wait_for_requests(dice.randrange(1, 40))
     process.send(how)
-    states = process.end() if how == "KILL" else process.failed(f"Ended by SIG{how}")
-    assert states == sorted(states)
+    process.ended() if how == "KILL" else process.failed(f"Ended by SIG{how}")
+    assert process.states == sorted(process.states)
     assert process.is_behind()
     assert process.popen.returncode == (-signal.SIGKILL if how == "KILL" else 1)
 
@@ -138,7 +138,8 @@ def test_a_signal_and_a_closed_input_are_still_a_signal(start: Start) -> None:
     process.close_input()
     lines = page("docs/failures.md").text.splitlines()
     (line,) = (line for line in lines if line.startswith("Ended by SIGTERM"))
-    assert process.failed(line) == []
+    process.failed(line)
+    assert process.states == []
 
 
 def test_a_signal_is_heard_while_the_ledger_is_locked(start: Start, tmp_path: Path) -> None:
@@ -169,9 +170,9 @@ def hanging(start: Start, serve: Serve, grace: float) -> tuple[Process, BrokenSe
 def test_a_request_that_hangs_does_not_hold_up_the_end(start: Start, serve: Serve) -> None:
     """The process goes without it."""
     process, server = hanging(start, serve, 1.0)
-    states = process.failed()
+    process.failed()
     accepted = {one["email"] for request in server.requests[:2] for one in contacts_in(request)}
-    last = states[-1] if states else 0
+    last = process.states[-1] if process.states else 0
     assert {f"p{n}@example.com" for n in range(1, last + 1)} <= accepted
 
 

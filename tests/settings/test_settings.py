@@ -246,7 +246,7 @@ NO_TRUTH = ["Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."]
 
 
 @cases(
-    "variable value problems",
+    "variable value said",
     # An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting.
     *((one, "x", []) for one in ("_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID")),
     *(("DRY_RUN", value, NO_TRUTH) for value in ("ture", "2", "ja")),
@@ -255,11 +255,9 @@ NO_TRUTH = ["Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."]
         for value in ("true", "False", "1", "0", "Yes", "no", "on", "off", "")
     ),
 )
-def test_a_variable_has_a_name_and_a_value_of_ours(
-    variable: str, value: str, problems: list[str]
-) -> None:
+def test_a_variable_has_a_name_and_value_of_ours(variable: str, value: str, said: object) -> None:
     """A truth that is none is not taken for false: a dry run that is not one would send."""
-    assert misread_in(**{variable: value}) == problems
+    assert misread_in(**{variable: value}) == said
 
 
 @cases("arguments code", ([], 1), (["--config", "config.json"], 0))

@@ -18,7 +18,7 @@ from singer_sdk.io_base import SingerMessageType
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
 from target_mainbrainer.singer.state import SourceRecord, StateTracker
-from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema
+from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema, state
 from tests.projects import BIN, LOADER, call
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
@@ -110,14 +110,13 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
     (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ids=lambda value: ascii(value)[:40],
 )
-def test_a_bad_line_is_named_by_its_number_and_never_repeated(
-    tmp_path: Path, data: bytes, expected: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with file_of(tmp_path, states(1) + data) as file, pytest.raises(InputError) as caught:
+def test_a_bad_line_is_named_and_never_repeated(load: Load, data: bytes, expected: str) -> None:
+    """By its number."""
+    with file_of(load.folder, states(1) + data) as file, pytest.raises(InputError) as caught:
         read(file)
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)
-    assert "kari" not in str(caught.value) + caplog.text
+    assert "kari" not in str(caught.value) + load.caplog.text
 
 
 # STATE is never ahead of what is settled
@@ -228,16 +227,19 @@ def test_bad_batch_file(load: Load, compression: str, content: bytes, expected: 
 
 
 @cases("address", "file://{}", "file://localhost{}", "{}")
-@cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl")
+@cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl.gz")
 def test_a_batch_file_is_found_by_any_address(load: Load, address: str, name: str) -> None:
-    """A batch file is found however its address is written."""
-    path = load.folder / name
-    path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
+    """A batch file is found however its address is written, packed or not."""
+    path, text = load.folder / name, '\ufeff{"id": 1, "email": "p@example.com"}\n\n'.encode()
+    packed = path.suffix == ".gz"
+    path.write_bytes(gzip.compress(text) if packed else text)
+    encoding = {"format": "jsonl", "compression": "gzip" if packed else "none"}
     spellings = [str(path)]
     if address.startswith("file"):
         spellings.append(str(path).replace("%", "%25").replace(" ", "%20"))
     for spelling in spellings:
-        load.ok(schema(), batch(address.format(spelling)))
+        message = batch(address.format(spelling), encoding=encoding)
+        assert load.ok(schema(), message, state(bookmark=1)).bookmark == 1
     assert load.contact["email"] == "p@example.com"
 
 
