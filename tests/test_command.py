@@ -103,21 +103,6 @@ def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: s
     assert "Traceback" not in result.output
 
 
-@cases(
-    "variable value expected",
-    ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
-    ("FIELD_MAP", "{a", "must be an object, written as JSON."),
-    ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
-)
-def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, expected: str) -> None:
-    """It is the user's mistake."""
-    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
-    load.patch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
-    assert call("--config", "ENV").exit_code == 1
-    errors = [found.getMessage() for found in load.caplog.records if found.levelname == "ERROR"]
-    assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
-
-
 # The sandbox is a process of its own that ends with the run
 
 

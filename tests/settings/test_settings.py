@@ -260,31 +260,37 @@ def test_a_variable_has_a_name_and_value_of_ours(variable: str, value: str, said
     assert misread_in(**{variable: value}) == said
 
 
-@cases("arguments code", ([], 1), (["--config", "config.json"], 0))
-def test_variables_not_read_are_named(load: Load, arguments: list[str], code: int) -> None:
-    """Whether anything is missing or not: a dry run that is none would send."""
+FILE, ENV = ["--config", "config.json"], ["--config", "ENV"]
+NOT_READ = "not read, although it contains 'TARGET_MAINBRAINER_LIST_ID'. Add '--config ENV' to read"
+UNKNOWN = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
+JSON = "' must be an object, written as JSON."
+
+
+@cases(
+    "variable arguments code said",
+    # Whether anything is missing or not: a dry run that is none would send.
+    *(("LIST_ID=made-up", [], 1, NOT_READ), ("LIST_ID=made-up", FILE, 0, NOT_READ)),
+    # Also where settings come in a file only, as from Meltano.
+    *(("ACCES_TOKEN=made-up", given, 1, UNKNOWN) for given in (FILE, FILE + ENV)),
+    ("BATCH_SIZE_ROWS=made-up", ENV, 1, "BATCH_SIZE_ROWS' must be a whole number."),
+    *((f"{name}=made-up", ENV, 1, f"{name}{JSON}") for name in ("FIELD_MAP", "STREAM_MAPS")),
+    ids=str,
+)
+def test_faults_of_variables(
+    load: Load, variable: str, arguments: list[str], code: int, said: str
+) -> None:
     Path("config.json").write_text('{"sandbox_path": "crm.db"}')
-    load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
+    name, _, value = variable.partition("=")
+    load.patch.setenv(f"TARGET_MAINBRAINER_{name}", value)
     assert CliRunner().invoke(cli.command(), arguments, input="").exit_code == code
-    said = "not read, although it contains 'TARGET_MAINBRAINER_LIST_ID'. Add '--config ENV' to read"
     assert said in load.caplog.text
-    assert "made-up" not in load.caplog.text
+    assert value not in load.caplog.text
 
 
 def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
     """Meltano sets both."""
     environ = {"TARGET_MAINBRAINER_LIST_ID": "x", "OTHER": "y"}
     assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
-
-
-@cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
-def test_a_misspelt_variable_ends_the_command(load: Load, reads: list[str]) -> None:
-    """Also where settings come in a file only, as from Meltano."""
-    load.patch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
-    assert load.invoke(*reads, access_token="another-token").exit_code == 1
-    said = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
-    assert said in load.caplog.text
-    assert "made-up-token" not in load.caplog.text
 
 
 # Files that the settings name
