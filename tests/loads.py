@@ -172,7 +172,7 @@ class Ended:
 
     def ok(self) -> t.Self:
         """Return this run, which has to have ended well."""
-        assert self.code == 0, self.errors
+        assert self.code == 0, self.errors or self.log
         return self
 
     def failed(self, *words: str) -> t.Self:

@@ -227,7 +227,10 @@ class Gate:
 
     Attributes:
         seen: How many have come.
+        answer: What they get then, if it is not the CRM's answer.
     """
+
+    answer: Reply | None = None
 
     def __init__(self, method: str = "POST") -> None:
         self.seen = 0
@@ -238,7 +241,7 @@ class Gate:
         if request.method == self._method:
             self.seen += 1
             self._is_open.wait(10 * PATIENCE)
-        return None
+        return self.answer if request.method == self._method else None
 
     def open(self) -> None:
         """Let everything pass, from now on."""
