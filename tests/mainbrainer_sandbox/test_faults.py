@@ -239,30 +239,6 @@ def test_everything_accepted_is_in_the_file_after_closing_and_ids_go_on(crm: Crm
     assert [one.number for one in crm.sandbox.requests()] == [*numbers, 41, 42]
 
 
-def test_many_connections_at_once_lose_nothing(crm: Crm) -> None:
-    """Twenty clients, each with its own contacts and one they all change."""
-    crm.sandbox.set_faults("latency=1@1")
-
-    def load(worker: int) -> set[int]:
-        every = {"email": "all@example.com"}
-
-        def send(n: int) -> int:
-            changed = every | {"propertyFields": prop(f"w{worker}", str(n))}
-            return crm.batch({"email": f"w{worker}n{n}@example.com"}, changed).status_code
-
-        return {*map(send, range(10))}
-
-    with ThreadPoolExecutor(20) as pool:
-        assert set.union(*pool.map(load, range(20))) == {202}
-    contacts = {one["email"]: one for one in crm.contacts()}
-    assert len(contacts) == 201
-    assert contacts["all@example.com"]["properties"] == {f"w{n}": "9" for n in range(20)}
-    taken = crm.sandbox.requests()
-    assert [one.number for one in taken] == list(range(1, 201))
-    assert any(taken[0].overlaps(one) for one in taken[1:20])
-    assert not taken[0].overlaps(taken[-1])
-
-
 def test_nothing_is_said_of_contacts(crm: Crm) -> None:
     crm.log.set_level(logging.DEBUG)
     crm.sandbox.set_faults("lost@2", "cut@3")
