@@ -50,12 +50,6 @@ def test_what_a_column_is(record: Record, field_map: Record, expected: Contact) 
     assert mapped(record, field_map=field_map) == expected
 
 
-def test_unmapped_columns_can_be_left_out() -> None:
-    own: Record = {"unmapped_columns": "ignore", "field_map": {"fname": "firstname"}}
-    row = EMAIL | {"zip": "0236", "fname": "Ola"}
-    assert mapped(row, **own) == ola(properties=named(firstname="Ola"))
-
-
 MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt_in", "zip": "zip"}
 
 
@@ -240,21 +234,6 @@ def test_columns_with_numbers_and_addresses_are_sensitive() -> None:
     assert sensitive == {"telefonnummer", "e_post"}
     stream = mapping("kundenr", "number", field_map={"kundenr": "mobile", "number": "email"})
     assert stream.sensitive_columns == {"kundenr", "number"}
-
-
-NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
-
-
-@cases(
-    "column kind said",
-    ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-    ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
-    ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
-)
-def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
-    (hint,) = mapping_of({"email": {}, column: kind}).hints
-    assert said in hint
-    assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 
 def settings_of(hint: str) -> Record:
