@@ -18,7 +18,6 @@ GOOD = "1-5 p#"
 WITH_A_BAD_ONE = f"{GOOD}, 6 email=cut-off@"
 LIST: Record = {"list_id": "3fa85f64-5717-4562-b3fc-2c963f66afa6"}
 OTHER_LIST = {"known_lists": "4fa85f64-5717-4562-b3fc-2c963f66afa6"}
-POISONED = "1-300 p#, 2 p2 =x, 5 p5 =x"
 POISON = {"refuse_property": "firstname", "refuse_value": "x"}
 KEPT: Record = {"rejects_path": "r.singer"}
 
@@ -29,7 +28,7 @@ Scenario: t.TypeAlias = tuple[str, dict[str, str], str, Record, int]
 SCENARIOS: dict[str, Scenario] = {
     "invalid_email": (WITH_A_BAD_ONE, {}, "", KEPT, 0),
     "the settings allow none": (WITH_A_BAD_ONE, {}, "", {}, 1),
-    "Refused alone": (POISONED, POISON, "", KEPT, 0),
+    "Refused alone": ("1-300 p#, 2 p2 =x, 5 p5 =x", POISON, "", KEPT, 0),
     "refuses every contact": ("0-299 p#", OTHER_LIST, "", LIST | KEPT, 1),
     "nothing was accepted": (GOOD, OTHER_LIST, "", LIST | KEPT, 1),
     "401 on POST": (GOOD, {}, "", {"access_token": "dead"}, 1),
@@ -108,9 +107,6 @@ def test_the_table_in_the_readme_matches_the_page() -> None:
 # What is read in the morning: the summary, once, and what to look at
 
 
-AWAY = {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1}
-
-
 def test_the_summary_is_written_once_also_when_the_run_fails_at_its_end(load: Load) -> None:
     ended = load.fails(WITH_A_BAD_ONE)
     assert ended.log.count("Rejected 1 of stream") == 1
@@ -122,13 +118,12 @@ REJECTED = (
     "at record 5. Correct the cause and run again to go on."
 )
 AWAY_SAID = "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again to go on."
-MORE = "1-5 p# /5, 6 email=cut-off@, 7-2000 p#"
 NOTHING = "FAILED: nothing was read; STATE is as it was. Correct the cause and run again to go on."
 WITHOUT_STATE = lines_of(GOOD)[:-1]
 SAID = {
     "no STATE": (WITHOUT_STATE, {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),
-    "a rejection": ([MORE], {}, REJECTED),
-    "no connection": ([GOOD], AWAY, AWAY_SAID),
+    "a rejection": (["1-5 p# /5, 6 email=cut-off@, 7-2000 p#"], {}, REJECTED),
+    "no connection": ([GOOD], {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1}, AWAY_SAID),
     "settings": ([GOOD], {"list_id": "x"}, NOTHING),
     "two columns for one field": ([GOOD], {"field_map": {"firstname": "email"}}, NOTHING),
 }

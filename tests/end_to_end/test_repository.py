@@ -83,7 +83,6 @@ PLUGIN: dict[str, t.Any] = yaml.safe_load(PLUGIN_FILE.read_text(encoding="utf-8"
 # What the Hub's schemas (meltano/hub, folder `schemas`) allow of a loader. They are closed: a key
 # or a kind that is not listed there is refused.
 SCHEMA = json.loads(Path(__file__).with_name("hub-loader.schema.json").read_text())
-HUB = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def test_what_is_generated_shows_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +92,7 @@ def test_what_is_generated_shows_what_is_declared(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_hub_would_take_it() -> None:
-    HUB.validate(PLUGIN)
+    jsonschema.Draft202012Validator(SCHEMA).validate(PLUGIN)
 
 
 def test_what_is_installed_is_one_requirement_with_the_sandbox() -> None:
@@ -124,10 +123,9 @@ def test_every_reason_for_a_rejection_is_explained() -> None:
 
 # The index from message and code to section
 
-FAILURES = page("docs/failures.md").text
 INDEX = [
     [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-    for line in FAILURES.split("## Index")[1].splitlines()
+    for line in page("docs/failures.md").text.split("## Index")[1].splitlines()
     if line.startswith("| `")
 ]
 PHRASES = [phrase for row in INDEX for phrase in re.findall("`([^`]+)`", row[0])]

@@ -32,7 +32,6 @@ OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 10
 
 OMIT: Record = {"unchanged_opt_in": "omit"}
 REPORT: Record = {"confirm_batches": "report"}
-SOON_SECONDS = 0.005
 CODE = "from target_mainbrainer import cli; cli.main()"
 
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
@@ -198,7 +197,7 @@ class Between(BrokenServer):
             return RESET
         answer = self.rule(request) or self.forward(request)
         self.reached(request.method, number, "after")
-        soon = threading.Timer(SOON_SECONDS, self.reached, (request.method, number, "answered"))
+        soon = threading.Timer(0.005, self.reached, (request.method, number, "answered"))
         soon.daemon = True
         soon.start()
         return answer

@@ -20,7 +20,6 @@ from tests.ledger.outside import Moment, Night, on_both_databases
 from tests.loads import cases, person, record, schema, state, wait_until
 
 DAY = 86_400
-RUN = "0000cafe"
 
 
 @contextlib.contextmanager
@@ -28,7 +27,7 @@ def open_ledger(uri: str, account: str = "one") -> Iterator[Ledger]:
     """Open a ledger as a run does."""
     with (
         contextlib.closing(open_database(uri)) as database,
-        contextlib.closing(Ledger(database, Account(account), RUN)) as ledger,
+        contextlib.closing(Ledger(database, Account(account), "0000cafe")) as ledger,
     ):
         yield ledger
 

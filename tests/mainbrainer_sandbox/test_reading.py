@@ -137,7 +137,6 @@ BY_ID = [
     {**A, "propertyFields": [{"propertyId": one, **fields[0]}]}
     for one, fields in ((ZIP, prop("zip", "1")), (ZIP.upper(), prop("city", "2")))
 ]
-IN_LISTS = [{**A, "listId": one} for one in (*LISTS, LISTS[0], None)]
 
 
 @cases(
@@ -152,7 +151,7 @@ IN_LISTS = [{**A, "listId": one} for one in (*LISTS, LISTS[0], None)]
     ("", [{**A, "emailOptIn": ""}], OPT_IN, None),
     # An id of a property decides, in any case; lists accumulate.
     ("", [*BY_ID, a(prop("other", "3"))], "properties", {"zip": "2", "other": "3"}),
-    ("", IN_LISTS, "lists", LISTS),
+    ("", [{**A, "listId": one} for one in (*LISTS, LISTS[0], None)], "lists", LISTS),
 )
 def test_what_a_contact_holds(crm: Crm, switch: str, sent: t.Any, field: str, held: object) -> None:
     crm.sandbox.set_switches(**dict([switch.split()] if switch else []))

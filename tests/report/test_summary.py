@@ -272,10 +272,9 @@ def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str)
 
 EMAILS, MOBILES = st.sampled_from([None, A, A.upper(), B]), st.sampled_from([None, M1, M2])
 IDS = st.none() | st.integers(1, 3)
-CONTACTS = st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12)
 
 
-@given(CONTACTS)
+@given(st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12))
 def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None:
     found = shared(*contacts)
     for name, count in (("email", found.email), ("mobile", found.mobile)):

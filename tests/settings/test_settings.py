@@ -49,7 +49,6 @@ def people(**own: object) -> dict[str, object]:
 NOT_ONE = "Setting 'field_map.m' must name one of 'field', 'property_name' and 'property"
 OWN = "streams.people."
 TWO = "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an"
-MISSPELT = f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"
 NO_UUID = f"Setting '{OWN}field_map.zip.property_id' is not a UUID."
 ONE_OF = "Setting 'field_map.m.field' must be 'contact_id' or 'mobile' or 'mobile_country_code'"
 FIELD = "Setting 'field_map.m.send' is for properties only; a contact field is always sent."
@@ -66,7 +65,7 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     (TOKEN | {"password": "x"}, f"{CREDENTIALS}; you have set 'access_token' and 'password'."),
     ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
     ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
-    (people(lst_id="x"), MISSPELT),
+    (people(lst_id="x"), f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"),
     (TOKEN | {"x": 1}, f"{NO} 'x'."),
     (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
     (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),

@@ -154,7 +154,6 @@ def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes:
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
 NO_KEYS = "SCHEMA message without a proper 'key_properties'"
-NO_FILES = "BATCH message without a proper 'manifest'"
 
 
 def schema_message(**members: t.Any) -> str:
@@ -176,7 +175,7 @@ def schema_message(**members: t.Any) -> str:
     *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),
     ('{"type":"STATE","value":"kari"}', "STATE message without a proper 'value'"),
     (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', TOO_DEEP),
-    *((batch(odd), NO_FILES) for odd in (5, None, "")),
+    *((batch(odd), "BATCH message without a proper 'manifest'") for odd in (5, None, "")),
     (batch(manifest=None), "BATCH message without a proper 'manifest'"),
     (batch(encoding=None), "BATCH message without a proper 'encoding'"),
 )

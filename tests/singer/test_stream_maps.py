@@ -54,14 +54,13 @@ MISFIT = (
     "the same name afterwards?"
 )
 NO_KEY = {"stream_maps": {"people": {"__key_properties__": ["no"]}}}
-TWICE = {"id": {}, "a__b": {}, "a": {"type": "object", "properties": {"b": {}}}}
 BROKEN = {"id": {}, "a": {"type": "object", "properties": None}}
 
 
 @cases(
     "columns config expected",
     (PEOPLE, NO_KEY, "Property 'no' was not detected in schema."),
-    (TWICE, FLATTENED, MISFIT),
+    ({"id": {}, "a__b": {}, "a": {"type": "object", "properties": {"b": {}}}}, FLATTENED, MISFIT),
     (BROKEN, FLATTENED, "is not a valid JSON schema at 'properties.a.properties'"),
     (PEOPLE, {"flattening_enabled": True}, "'flattening_enabled' needs 'flattening_max_depth'"),
 )
