@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import os
-import threading
 import typing as t
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +35,13 @@ def file_of(tmp_path: Path, data: bytes) -> t.IO[str]:
     return path.open(encoding="utf-8")
 
 
+def pipe_of(data: bytes) -> t.IO[str]:
+    read_end, write_end = os.pipe()
+    os.write(write_end, data)
+    os.close(write_end)
+    return os.fdopen(read_end, encoding="utf-8")
+
+
 def states(*numbers: int) -> bytes:
     return b"".join(b'{"type":"STATE","value":{"n":%d}}\n' % n for n in numbers)
 
@@ -43,35 +49,18 @@ def states(*numbers: int) -> bytes:
 def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
     data = states(1) + b"\n" + states(2)[:-1]
     long = data.replace(b"2}", b" " * 3 * CHUNK_BYTES + b"2}")
-    read_end, write_end = os.pipe()
-    os.write(write_end, data)
-    os.close(write_end)
-    with file_of(tmp_path, data) as file, os.fdopen(read_end, encoding="utf-8") as pipe:
+    with file_of(tmp_path, data) as file, pipe_of(data) as pipe:
         expected = [{"type": "STATE", "value": {"n": n}} for n in (1, 2)]
         assert read(file) == read(pipe) == read(io.StringIO(data.decode())) == expected
     with file_of(tmp_path, long) as file:
         assert read(file) == expected
 
 
-@given(cuts=st.lists(st.integers(1, 60), max_size=8), count=st.integers(0, 5))
-def test_lines_are_whole_however_the_pipe_delivers_them(cuts: list[int], count: int) -> None:
-    data = states(*range(count))
-    read_end, write_end = os.pipe()
-
-    def trickle() -> None:
-        rest = data
-        for cut in cuts:
-            os.write(write_end, rest[:cut])
-            rest = rest[cut:]
-        os.write(write_end, rest)
-        os.close(write_end)
-
-    writer = threading.Thread(target=trickle)
-    writer.start()
-    with os.fdopen(read_end, encoding="utf-8") as pipe:
-        messages = read(pipe)
-    writer.join()
-    assert [message["value"]["n"] for message in messages] == list(range(count))
+def test_lines_are_whole_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, len(states(1, 2)) + 2):
+        monkeypatch.setattr("target_mainbrainer.singer.reader.CHUNK_BYTES", size)
+        with pipe_of(states(1, 2, 3)) as pipe:
+            assert [message["value"]["n"] for message in read(pipe)] == [1, 2, 3]
 
 
 def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
