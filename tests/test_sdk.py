@@ -6,7 +6,6 @@ When one of these fails after an upgrade, read what is said about it in the docs
 """
 
 import inspect
-import itertools
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,10 +44,9 @@ class SandboxedTarget(TargetMainBrainer):
 
     folder: t.ClassVar[Path]
     made: t.ClassVar[list["SandboxedTarget"]] = []
-    _numbers: t.ClassVar[Iterator[int]] = itertools.count()
 
     def __init__(self, *, config: dict[str, t.Any] | None = None, **_: t.Any) -> None:
-        number = next(self._numbers)
+        number = len(self.made)
         files = {
             "sandbox_path": str(self.folder / f"{number}.db"),
             "rejects_path": str(self.folder / f"{number}.singer"),

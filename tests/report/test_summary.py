@@ -33,25 +33,6 @@ from tests.conftest import OUTCOMES
 from tests.loads import cases
 
 
-class Morning:
-    """A summary with everything it is made of."""
-
-    def __init__(self) -> None:
-        self.report = RunReport()
-        self.people = self.report.stream("people")
-        counts: t.Any = {"requests": Counter(), "retries": 0, "waited_seconds": 3.0}
-        self.limiter = t.cast("t.Any", types.SimpleNamespace(**counts))
-        settings = Settings.from_config({"access_token": "made-up"})
-        rejections = Rejections(None, settings)
-        self.summary = Summary(settings, self.report, rejections, self.limiter)
-
-
-@pytest.fixture
-def morning(caplog: pytest.LogCaptureFixture) -> Morning:
-    caplog.set_level("INFO")
-    return Morning()
-
-
 def night(text: str) -> RunReport:
     """The counts of one stream; `refused` and `failed` are records refused by MainBrainer."""
     report = RunReport()
@@ -150,15 +131,18 @@ def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> N
     assert end.state == state
 
 
-def test_progress_needs_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_needs_progress(caplog: pytest.LogCaptureFixture) -> None:
     """It is silent while tries fail and while the tap is silent, but not while statuses come."""
-    morning.people.read = 500
+    caplog.set_level("INFO")
+    report, limiter = night("500 read"), types.SimpleNamespace(requests=Counter(), retries=0)
+    settings = Settings.from_config({"access_token": "made-up"})
+    told = Summary(settings, report, Rejections(None, settings), t.cast("t.Any", limiter))
     for accepted, retries, awaited, lines in (
         *((300, 0, 0, 1), (300, 4, 0, 1), (500, 4, 0, 2), (500, 4, 0, 2)),
         *((500, 4, 3, 3), (500, 4, 3, 4), (500, 5, 3, 4)),
     ):
-        morning.people.accepted, morning.limiter.retries = accepted, retries
-        morning.summary.log_progress(awaited)
+        report.streams["people"].accepted, limiter.retries = accepted, retries
+        told.log_progress(awaited)
         assert len(caplog.messages) == lines
     assert "300 accepted, 0 rejected, 200 records in flight, 0 batches" in caplog.messages[0]
     assert "3 batches to be confirmed" in caplog.messages[-1]
