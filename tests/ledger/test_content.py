@@ -123,13 +123,10 @@ def test_a_key_has_several_spellings(night: Night, one: object, other: object, s
 
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     """On the second night another person stands on the first line, and is not the same one."""
-    columns: Record = {"_sdc_line_number": {"type": "integer"}, "email": {"type": "string"}}
+    columns = schema("_sdc_line_number email name", key=["_sdc_line_number"])
     for names in ("ab", "cb"):
-        rows = [
-            record(_sdc_line_number=number, email=f"{name}@example.com", name=name)
-            for number, name in enumerate(names, start=2)
-        ]
-        ended = night.run(schema(columns, key=["_sdc_line_number"]), *rows, state(done=True))
+        rows = [record(_sdc_line_number=n, email=f"{x}@example.com") for n, x in enumerate(names)]
+        ended = night.run(columns, *rows, state(done=True))
         assert "has no 'key_properties' that identify people" in ended.log
     assert night.addresses == ["a", "b", "c"]
 
