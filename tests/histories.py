@@ -164,8 +164,8 @@ def starts(line: str, words: str) -> bool:
 
 
 CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
-    "yes": lambda night, _, names: night.opted_in == {*spread(names)},
-    "no": lambda night, _, names: night.opted_out == {*spread(names)},
+    "yes": lambda night, _, names: night.said(True) == {*spread(names)},
+    "no": lambda night, _, names: night.said(False) == {*spread(names)},
     "there": lambda night, _, names: night.addresses == sorted(spread(names)),
     "unraised": lambda night, _, listed: not has_raised(night, listed),
     "sends": lambda night, _, names: last_sent(night) == {names},

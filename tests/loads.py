@@ -325,15 +325,9 @@ class Load:
         """The first part of every contact's address, in order."""
         return sorted(name_of(contact) for contact in self.crm.contacts())
 
-    @property
-    def opted_in(self) -> set[str]:
-        """The first part of the addresses that said yes."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"]}
-
-    @property
-    def opted_out(self) -> set[str]:
-        """The first part of the addresses that said no."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
+    def said(self, opt_in: bool) -> set[str]:
+        """Return the first part of the addresses that said yes, or no."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is opt_in}
 
     @property
     def posts(self) -> int:

@@ -77,7 +77,7 @@ def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> Non
     ended = night(moved, unchanged_contacts="send").ok()
     assert ended.count("moved") == 0
     assert night.contacts, "no two have one address"
-    assert night.opted_in == {"new1", "p2"}
+    assert night.said(True) == {"new1", "p2"}
 
 
 def test_a_search_never_carries_a_yes(night: Night) -> None:
@@ -132,4 +132,4 @@ def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -
     ended = night(", ".join(f"1 p1-{n} yes" for n in range(21))).ok()
     assert time.monotonic() - began < 20
     assert (ended.count("merged"), ended.count("moved")) == (19, 1)
-    assert night.opted_in == {"p1-20"}
+    assert night.said(True) == {"p1-20"}

@@ -94,5 +94,5 @@ def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night
     night.delete("p2")
     between.falsify = falsify
     night("1-2 p# yes city=Bergen")
-    assert night.opted_in == {"p1", "p2"}
+    assert night.said(True) == {"p1", "p2"}
     assert night.contacts["p2"]["properties"]["firstname"] == "First2"

@@ -86,4 +86,4 @@ def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     night("0-99 p# yes")
     assert night(*lines_of("0-96 p# yes")[:-1], "{half a li").code == 1
     night("0-96 p# yes").ok()
-    assert night.opted_out == set()
+    assert night.said(False) == set()

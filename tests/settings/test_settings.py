@@ -297,10 +297,6 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
 OURS = ["sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path"]
 
 
-def in_files(**config: str) -> list[str]:
-    return list(check_config({"access_token": "made-up"} | config, schema=SETTINGS))
-
-
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -309,6 +305,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @cases("one", *OURS)
 @cases("other", *OURS)
 def test_no_two_settings_can_name_one_file(one: str, other: str) -> None:
-    same = in_files(**{one: "a.file"} | {other: "a.file"})
+    same = problems(**TOKEN, **{one: "a.file"} | {other: "a.file"})
     assert [problem for problem in same if "name the same file" in problem] == same
     assert bool(same) is (one != other)
