@@ -207,16 +207,21 @@ def changed(_: Load, *words: str) -> Record:
 def falsify(night: Night, whose: str, *said: str) -> None:
     """Change what the status of a search, a rename or any batch says, up to `truth`.
 
-    When it is asked for once more, the time has run out. `nameless:1` leaves only the ids out.
+    When it is asked for once more, the time has run out. `nameless:1` leaves only the ids out;
+    `after p1` says nothing of others until the contact of this address has said yes.
     """
     asked = itertools.count()
     names = ("inserted", "updated", "skipped")
-    named = {word.partition(":")[0]: [json.loads(word.partition(":")[2])] for word in said}
+    pairs = (word.partition(":") for word in said)
+    named = {name: [json.loads(text)] for name, is_named, text in pairs if is_named}
 
     def change(contacts: list[Contact], status: Record) -> None:
         is_rename = any("contactId" in contact for contact in contacts)
         kind = "rename" if is_rename else "search" if len(contacts) == 1 else ""
-        if "nameless" in named and kind == whose:
+        if whose == "after":
+            is_early = said[0] not in {name_of(contacts[0]), *night.said(opt_in=True)}
+            status.clear() if is_early else None
+        elif "nameless" in named and kind == whose:
             for counted in status["processedObj"].values():
                 counted["contactIds"] = []
         elif whose in {"any", kind}:
