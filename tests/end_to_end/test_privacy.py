@@ -12,7 +12,7 @@ import requests
 
 from tests import broken_server
 from tests.broken_server import Reply, Request, Serve
-from tests.loads import Load, Record, cases, record, schema, state
+from tests.loads import TEXT, Load, Record, cases, record, schema, state
 
 
 @pytest.fixture
@@ -23,7 +23,6 @@ def log_level() -> int:
 TOKEN, SHORT_TOKEN = "tokenthatnobodymaysee", "abad1dea"
 SECRETS = {"username": "zoe@example.org", "password": "pwzzyzx", "private_token": "pt-zzyzx-9"}
 
-TEXT = {"type": ["string", "null"]}
 COLUMNS: Record = {"id": {"type": "integer"}, "city": TEXT | {"maxLength": 30}, "email_opt_in": {}}
 COLUMNS |= dict.fromkeys(("email", "mobile", "firstname"), TEXT)
 
