@@ -114,27 +114,23 @@ def test_a_bad_line_is_named_and_never_repeated(load: Load, data: bytes, expecte
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))
 def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes: list[int]) -> None:
     """A STATE is due exactly when all records before it are settled."""
-    state_tracker = StateTracker()
-    source_records = []
-    for number, size in enumerate(sizes):
-        for _ in range(size):
-            state_tracker.interval.read += 1
-            source_records.append((number, SourceRecord(state_tracker.interval, 1, b"")))
-        state_tracker.close_interval({"bookmark": number})
-    settled: list[int] = []
+    tracker, records, left = (
+        StateTracker(),
+        list[tuple[int, SourceRecord]](),
+        dict(enumerate(sizes)),
+    )
+    for number, size in left.items():
+        tracker.interval.read += size
+        records += [(number, SourceRecord(tracker.interval, 1, b"")) for _ in range(size)]
+        tracker.close_interval({"bookmark": number})
     written = -1
-    for number, source_record in [(-1, None), *data.draw(st.permutations(source_records))]:
-        if source_record is not None:
-            state_tracker.settle([source_record])
-            settled.append(number)
-        due = state_tracker.take_due()
-        open_epochs = [n for n, size in enumerate(sizes) if settled.count(n) < size]
-        newest = (open_epochs[0] if open_epochs else len(sizes)) - 1
-        if newest > written:
-            assert due == {"bookmark": newest}
-            written = newest
-        else:
-            assert due is None
+    for number, one in [(-1, None), *data.draw(st.permutations(records))]:
+        if one is not None:
+            tracker.settle([one])
+            left[number] -= 1
+        newest = next((n for n, open_ in left.items() if open_), len(sizes)) - 1
+        assert tracker.take_due() == ({"bookmark": newest} if newest > written else None)
+        written = max(written, newest)
 
 
 # What is no proper message ends the run in one sentence, without data
