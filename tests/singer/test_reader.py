@@ -114,11 +114,8 @@ def test_a_bad_line_is_named_and_never_repeated(load: Load, data: bytes, expecte
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))
 def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes: list[int]) -> None:
     """A STATE is due exactly when all records before it are settled."""
-    tracker, records, left = (
-        StateTracker(),
-        list[tuple[int, SourceRecord]](),
-        dict(enumerate(sizes)),
-    )
+    tracker, left = StateTracker(), dict(enumerate(sizes))
+    records: list[tuple[int, SourceRecord]] = []
     for number, size in left.items():
         tracker.interval.read += size
         records += [(number, SourceRecord(tracker.interval, 1, b"")) for _ in range(size)]
