@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-import sqlalchemy as sa
+import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.broken_server import RESET
 from tests.histories import expected, held
 from tests.ledger.outside import Moment, Night, on_both_databases
 from tests.loads import Ended, wait_until
+from tests.postgresql import PostgreSQL
 
 IN_FLIGHT = 4
 
@@ -29,7 +30,9 @@ time.clock_gettime = lambda clock: _clock(clock) + 65 * os.path.exists("{}")
 
 
 @on_both_databases
-def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: Night) -> None:
+def test_a_run_that_wakes_after_others_have_delivered_sends_no_more(
+    night: Night, request: pytest.FixtureRequest
+) -> None:
     """A laptop that slept for two nights: no old data, and no yes after a no.
 
     No request leaves when the run was not sure for a minute that the stream is still its own.
@@ -50,7 +53,9 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: 
 
     if is_server:
         assert deliver().code == 1  # the sleeper's lease lasts
-        let_leases_end(night.uri)
+        # Do what minutes do, by the clock of the server.
+        server: PostgreSQL = request.getfixturevalue("postgresql_server")
+        server.execute("UPDATE mainbrainer_streams SET lease_until = 0")
     for _ in range(2):
         deliver().ok()
     dawn.touch()
@@ -58,14 +63,6 @@ def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: 
     sleeper.send("CONT")
     assert sleeper.ended().code == 1
     assert held(night) == sorted(expected("p0-39 no New"))
-
-
-def let_leases_end(uri: str) -> None:
-    """Do what minutes do, by the clock of a database server."""
-    database = sa.create_engine(uri)
-    with database.begin() as connection:
-        connection.execute(sa.text("UPDATE mainbrainer_streams SET lease_until = 0"))
-    database.dispose()
 
 
 # Fault 25
