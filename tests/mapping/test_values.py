@@ -1,6 +1,5 @@
 """A property's text means what the value meant, and consent is never made up."""
 
-import contextlib
 import datetime as dt
 import json
 import typing as t
@@ -14,7 +13,7 @@ from target_mainbrainer.mapping.values import InvalidValueError, parse_consent, 
 from target_mainbrainer.settings.declared import all_words
 from tests.loads import cases
 from tests.mapping.one_record import D, code_of
-from tests.strategies import VALUES, nested
+from tests.strategies import nested
 
 
 @cases(
@@ -50,13 +49,6 @@ NO_NUMBERS = [float("nan"), D("sNaN"), D("-Infinity"), [float("inf")], {"a": [fl
 )
 def test_what_cannot_be_written_is_refused(value: object, code: str) -> None:
     assert code_of(property_text, value) == code
-
-
-@given(VALUES)
-def test_every_text_of_a_property_can_be_encoded(value: object) -> None:
-    with contextlib.suppress(InvalidValueError):
-        text = property_text(value)
-        assert text.encode().decode() == text
 
 
 WHOLE_TEXT = st.text(st.characters(codec="utf-8"), max_size=10)

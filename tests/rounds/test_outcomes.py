@@ -101,14 +101,14 @@ every contact lands through passing trouble, and is there once
   ? ok, bookmark 600, there p1-600, troubled
 lasting trouble ends the run with one error, and STATE is where it should be
   set retry_max_seconds=2 max_concurrent_requests=1; 1-400 p# /50 ![503|reset|cut|429|lost]@4-999
-  ? fails was given up after, bookmark 300, 300 accepted, 0 rejected, there p1-300
+  ? fails was given up after, bookmark 300, 300 accepted, 0 rejected
 also if a request hangs
   set retry_max_seconds=2 request_timeout_seconds=2 max_concurrent_requests=1; 1-400 p# /50
   !hang@4-999 ? fails was given up after, 0 rejected
 or what trying again would not mend
   set max_concurrent_requests=1; 1-400 p# /50 ![html@4 ? fails not MainBrainer's
   |401@4 ? fails refused the access token|403@4 ? fails 403|404@4 ? fails Check 'api_url'
-  |406@4 ? fails 406|302@4 ? fails Redirects are], bookmark 300, 300 accepted, there p1-300
+  |406@4 ? fails 406|302@4 ? fails Redirects are], bookmark 300, 300 accepted
 the number of a refused record is no part of the identity that others share by their id
   set one_by_one; switch refuse_property=bad; 1-5 bare contact_id:7, 6 bare contact_id:7 +1 bad=yes,
   7-9 bare contact_id:7 ? kept 1, 9 read > None
