@@ -12,12 +12,9 @@ import pytest
 
 from tests.broken_server import RESET, Reply, Request
 from tests.ledger.outside import FULL, OMIT, OPT_OUT, REPORT, Moment, Night, rehearsal
-from tests.ledger.people import COLUMNS
-from tests.loads import Contact, Ended, Load, Record, cases, name_of, record, schema, state
+from tests.loads import OPT_INS, Contact, Ended, Load, Record, cases, name_of, spread
 
 ROUNDS = "target_mainbrainer.rounds"
-OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
-OPT_INS |= {"sms": ("mobile_opt_in", True), "nosms": ("mobile_opt_in", False)}
 MAP = {"city": "city.upper()", "__filter__": "city != 'nowhere'"}
 SETTINGS: dict[str, Record] = {"omit": OMIT, "report": REPORT, "full": FULL, "opt_out": OPT_OUT}
 SETTINGS |= {
@@ -38,77 +35,8 @@ SETTINGS |= {
 }
 
 
-def spread(text: str) -> Iterator[str]:
-    """Yield the words of a text, such as p1, p2, p3 and b of `p1-3 b`."""
-    for word in text.split():
-        found = re.fullmatch(r"(\D*)(\d+)-(\d+)", word)
-        numbers = range(int(found[2]), int(found[3]) + 1) if found else ()
-        yield from (f"{found[1]}{n}" for n in numbers) if found else [word]
-
-
-def columns_of(key: str, words: list[str], name: str) -> Record:
-    """Return the columns of a person."""
-    found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
-    for word in words:
-        column, is_text, text = word.partition("=")
-        if word == "keyless" or word[0] in "/@":
-            continue
-        if word == "bare":
-            found = {"id": found["id"]}
-        elif word == "deleted":
-            found["_sdc_deleted_at"] = "2026-11-01T00:00:00Z"
-        elif word in OPT_INS:
-            found |= [OPT_INS[word]]
-        elif is_text:
-            found[column or "firstname"] = text
-        elif ":" in word:
-            column, _, text = word.partition(":")
-            found[column] = json.loads(text)
-        elif word[0] == "+":
-            found["mobile"] = f"+479000000{word[1:]}"
-        else:
-            found["email"] = f"{word}@example.com"
-    return found
-
-
-def people(text: str, name: str = "First") -> list[str]:
-    """Return the input of a night, of `1 a, 2-4 p# +# yes =Name city=Oslo, users:3 bare deleted`.
-
-    That is a key, which may have a stream before it; a part of the address; the last digit of a
-    number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
-    for the key, `bare` for nothing but the key, and `/50` for a STATE after each fifty; a stream
-    may be `keyless`. `@5` is the version of a record, and `activate 5` that of the stream.
-    """
-    lines, streams = list[str](), dict[str, Record]()
-    keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
-    for said in text.split(", ") if text not in {"", "none"} else ():
-        who, *words = said.split(" ")
-        marked = re.search(r" @(\d+)", said)
-        version = {"version": int(marked[1])} if marked else {}
-        if who == "activate":
-            message = {"type": "ACTIVATE_VERSION", "stream": "people", "version": int(words[0])}
-            lines.append(json.dumps(message))
-            continue
-        stream, _, keys = who.rpartition(":")
-        for key in spread(keys):
-            one = columns_of(key, [word.replace("#", key) for word in words], name)
-            line = json.loads(record(stream or "people", **one))
-            lines.append(json.dumps(line | version))
-            known = streams.setdefault(stream or "people", {} if stream else {**COLUMNS})
-            known |= {column: COLUMNS.get(column, {}) for column in one}
-            known |= {} if type(one["id"]) is int else {"id": {}}
-            every = next((int(word[1:]) for word in words if word[0] == "/"), 0)
-            lines += [state(bookmark=int(key))] * (every > 0 and int(key) % every == 0)
-    schemas = [
-        schema(columns, stream=stream, key=() if stream in keyless else ("id",))
-        for stream, columns in (streams or {"people": COLUMNS}).items()
-    ]
-    records = sum('"RECORD"' in line for line in lines)
-    return [*schemas, *lines, state(bookmark=records)]
-
-
 def held(night: Load, name: str = "First") -> list[str]:
-    """Return the contacts as `people` has them, with the key of whose data they have."""
+    """Return the contacts as `lines_of` has them, with the key of whose data they have."""
 
     def of(c: Contact) -> str:
         number, more = c["mobile_number"], dict(c["properties"])
@@ -156,16 +84,16 @@ def histories(text: str) -> pytest.MarkDecorator:
 def play(night: t.Any, story: str) -> None:
     """Let nights pass, and things be done by hand in between.
 
-    A night is one of `people` and may have a fault or a kill, checks, and what the CRM holds then:
-    `1 a !lost@1:batch ? 1 accepted, names 1 > a 1`. `again` repeats the one before. It ends well,
-    unless there is a fault or a check that it `fails`. `show` and `forget` are commands, with an
-    exit code of 0 unless they find `nothing`.
+    A night is what `lines_of` reads and may have a fault or a kill, checks, and what the CRM holds
+    then: `1 a !lost@1:batch ? 1 accepted, names 1 > a 1`. `again` repeats the one before, and
+    `reload` runs on the rejects file. It ends well, unless there is a fault or a check that it
+    `fails`. `show` and `forget` are commands, with an exit code of 0 unless they find `nothing`.
     """
     night.crm.set_switches(refuse_email="bad")
-    night.keep_rejects()
+    rejects = night.keep_rejects()
     if re.search("!kill|; says|; lose", story):
         night.between()
-    ended, lines = Ended(0, [], ""), list[str]()
+    ended, last = Ended(0, [], ""), ""
     for step in story.split("; "):
         text, _, there = step.partition(" > ")
         text, _, checks = text.partition(" ? ")
@@ -180,9 +108,10 @@ def play(night: t.Any, story: str) -> None:
             assert shown.exit_code == ("nothing" in checks), (step, shown.output)
         elif fault.startswith("kill"):
             _, what, number, when = fault.split(" ")
-            ended = night.killed(*people(text), at=Moment(what, int(number), when))
+            ended = night.killed(last := text, at=Moment(what, int(number), when))
         else:
-            lines = lines if text == "again" else people(text)
+            last = last if text == "again" else text
+            lines = rejects.read_text().splitlines() if text == "reload" else [last]
             ended = night(*lines, faults=fault)
             assert fault or "fails" in checks or ended.code == 0, ended.errors
         for said in filter(None, checks.split(", ")):
@@ -223,14 +152,20 @@ def has_raised(night: Load, listed: str) -> bool:
     return bool(yeses & {f"{listed}@example.com", f"9000000{listed[1:]}"})
 
 
+def names_until(night: Load, bookmark: int) -> set[str]:
+    """Return the first names of the people up to a key."""
+    all_properties = (one["properties"] for one in night.crm.contacts())
+    return {one["firstname"] for one in all_properties if int(one["id"]) <= bookmark}
+
+
 def starts(line: str, words: str) -> bool:
     """Return whether a line begins with these words, however far they are apart."""
     return line.split()[: len(words.split())] == words.split()
 
 
 CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
-    "yes": lambda night, _, names: night.opted_in == {*spread(names)},
-    "no": lambda night, _, names: night.opted_out == {*spread(names)},
+    "yes": lambda night, _, names: night.said(True) == {*spread(names)},
+    "no": lambda night, _, names: night.said(False) == {*spread(names)},
     "there": lambda night, _, names: night.addresses == sorted(spread(names)),
     "unraised": lambda night, _, listed: not has_raised(night, listed),
     "sends": lambda night, _, names: last_sent(night) == {names},
@@ -244,6 +179,7 @@ CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
     "nothing": lambda _, ended, __: ended.code == 1,
     "warns": lambda _, ended, words: any(words in line for line in ended.warnings),
     "path": lambda night, _, path: {r.path for r in night.crm.requests()} == {path},
+    "arrived": lambda night, ended, name: names_until(night, ended.bookmark) <= {name},
     "kept": lambda night, _, count: len(night.rejected()) == int(count),
     "troubled": lambda night, ended, _: (
         ended.report["retries"] or any(r.fault for r in night.crm.requests())
@@ -271,17 +207,26 @@ def changed(_: Load, *words: str) -> Record:
 def falsify(night: Night, whose: str, *said: str) -> None:
     """Change what the status of a search, a rename or any batch says, up to `truth`.
 
-    When it is asked for once more, the time has run out.
+    When it is asked for once more, the time has run out. `nameless:1` leaves only the ids out;
+    `after p1` says nothing of others until the contact of this address has said yes.
     """
     asked = itertools.count()
-    named = {word.partition(":")[0]: [json.loads(word.partition(":")[2])] for word in said}
+    names = ("inserted", "updated", "skipped")
+    pairs = (word.partition(":") for word in said)
+    named = {name: [json.loads(text)] for name, is_named, text in pairs if is_named}
 
     def change(contacts: list[Contact], status: Record) -> None:
         is_rename = any("contactId" in contact for contact in contacts)
         kind = "rename" if is_rename else "search" if len(contacts) == 1 else ""
-        if whose in {"any", kind}:
+        if whose == "after":
+            is_early = said[0] not in {name_of(contacts[0]), *night.said(opt_in=True)}
+            status.clear() if is_early else None
+        elif "nameless" in named and kind == whose:
+            for counted in status["processedObj"].values():
+                counted["contactIds"] = []
+        elif whose in {"any", kind}:
             night.clock.ahead += 1000 * (next(asked) > 0)
-            ids = {name: named.get(name, []) for name in ("inserted", "updated", "skipped")}
+            ids = {name: named.get(name, []) for name in names}
             counts = {name: {"count": len(n), "contactIds": n} for name, n in ids.items()}
             status["processedObj"] = counts
 

@@ -4,7 +4,7 @@ import json
 import re
 import time
 import typing as t
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,9 +36,9 @@ Record: t.TypeAlias = dict[str, t.Any]
 Contact: t.TypeAlias = Record
 _time = time.time
 
-TEXT = {"type": ["string", "null"]}
+TEXT, BOOLEAN = {"type": ["string", "null"]}, {"type": ["boolean", "null"]}
 PEOPLE = {"id": {"type": "integer"}, "email": TEXT, "mobile": TEXT}
-PEOPLE |= {"email_opt_in": {"type": ["boolean", "null"]}, "firstname": TEXT}
+PEOPLE |= dict.fromkeys(("email_opt_in", "mobile_opt_in"), BOOLEAN) | {"firstname": TEXT}
 
 
 def schema(properties: t.Any = None, *, stream: str = "people", **more: t.Any) -> str:
@@ -73,6 +73,82 @@ def person(number: int, **more: t.Any) -> str:
     return record(**(Record(id=number, email=email, firstname=name) | more))
 
 
+OPT_INS = {"yes": ("email_opt_in", True), "no": ("email_opt_in", False)}
+OPT_INS |= {"sms": ("mobile_opt_in", True), "nosms": ("mobile_opt_in", False)}
+
+
+def spread(text: str) -> Iterator[str]:
+    """Yield the words of a text, such as p1, p2, p3 and b of `p1-3 b`."""
+    for word in text.split():
+        found = re.fullmatch(r"(\D*)(\d+)-(\d+)", word)
+        numbers = range(int(found[2]), int(found[3]) + 1) if found else ()
+        yield from (f"{found[1]}{n}" for n in numbers) if found else [word]
+
+
+def columns_of(key: str, words: list[str], name: str) -> Record:
+    """Return the columns of a person."""
+    found: Record = {"id": int(key), "email": None, "mobile": None, "firstname": f"{name}{key}"}
+    for word in words:
+        column, is_text, text = word.partition("=")
+        if word == "keyless" or word[0] in "/@":
+            continue
+        if word == "bare":
+            found = {"id": found["id"]}
+        elif word == "deleted":
+            found["_sdc_deleted_at"] = "2026-11-01T00:00:00Z"
+        elif word in OPT_INS:
+            found |= [OPT_INS[word]]
+        elif is_text:
+            found[column or "firstname"] = text
+        elif ":" in word:
+            column, _, text = word.partition(":")
+            found[column] = json.loads(text)
+        elif word[0] == "+":
+            found["mobile"] = f"+479000000{word[1:]}"
+        else:
+            found["email"] = f"{word}@example.com"
+    return found
+
+
+def lines_of(*said: str, name: str = "First") -> list[str]:
+    """Return the input of a night, of `1 a, 2-4 p# +# yes =Name city=Oslo, users:3 bare deleted`.
+
+    That is a key, which may have a stream before it; a part of the address; the last digit of a
+    number; consent; a first name, and other columns. What stands after a colon is JSON, `#` stands
+    for the key, `bare` for nothing but the key, and `/50` for a STATE after each fifty; a stream
+    may be `keyless`. `@5` is the version of a record, and `activate 5` that of the stream. Lines
+    of messages stay as they are.
+    """
+    if not said or said[0].startswith("{"):
+        return [*said]
+    (text,), lines, streams = said, list[str](), dict[str, Record]()
+    keyless = {*re.findall(r"(\w+):\S+[^,]* keyless", text)}
+    for one in text.split(", ") if text not in {"", "none"} else ():
+        who, *words = one.split(" ")
+        marked = re.search(r" @(\d+)", one)
+        version = {"version": int(marked[1])} if marked else {}
+        if who == "activate":
+            message = {"type": "ACTIVATE_VERSION", "stream": "people", "version": int(words[0])}
+            lines.append(json.dumps(message))
+            continue
+        stream, _, keys = who.rpartition(":")
+        for key in spread(keys):
+            row = columns_of(key, [word.replace("#", key) for word in words], name)
+            line = json.loads(record(stream or "people", **row))
+            lines.append(json.dumps(line | version))
+            known = streams.setdefault(stream or "people", {} if stream else {**PEOPLE})
+            known |= {column: PEOPLE.get(column, {}) for column in row}
+            known |= {} if type(row["id"]) is int else {"id": {}}
+            every = next((int(word[1:]) for word in words if word[0] == "/"), 0)
+            lines += [state(bookmark=int(key))] * (every > 0 and int(key) % every == 0)
+    schemas = [
+        schema(columns, stream=stream, key=() if stream in keyless else ("id",))
+        for stream, columns in (streams or {"people": PEOPLE}).items()
+    ]
+    records = sum('"RECORD"' in line for line in lines)
+    return [*schemas, *lines, state(bookmark=records)]
+
+
 def name_of(contact: Contact) -> str:
     """Return the first part of a contact's address, "" if it has none."""
     return (contact["email"] or "").removesuffix("@example.com")
@@ -96,7 +172,7 @@ class Ended:
 
     def ok(self) -> t.Self:
         """Return this run, which has to have ended well."""
-        assert self.code == 0, self.errors
+        assert self.code == 0, self.errors or self.log
         return self
 
     def failed(self, *words: str) -> t.Self:
@@ -143,23 +219,10 @@ class RunTarget(t.Protocol):
     def __call__(self, *lines: str, **config: t.Any) -> Ended: ...
 
 
-def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> list[str]:
-    """A schema and so many people, with STATE in between; the bad ones have a bad address."""
-    lines = [schema()]
-    for n in range(1, count + 1):
-        lines.append(person(n, email=f"bad{n}@example.com") if n in bad else person(n))
-        if n % every == 0:
-            lines.append(state(bookmark=n))
-    return lines
-
-
-def emails(crm: RunningSandbox) -> set[str]:
-    return {contact["email"] for contact in crm.contacts()}
-
-
-def rejected(path: Path) -> list[dict[str, t.Any]]:
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line for line in lines if line["type"] == "RECORD"]
+def people(count: int, *, every: int = 50, bad: t.Container[int] = ()) -> str:
+    """So many people, with STATE in between; the bad ones have a bad address."""
+    numbers = range(1, count + 1)
+    return ", ".join(f"{n} {'bad' if n in bad else 'p'}{n} /{every}" for n in numbers)
 
 
 class Clock:
@@ -182,10 +245,12 @@ class Load:
         patch: Pytest's `monkeypatch`.
         clock: Of all runs.
         caplog: The log, beside what a run returns of it.
+        at_end: Lets something be done when the test is over.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._get = request.getfixturevalue
+        self.at_end = request.addfinalizer
         self.run: RunTarget = self._get("run_target")
         self.crm: RunningSandbox = self._get("crm")
         self.serve: Serve = self._get("serve")
@@ -196,15 +261,11 @@ class Load:
         self.patch.setattr("target_mainbrainer.run.time", self.clock)
         self.caplog: pytest.LogCaptureFixture = self._get("caplog")
 
-    def lines(self, *lines: str) -> Sequence[str]:
-        """Return the input of a run on these."""
-        return lines
-
     def __call__(self, *lines: str, faults: str = "", **config: t.Any) -> Ended:
-        """Run the target, with these faults in the CRM until it has ended."""
+        """Run the target on `lines_of` these, with these faults in the CRM until it has ended."""
         if faults:
             self.crm.set_faults(*faults.split())
-        ended = self.run(*self.lines(*lines), **config)
+        ended = self.run(*lines_of(*lines), **config)
         if faults:
             self.crm.set_faults()
         return ended
@@ -264,15 +325,9 @@ class Load:
         """The first part of every contact's address, in order."""
         return sorted(name_of(contact) for contact in self.crm.contacts())
 
-    @property
-    def opted_in(self) -> set[str]:
-        """The first part of the addresses that said yes."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"]}
-
-    @property
-    def opted_out(self) -> set[str]:
-        """The first part of the addresses that said no."""
-        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is False}
+    def said(self, opt_in: bool) -> set[str]:
+        """Return the first part of the addresses that said yes, or no."""
+        return {name_of(one) for one in self.crm.contacts() if one["email_opt_in"] is opt_in}
 
     @property
     def posts(self) -> int:
@@ -312,14 +367,13 @@ class Load:
     def rejected(self) -> list[Record]:
         """Return the records in the rejects file, if there is one."""
         path = Path(self.settings["rejects_path"])
-        return rejected(path) if path.exists() else []
+        lines = map(json.loads, path.read_text().splitlines() if path.exists() else ())
+        return [line for line in lines if line["type"] == "RECORD"]
 
     def rejected_ids(self) -> list[int]:
         """Return the ids of the records in the rejects file, in order."""
         return sorted(line["record"]["id"] for line in self.rejected())
 
-    def numbers(self) -> set[t.Any]:
-        """Return who is in the CRM: numbers of made-up people, or whole addresses."""
-        made_up = re.compile(r"p(\d+)@example\.com")
-        found = ((made_up.fullmatch(email), email) for email in emails(self.crm))
-        return {int(number[1]) if number else email for number, email in found}
+    def numbers(self) -> set[int]:
+        """Return the numbers of the made-up people who are in the CRM."""
+        return {int(name[1:]) for name in self.addresses if name.startswith("p")}

@@ -10,6 +10,7 @@ from tests.projects import REPOSITORY
 
 _BODY = r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<body>.*?)^(?P=indent)```$"
 _BLOCK = re.compile(_BODY, re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _SAVED = re.compile(r"Save\s+this\s+as\s+`(?P<name>[^`]+)`", re.IGNORECASE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -54,7 +55,8 @@ class Page:
             if saved := _SAVED.search(above):
                 yield Step(f"cat > {saved['name']} <<'END OF FILE'\n{body}END OF FILE")
             elif found["kind"] == "console":
-                yield from _commands(body)
+                for command, shown in _COMMAND.findall(body):
+                    yield Step(command, tuple(shown.splitlines()))
 
     def anchors(self) -> set[str]:
         """Return what a link into this page may name."""
@@ -65,19 +67,6 @@ class Page:
     def links(self) -> list[str]:
         """Return the targets of its links."""
         return re.findall(r"\]\(([^)]+)\)", self.text)
-
-
-def _commands(body: str) -> Iterator[Step]:
-    command = ""
-    shown: list[str] = []
-    for line in body.splitlines():
-        if line.startswith("$ "):
-            if command:
-                yield Step(command, tuple(shown))
-            command, shown = line[2:], []
-        else:
-            shown.append(line)
-    yield Step(command, tuple(shown))
 
 
 def page(name: str) -> Page:

@@ -143,18 +143,6 @@ class Project:
         loader: Record = self.definition["plugins"]["loaders"][0]
         return loader
 
-    def add_tap(self, name: str, *, executable: str | None = None, **more: t.Any) -> None:
-        """Add an extractor."""
-        path = str(TOOLS / "bin" / (executable or name))
-        tap: Record = {"name": name, "namespace": name.replace("-", "_"), "executable": path}
-        tap["capabilities"] = ["catalog", "discover", "state"]
-        self.definition["plugins"]["extractors"].append(tap | more)
-
-    def tap(self, name: str) -> Record:
-        """Return the definition of an extractor."""
-        taps: list[Record] = self.definition["plugins"]["extractors"]
-        return next(tap for tap in taps if tap["name"] == name)
-
     def write(self) -> None:
         """Write its `meltano.yml`."""
         (self.root / "output").mkdir(exist_ok=True)
@@ -184,7 +172,9 @@ class Project:
         path = self.root / "tap.py"
         path.write_text(f"#!{sys.executable}\n{_DISCOVERS}{text}")
         path.chmod(0o755)
-        self.add_tap(name, executable=str(path))
+        tap: Record = {"name": name, "namespace": name.replace("-", "_"), "executable": str(path)}
+        tap["capabilities"] = ["catalog", "discover", "state"]
+        self.definition["plugins"]["extractors"].append(tap)
 
     def report(self, stream: str = "contacts") -> Record:
         """Return the counts of a stream in the last run."""

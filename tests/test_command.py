@@ -103,21 +103,6 @@ def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: s
     assert "Traceback" not in result.output
 
 
-@cases(
-    "variable value expected",
-    ("BATCH_SIZE_ROWS", "many", "must be a whole number."),
-    ("FIELD_MAP", "{a", "must be an object, written as JSON."),
-    ("STREAM_MAPS", "{a", "must be an object, written as JSON."),
-)
-def test_a_variable_of_the_wrong_kind(load: Load, variable: str, value: str, expected: str) -> None:
-    """It is the user's mistake."""
-    load.patch.setenv("TARGET_MAINBRAINER_ACCESS_TOKEN", "made-up-token")
-    load.patch.setenv(f"TARGET_MAINBRAINER_{variable}", value)
-    assert call("--config", "ENV").exit_code == 1
-    errors = [found.getMessage() for found in load.caplog.records if found.levelname == "ERROR"]
-    assert errors[:-1] == [f"Setting 'TARGET_MAINBRAINER_{variable}' {expected}"]
-
-
 # The sandbox is a process of its own that ends with the run
 
 
@@ -148,26 +133,18 @@ def count(path: Path) -> int:
 
 @cases("number", signal.SIGTERM, signal.SIGKILL)
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
+    """But not with its terminal, whose signal reaches all: requests in flight may still finish."""
     path = tmp_path / "crm.db"
     command = [sys.executable, "-c", PARENT, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        url, token = json.loads(t.cast("t.IO[str]", parent.stdout).readline())
-        post(url, token)
-        parent.send_signal(number)
-    # The sandbox gives up its lock when everything else is done.
-    wait_until(lambda: list(tmp_path.iterdir()) == [path])
-    assert count(path) == len(PEOPLE)
-
-
-def test_it_answers_a_run_whose_terminal_was_closed(tmp_path: Path) -> None:
-    """The signal reaches all processes of the terminal; requests in flight may still finish."""
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "crm.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as parent:
         url, token = json.loads(t.cast("t.IO[str]", parent.stdout).readline())
         os.killpg(parent.pid, signal.SIGHUP)
         for _ in range(5):
             post(url, token)
-        parent.kill()
+        parent.send_signal(number)
+    # The sandbox gives up its lock when everything else is done.
+    wait_until(lambda: list(tmp_path.iterdir()) == [path])
+    assert count(path) == len(PEOPLE)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")

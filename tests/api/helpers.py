@@ -177,14 +177,13 @@ class SlowLimiter(RateLimiter):
     Attributes:
         taken: How many permits it gave.
         statuses: The answers to them.
-        unused: How many permits found no server.
     """
 
     def __init__(self, world: World, *, seconds: float) -> None:
         super().__init__(None, clock=world.clock, stop=world)
         self._world = world
         self._seconds = seconds
-        self.taken = self.unused = 0
+        self.taken = 0
         self.statuses: list[int | None] = []
 
     @override
@@ -197,8 +196,3 @@ class SlowLimiter(RateLimiter):
     def answered(self, permit: Permit, status: int | None) -> None:
         self.statuses.append(status)
         super().answered(permit, status)
-
-    @override
-    def unsent(self, permit: Permit) -> None:
-        self.unused += 1
-        super().unsent(permit)

@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from target_mainbrainer.errors import AuthError, ProtocolError, RequestRefusedError, TransientError
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, CREDENTIALS, ECHO, Api, SlowLimiter
@@ -88,22 +90,17 @@ def test_a_wrong_token_address_is_named(api: Api) -> None:
 
 @cases(
     "takes life at tokens",
-    (0, 7200, [0, 7139, 7141, 7141 + 7139, 7141 + 7141], [1, 1, 2, 2, 3]),
-    (50, 7200, [0, 7141], [1, 2]),
-    (0, 100, [0, 79, 81], [1, 1, 2]),
-    (90, 60, [0, 90, 90], [1, 1, 1]),
-    ids=[
-        "renewed a minute before it ends",
-        "counted from the question on",
-        "renewed a fifth of a short life before",
-        "ended on arrival",
-    ],
+    pytest.param(0, 7200, [0, 7139, 7141, 14_280, 14_282], [1, 1, 2, 2, 3], id="a minute"),
+    pytest.param(50, 7200, [0, 7141], [1, 2], id="counted from the question on"),
+    pytest.param(0, 100, [0, 79, 81], [1, 1, 2], id="a fifth of a short life"),
+    pytest.param(90, 60, [0, 90, 90], [1, 1, 1], id="ended on arrival"),
 )
 def test_a_tokens_life(api: Api, takes: float, life: int, at: list[int], tokens: list[int]) -> None:
-    """A slow token endpoint may have counted from the beginning of the exchange.
+    """It is renewed so long before it ends.
 
-    A token that has ended on arrival is used for a second, as its end may be wrong;
-    asking again at once would bring another like it.
+    A slow token endpoint may have counted from the beginning of the exchange. A token that has
+    ended on arrival is used for a second, as its end may be wrong; asking again at once would bring
+    another like it.
     """
     issue, world = api.issue_tokens(lifetime=life), api.world
 

@@ -52,26 +52,35 @@ def most_in(seen: list[float], window: float) -> int:
     return most
 
 
-def test_an_answer_that_never_comes_may_have_been_counted_until_the_end() -> None:
-    world, limiter = begin(burst=1)
-    permit = limiter.acquire("POST")
-    world.pass_by(4)
-    limiter.answered(permit, None)
-    assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 4 + 10.25)
-
-
-@cases("kind status", ("POST", 400), ("GET", 200), ids=["a refusal", "something else"])
-def test_what_is_quick_does_not_make_every_batch_look_late(kind: str, status: int) -> None:
-    world, limiter = begin(burst=2)
-    send(world, limiter, 0.01, status=status, kind=kind)
-    send(world, limiter, 1.0)
-    world.pass_by(20)
-    began = world.now
-    permits = [limiter.acquire("POST") for _ in range(2)]
-    world.pass_by(1)
-    for permit in permits:
-        limiter.answered(permit, 202)
-    assert limiter.acquire("POST").taken_at == pytest.approx(began + 10.25)
+@cases(
+    "burst story taken_at",
+    pytest.param(1, "take 4 lost take", 14.25, id="an answer that never comes: until the end"),
+    # The first requests make their connections, too: they may be counted late.
+    pytest.param(2, "take take 1 202 .5 202 take", 11, id="whole while nothing is known"),
+    pytest.param(2, "take take 1 202 .5 202 take take", 11.5, id="whole, of the second one"),
+    pytest.param(
+        *(1, "take .3 202 take .3 202 take .8 202 take .3 202 take", 10.3 + 10.25 + 10.75 + 10.25),
+        id="as much longer as its answer took longer",
+    ),
+    pytest.param(2, "take 5 take unsent take", 10.25, id="as it is if there was no server"),
+    # What is quick does not make every batch look late.
+    pytest.param(2, "take .01 400 take 1 202 20 take take 1 202 202 take", 31.26, id="a refusal"),
+    pytest.param(2, "ask .01 200 take 1 202 20 take take 1 202 202 take", 31.26, id="no batch"),
+)
+def test_a_permit_is_occupied_for_so_long(burst: int, story: str, taken_at: float) -> None:
+    """A story is of requests, seconds, and answers to the first that has none; `ask` is a GET."""
+    world, limiter = begin(burst=burst)
+    permits: list[Permit] = []
+    for word in story.split():
+        if word in {"take", "ask"}:
+            permits.append(limiter.acquire("GET" if word == "ask" else "POST"))
+        elif word == "unsent":
+            limiter.unsent(permits.pop(0))
+        elif word == "lost" or (len(word) == 3 and word.isdecimal()):
+            limiter.answered(permits.pop(0), None if word == "lost" else int(word))
+        else:
+            world.pass_by(float(word))
+    assert world.passed == pytest.approx(taken_at)
 
 
 def test_a_used_up_day_is_a_warning_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -113,36 +122,6 @@ def test_a_block_makes_all_requests_wait(plan: str, caplog: pytest.LogCaptureFix
         limiter.acquire("POST")
     assert world.passed == pytest.approx(4 + 12)
     assert "Waiting 12 s before the next request: MainBrainer answered 429." in caplog.text
-
-
-def test_what_leaves_while_nothing_is_known_counts_whole() -> None:
-    """The first requests make their connections, too: they may be counted late."""
-    world, limiter = begin(burst=2)
-    first, second = limiter.acquire("POST"), limiter.acquire("POST")
-    world.pass_by(1)
-    limiter.answered(first, 202)
-    world.pass_by(0.5)
-    limiter.answered(second, 202)
-    taken = [limiter.acquire("POST").taken_at - world.start for _ in range(2)]
-    assert taken == pytest.approx([11, 11.5])
-
-
-def test_a_permit_is_occupied_for_as_much_longer_as_its_answer_took_longer() -> None:
-    world, limiter = begin(burst=1)
-    send(world, limiter, 0.3, 0.3, 0.8, 0.3)
-    limiter.acquire("POST")
-    assert world.passed == pytest.approx(10.3 + 10.25 + 10.75 + 10.25)
-
-
-def test_a_request_that_found_no_server_leaves_its_permit_as_it_is() -> None:
-    """Also if another one leaves before that is known."""
-    world, limiter = begin(burst=2)
-    permit = limiter.acquire("POST")
-    world.pass_by(5)
-    limiter.acquire("POST")
-    limiter.unsent(permit)
-    assert limiter.acquire("POST").taken_at == pytest.approx(world.start + 10.25)
-    assert limiter.requests.total() == 0
 
 
 def test_the_share_of_the_plan_in_use_is_that_of_the_last_ten_seconds() -> None:

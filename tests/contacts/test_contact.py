@@ -12,35 +12,10 @@ OLA = Contact(234567, Mobile(47, 90812501), "ola@example.com", True, False, CITY
 
 
 def test_no_representation_shows_contact_data() -> None:
-    identities = (
-        contacts.identity_of(OLA),
-        contacts.identity_of(Contact(mobile=OLA.mobile, email=OLA.email)),
-    )
+    identities = Identity(contact_id=234567), Identity(None, OLA.mobile, OLA.email)
     for shown in (str(OLA), repr(list(OLA.__rich_repr__())), *map(repr, (OLA, *identities))):
         for value in ("234567", "90812501", "47", "ola", "Oslo", "3fa8", "True", "False"):
             assert value not in shown
-
-
-@cases(
-    "contact identity",
-    (OLA, Identity(contact_id=234567)),
-    (Contact(None, OLA.mobile, OLA.email), Identity(None, OLA.mobile, OLA.email)),
-    (Contact(email="a@b.example"), Identity(email="a@b.example")),
-    (Contact(mobile=Mobile(46, 7)), Identity(mobile=Mobile(46, 7))),
-    (Contact(email_opt_in=True), None),
-    ids=["the id decides", "mobile and e-mail together", "e-mail", "mobile", "nothing"],
-)
-def test_an_identity_is_what_the_crm_matches(contact: Contact, identity: Identity | None) -> None:
-    assert contacts.identity_of(contact) == identity
-
-
-def test_what_may_be_one_person_shares_an_identifier() -> None:
-    """Case of an e-mail address and country code of a number may or may not count."""
-    one, other = Contact(mobile=Mobile(47, 7)), Contact(mobile=Mobile(46, 7))
-    assert contacts.identifiers_of(one) == contacts.identifiers_of(other)
-    assert {*contacts.identifiers_of(Contact(contact_id=7))}.isdisjoint(
-        contacts.identifiers_of(other)
-    )
 
 
 SPELLINGS = [
@@ -55,9 +30,6 @@ SPELLINGS = [
 @cases("email other", *SPELLINGS)
 def test_spellings_of_one_address_are_one(email: str, other: str) -> None:
     assert fold_email(email) == fold_email(other)
-    assert contacts.identifiers_of(Contact(email=email)) == contacts.identifiers_of(
-        Contact(email=other)
-    )
 
 
 def test_addresses_that_are_two_stay_two() -> None:

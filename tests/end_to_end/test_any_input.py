@@ -148,12 +148,12 @@ def described(draw: st.DrawFn) -> tuple[Record, Record]:
 
 
 GOOD_MAPS: st.SearchStrategy[Record] = st.sampled_from(
-    [{}, {"email": "email"}, {"__alias__": "people"}]
+    [
+        *({}, {"email": "email"}, {"__alias__": "people"}, {"__filter__": "email != ''"}),
+        *({"email": "_['email']", "left_out": None}, {"email_opt_in": "email_opt_in"}),
+        {"id": "record['id'] * 1"},
+    ]
 )
-GOOD_MAPS |= st.sampled_from(
-    [{"email": "_['email']", "left_out": None}, {"__filter__": "email != ''"}]
-)
-GOOD_MAPS |= st.sampled_from([{"email_opt_in": "email_opt_in"}, {"id": "record['id'] * 1"}])
 numbers = itertools.count(1)
 
 

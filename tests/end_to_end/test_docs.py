@@ -67,7 +67,6 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
-SERVED = "mainbrainer-sandbox serve --path"
 OF_THE_ACCOUNT = {
     "unset TARGET_MAINBRAINER_ACCESS_TOKEN": " TARGET_MAINBRAINER_API_URL",
     "export TARGET_MAINBRAINER_ACCESS_TOKEN=your-token": ' TARGET_MAINBRAINER_API_URL="$ACCOUNT"',
@@ -94,7 +93,7 @@ def script(one: Page, port: str) -> str:
         if repeats_an_installation(one, step):
             command = "true"
         command += OF_THE_ACCOUNT.get(command, "")
-        if command.startswith(SERVED):
+        if command.startswith("mainbrainer-sandbox serve --path"):
             # A server listens before it says so: wait for its last line, or for its end.
             until = "until grep -q Ctrl-C serve.log || ! kill -0 $!; do sleep 0.1; done"
             command = f": > serve.log; {command} > serve.log & {until}; cat serve.log"

@@ -1,7 +1,6 @@
 """What is built installs in an empty environment, and holds what it needs and no more."""
 
 import sys
-import tarfile
 import typing as t
 import zipfile
 from importlib import metadata
@@ -38,15 +37,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: dict[str, Path]) ->
     paths = [path for path in paths if path.is_file() and "__pycache__" not in str(path)]
     ours = {str(path.relative_to(REPOSITORY)) for path in paths}
     assert ours - names == set(), "modules, templates and style sheets alike"
-
-
-def test_the_sdist_holds_what_is_needed_to_build_and_test(built: dict[str, Path]) -> None:
-    with tarfile.open(built["sdist"]) as archive:
-        names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
-    assert {"tests/conftest.py", "meltano.yml", "demo/contacts.csv", "Makefile"} <= names
-    assert {"docs/settings.md", "plugins/loaders/target-mainbrainer.yml", ".ci/run"} <= names
-    assert not [name for name in names if name.startswith((".tools", ".venv", "output"))]
 
 
 def test_it_installs_in_an_empty_environment(built: dict[str, Path], tmp_path: Path) -> None:

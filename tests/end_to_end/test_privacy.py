@@ -12,7 +12,7 @@ import requests
 
 from tests import broken_server
 from tests.broken_server import Reply, Request, Serve
-from tests.loads import Load, Record, cases, record, schema, state
+from tests.loads import TEXT, Load, Record, cases, record, schema, state
 
 
 @pytest.fixture
@@ -23,7 +23,6 @@ def log_level() -> int:
 TOKEN, SHORT_TOKEN = "tokenthatnobodymaysee", "abad1dea"
 SECRETS = {"username": "zoe@example.org", "password": "pwzzyzx", "private_token": "pt-zzyzx-9"}
 
-TEXT = {"type": ["string", "null"]}
 COLUMNS: Record = {"id": {"type": "integer"}, "city": TEXT | {"maxLength": 30}, "email_opt_in": {}}
 COLUMNS |= dict.fromkeys(("email", "mobile", "firstname"), TEXT)
 
@@ -189,7 +188,8 @@ def test_a_fault_of_ours_is_named_by_its_place(load: Load, monkeypatch: pytest.M
     ended = load.fails(*LINES, access_token=TOKEN, max_rejects=50)
     assert "Unexpected RuntimeError" in ended.error
     assert "in fail" in ended.error
-    search(ended.log)
+    assert [reason["code"] for reason in ended.report["reasons"]] == ["unexpected"]
+    search(ended.log + json.dumps(ended.report))
 
 
 def test_a_dead_thread_is_named_by_its_place(load: Load, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,9 +31,8 @@ def between(crm: RunningSandbox) -> Iterator[Between]:
 
 
 @pytest.fixture
-def night(request: pytest.FixtureRequest, ledger_uri: str) -> Iterator[Night]:
+def night(request: pytest.FixtureRequest, ledger_uri: str) -> Night:
     """The target with a ledger; it waits neither for retries nor for the first look at a batch."""
     made = Night(request, ledger_uri)
     quick.shorten(made.patch)
-    yield made
-    made.close()
+    return made

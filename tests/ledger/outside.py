@@ -15,13 +15,11 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner, Result
-from typing_extensions import override
 
 from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
-from tests.ledger.people import COLUMNS
-from tests.loads import PATIENCE, Contact, Ended, Load, Record, name_of, schema, state
+from tests.loads import PATIENCE, Contact, Ended, Load, Record, lines_of, name_of
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -34,7 +32,6 @@ OPT_OUT: Record = {**FULL, "missing_records": "opt_out", "max_drift_percent": 10
 
 OMIT: Record = {"unchanged_opt_in": "omit"}
 REPORT: Record = {"confirm_batches": "report"}
-SOON_SECONDS = 0.005
 CODE = "from target_mainbrainer import cli; cli.main()"
 
 on_both_databases = pytest.mark.parametrize("ledger_uri", ["sqlite", "postgresql"], indirect=True)
@@ -75,21 +72,13 @@ class Night(Load):
     def __init__(self, request: pytest.FixtureRequest, uri: str) -> None:
         super().__init__(request)
         self.uri = uri
-        self._processes: list[Process] = []
-        self._gates: list[Gate] = []
+        self.process: Process
 
     def between(self) -> "Between":
         """Return what stands between the target and the CRM from now on."""
         server: Between = self._get("between")
         self.settings["api_url"] = server.url
         return server
-
-    @override
-    def lines(self, *lines: str, stream: str = "people") -> list[str]:
-        """Return a night of these people; what begins with a SCHEMA is one already."""
-        if lines and "SCHEMA" in lines[0]:
-            return [*lines]
-        return [schema(COLUMNS, stream=stream), *lines, state(bookmark=len(lines))]
 
     # What the CRM holds
 
@@ -117,12 +106,6 @@ class Night(Load):
         assert ended.exit_code == code, ended.output
         return ended.output
 
-    def show(self, *arguments: str) -> str:
-        return self.says("show", *arguments)
-
-    def forget(self, *arguments: str, answer: str | None = None) -> str:
-        return self.says("forget", *arguments, answer=answer)
-
     def finds_nothing(self, *arguments: str) -> str:
         return self.says(*arguments, code=1)
 
@@ -134,9 +117,9 @@ class Night(Load):
 
     def open(self, *command: str, **config: t.Any) -> Process:
         """Start the target in a process of its own, which is to be fed."""
-        process = start_process(self.crm, self.folder, self.settings | config, *command)
-        self._processes.append(process)
-        return process
+        self.process = start_process(self.crm, self.folder, self.settings | config, *command)
+        self.at_end(self.process.close)
+        return self.process
 
     def start(self, *people: str, machine: str = "", code: str = CODE, **config: t.Any) -> Process:
         """Start the target on a night's people in a process of its own.
@@ -145,11 +128,10 @@ class Night(Load):
             *people: Its input.
             machine: Code to run in it first, which makes another machine of this one.
             code: What starts it.
-            **config: More settings, and the name of the stream if it is another one.
+            **config: More settings.
         """
-        stream = config.pop("stream", "people")
         process = self.open(sys.executable, "-c", f"{machine}\n{code}", **config)
-        process.feed_all(self.lines(*people, stream=stream))
+        process.feed_all(lines_of(*people))
         process.close_input()
         return process
 
@@ -159,7 +141,7 @@ class Night(Load):
         Soon after an answer it may have ended by itself.
         """
         between = self.between()
-        between.watch(at, lambda: self._processes[-1])
+        between.watch(at, lambda: self.process)
         code = "import sys; sys.argv.insert(1, '30'); from tests.rounds import quick; quick.main()"
         process = self.start(*people, machine=machine, code=code, **config)
         process.on_state = lambda number: between.reached("STATE", number, "answered")
@@ -170,15 +152,8 @@ class Night(Load):
     def gate(self, method: str = "POST") -> "Gate":
         """Return a gate that requests have to pass from now on."""
         self.between().rule = gate = Gate(method)
-        self._gates.append(gate)
+        self.at_end(gate.open)
         return gate
-
-    def close(self) -> None:
-        """End all processes."""
-        for gate in self._gates:
-            gate.open()
-        for process in self._processes:
-            process.close()
 
 
 class Between(BrokenServer):
@@ -222,7 +197,7 @@ class Between(BrokenServer):
             return RESET
         answer = self.rule(request) or self.forward(request)
         self.reached(request.method, number, "after")
-        soon = threading.Timer(SOON_SECONDS, self.reached, (request.method, number, "answered"))
+        soon = threading.Timer(0.005, self.reached, (request.method, number, "answered"))
         soon.daemon = True
         soon.start()
         return answer
@@ -251,7 +226,10 @@ class Gate:
 
     Attributes:
         seen: How many have come.
+        answer: What they get then, if it is not the CRM's answer.
     """
+
+    answer: Reply | None = None
 
     def __init__(self, method: str = "POST") -> None:
         self.seen = 0
@@ -262,7 +240,7 @@ class Gate:
         if request.method == self._method:
             self.seen += 1
             self._is_open.wait(10 * PATIENCE)
-        return None
+        return self.answer if request.method == self._method else None
 
     def open(self) -> None:
         """Let everything pass, from now on."""

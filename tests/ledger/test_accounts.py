@@ -7,9 +7,8 @@ import requests
 from mainbrainer_sandbox.running import RunningSandbox
 from tests.histories import histories, play
 from tests.ledger.outside import OMIT, Night
-from tests.ledger.people import consenting
 
-PEOPLE = consenting(1, 2, 3)
+PEOPLE = "1-3 p# yes"
 
 
 @histories("""
@@ -40,12 +39,12 @@ def test_each_account_has_a_memory(night: Night, start_crm: Callable[..., Runnin
     """Empty at first, and found again later; a yes to one is sent to the other, too."""
     other = start_crm(plan="unlimited")
     there = {"api_url": other.url, "access_token": other.token}
-    night(*PEOPLE, **OMIT)
-    assert night(*PEOPLE, **OMIT, **there).count("created") == 3
+    night(PEOPLE, **OMIT)
+    assert night(PEOPLE, **OMIT, **there).count("created") == 3
     assert [one["email_opt_in"] for one in other.contacts()] == [True] * 3
     sent = night.posts, len(other.requests())
     for config in ({}, there, {}, there):
-        assert night(*PEOPLE, **OMIT, **config).count("unchanged") == 3
+        assert night(PEOPLE, **OMIT, **config).count("unchanged") == 3
     questions = sum(request.method == "GET" for request in other.requests())
     assert (night.posts, len(other.requests()) - questions) == sent
 
@@ -64,9 +63,8 @@ def mentions_another_token(log: str) -> bool:
 
 def test_a_changed_token_is_mentioned_once_it_has_delivered_something(night: Night) -> None:
     """It may be the same account's, so it is mentioned once."""
-    night(*PEOPLE)
+    night(PEOPLE)
     other = {"access_token": new_token(night.crm)}
-    people = consenting(1, 2, 3, 4)
-    said = [mentions_another_token(night(*people, **other).log) for _ in range(3)]
+    said = [mentions_another_token(night("1-4 p# yes", **other).log) for _ in range(3)]
     assert said.count(True) == 1
     assert len(night.crm.contacts()) == 4

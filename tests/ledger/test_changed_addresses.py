@@ -2,12 +2,9 @@
 
 import time
 
-import pytest
-
 from tests.histories import histories, play
 from tests.ledger.outside import Night
-from tests.ledger.people import M1, consenting, moved, person
-from tests.loads import Record, cases, record, schema, state, wait_until
+from tests.loads import Record, cases, record, schema, state
 from tests.rounds import quick
 
 
@@ -80,23 +77,24 @@ def test_one_person_stays_one_contact_or_is_named(night: Night, story: str) -> N
 
 def test_a_restored_ledger_makes_no_second_contact_opted_in(night: Night) -> None:
     """It says that a person has the old address still; `unchanged_contacts: send` is the advice."""
-    night(*consenting(1, 2))
+    moved = "1 new1 yes, 2 p2 yes"
+    night("1-2 p# yes")
     files = {path: path.read_bytes() for path in night.folder.glob("ledger.db*")}
-    night(*moved(1), *consenting(2))
+    night(moved)
     for path in night.folder.glob("ledger.db*"):
         path.unlink()
     for path, content in files.items():
         path.write_bytes(content)
-    ended = night(*moved(1), *consenting(2), unchanged_contacts="send").ok()
+    ended = night(moved, unchanged_contacts="send").ok()
     assert ended.count("moved") == 0
     assert night.contacts, "no two have one address"
-    assert night.opted_in == {"new1", "p2"}
+    assert night.said(True) == {"new1", "p2"}
 
 
 def test_a_search_never_carries_a_yes(night: Night) -> None:
     """Nor anything else than the old combination and what is withdrawn."""
-    night(person(1, mobile=M1, email_opt_in=True, mobile_opt_in=True))
-    night(*moved(1, mobile=M1, mobile_opt_in=False))
+    night("1 p1 +1 yes sms")
+    night("1 new1 +1 yes nosms")
     known = {"email": "p1@example.com", "mobileCountryCode": 47, "mobileNumber": 90000001}
     assert night.sent[1] == known | {"mobileOptIn": False}
     contact = night.contacts["new1"]
@@ -128,9 +126,9 @@ def test_a_new_number_never_has_the_country_code_of_the_old_one(
 
 def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     """Ten of them one after the other would take ten times as long."""
-    night(*consenting(*range(10), mobile=M1))
+    night("0-9 p# +1 yes")
     before = len(night.crm.requests())
-    ended = night(*moved(*range(10), mobile=M1), faults="latency=1:batch")
+    ended = night("0-9 new# +1 yes", faults="latency=1:batch")
     assert ended.count("moved") == 10
     assert night.addresses == [f"new{n}" for n in range(10)]
     sent = [request for request in night.crm.requests()[before:] if request.method == "POST"]
@@ -138,43 +136,11 @@ def test_people_who_share_a_number_move_side_by_side(night: Night) -> None:
     assert at_once >= 3, "one after the other, it would be 1"
 
 
-@pytest.mark.timeout(180)
-@cases("case", ("POST", 1, 3), ("GET", 1, 3), ("POST", 2, 10_000))
-def test_a_signal_ends_a_run_that_waits_in_a_move(night: Night, case: tuple[str, int, int]) -> None:
-    """Soon, and at a second signal at once, however long its requests may wait.
-
-    What is in flight has 30 seconds to end, and less here.
-    """
-    method, signals, grace = case
-    night.settings["request_timeout_seconds"] = 100
-    night.between()
-    night(*consenting(1, 2))
-    gate = night.gate(method)
-    short = {quick.GRACE: grace, "target_mainbrainer.target.SAME_WISH_SECONDS": 0.2}
-    machine = f"from tests.rounds import quick; quick.change({short})"
-    process = night.start(*moved(1), *consenting(2), machine=machine)
-    wait_until(lambda: gate.seen)
-    process.send("TERM")
-    for _ in range(signals - 1):
-        time.sleep(1)
-        process.send("TERM")
-    assert process.ended().code != 0
-
-
 def test_addresses_that_change_often_in_one_run_wait_for_nothing(night: Night) -> None:
     """Each closes a round that sends nothing, as its contact is delivered at the end."""
     night.patch.setattr(quick.TICK, 2.0)
     began = time.monotonic()
-    ended = night(*consenting(1), *(person(1, f"p1-{n}") for n in range(20))).ok()
+    ended = night(", ".join(f"1 p1-{n} yes" for n in range(21))).ok()
     assert time.monotonic() - began < 20
     assert (ended.count("merged"), ended.count("moved")) == (19, 1)
-    assert night.opted_in == {"p1-19"}
-
-
-def test_a_key_whose_columns_come_in_another_order_is_the_same(night: Night) -> None:
-    """Taps that make a list of a set announce them in any order."""
-    columns = "id firstname email mobile_opt_in"
-    for key, email in ((("id", "firstname"), "a"), (("firstname", "id"), "b")):
-        ended = night(schema(columns, key=key), person(1, email), state(bookmark=1)).ok()
-    assert ended.count("moved") == 1
-    assert night.addresses == ["b"]
+    assert night.said(True) == {"p1-20"}

@@ -1,9 +1,7 @@
 """Consent: what was never said is not sent, and what was said once is not raised again."""
 
 from tests.histories import histories, play
-from tests.ledger.outside import OMIT, REPORT, Night
-from tests.ledger.people import consenting
-from tests.loads import Record
+from tests.ledger.outside import Night
 
 
 @histories("""
@@ -47,6 +45,12 @@ a contact made anew has the source's yes; it was deleted by hand, as the status 
 and the others of its batch, which unsubscribed in MainBrainer, are looked at, too
   set omit confirm_batches=[report|require]; 0-7 p# yes; delete p1; unsubscribe p2 p3 p4;
   0-7 p# yes =A ? 1 recreated > p0-1 yes A, p2-4 no A, p5-7 yes A
+a contact made anew is completed though its status is late: when another one has been completed
+  set report single; 1-2 p# yes; delete p1; delete p2; says after p1; 1-2 p# yes city=Bergen
+  > p1-2 yes # city=Bergen
+but a status without ids makes nobody anew: who is not in one half need not be in the other half
+  set omit report; 1-3 p# yes; delete p1; unsubscribe p2 p3; says search nameless:1; 1-3 p# yes =A
+  ? 1 recreated, yes
 it has what a later record of the run says, of another stream; if unconfirmed, whole; year 95136
   set confirm_batches=[report|require]; 1 p1 yes city=Oslo, 2 p2 yes; delete p1;
   1 p1 yes =A city=Oslo, users:1 p1 no =B city=Oslo, 2 p2 yes ? 1 recreated
@@ -73,41 +77,3 @@ the yes of a reused key is not passed on in silence: the new record says nothing
 def test_no_yes_is_made_up_or_raised_again(night: Night, story: str) -> None:
     """Neither on the suppression list nor after an unsubscription in MainBrainer."""
     play(night, story)
-
-
-def test_a_contact_made_anew_is_completed_though_its_status_is_late(night: Night) -> None:
-    """It comes when another one, which was deleted, too, has been completed."""
-
-    def falsify(contacts: list[Record], status: Record) -> None:
-        if (
-            contacts[0]["email"] == "p2@example.com"
-            and night.contacts["p1"]["email_opt_in"] is None
-        ):
-            status.clear()
-
-    night.settings |= {**REPORT, "batch_size_rows": 1}
-    between = night.between()
-    night(*consenting(1, 2))
-    night.delete("p1")
-    night.delete("p2")
-    between.falsify = falsify
-    night(*consenting(1, 2, city="Bergen"))
-    assert night.opted_in == {"p1", "p2"}
-    assert night.contacts["p2"]["properties"]["firstname"] == "First2"
-
-
-def test_a_status_without_ids_recreates_no_other_contact(night: Night) -> None:
-    """What is not named in one half of a batch need not be in the other half."""
-
-    def falsify(contacts: list[Record], status: Record) -> None:
-        for counted in status["processedObj"].values() if len(contacts) == 1 else ():
-            counted["contactIds"] = []
-
-    night.settings |= {**OMIT, "confirm_batches": "report"}
-    between = night.between()
-    night(*consenting(1, 2, 3))
-    night.delete("p1")
-    night.unsubscribe("p2", "p3")
-    between.falsify = falsify
-    assert night(*consenting(1, 2, 3, firstname="A")).count("recreated") == 1
-    assert night.opted_in == set()

@@ -4,8 +4,7 @@ import json
 
 from tests.histories import histories, play
 from tests.ledger.outside import FULL, OPT_OUT, Night
-from tests.ledger.people import consenting, person
-from tests.loads import schema
+from tests.loads import lines_of, schema
 
 
 @histories("""
@@ -18,6 +17,9 @@ an empty full read opts no contact out and fails, every time: more than half of 
   set opt_out; 1-8 p# yes; none ? no, fails 8 are missing, says (100) or half,
   says forget them with 'mainbrainer-ledger forget'; again ? fails, no; again ? fails, no;
   1-8 p# yes ? yes p1-8
+a rejects file that is loaded again is no full read: the others are in the source still
+  set opt_out max_rejects_percent=100; 0-29 p# yes; 0-24 p# email_opt_in=perhaps, 25-29 p# yes;
+  reload ? 0 missing, says or come from a rejects file; reload ? 0 missing, 0 gone, no
 full_table on a stream that is read by its changes, of which there may be none, warns and costs none
   1-60 p# yes; set full; [none; none; none|1-2 p# yes =A; 3-4 p# yes =A; 5-6 p# yes =A] ? 0 gone,
   warns missing; set streams={} drift; 40-49 new# yes ? yes p1-39 new40-49 p50-60
@@ -74,29 +76,14 @@ def test_nothing_follows_from_what_did_not_come_once(night: Night, story: str) -
 def test_a_stream_with_bookmarks_that_is_said_to_be_read_in_full_is_warned_of(night: Night) -> None:
     """The tap's SCHEMA message announces that it reads changes."""
     bookmarked = json.dumps(json.loads(schema()) | {"bookmark_properties": ["id"]})
-    ended = night.run(bookmarked, person(1), **FULL)
+    ended = night(bookmarked, **FULL)
     assert any("full_table" in line for line in ended.warnings)
-
-
-def test_a_rejects_file_that_is_loaded_again_is_no_full_read(night: Night) -> None:
-    """Most of a stream is in it after a batch that failed; the others are in the source still."""
-    path = night.keep_rejects()
-    night.settings |= {**OPT_OUT, "max_rejects_percent": 100}
-    night(*consenting(*range(30))).ok()
-    night(*(person(n, email_opt_in="perhaps") for n in range(25)), *consenting(*range(25, 30)))
-    again = path.read_text().splitlines()
-    for lines in (again, again, [one.replace('"perhaps"', "true") for one in again]):
-        path.unlink(missing_ok=True)
-        ended = night.run(*lines).ok()
-        assert (ended.count("missing"), ended.count("gone")) == (0, 0)
-        assert "or come from a rejects file, so no person counts as missing." in ended.log
-    assert night.opted_out == set()
 
 
 def test_a_run_that_fails_is_no_full_read(night: Night) -> None:
     """Its input did not end whole, so that no person was missing in it."""
     night.settings |= OPT_OUT
-    night(*consenting(*range(100)))
-    assert night.run(*night.lines(*consenting(*range(97)))[:-1], "{half a li").code == 1
-    night(*consenting(*range(97))).ok()
-    assert night.opted_out == set()
+    night("0-99 p# yes")
+    assert night(*lines_of("0-96 p# yes")[:-1], "{half a li").code == 1
+    night("0-96 p# yes").ok()
+    assert night.said(False) == set()

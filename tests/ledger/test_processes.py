@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-import sqlalchemy as sa
+import pytest
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.broken_server import RESET, Reply, Request
-from tests.ledger.outside import FULL, Moment, Night, on_both_databases
-from tests.ledger.people import consenting, person
-from tests.loads import Ended, cases, record, schema, state, wait_until
-from tests.rounds.process import Process
-from tests.rounds.sent import contacts_in, value_of
+from tests.broken_server import RESET
+from tests.histories import expected, held
+from tests.ledger.outside import Moment, Night, on_both_databases
+from tests.loads import Ended, wait_until
+from tests.postgresql import PostgreSQL
 
 IN_FLIGHT = 4
 
@@ -31,62 +30,39 @@ time.clock_gettime = lambda clock: _clock(clock) + 65 * os.path.exists("{}")
 
 
 @on_both_databases
-def test_a_run_that_wakes_after_others_have_delivered_sends_nothing_more(night: Night) -> None:
+def test_a_run_that_wakes_after_others_have_delivered_sends_no_more(
+    night: Night, request: pytest.FixtureRequest
+) -> None:
     """A laptop that slept for two nights: no old data, and no yes after a no.
 
     No request leaves when the run was not sure for a minute that the stream is still its own.
     """
     night.settings |= {"batch_size_rows": 5, "max_concurrent_requests": IN_FLIGHT}
-    night.settings["max_drift_percent"] = 100
-    is_server = "://" in night.uri
-    between = night.between()
-    night(*consenting(*range(40))).ok()
-    seen: list[Request] = []
-    stopped, awake = list[bool](), list[bool]()
-
-    def stop_when_all_have_left(request: Request) -> Reply | None:
-        """Stop the sleeper while all its threads await answers, and none is about to send."""
-        is_old = any(value_of(one, "firstname") == "Old" for one in contacts_in(request))
-        if is_old and not awake:
-            seen.append(request)
-            wait_until(lambda: len(seen) >= IN_FLIGHT)
-            stopped.append(True)
-            sleeper.send("STOP")
-            return RESET
-        return None
-
-    between.rule = stop_when_all_have_left
-    dawn = night.folder / "dawn"
-    old = consenting(*range(40), firstname="Old")
-    sleeper = night.start(*old, machine=A_MINUTE_LATER.format(dawn))
-    wait_until(lambda: stopped, "it did not send")
-    people = [person(n, firstname="New", email_opt_in=False) for n in range(40)]
+    between, is_server = night.between(), "://" in night.uri
+    night("0-39 p# yes").ok()
+    gate, dawn = night.gate(), night.folder / "dawn"
+    gate.answer = RESET
+    sleeper = night.start("0-39 p# yes =Old", machine=A_MINUTE_LATER.format(dawn))
+    wait_until(lambda: gate.seen == IN_FLIGHT, "not all that may be in flight was sent")
+    sleeper.send("STOP")
+    between.rule = lambda _request: None
     machine = OTHER_MACHINE + (TOMORROW if not is_server else "")
 
     def deliver() -> Ended:
-        return night.start(*people, machine=machine).ended()
+        return night.start("0-39 p# no =New", machine=machine).ended()
 
     if is_server:
         assert deliver().code == 1  # the sleeper's lease lasts
-        let_leases_end(night.uri)
+        # Do what minutes do, by the clock of the server.
+        server: PostgreSQL = request.getfixturevalue("postgresql_server")
+        server.execute("UPDATE mainbrainer_streams SET lease_until = 0")
     for _ in range(2):
-        ended = deliver()
-        assert ended.code == 0, ended.log
+        deliver().ok()
     dawn.touch()
-    awake.append(True)
+    gate.open()
     sleeper.send("CONT")
     assert sleeper.ended().code == 1
-    for contact in night.contacts.values():
-        assert contact["properties"]["firstname"] == "New"
-        assert contact["email_opt_in"] is False
-
-
-def let_leases_end(uri: str) -> None:
-    """Do what minutes do, by the clock of a database server."""
-    database = sa.create_engine(uri)
-    with database.begin() as connection:
-        connection.execute(sa.text("UPDATE mainbrainer_streams SET lease_until = 0"))
-    database.dispose()
+    assert held(night) == sorted(expected("p0-39 no New"))
 
 
 # Fault 25
@@ -98,19 +74,10 @@ def test_first_runs_may_make_a_ledger_and_deliver_two_streams_at_once(night: Nig
     night.settings |= {"report_path": "", "batch_size_rows": 3}
     night.crm.set_faults("latency=0.2:batch")
     columns = {"people": "firstname", "shops": "lastname", "others": "city"}
-
-    def start(name: str, column: str) -> Process:
-        columns = ({"id": n, "email": f"p{n}@example.com", column: name} for n in range(12))
-        return night.start(*(record(name, **one) for one in columns), stream=name)
-
-    runs = [start(*one) for one in columns.items()]
+    runs = [night.start(f"{name}:0-11 bare p# {columns[name]}={name}") for name in columns]
     for run in runs:
-        ended = run.ended()
-        assert ended.code == 0, ended.log
-    assert len(night.contacts) == 12
-    for contact in night.crm.contacts():
-        for name, column in columns.items():
-            assert contact["properties"][column] == name
+        run.ended().ok()
+    assert held(night) == sorted(expected("p0-11 people city=others lastname=shops"))
 
 
 # Fault 26
@@ -135,12 +102,11 @@ EVERY_PROCESS_LIVES = (
 def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night) -> None:
     """Without /proc, as on macOS, a process cannot be told from a later one with its number."""
     night.between()
-    night(person(1))
-    later = person(1, firstname="A")
+    night("1 p1")
+    later = "1 p1 =A"
     night.killed(later, at=Moment("POST", 1, "after"), machine=NO_PROC)
     machine = NO_PROC + EVERY_PROCESS_LIVES + TOMORROW
-    ended = night.start(later, machine=machine).ended()
-    assert ended.code == 0, ended.log
+    night.start(later, machine=machine).ended().ok()
 
 
 # Only one at a time
@@ -151,55 +117,13 @@ def test_a_second_run_sends_nothing(night: Night, start_crm: Callable[..., Runni
     """It may begin as soon as the first has ended, and at once for another account."""
     other = start_crm(plan="unlimited")
     gate = night.gate()
-    first = night.start(person(1))
+    first = night.start("1 p1")
     wait_until(lambda: gate.seen)
-    night(person(1, firstname="B")).failed("stream 'people'")
+    night("1 p1 =B").failed("stream 'people'")
     assert night.posts == 0
-    night(person(1), api_url=other.url, access_token=other.token).ok()
+    night("1 p1", api_url=other.url, access_token=other.token).ok()
     assert len(other.contacts()) == 1
     gate.open()
     assert first.ended().code == 0
-    night(person(1, firstname="B")).ok()
+    night("1 p1 =B").ok()
     assert night.contacts["p1"]["properties"]["firstname"] == "B"
-
-
-# A run that is killed at any moment costs nothing but what it sends again
-
-
-def people(names: dict[int, str]) -> list[str]:
-    """Return a full read of people, by number and first name, with STATE in between."""
-    lines = [schema()]
-    for number, name in names.items():
-        lines.append(person(number, firstname=name))
-        if number % 4 == 0:
-            lines.append(state(bookmark=number))
-    return lines
-
-
-def names(night: Night) -> dict[int, str]:
-    return {int(n[1:]): one["properties"]["firstname"] for n, one in night.contacts.items()}
-
-
-MOMENTS = [
-    *(Moment("POST", number, when) for number in (1, 2) for when in ("before", "after")),
-    *(Moment("POST", number, "answered") for number in (1, 2, 3)),
-    *(Moment("GET", 1, when) for when in ("before", "after")),
-    Moment("STATE", 1),
-]
-
-
-@on_both_databases
-@cases("moment", *MOMENTS, ids=lambda moment: " ".join(map(str, moment)))
-def test_a_kill_at_any_moment_costs_nothing(night: Night, moment: Moment) -> None:
-    first = {n: f"First{n}" for n in range(1, 21)} | {99: "Gone"}
-    changed = {n: f"Other{n}" if n % 2 else f"First{n}" for n in range(1, 25)}
-    night.settings |= {**FULL, "batch_size_rows": 5}
-    night.between()
-    night.run(*people(first)).ok()
-    confirm = "report" if moment.what == "GET" else "none"
-    killed = night.killed(*people(changed), at=moment, confirm_batches=confirm)
-    found = names(night)
-    assert all(found[n] == changed[n] for n in range(1, killed.bookmark + 1))
-    for _ in range(2):  # what was on its way may come again for a while
-        night.run(*people(changed)).ok()
-        assert names(night) == changed | {99: "Gone"}

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.ledger.outside import Night, on_both_databases
-from tests.ledger.people import consenting, person
 from tests.loads import cases, wait_until
 from tests.postgresql import PostgreSQL
 
-PEOPLE = consenting(1, 2, 3)
+PEOPLE = "1-3 p# yes"
 OWNER_AND_GROUP = 0o640
 
 all_who_look = pytest.mark.parametrize("how", ["dry run", "check", "show"])
@@ -28,7 +27,7 @@ def look(night: Night, how: str) -> tuple[int, str]:
     if how in {"show", "forget"}:
         shown = night.command(how)
         return shown.exit_code, shown.output
-    ended = night.check() if how == "check" else night(*PEOPLE, dry_run=True)
+    ended = night.check() if how == "check" else night(PEOPLE, dry_run=True)
     return ended.code, ended.log
 
 
@@ -65,7 +64,7 @@ def test_no_file_becomes_a_ledger(night: Night, how: str, content: bytes | None)
 @all_who_look
 def test_a_ledger_stays_as_it_is(night: Night, how: str) -> None:
     """Its content, its mode and its time; and nothing beside it can be read by others."""
-    night(*PEOPLE)
+    night(PEOPLE)
     path = Path(night.uri)
     path.chmod(OWNER_AND_GROUP)
     os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -82,7 +81,7 @@ def test_a_ledger_stays_as_it_is(night: Night, how: str) -> None:
 @all_who_look
 def test_looking_waits_for_no_writer(night: Night, how: str) -> None:
     """Another process has the file's write lock, for longer than a writer would wait for it."""
-    night(*PEOPLE)
+    night(PEOPLE)
     with contextlib.closing(sqlite3.connect(night.uri, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         code, said = look(night, how)
@@ -94,9 +93,9 @@ def test_looking_waits_for_no_writer(night: Night, how: str) -> None:
 def test_looking_is_possible_beside_a_run(night: Night) -> None:
     """Which delivers the same stream; the rule lets pass what `--check` asks."""
     night.between()
-    night(*PEOPLE)
+    night(PEOPLE)
     gate = night.gate()
-    writer = night.start(person(1, firstname="A"))
+    writer = night.start("1 p1 =A")
     wait_until(lambda: gate.seen)
     for how in ("dry run", "check", "show"):
         code, said = look(night, how)
@@ -108,7 +107,7 @@ def test_looking_is_possible_beside_a_run(night: Night) -> None:
 @on_postgresql
 def test_looking_needs_no_right_to_write(night: Night) -> None:
     """The session allows nothing but reading."""
-    night(*PEOPLE)
+    night(PEOPLE)
     night.uri += "?options=-c%20default_transaction_read_only%3Don"
     night.settings["ledger_uri"] = night.uri
     for how, words in (("dry run", "unchanged"), ("check", ""), ("show", "")):
@@ -120,12 +119,12 @@ def test_looking_needs_no_right_to_write(night: Night) -> None:
 @on_both_databases
 def test_a_dry_run_blocks_no_run(night: Night) -> None:
     """It is still reading its input while another one delivers the stream."""
-    night(*PEOPLE)
+    night(PEOPLE)
     dry = night.open(str(Path(sys.executable).with_name("target-mainbrainer")), "--dry-run")
-    dry.feed_all(night.lines(*PEOPLE))
+    dry.feed_all(PEOPLE)
     dry.wait_for_log("key: ")
     sent = night.posts
-    night(*consenting(1, 2, 3, firstname="A")).ok()
+    night("1-3 p# yes =A").ok()
     dry.close_input()
     dry.ended().ok()
     assert night.posts > sent
@@ -134,18 +133,21 @@ def test_a_dry_run_blocks_no_run(night: Night) -> None:
 # What must not get lost
 
 
-def test_a_role_that_has_one_schema_suffices(night: Night, postgresql_server: PostgreSQL) -> None:
-    """Nothing else of the database is its own."""
-    postgresql_server.execute(
+def test_a_role_needs_one_schema_and_nothing_else(
+    night: Night, empty_postgresql: PostgreSQL
+) -> None:
+    empty_postgresql.execute(
         "DROP SCHEMA IF EXISTS crm CASCADE; DROP ROLE IF EXISTS loader;"
-        "CREATE ROLE loader LOGIN; CREATE SCHEMA crm AUTHORIZATION loader;"
-        "ALTER ROLE loader SET search_path = crm; REVOKE ALL ON SCHEMA public FROM PUBLIC"
+        "CREATE ROLE loader LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC"
     )
-    uri = postgresql_server.url.replace("tests:any@", "loader:any@")
+    night.settings["ledger_uri"] = empty_postgresql.url.replace("tests:any@", "loader:any@")
+    night(PEOPLE).failed("lacks a right")
+    schema = "CREATE SCHEMA crm AUTHORIZATION loader; ALTER ROLE loader SET search_path = crm"
+    empty_postgresql.execute(schema)
     for _ in range(2):
-        night(*PEOPLE, ledger_uri=uri).ok()
+        night(PEOPLE).ok()
     assert night.posts == 1
-    postgresql_server.execute("DROP SCHEMA crm CASCADE; DROP ROLE loader")
+    empty_postgresql.execute("DROP SCHEMA crm CASCADE; DROP ROLE loader")
 
 
 def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) -> None:
@@ -167,7 +169,7 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) ->
         ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
         ("postgresql://crm:hush@127.0.0.1:1/ledger", "The server does not answer"),
     ):
-        ended = night(*PEOPLE, ledger_uri=uri).failed(words, "ledger_uri")
+        ended = night(PEOPLE, ledger_uri=uri).failed(words, "ledger_uri")
         assert "hush" not in ended.log + json.dumps(ended.report)
     for night.uri in ("/dev/full", "/"):
         assert "which is no regular file" in night.finds_nothing("show")

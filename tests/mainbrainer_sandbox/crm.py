@@ -1,16 +1,15 @@
 """People to send, and a client that speaks plain HTTP to a sandbox."""
 
 import typing as t
-from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
 from mainbrainer_sandbox.command import main
 from mainbrainer_sandbox.running import RunningSandbox
 
 Record: t.TypeAlias = dict[str, t.Any]
-Start: t.TypeAlias = Callable[..., RunningSandbox]
 A, B = {"email": "a@example.com"}, {"email": "b@example.com"}
 BATCH, SINGLE = "/contacts/batch", "/contacts/insertupdate"
 LISTS = ["3fa85f64-5717-4562-b3fc-2c963f66afa6", "9fc6ad7d-902a-4834-b161-a4911b883d44"]
@@ -35,20 +34,26 @@ class Crm:
     """A sandbox, and requests to it with its token.
 
     Args:
-        start: Starts sandboxes, by the names of their files.
-        capsys: Catches what the command prints.
+        get: Returns fixtures.
         name: Of its file.
+
+    Attributes:
+        patch: Pytest's `monkeypatch`.
+        log: The log.
+        printed: What the command prints.
     """
 
-    def __init__(self, start: Start, capsys: t.Any, name: str = "x.db", **more: t.Any) -> None:
-        self._start = start
-        self._capsys = capsys
-        self.sandbox = start(name, **({"plan": "unlimited"} | more))
+    def __init__(self, get: t.Callable[[str], t.Any], name: str = "x.db", **more: t.Any) -> None:
+        self._get = get
+        self.patch: pytest.MonkeyPatch = get("monkeypatch")
+        self.log: pytest.LogCaptureFixture = get("caplog")
+        self.printed: pytest.CaptureFixture[str] = get("capsys")
+        self.sandbox: RunningSandbox = get("start_crm")(name, **({"plan": "unlimited"} | more))
         self.headers = {"Authorization": f"Bearer {self.sandbox.token}"}
 
     def another(self, name: str = "other.db", **options: t.Any) -> t.Self:
         """Start another one, or the one of this name again."""
-        return type(self)(self._start, self._capsys, name, **options)
+        return type(self)(self._get, name, **options)
 
     def again(self, **options: t.Any) -> t.Self:
         """Close this one and start it again."""
@@ -109,7 +114,7 @@ class Crm:
     def run(self, *arguments: object) -> tuple[int, str, str]:
         """Run the command; return its exit code and what it prints."""
         code = main([str(one) for one in arguments])
-        return (code, *self._capsys.readouterr())
+        return (code, *self.printed.readouterr())
 
     def prints(self, command: str, path: Path, *arguments: object) -> str:
         """Run the command on a file, which works, and return what it prints."""

@@ -17,15 +17,15 @@ EMAIL = {"email": "ola@example.com"}
 NO, GB = Mobile(47, 90812501), Mobile(44, 7700900123)
 
 
-def mapping(*columns: str, dropped: t.Any = None, **config: t.Any) -> StreamMapping:
-    return mapping_of(dict.fromkeys(columns), dropped=dropped, **config)
+def mapping(*columns: str, **config: t.Any) -> StreamMapping:
+    return mapping_of(dict.fromkeys(columns), **config)
 
 
-def mapping_of(columns: Record, *, dropped: t.Any = None, **config: t.Any) -> StreamMapping:
+def mapping_of(columns: Record, **config: t.Any) -> StreamMapping:
     """Return the mapping of a stream whose columns have these schemas, or any."""
     key = config.pop("key", ())
     schema = {"properties": {name: kind or {} for name, kind in columns.items()}}
-    return compile_mapping("people", schema, key, StreamSettings(**config), dropped=dropped)
+    return compile_mapping("people", schema, key, StreamSettings(**config))
 
 
 def mapped(record: Record, **config: t.Any) -> Contact | Rejection | Omitted:

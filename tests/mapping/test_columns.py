@@ -20,7 +20,6 @@ CAMEL |= {"mobileOptIn": "yes", "Email-Opt-In": 0, "listId": UUID}
 MAIL, TWO = EMAIL | {"mail": KARI}, {"email": None, "mail": {"field": "email", "optional": True}}
 SWAPPED = {"mobile": "ola@example.com", "email": "+47 908 12 501"}
 METADATA = {"_sdc_filename": "a.csv", "_sdc_worksheet": "x", "_sdc_extra": "y"}
-BY_UUID = {"mail": {"property_id": UUID}}
 
 
 @cases(
@@ -40,7 +39,7 @@ BY_UUID = {"mail": {"property_id": UUID}}
     (MAIL, TWO, Contact(email=KARI)),
     (MAIL, {"mail": "second_mail"}, ola(properties=named(second_mail=KARI))),
     (MAIL, {"mail": {"property_name": "email"}}, ola(properties=named(email=KARI))),
-    (MAIL, BY_UUID, ola(properties={PropertyRef(UUID, None): KARI})),
+    (MAIL, {"mail": {"property_id": UUID}}, ola(properties={PropertyRef(UUID, None): KARI})),
     (MAIL, {"mail": None}, ola()),
     (SWAPPED, {"mobile": "email", "email": "mobile"}, ola(mobile=NO)),
     # Metadata is not sent unless it is mapped.
@@ -48,12 +47,6 @@ BY_UUID = {"mail": {"property_id": UUID}}
 )
 def test_what_a_column_is(record: Record, field_map: Record, expected: Contact) -> None:
     assert mapped(record, field_map=field_map) == expected
-
-
-def test_unmapped_columns_can_be_left_out() -> None:
-    own: Record = {"unmapped_columns": "ignore", "field_map": {"fname": "firstname"}}
-    row = EMAIL | {"zip": "0236", "fname": "Ola"}
-    assert mapped(row, **own) == ola(properties=named(firstname="Ola"))
 
 
 MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt_in", "zip": "zip"}
@@ -130,7 +123,6 @@ def test_the_summary_lists_the_use_of_every_column() -> None:
 
 LACKS = "'field_map' names column 'firstname', which the stream does not have."
 OPPOSITE = "its name suggests that a yes there means no"
-OWN_ID = "counts as MainBrainer's own id of a contact because of its name"
 
 
 @cases(
@@ -139,7 +131,7 @@ OWN_ID = "counts as MainBrainer's own id of a contact because of its name"
     ("email", {"firstname": "firstname"}, LACKS),
     ("zip", {}, "Map one to 'email', 'mobile' or 'contact_id' in 'field_map'."),
     ("email unsubscribed", {"unsubscribed": "email_opt_in"}, OPPOSITE),
-    ("email contactID", {}, OWN_ID),
+    ("email contactID", {}, "counts as MainBrainer's own id of a contact because of its name"),
     ("email phone", {"phone": "Mobile"}, "is sent as a property named 'Mobile', because the"),
 )
 def test_a_doubtful_mapping_is_warned_about(columns: str, field_map: t.Any, warning: str) -> None:
@@ -240,21 +232,6 @@ def test_columns_with_numbers_and_addresses_are_sensitive() -> None:
     assert sensitive == {"telefonnummer", "e_post"}
     stream = mapping("kundenr", "number", field_map={"kundenr": "mobile", "number": "email"})
     assert stream.sensitive_columns == {"kundenr", "number"}
-
-
-NOT_SAID = "not in ('', 'none', '[]', '{}', 'false', 'no', 'n', '0', '0.0', 'nei', 'nej', 'ei'"
-
-
-@cases(
-    "column kind said",
-    ("unsubscribed", {"type": "boolean"}, "\"email_opt_in\": \"'no' if unsubscribed else ''\""),
-    ("Opted Out", {"type": ["boolean", "null"]}, "'no' if _['Opted Out'] else ''"),
-    ("unsubscribed_at", {}, f"'no' if str(unsubscribed_at).strip().lower() {NOT_SAID}"),
-)
-def test_the_stream_map_of_the_hint_fits_the_column(column: str, kind: t.Any, said: str) -> None:
-    (hint,) = mapping_of({"email": {}, column: kind}).hints
-    assert said in hint
-    assert hint.endswith(f'"field_map": {{"{column}": null}}.')
 
 
 def settings_of(hint: str) -> Record:

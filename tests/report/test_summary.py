@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from target_mainbrainer import errors
 from target_mainbrainer.contacts import Contact, Mobile
 from target_mainbrainer.errors import AuthError, InterruptedRunError, SettingsError
-from target_mainbrainer.privacy import reasons_of
 from target_mainbrainer.report import summary
-from target_mainbrainer.report.counts import COUNTS, DETAILS, RunReport, StreamReport
+from target_mainbrainer.report.counts import RunReport
 from target_mainbrainer.report.duplicates import Duplicates, Shared
 from target_mainbrainer.report.rejects import Rejections
 from target_mainbrainer.report.summary import (
@@ -32,45 +31,6 @@ from target_mainbrainer.report.summary import (
 from target_mainbrainer.settings.declared import Settings
 from tests.conftest import OUTCOMES
 from tests.loads import cases
-
-
-class Morning:
-    """A summary with everything it is made of."""
-
-    def __init__(self) -> None:
-        self.report = RunReport()
-        self.people = self.report.stream("people")
-        counts: t.Any = {"requests": Counter(), "retries": 0, "waited_seconds": 3.0}
-        self.limiter = t.cast("t.Any", types.SimpleNamespace(**counts))
-        settings = Settings.from_config({"access_token": "made-up"})
-        rejections = Rejections(None, settings)
-        self.summary = Summary(settings, self.report, rejections, self.limiter)
-
-
-@pytest.fixture
-def morning(caplog: pytest.LogCaptureFixture) -> Morning:
-    caplog.set_level("INFO")
-    return Morning()
-
-
-def test_every_number_of_a_stream_is_declared_and_in_the_report() -> None:
-    report = StreamReport()
-    declared = set(COUNTS)
-    numbers = {name for name, value in vars(report).items() if isinstance(value, int)}
-    assert numbers <= declared
-    assert set(report.as_dict()) == declared | set(DETAILS)
-    assert all(COUNTS.values())
-
-
-def test_the_table_shows_every_count_that_is_not_zero_and_no_other(morning: Morning) -> None:
-    morning.people.read = morning.people.unchanged = 1_200
-    morning.people.skipped = 7
-    morning.report.stream("others")
-    head, people, others = morning.report.table()
-    words = "stream read accepted merged unchanged rejected undelivered skipped"
-    assert head.split() == words.split()
-    assert people.split() == ["people", "1,200", "0", "0", "1,200", "0", "0", "7"]
-    assert len(people) == len(head) == len(others)
 
 
 def night(text: str) -> RunReport:
@@ -88,6 +48,16 @@ def night(text: str) -> RunReport:
     return report
 
 
+def test_the_table_shows_every_count_that_is_not_zero_and_no_other() -> None:
+    report = night("1200 read, 1200 unchanged, 7 skipped")
+    report.stream("others")
+    head, people, others = report.table()
+    words = "stream read accepted merged unchanged rejected undelivered skipped"
+    assert head.split() == words.split()
+    assert people.split() == ["people", "1,200", "0", "0", "1,200", "0", "0", "7"]
+    assert len(people) == len(head) == len(others)
+
+
 WORDS = '422 "No such list."'
 LAST, SAME, NONE = "STATE is at the tap's last.", "STATE is as it was.", "the tap sent no STATE."
 REFUSED = "FAILED: nothing was accepted: all 8 contacts sent were refused"
@@ -96,8 +66,10 @@ ALONE = f"FAILED: nothing was accepted: the only contact sent was refused ({WORD
 OPTED_OUT = "OK: nothing had changed; 3 opt-outs of people who are gone."
 GONE = f"OK: 1 record read: 1 contact sent; 1 opt-out of people who are gone; {NONE}"
 SOME = f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}"
-OMITTED = "2 deleted or empty and left out"
-MERGED = f"OK: 10 records read: 4 contacts sent, 3 merged with a later one, {OMITTED}, "
+MERGED = (
+    "OK: 10 records read: 4 contacts sent, 3 merged with a later one, 2 deleted or empty and left "
+    f"out, 1 rejected; {LAST}"
+)
 EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at record 2."
 FAILED = f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}"
 CUT_OFF = f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}"
@@ -118,11 +90,7 @@ EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_stat
     ("8 read, 8 unchanged, 3 opted_out", EIGHT, OPTED_OUT),
     ("1 read, 1 accepted, 1 opted_out", NO_STATE, GONE),
     ("20050 read, 412 accepted, 19638 unchanged", End(state_records=20_050), SOME),
-    (
-        "10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected",
-        TEN,
-        f"{MERGED}1 rejected; {LAST}",
-    ),
+    ("10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected", TEN, MERGED),
     ("4 read, 3 unchanged, 1 rejected", End(open_states=1, state_records=2), EARLIER),
     ("", NO_STATE, "OK: there was no record to deliver."),
     ("", End(state_records=0), f"OK: there was no record to deliver; {LAST}"),
@@ -163,15 +131,18 @@ def test_where_state_stands_is_one_word_in_the_report(end: End, state: str) -> N
     assert end.state == state
 
 
-def test_progress_needs_progress(morning: Morning, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_needs_progress(caplog: pytest.LogCaptureFixture) -> None:
     """It is silent while tries fail and while the tap is silent, but not while statuses come."""
-    morning.people.read = 500
+    caplog.set_level("INFO")
+    report, limiter = night("500 read"), types.SimpleNamespace(requests=Counter(), retries=0)
+    settings = Settings.from_config({"access_token": "made-up"})
+    told = Summary(settings, report, Rejections(None, settings), t.cast("t.Any", limiter))
     for accepted, retries, awaited, lines in (
         *((300, 0, 0, 1), (300, 4, 0, 1), (500, 4, 0, 2), (500, 4, 0, 2)),
         *((500, 4, 3, 3), (500, 4, 3, 4), (500, 5, 3, 4)),
     ):
-        morning.people.accepted, morning.limiter.retries = accepted, retries
-        morning.summary.log_progress(awaited)
+        report.streams["people"].accepted, limiter.retries = accepted, retries
+        told.log_progress(awaited)
         assert len(caplog.messages) == lines
     assert "300 accepted, 0 rejected, 200 records in flight, 0 batches" in caplog.messages[0]
     assert "3 batches to be confirmed" in caplog.messages[-1]
@@ -232,21 +203,11 @@ def test_an_unwritable_report_is_a_warning(path: Path, caplog: pytest.LogCapture
     assert "cannot be written" in caplog.text
 
 
-def test_an_unexpected_error_is_reported_without_its_words() -> None:
-    """It may contain anybody's data."""
-    (reason,) = reasons_of(ValueError("kari@example.com"))
-    assert reason.code == "unexpected"
-    assert "kari" not in reason.sentence
-
-
 @cases(
     "error outcome",
     *((InterruptedRunError("SIGTERM"), "interrupted"), (AuthError("No."), "failed"), (None, "ok")),
 )
-def test_an_interrupted_run_has_an_outcome_of_its_own(
-    tmp_path: Path, error: Exception | None, outcome: str
-) -> None:
-    path = tmp_path / "report.json"
+def test_an_interruption_is_an_outcome(path: Path, error: Exception | None, outcome: str) -> None:
     ReportFile(str(path), "1").write(error, "unchanged", {})
     assert json.loads(path.read_text())["outcome"] == outcome
 
@@ -295,10 +256,9 @@ def test_a_key_that_is_no_short_number_is_not_shown(key: str | None, shown: str)
 
 EMAILS, MOBILES = st.sampled_from([None, A, A.upper(), B]), st.sampled_from([None, M1, M2])
 IDS = st.none() | st.integers(1, 3)
-CONTACTS = st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12)
 
 
-@given(CONTACTS)
+@given(st.lists(st.builds(Contact, contact_id=IDS, email=EMAILS, mobile=MOBILES), max_size=12))
 def test_the_counts_are_those_of_a_plain_search(contacts: list[Contact]) -> None:
     found = shared(*contacts)
     for name, count in (("email", found.email), ("mobile", found.mobile)):

@@ -2,7 +2,6 @@
 
 import sys
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,19 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path, crm: RunningSandbox, settings: Record) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest, crm: RunningSandbox, settings: Record) -> Start:
     """Start the target as a process of its own; the CRM refuses whose address begins with bad."""
     crm.set_switches(refuse_email="bad")
-    running: list[Process] = []
+    folder: Path = request.getfixturevalue("tmp_path")
 
     def begin(grace: float = 30.0, *, is_quick: bool = True, **more: t.Any) -> Process:
         crm.set_faults(*more.pop("faults", "").split())
         shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if more.pop("closed_stdout", False) else []
         module = ["tests.rounds.quick", str(grace)] if is_quick else ["target_mainbrainer"]
         command = [*shell, sys.executable, "-m", *module]
-        own = {**settings, "rejects_path": str(tmp_path / "rejects.singer"), **more}
-        running.append(start_process(crm, tmp_path, own, *command))
-        return running[-1]
+        own = {**settings, "rejects_path": str(folder / "rejects.singer"), **more}
+        process = start_process(crm, folder, own, *command)
+        request.addfinalizer(process.close)
+        return process
 
-    yield begin
-    for process in running:
-        process.close()
+    return begin

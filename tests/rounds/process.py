@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mainbrainer_sandbox.running import RunningSandbox
-from tests.loads import PATIENCE, Ended, Record, person, schema, state, wait_until
+from tests.loads import PATIENCE, Ended, Record, lines_of, person, schema, state, wait_until
 
 PACE = 0.002
 """So many seconds between two lines let a run send often, however much it collects before."""
@@ -60,13 +60,13 @@ class Process:
         """Write lines to its standard input, from a thread, until it stops reading.
 
         Args:
-            lines: What to write.
+            lines: What to write; a text is that of `lines_of`.
             pace: Seconds between one line and the next, as a tap has them.
         """
 
         def write() -> None:
             try:
-                for line in lines:
+                for line in lines_of(lines) if isinstance(lines, str) else lines:
                     if self.is_enough:
                         break
                     self.stdin.write(f"{line}\n")
@@ -90,12 +90,6 @@ class Process:
     def feed_endlessly(self) -> None:
         """Write people without end; some cannot be sent, some are refused; STATE comes often."""
         self.feed(_endless(), pace=PACE)
-
-    def ended(self) -> Ended:
-        """Wait for the end, and return what the run has left behind."""
-        self.end()
-        states = [{"bookmark": bookmark} for bookmark in self.states]
-        return Ended(self.popen.returncode, states, self.log)
 
     def close(self) -> None:
         """Kill it, if it has not ended."""
@@ -133,38 +127,33 @@ class Process:
         self.states.append(written["bookmark"])
         return written
 
-    def end(self) -> list[int]:
-        """Wait for the end, and return all bookmarks written."""
+    def ended(self) -> Ended:
+        """Wait for the end, and return what the run has left behind."""
         if not self.stdout.closed:
             for line in self.stdout:
                 if line.endswith("}\n"):
                     self.states.append(json.loads(line)["bookmark"])
                     self.on_state(len(self.states))
-        self.popen.wait(PATIENCE)
-        return self.states
+        code = self.popen.wait(PATIENCE)
+        return Ended(code, [{"bookmark": one} for one in self.states], self.log)
 
-    def failed(self, words: str = "Ended by SIGTERM") -> list[int]:
-        """Wait for the end, which has to be a logged failure; return all bookmarks."""
-        states = self.end()
-        assert self.popen.returncode == 1
+    def failed(self, words: str = "Ended by SIGTERM") -> None:
+        """Wait for the end, which has to be a logged failure."""
+        assert self.ended().code == 1
         assert words in self.log
         assert "FAILED: " in self.log.splitlines()[-1]
         assert self.log.count("FAILED: ") == 1
         assert "Traceback" not in self.log
-        return states
-
-    def on_file(self) -> set[int]:
-        """Return the ids of the records in the rejects file, half a line at the end left out."""
-        if not self.rejects.exists():
-            return set()
-        lines = self.rejects.read_text().splitlines(keepends=True)
-        messages = [json.loads(line) for line in lines if line.endswith("\n")]
-        return {message["record"]["id"] for message in messages if message["type"] == "RECORD"}
 
     def is_behind(self) -> bool:
-        """Return whether all records before the last STATE are in the CRM or the rejects file."""
+        """Return whether all records before the last STATE are in the CRM or the rejects file.
+
+        Half a line at the end of that is left out.
+        """
         taken = {contact["email"] for contact in self.crm.contacts()}
-        kept = self.on_file()
+        lines = self.rejects.read_text().splitlines(keepends=True) if self.rejects.exists() else ()
+        messages = [json.loads(line) for line in lines if line.endswith("\n")]
+        kept = {message.get("record", {}).get("id") for message in messages}
         return all(
             n in kept or taken & {f"p{n}@example.com", f"bad{n}@example.com"}
             for n in range(1, (self.states[-1] if self.states else 0) + 1)

@@ -17,12 +17,10 @@ from target_mainbrainer.api.limits import pause_before_retry
 OURS = "target_mainbrainer"
 RETRIES = f"{OURS}.api.client.pause_before_retry"
 FIRST_LOOK = f"{OURS}.rounds.statuses.FIRST_LOOK_SECONDS"
-FIRST_AWAITED = f"{OURS}.rounds.statuses.FIRST_AWAITED_SECONDS"
 LONGEST_PAUSE = f"{OURS}.rounds.statuses.LONGEST_PAUSE_SECONDS"
 PROGRESS = f"{OURS}.run.PROGRESS_INTERVAL_SECONDS"
 STATE_INTERVAL = f"{OURS}.run.STATE_INTERVAL_SECONDS"
 TICK = f"{OURS}.rounds.load.TICK_SECONDS"
-GRACE = f"{OURS}.rounds.load.GRACE_SECONDS"
 
 
 def shortened(pause: Callable[..., float | None]) -> Callable[..., float | None]:
@@ -39,13 +37,13 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause before retries in hundredths of seconds, and look for statuses soon."""
     monkeypatch.setattr(RETRIES, shortened(pause_before_retry))
     monkeypatch.setattr(FIRST_LOOK, 0.02)
-    monkeypatch.setattr(FIRST_AWAITED, 0.02)
+    monkeypatch.setattr(f"{OURS}.rounds.statuses.FIRST_AWAITED_SECONDS", 0.02)
 
 
 def main() -> None:
     """Run the target's command with short intervals."""
     values: dict[str, t.Any] = {
-        GRACE: float(sys.argv.pop(1)),
+        f"{OURS}.rounds.load.GRACE_SECONDS": float(sys.argv.pop(1)),
         f"{OURS}.rounds.load.IDLE_SECONDS": 0.2,
         f"{OURS}.rounds.load.UNFILLED_SECONDS": 0.2,
         f"{OURS}.singer.reader.LEFTOVER_SECONDS": 3.0,

@@ -22,7 +22,6 @@ COLUMNS: Record = {
     "seq": {"type": "integer"},
     **{name: {} for name in ("contact_id", "mobile", "email", "city", "bad", "list", *OPT_INS)},
 }
-FIRST_GENERATED_ID = 1_000_000
 
 FAULTS = ["latency=0-0.02", "503@p0.1", "reset@p0.05", "lost@p0.05", "cut@p0.05", "429=0@p0.03"]
 
@@ -121,7 +120,7 @@ def contacts_of(crm: RunningSandbox) -> list[t.Any]:
         contact.pop("batch", None)
         contact["properties"] = sorted(contact["properties"].items())
         contact["lists"] = sorted(contact.get("lists", ()))
-        if contact["id"] >= FIRST_GENERATED_ID:
+        if contact["id"] >= 1_000_000:
             del contact["id"]
     return sorted(sorted((key, str(value)) for key, value in c.items()) for c in found)
 

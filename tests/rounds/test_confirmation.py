@@ -8,16 +8,12 @@ import pytest
 
 from target_mainbrainer.words import counted
 from tests.broken_server import PAGE, STALL, Reply, Request, reply
-from tests.loads import Load, Record, cases, people, person, record, rejected, schema, state
+from tests.loads import Load, Record, cases, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
-TEN = [
-    schema({"id": {"type": "integer"}, "contact_id": {"type": "integer"}, "firstname": {}}),
-    *(record(id=n, contact_id=1000 + n, firstname="x") for n in range(10)),
-    state(bookmark=10),
-]
+TEN = "0-9 bare contact_id:100# =x"
 
 
 def status(*done: int, skipped: int = 0, ids: Sequence[int] = (), **more: t.Any) -> Reply:
@@ -43,51 +39,13 @@ def answer(load: Load, *statuses: Reply, named: Sequence[t.Any] = ()) -> None:
     load.serve(answer)
 
 
-# --- A batch that fails after it was accepted
-
-
-def test_the_records_of_a_batch_that_fails_go_to_the_rejects_file(load: Load) -> None:
-    """They can be loaded again; the other batches are not touched, and STATE goes on."""
-    folder = load.folder / "rejected"
-    folder.mkdir()
-    path = folder / "rejects.singer"
-    lines = *people(150), person(101, firstname="again"), *people(300)[154:]
-    load.settings |= {"confirm_batches": "report", "max_concurrent_requests": 1}
-    ended = load(*lines, faults="fail@2:batch", rejects_path=str(path)).ok()
-    assert ended.bookmark == 300
-    found = rejected(path)
-    assert ended.counts["rejected_by_code"] == {"batch_failed": len(found)}
-    assert ended.count("rejected_before_sending") == 0
-    assert ended.count("accepted") + ended.count("merged") == 301 - len(found)
-    assert len(found) >= 100
-    assert {line["rejection"]["code"] for line in found} == {"batch_failed"}
-    assert all("MainBrainer said: " in line["rejection"]["reason"] for line in found)
-    everybody = {*range(1, 301)}
-    assert load.numbers() == everybody - {line["record"]["id"] for line in found}
-    assert [file.name for file in folder.iterdir()] == [path.name]
-    load(*path.read_text().splitlines()).ok()
-    assert load.numbers() == everybody
-
-
-# --- Polling and the budget
-
-
-def test_questions_that_are_not_required_wait_for_no_permit(load: Load) -> None:
-    """Sending has used all of them; what could not be asked for in time is unconfirmed."""
-    load.settings |= {"confirm_batches": "report", "confirm_timeout_seconds": 1}
-    ended = load(*people(500), rate_limit_requests=5).ok()
-    assert (ended.bookmark, ended.count("accepted")) == (500, 500)
-    assert ended.count("unconfirmed") + ended.count("inserted") == 500
-    assert len(load.numbers()) == 500
-
-
 def test_many_open_batches_are_asked_for_beside_sending(load: Load) -> None:
     """Neither memory nor the disk fills with what waits for the end of a large load."""
     load.patch.setattr("target_mainbrainer.rounds.round.MAX_CONTACTS", 20)
     load.patch.setattr("target_mainbrainer.rounds.load.MOST_OPEN_BATCHES", 3)
     load.patch.setattr("target_mainbrainer.rounds.load.SPARE_SHARE", 0)
     load.settings |= {"confirm_batches": "report", "batch_size_rows": 10}
-    load(*people(400), faults="latency=0.02:batch").ok()
+    load(people(400), faults="latency=0.02:batch").ok()
     methods = [request.method for request in load.crm.requests()]
     assert "GET" in methods[: methods.index("POST") + 30]
     assert methods.count("POST") == 40
@@ -112,16 +70,8 @@ def test_the_wait_for_confirmation_begins_anew_with_each_batch(load: Load) -> No
         return status(1)
 
     load.serve(answer)
-    ended = load(*people(4), confirm_batches="report", batch_size_rows=1).ok()
+    ended = load(people(4), confirm_batches="report", batch_size_rows=1).ok()
     assert (ended.count("inserted"), ended.count("unconfirmed")) == (4, 0)
-
-
-def test_required_questions_wait_for_permits(load: Load) -> None:
-    load.settings |= {"confirm_batches": "require", "confirm_timeout_seconds": 60}
-    ended = load(*people(30, every=10), batch_size_rows=10, rate_limit_requests=3).ok()
-    assert (ended.bookmark, ended.count("inserted")) == (30, 30)
-    times = sorted(request.started for request in load.crm.requests())
-    assert all(later - early >= 10 for early, later in zip(times, times[3:], strict=False))
 
 
 # --- Contacts that a 202 names as invalid
@@ -138,7 +88,7 @@ def test_a_contact_named_invalid_on_the_202(
     """An id that matches is rejected; another is a warning, and with `require` fails the run."""
     load.keep_rejects()
     answer(load, status(0, 10 - found, skipped=found), named=named)
-    ended = load(*TEN, confirm_batches=mode)
+    ended = load(TEN, confirm_batches=mode)
     assert (ended.count("accepted"), ended.count("rejected")) == (10 - found, found)
     assert {line["rejection"]["code"] for line in load.rejected()} <= {"unknown_contact_id"}
     is_told = f"named {counted(unmatched, 'contact')} of stream 'people' as invalid" in ended.log
@@ -179,7 +129,7 @@ def test_outcomes_by_status(load: Load, said: Reply, named: tuple[int, ...], end
     """Anything but a confirmation holds STATE back and fails the run."""
     load.keep_rejects()
     answer(load, said, named=named)
-    ended = load(*TEN, confirm_batches="require")
+    ended = load(TEN, confirm_batches="require")
     ended.ok() if end == CONFIRMED else ended.failed(end)
     assert ended.bookmark == (10 if end == CONFIRMED else 0)
     assert ended.count("rejected") == (10 if end == FAILED else len(named))
@@ -195,7 +145,7 @@ def test_outcomes_by_status(load: Load, said: Reply, named: tuple[int, ...], end
 def test_outcomes_are_counted(load: Load, said: Reply, counts: Record, warning: str) -> None:
     """And warned of."""
     answer(load, said)
-    ended = load(*TEN, confirm_batches="report").ok()
+    ended = load(TEN, confirm_batches="report").ok()
     assert ended.bookmark == 10
     names = ("inserted", "updated", "skipped", "failed", "unconfirmed")
     assert {name: n for name, n in ended.numbers.items() if name in names} == counts
@@ -206,7 +156,7 @@ def test_outcomes_are_counted(load: Load, said: Reply, counts: Record, warning: 
 @cases("mode code", ("report", 0), ("require", 1))
 def test_an_answer_after_the_end_is_not_waited_for(load: Load, mode: str, code: int) -> None:
     answer(load)
-    ended = load(*TEN, confirm_batches=mode)
+    ended = load(TEN, confirm_batches=mode)
     assert (ended.code, ended.bookmark) == (code, 0 if code else 10), ended.errors
     assert ended.count("inserted") == 0
     assert ended.count("unconfirmed") == 10

@@ -36,25 +36,6 @@ def test_settings_hold_what_the_schema_names_and_its_defaults() -> None:
     assert {name: s.get("default") for name, s in SETTINGS["properties"].items()} == fields
 
 
-DECIDED = (
-    "api_url: https://apicrm.mainbrainer.com; batch_size_rows: 100; confirm_batches: report; "
-    "confirm_timeout_seconds: 120; deleted_records: skip; dry_run: False; identity_changes: follow;"
-    " invalid_identifiers: reject; load_method: upsert; max_drift_percent: 5; "
-    "max_concurrent_requests: 256; max_rejects_percent: 50; missing_records: ignore; "
-    "null_values: omit; rate_limit_plan: freemium; request_timeout_seconds: 60; "
-    "retry_max_seconds: 600; token_validity: Default; unchanged_contacts: skip; "
-    "unchanged_opt_in: send; unmapped_columns: property; write_mode: batch"
-)
-
-
-def test_every_default_is_the_one_that_was_decided() -> None:
-    """A default that behaves in another way is a breaking change, and a line here."""
-    defaults = {name: setting.get("default") for name, setting in SETTINGS["properties"].items()}
-    given = {name: default for name, default in defaults.items() if default not in (None, {})}
-    decided = (line.split(": ") for line in DECIDED.split("; "))
-    assert {name: str(default) for name, default in given.items()} == dict(decided)
-
-
 def field(**use: object) -> dict[str, object]:
     """Settings with a ledger and one entry in `field_map`."""
     return TOKEN | {"ledger_uri": "l.db", "field_map": {"m": use}}
@@ -68,7 +49,6 @@ def people(**own: object) -> dict[str, object]:
 NOT_ONE = "Setting 'field_map.m' must name one of 'field', 'property_name' and 'property"
 OWN = "streams.people."
 TWO = "Settings 'sandbox_path' and 'api_url' contradict each other: a sandbox has an"
-MISSPELT = f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"
 NO_UUID = f"Setting '{OWN}field_map.zip.property_id' is not a UUID."
 ONE_OF = "Setting 'field_map.m.field' must be 'contact_id' or 'mobile' or 'mobile_country_code'"
 FIELD = "Setting 'field_map.m.send' is for properties only; a contact field is always sent."
@@ -85,7 +65,7 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     (TOKEN | {"password": "x"}, f"{CREDENTIALS}; you have set 'access_token' and 'password'."),
     ({"sandbox_path": "crm.db", "api_url": "https://crm.example.com"}, TWO),
     ({"acces_token": "x", "sandbox_path": "c"}, f"{NO} 'acces_token'. Did you mean 'access_t"),
-    (people(lst_id="x"), MISSPELT),
+    (people(lst_id="x"), f"{NO} 'lst_id' in 'streams.people'. Did you mean 'list_id'?"),
     (TOKEN | {"x": 1}, f"{NO} 'x'."),
     (field(property_name="m", sent="once"), f"{NO} 'sent' in 'field_map.m'. Did you mean"),
     (TOKEN | {"consent_words": {"yess": ["ja"]}}, f"{NO} 'yess' in 'consent_words'. Did you"),
@@ -110,6 +90,14 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     (TOKEN | {"default_country_code": 999}, f"Setting 'default_country_code{CODE}"),
     (people(default_country_code=999), f"Setting '{OWN}default_country_code{CODE}"),
     (people(consent_words={"yes": ["no"]}), WORD),
+    *(
+        (TOKEN | {"consent_words": words}, f"Setting 'consent_words': {problem}")
+        for words, problem in (
+            ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
+            ({"yes": ["0"]}, "'0' stands for both yes and no"),
+            ({"yes": [" "]}, "a blank is not a word"),
+        )
+    ),
     (TOKEN | {"consent_words": {"yes": None}}, "Setting 'consent_words.yes' must be a list."),
     *(
         (TOKEN | {"api_url": url}, f"Setting 'api_url' {NO_URL}")
@@ -141,10 +129,11 @@ def test_plain_http_may_go_to_loopback_and_https_anywhere(url: str) -> None:
 
 
 def test_defaults_that_are_passed_on_need_no_ledger() -> None:
-    """Meltano gives every default that `meltano.yml` declares."""
+    """Meltano gives every default that `meltano.yml` declares; words may be repeated, too."""
     given = SETTINGS["properties"].items()
     assert problems(**TOKEN, **{name: s["default"] for name, s in given if "default" in s}) == []
     assert problems(**TOKEN, ledger_uri="ledger.db", max_new_contacts=0) == []
+    assert problems(**TOKEN, consent_words={"yes": ["YES", "ja"], "no": ["0"]}) == []
 
 
 def test_empty_texts_count_as_absent() -> None:
@@ -256,7 +245,7 @@ NO_TRUTH = ["Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."]
 
 
 @cases(
-    "variable value problems",
+    "variable value said",
     # An extra of Meltano's, the SDK's level of the log, a member of an object, and a setting.
     *((one, "x", []) for one in ("_LOAD_SCHEMA", "LOGLEVEL", "STREAMS_PEOPLE_LIST_ID", "LIST_ID")),
     *(("DRY_RUN", value, NO_TRUTH) for value in ("ture", "2", "ja")),
@@ -265,22 +254,36 @@ NO_TRUTH = ["Setting 'TARGET_MAINBRAINER_DRY_RUN' must be true or false."]
         for value in ("true", "False", "1", "0", "Yes", "no", "on", "off", "")
     ),
 )
-def test_a_variable_has_a_name_and_a_value_of_ours(
-    variable: str, value: str, problems: list[str]
-) -> None:
+def test_a_variable_has_a_name_and_value_of_ours(variable: str, value: str, said: object) -> None:
     """A truth that is none is not taken for false: a dry run that is not one would send."""
-    assert misread_in(**{variable: value}) == problems
+    assert misread_in(**{variable: value}) == said
 
 
-@cases("arguments code", ([], 1), (["--config", "config.json"], 0))
-def test_variables_not_read_are_named(load: Load, arguments: list[str], code: int) -> None:
-    """Whether anything is missing or not: a dry run that is none would send."""
+FILE, ENV = ["--config", "config.json"], ["--config", "ENV"]
+NOT_READ = "not read, although it contains 'TARGET_MAINBRAINER_LIST_ID'. Add '--config ENV' to read"
+UNKNOWN = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
+JSON = "' must be an object, written as JSON."
+
+
+@cases(
+    "variable arguments code said",
+    # Whether anything is missing or not: a dry run that is none would send.
+    *(("LIST_ID=made-up", [], 1, NOT_READ), ("LIST_ID=made-up", FILE, 0, NOT_READ)),
+    # Also where settings come in a file only, as from Meltano.
+    *(("ACCES_TOKEN=made-up", given, 1, UNKNOWN) for given in (FILE, FILE + ENV)),
+    ("BATCH_SIZE_ROWS=made-up", ENV, 1, "BATCH_SIZE_ROWS' must be a whole number."),
+    *((f"{name}=made-up", ENV, 1, f"{name}{JSON}") for name in ("FIELD_MAP", "STREAM_MAPS")),
+    ids=str,
+)
+def test_faults_of_variables(
+    load: Load, variable: str, arguments: list[str], code: int, said: str
+) -> None:
     Path("config.json").write_text('{"sandbox_path": "crm.db"}')
-    load.patch.setenv("TARGET_MAINBRAINER_LIST_ID", "made-up")
+    name, _, value = variable.partition("=")
+    load.patch.setenv(f"TARGET_MAINBRAINER_{name}", value)
     assert CliRunner().invoke(cli.command(), arguments, input="").exit_code == code
-    said = "not read, although it contains 'TARGET_MAINBRAINER_LIST_ID'. Add '--config ENV' to read"
     assert said in load.caplog.text
-    assert "made-up" not in load.caplog.text
+    assert value not in load.caplog.text
 
 
 def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
@@ -289,23 +292,9 @@ def test_variables_that_a_file_gives_too_are_nothing_to_speak_of() -> None:
     assert list(not_read(environ, {"list_id": "x"}, schema=SETTINGS)) == []
 
 
-@cases("reads", [], ["--config", "ENV"], ids=["not read", "read"])
-def test_a_misspelt_variable_ends_the_command(load: Load, reads: list[str]) -> None:
-    """Also where settings come in a file only, as from Meltano."""
-    load.patch.setenv("TARGET_MAINBRAINER_ACCES_TOKEN", "made-up-token")
-    assert load.invoke(*reads, access_token="another-token").exit_code == 1
-    said = "There is no setting 'TARGET_MAINBRAINER_ACCES_TOKEN'. Did you mean 'TARGET_MAINBRAINER"
-    assert said in load.caplog.text
-    assert "made-up-token" not in load.caplog.text
-
-
 # Files that the settings name
 
 OURS = ["sandbox_path", "suppression_path", "ledger_uri", "rejects_path", "report_path"]
-
-
-def in_files(**config: str) -> list[str]:
-    return list(check_config({"access_token": "made-up"} | config, schema=SETTINGS))
 
 
 @pytest.fixture(autouse=True)
@@ -316,6 +305,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @cases("one", *OURS)
 @cases("other", *OURS)
 def test_no_two_settings_can_name_one_file(one: str, other: str) -> None:
-    same = in_files(**{one: "a.file"} | {other: "a.file"})
+    same = problems(**TOKEN, **{one: "a.file"} | {other: "a.file"})
     assert [problem for problem in same if "name the same file" in problem] == same
     assert bool(same) is (one != other)

@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import os
-import threading
 import typing as t
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +17,7 @@ from singer_sdk.io_base import SingerMessageType
 from target_mainbrainer.errors import InputError
 from target_mainbrainer.singer.reader import CHUNK_BYTES, MessageReader, decode_message
 from target_mainbrainer.singer.state import SourceRecord, StateTracker
-from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema
+from tests.loads import PEOPLE, Load, Record, batch, cases, person, record, schema, state
 from tests.projects import BIN, LOADER, call
 
 KINDS = t.cast("list[str]", list(SingerMessageType))
@@ -36,6 +35,13 @@ def file_of(tmp_path: Path, data: bytes) -> t.IO[str]:
     return path.open(encoding="utf-8")
 
 
+def pipe_of(data: bytes) -> t.IO[str]:
+    read_end, write_end = os.pipe()
+    os.write(write_end, data)
+    os.close(write_end)
+    return os.fdopen(read_end, encoding="utf-8")
+
+
 def states(*numbers: int) -> bytes:
     return b"".join(b'{"type":"STATE","value":{"n":%d}}\n' % n for n in numbers)
 
@@ -43,35 +49,18 @@ def states(*numbers: int) -> bytes:
 def test_messages_are_read_from_files_pipes_and_texts_alike(tmp_path: Path) -> None:
     data = states(1) + b"\n" + states(2)[:-1]
     long = data.replace(b"2}", b" " * 3 * CHUNK_BYTES + b"2}")
-    read_end, write_end = os.pipe()
-    os.write(write_end, data)
-    os.close(write_end)
-    with file_of(tmp_path, data) as file, os.fdopen(read_end, encoding="utf-8") as pipe:
+    with file_of(tmp_path, data) as file, pipe_of(data) as pipe:
         expected = [{"type": "STATE", "value": {"n": n}} for n in (1, 2)]
         assert read(file) == read(pipe) == read(io.StringIO(data.decode())) == expected
     with file_of(tmp_path, long) as file:
         assert read(file) == expected
 
 
-@given(cuts=st.lists(st.integers(1, 60), max_size=8), count=st.integers(0, 5))
-def test_lines_are_whole_however_the_pipe_delivers_them(cuts: list[int], count: int) -> None:
-    data = states(*range(count))
-    read_end, write_end = os.pipe()
-
-    def trickle() -> None:
-        rest = data
-        for cut in cuts:
-            os.write(write_end, rest[:cut])
-            rest = rest[cut:]
-        os.write(write_end, rest)
-        os.close(write_end)
-
-    writer = threading.Thread(target=trickle)
-    writer.start()
-    with os.fdopen(read_end, encoding="utf-8") as pipe:
-        messages = read(pipe)
-    writer.join()
-    assert [message["value"]["n"] for message in messages] == list(range(count))
+def test_lines_are_whole_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, len(states(1, 2)) + 2):
+        monkeypatch.setattr("target_mainbrainer.singer.reader.CHUNK_BYTES", size)
+        with pipe_of(states(1, 2, 3)) as pipe:
+            assert [message["value"]["n"] for message in read(pipe)] == [1, 2, 3]
 
 
 def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
@@ -110,14 +99,13 @@ def test_what_taps_really_write_is_read(value: bytes, expected: t.Any) -> None:
     (b'{"x":%s}\n' % (b"1" * 5000), "valid JSON"),
     ids=lambda value: ascii(value)[:40],
 )
-def test_a_bad_line_is_named_by_its_number_and_never_repeated(
-    tmp_path: Path, data: bytes, expected: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with file_of(tmp_path, states(1) + data) as file, pytest.raises(InputError) as caught:
+def test_a_bad_line_is_named_and_never_repeated(load: Load, data: bytes, expected: str) -> None:
+    """By its number."""
+    with file_of(load.folder, states(1) + data) as file, pytest.raises(InputError) as caught:
         read(file)
     assert str(caught.value).startswith("Line 2 of the input ")
     assert expected in str(caught.value)
-    assert "kari" not in str(caught.value) + caplog.text
+    assert "kari" not in str(caught.value) + load.caplog.text
 
 
 # STATE is never ahead of what is settled
@@ -126,27 +114,20 @@ def test_a_bad_line_is_named_by_its_number_and_never_repeated(
 @given(st.data(), st.lists(st.integers(0, 5), max_size=12))
 def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes: list[int]) -> None:
     """A STATE is due exactly when all records before it are settled."""
-    state_tracker = StateTracker()
-    source_records = []
-    for number, size in enumerate(sizes):
-        for _ in range(size):
-            state_tracker.interval.read += 1
-            source_records.append((number, SourceRecord(state_tracker.interval, 1, b"")))
-        state_tracker.close_interval({"bookmark": number})
-    settled: list[int] = []
+    tracker, left = StateTracker(), dict(enumerate(sizes))
+    records: list[tuple[int, SourceRecord]] = []
+    for number, size in left.items():
+        tracker.interval.read += size
+        records += [(number, SourceRecord(tracker.interval, 1, b"")) for _ in range(size)]
+        tracker.close_interval({"bookmark": number})
     written = -1
-    for number, source_record in [(-1, None), *data.draw(st.permutations(source_records))]:
-        if source_record is not None:
-            state_tracker.settle([source_record])
-            settled.append(number)
-        due = state_tracker.take_due()
-        open_epochs = [n for n, size in enumerate(sizes) if settled.count(n) < size]
-        newest = (open_epochs[0] if open_epochs else len(sizes)) - 1
-        if newest > written:
-            assert due == {"bookmark": newest}
-            written = newest
-        else:
-            assert due is None
+    for number, one in [(-1, None), *data.draw(st.permutations(records))]:
+        if one is not None:
+            tracker.settle([one])
+            left[number] -= 1
+        newest = next((n for n, open_ in left.items() if open_), len(sizes)) - 1
+        assert tracker.take_due() == ({"bookmark": newest} if newest > written else None)
+        written = max(written, newest)
 
 
 # What is no proper message ends the run in one sentence, without data
@@ -155,7 +136,6 @@ def test_a_state_is_due_when_its_records_are_settled(data: st.DataObject, sizes:
 DEEP = "[" * 3000 + "]" * 3000
 TOO_DEEP = "nested too deeply to be read"
 NO_KEYS = "SCHEMA message without a proper 'key_properties'"
-NO_FILES = "BATCH message without a proper 'manifest'"
 
 
 def schema_message(**members: t.Any) -> str:
@@ -177,7 +157,7 @@ def schema_message(**members: t.Any) -> str:
     *((schema_message(key_properties=odd), NO_KEYS) for odd in ([1], [None], "id")),
     ('{"type":"STATE","value":"kari"}', "STATE message without a proper 'value'"),
     (f'{{"type":"STATE","value":{{"x":{DEEP}}}}}', TOO_DEEP),
-    *((batch(odd), NO_FILES) for odd in (5, None, "")),
+    *((batch(odd), "BATCH message without a proper 'manifest'") for odd in (5, None, "")),
     (batch(manifest=None), "BATCH message without a proper 'manifest'"),
     (batch(encoding=None), "BATCH message without a proper 'encoding'"),
 )
@@ -188,51 +168,48 @@ def test_what_is_no_proper_message_is_named_by_its_line(load: Load, line: str, s
     assert "kari" not in ended.log
 
 
-@cases(
-    "message expected",
-    (batch(encoding={"format": "jsonl", "compression": {}}), "encoded in a way"),
-    *((batch(encoding={"format": odd}), "encoded in a way") for odd in (["jsonl"], "parquet")),
-    (batch("s3://bucket/x"), "read: ImportError."),
-    *((batch(odd), "read: ValueError.") for odd in ("odd://secret@x/y", "file:///a\0b")),
-    (batch("file:///"), "cannot be read: Is a directory."),
-    (batch("file:///no-such-file"), "cannot be read: No such file or directory."),
-)
-def test_an_unreadable_batch_is_one_sentence(load: Load, message: str, expected: str) -> None:
-    ended = load.fails(schema(), message)
-    assert expected in ended.error
-    assert "secret" not in ended.log
-
-
 NO_RECORD = "the BATCH message on line 2 of the input contains a line that is not"
+GZIP = {"format": "jsonl", "compression": "gzip"}
+CUT_OFF = gzip.compress(b"{}", mtime=0)[:-9]
 
 
 @cases(
-    "compression content expected",
-    *(("none", odd, NO_RECORD) for odd in (b"kari@example.com\n", b"[1]\n", b'"kari"\n')),
-    ("gzip", gzip.compress(b'{"id": 1}')[:-9], "of stream 'people' cannot be read"),
-    ids=["no JSON", "a list", "a text", "cut off"],
+    "message content expected",
+    (batch(encoding={"format": "jsonl", "compression": {}}), b"", "encoded in a way"),
+    *((batch(encoding={"format": odd}), b"", "encoded in a way") for odd in (["jsonl"], "parquet")),
+    (batch("s3://bucket/x"), b"", "read: ImportError."),
+    *((batch(odd), b"", "read: ValueError.") for odd in ("odd://secret@x/y", "file:///a\0b")),
+    (batch("file:///"), b"", "cannot be read: Is a directory."),
+    (batch("file:///no-such-file"), b"", "cannot be read: No such file or directory."),
+    *((batch("FILE"), odd, NO_RECORD) for odd in (b"kari@example.com\n", b"[1]\n", b'"kari"\n')),
+    (batch("FILE", encoding=GZIP), CUT_OFF, "of stream 'people' cannot be read"),
 )
-def test_bad_batch_file(load: Load, compression: str, content: bytes, expected: str) -> None:
-    """A batch file without proper records ends in one sentence that repeats none."""
+def test_a_bad_batch_is_one_sentence(
+    load: Load, message: str, content: bytes, expected: str
+) -> None:
+    """Its file has this content; nothing of it is repeated."""
     path = load.folder / "people.jsonl"
     path.write_bytes(content)
-    encoding = {"format": "jsonl", "compression": compression}
-    ended = load.fails(schema(), batch(path.as_uri(), encoding=encoding))
+    ended = load.fails(schema(), message.replace("FILE", path.as_uri()))
     assert expected in ended.error
+    assert "secret" not in ended.log
     assert "kari" not in ended.log
 
 
 @cases("address", "file://{}", "file://localhost{}", "{}")
-@cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl")
+@cases("name", "a b.jsonl", "a%20b.jsonl", "people.jsonl.gz")
 def test_a_batch_file_is_found_by_any_address(load: Load, address: str, name: str) -> None:
-    """A batch file is found however its address is written."""
-    path = load.folder / name
-    path.write_text('\ufeff{"id": 1, "email": "p@example.com"}\n\n', encoding="utf-8")
+    """A batch file is found however its address is written, packed or not."""
+    path, text = load.folder / name, '\ufeff{"id": 1, "email": "p@example.com"}\n\n'.encode()
+    packed = path.suffix == ".gz"
+    path.write_bytes(gzip.compress(text) if packed else text)
+    encoding = {"format": "jsonl", "compression": "gzip" if packed else "none"}
     spellings = [str(path)]
     if address.startswith("file"):
         spellings.append(str(path).replace("%", "%25").replace(" ", "%20"))
     for spelling in spellings:
-        load.ok(schema(), batch(address.format(spelling)))
+        message = batch(address.format(spelling), encoding=encoding)
+        assert load.ok(schema(), message, state(bookmark=1)).bookmark == 1
     assert load.contact["email"] == "p@example.com"
 
 
