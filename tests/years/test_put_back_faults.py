@@ -10,6 +10,7 @@ import __future__
 import functools
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 import typing as t
@@ -17,6 +18,9 @@ import typing as t
 import pytest
 
 from tests.years.simulate import rule_of, simulate
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Change(t.NamedTuple):
@@ -28,277 +32,141 @@ class Change(t.NamedTuple):
 
 
 class Fault(t.NamedTuple):
-    """A fault, and a year in which it shows.
-
-    Attributes:
-        changes: How it is put back.
-        seed: Of the year that is tried first.
-    """
+    """A fault, how it is put back, and the seed of the year that is tried first."""
 
     name: str
+    seed: int
     changes: list[Change]
-    seed: int = 300
 
 
-LEDGER = "target_mainbrainer.ledger.ledger:Ledger"
-MOVES = "target_mainbrainer.rounds.moves"
-PLAN = "target_mainbrainer.rounds.plan"
 NIGHTS = 60
 YEARS = range(300, 360)
 """Tried if the year beside a fault does not find it any more."""
 
-FAULTS = [
-    Fault(
-        "content stays known while it is sent",
-        [
-            Change(
-                f"{LEDGER}.mark",
-                "_MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])",
-                "known and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
-                "open_mark = ?1, open_at = ?2 WHERE id = ?3', [(mark, now, r.id) for r in known])\n"
-                "    for r in known: r.open_mark = mark",
-            ),
-            Change(f"{PLAN}:_why_unknown", "if row.open_mark is not None:", "if False:"),
-        ],
-        seed=304,
-    ),
-    Fault(
-        "consent is forgotten with the content of a batch that did not end well",
-        [
-            Change(
-                f"{LEDGER}.forget_content",
-                "is_one =",
-                "rows and connection.exec_driver_sql('UPDATE mainbrainer_contacts SET "
-                "email_said = NULL, "
-                "mobile_said = NULL WHERE id = ?1', [(row,) for row in rows])\n"
-                "    is_one =",
-            )
-        ],
-        seed=312,
-    ),
-    Fault(
-        "a yes is raised again after a lost answer",
-        [
-            Change(
-                f"{PLAN}:note_delivery",
-                "value = getattr(upsert.outgoing, name)",
-                "value = getattr(upsert.outgoing, name)\n"
-                "        if upsert.may_be_applied: value = setattr(row, SAID[name], None)",
-            )
-        ],
-        seed=310,
-    ),
-    Fault(
-        "who is missing once is gone",
-        [Change("target_mainbrainer.rounds.missing:Missing._count", "READS_UNTIL_GONE", "1")],
-        seed=301,
-    ),
-    Fault(
-        "a rename is believed without a status",
-        [
-            Change(
-                f"{MOVES}:Moves._move",
-                "not has_failed and status is not None and mover.contact_id in status.updated_ids",
-                "not has_failed",
-            )
-        ],
-        seed=303,
-    ),
-    Fault(
-        "a run that was taken over goes on",
-        [
-            Change(f"{LEDGER}.is_fresh", "return ", "return True or "),
-            Change(
-                "target_mainbrainer.ledger.lease:renew",
-                "if connection.execute(query).rowcount != count:",
-                "if connection.execute(query).rowcount < 0:",
-            ),
-        ],
-        seed=301,
-    ),
-    Fault(
-        "the suppression list does not know old addresses",
-        [
-            Change(
-                f"{PLAN}:compare",
-                "rules.suppressed(upsert.contact, *others)",
-                "rules.suppressed(upsert.contact)",
-            )
-        ],
-        seed=303,
-    ),
-    Fault(
-        "STATE does not wait for the records before it",
-        [
-            Change(
-                "target_mainbrainer.singer.state:StateTracker.take_due",
-                "self._closed[0].settled == self._closed[0].read",
-                "True",
-            )
-        ],
-        seed=301,
-    ),
-    Fault(
-        "a try of which the end is unknown is forgotten",
-        [
-            Change(
-                f"{LEDGER}.settle",
-                "if row.unsure_at is not None or self.is_mixed:",
-                "if self.is_mixed:",
-            )
-        ],
-        seed=330,
-    ),
-    Fault(
-        "an old yes is sent again",
-        [Change(f"{PLAN}:compare", "if rules.omits_old_yes:", "if False:")],
-        seed=345,
-    ),
-    Fault(
-        "the yes of the old address does not count for a contact that moves",
-        [
-            Change(
-                f"{PLAN}:compare", "_said(attribute, row, also_rows)", "_said(attribute, row, ())"
-            )
-        ],
-        seed=308,
-    ),
-    Fault(
-        "the records of a failed batch are not set aside",
-        [
-            Change(
-                "target_mainbrainer.rounds.booking:Booking._book_failure",
-                "if not self._statuses.keeps_records:",
-                "if True:",
-            )
-        ],
-        seed=322,
-    ),
-    Fault(
-        "skipped contacts count as delivered",
-        [
-            Change(
-                "target_mainbrainer.rounds.statuses:end_of_batch",
-                "return BatchEnd.SKIPPED",
-                "return BatchEnd.CONFIRMED",
-            )
-        ],
-        seed=302,
-    ),
-    Fault(
-        "content is not forgotten with a batch that did not end well",
-        [Change(f"{LEDGER}.forget_content", "connection.execute(", "(lambda _: None)(")],
-        seed=302,
-    ),
-    Fault(
-        "a no is not sent to somebody who had said nothing",
-        [
-            Change(
-                f"{PLAN}:_to_say", "value is not said[name]", "bool(value) is not bool(said[name])"
-            )
-        ],
-        seed=303,
-    ),
-    Fault(
-        "permits are not counted",
-        [
-            Change(
-                "target_mainbrainer.api.limits:Quota.take",
-                "(surplus := len(self.occupied) - plan.burst) >= 0",
-                "(surplus := 0) > 0",
-            )
-        ],
-        seed=302,
-    ),
-    Fault(
-        "what was known of an address that was left counts for who comes to it",
-        [
-            Change(
-                f"{MOVES}:Moves._end_moves",
-                "self._ledger.delete_rows(connection, forgotten)",
-                "pass",
-            )
-        ],
-        seed=313,
-    ),
-    Fault(
-        "no mover waits for an address that is being left",
-        [
-            Change(
-                f"{MOVES}:next_steps",
-                "if any(other in waiting and waiting[other].before == mover.after",
-                "if any(False and other in waiting and waiting[other].before == mover.after",
-            )
-        ],
-        seed=301,
-    ),
-    Fault(
-        "contacts that were made anew are not completed",
-        [
-            Change(
-                "target_mainbrainer.rounds.load:Load.finish",
-                "for one in self._booking.recreated.rounds():",
-                "for one in ():",
-            )
-        ],
-        seed=306,
-    ),
-    Fault(
-        "a part that the source has lost is left out",
-        [
-            Change(
-                f"{MOVES}:follow",
-                "email=contact.email or newest.email or previous.email",
-                "email=contact.email",
-            )
-        ],
-        seed=375,
-    ),
-    Fault(
-        "who is gone is opted out though another has the address",
-        [
-            Change(
-                "target_mainbrainer.rounds.missing:Missing._opt_outs",
-                "all(owner.id in ids for owner in owners[one])",
-                "True",
-            )
-        ],
-        seed=301,
-    ),
-    Fault(
-        "a record that cannot be mapped has not come",
-        [
-            Change(
-                "target_mainbrainer.rounds.load:Load.note_unsent",
-                "self._open.unsent.add((stream, key))",
-                "pass",
-            )
-        ],
-        seed=303,
-    ),
-    Fault(
-        "of two keys of a person who moves one is left behind",
-        [
-            Change(
-                f"{MOVES}:next_steps",
-                "any(moved.get(other) == mover.spelling for other in others)",
-                "False",
-            )
-        ],
-        seed=308,
-    ),
-    Fault(
-        "the id of a contact that moves is not kept",
-        [
-            Change(
-                f"{MOVES}:Moves._note_ids",
-                "self._ledger.write(lambda connection: people.save(connection, some))",
-                "pass",
-            )
-        ],
-        seed=309,
-    ),
-]
+FAULTS = """
+content stays known while it is sent; year 304
+  ledger.ledger:Ledger.mark
+- _MARK.write(connection, [(r.id, mark, now, r.unsure_at) for r in known])
++ known and connection.exec_driver_sql(
++         'UPDATE mainbrainer_contacts SET open_mark = ?1, open_at = ?2 WHERE id = ?3',
++         [(mark, now, r.id) for r in known])
++     for r in known: r.open_mark = mark
+  rounds.plan:_why_unknown
+- if row.open_mark is not None:
++ if False:
+consent is forgotten with the content of a batch that did not end well; year 312
+  ledger.ledger:Ledger.forget_content
+- is_one =
++ rows and connection.exec_driver_sql(
++         'UPDATE mainbrainer_contacts SET email_said = NULL, mobile_said = NULL WHERE id = ?1',
++         [(row,) for row in rows])
++     is_one =
+a yes is raised again after a lost answer; year 310
+  rounds.plan:note_delivery
+- value = getattr(upsert.outgoing, name)
++ value = getattr(upsert.outgoing, name)
++         if upsert.may_be_applied: value = setattr(row, SAID[name], None)
+who is missing once is gone; year 301
+  rounds.missing:Missing._count
+- READS_UNTIL_GONE
++ 1
+a rename is believed without a status; year 303
+  rounds.moves:Moves._move
+- not has_failed and status is not None and mover.contact_id in status.updated_ids
++ not has_failed
+a run that was taken over goes on; year 301
+  ledger.ledger:Ledger.is_fresh
+- return
++ return True or
+  ledger.lease:renew
+- if connection.execute(query).rowcount != count:
++ if connection.execute(query).rowcount < 0:
+the suppression list does not know old addresses; year 303
+  rounds.plan:compare
+- rules.suppressed(upsert.contact, *others)
++ rules.suppressed(upsert.contact)
+STATE does not wait for the records before it; year 301
+  singer.state:StateTracker.take_due
+- self._closed[0].settled == self._closed[0].read
++ True
+a try of which the end is unknown is forgotten; year 330
+  ledger.ledger:Ledger.settle
+- if row.unsure_at is not None or self.is_mixed:
++ if self.is_mixed:
+an old yes is sent again; year 345
+  rounds.plan:compare
+- if rules.omits_old_yes:
++ if False:
+the yes of the old address does not count for a contact that moves; year 308
+  rounds.plan:compare
+- _said(attribute, row, also_rows)
++ _said(attribute, row, ())
+the records of a failed batch are not set aside; year 322
+  rounds.booking:Booking._book_failure
+- if not self._statuses.keeps_records:
++ if True:
+skipped contacts count as delivered; year 302
+  rounds.statuses:end_of_batch
+- return BatchEnd.SKIPPED
++ return BatchEnd.CONFIRMED
+content is not forgotten with a batch that did not end well; year 302
+  ledger.ledger:Ledger.forget_content
+- connection.execute(
++ (lambda _: None)(
+a no is not sent to somebody who had said nothing; year 303
+  rounds.plan:_to_say
+- value is not said[name]
++ bool(value) is not bool(said[name])
+permits are not counted; year 302
+  api.limits:Quota.take
+- (surplus := len(self.occupied) - plan.burst) >= 0
++ (surplus := 0) > 0
+what was known of an address that was left counts for who comes to it; year 313
+  rounds.moves:Moves._end_moves
+- self._ledger.delete_rows(connection, forgotten)
++ pass
+no mover waits for an address that is being left; year 301
+  rounds.moves:next_steps
+- if any(other in waiting and waiting[other].before == mover.after
++ if any(False and other in waiting and waiting[other].before == mover.after
+contacts that were made anew are not completed; year 306
+  rounds.load:Load.finish
+- for one in self._booking.recreated.rounds():
++ for one in ():
+a part that the source has lost is left out; year 375
+  rounds.moves:follow
+- email=contact.email or newest.email or previous.email
++ email=contact.email
+who is gone is opted out though another has the address; year 301
+  rounds.missing:Missing._opt_outs
+- all(owner.id in ids for owner in owners[one])
++ True
+a record that cannot be mapped has not come; year 303
+  rounds.load:Load.note_unsent
+- self._open.unsent.add((stream, key))
++ pass
+of two keys of a person who moves one is left behind; year 308
+  rounds.moves:next_steps
+- any(moved.get(other) == mover.spelling for other in others)
++ False
+the id of a contact that moves is not kept; year 309
+  rounds.moves:Moves._note_ids
+- self._ledger.write(lambda connection: people.save(connection, some))
++ pass
+"""
+
+
+def told(text: str) -> Iterator[Fault]:
+    """Yield faults: each has its name and a year, and for each function what becomes what."""
+    for fault in re.split(r"\n(?=[a-zA-Z])", text.strip()):
+        title, *changes = re.split(r"\n  (?=\w)", fault)
+        name, seed = title.split("; year ")
+        found = []
+        for change in changes:
+            place, *lines = change.split("\n")
+            old, new = ("\n".join(one[2:] for one in lines if one[0] == sign) for sign in "-+")
+            found.append(Change(f"target_mainbrainer.{place}", old, new))
+        yield Fault(name, int(seed), found)
 
 
 def put_back(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
@@ -334,7 +202,7 @@ def is_unbroken(seed: int) -> bool:
     return not simulate(seed, NIGHTS).broken
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("fault", told(FAULTS), ids=lambda one: one.name)
 def test_a_year_finds_it(fault: Fault) -> None:
     """The same year without the fault breaks nothing."""
     for seed in (fault.seed, *YEARS):
