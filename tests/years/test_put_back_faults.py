@@ -202,7 +202,7 @@ def is_unbroken(seed: int) -> bool:
     return not simulate(seed, NIGHTS).broken
 
 
-@pytest.mark.parametrize("fault", told(FAULTS), ids=lambda one: one.name)
+@pytest.mark.parametrize("fault", [*told(FAULTS)], ids=lambda one: one.name)
 def test_a_year_finds_it(fault: Fault) -> None:
     """The same year without the fault breaks nothing."""
     for seed in (fault.seed, *YEARS):
