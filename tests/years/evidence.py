@@ -136,15 +136,15 @@ class Evidence:
 
     def certain(self) -> list[int]:
         """Return the people of whom the ledger knows where their contact is, with all its parts."""
-        if self.has_restored or self.has_new_stream or self.source.streams != STREAMS[:1]:
+        is_new = self.has_new_stream or self.source.streams != STREAMS[:1]
+        if is_new or self.has_restored or self.source.config["identity_changes"] == "create":
             return []
-        if self.source.config["identity_changes"] == "create":
-            return []
+        there = {*map(identity_in, self._followed())}
         return [
             key
             for key, one in self.people.items()
             if one.last is not None
-            and identity_of(one.last) in one.sent_as
+            and identity_of(one.last) in one.sent_as & there
             and not (is_refused(one.last) or one.is_absent or one.missed)
             and not (one.is_rejected or one.is_stuck or one.is_deleted or one.is_scattered)
         ]
