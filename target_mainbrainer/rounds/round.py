@@ -271,6 +271,8 @@ class Round:
         self._identity_by_key: dict[Hashable, Identity] = {}
         self._identifiers: set[Hashable] = set()
         self._known: dict[Hashable, Identity] = {}
+        self._newest = {True: -1, False: -1}
+        self._waiting_kinds: set[bool] = set()
         for part in waiting:
             self.add(part)
 
@@ -292,13 +294,25 @@ class Round:
         """Add a record, merged with the contact of its identity if there is one.
 
         A record that cannot be in this round waits for a later one, and so does every later one
-        that shares an identifier or a source key with it.
+        that shares an identifier or a source key with it. Records with a contact id and others keep
+        their order: which address belongs to an id only the CRM knows.
         """
         self._bytes += len(part.record.line)
-        is_behind = self.waiting and not self._awaited.isdisjoint(_keys_of(part))
-        if is_behind or not self._admit(part):
+        if self._passes_other_kind(part) or self._is_awaited(part) or not self._admit(part):
             self.waiting.append(part)
             self._awaited.update(_keys_of(part))
+            self._waiting_kinds.add(_has_id(part))
+
+    def _is_awaited(self, part: Part) -> bool:
+        return bool(self.waiting) and not self._awaited.isdisjoint(_keys_of(part))
+
+    def _passes_other_kind(self, part: Part) -> bool:
+        """Return whether a record would go before one that came earlier, of the other kind."""
+        other = not _has_id(part)
+        if other in self._waiting_kinds or self._newest[other] < 0:
+            return other in self._waiting_kinds
+        present = self.upserts.get(t.cast("Identity", identity_of(part.contact)))
+        return present is not None and self._newest[other] > present.parts[0].place
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
@@ -306,6 +320,7 @@ class Round:
         identity = t.cast("Identity", identity_of(contact))
         if not self._fits(part, identity):
             return False
+        self._newest[_has_id(part)] = part.place
         self._identifiers.update(identifiers)
         self._spellings[identifiers] = identity
         if part.person is not None:
@@ -341,6 +356,10 @@ class Round:
             self._known[one] == identity if one in self._known else one not in self._identifiers
             for one in identifiers
         )
+
+
+def _has_id(part: Part) -> bool:
+    return part.contact.contact_id is not None
 
 
 def _keys_of(part: Part) -> tuple[Hashable, ...]:

@@ -71,6 +71,15 @@ def test_no_request_has_anybody_twice(load: Load) -> None:
             assert not may_be_one(one, other)
 
 
+def test_a_contact_keeps_its_address_until_a_record_that_finds_it_by_that_is_in(load: Load) -> None:
+    """With a number, an address alone would not find it any more."""
+    people = SEVEN | OLA, OLA | {"city": "Oslo"}, SEVEN | NUMBER
+    load(schema("contact_id email mobile city", key=()), *(record(**one) for one in people)).ok()
+    (contact,) = load.crm.contacts()
+    assert contact["email"] == OLA["email"]
+    assert (contact["mobile_number"], contact["properties"]["city"]) == (90812501, "Oslo")
+
+
 def test_one_bad_record_of_a_hundred_of_a_person_costs_few_requests(load: Load) -> None:
     """The good ones are written in their order."""
     load.keep_rejects()
