@@ -173,7 +173,8 @@ class Comparer:
                 prepared.sent.append(upsert)
             for person in self._changed_people(upsert, known, now):
                 changed[id(person)] = person
-        self._raise(self._too_many_new(prepared.sent))
+        if not self._is_dry and (reasons := list(self._too_many_new(prepared.sent))):
+            raise DeliveryError(*reasons)
         people.save(connection, list(changed.values()))
         self._ledger.forget_content(connection, leaving)
 
@@ -181,10 +182,6 @@ class Comparer:
         """Yield why a run fails that goes on nevertheless, as a dry run does."""
         yield from self._too_many_new(())
         yield from self._too_many_moving()
-
-    def _raise(self, problems: Iterator[Reason]) -> None:
-        if not self._is_dry and (reasons := list(problems)):
-            raise DeliveryError(*reasons)
 
     def _too_many_new(self, sent: Iterable[Upsert]) -> Iterator[Reason]:
         new = self._created + sum(upsert.kind is Kind.CREATE for upsert in sent)

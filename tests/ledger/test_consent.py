@@ -48,7 +48,7 @@ and the others of its batch, which unsubscribed in MainBrainer, are looked at, t
 a contact made anew is completed though its status is late: when another one has been completed
   set report single; 1-2 p# yes; delete p1; delete p2; says after p1; 1-2 p# yes city=Bergen
   > p1-2 yes # city=Bergen
-but a status without ids makes nobody anew: who is not in one half need not be in the other half
+but a status without ids makes no contact anew: who is not in one half need not be in the other half
   set omit report; 1-3 p# yes; delete p1; unsubscribe p2 p3; says search nameless:1; 1-3 p# yes =A
   ? 1 recreated, yes
 it has what a later record of the run says, of another stream; if unconfirmed, whole; year 95136

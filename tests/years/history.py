@@ -80,7 +80,7 @@ class Run:
         sent_to: The identity to which it has sent them last, without a contact id: with data, or as
             the one that they have now.
         movers: The people who came with another address or number than before.
-        joined: Those with an address of nobody.
+        joined: Those with an address that belongs to no person.
         is_certain: Nothing was to go wrong in its night.
         unsure: The people of whom it did not know how an earlier run had ended.
     """

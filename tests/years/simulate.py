@@ -85,7 +85,6 @@ class Outcome:
         nights: How many were simulated.
         injected: How often each fault has come about.
         digest: Of everything that was sent, answered and written.
-        seen: What has come about: the places of the plan that had a part in it.
     """
 
     broken: list[str] = field(default_factory=list)
@@ -184,7 +183,7 @@ class Year:
             self._backup = (self._folder / "ledger.db").read_bytes()
 
     def _broken_export(self, events: Sequence[Event]) -> dict[str, Event]:
-        """Let the tap write addresses of nobody, or bad ones, which the guard lets through."""
+        """Let the tap write addresses of no person, or bad ones, for which the guard is raised."""
         for event in events:
             if event.what in BROKEN_EXPORTS:
                 self._source.breaks(event, self._oracle.certain())

@@ -71,7 +71,7 @@ FAULTS = {
 """As the sandbox writes them."""
 
 BROKEN_EXPORTS = ("bad join", "bad export")
-"""For one night, almost everybody has an address of nobody, or one that the CRM refuses."""
+"""For one night, almost all addresses belong to no person, or the CRM refuses them."""
 
 FEW = 10
 """So many people may move at a time, at any `max_drift_percent`."""
