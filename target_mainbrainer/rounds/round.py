@@ -272,7 +272,6 @@ class Round:
         self._identifiers: set[Hashable] = set()
         self._known: dict[Hashable, Identity] = {}
         self._newest = {True: -1, False: -1}
-        self._waiting_kinds: set[bool] = set()
         for part in waiting:
             self.add(part)
 
@@ -298,21 +297,11 @@ class Round:
         their order: which address belongs to an id only the CRM knows.
         """
         self._bytes += len(part.record.line)
-        if self._passes_other_kind(part) or self._is_awaited(part) or not self._admit(part):
+        keys, has_id = _keys_of(part), part.contact.contact_id is not None
+        is_behind = self.waiting and not self._awaited.isdisjoint((*keys, not has_id))
+        if is_behind or not self._admit(part):
             self.waiting.append(part)
-            self._awaited.update(_keys_of(part))
-            self._waiting_kinds.add(_has_id(part))
-
-    def _is_awaited(self, part: Part) -> bool:
-        return bool(self.waiting) and not self._awaited.isdisjoint(_keys_of(part))
-
-    def _passes_other_kind(self, part: Part) -> bool:
-        """Return whether a record would go before one that came earlier, of the other kind."""
-        other = not _has_id(part)
-        if other in self._waiting_kinds or self._newest[other] < 0:
-            return other in self._waiting_kinds
-        present = self.upserts.get(t.cast("Identity", identity_of(part.contact)))
-        return present is not None and self._newest[other] > present.parts[0].place
+            self._awaited.update((*keys, has_id))
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
@@ -320,7 +309,7 @@ class Round:
         identity = t.cast("Identity", identity_of(contact))
         if not self._fits(part, identity):
             return False
-        self._newest[_has_id(part)] = part.place
+        self._newest[contact.contact_id is not None] = part.place
         self._identifiers.update(identifiers)
         self._spellings[identifiers] = identity
         if part.person is not None:
@@ -346,6 +335,9 @@ class Round:
             or present.parts[0].stream.name != part.stream.name
         ):
             return False  # each batch is of one stream, so that its outcome counts there
+        has_id = part.contact.contact_id is not None
+        if present is not None and present.parts[0].place < self._newest[not has_id]:
+            return False
         if self._identity_by_key.get(part.person, identity) != identity:
             return False
         if part.contact.contact_id is None:
@@ -356,10 +348,6 @@ class Round:
             self._known[one] == identity if one in self._known else one not in self._identifiers
             for one in identifiers
         )
-
-
-def _has_id(part: Part) -> bool:
-    return part.contact.contact_id is not None
 
 
 def _keys_of(part: Part) -> tuple[Hashable, ...]:
