@@ -248,11 +248,13 @@ class Booking:
     def _leave(self, upsert: Upsert) -> None:
         """Note that a contact is as it was, unless a request without an answer may change it.
 
-        Its people have the identity that they had before.
+        Its people have the identity that they had before, unless an earlier run may have given
+        them this one.
         """
         if not upsert.may_be_applied:
             self._settle_row(upsert)
-        for person in upsert.changed_people:
+        is_certain = upsert.row is None or upsert.row.unsure_at is None
+        for person in upsert.changed_people if is_certain else ():
             if person.previous is not None and person.moving_id is None and self._ledger:
                 person.put_back(self._ledger.hashes)
                 self._people.append(person)

@@ -367,7 +367,7 @@ class Comparer:
             person = known.get(place)
             if person is None:
                 person = known[place] = Person(None, *place, text, hash_)
-            elif person.identity != text:
+            elif person.identity != text or (person.previous and person.moving_id is None):
                 person.previous = person.previous or person.identity
                 person.identity, person.hash = text, hash_
                 upsert.changed_people += (person,)

@@ -114,7 +114,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         moving_id: The contact_id of a contact that gets another identity.
         renamed_from: Its identity before a rename that may have been applied; what was said of it
             there counts, so that an old yes is no new one.
-        changed_people: The people of whom this delivery changes the identity.
+        changed_people: The people of whom this delivery changes the identity, or settles it.
         batch: The batch in which it was accepted; None if it was not.
         may_be_applied: It was sent in a trial and not refused there, or sent without an answer: it
             may be applied however its batch ends, and after later requests.
