@@ -202,7 +202,7 @@ class MainBrainerClient:
             while True:
                 tries += 1
                 token = None if endpoint is self._token else self._tokens.get()
-                permit = self.limiter.acquire(str(endpoint), is_retry=tries > 1)
+                permit = self._permit_for(endpoint, is_retry=tries > 1)
                 began = self._clock()
                 try:
                     response = self._send(endpoint, body, token, permit)
@@ -227,12 +227,20 @@ class MainBrainerClient:
             error.may_be_applied = is_lost or isinstance(error, errors.ProtocolError)
             raise
 
+    def _permit_for(self, endpoint: Endpoint, *, is_retry: bool) -> Permit:
+        """Wait until a request may leave at once."""
+        permit = self.limiter.acquire(str(endpoint), is_retry=is_retry)
+        while not self._may_send():
+            self.limiter.unsent(permit)
+            while not self._may_send():
+                self.limiter.pause(_LOOK_SECONDS)
+            permit = self.limiter.acquire(str(endpoint))
+        return permit
+
     def _send(
         self, endpoint: Endpoint, body: bytes | None, token: Token | None, permit: Permit
     ) -> Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
-        while not self._may_send():
-            self.limiter.pause(_LOOK_SECONDS)
         try:
             response = self._transport.send(endpoint, body, headers)
         except errors.UnreachableError:

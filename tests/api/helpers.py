@@ -121,8 +121,9 @@ class Api:
         crm = to if isinstance(to, BrokenServer) else self.serve(to)
         account = {"api_url": crm.url} | ({} if "username" in settings else {"access_token": TOKEN})
         limiter = settings.pop("limiter", None) or self.world.limiter(plan)
+        may_send = settings.pop("may_send", lambda: True)
         made = Settings(**account | settings)
-        client = MainBrainerClient(made, rate_limiter=limiter)
+        client = MainBrainerClient(made, rate_limiter=limiter, may_send=may_send)
         self._running.callback(client.close)
         return client
 

@@ -18,7 +18,8 @@ from typing_extensions import override
 from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError
 from target_mainbrainer.settings.declared import PLANS, Plan
-from tests.api.helpers import World
+from tests.api.helpers import BATCH, Api, World
+from tests.broken_server import OK, Reply, Request
 from tests.loads import cases
 
 HOUR = 3600.0
@@ -81,6 +82,27 @@ def test_a_permit_is_occupied_for_so_long(burst: int, story: str, taken_at: floa
         else:
             world.pass_by(float(word))
     assert world.passed == pytest.approx(taken_at)
+
+
+def test_what_waits_for_the_lease_leaves_with_a_permit_of_that_moment(api: Api) -> None:
+    """Its wait was taken for an answer's usual time, and another request came too soon: year 1031.
+
+    The first answer takes three seconds, and the second request waits for as long.
+    """
+    came: list[float] = []
+
+    def answer(_: Request) -> Reply:
+        came.append(api.world.passed)
+        if len(came) == 1:
+            api.world.pass_by(3)
+        return OK
+
+    one = Plan(burst=1, daily=9)
+    client = api.client(answer, one, may_send=lambda: not 12 < api.world.passed < 16)
+    for _ in range(3):
+        client.send_batch(*BATCH)
+    assert came[1] >= 16
+    assert came[2] - came[1] >= 10
 
 
 def test_a_used_up_day_is_a_warning_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
