@@ -123,7 +123,9 @@ class Mover:
         own: Hash of the same without a part that its person has lost.
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
-        may_have_moved: It was sent to be renamed, and no status shows whether it was.
+        is_sent_on: It was sent to be renamed, and not refused: a contact has the new identity with
+            all parts, perhaps one that was made anew.
+        may_have_moved: The same, and no status shows whether it was.
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """
 
@@ -134,7 +136,7 @@ class Mover:
         self.following: Following | None = None
         self.before = self.after = self.own = self.asked = self.spelling = 0
         self.contact_id: int | None = None
-        self.may_have_moved = self.is_refused = False
+        self.is_sent_on = self.may_have_moved = self.is_refused = False
 
     @property
     def has_begun(self) -> bool:
@@ -407,7 +409,7 @@ class Moves:
         for reason, movers in left_behind.items():
             for mover in movers:
                 self._kept.add(mover.before)
-                if not mover.may_have_moved:
+                if not mover.is_sent_on:
                     mover.after = mover.own
                 mover.stream.report.not_followed_by_reason[reason] += 1
         plain = [mover for movers in left_behind.values() for mover in movers]
@@ -416,6 +418,7 @@ class Moves:
             mover.stream.report.moved += 1
         merged = {mover.before: mover for mover in by_step[Step.MERGED]}
         leave = {mover.place for mover in by_step[Step.MERGED]}
+        coming = {*coming, *(mover.after for mover in plain)}
         no = [
             mover.old_contact(opts_out=True)
             for before, mover in merged.items()
@@ -429,7 +432,7 @@ class Moves:
                 no.append(withdrawal)
         joining = by_step[Step.JOIN]
         # A contact that may have moved is found where it would be then, or made there.
-        followed = {*joining, *(mover for mover in plain if mover.may_have_moved)}
+        followed = {*joining, *(mover for mover in plain if mover.is_sent_on)}
         upserts = [
             mover.upsert(mover.following and mover.following.contact)
             if mover in followed
@@ -491,6 +494,7 @@ class Moves:
             left_behind.append(mover)
             is_refused = accepted is None and not upsert.may_be_applied
             mover.is_refused = is_refused and mover.asked in {mover.before, mover.after}
+            mover.is_sent_on = not is_refused
             mover.may_have_moved = not is_refused and not (status and status.inserted)
             if accepted is None and not mover.is_refused:
                 person.moving_id = mover.contact_id  # it may be where an earlier run has sent it

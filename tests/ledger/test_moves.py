@@ -50,10 +50,15 @@ an address that a contact has left again, before its run knew, is free; year 830
   1 a yes; 1 b yes !kill GET 2 before; 1 a yes; 1 b yes ? 1 moved > b yes 1
 who is deleted between kill and rename is made anew, with the yes
   set omit; 1 a yes; 1 b yes !kill POST 2 before; delete a; 1 b yes ? 0 moved > b yes 1
+also if a number was lost meanwhile, which the contact that is made anew has; year 1027
+  1 a +1 yes; 1 b +1 yes !kill POST 2 before; delete a; 1 b yes ? 0 moved > b +1 yes 1
 who is back after a kill keeps what was added, as the CRM may have it, and has it
   1 +1; 1 a +1 !kill POST 2 [before|after]; 1 +1; 1 +1 =Later > a +1 Later
 a contact that another comes to is not opted out
   1 a yes, 2 b yes; 1 b yes, 2 b yes; 1 b yes, 2 c yes; 1 a yes, 2 b > a yes 1, b yes 2, c no 2
+nor if its own person stays with it, as a change goes back that was to give it a number; year 1017
+  1 a yes, 9 a +1; set create; 1 a yes, 9 z; set identity_changes=follow;
+  1 b +1 yes, 9 z !kill POST 2 before; 1 a yes, 9 z > a yes 1, a +1 9, z 9
 nor without its number; year 96126
   set report; 1 a +1 yes, 2 a +1 yes, 3 b yes; 1 b yes, 2 a +1 yes, 3 a +1 yes > a +1 yes 3, b yes 1
 nor if its person is gone: a yes after it would be a new one; year 71026
