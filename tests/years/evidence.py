@@ -172,6 +172,9 @@ class Evidence:
         held = self.crm.held.get(contact_id or 0)
         return set() if held is None else held.identities
 
+    def _has_had(self, contact: Contact, identity: Identity) -> bool:
+        return identity in map(folded, self.identities(contact.id))
+
     def leaves(self, contact: Contact) -> None:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
         had = [folded(one) for one in self.identities(contact.id)]

@@ -465,7 +465,8 @@ class Oracle(Evidence):
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.
 
-        Another person has its old or its new address, or none any more; or its contact was
+        Another person has its old or its new address, or none any more; or another contact has the
+        new one; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
         another key of the same person goes with it is no reason.
         """
@@ -482,7 +483,9 @@ class Oracle(Evidence):
             return True
         made = [contact.id for contact in self._inserted(process)]
         if any(
-            self.crm.held[contact.id].was_left_behind or self.crm.held[contact.id].was_ghost
+            self.crm.held[contact.id].was_left_behind
+            or self.crm.held[contact.id].was_ghost
+            or (identity_in(contact) == now and not self._has_had(contact, one.before))
             for contact in self.crm.contacts.values()
             if identity_in(contact) in {now, one.before, kept(one.before, now)}
             and contact.id not in made
@@ -504,7 +507,7 @@ class Oracle(Evidence):
             return False  # its contact has kept that part
         return (key in self.runs[process].movers and self.people[key].before == one.before) and any(
             identity_in(contact) == now
-            and one.before in map(folded, self.identities(contact.id))
+            and self._has_had(contact, one.before)
             and key in self.whose(contact)
             for contact in self.crm.contacts.values()
         )

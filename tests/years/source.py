@@ -70,8 +70,27 @@ FAULTS = {
 }
 """As the sandbox writes them."""
 
+MOVES = {
+    "email": 14,
+    "mobile": 8,
+    "is as before": 12,
+    "marries": 6,
+    "moves in": 9,
+    "swaps": 4,
+    "merges": 6,
+    "moves together": 6,
+    "takes over": 8,
+}
+"""In every second year people move more often than anything else,"""
+
+LOSSES_OF_MOVES = {"lost@p0.4:batch": 16, "kill": 30, "away": 8, "taken over": 6}
+"""and much goes wrong meanwhile."""
+
 BROKEN_EXPORTS = ("bad join", "bad export")
 """For one night, almost all addresses belong to no person, or the CRM refuses them."""
+
+REFUSED_AT_BIRTH = 0.05
+"""With an address that the CRM refuses."""
 
 FEW = 10
 """So many people may move at a time, at any `max_drift_percent`."""
@@ -130,16 +149,22 @@ def _draw(rng: random.Random, weights: dict[str, int]) -> str:
     return rng.choices([*weights], weights=[*weights.values()])[0]
 
 
+def has_moves(seed: int) -> bool:
+    """Return whether people move much in a year."""
+    return seed % 2 == 1
+
+
 def plan_of(seed: int, nights: int) -> list[Night]:
     """Return what happens in a year; the first nights are the same however many there are."""
     plan: list[Night] = []
     people = list(range(1, PEOPLE + 1))
     lately: list[int] = []
+    moves, losses = (MOVES, LOSSES_OF_MOVES) if has_moves(seed) else ({}, {})
     for number in range(1, nights + 1):
         rng = random.Random(f"{seed} night {number}")
         events = []
         for place in range(rng.choice([0, 1, 1, 2, 2, 3, 5])):
-            what = _draw(rng, AT_THE_SOURCE | BY_HAND | SETTINGS)
+            what = _draw(rng, AT_THE_SOURCE | BY_HAND | SETTINGS | moves)
             # Most of it happens to a few people, so that much comes together.
             some = [people, people[:6], lately or people]
             who, other = (rng.choice(some[int(rng.random() * 3)]) for _ in "12")
@@ -154,7 +179,7 @@ def plan_of(seed: int, nights: int) -> list[Night]:
         lately = [event.who for event in events]
         faults = []
         for _ in range(rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3])):
-            what = _draw(rng, FAULTS | TAPS | MACHINES)
+            what = _draw(rng, FAULTS | TAPS | MACHINES | losses)
             faults.append(Event(what, draw=rng.random()))
         if not faults and (broken := _broken_export(random.Random(f"{seed} export {number}"))):
             events.append(broken)
@@ -305,6 +330,8 @@ class Source:
             f"First{new}",
             changed=self.clock,
         )
+        if has_moves(self.seed) and rng.random() < REFUSED_AT_BIRTH:
+            self.people[key].email = f"bad{email}"
 
     def _move_in(self, event: Event) -> None:
         """Let somebody new have an address that another person has left, or leaves now."""
