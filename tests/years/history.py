@@ -143,8 +143,8 @@ def moves(before: Identity, after: Identity) -> bool:
     return kept(before, after) != before
 
 
-def rejected_in(lines: Iterable[dict[str, t.Any]]) -> Iterator[tuple[int, str]]:
-    """Yield the source keys in a rejects file, each with the code of its rejection."""
+def rejected_in(lines: Iterable[dict[str, t.Any]]) -> Iterator[tuple[int, Columns]]:
+    """Yield the source keys in a rejects file, each with what is said of its rejection."""
     for line in lines:
         if line["type"] == "RECORD":
-            yield int(line["record"]["id"]), line["rejection"]["code"]
+            yield int(line["record"]["id"]), line["rejection"]

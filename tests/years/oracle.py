@@ -275,13 +275,15 @@ class Oracle(Evidence):
     # After each run
 
     def ended(
-        self, process: Process, report: dict[str, t.Any], rejected: Sequence[tuple[int, str]]
+        self, process: Process, report: dict[str, t.Any], rejected: Sequence[tuple[int, Columns]]
     ) -> None:
         """Judge a run that has ended."""
         run = self.runs[process]
         self.has_new_stream |= self.source.streams != STREAMS[:1]
         run.rejected = {key for key, _ in rejected}
-        self._set_aside(process, {key for key, code in rejected if code.startswith("refused")})
+        self._set_aside(
+            process, {key: said for key, said in rejected if said["code"].startswith("refused")}
+        )
         for key, rows in run.by_key.items():
             one = self.people[key]
             one.is_rejected = key in run.rejected
@@ -302,13 +304,15 @@ class Oracle(Evidence):
         for batch in self._batches(process) if process.code == 0 else ():
             self._book(batch)
 
-    def _set_aside(self, process: Process, refused: set[int]) -> None:
+    def _set_aside(self, process: Process, refused: dict[int, Columns]) -> None:
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
 
         A contact that was accepted before is sent once more to prove it, if there is one that has
         data, keeps its address and number, and did not come again, nor another one with them.
-        A bad address that a person has lost may be kept.
+        A bad address that a person has lost may be kept. The words of the refusal are kept, too.
         """
+        for key in (key for key, said in refused.items() if not said.get("message")):
+            self._break("a refusal without its words", key)
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
         batches = self._batches(process)
         if any(batch.accepted_at > self.crm.refused_at for batch in batches):
@@ -316,7 +320,7 @@ class Oracle(Evidence):
         all_sent = [*self.crm.refused, *(sent for batch in batches for sent in batch.contacts)]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
-            and refused.isdisjoint(self._people_in([batch]))
+            and refused.keys().isdisjoint(self._people_in([batch]))
             and not any(is_rival(sent, one) for sent in batch.contacts for one in all_sent)
             for batch in batches
             if batch.accepted_at < self.crm.refused_at

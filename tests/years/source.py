@@ -18,72 +18,43 @@ PEOPLE = 30
 STREAMS = ("people", "persons")
 LISTS = (None, "3fa85f64-5717-4562-b3fc-123123d23dd5")
 
-AT_THE_SOURCE = {
-    "email": 6,
-    "mobile": 4,
-    "loses email": 1,
-    "loses mobile": 2,
-    "respelt": 1,
-    "renamed": 10,
-    "moves house": 4,
-    "is as before": 6,
-    "marries": 2,
-    "consent": 12,
-    "born": 4,
-    "moves in": 3,
-    "leaves": 5,
-    "comes back": 3,
-    "swaps": 2,
-    "shares number": 2,
-    "merges": 4,
-    "moves together": 3,
-    "takes over": 3,
-    "bad": 1,
-    "garbled": 2,
-    "good": 8,
-    "listed": 3,
-    "unlisted": 1,
-}
-BY_HAND = {"unsubscribes": 10, "city corrected": 4, "address corrected": 1, "deleted": 3}
-SETTINGS = {"setting": 3, "versions": 6}
-FAULTS = {
-    "lost@p0.4:batch": 8,
-    "lost@1:batch": 6,
-    "reset@p0.3": 3,
-    "503@p0.3": 4,
-    "503@p0.6:status": 2,
-    "429@p0.2": 2,
-    "429=20@1": 2,
-    "413@p0.5:batch": 2,
-    "422@1-999:batch": 1,
-    "422@3-999:batch": 2,
-    "fail@p0.4:batch": 6,
-    "fail@1:batch": 4,
-    "late=3@p0.5:batch": 2,
-    "late=0.02@p0.5:batch": 2,
-    "stuck@p0.3:batch": 2,
-    "noid@p0.4:batch": 2,
-    "noid@p0.5:status": 2,
-    "odd@p0.5:status": 1,
-    "skip@p0.4:batch": 3,
-    "cut@p0.2:batch": 2,
-}
+
+def _weights(text: str) -> dict[str, int]:
+    """Return how often each of some things happens, beside the others."""
+    pairs = (one.strip().rpartition(" ") for one in text.split(","))
+    return {what: int(weight) for what, _, weight in pairs}
+
+
+AT_THE_SOURCE = _weights(
+    """
+    email 6, mobile 4, loses email 1, loses mobile 2, respelt 1, renamed 10, moves house 4,
+    is as before 6, marries 2, consent 12, born 4, moves in 3, leaves 5, comes back 3, swaps 2,
+    shares number 2, merges 4, moves together 3, takes over 3, bad 1, garbled 2, good 8,
+    listed 3, unlisted 1
+    """
+)
+BY_HAND = _weights("unsubscribes 10, city corrected 4, address corrected 1, deleted 3")
+SETTINGS = _weights("setting 3, versions 6")
+FAULTS = _weights(
+    """
+    lost@p0.4:batch 8, lost@1:batch 6, reset@p0.3 3, 503@p0.3 4, 503@p0.6:status 2, 429@p0.2 2,
+    429=20@1 2, 413@p0.5:batch 2, 422@1-999:batch 1, 422@3-999:batch 2, fail@p0.4:batch 6,
+    fail@1:batch 4, late=3@p0.5:batch 2, late=0.02@p0.5:batch 2, stuck@p0.3:batch 2,
+    noid@p0.4:batch 2, noid@p0.5:status 2, odd@p0.5:status 1, skip@p0.4:batch 3,
+    cut@p0.2:batch 2
+    """
+)
 """As the sandbox writes them."""
 
-MOVES = {
-    "email": 14,
-    "mobile": 8,
-    "is as before": 12,
-    "marries": 6,
-    "moves in": 9,
-    "swaps": 4,
-    "merges": 6,
-    "moves together": 6,
-    "takes over": 8,
-}
+MOVES = _weights(
+    """
+    email 14, mobile 8, is as before 12, marries 6, moves in 9, swaps 4, merges 6,
+    moves together 6, takes over 8
+    """
+)
 """In every second year people move more often than anything else,"""
 
-LOSSES_OF_MOVES = {"lost@p0.4:batch": 16, "kill": 30, "away": 8, "taken over": 6}
+LOSSES_OF_MOVES = _weights("lost@p0.4:batch 16, kill 30, away 8, taken over 6")
 """and much goes wrong meanwhile."""
 
 BROKEN_EXPORTS = ("bad join", "bad export")
@@ -95,17 +66,8 @@ REFUSED_AT_BIRTH = 0.05
 FEW = 10
 """So many people may move at a time, at any `max_drift_percent`."""
 
-TAPS = {"tap dies": 3, "tap skips": 2, "tap is empty": 2, "tap repeats": 2, "tap is slow": 2}
-MACHINES = {
-    "kill": 12,
-    "term": 3,
-    "sleep": 3,
-    "second": 3,
-    "taken over": 3,
-    "away": 4,
-    "backup": 1,
-    "restore": 1,
-}
+TAPS = _weights("tap dies 3, tap skips 2, tap is empty 2, tap repeats 2, tap is slow 2")
+MACHINES = _weights("kill 12, term 3, sleep 3, second 3, taken over 3, away 4, backup 1, restore 1")
 
 
 class Event(t.NamedTuple):
@@ -257,26 +219,13 @@ class Person:
 
     def columns(self, kind: str) -> dict[str, t.Any]:
         key: t.Any = {"int": self.key, "str": str(self.key), "float": float(self.key)}[kind]
-        return {
-            "id": key,
-            "email": self.email,
-            "mobile": self.mobile,
-            "email_opt_in": self.email_opt_in,
-            "mobile_opt_in": self.mobile_opt_in,
-            "firstname": self.firstname,
-            "city": self.city,
-        }
+        return {"id": key} | {name: getattr(self, name) for name in COLUMNS}
 
 
-SCHEMA = {
-    "id": {"type": ["integer", "string", "number"]},
-    "email": {"type": ["string", "null"]},
-    "mobile": {"type": ["string", "null"]},
-    "email_opt_in": {"type": ["boolean", "null"]},
-    "mobile_opt_in": {"type": ["boolean", "null"]},
-    "firstname": {"type": ["string", "null"]},
-    "city": {"type": ["string", "null"]},
-    "_sdc_deleted_at": {"type": ["string", "null"]},
+COLUMNS = ("email", "mobile", "email_opt_in", "mobile_opt_in", "firstname", "city")
+SCHEMA = {"id": {"type": ["integer", "string", "number"]}} | {
+    name: {"type": ["boolean" if "opt_in" in name else "string", "null"]}
+    for name in (*COLUMNS, "_sdc_deleted_at")
 }
 
 
