@@ -359,7 +359,8 @@ class Oracle(Evidence):
         streams = report.get("streams", {}).values()
         for counts in streams:
             outcome = sum(counts[name] for name in outcomes)
-            if outcome != counts["read"] or counts["undelivered"] < 0:
+            kinds = counts["created"] + counts["updates"] + counts["resent"] + counts["unchanged"]
+            if outcome != counts["read"] or counts["undelivered"] < 0 or kinds > counts["read"]:
                 self._break("counts do not add up", counts)
             if process.code == 0 and counts["undelivered"]:
                 self._break("success with records undelivered", counts)
