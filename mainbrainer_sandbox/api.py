@@ -29,6 +29,7 @@ from mainbrainer_sandbox.reading import (
     RefusedError,
     TokenRequest,
     decode,
+    problems_ahead,
     read,
 )
 from mainbrainer_sandbox.responses import ApiError, fail
@@ -312,16 +313,4 @@ class Api:
         if switches.clash == "allow" and switches.unknown_contact_id.startswith("create"):
             return []
         ahead = engine.store.rehearse(reading.contacts, switches)
-        place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
-
-        def problem(at: int, text: str, status: int) -> Problem:
-            contact_id = reading.contacts[at].contact_id
-            return Problem(place.format(at), text, status, contact_id=contact_id)
-
-        text = "Another contact has this mobile and e-mail."
-        clashes = [problem(at, text, 409) for at in ahead.clashes if switches.clash == "conflict"]
-        text = "No contact has this contact id."
-        unknown = [problem(at, text, 422) for at in ahead.unknown_ids]
-        if switches.unknown_contact_id == "report":
-            reading.reported += unknown
-        return clashes + (unknown if switches.unknown_contact_id == "refuse" else [])
+        return problems_ahead(reading, ahead, switches, kind)

@@ -16,6 +16,7 @@ import msgspec
 from mainbrainer_sandbox.rules import INT64, Sent
 
 if TYPE_CHECKING:
+    from mainbrainer_sandbox.rules import Applied
     from mainbrainer_sandbox.switches import Switches
 
 T = TypeVar("T")
@@ -200,6 +201,32 @@ def read(raw: bytes, kind: str, switches: Switches, properties: dict[str, str]) 
             )
     reading.properties = reader.created
     return reading
+
+
+def problems_ahead(
+    reading: Reading, ahead: Applied, switches: Switches, kind: str
+) -> list[Problem]:
+    """Return or report the problems that depend on the contacts there are.
+
+    Args:
+        reading: The request.
+        ahead: What processing it now would do.
+        switches: Decide what is a problem.
+        kind: "batch", or anything else for a single contact.
+    """
+    place = "createUpdateContacts[{}].contactId" if kind == "batch" else "contactId"
+
+    def problem(at: int, text: str, status: int) -> Problem:
+        contact_id = reading.contacts[at].contact_id
+        return Problem(place.format(at), text, status, contact_id=contact_id)
+
+    text = "Another contact has this mobile and e-mail."
+    clashes = [problem(at, text, 409) for at in ahead.clashes if switches.clash == "conflict"]
+    text = "No contact has this contact id."
+    unknown = [problem(at, text, 422) for at in ahead.unknown_ids]
+    if switches.unknown_contact_id == "report":
+        reading.reported += unknown
+    return clashes + (unknown if switches.unknown_contact_id == "refuse" else [])
 
 
 class _ContactReader:

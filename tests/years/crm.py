@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import typing as t
@@ -184,15 +185,15 @@ class CRM:
     ) -> Response:
         found = reading.read(body, "batch", self.switches, self._properties)
         self.watch(process, found.contacts)
-        if found.problems:
+        if problems := found.problems or self._problems_ahead(found):
             self.inject("refused")
-            refusal = responses.refusal(422, found.problems, self.switches.refusal_names)
+            status = min(one.status for one in problems)
+            refusal = responses.refusal(status, problems, self.switches.refusal_names)
             return _response(responses.error_response(refusal, self.switches.error_body))
         self._properties |= found.properties
         now = self.world.now
-        batch = Batch(
-            len(self.batches) + 1, process, found.contacts, now + self._delay(faults), now
-        )
+        due = now + self._delay(faults)
+        batch = Batch(len(self.batches) + 1, process, found.contacts, due, now)
         if "noid" not in faults:
             batch.fails = "fail" in faults
             batch.skip_first = "skip" in faults
@@ -215,6 +216,13 @@ class CRM:
         batch_id = None if "noid" in faults else batch.id
         return _response(responses.batch_accepted(batch_id, found.reported))
 
+    def _problems_ahead(self, found: reading.Reading) -> list[reading.Problem]:
+        if all(sent.contact_id is None for sent in found.contacts):
+            return []
+        known, new_ids = rules.Known(self.contacts.values()), itertools.count(-1, -1).__next__
+        ahead = rules.apply(found.contacts, known, self.switches, new_ids)
+        return reading.problems_ahead(found, ahead, self.switches, "batch")
+
     def _copy(self, batch: Batch, due: float) -> None:
         copy = Batch(len(self.batches) + 1, batch.process, batch.contacts, due, 0.0, is_copy=True)
         self.batches[copy.id] = copy
@@ -236,16 +244,9 @@ class CRM:
         failed = is_done and batch.fails
         if is_done and not failed and not done.skip_reasons:
             batch.confirmed_at = min(batch.confirmed_at, self.world.now)
-        ids: dict[str, list[int]] = {
-            "inserted": done.inserted,
-            "updated": done.updated,
-            "skipped": done.skipped,
-        }
-        counts = {
-            "inserted": len(done.inserted),
-            "updated": len(done.updated),
-            "skipped": len(done.skip_reasons),
-        }
+        ids = {name: getattr(done, name) for name in ("inserted", "updated", "skipped")}
+        counts = {name: len(some) for name, some in ids.items()}
+        counts["skipped"] = len(done.skip_reasons)
         if "noid" in faults:
             ids = {}
         state = "failed" if failed else "completed" if is_done else "queued"

@@ -177,15 +177,14 @@ class Evidence:
 
     def leaves(self, contact: Contact) -> None:
         """Note that a contact is about to be deleted, or to get another address, by hand."""
-        had = [folded(one) for one in self.identities(contact.id)]
+        had = {folded(one) for one in self.identities(contact.id)}
         for key in self.whose(contact):
             self.people[key].is_absent = True
             self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in (*had, None)}
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
-        identities = {folded(one) for one in self.identities(contact.id)}
-        self.vacated |= identities
-        self.unnoticed |= identities
+        self.vacated |= had
+        self.unnoticed |= had
 
     def _may_move(self, sent: Sent, whose: set[int]) -> None:
         """Expect nothing of the consent of a contact that moves if no status may say so.
@@ -313,6 +312,7 @@ class Evidence:
                     continue
                 known = wanted if wanted in there else now
                 is_its = mine == [contact] and contact.email in {None, *one.emails}
+                is_its &= not one.is_scattered
                 if identity_in(contact) == known or is_its:
                     self.crm.held[contact.id].is_left_behind = False
 
@@ -339,7 +339,7 @@ class Evidence:
                 self._leave_behind(key, to, creates=key in named, is_lost=is_lost, is_in=is_in)
                 if key in named and is_in and not is_lost:
                     self.people[key].before = identity_of(last)
-                self.people[key].is_scattered |= key in named and not is_in
+                self.people[key].is_scattered |= key in named and (is_lost or not is_in)
         for contact in self.crm.contacts.values():
             if self._has_twin(contact):  # they share what was said
                 held = self.crm.held[contact.id]
@@ -417,13 +417,14 @@ class Evidence:
             return
         today = row["email"], identity_of(row)[1]
         mine = [one for one in self.crm.contacts.values() if self._is_own(key, one)]
-        creates |= today in {(one.email, one.mobile_number) for one in mine}
+        is_there = today in {(one.email, one.mobile_number) for one in mine}
+        creates |= is_there
         for contact in mine:
             has = contact.email, contact.mobile_number
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            is_where_sent = sent_to == (contact.email, contact.mobile_number)
+            is_where_sent = not is_there and sent_to == (contact.email, contact.mobile_number)
             if is_lost or (has != today and not is_where_sent):
                 held.is_left_behind = held.was_left_behind = True
             elif creates and is_in:

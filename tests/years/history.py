@@ -36,7 +36,8 @@ class Said:
         began: That, and its last record, when the run began that has read it last.
         is_rejected: Its last record was rejected, so that it has not moved.
         came_at: When its last record was read.
-        is_scattered: A run that failed has left a contact of it behind, so that either may be its.
+        is_scattered: A run that failed, or whose batch has failed, has left a contact of it behind,
+            so that either may be its.
         is_stuck: So was the last one that could be mapped.
         sent_as: The identities with which data of it was sent.
         is_absent: Its contact was deleted or given another address by hand, and the source has
@@ -80,6 +81,7 @@ class Run:
         sent_to: The identity to which it has sent them last, without a contact id: with data, or as
             the one that they have now.
         movers: The people who came with another address or number than before.
+        tried: Those of whom it has sent data without a yes.
         joined: Those with an address that belongs to no person.
         is_certain: Nothing was to go wrong in its night.
         unsure: The people of whom it did not know how an earlier run had ended.
@@ -95,12 +97,17 @@ class Run:
     sent_data: set[int] = field(default_factory=set)
     sent_to: dict[int, Identity] = field(default_factory=dict)
     movers: set[int] = field(default_factory=set)
+    tried: set[int] = field(default_factory=set)
     joined: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
 
     def has_moved(self, key: int) -> bool:
         """Return whether a person has come with several addresses in this run."""
         return len({identity_of(row) for row in self.by_key[key]}) > 1
+
+
+def has_yes(sent: Sent) -> bool:
+    return sent.email_opt_in is True or sent.mobile_opt_in is True
 
 
 def identity_in(one: Sent | Contact) -> Identity:

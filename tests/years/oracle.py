@@ -17,6 +17,7 @@ from tests.years.history import (
     Said,
     covers,
     folded,
+    has_yes,
     identity_in,
     identity_of,
     is_bad,
@@ -40,22 +41,13 @@ ABSENT_SECONDS = 30 * DAY
 PROPERTIES = {"firstname", "city"}
 
 
-WITHOUT_EXCEPTION = frozenset(
-    {
-        "sent for no person",
-        "consent that no record gives",
-        "consent of somebody who is listed",
-        "an opt-out that no record asks for",
-        "a value that no record has",
-        "counts do not add up",
-        "success with records undelivered",
-        "records not counted",
-        "STATE is ahead of a record",
-        "faster than the plan allows",
-        "two runs deliver one stream",
-        "a run ends with a fault of its own",
-    }
-)
+_SEVERE = """
+    sent for no person, consent that no record gives, consent of somebody who is listed,
+    an opt-out that no record asks for, a value that no record has, counts do not add up,
+    success with records undelivered, records not counted, STATE is ahead of a record,
+    faster than the plan allows, two runs deliver one stream, a run ends with a fault of its own
+"""
+WITHOUT_EXCEPTION = frozenset(map(str.strip, _SEVERE.split(",")))
 """Rules that need no excuse. The others excuse what a hand, a kill or a lost batch explains; as
 these excuses may be too few, a year that breaks one of them is to be looked at."""
 
@@ -108,6 +100,7 @@ class Oracle(Evidence):
         for key in whose:
             one = self.people[key]
             if sent.properties:
+                run.tried |= set() if has_yes(sent) else {key}
                 one.sent_as.add(now)
                 run.sent_data.add(key)
             is_there = one.last is not None and identity_of(one.last) == now
@@ -250,7 +243,8 @@ class Oracle(Evidence):
         """No field is sent that a contact has already, unless something is in doubt.
 
         Nor is what is sent once, but to a new contact. What was accepted before in the run is sent
-        once more, without a yes, as a proof, or to find out which contacts were made anew.
+        once more, without a yes, as a proof, or to find out which contacts were made anew; or the
+        proof comes first.
         """
         if sent.contact_id is not None or not run.is_certain or self.doubt or len(whose) > 1:
             return
@@ -260,7 +254,7 @@ class Oracle(Evidence):
             return
         for key in whose:
             one = self.people[key]
-            is_again = key in run.sent and not (sent.email_opt_in or sent.mobile_opt_in)
+            is_again = key in run.tried or (key in run.sent and not has_yes(sent))
             is_doubtful = one.is_unsure or one.is_absent or one.is_rejected or one.is_stuck
             if is_again or is_doubtful or one.moved or len(run.by_key.get(key, ())) > 1:
                 return
@@ -470,13 +464,14 @@ class Oracle(Evidence):
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.
 
-        Another person has its old or its new address, or none any more; or another contact has the
+        Another person has its old or its new address, or none any more; or each one that it had was
+        refused; or another contact has the
         new one; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
         another key of the same person goes with it is no reason.
         """
         one = self.people[key]
-        if one.is_absent or one.is_unsure or one.last is None:
+        if one.is_absent or one.is_unsure or one.last is None or one.before == (None, None):
             return True
         if self.has_restored or self.has_new_stream or is_refused(one.last):
             return True

@@ -60,9 +60,6 @@ LOSSES_OF_MOVES = _weights("lost@p0.4:batch 16, kill 30, away 8, taken over 6")
 BROKEN_EXPORTS = ("bad join", "bad export")
 """For one night, almost all addresses belong to no person, or the CRM refuses them."""
 
-REFUSED_AT_BIRTH = 0.05
-"""With an address that the CRM refuses."""
-
 FEW = 10
 """So many people may move at a time, at any `max_drift_percent`."""
 
@@ -279,7 +276,7 @@ class Source:
             f"First{new}",
             changed=self.clock,
         )
-        if has_moves(self.seed) and rng.random() < REFUSED_AT_BIRTH:
+        if has_moves(self.seed) and rng.random() < 0.05:  # the CRM refuses it
             self.people[key].email = f"bad{email}"
 
     def _move_in(self, event: Event) -> None:
