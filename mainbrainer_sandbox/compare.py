@@ -1,4 +1,4 @@
-"""What differs between two sandbox files: by field in a summary, and contact by contact.
+"""Differences between two sandbox files: by field in a summary, and contact by contact.
 
 Contacts are matched by what the CRM matches them on, mobile and e-mail together,
 because contact ids are only the order in which contacts came. Several contacts of

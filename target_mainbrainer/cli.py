@@ -32,13 +32,13 @@ from target_mainbrainer.singer.reader import drop_leftover
 from target_mainbrainer.target import TargetMainBrainer, new_run_id
 
 ENVIRONMENT = "ENV"
-"""What `--config` says instead of a file for the environment's variables."""
+"""Value of `--config` that stands for the environment's variables, in place of a file."""
 
 logger = TargetMainBrainer.logger
 
 
 class Configuration(t.NamedTuple):
-    """What the command line gives as configuration.
+    """Configuration from the command line.
 
     Attributes:
         values: The settings of all files; later files win.

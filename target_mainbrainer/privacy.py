@@ -254,14 +254,14 @@ def explain(error: BaseException) -> list[str]:
 
 
 def quiet_loggers() -> None:
-    """Let no logger show contact data, at any level that the user has set."""
+    """Keep contact data out of all loggers, at any level that the user has set."""
     for name, level in (("singer_sdk.mapper", logging.INFO), ("urllib3", logging.CRITICAL)):
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), level))
 
 
 def quiet_threads() -> None:
-    """Let no dying thread of this process show contact data."""
+    """Keep contact data out of the tracebacks of threads that die."""
     threading.excepthook = _log_end_of_thread
 
 

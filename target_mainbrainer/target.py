@@ -72,11 +72,11 @@ _OWN_REJECTS = (
 MOST_SHAPES = 500
 """SCHEMA messages that are remembered, for taps that write several of a stream in turn."""
 
-SAME_WISH_SECONDS = 2.0
-"""Signals that come so soon after each other are one wish to end."""
+SAME_SIGNAL_SECONDS = 2.0
+"""Signals that come so soon after each other count as one."""
 
-MOST_WISHES = 2
-"""Wishes to end after which the run still writes STATE, report and last line."""
+GRACEFUL_SIGNALS = 2
+"""Signals after which the run still writes STATE, report and last line."""
 
 _SDK = Path(singer_sdk.__file__).parent
 SPEAKERS = ("target-mainbrainer", "singer_sdk.metrics", "singer_sdk.mapper")
@@ -84,7 +84,7 @@ SPEAKERS = ("target-mainbrainer", "singer_sdk.metrics", "singer_sdk.mapper")
 
 
 class Shape(t.NamedTuple):
-    """What is done with the records of a stream, as a SCHEMA message announces it.
+    """Treatment of the records of a stream, as a SCHEMA message announces it.
 
     Attributes:
         validate: Returns the fault of a record; None without one.
@@ -122,7 +122,7 @@ class TargetMainBrainer(Target):
         self._shapes: dict[bytes, Shape] = {}
         self._streams: dict[str, Shape] = {}
         self._interruption: InterruptedRunError | None = None
-        self._wishes = 0
+        self._signals = 0
         self._interrupted_at = 0.0
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, self._handle_termination)
@@ -260,7 +260,7 @@ class TargetMainBrainer(Target):
                 sink.clean_up()
 
     def _tick(self) -> None:
-        """Let the run do what is due, while reading and while the tap is silent.
+        """Do what is due in the run, while reading and while the tap is silent.
 
         Raises:
             InterruptedRunError: A signal asked for the end.
@@ -279,22 +279,22 @@ class TargetMainBrainer(Target):
         """Note that the run is to end; asked again, without waiting for requests in flight.
 
         Asked a third time, end at once. Parents hand a signal on that reaches the whole process
-        group already, so that signals at the same time are one wish.
+        group already, so that signals at the same time count as one.
         """
         now = time.monotonic()
-        if self._wishes and now <= self._interrupted_at + SAME_WISH_SECONDS:
+        if self._signals and now <= self._interrupted_at + SAME_SIGNAL_SECONDS:
             return
         self._interrupted_at = now
-        self._wishes += 1
-        if self._wishes > MOST_WISHES:
+        self._signals += 1
+        if self._signals > GRACEFUL_SIGNALS:
             os._exit(1)
         self._interruption = self._interruption or InterruptedRunError(
             f"Ended by {signal.Signals(signum).name}: reading has stopped, and STATE is where "
             "everything before it is delivered. The next run goes on from there."
         )
         if self.begun is not None:
-            is_hurried = self._wishes == MOST_WISHES
-            self.begun.load.interrupt(self._interruption, is_hurried=is_hurried)
+            at_once = self._signals == GRACEFUL_SIGNALS
+            self.begun.load.interrupt(self._interruption, at_once=at_once)
 
     # Settings
 

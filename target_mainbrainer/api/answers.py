@@ -209,7 +209,7 @@ _MESSAGES = ("message", "title", "detail", "error", "errordescription")
 
 
 class Words(t.NamedTuple):
-    """What a refusal says; equal for equal reasons, for any contact."""
+    """Words of a refusal; equal for equal reasons, for any contact."""
 
     status: int
     message: str
@@ -239,7 +239,7 @@ class Refused:
 
     @cached_property
     def words(self) -> Words:
-        """What it says, without anything of the contacts it is about.
+        """Its words, without anything of the contacts it is about.
 
         A property of a contact that was refused alone has its own name in it, instead of its
         place.

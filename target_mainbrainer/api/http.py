@@ -121,7 +121,7 @@ def seconds_awake_or_asleep() -> float:
 
 
 class _Pieces(socket.SocketIO):
-    """What a socket receives, until a deadline; its timeout is granted to each piece."""
+    """Reader of a socket until a deadline; the socket's own timeout is granted to each piece."""
 
     deadline: float
 
@@ -133,7 +133,7 @@ class _Pieces(socket.SocketIO):
 
 
 class _Response(http.client.HTTPResponse):
-    """Takes no longer than the timeout for all of it, its headers included."""
+    """Response that takes no longer than the timeout as a whole, headers included."""
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)

@@ -136,7 +136,7 @@ class Quota:
             insort(self.occupied, until + by)
 
     def block(self, seconds: float, reason: str, now: float) -> None:
-        """Give out no permit for so long, unless a longer wait is in force."""
+        """Block all permits for so long, unless a longer wait is in force."""
         if now + seconds > self.blocked_until:
             self.blocked_until = now + seconds
             self.blocked_seconds, self.blocked_because = seconds, reason
@@ -305,7 +305,7 @@ class RateLimiter:
         return quota.in_use(seen_at + self.clock() - by_ours) / self._plan.burst
 
     def block(self, seconds: float, reason: str) -> None:
-        """Give out no permit for `seconds`, unless a longer wait is in force."""
+        """Block all permits for `seconds`, unless a longer wait is in force."""
         end = self.clock() + seconds
         with self._lock:
             self._unwritten.append(lambda quota, now: quota.block(end - self.clock(), reason, now))

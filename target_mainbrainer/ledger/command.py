@@ -61,7 +61,7 @@ def _keys(_context: object, _option: object, value: str | None) -> set[str] | No
 
 
 class Wanted(t.NamedTuple):
-    """What the options ask for; without any of them it is everything.
+    """Selection by the options; everything without any of them.
 
     Attributes:
         account: The number of an account.

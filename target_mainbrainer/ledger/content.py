@@ -47,7 +47,7 @@ _encode = msgspec.json.encode
 
 
 class Row(Private, msgspec.Struct, gc=False):
-    """What the ledger knows of one identity.
+    """Knowledge of the ledger about one identity.
 
     Attributes:
         id: None until it is in the database.
@@ -104,7 +104,7 @@ class Person(Private, msgspec.Struct, gc=False):
     seen_at: int = 0
 
     def put_back(self, hashes: Hashes) -> None:
-        """Have the identity before a change that was not delivered."""
+        """Return to the identity before a change that was not delivered."""
         self.identity, self.previous = t.cast("str", self.previous), None
         self.hash = hashes.identity(identity_from(self.identity))
 

@@ -56,7 +56,7 @@ _REASONS = {
     "permission denied|no schema has been": "The role in 'ledger_uri' lacks a right there",
     "does not exist": "The server has no such database, schema or table",
 }
-"""What parts of the texts of SQLite and PostgreSQL mean."""
+"""Meaning of parts of the messages of SQLite and PostgreSQL."""
 
 
 class NoLedgerError(LedgerError):
@@ -428,7 +428,7 @@ class Writer:
 
 
 def number_new(connection: sa.Connection, table: sa.Table, rows: Iterable[_Row]) -> list[_Row]:
-    """Give a number to the rows that have none, and return these."""
+    """Number the rows that have no number, and return these."""
     new = [row for row in rows if row.id is None]
     highest = connection.scalar(sa.select(sa.func.max(table.c.id))) if new else None
     for number, row in enumerate(new, start=(highest or 0) + 1):

@@ -1,4 +1,4 @@
-"""What runs with one ledger share: the leases of streams, and the quota of an account.
+"""State that runs with one ledger share: the leases of streams, and the quota of an account.
 
 While the lease of a stream lasts, no other run delivers the stream. A run on this machine that has
 ended is recognised by its process; a run elsewhere, or one whose process cannot be identified, by

@@ -133,12 +133,12 @@ def _counts() -> Iterator[tuple[str, str]]:
 
 
 COUNTS: t.Final = dict(_counts())
-"""What every number means, in the order of table and report file: ours, then the CRM's."""
+"""Meaning of every number, in the order of table and report file: ours, then the CRM's."""
 
 DETAILS: t.Final = {
     one.name: one.metadata["details"] for one in fields(StreamReport) if "details" in one.metadata
 }
-"""What the report file alone says of each stream, with its meaning."""
+"""Details of each stream that only the report file has, with their meaning."""
 
 ALWAYS_SHOWN: t.Final = ("read", "accepted", "merged", "rejected", "undelivered")
 

@@ -31,7 +31,7 @@ _GROUPS = """
 
 
 class Shared(t.NamedTuple):
-    """What contacts have in common without being one contact.
+    """Addresses and numbers that several contacts have in common.
 
     Attributes:
         email: Contacts that share an e-mail address with another contact.

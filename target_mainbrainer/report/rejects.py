@@ -94,7 +94,7 @@ def sentence(clause: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class SourceStream:
-    """What every record of a stream has in common until the next SCHEMA message.
+    """Properties that all records of a stream share until the next SCHEMA message.
 
     Attributes:
         name: The stream's name.

@@ -1,4 +1,4 @@
-"""What a run says of itself: progress, the summary and the last line in the log, the report file.
+"""Progress, summary and last line in the log of a run, and its report file.
 
 And what a dry run says.
 """

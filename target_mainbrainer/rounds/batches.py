@@ -22,7 +22,7 @@ class Destination(t.NamedTuple):
 
 
 class Kind(enum.Enum):
-    """What a batch is expected to do; a status is compared with it."""
+    """Expected effect of a batch; a status is compared with it."""
 
     CREATE = "create"
     UPDATE = "update"

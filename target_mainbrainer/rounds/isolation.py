@@ -178,9 +178,9 @@ class RequestAtFault:
     """Decides for one destination whether the requests are refused, rather than the contacts.
 
     - As long as nothing was accepted, one batch at a time is searched.
-    - After eight refusals in a row nothing is sent but a trial: first a contact that was accepted
+    - After eight refusals in a row nothing is sent but a test: first a contact that was accepted
       before, as it was; where there is none, ten contacts from all over the round, each alone. If
-      all are refused in the same words, the run ends and no contact is rejected. A trial decides
+      all are refused in the same words, the run ends and no contact is rejected. A test decides
       nothing about its contacts: they are sent again with their batch.
     - A refusal counts once something was accepted that was sent after it was heard; until then it
       is pending.
@@ -204,7 +204,7 @@ class RequestAtFault:
         self._row = 0
         self._last: Words | None = None
         self._only: object = None
-        self._is_in_trial = False
+        self._is_testing = False
         self._is_closed = False
         self._undecided: dict[int, Upsert] = {}
         self._alike: Counter[Words] = Counter()
@@ -224,7 +224,7 @@ class RequestAtFault:
     # Called by the sender threads
 
     def wait_for_turn(self, batch: object) -> int:
-        """Wait until a batch may send, and decide a trial on the way; return the moment.
+        """Wait until a batch may send, and run a test on the way; return the moment.
 
         Raises:
             RequestRefusedError: The request is at fault.
@@ -239,11 +239,11 @@ class RequestAtFault:
                     if self._newest_pass < 0 < self._moment:
                         self._only = batch
                     return self._moment
-                self._is_in_trial = True
+                self._is_testing = True
             self._try_others()
             # Not if that raises: then the run ends, and the others wait for `close`.
             with self._changed:
-                self._is_in_trial = False
+                self._is_testing = False
                 self._changed.notify_all()
 
     def passed(self, sent: int, upserts: Sequence[Upsert]) -> None:
@@ -294,7 +294,7 @@ class RequestAtFault:
         """A contact that was accepted, to be sent once more; None if there is none."""
         return self._probes[-1] if self._probes else None
 
-    def accuse(self, words: Words) -> RequestRefusedError:
+    def at_fault(self, words: Words) -> RequestRefusedError:
         """Return the error that ends the run because requests are refused."""
         said = f" MainBrainer said: {words.message}" if words.message else ""
         list_id = self.destination.list_id
@@ -312,16 +312,16 @@ class RequestAtFault:
         return self._row >= DOUBT_AFTER
 
     def _may_send(self, batch: object) -> bool:
-        if self._is_in_trial:
+        if self._is_testing:
             return False
         has_only_refusals = self._newest_pass < 0 < self._moment
         is_its_turn = self._only is None or self._only is batch
         return self._is_doubtful or not has_only_refusals or is_its_turn
 
-    # The trial
+    # The test
 
     def _try_others(self) -> None:
-        """Send contacts that are not under suspicion, until one passes or enough are refused.
+        """Send contacts that were not refused, until one passes or enough are refused.
 
         Raises:
             RequestRefusedError: The request is at fault.
@@ -337,7 +337,7 @@ class RequestAtFault:
             words = self._send_alone(upsert)
             if words is not None and upsert in probes:
                 if words == self._last:
-                    raise self.accuse(words)
+                    raise self.at_fault(words)
                 continue
             found.update([] if words is None else [words])
             if words is None or len(found) > 1:
@@ -346,7 +346,7 @@ class RequestAtFault:
                 return
         words = next(iter(found), t.cast("Words", self._last))
         if len(some) + self._alike[words] >= ALIKE:
-            raise self.accuse(words)
+            raise self.at_fault(words)
         with self._changed:
             self._row = 0  # too few to tell
 

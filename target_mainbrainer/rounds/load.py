@@ -77,7 +77,7 @@ MAX_UNCONFIRMED = 10 * MAX_CONTACTS
 
 
 class Parts(t.NamedTuple):
-    """What a load works with.
+    """Parts that a load works with.
 
     Attributes:
         comparer: Compares rounds with the ledger; None without one.
@@ -116,7 +116,7 @@ class Load:
         self._places = 0
         self._withdrawals: dict[Identity | None, Contact] = {}
         self.is_settled = True
-        self._is_hurried = False
+        self._ends_at_once = False
         self._has_probed = False
         self._is_draining = False
         self._is_patient = True
@@ -184,7 +184,7 @@ class Load:
 
     def _is_due(self) -> bool:
         if not len(self._open) or self._sending.is_sending or self._settings.dry_run:
-            return False  # a dry run is in no hurry, and full rounds cost least
+            return False  # a dry run need not send early, and full rounds cost least
         is_filled = len(self._open) >= self._settings.batch_size_rows
         longest = IDLE_SECONDS if is_filled else UNFILLED_SECONDS
         return self._clock() >= self._open.since + longest
@@ -300,7 +300,7 @@ class Load:
             case Pending():
                 if result.batch.is_probe:
                     self._booking.probed([result.upsert], has_passed=False)
-                    self._accuse_or_drop(result)
+                    self._check_probe(result)
                 else:
                     self._booking.refused(result)
             case Asked():
@@ -339,7 +339,7 @@ class Load:
         probes = [self._sending.probe(self._sending.rule_of(one)) for one in destinations]
         return any(probes)
 
-    def _accuse_or_drop(self, probe: Pending) -> None:
+    def _check_probe(self, probe: Pending) -> None:
         """End the run if a contact that was accepted before is refused in the same words."""
         rule = self._sending.rule_of(probe.batch.destination)
         words = probe.refused.words
@@ -347,7 +347,7 @@ class Load:
             one.batch.destination == rule.destination and one.refused.words == words
             for one in self._booking.pending
         ):
-            self._failure = self._failure or rule.accuse(words)
+            self._failure = self._failure or rule.at_fault(words)
 
     # The end
 
@@ -426,7 +426,7 @@ class Load:
         """
         self._sending.close()
         deadline = self._clock() + GRACE_SECONDS
-        while self._sending.is_sending and self._clock() < deadline and not self._is_hurried:
+        while self._sending.is_sending and self._clock() < deadline and not self._ends_at_once:
             for result in self._sending.take(TICK_SECONDS):
                 self._take(result)
         self._give_up()
@@ -442,14 +442,14 @@ class Load:
         self._booking.give_up()
         self._settle()
 
-    def interrupt(self, error: InterruptedRunError, *, is_hurried: bool) -> None:
+    def interrupt(self, error: InterruptedRunError, *, at_once: bool) -> None:
         """End the run at the next tick. A signal's handler may call this: it takes no lock.
 
         Args:
             error: Says which signal.
-            is_hurried: What is under way is not awaited either.
+            at_once: What is under way is not awaited either.
         """
-        self._is_hurried = is_hurried
+        self._ends_at_once = at_once
         self._failure = self._failure or error
 
 

@@ -238,7 +238,7 @@ class Deferred:
 
 
 class Step(enum.Enum):
-    """What can be done with a mover now."""
+    """Next step of a mover."""
 
     MOVE = "move"
     JOIN = "join"
@@ -317,7 +317,7 @@ Rounds: t.TypeAlias = "Generator[ClosedRound, None, None]"
 
 
 class Moves:
-    """Lets the contacts of those who were deferred follow them.
+    """Rounds that let the contacts of those who were deferred follow them.
 
     Args:
         ledger: The run's ledger.

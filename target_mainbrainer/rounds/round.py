@@ -81,7 +81,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
 
 
 class Finding(t.NamedTuple):
-    """What the comparison of one contact has shown.
+    """Result of comparing one contact with the ledger.
 
     Attributes:
         is_unchanged: It need not be sent.
@@ -116,7 +116,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             there counts, so that an old yes is no new one.
         changed_people: The people of whom this delivery changes the identity, or settles it.
         batch: The batch in which it was accepted; None if it was not.
-        may_be_applied: It was sent in a trial and not refused there, or sent without an answer: it
+        may_be_applied: It was sent in a test and not refused there, or sent without an answer: it
             may be applied however its batch ends, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
     """

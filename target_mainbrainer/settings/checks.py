@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in plain sentences that never repeat a secret.
+"""Problems of a configuration, in plain sentences that never repeat a secret.
 
 Values, and variables of the environment. A problem that could be seen here must not end a run after
 its first contact. Whether a file is of the kind that a setting names is seen where it is opened.

@@ -46,7 +46,7 @@ ConsentWords: t.TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a MainBrainer plan allows (page "API Usage Guidelines"; API note, section 9).
+    """Limits of a MainBrainer plan (page "API Usage Guidelines"; API note, section 9).
 
     Attributes:
         burst: Requests in any 10 seconds.

@@ -240,7 +240,7 @@ class SchemaMessage(t.NamedTuple):
 
 
 class _Schema(msgspec.Struct):
-    """What every schema has."""
+    """Part that every schema has."""
 
     properties: dict[str, dict[str, t.Any] | bool]
 

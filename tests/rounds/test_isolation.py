@@ -210,7 +210,7 @@ def test_only_what_was_sent_after_a_refusal_shows_whose_fault_it_was(load: Load)
     assert (ended.states, load.rejected()) == ([{"bookmark": 5}], [])
 
 
-def test_one_list_at_fault_does_not_accuse_another(load: Load) -> None:
+def test_one_list_at_fault_does_not_stop_another(load: Load) -> None:
     """The other list's contacts that are in flight land; the run ends."""
     load.crm.set_switches(known_lists=LIST)
     lines = f"0-199 p# list={LIST}, 200-399 p# list={OTHER_LIST}"
