@@ -97,8 +97,7 @@ def test_what_waits_for_the_lease_leaves_with_a_permit_of_that_moment(api: Api) 
             api.world.pass_by(3)
         return OK
 
-    one = Plan(burst=1, daily=9)
-    client = api.client(answer, one, may_send=lambda: not 12 < api.world.passed < 16)
+    client = api.client(answer, Plan(1, 9), may_send=lambda: not 12 < api.world.passed < 16)
     for _ in range(3):
         client.send_batch(*BATCH)
     assert came[1] >= 16

@@ -81,6 +81,8 @@ class Run:
         sent_to: The identity to which it has sent them last, without a contact id: with data, or as
             the one that they have now.
         movers: The people who came with another address or number than before.
+        said: The opt-ins that it has sent, each with a person and an identity, in a night in which
+            batches may be lost, and that were not sent in such a night before.
         tried: Those of whom it has sent data without a yes.
         joined: Those with an address that belongs to no person.
         is_certain: Nothing was to go wrong in its night.
@@ -97,6 +99,7 @@ class Run:
     sent_data: set[int] = field(default_factory=set)
     sent_to: dict[int, Identity] = field(default_factory=dict)
     movers: set[int] = field(default_factory=set)
+    said: set[tuple[int, str, Identity]] = field(default_factory=set)
     tried: set[int] = field(default_factory=set)
     joined: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)

@@ -114,6 +114,7 @@ class Oracle(Evidence):
         for key in whose:
             one = self.people[key]
             if not run.is_certain:
+                run.said |= set() if (name, now) in one.doubtful else {(key, name, now)}
                 one.doubtful.add((name, now))
             elif getattr(sent, name) and one.last and identity_of(one.last) == now:
                 one.doubtful -= {(name, now), (name, None)}
@@ -294,9 +295,19 @@ class Oracle(Evidence):
         if run.is_certain or not process.code:
             self._follow_again(run, process)
         self._excuse(run, process)
+        self._said_for_nothing(run, process)
         self._doubt(run, process)
         for batch in self._batches(process) if process.code == 0 else ():
             self._book(batch)
+
+    def _said_for_nothing(self, run: Run, process: Process) -> None:
+        """An opt-in is said again if a status has said that its batch has failed."""
+        batches = self._batches(process) if process.code == 0 else []
+        failed = {identity_in(sent) for one in batches if one.is_told for sent in one.contacts}
+        others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}
+        for key, name, identity in run.said:
+            if identity in failed - others:
+                self.people[key].doubtful.discard((name, identity))
 
     def _set_aside(self, process: Process, refused: dict[int, Columns]) -> None:
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
@@ -356,6 +367,8 @@ class Oracle(Evidence):
             kinds = counts["created"] + counts["updates"] + counts["resent"] + counts["unchanged"]
             if outcome != counts["read"] or counts["undelivered"] < 0 or kinds > counts["read"]:
                 self._break("counts do not add up", counts)
+            if run.config.get("unchanged_contacts") == "send" and counts["unchanged"]:
+                self._break("not sent though all are to be", counts)
             if process.code == 0 and counts["undelivered"]:
                 self._break("success with records undelivered", counts)
         read = sum(counts["read"] for counts in streams)
@@ -460,6 +473,20 @@ class Oracle(Evidence):
         for key in named - self._late(process):
             if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
+            if process.code == 0 and (left := self._left_with_consent(process, key)):
+                self._break("a contact is left with consent that nobody has", left)
+
+    def _left_with_consent(self, process: Process, key: int) -> list[Contact]:
+        """Return contacts of a person who writes to another one now: no no would reach them."""
+        one, made = self.people[key], {contact.id for contact in self._inserted(process)}
+        if one.last is None or is_refused(one.last) or self.has_new_stream or self.has_restored:
+            return []
+        all_of_them, now = [*self.crm.contacts.values()], identity_of(one.last)
+        there = {identity_in(contact) for contact in all_of_them if contact.id not in made}
+        if now not in there or not any(now in each.sent_as for each in self.people.values()):
+            return []
+        old = [each for each in all_of_them if identity_in(each) == one.before != now]
+        return [c for c in old if self.whose(c) == {key} and (c.email_opt_in or c.mobile_opt_in)]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.

@@ -104,14 +104,7 @@ class Year:
         ledger_uri: Of an empty database; else the ledger is a file in the folder.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        nights: int,
-        kept: Kept,
-        folder: Path,
-        ledger_uri: str,
-    ) -> None:
+    def __init__(self, seed: int, nights: int, kept: Kept, folder: Path, ledger_uri: str) -> None:
         self._plan = plan_of(seed, nights)
         self._kept = kept
         self._folder = folder
@@ -215,24 +208,16 @@ class Year:
             pause = (0.1, 5.0, 60.0, 500.0)[int(second.draw * 997) % 4]
             runs.append((self._world.start("c"), pause))
         config = self._config()
-        for process, _ in runs:
+        processes, pauses = zip(*runs, strict=True)
+        for process in processes:
             listed = {"listed": set(self._source.listed)}
             is_certain = not faults and not self._crm.open
             self._oracle.runs[process] = Run(config | listed, is_certain)
-        self._world.run(
-            *(
-                (
-                    process,
-                    pause,
-                    config | self._files(process),
-                    self._source.lines(
-                        night, faults, functools.partial(self._oracle.read, process)
-                    ),
-                )
-                for process, pause in runs
-            )
-        )
-        return [process for process, _ in runs]
+        reads = [functools.partial(self._oracle.read, process) for process in processes]
+        lines = [self._source.lines(night, faults, read) for read in reads]
+        configs = [config | self._files(process) for process in processes]
+        self._world.run(*zip(processes, pauses, configs, lines, strict=True))
+        return [*processes]
 
     def _config(self) -> dict[str, t.Any]:
         config = {
@@ -255,10 +240,8 @@ class Year:
         return config
 
     def _files(self, process: Process) -> dict[str, str]:
-        return {
-            "report_path": str(self._folder / f"report{process.number}.json"),
-            "rejects_path": str(self._folder / f"rejects{process.number}.singer"),
-        }
+        names = {"report_path": "report{}.json", "rejects_path": "rejects{}.singer"}
+        return {key: str(self._folder / name.format(process.number)) for key, name in names.items()}
 
     def _judge(self, night: Night, faults: dict[str, Event], processes: list[Process]) -> None:
         oracle, crm = self._oracle, self._crm
@@ -321,9 +304,8 @@ class Year:
         ]
         if person is None or len(found) != 1:
             return
-        contact = found[0]
+        contact, now = found[0], self._world.now
         held = crm.held[contact.id]
-        now = self._world.now
         match event.what:
             case "unsubscribes":
                 name = "email_opt_in" if event.draw < 0.6 else "mobile_opt_in"
@@ -421,7 +403,6 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=1)
     parser.add_argument("--only", default="", help="the parts of the year that are simulated")
     parser.add_argument("--log", action="store_true", help="print all that happens")
-    parser.add_argument("--whole", action="store_true", help="do not shorten a broken year")
     parser.add_argument("--ledger", choices=["", "postgresql"], default="")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -447,7 +428,7 @@ def _run(options: argparse.Namespace, server: PostgreSQL | None) -> bool:
         )
         for one in outcome.broken[:3]:
             click.echo(f"  {one}")
-        if outcome.broken and not kept and not options.whole:
+        if outcome.broken and not kept:
             least = shortened(seed, options.nights, outcome.broken[0], server)
             click.echo(f"  {command(seed, options.nights, least, options.ledger)}")
         is_broken |= bool(outcome.broken)
