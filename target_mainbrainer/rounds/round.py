@@ -298,10 +298,11 @@ class Round:
         """
         self._bytes += len(part.record.line)
         keys, has_id = _keys_of(part), part.contact.contact_id is not None
-        is_behind = self.waiting and not self._awaited.isdisjoint((*keys, not has_id))
+        other_kind = "has a contact id", not has_id
+        is_behind = self.waiting and not self._awaited.isdisjoint((*keys, other_kind))
         if is_behind or not self._admit(part):
             self.waiting.append(part)
-            self._awaited.update((*keys, has_id))
+            self._awaited.update((*keys, ("has a contact id", has_id)))
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
