@@ -126,7 +126,8 @@ contacts that would be billed twice are counted and named
   says 3 share an e-mail address with another one, says of 'people' have the same e-mail address
 a property that the account lacks is called by its name, as its place in a request shows nothing
   set rejects_path=; 1-5 p#; switch unknown_property=refuse; 7 p7 shoe_size=42, 8-19 p#
-  ? fails, says property 'shoe_size', hides propertyFields
+  ? fails, says property 'shoe_size', hides propertyFields; switch unknown_property=report;
+  1 p1 shoe_size=42 ? says named property 'shoe_size' of stream
 a yes is never sent to who is in the suppression file, neither to an address nor to a number
   listed P1@Example.com p2@example.com +4790000003; 1 p1 +1 yes sms, 2 p2 no, 3 p3 +3 yes sms,
   4 p4 yes ? 4 opt_ins_withheld > p1 +1 1, p2 no 2, p3 +3 3, p4 yes 4

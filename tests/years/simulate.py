@@ -423,9 +423,8 @@ def _run(options: argparse.Namespace, server: PostgreSQL | None) -> bool:
             click.echo("\n".join(log))
         pace = outcome.nights / (time.perf_counter() - began)
         word = "BROKEN" if outcome.broken else "ok"
-        click.echo(
-            f"{seed}: {word}, {outcome.nights} nights, {pace:.0f} a second, {outcome.digest[:16]}"
-        )
+        digest = outcome.digest[:16]
+        click.echo(f"{seed}: {word}, {outcome.nights} nights, {pace:.0f} a second, {digest}")
         for one in outcome.broken[:3]:
             click.echo(f"  {one}")
         if outcome.broken and not kept:
