@@ -477,7 +477,10 @@ class Oracle(Evidence):
                 self._break("a contact is left with consent that nobody has", left)
 
     def _left_with_consent(self, process: Process, key: int) -> list[Contact]:
-        """Return contacts of a person who writes to another one now: no no would reach them."""
+        """Return contacts of a person who writes to another one now: no no would reach them.
+
+        A warning has named those that were left behind before, as one that is spelt otherwise.
+        """
         one, made = self.people[key], {contact.id for contact in self._inserted(process)}
         if one.last is None or is_refused(one.last) or self.has_new_stream or self.has_restored:
             return []
@@ -486,6 +489,7 @@ class Oracle(Evidence):
         if now not in there or not any(now in each.sent_as for each in self.people.values()):
             return []
         old = [each for each in all_of_them if identity_in(each) == one.before != now]
+        old = [each for each in old if not self.crm.held[each.id].was_left_behind]
         return [c for c in old if self.whose(c) == {key} and (c.email_opt_in or c.mobile_opt_in)]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:

@@ -423,8 +423,7 @@ def _run(options: argparse.Namespace, server: PostgreSQL | None) -> bool:
             click.echo("\n".join(log))
         pace = outcome.nights / (time.perf_counter() - began)
         word = "BROKEN" if outcome.broken else "ok"
-        digest = outcome.digest[:16]
-        click.echo(f"{seed}: {word}, {outcome.nights} nights, {pace:.0f} a second, {digest}")
+        click.echo(f"{seed}: {word}, {outcome.nights} nights, {pace:.0f}/s, {outcome.digest:.16}")
         for one in outcome.broken[:3]:
             click.echo(f"  {one}")
         if outcome.broken and not kept:
