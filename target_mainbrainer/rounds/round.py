@@ -297,12 +297,11 @@ class Round:
         their order: which address belongs to an id only the CRM knows.
         """
         self._bytes += len(part.record.line)
-        keys, has_id = _keys_of(part), part.contact.contact_id is not None
-        other_kind = "has a contact id", not has_id
-        is_behind = self.waiting and not self._awaited.isdisjoint((*keys, other_kind))
+        has_id = part.contact.contact_id is not None
+        is_behind = self.waiting and not self._awaited.isdisjoint(_keys_of(part, not has_id))
         if is_behind or not self._admit(part):
             self.waiting.append(part)
-            self._awaited.update((*keys, ("has a contact id", has_id)))
+            self._awaited.update(_keys_of(part, has_id))
 
     def _admit(self, part: Part) -> bool:
         """Add a record if it can be in this round; return whether it can."""
@@ -334,11 +333,9 @@ class Round:
         if present is not None and (
             present.destination != destination_of(part)
             or present.parts[0].stream.name != part.stream.name
+            or present.parts[0].place < self._newest[part.contact.contact_id is None]
         ):
             return False  # each batch is of one stream, so that its outcome counts there
-        has_id = part.contact.contact_id is not None
-        if present is not None and present.parts[0].place < self._newest[not has_id]:
-            return False
         if self._identity_by_key.get(part.person, identity) != identity:
             return False
         if part.contact.contact_id is None:
@@ -351,9 +348,10 @@ class Round:
         )
 
 
-def _keys_of(part: Part) -> tuple[Hashable, ...]:
-    """Return what orders a record: its identifiers, and its source key."""
-    return part.identifiers if part.person is None else (*part.identifiers, part.person)
+def _keys_of(part: Part, has_id: bool) -> tuple[Hashable, ...]:  # noqa: FBT001
+    """Return what orders a record: its identifiers, its source key, and whether it has an id."""
+    keys = (*part.identifiers, ("contact id", has_id))
+    return keys if part.person is None else (*keys, part.person)
 
 
 def destination_of(part: Part) -> Destination:
