@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
-from mainbrainer_sandbox.rules import INT64, Sent
+from mainbrainer_sandbox.rules import INT64, Applied, Sent
 
 if TYPE_CHECKING:
-    from mainbrainer_sandbox.rules import Applied
     from mainbrainer_sandbox.switches import Switches
 
 T = TypeVar("T")

@@ -134,7 +134,7 @@ class Switches:
         return self.burst or burst, self.daily or daily
 
     def changed(self, **changes: object) -> Switches:
-        """Return these switches with some set anew; text is converted to the type of the switch.
+        """Return these switches with some changed; text is converted to the type of the switch.
 
         Raises:
             SwitchError: There is no such switch, or it cannot have this value.

@@ -209,4 +209,4 @@ class ContactsSink(BatchSink):
 
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:
-        """Rounds are sent by the load, whichever stream they are of."""
+        """Rounds are sent by the load, for all streams."""

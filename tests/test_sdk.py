@@ -2,7 +2,7 @@
 
 That messages, STATE and records pass through the SDK as the target needs it is shown by whole runs.
 When one of these fails after an upgrade, read what is said about it in the docstring of
-`target_mainbrainer.target`, look at what the SDK does now, and decide anew.
+`target_mainbrainer.target`, look at what the SDK does now, and decide again.
 """
 
 import inspect

@@ -207,7 +207,7 @@ def exit_codes(faults: list[Fault], limits: dict[str, float], jobs: int) -> Iter
 def _start(fault: Fault, limit: float) -> int:
     child = os.fork()
     if child:
-        with contextlib.suppress(OSError):  # whichever of the two is first
+        with contextlib.suppress(OSError):  # the child does it, too
             os.setpgid(child, child)
         return child
     code = 70

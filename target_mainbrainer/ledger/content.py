@@ -52,7 +52,7 @@ class Row(Private, msgspec.Struct, gc=False):
     Attributes:
         id: None until it is in the database.
         spelling: Hash of the identity as it was delivered, its case and country code included.
-        fields: Those known to be in the CRM, whichever stream delivered them; None if unknown.
+        fields: Those known to be in the CRM, delivered by any stream; None if unknown.
         delivered_at: When anything of it was last accepted; None if never.
         batch: The number of the batch that it last went out in.
         open_mark: The run and the round that are sending it; None if none is.

@@ -45,7 +45,7 @@ class Booking:
         rejects: Sets records aside.
         statuses: Follows accepted batches.
         spool: Keeps the contacts of accepted batches until they have ended.
-        recreated: Completes contacts that MainBrainer has made anew.
+        recreated: Completes contacts that MainBrainer has recreated.
         ledger: Remembers what was delivered; None without one.
     """
 

@@ -260,12 +260,12 @@ class Comparer:
         """Return the contacts of a round without the people who are deferred.
 
         A record that has lost a part of its address goes out under the combination that the CRM
-        holds; then the round is put together anew.
+        holds; then the round is rebuilt.
         """
         parts = [part for upsert in upserts for part in upsert.parts]
         if not (likes := self._likes(connection, parts, known)):
             return upserts
-        anew = Round()
+        rebuilt = Round()
         for part in sorted(parts, key=lambda one: one.place):
             like = likes.get(id(part), part.contact)
             place = t.cast("Place", part.person)
@@ -276,12 +276,12 @@ class Comparer:
                 # It is back at the identity that the CRM holds: what has waited goes first.
                 prepared.released.append(place)
                 for waiting in self.deferred.movers[place].parts:
-                    anew.add(waiting.under(like))
+                    rebuilt.add(waiting.under(like))
             if like is not part.contact:
                 part.stream.report.old_parts_kept += 1
-            anew.add(part if like is part.contact else part.under(like))
-        prepared.waiting += anew.waiting
-        return list(anew.upserts.values())
+            rebuilt.add(part if like is part.contact else part.under(like))
+        prepared.waiting += rebuilt.waiting
+        return list(rebuilt.upserts.values())
 
     def _likes(
         self, connection: sa.Connection, parts: Sequence[Part], known: dict[Place, Person]

@@ -178,10 +178,10 @@ class RequestAtFault:
     """Decides for one destination whether the requests are refused, rather than the contacts.
 
     - As long as nothing was accepted, one batch at a time is searched.
-    - After eight refusals in a row nothing is sent but a test: first a contact that was accepted
+    - After eight refusals in a row nothing is sent but probes: first a contact that was accepted
       before, as it was; where there is none, ten contacts from all over the round, each alone. If
-      all are refused in the same words, the run ends and no contact is rejected. A test decides
-      nothing about its contacts: they are sent again with their batch.
+      all are refused in the same words, the run ends and no contact is rejected. Probes decide
+      nothing about their contacts, which are sent again with their batch.
     - A refusal counts once something was accepted that was sent after it was heard; until then it
       is pending.
 
@@ -204,7 +204,7 @@ class RequestAtFault:
         self._row = 0
         self._last: Words | None = None
         self._only: object = None
-        self._is_testing = False
+        self._is_probing = False
         self._is_closed = False
         self._undecided: dict[int, Upsert] = {}
         self._alike: Counter[Words] = Counter()
@@ -224,7 +224,7 @@ class RequestAtFault:
     # Called by the sender threads
 
     def wait_for_turn(self, batch: object) -> int:
-        """Wait until a batch may send, and run a test on the way; return the moment.
+        """Wait until a batch may send, and send probes on the way; return the moment.
 
         Raises:
             RequestRefusedError: The request is at fault.
@@ -239,11 +239,11 @@ class RequestAtFault:
                     if self._newest_pass < 0 < self._moment:
                         self._only = batch
                     return self._moment
-                self._is_testing = True
+                self._is_probing = True
             self._try_others()
             # Not if that raises: then the run ends, and the others wait for `close`.
             with self._changed:
-                self._is_testing = False
+                self._is_probing = False
                 self._changed.notify_all()
 
     def passed(self, sent: int, upserts: Sequence[Upsert]) -> None:
@@ -312,13 +312,13 @@ class RequestAtFault:
         return self._row >= DOUBT_AFTER
 
     def _may_send(self, batch: object) -> bool:
-        if self._is_testing:
+        if self._is_probing:
             return False
         has_only_refusals = self._newest_pass < 0 < self._moment
         is_its_turn = self._only is None or self._only is batch
         return self._is_doubtful or not has_only_refusals or is_its_turn
 
-    # The test
+    # The probes
 
     def _try_others(self) -> None:
         """Send contacts that were not refused, until one passes or enough are refused.

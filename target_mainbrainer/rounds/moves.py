@@ -124,7 +124,7 @@ class Mover:
         asked: Hash of the one that an interrupted change has asked for.
         contact_id: Of its contact, once that is known.
         is_sent_on: It was sent to be renamed, and not refused: a contact has the new identity with
-            all parts, perhaps one that was made anew.
+            all parts, perhaps one that was recreated.
         may_have_moved: The same, and no status shows whether it was.
         is_refused: It was sent to be renamed, and refused: its contact is where it was.
     """

@@ -139,7 +139,7 @@ def _contact_before(row: Row, old_rows: Sequence[Row]) -> Row:
 
 
 def _said(attribute: str, row: Row, also: Sequence[Row]) -> bool | None:
-    """Return the last opt-in that was delivered to a person, under whichever identity."""
+    """Return the last opt-in that was delivered to a person, under any identity."""
     for one in (row, *also):
         value: bool | None = getattr(one, attribute)
         if value is not None:

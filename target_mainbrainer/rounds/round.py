@@ -116,7 +116,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             there counts, so that an old yes is no new one.
         changed_people: The people of whom this delivery changes the identity, or settles it.
         batch: The batch in which it was accepted; None if it was not.
-        may_be_applied: It was sent in a test and not refused there, or sent without an answer: it
+        may_be_applied: It was sent as a probe and not refused, or sent without an answer: it
             may be applied however its batch ends, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
     """
@@ -335,7 +335,9 @@ class Round:
             or present.parts[0].stream.name != part.stream.name
             or present.parts[0].place < self._newest[part.contact.contact_id is None]
         ):
-            return False  # each batch is of one stream, so that its outcome counts there
+            # Each batch is of one stream, so that its outcome counts there; and a merged record
+            # would go before one of the other kind.
+            return False
         if self._identity_by_key.get(part.person, identity) != identity:
             return False
         if part.contact.contact_id is None:

@@ -22,7 +22,7 @@ every rehearsal finds its own memory
   1-3 p# yes; at first.db; again ? 3 created; at second.db; again ? 3 created; at first.db;
   set dry_run=true; again ? 3 unchanged; set dry_run=false; again ? 3 unchanged; at home;
   again ? 3 unchanged, 0 batches
-as long as its file is not made anew
+as long as its file is not recreated
   at first.db; 1-3 p# yes; unlink first.db; again ? 3 created
 an address is one however it is spelt
   at localhost; 1-3 p# yes; at LocalHost; again ? 3 unchanged

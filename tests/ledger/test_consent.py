@@ -39,16 +39,16 @@ a yes that arrived by a detour is not raised again: a lost answer, or a batch op
   set omit report confirm_timeout_seconds=0;
   1-2 p# yes ![lost@1:batch|cut@1:batch|503@1:batch|late=0.3:batch]; settle ? yes p1 p2;
   unsubscribe p1; 1-2 p# yes =A ? yes p2; 1-2 p# yes =B ? yes p2; 1-2 p# yes =C ? yes p2
-a contact made anew has the source's yes; it was deleted by hand, as the status of an update says
+a recreated contact has the source's yes; it was deleted by hand, as the status of an update says
   set confirm_batches=[report|require]; 0-7 p# yes; delete p1; 0-7 p# yes =A ? 1 recreated
   > p0-7 yes A
 and the others of its batch, which unsubscribed in MainBrainer, are looked at, too
   set omit confirm_batches=[report|require]; 0-7 p# yes; delete p1; unsubscribe p2 p3 p4;
   0-7 p# yes =A ? 1 recreated > p0-1 yes A, p2-4 no A, p5-7 yes A
-a contact made anew is completed though its status is late: when another one has been completed
+a recreated contact is completed though its status is late: when another one has been completed
   set report single; 1-2 p# yes; delete p1; delete p2; says after p1; 1-2 p# yes city=Bergen
   > p1-2 yes # city=Bergen
-but a status without ids makes no contact anew: who is not in one half need not be in the other half
+but a status without ids recreates no contact: who is not in one half need not be in the other half
   set omit report; 1-3 p# yes; delete p1; unsubscribe p2 p3; says search nameless:1; 1-3 p# yes =A
   ? 1 recreated, yes
 it has what a later record of the run says, of another stream; if unconfirmed, whole; year 95136
@@ -61,7 +61,7 @@ also a no and then a yes
   set omit require; 1 a yes; 1 a no, users:1 a =A yes; 1 a yes =B > a yes B
 and a yes and then a no
   set omit require; 1 a yes; 1 a yes, users:1 a =A no; 1 a no =B > a no B
-a contact made anew that moves in the same run is completed at its new address; year 99168
+a recreated contact that moves in the same run is completed at its new address; year 99168
   set report; 1-3 p# yes; delete p1; 1-3 p# yes city=Oslo, 1 new1 yes ? 1 moved, 1 recreated
   > new1 yes 1 city=Oslo, p2-3 yes # city=Oslo
 a no that was lost with its batch is said again, though a listed yes or none came meanwhile

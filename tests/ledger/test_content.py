@@ -26,7 +26,7 @@ rejected records of one address say no; the ledger refused the second one; year 
   1 a, 2 a; 1 a mobile=1 no, 2 a mobile=1 no ? 2 rejected > a no 2
 also in two spellings *
   1 a, 2 A; 1 a mobile=1 no, 2 A mobile=1 no ? 2 rejected > A no 2, a no 1
-who comes to a contact that such a no has made anew is sent whole; year 310018
+who comes to a contact that such a no has recreated is sent whole; year 310018
   set report; 1 a city=Oslo, 2 b city=Oslo; delete a; 1 a mobile=1 no, 2 a city=Oslo ? 1 rejected;
   again > a no 2 city=Oslo, b no 2 city=Oslo
 only what has changed leaves

@@ -42,15 +42,15 @@ an address is free when its contact has left it, else its record would leave, to
   set report; 1 a, 2 x; 1 b, 2 a !fail@2:batch; 1 b, 2 a ? 2 moved > a 2, b 1
 also for who is new
   set report; 1 a; 1 b, 2 a !fail@2:batch; 1 b, 2 a ? 1 moved > a 2, b 1
-who cannot be brought back after an interrupted change is sent anew; year 86003
+who cannot be brought back after an interrupted change is sent as new; year 86003
   1 a; 1 b !kill GET 2 before; 1 a !422@1-99:batch; 1 a > a 1
-who stays where an interrupted change began is sent anew: the contact may have gone with the other
+who stays where an interrupted change began is sent as new: the contact may have gone with the other
   1 a, 2 a; 1 b, 2 b !kill GET 2 before; 1 b, 2 a; 1 b, 2 a; 1 c, 2 a ? 1 moved > a 2, c 1
 an address that a contact has left again, before its run knew, is free; year 83041
   1 a yes; 1 b yes !kill GET 2 before; 1 a yes; 1 b yes ? 1 moved > b yes 1
-who is deleted between kill and rename is made anew, with the yes
+who is deleted between kill and rename is recreated, with the yes
   set omit; 1 a yes; 1 b yes !kill POST 2 before; delete a; 1 b yes ? 0 moved > b yes 1
-also if a number was lost meanwhile, which the contact that is made anew has; year 1027
+also if a number was lost meanwhile, which the contact that is recreated has; year 1027
   1 a +1 yes; 1 b +1 yes !kill POST 2 before; delete a; 1 b yes ? 0 moved > b +1 yes 1
 who is back after a kill keeps what was added, as the CRM may have it, and has it
   1 +1; 1 a +1 !kill POST 2 [before|after]; 1 +1; 1 +1 =Later > a +1 Later
@@ -63,7 +63,7 @@ nor without its number; year 96126
   set report; 1 a +1 yes, 2 a +1 yes, 3 b yes; 1 b yes, 2 a +1 yes, 3 a +1 yes > a +1 yes 3, b yes 1
 nor if its person is gone: a yes after it would be a new one; year 71026
   set opt_out omit; 1 a yes, 2 b yes; 2 b yes; unsubscribe a; 2 a yes ? 0 opted_out > a no 2, b no 2
-who is back at a contact that an opt-out has made anew is sent whole
+who is back at a contact that an opt-out has recreated is sent whole
   set report; 1 a, 2 b; delete a; 1 b, 2 b; 1 a, 2 b > a no 1, b 2
 and so is who was gone
   set opt_out report; 1 a, 2 b, 3 c; delete c; 1 a, 2 b; 1 a, 2 b; 1 a, 2 b, 3 c > a 1, b 2, c no 3
@@ -79,9 +79,9 @@ of two customers merged at the source one contact is written to, and the other i
   set opt_out; 1 a yes, 2 b yes; 2 a yes =M; 2 a yes =M; 2 a yes =M > a yes M, b no 2
 and a no reaches the first
   set opt_out; 1 a yes, 2 b yes; 2 a yes =M; 2 a yes =M; 2 a no > a no 2, b no 2
-a contact that has moved is not made anew where it was; year 87063
+a contact that has moved is not recreated where it was; year 87063
   set report; 1 a, 2 b; delete b; 1 a =A, 2 b =A, 1 c =A ? 1 moved, 1 recreated > b A, c A
-an opt-out that makes a contact anew leaves the yes that comes after it; year 95231
+an opt-out that recreates a contact leaves the yes that comes after it; year 95231
   set report deleted; 1 a yes, 2 b yes; delete a; 1 deleted, 2 a yes ? 1 recreated > a yes 2, b no 2
 a yes after a deletion is no new one: the person is there under another key
   set omit deleted; 1 a yes, 2 b yes; unsubscribe a; 1 deleted, 3 a yes, 2 b yes > a no 3, b yes 2
@@ -106,7 +106,7 @@ a withheld yes, which was never said, is sent once the list is empty, also if on
   > a yes 1, b 2
 a yes that was said is not raised when its address leaves the list, after an unsubscription
   set omit; 1 a yes; listed a@example.com; 1 a yes =A; unsubscribe a; listed; 1 a yes =B > a no B
-who was deleted by hand and moves is made anew; the contact that the search makes gets no yes
+who was deleted by hand and moves is recreated; the contact that the search makes gets no yes
   set omit; 1 a yes; delete a; 1 b yes; 1 c yes; 1 d yes > a None, d yes 1
 whose address was corrected by hand has two contacts, also if every yes is sent
   set report unchanged_opt_in=[send|omit]; 1 a yes; edit a email=h@example.com; 1 a yes =N

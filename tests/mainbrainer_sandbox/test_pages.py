@@ -38,7 +38,7 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag in names]
 
     def values(self, *attributes: str) -> Iterator[str]:
-        """Yield the values of some attributes, wherever they are."""
+        """Yield the values of some attributes, in the whole page."""
         return (own[name] for _, own in self.tags for name in attributes if name in own)
 
 

@@ -1,4 +1,4 @@
-"""Contacts as requests carry them, whichever of the API's two endpoints they go to."""
+"""Contacts as requests carry them, to either of the API's two endpoints."""
 
 import json
 import typing as t

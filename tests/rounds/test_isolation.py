@@ -242,7 +242,7 @@ def test_bad_neighbours_never_end_a_good_run(load: Load, bad: range, size: int, 
 def test_a_contact_that_is_sent_once_more_is_sent_as_it_was_but_for_a_yes(load: Load) -> None:
     """Good ones come first, so that one of them is asked about the bad ones after them.
 
-    Its batch may fail afterwards, and its yes be given anew after the person has unsubscribed, so
+    Its batch may fail afterwards, and its yes be given again after the person has unsubscribed, so
     that only the batch may give it. Found by year 8452063.
     """
     load.settings |= {"batch_size_rows": 20, "max_concurrent_requests": 1}

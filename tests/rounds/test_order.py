@@ -31,7 +31,7 @@ PAIRS = [
 @cases("first second", *PAIRS)
 @cases("way", "one stream", "two streams", "two lists")
 def test_the_last_word_on_people_wins(load: Load, first: Record, second: Record, way: str) -> None:
-    """However they are spelt, and whichever stream and list they come in.
+    """In any spelling, stream and list.
 
     The first waits for its batch to fill up while that of the second, full with another, goes off.
     """

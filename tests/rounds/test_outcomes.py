@@ -84,7 +84,7 @@ a wrong token is noticed when nothing has to be sent, else the first night with 
   set access_token=revoked; none ? fails MainBrainer refused the access token (401
 a server that is away fails no run that has nothing to send
   set api_url=http://127.0.0.1:9; none ? warns Nothing had to be
-a run that was refused everything in the same words fails, be it one contact
+a run that was refused everything in the same words fails, even if it is one contact
   1 bad1 ? fails (422 ", bookmark 0, kept 0,
   says FAILED: nothing was accepted: the only contact sent was refused;
   set max_rejects_percent=100; 1 bad1, 99 p99 ? bookmark 2, 1 rejected

@@ -48,7 +48,7 @@ class Evidence:
         has_new_stream: There was another stream, in which the people were unknown, or are others'.
         known: The people who have come, under each name of the stream.
         vacated: Identities whose contact was deleted or given another one by hand.
-        unnoticed: Those that no run has made anew since, and was told so.
+        unnoticed: Those that no run has recreated since, and was told so.
         twins: People who had two contacts of one identity, one of them spelt differently, made
             unseen or not followed any more: which one a request reaches the CRM decides.
         torn: Identities of contacts that may have moved, or not.
@@ -230,7 +230,7 @@ class Evidence:
     def _doubt(self, run: Run, process: Process) -> None:
         """Note who is sent whole again: of whom a run did not learn how all has ended.
 
-        That is so, too, for a day after it, and for a batch in which contacts were made anew: which
+        That is so, too, for a day after it, and for a batch in which contacts were recreated: which
         ones shows only when all of it is sent once more.
         """
         now = self.crm.world.now
@@ -333,7 +333,7 @@ class Evidence:
         for key in self._named(process, "not be followed", unnamed=movers):
             last = self.people[key].last
             if last is not None and not is_refused(last):  # if it is, the contact has not moved
-                # If its new data failed, too, no one knows where its contact is.
+                # If its new data failed, too, it is not known where its contact is.
                 is_lost, is_in = key in failed, process.code == 0
                 to = run.sent_to.get(key)
                 self._leave_behind(key, to, creates=key in named, is_lost=is_lost, is_in=is_in)

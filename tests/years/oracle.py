@@ -244,7 +244,7 @@ class Oracle(Evidence):
         """No field is sent that a contact has already, unless something is in doubt.
 
         Nor is what is sent once, but to a new contact. What was accepted before in the run is sent
-        once more, without a yes, as a proof, or to find out which contacts were made anew; or the
+        once more, without a yes, as a proof, or to find out which contacts were recreated; or the
         proof comes first.
         """
         if sent.contact_id is not None or not run.is_certain or self.doubt or len(whose) > 1:
@@ -433,7 +433,7 @@ class Oracle(Evidence):
     def _is_gone_by_hand(self, key: int, columns: Columns) -> bool:
         """Return whether the contact of an address was deleted by hand, or given another one.
 
-        Nothing tells of that until the contact is made anew.
+        Nothing tells of that until the contact is recreated.
         """
         identity = identity_of(columns)
         owners = {key} | self.owners(*identity)
@@ -458,7 +458,7 @@ class Oracle(Evidence):
         return any(one.properties.get("firstname") in names for one in mine)
 
     def _warnings(self, run: Run, process: Process) -> None:
-        """No person is left behind or made anew without a cause in a night without faults.
+        """No person is left behind or recreated without a cause in a night without faults.
 
         A status that comes too late is a cause.
         """
@@ -468,13 +468,13 @@ class Oracle(Evidence):
             some = [self.people[one] for now in had for one in self.owners(*now)]
             is_lost = any(one.is_absent or one.is_unsure for one in some) or self.has_restored
             if not is_lost and had.isdisjoint(self.vacated | self._lost()):
-                self._break("made anew though it was not deleted", key)
+                self._break("recreated though it was not deleted", key)
         named = self._named(process, "not be followed")
         for key in named - self._late(process):
             if not self._has_cause(process, key, named):
                 self._break("left behind without a cause", key)
             if process.code == 0 and (left := self._left_with_consent(process, key)):
-                self._break("a contact is left with consent that nobody has", left)
+                self._break("a contact is left with consent that no person has", left)
 
     def _left_with_consent(self, process: Process, key: int) -> list[Contact]:
         """Return contacts of a person who writes to another one now: no no would reach them.
@@ -495,9 +495,8 @@ class Oracle(Evidence):
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.
 
-        Another person has its old or its new address, or none any more; or each one that it had was
-        refused; or another contact has the
-        new one; or its contact was
+        Another person has its old or its new address, or none any more; or each address that it had
+        was refused; or another contact has the new one; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
         another key of the same person goes with it is no reason.
         """
@@ -597,15 +596,15 @@ class Oracle(Evidence):
         # Of two streams that tell of a person either may be delivered last.
         agreed = {name for name in columns if all(row.get(name) == columns[name] for row in rows)}
         had = {None, *map(folded, self.identities(contact.id))}
-        is_anew = not self.unnoticed.isdisjoint(had)  # made anew, which no run was told
-        for name in PROPERTIES & agreed if not is_anew else ():
+        is_recreated = not self.unnoticed.isdisjoint(had)  # recreated, which no run was told
+        for name in PROPERTIES & agreed if not is_recreated else ():
             mapped = run.config["field_map"].get(name, name)
             is_corrected = mapped == "city" and held.city is not None
             if contact.properties.get(mapped) != columns[name] and not is_corrected:
                 yield "a value is not in", name
         if run.config.get("list_id") not in {None, *contact.lists}:
             yield "a list was not joined", "list_id"
-        # Of a contact that was made anew or beside another one nothing was said yet.
+        # Of a contact that was recreated or beside another one nothing was said yet.
         is_new = self.people[key].moved or identity_of(columns) in self.vacated
         no = {False, None if is_new else False}
         for name in agreed.intersection(OPT_INS):
