@@ -287,6 +287,7 @@ class Booking:
         """Reject the records of a contact that was to move, and whose batch has failed."""
         if upsert.row is not None:
             upsert.row.fields = None  # whether some of it was applied is not said
+        self.has_accepted = True  # at first
         stream = upsert.parts[-1].stream
         stream.report.failed += 1
         self._statuses.failed[accepted] = None

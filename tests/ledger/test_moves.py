@@ -125,6 +125,8 @@ an address that a contact still has is given to no other, or a no would reach on
   1 a yes, 2 b yes, 3 c yes; 1 b yes; 1 a yes, 3 a yes; 1 a no, 3 a no > a no 3, b yes 1, c no 3
 a search that is accepted proves no refusal: a property, which it has not, may be at fault
   1 a; 1 bad ? fails Nothing was accepted, bookmark 0
+a rename that was accepted does, even if its batch fails; year 2054
+  set report; 1 a; 1 b, 2 bad !fail@3:batch ? ok, 2 rejected, kept 2, bookmark 2 > a 1
 an address that a second contact has replaced is free once that one is confirmed; year 16454071
   set require; 1 a, 2 x; 1 b, 2 a !noid:batch; 1 b, 2 a; 1 b, 2 c ? 1 moved > b 1, c 2, x no 2
 without a status it is a second contact with a warning
