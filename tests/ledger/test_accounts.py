@@ -14,10 +14,10 @@ PEOPLE = "1-3 p# yes"
 @histories("""
 a run elsewhere leaves an account's memory alone: no contact is new, no yes is raised once more *
   set omit impatient; 1-3 p# yes; unsubscribe p1; at [user|rehearsal.db|slash]; again; at home;
-  again ? 0 batches, 3 unchanged, hides anew
+  again ? 0 batches, 3 unchanged
 also one that fails *
   set omit impatient; 1-3 p# yes; unsubscribe p1; at [nowhere|misspelt|path]; again ? fails;
-  at home; again ? 0 batches, 3 unchanged, hides anew
+  at home; again ? 0 batches, 3 unchanged
 every rehearsal finds its own memory
   1-3 p# yes; at first.db; again ? 3 created; at second.db; again ? 3 created; at first.db;
   set dry_run=true; again ? 3 unchanged; set dry_run=false; again ? 3 unchanged; at home;
