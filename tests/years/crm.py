@@ -355,7 +355,7 @@ class Wire(Transport):
         world.pause(world.random.choice([0.01, 0.05, 0.5]))
         world.step()
         (answer,) = answers
-        if endpoint.method == "GET" and b'"Failed"' in answer.body:
+        if endpoint.method == "GET" and b"It did not work" in answer.body:
             self._crm.batches[endpoint.url.split("/")[-2]].is_told = True
         return answer
 

@@ -66,7 +66,7 @@ class Evidence:
         self.twins: set[int] = set()
         self.mappings: set[str] = set()
         self.known: set[tuple[str, int]] = set()
-        self.turns: list[Process] = []
+        self.turns: dict[str, list[Process]] = defaultdict(list)
         self.vacated: set[Identity] = set()
         self.unnoticed: set[Identity] = set()
         self.torn: set[Identity] = set()
@@ -211,7 +211,7 @@ class Evidence:
             contact_id = self.crm.known.with_identity(sent)
         return None if contact_id is None else self.crm.contacts.get(contact_id)
 
-    def _batches(self, process: Process) -> list[Batch]:
+    def batches(self, process: Process) -> list[Batch]:
         """Return the batches that a run knows of."""
         batches = self.crm.batches.values()
         return [one for one in batches if one.process is process and not one.is_copy]
@@ -221,7 +221,7 @@ class Evidence:
 
     def _late(self, process: Process) -> set[int]:
         """Return the people in batches whose status came too late, or never."""
-        return self._people_in(filter(self._is_late, self._batches(process)))
+        return self._people_in(filter(self._is_late, self.batches(process)))
 
     def _is_late(self, batch: Batch) -> bool:
         patience: float = self.runs[batch.process].config["confirm_timeout_seconds"]
@@ -241,7 +241,7 @@ class Evidence:
         is_asked = run.config["confirm_batches"] != "none"
         unsure |= self._people_in(
             batch
-            for batch in self._batches(process)
+            for batch in self.batches(process)
             if (is_asked and self._is_late(batch))
             or ((done := batch.applied) and done.inserted and done.updated)
         )
@@ -289,7 +289,7 @@ class Evidence:
         What they have lost that contact keeps. If two contacts have that address, it may be either.
         """
         creates = run.config["identity_changes"] == "create"
-        made = _inserted_in(self._batches(process))
+        made = _inserted_in(self.batches(process))
         old = [one for one in self.crm.contacts.values() if one.id not in made]
         there = {*map(identity_in, old)}
         late = {identity_in(sent) for batch in self.crm.open for sent in batch.contacts}
@@ -326,7 +326,7 @@ class Evidence:
         }
         failed = self._people_in(
             batch
-            for batch in self._batches(process)
+            for batch in self.batches(process)
             if batch.fails and any(sent.properties for sent in batch.contacts)
         )
         self._doubt_opt_ins(named & self._late(process))  # it may have moved
@@ -395,7 +395,7 @@ class Evidence:
         }
 
     def _inserted(self, process: Process) -> list[Contact]:
-        confirmed = [one for one in self._batches(process) if one.confirmed_at < math.inf]
+        confirmed = [one for one in self.batches(process) if one.confirmed_at < math.inf]
         inserted = _inserted_in(confirmed)
         return [one for one in self.crm.contacts.values() if one.id in inserted]
 

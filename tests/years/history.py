@@ -74,6 +74,7 @@ class Run:
     """One run of the target.
 
     Attributes:
+        streams: Those that it delivers.
         records: The records it has read, each with its key.
         marks: How many records stood before each STATE of its input.
         sent: The people for whom it has sent a request.
@@ -91,6 +92,7 @@ class Run:
 
     config: dict[str, t.Any]
     is_certain: bool
+    streams: tuple[str, ...]
     records: list[tuple[int, Columns]] = field(default_factory=list)
     marks: dict[int, int] = field(default_factory=dict)
     by_key: dict[int, list[Columns]] = field(default_factory=lambda: defaultdict(list))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import typing as t
+from collections import Counter
 
 from tests.years.evidence import DAY, OPT_INS, Evidence
 from tests.years.history import (
@@ -29,7 +30,7 @@ from tests.years.source import FEW, ONCE, STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mainbrainer_sandbox.rules import Contact, Sent
     from tests.years.crm import CRM
@@ -75,7 +76,8 @@ class Oracle(Evidence):
         """Judge a request as it comes."""
         run = self.runs[process]
         self.mappings.add(str(run.config["field_map"]))
-        self._turn(process)
+        for name in run.streams:
+            self._turn(process, self.turns[name])
         for sent in contacts:
             whose = self.whose(sent)
             came = [row for key in whose for row in run.by_key.get(key, ())]
@@ -120,12 +122,12 @@ class Oracle(Evidence):
                 one.doubtful -= {(name, now), (name, None)}
         (self._yes if getattr(sent, name) else self._no)(run, sent, name, rows, whose)
 
-    def _turn(self, process: Process) -> None:
+    def _turn(self, process: Process, turns: list[Process]) -> None:
         """A run sends nothing once another has begun to."""
-        if process in self.turns[:-1]:
-            self._break("two runs deliver one stream", [one.number for one in self.turns])
-        elif process not in self.turns:
-            self.turns.append(process)
+        if process in turns[:-1]:
+            self._break("two runs deliver one stream", [one.number for one in turns])
+        elif process not in turns:
+            turns.append(process)
 
     def _yes(self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]) -> None:
         """A yes is one that the source says now, of a person neither listed nor unsubscribed."""
@@ -276,6 +278,10 @@ class Oracle(Evidence):
         run = self.runs[process]
         self.has_new_stream |= self.source.streams != STREAMS[:1]
         run.rejected = {key for key, _ in rejected}
+        codes = Counter(said["code"] for _, said in rejected)
+        streams = report.get("streams", {}).values()
+        if process.code == 0 and codes != _total([one["rejected_by_code"] for one in streams]):
+            self._break("records rejected are not counted", codes)
         self._set_aside(
             process, {key: said for key, said in rejected if said["code"].startswith("refused")}
         )
@@ -297,12 +303,12 @@ class Oracle(Evidence):
         self._excuse(run, process)
         self._said_for_nothing(run, process)
         self._doubt(run, process)
-        for batch in self._batches(process) if process.code == 0 else ():
+        for batch in self.batches(process) if process.code == 0 else ():
             self._book(batch)
 
     def _said_for_nothing(self, run: Run, process: Process) -> None:
         """An opt-in is said again if a status has said that its batch has failed."""
-        batches = self._batches(process) if process.code == 0 else []
+        batches = self.batches(process) if process.code == 0 else []
         failed = {identity_in(sent) for one in batches if one.is_told for sent in one.contacts}
         others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}
         for key, name, identity in run.said:
@@ -319,7 +325,7 @@ class Oracle(Evidence):
         for key in (key for key, said in refused.items() if not said.get("message")):
             self._break("a refusal without its words", key)
         good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
-        batches = self._batches(process)
+        batches = self.batches(process)
         if any(batch.accepted_at > self.crm.refused_at for batch in batches):
             return  # not every request was refused, which counts as proof
         all_sent = [*self.crm.refused, *(sent for batch in batches for sent in batch.contacts)]
@@ -378,13 +384,30 @@ class Oracle(Evidence):
             self._told(process, [*streams])
         if run.is_certain and process.code == 0:
             self._moved(run, process, sum(counts["moved"] for counts in streams))
+            self._kinds(run, _total(streams))
+
+    def _kinds(self, run: Run, counts: Counter[str]) -> None:
+        """If nobody moves, each contact accepted was new, an update, or sent in full once more.
+
+        What was new is inserted, or was there already.
+        """
+        if run.movers or counts["moved"] or counts["not_followed"] or self.doubt:
+            return
+        kinds = counts["created"] + counts["updates"] + counts["resent"]
+        if kinds != counts["accepted"]:
+            self._break("contacts are not counted by kind", (kinds, counts))
+        is_asked = run.config["confirm_batches"] != "none" and not counts["unconfirmed"]
+        others = ("resent", "recreated", "skipped", "failed", "rejected")
+        new = counts["inserted"] + counts["already_there"]
+        if is_asked and not any(counts[name] for name in others) and new != counts["created"]:
+            self._break("statuses are not counted by kind", (new, counts))
 
     def _told(self, process: Process, streams: Sequence[dict[str, int]]) -> None:
         """What statuses have said is counted, but not of a search for a contact, or of a move.
 
         Nor of what was accepted before and sent once more.
         """
-        batches = self._batches(process)
+        batches = self.batches(process)
         done = [one.applied for one in batches if one.applied]
         failed = [sent for one in batches if one.is_told for sent in one.contacts]
         others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}
@@ -400,7 +423,7 @@ class Oracle(Evidence):
 
     def _moved(self, run: Run, process: Process, moved: int) -> None:
         """Each contact that was named to get another address is one that has moved."""
-        batches = self._batches(process)
+        batches = self.batches(process)
         named = {sent.contact_id: batch for batch in batches for sent in batch.contacts}
         there = [one for one in self.crm.contacts.values() if one.id in named]
         certain = [
@@ -426,7 +449,7 @@ class Oracle(Evidence):
                 continue
             if key in lost or self._is_gone_by_hand(key, columns):
                 continue
-            if self._is_held(run, key, columns):
+            if self._is_held(key, columns):
                 continue
             self._break("STATE is ahead of a record", (key, columns))
 
@@ -441,7 +464,7 @@ class Oracle(Evidence):
             covers(one, identity) for one in self.unnoticed
         )
 
-    def _is_held(self, run: Run, key: int, columns: Columns) -> bool:
+    def _is_held(self, key: int, columns: Columns) -> bool:
         """Return whether the CRM holds a record, or has accepted it and not applied it yet.
 
         Another record of the same contact may have replaced its name.
@@ -453,8 +476,8 @@ class Oracle(Evidence):
         mine += [one for batch in self.crm.open for one in batch.contacts if key in self.whose(one)]
         names = {columns["firstname"]}
         for other in {other for one in mine for other in self.whose(one)}:
-            rows = [*run.by_key.get(other, ()), self.people[other].last or {}]
-            names |= {row.get("firstname") for row in rows}
+            rows = [row for run in self.runs.values() for row in run.by_key.get(other, ())]
+            names |= {row.get("firstname") for row in (*rows, self.people[other].last or {})}
         return any(one.properties.get("firstname") in names for one in mine)
 
     def _warnings(self, run: Run, process: Process) -> None:
@@ -488,8 +511,9 @@ class Oracle(Evidence):
         there = {identity_in(contact) for contact in all_of_them if contact.id not in made}
         if now not in there or not any(now in each.sent_as for each in self.people.values()):
             return []
-        old = [each for each in all_of_them if identity_in(each) == one.before != now]
-        old = [each for each in old if not self.crm.held[each.id].was_left_behind]
+        old = [c for c in all_of_them if identity_in(c) == one.before != now]
+        held = self.crm.held
+        old = [c for c in old if not (held[c.id].was_left_behind or held[c.id].was_ghost)]
         return [c for c in old if self.whose(c) == {key} and (c.email_opt_in or c.mobile_opt_in)]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
@@ -639,3 +663,11 @@ class Oracle(Evidence):
         one = self.people[key]
         all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
+
+
+def _total(some: Iterable[dict[str, t.Any]]) -> Counter[str]:
+    """Return the sums of numbers by name."""
+    total = Counter[str]()
+    for counts in some:
+        total.update({name: n for name, n in counts.items() if isinstance(n, int)})
+    return total

@@ -24,23 +24,28 @@ import click
 from mainbrainer_sandbox.switches import Switches
 from tests import postgresql
 from tests.years.crm import CRM, REFUSED
-from tests.years.history import Run, rejected_in
+from tests.years.history import Columns, Run, identity_in, identity_of, is_refused, rejected_in
 from tests.years.oracle import Oracle
+from tests.years.owner import Owner
 from tests.years.source import (
+    APART,
     BROKEN_EXPORTS,
     BY_HAND,
     FAULTS,
     PEOPLE,
+    STREAMS,
     Event,
     Night,
     Source,
+    has_two_streams,
+    is_mappable,
     plan_of,
     settings_of,
 )
 from tests.years.world import POSTGRESQL_CLOCK, World
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tests.postgresql import PostgreSQL
     from tests.years.world import Process
@@ -112,6 +117,7 @@ class Year:
         self._has_backups = not ledger_uri
         self._world = World()
         self._source = Source(seed, settings_of(seed))
+        self._source.streams = STREAMS if has_two_streams(seed) else STREAMS[:1]
         self._source.populate({key for key in range(1, PEOPLE + 1) if kept.has(f"p{key}")})
         rng = seed % 24
         switches = Switches(
@@ -141,6 +147,9 @@ class Year:
                 self._night(night, is_last=night.number > last)
                 if self._oracle.broken:
                     break
+            else:
+                if self._has_backups:
+                    self._ends(Night(last + LAST_NIGHTS + 1, 0.5, [], []))
         self._outcome.digest = self._digest.hexdigest()
         self._outcome.injected.update(self._crm.injected)
         return self._outcome
@@ -175,6 +184,50 @@ class Year:
         if "backup" in faults:
             self._backup = (self._folder / "ledger.db").read_bytes()
 
+    def _ends(self, night: Night) -> None:
+        """Let the owner make the ledger forget people: only they are sent again.
+
+        Before that, another account with the same ledger is sent everything.
+        """
+        oracle = self._oracle
+        before = next(iter(oracle.runs.values())).sent
+        owner = Owner(self._world, self._ledger_uri, oracle)
+        broken = [*self._other_account(night)]
+        owner.looks(self._seed)
+        oracle.has_restored = True  # the ledger knows less from now on
+        self._night(night, is_last=True)
+        contacts = [sent for one in oracle.batches(*oracle.runs) for sent in one.contacts]
+        again = owner.forgotten | before
+        # Of people who share a contact, and of two streams, the last in the input is sent.
+        whose = [some for one in contacts if len(some := oracle.whose(one)) == 1]
+        others = [some for some in whose if some.isdisjoint(again)]
+        if others and len(self._source.streams) == 1:
+            broken.append(f"sent again though nobody has forgotten them: {others}")
+        broken += owner.broken
+        self._outcome.broken += [f"night {night.number}: {one}" for one in broken]
+
+    def _other_account(self, night: Night) -> Iterator[str]:
+        """Deliver everything to an account of which the ledger knows nothing."""
+        self._source.bookmark = {}
+        rows: dict[int, Columns] = {}
+        crm = CRM(self._world, str(self._seed), self._crm.switches)
+        process = self._world.start("a")
+        config = self._config() | self._files(process) | {"api_url": "https://test.example.com"}
+        self._world.transport = crm.transport
+        self._world.run((process, 0.0, config, self._source.lines(night, {}, rows.__setitem__)))
+        self._world.transport = self._crm.transport
+        report = _json_of(Path(config["report_path"]))
+        first = self._source.streams[0]  # what it delivers the second one need not
+        if unchanged := report["streams"][first]["unchanged"]:
+            yield f"what another account has is not sent: {unchanged}"
+        self._world.now += 10.0
+        crm.settle()
+        there = {*map(identity_in, crm.contacts.values())}
+        for key, row in rows.items():
+            is_good = "email" in row and is_mappable(row) and not is_refused(row)
+            if is_good and identity_of(row) not in there:
+                yield f"another account is not sent a record: {key, row}"
+
     def _broken_export(self, events: Sequence[Event]) -> dict[str, Event]:
         """Let the tap write addresses of no person, or bad ones, for which the guard is raised."""
         for event in events:
@@ -186,35 +239,28 @@ class Year:
 
     def _processes(self, night: Night, faults: dict[str, Event]) -> list[Process]:
         """Run the target once, or on two machines at a time."""
-        own: dict[str, t.Any] = {}
-        if kill := faults.get("kill"):
-            own["kill_at"] = 1 + int(kill.draw**2 * 150)
-            if int(kill.draw * 997) % 4 == 0:
-                own |= {"kill_at": 0, "dies_renaming": True}
-        if term := faults.get("term"):
-            own["term_at"] = 1 + int(term.draw**2 * 150)
-        if over := faults.get("taken over"):
-            own |= {"sleep_at": 1 + int(over.draw * 40), "sleep_seconds": 3_000.0}
-        if sleep := faults.get("sleep"):
-            own["sleep_at"] = 1 + int(sleep.draw * 40)
-            own["sleep_seconds"] = (20.0, 100.0, 400.0, 20_000.0)[int(sleep.draw * 997) % 4]
-        if away := faults.get("away"):
-            own["away"] = 8 + int(away.draw * 40), 1 + int(away.draw * 997) % 12
+        own = _happens(faults)
         machine = "b" if any(name == "tap repeats" for name in faults) else "a"
         runs = [(self._world.start(machine, **own), 0.0)]
-        if over:
+        is_apart = APART in faults and self._source.is_full and len(self._source.streams) > 1
+        if is_apart:
+            runs.append((self._world.start("c"), max(0.0, faults[APART].draw * 3.0 - 1.0)))
+        elif over := faults.get("taken over"):
             runs.append((self._world.start("c"), 200.0 + over.draw * 2_000.0))
         elif second := faults.get("second"):
             pause = (0.1, 5.0, 60.0, 500.0)[int(second.draw * 997) % 4]
             runs.append((self._world.start("c"), pause))
         config = self._config()
         processes, pauses = zip(*runs, strict=True)
-        for process in processes:
+        streams = [STREAMS[:1], STREAMS[1:]] if is_apart else [STREAMS] * len(runs)
+        self._oracle.runs = {}
+        for process, some in zip(processes, streams, strict=True):
             listed = {"listed": set(self._source.listed)}
             is_certain = not faults and not self._crm.open
-            self._oracle.runs[process] = Run(config | listed, is_certain)
+            self._oracle.runs[process] = Run(config | listed, is_certain, some)
         reads = [functools.partial(self._oracle.read, process) for process in processes]
-        lines = [self._source.lines(night, faults, read) for read in reads]
+        each = zip(reads, streams, strict=True)
+        lines = [self._source.lines(night, faults, read, some) for read, some in each]
         configs = [config | self._files(process) for process in processes]
         self._world.run(*zip(processes, pauses, configs, lines, strict=True))
         return [*processes]
@@ -272,7 +318,6 @@ class Year:
             oracle.doubt = 2
         elif oracle.doubt:
             oracle.doubt -= 1
-        oracle.runs = {process: oracle.runs[process] for process in processes}
         if oracle.broken:
             self._outcome.broken = [f"night {night.number}: {one}" for one in oracle.broken]
 
@@ -329,6 +374,25 @@ class Year:
             path.unlink()
         (self._folder / "ledger.db").write_bytes(self._backup or b"")
         self._oracle.has_restored = True
+
+
+def _happens(faults: dict[str, Event]) -> dict[str, t.Any]:
+    """Return what happens to a process, see `Process`."""
+    own: dict[str, t.Any] = {}
+    if kill := faults.get("kill"):
+        own["kill_at"] = 1 + int(kill.draw**2 * 150)
+        if int(kill.draw * 997) % 4 == 0:
+            own |= {"kill_at": 0, "dies_renaming": True}
+    if term := faults.get("term"):
+        own["term_at"] = 1 + int(term.draw**2 * 150)
+    if over := faults.get("taken over"):
+        own |= {"sleep_at": 1 + int(over.draw * 40), "sleep_seconds": 3_000.0}
+    if sleep := faults.get("sleep"):
+        own["sleep_at"] = 1 + int(sleep.draw * 40)
+        own["sleep_seconds"] = (20.0, 100.0, 400.0, 20_000.0)[int(sleep.draw * 997) % 4]
+    if away := faults.get("away"):
+        own["away"] = 8 + int(away.draw * 40), 1 + int(away.draw * 997) % 12
+    return own
 
 
 def _json_of(path: Path) -> dict[str, t.Any]:

@@ -63,6 +63,9 @@ BROKEN_EXPORTS = ("bad join", "bad export")
 FEW = 10
 """So many people may move at a time, at any `max_drift_percent`."""
 
+APART = "apart"
+"""Two machines deliver a stream each, at the same time."""
+
 TAPS = _weights("tap dies 3, tap skips 2, tap is empty 2, tap repeats 2, tap is slow 2")
 MACHINES = _weights("kill 12, term 3, sleep 3, second 3, taken over 3, away 4, backup 1, restore 1")
 
@@ -113,12 +116,18 @@ def has_moves(seed: int) -> bool:
     return seed % 2 == 1
 
 
+def has_two_streams(seed: int) -> bool:
+    """Return whether a year has two streams of the same people from the beginning."""
+    return seed % 8 == 2
+
+
 def plan_of(seed: int, nights: int) -> list[Night]:
     """Return what happens in a year; the first nights are the same however many there are."""
     plan: list[Night] = []
     people = list(range(1, PEOPLE + 1))
     lately: list[int] = []
     moves, losses = (MOVES, LOSSES_OF_MOVES) if has_moves(seed) else ({}, {})
+    losses = losses | ({APART: 30} if has_two_streams(seed) else {})
     for number in range(1, nights + 1):
         rng = random.Random(f"{seed} night {number}")
         events = []
@@ -417,7 +426,11 @@ class Source:
     # The tap
 
     def lines(
-        self, night: Night, faults: dict[str, Event], read: Callable[[int, dict[str, t.Any]], None]
+        self,
+        night: Night,
+        faults: dict[str, Event],
+        read: Callable[[int, dict[str, t.Any]], None],
+        streams: tuple[str, ...] = STREAMS,
     ) -> Iterator[str]:
         """Yield what the tap writes.
 
@@ -426,15 +439,17 @@ class Source:
             faults: What goes wrong, by name.
             read: Called with each record before it is read, and with 0 for a STATE.
                 At the end it is called with -1.
+            streams: Only these, if there are several.
         """
         rng = random.Random(f"{self.seed} tap {night.number}")
         records = [] if "tap is empty" in faults else self._records(rng, "tap repeats" in faults)
+        records = [one for one in records if one[1] in streams]
         left = len(records)
         if "tap dies" in faults:
             left = int(faults["tap dies"].draw * len(records))
         properties = {name: one for name, one in SCHEMA.items() if self.has_city or name != "city"}
         schema = {"schema": {"type": "object", "properties": properties}, "key_properties": ["id"]}
-        for name in self.streams:
+        for name in (one for one in self.streams if one in streams):
             yield json.dumps({"type": "SCHEMA", "stream": name, **schema})
         every = rng.choice([3, 10, 1000])
         for place, (one, name, columns) in enumerate(records[:left], 1):
@@ -447,7 +462,8 @@ class Source:
                 at = place if self.is_full else one.changed - comes_again
                 read(0, {"at": at})
                 yield json.dumps({"type": "STATE", "value": {"night": night.number, "at": at}})
-        read(-1, {})
+        if self.streams[0] in streams:
+            read(-1, {})
         if "tap dies" in faults and faults["tap dies"].draw * 1000 % 2 < 1:
             yield '{"type": "REC'
 
@@ -456,6 +472,7 @@ class Source:
     ) -> list[tuple[Person, str, dict[str, t.Any]]]:
         """Return what the tap reads, each with its person and its stream."""
         bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
+        behind = 0.5 if has_two_streams(self.seed) else 0.2
         records: dict[Person, list[tuple[str, dict[str, t.Any]]]] = {}
         for one in sorted(self.people.values(), key=lambda one: one.changed):
             if one.changed <= bookmark or (self.is_full and not one.is_there):
@@ -470,7 +487,7 @@ class Source:
                 now, before = versions[-1], versions[0]
             for name in self.streams:
                 # Of two streams one may be behind.
-                is_behind = name != self.streams[0] and rng.random() < 0.2
+                is_behind = name != self.streams[0] and rng.random() < behind
                 some = versions if self.tells_versions else [before] if is_behind else [now]
                 is_twice = repeats and rng.random() < 0.4
                 records.setdefault(one, []).extend(

@@ -221,6 +221,11 @@ class World:
         if self.crash is not None:
             raise self.crash
 
+    def call(self, action: Callable[[], t.Any]) -> None:
+        """Run something that does not wait, as a process of its own."""
+        self._process = self.start("a")
+        action()
+
     def _go_on(self) -> None:
         ready = [one for one in self._waiting if one.is_ready(self.now)]
         if not ready:
