@@ -51,6 +51,7 @@ class Evidence:
         unnoticed: Those that no run has recreated since, and was told so.
         twins: People who had two contacts of one identity, one of them spelt differently, made
             unseen or not followed any more: which one a request reaches the CRM decides.
+        moving: People who have come with another address since the last run that ended well.
         torn: Identities of contacts that may have moved, or not.
         doubt: Nights until everything is known again, after something went wrong.
     """
@@ -70,6 +71,7 @@ class Evidence:
         self.vacated: set[Identity] = set()
         self.unnoticed: set[Identity] = set()
         self.torn: set[Identity] = set()
+        self.moving: set[int] = set()
         self._by_email: dict[str, set[int]] = defaultdict(set)
         self._by_mobile: dict[int, set[int]] = defaultdict(set)
 

@@ -300,6 +300,7 @@ class Oracle(Evidence):
             self._warnings(run, process)
         if run.is_certain or not process.code:
             self._follow_again(run, process)
+        self.moving = run.movers | self.moving if process.code else set()
         self._excuse(run, process)
         self._said_for_nothing(run, process)
         self._doubt(run, process)
@@ -359,8 +360,8 @@ class Oracle(Evidence):
         if any(one.missed >= READS_UNTIL_GONE for one in refused):
             allowed.add("not_delivered")
         missing = [one for one in self.people.values() if one.missed]
-        if len(missing) + len(run.movers) > FEW:
-            allowed.add("max_drift_percent")
+        if len(missing) + len(run.movers | self.moving) > FEW:
+            allowed |= {"max_drift_percent", "not_delivered"}  # no changed address is followed
         if not reasons <= allowed:
             self._break("a quiet night fails", reasons)
 
@@ -522,7 +523,7 @@ class Oracle(Evidence):
         Another person has its old or its new address, or none any more; or each address that it had
         was refused; or another contact has the new one; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
-        another key of the same person goes with it is no reason.
+        another key of the same person goes with it is no reason, nor is somebody new, who waits.
         """
         one = self.people[key]
         if one.is_absent or one.is_unsure or one.last is None or one.before == (None, None):
@@ -550,6 +551,7 @@ class Oracle(Evidence):
             now in held or any(covers(*pair) for pair in itertools.product(held, old))
             for other in self.owners(*now).union(*(self.owners(*identity) for identity in old))
             if other != key and (held := self._held_for(other))
+            if self.people[other].began or other not in self.runs[process].by_key
             if not self._has_gone_with(process, other, one)
         )
 
