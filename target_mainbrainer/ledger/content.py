@@ -253,11 +253,11 @@ def changed_fields(known: bytes, fields: Fields) -> list[PropertyRef | str]:
     ]
 
 
-def union(known: bytes, delivered: Fields) -> bytes:
+def union(known: bytes, delivered: bytes) -> bytes:
     """Return a row's fields after more were delivered; the later value of each counts."""
-    if not known or known == delivered.entries:
-        return delivered.entries
-    merged = known_fields(known) | known_fields(delivered.entries)
+    if not known or known == delivered:
+        return delivered
+    merged = known_fields(known) | known_fields(delivered)
     return b"".join(name + value for name, value in merged.items())
 
 

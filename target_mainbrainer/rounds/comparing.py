@@ -17,7 +17,6 @@ from target_mainbrainer.contacts import Contact, Identity, identity_of
 from target_mainbrainer.errors import DeliveryError, Reason
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger.content import (
-    Fields,
     Hashes,
     Person,
     Row,
@@ -399,7 +398,7 @@ def _look_up(upsert: Upsert, own: int, rows: Mapping[int, Row], hashes: Hashes) 
     """Look up a contact of which it is decided what leaves."""
     upsert.row = rows.get(own) or Row(None, own, hashes.spelling(upsert.contact))
     # With an identity alone nothing is known that was not known before.
-    upsert.fields = Fields([], b"")
+    upsert.fields = b""
     if upsert.since is not None:
         leave_out_older(upsert, upsert.row, hashes)
 

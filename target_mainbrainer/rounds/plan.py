@@ -91,7 +91,8 @@ def compare(
         row.unsure_at = max(row.unsure_at or 0, one.unsure_at or 0, one.open_at or 0) or None
     exists = row.delivered_at is not None
     contact = _without_once(upsert, is_new=not any(one.delivered_at for one in (row, *before)))
-    upsert.fields = rules.hashes.fields(contact, upsert.destination.list_id)
+    fields = rules.hashes.fields(contact, upsert.destination.list_id)
+    upsert.fields = fields.entries
     is_same_spelling = row.spelling == spelling
     if not is_same_spelling:
         row.spelling, row.fields = spelling, None
@@ -101,7 +102,7 @@ def compare(
         row, rules, is_same_spelling=is_same_spelling
     )
     _note_said(row, said, is_known=not reason)
-    refs = [] if reason or base.fields is None else changed_fields(base.fields, upsert.fields)
+    refs = [] if reason or base.fields is None else changed_fields(base.fields, fields)
     must_say = _to_say(contact, said, suppressed)
     found = Finding(emptied=_emptied(upsert, said), suppressed=suppressed)
     if exists and not is_moving and not reason and not refs and not must_say:
@@ -235,7 +236,7 @@ def leave_out_older(upsert: Upsert, row: Row, hashes: Hashes) -> None:
     outgoing = t.cast("Contact", upsert.outgoing)
     upsert.outgoing = msgspec.structs.replace(outgoing, properties=properties, **withdrawn)
     if properties:
-        upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id)
+        upsert.fields = hashes.fields(upsert.outgoing, upsert.destination.list_id).entries
 
 
 def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int) -> None:
@@ -250,9 +251,10 @@ def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int) -> None:
     row = upsert.row
     if row is None:
         return
-    fields = upsert.fields or hashes.fields(upsert.contact, upsert.destination.list_id)
-    if fields.entries:
-        row.fields = union(row.fields or b"", fields)
+    if upsert.fields is None:
+        upsert.fields = hashes.fields(upsert.contact, upsert.destination.list_id).entries
+    if upsert.fields:
+        row.fields = union(row.fields or b"", upsert.fields)
     row.delivered_at, row.batch = now, batch
     if upsert.may_be_applied:
         row.unsure_at = row.open_at

@@ -24,7 +24,7 @@ from target_mainbrainer.contacts import (
     merge,
     with_identity,
 )
-from target_mainbrainer.ledger.content import Fields, Person, Row
+from target_mainbrainer.ledger.content import Person, Row
 from target_mainbrainer.report.rejects import SourceStream
 from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
 from target_mainbrainer.singer.state import SourceRecord
@@ -108,7 +108,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         kind: What it is expected to do.
         outgoing: What is sent; None until that is decided.
         row: What the ledger knows of its identity.
-        fields: The fields of `contact`, for the ledger.
+        fields: The fields of `contact`, as the ledger has them.
         withheld: Opt-ins that must not leave, though the source says yes.
         finding: What the comparison with the ledger has shown.
         moving_id: The contact_id of a contact that gets another identity.
@@ -127,7 +127,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     kind: Kind = Kind.OTHER
     outgoing: Contact | None = None
     row: Row | None = None
-    fields: Fields | None = None
+    fields: bytes | None = None
     withheld: frozenset[str] = frozenset()
     finding: Finding = Finding()
     moving_id: int | None = None
