@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import attrgetter
 
 import sqlalchemy as sa
 
@@ -37,6 +38,7 @@ _INSERT = Writer(contacts, ("id", "account", "hash", "spelling", "open_mark", "o
 _MARK = Writer(contacts, ("id", "open_mark", "open_at", "unsure_at"), by=1, clears=("fields",))
 _SETTLED = tuple(name for name in _COLUMNS[2:] if not name.startswith("open_"))
 _SETTLE = Writer(contacts, ("id", "open_mark", *_SETTLED), by=2, clears=("open_mark", "open_at"))
+_values = attrgetter("id", "open_mark", *_SETTLED)
 _LEFT = dict.fromkeys(name for name in _SETTLED if name not in {"spelling", "unsure_at"})
 _BATCH = Writer(batches, ("number", "run", "accepted_at"))
 
@@ -186,7 +188,7 @@ class Ledger:
                 row.unsure_at = None
             if row.unsure_at is not None or self.is_mixed:
                 row.fields = None
-            values.append((row.id, row.open_mark, *(getattr(row, name) for name in _SETTLED)))
+            values.append(_values(row))
         _SETTLE.write(connection, values)
 
     def delete_rows(self, connection: sa.Connection, hashes: Sequence[int]) -> None:

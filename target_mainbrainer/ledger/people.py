@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Collection, Iterator, Sequence
 
 import sqlalchemy as sa
+from msgspec.structs import astuple
 
 from target_mainbrainer.ledger.content import Hashes, Person, identity_from
 from target_mainbrainer.ledger.database import ROWS_AT_ONCE, Writer, number_new, one_of
@@ -60,8 +61,8 @@ def save(connection: sa.Connection, some: Sequence[Person]) -> None:
     """Write people, new ones and those that were read before."""
     known = [person for person in some if person.id is not None]
     new = number_new(connection, people, some)
-    _INSERT.write(connection, [tuple(getattr(p, name) for name in _COLUMNS) for p in new])
-    _UPDATE.write(connection, [(p.id, *(getattr(p, name) for name in _COLUMNS[3:])) for p in known])
+    _INSERT.write(connection, [astuple(person) for person in new])
+    _UPDATE.write(connection, [(p.id, *astuple(p)[3:]) for p in known])
 
 
 def count(connection: sa.Connection, stream: int, *, up_to: int) -> int:
