@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from target_mainbrainer.errors import LedgerError
@@ -387,9 +386,30 @@ class Writer:
         by: int | None = None,
         clears: Sequence[str] = (),
     ) -> None:
-        self._columns = columns
-        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-        kinds = {name: table.c[name].type.compile(dialect=dialect) for name in columns}
+        self._table, self._columns, self._by, self._clears = table, columns, by, clears
+
+    def _statement(self, given: dict[str, str], rows: str = "") -> str:
+        table, by = self._table.name, self._by
+        if by is None:
+            return (
+                f"INSERT INTO {table} ({', '.join(given)}) SELECT {', '.join(given.values())}{rows}"
+            )
+        values = [f"{name} = {given[name]}" for name in self._columns[by:]]
+        values += [f"{name} = NULL" for name in self._clears]
+        is_row = [f"{table}.{name} = {given[name]}" for name in self._columns[:by]]
+        return f"UPDATE {table} SET {', '.join(values)}{rows} WHERE {' AND '.join(is_row)}"  # noqa: S608 - ours
+
+    def write(self, connection: sa.Connection, rows: Sequence[tuple[t.Any, ...]]) -> None:
+        """Write rows, of which there may be none."""
+        if not rows:
+            return
+        if connection.dialect.name == "sqlite":
+            given = {name: f"?{at}" for at, name in enumerate(self._columns, 1)}
+            connection.exec_driver_sql(self._statement(given), list(rows))
+            return
+        kinds = {
+            name: self._table.c[name].type.compile(connection.dialect) for name in self._columns
+        }
         given = {
             name: f"decode(r.{name}, 'base64')" if kind == "BYTEA" else f"r.{name}"
             for name, kind in kinds.items()
@@ -397,34 +417,10 @@ class Writer:
         row = ", ".join(
             f"{name} {'text' if kind == 'BYTEA' else kind}" for name, kind in kinds.items()
         )
-
-        def statement(given: dict[str, str], rows: str) -> str:
-            if by is None:
-                return (
-                    f"INSERT INTO {table.name} ({', '.join(given)}) "
-                    f"SELECT {', '.join(given.values())}{rows}"
-                )
-            values = [f"{name} = {given[name]}" for name in columns[by:]]
-            values += [f"{name} = NULL" for name in clears]
-            is_row = [f"{table.name}.{name} = {given[name]}" for name in columns[:by]]
-            return (
-                f"UPDATE {table.name} SET {', '.join(values)}{rows} "  # noqa: S608 - ours
-                f"WHERE {' AND '.join(is_row)}"
-            )
-
-        self._sqlite = statement({name: f"?{at}" for at, name in enumerate(columns, 1)}, "")
-        self._postgresql = statement(given, f" FROM json_to_recordset(%s) AS r({row})")
-
-    def write(self, connection: sa.Connection, rows: Sequence[tuple[t.Any, ...]]) -> None:
-        """Write rows, of which there may be none."""
-        if not rows:
-            return
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(self._sqlite, list(rows))
-            return
-        objects = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        objects = [dict(zip(self._columns, values, strict=True)) for values in rows]
         text = msgspec.json.encode(objects).decode()
-        connection.exec_driver_sql(self._postgresql, (text,))
+        statement = self._statement(given, f" FROM json_to_recordset(%s) AS r({row})")
+        connection.exec_driver_sql(statement, (text,))
 
 
 def number_new(connection: sa.Connection, table: sa.Table, rows: Iterable[_Row]) -> list[_Row]:
