@@ -40,7 +40,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 PAUSE_SECONDS = 1.0
 ROWS_AT_ONCE = 5_000
 _ERASING_MILLISECONDS = 5_000
-_CACHE_KIB = 8_192
+_CACHE_KIB = 4_096
 _CHECKPOINT_PAGES = 10_000
 """A page that many rounds change is then written to the file once, not once a round."""
 
