@@ -18,6 +18,7 @@ from target_mainbrainer.contacts import Contact, fold_email
 from target_mainbrainer.words import shown
 
 MOST_EXAMPLES = 5
+ROWS_AT_ONCE = 1_000
 _SHORT = re.compile("[0-9]{1,6}")
 """A longer key may be a telephone number, or a number of the person."""
 
@@ -50,8 +51,14 @@ class Duplicates:
     """Collects the identifiers of every contact, and finds out at the end which are shared."""
 
     def __init__(self) -> None:
-        self._database: sqlite3.Connection | None = None
+        self._rows: list[tuple[int | None, int | None, int, str]] = []
         self._is_complete = True
+
+    @cached_property
+    def _database(self) -> sqlite3.Connection:
+        database = sqlite3.connect("")
+        database.execute(_CREATE)
+        return database
 
     def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
         """Note a contact. The load goes on if the disk is full.
@@ -68,29 +75,32 @@ class Duplicates:
         mobile = None if contact.mobile is None else hash(contact.mobile)
         identity = contact.contact_id or hash((mobile, contact.email))
         label = f"key {key}" if _SHORT.fullmatch(str(key)) else f"record {number:,}"
+        self._rows.append((email, mobile, identity, f"{label} of '{stream}'"))
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
         try:
-            if self._database is None:
-                self._database = sqlite3.connect("")
-                self._database.execute(_CREATE)
-            self._database.execute(_INSERT, (email, mobile, identity, f"{label} of '{stream}'"))
+            self._database.executemany(_INSERT, self._rows)
         except sqlite3.Error:
             self._is_complete = False
+        self._rows.clear()
 
     @cached_property
     def found(self) -> Shared:
         """How many contacts share something, with some examples. Found out once, at the end."""
         counts = {"email": 0, "mobile": 0}
         examples: list[str] = []
-        if self._database is not None:
-            with contextlib.closing(self._database) as database:
-                try:
-                    for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
-                        for count, one, other in database.execute(_GROUPS.format(column)):
-                            counts[column] += count
-                            if len(examples) < MOST_EXAMPLES:
-                                examples.append(shown(f"{one} and {other} have the same {what}"))
-                except sqlite3.Error:
-                    self._is_complete = False
+        self._write()
+        with contextlib.closing(self._database) as database:
+            try:
+                for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
+                    for count, one, other in database.execute(_GROUPS.format(column)):
+                        counts[column] += count
+                        if len(examples) < MOST_EXAMPLES:
+                            examples.append(shown(f"{one} and {other} have the same {what}"))
+            except sqlite3.Error:
+                self._is_complete = False
         return Shared(**counts, examples=examples, is_complete=self._is_complete)
 
     def describe(self) -> Iterator[str]:
