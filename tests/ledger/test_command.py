@@ -56,6 +56,13 @@ people are found by their address, in any case; those of a stream without keys h
   1 email=Ola@Example.com +1, 2 p2, letters:3 p3 keyless;
   show [--email ola@example.com|--mobile 90000001] ? says "1", hides "2";
   show --email P3@example.com ? says source key none, says content known
+whose identity somebody else has is forgotten alone, and neither is sent again *
+  1-2 p#, shops:1 p1; forget --stream people --key 1 ? says 1 source key and 0 identities;
+  again ? 0 delivered
+what a stream without keys has delivered belongs to no key, and is forgotten with all of it *
+  1 p1, letters:4-5 p# keyless; forget [--stream letters ? says 0 source keys and 2 identities;
+  again ? 2 delivered|--yes ? says 1 source key and 3 identities; forget --yes ? nothing;
+  again ? 3 delivered]; again ? 0 delivered
 what is not known ends with a sentence without the data
   1 p1; [show|forget] [--key|--email] unknown@example.com ? nothing, hides unknown@example.com;
   show --stream peple ? nothing; forget --stream peple ? nothing; show --account 7 ? nothing
@@ -134,30 +141,6 @@ def test_a_key_is_found_in_any_spelling(night: Night, key: t.Any, spellings: lis
 
 
 # forget
-
-
-@on_both_databases
-@cases(
-    "arguments said sent_again",
-    ("--stream people --key 2", "1 source key and 1 identity.", 1),
-    ("--email P2@example.com", "1 source key and 1 identity.", 1),
-    # Somebody else has the identity, who is neither forgotten nor sent again.
-    ("--stream people --key 1", "1 source key and 0 identities.", 0),
-    ("--stream people", "2 source keys and 1 identity.", 1),
-    # What it has delivered belongs to no source key.
-    ("--stream letters", "0 source keys and 2 identities.", 2),
-    ("--yes", "4 source keys and 5 identities.", 5),
-)
-def test_the_forgotten_is_resent(night: Night, arguments: str, said: str, sent_again: int) -> None:
-    """There is nothing to be forgotten twice."""
-    shown = arguments.removeprefix("--yes")
-    play(
-        night,
-        f"1-2 p#, shops:3 p3, shops:1 p1, letters:4-5 p# keyless; forget {arguments}"
-        f" ? says has forgotten {said}; show {shown} ? nothing; forget {shown} --yes ? nothing;"
-        f" 1-2 p#, shops:3 p3, shops:1 p1, letters:4-5 p# keyless ? {sent_again} delivered;"
-        " again ? 0 delivered",
-    )
 
 
 def test_everything_is_forgotten_only_after_a_yes(night: Night) -> None:
