@@ -109,7 +109,6 @@ class Clocks:
 
     def __init__(self, uri: str, patch: pytest.MonkeyPatch) -> None:
         self.now = 5000.0
-        self.jump = 0.0
         self._uri = uri
         self._patch = patch
         self._opened: list[Database] = []
@@ -121,7 +120,7 @@ class Clocks:
         database = open_database(self._uri)
         self._opened.append(database)
         clock = "target_mainbrainer.ledger.lease.now_of"
-        self._patch.setattr(clock, lambda _: 1.7e9 + self.now + self.jump)
+        self._patch.setattr(clock, lambda _: 1.7e9 + self.now)
         return SharedQuota(database, account)
 
     def close(self) -> None:
@@ -149,27 +148,6 @@ def take_all(quota: SharedQuota, plan: Plan = PLAN) -> list[float]:
     return all_of(lambda: take(quota, plan))
 
 
-def seconds_to_wait(quota: SharedQuota, plan: Plan = PLAN) -> float:
-    wait = take(quota, plan)
-    assert isinstance(wait, Wait)
-    return wait.seconds
-
-
-def test_two_runs_have_one_plan_between_them(clocks: Clocks) -> None:
-    one, other = clocks.shared_quota(), clocks.shared_quota()
-    assert not isinstance(take(one), Wait)
-    clocks.pass_by(4)
-    assert len(take_all(other)) == 4
-    assert seconds_to_wait(one) == pytest.approx(OCCUPIED_SECONDS - 4)
-    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
-    assert len(take_all(one)) == 1
-    clocks.pass_by(4)
-    assert len(take_all(other)) == 4
-    for in_use in (5, 0):
-        assert other.change(lambda quota, now: quota.in_use(now)) == in_use
-        clocks.pass_by(11)
-
-
 def test_each_token_has_a_plan_and_none_is_kept(clocks: Clocks, ledger_uri: str) -> None:
     """Each token has a plan of its own, and no token is stored."""
     for account in (ACCOUNT, fingerprint("another token")):
@@ -193,19 +171,6 @@ def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
     assert isinstance(wait, Wait)
     assert wait.seconds == pytest.approx(19)
     assert wait.reason == reason
-
-
-@cases("jump", HOUR, -HOUR, -100 * HOUR, 3.0, -3.0)
-def test_a_clock_that_is_set_costs_a_burst_at_most(clocks: Clocks, jump: float) -> None:
-    """A clock that is set costs one burst at most and stretches no wait."""
-    one, other = clocks.shared_quota(), clocks.shared_quota()
-    assert len(take_all(one)) == 5
-    clocks.jump = jump
-    clocks.pass_by(1)
-    assert len(take_all(other)) <= 5
-    assert seconds_to_wait(one) <= OCCUPIED_SECONDS + 0.001
-    clocks.pass_by(OCCUPIED_SECONDS + 0.01)
-    assert len([*take_all(other), *take_all(one)]) == 5
 
 
 def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
