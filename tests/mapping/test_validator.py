@@ -111,21 +111,6 @@ def test_no_record_breaks_the_validator(record: Record) -> None:
     assert rejection is None or rejection.reason.endswith(".")
 
 
-@cases(
-    "rule value",
-    ({"contentEncoding": "base16"}, "no hexadecimal"),
-    ({"contentEncoding": "base64", "contentMediaType": "application/json"}, "{"),
-    ({"contentMediaType": "application/json"}, "{"),
-    ({"format": "email"}, "no address"),
-    ({"format": "date-time"}, "today"),
-    ({"pattern": r"(?P<letter>a)\Z"}, "a"),
-    ({"pattern": r"^\d+\Z"}, "kari"),
-    ({"dependencies": {"a": ["b"]}}, {"a": 1}),
-)
-def test_nothing_is_refused_that_the_sdk_lets_pass(rule: Record, value: object) -> None:
-    assert not refused({"properties": {"x": rule}}, {"x": value})
-
-
 DRAFT_4 = {"type": "number", "maximum": 10, "exclusiveMaximum": True}
 LIKE_A_SCHEMA = {"type": ["null", "null"], "pattern": "\\d", "dependencies": {}}
 SAME = {"x": {"enum": [LIKE_A_SCHEMA]}, "y": {"const": LIKE_A_SCHEMA}}
@@ -171,23 +156,10 @@ RULES: list[Record] = [
     {"format": "date-time", "type": ["string", "null"]},
     {"additionalProperties": False, "properties": {"zip": {"type": "string"}}},
     {"contentEncoding": "base64", "contentMediaType": "application/json"},
+    *({"pattern": r"^\d+\Z"}, {"pattern": r"(?P<letter>a)\Z"}, {"contentEncoding": "base16"}),
     {"if": {"type": "string"}, "then": {"minLength": 1}, "else": {"type": "integer"}},
 ]
-ODD = [
-    None,
-    True,
-    1,
-    12,
-    -(2**70),
-    D("1.5"),
-    "",
-    "a",
-    "0236",
-    [],
-    [1, 1],
-    ["a", {}],
-    {"zip": "0236"},
-]
+ODD = [None, True, 1, -(2**70), D("1.5"), "", "a", "0236", [], [1, 1], ["a", {}], {"zip": "0236"}]
 
 
 @cases("rule", *RULES, ids=str)
