@@ -133,24 +133,9 @@ def test_outcomes_by_status(load: Load, said: Reply, named: tuple[int, ...], end
     ended.ok() if end == CONFIRMED else ended.failed(end)
     assert ended.bookmark == (10 if end == CONFIRMED else 0)
     assert ended.count("rejected") == (10 if end == FAILED else len(named))
-
-
-@cases(
-    "said counts warning",
-    pytest.param(status(4, 6), {"inserted": 4, "updated": 6}, "", id="all"),
-    pytest.param(status(9, skipped=1), {"inserted": 9, "skipped": 1}, "skipped", id="one skipped"),
-    pytest.param(status(1), {"unconfirmed": 10}, "accepted", id="in part"),
-    pytest.param(PAGE, {"unconfirmed": 10}, "accepted", id="a page"),
-)
-def test_outcomes_are_counted(load: Load, said: Reply, counts: Record, warning: str) -> None:
-    """And warned of."""
-    answer(load, said)
-    ended = load(TEN, confirm_batches="report").ok()
-    assert ended.bookmark == 10
-    names = ("inserted", "updated", "skipped", "failed", "unconfirmed")
-    assert {name: n for name, n in ended.numbers.items() if name in names} == counts
-    lines = [line for line in ended.warnings if "1 batch of 10 contacts" in line]
-    assert [f"MainBrainer {warning}" in line for line in lines] == [True] * bool(warning)
+    assert ended.count("unconfirmed") == (10 if end == OPEN else 0)
+    is_counted = ended.count("inserted") > 0
+    assert is_counted == (end in {CONFIRMED, SKIPPED})
 
 
 @cases("mode code", ("report", 0), ("require", 1))

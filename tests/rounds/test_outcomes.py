@@ -61,6 +61,9 @@ but one whose batch is not, has failed, skips somebody or has no id; batches com
   ![stuck@3:batch ? bookmark 200, fails not confirmed|fail@2:batch ? bookmark 100, fails failed
   |skip=2@2:batch ? bookmark 100, fails skipped contacts
   |noid@2:batch ? bookmark 100, fails without a batch id]
+a status that does not confirm all is counted and warned of, if it is not required
+  set report hasty; 1-10 p# ![skip=1@1:batch ? 9 inserted, 1 skipped, warns MainBrainer skipped
+  |stuck@1:batch ? 10 unconfirmed, warns MainBrainer accepted 1 batch of 10], bookmark 10
 required confirmation that never comes is not awaited for ever, nor is more and more sent meanwhile
   limit round.MAX_CONTACTS 20; limit load.MAX_UNCONFIRMED 50; set require hasty;
   1-300 p# !stuck:batch ? fails has confirmed no batch for 1 s, bookmark 0, 3 batches
