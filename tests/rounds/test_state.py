@@ -14,35 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
+from tests.broken_server import OK, STALL, BrokenServer, Serve, script
 from tests.loads import PATIENCE, Load, cases, person, schema, state, wait_until
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in
-
-
-@cases("batch", *range(4))
-def test_state_stays_before_a_batch_that_does_not_get_through(load: Load, batch: int) -> None:
-    """All others do, some before and some after it."""
-    first = f"p{batch * 10 + 1}@example.com"
-
-    def answer(request: Request) -> Reply:
-        is_it = any(one["email"] == first for one in contacts_in(request))
-        return Reply(then="reset") if is_it else OK
-
-    load.serve(answer)
-    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 4}
-    ended = load("1-40 p# /5", retry_max_seconds=1)
-    assert ended.code == 1
-    assert ended.bookmark <= batch * 10
-    assert ended.count("undelivered") >= 10
-
-
-def test_state_comes_once_and_in_order(load: Load) -> None:
-    ended = load("1-500 p# /7", faults="latency=0-0.05", batch_size_rows=10).ok()
-    bookmarks = [written["bookmark"] for written in ended.states]
-    assert bookmarks == sorted(set(bookmarks))
-    assert bookmarks[-1] == 500
 
 
 def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
