@@ -136,8 +136,9 @@ a yes is never sent to who is in the suppression file, neither to an address nor
   4 p4 yes ? 4 opt_ins_withheld > p1 +1 1, p2 no 2, p3 +3 3, p4 yes 4
 words of the source are consent by setting
   set words; 1 a email_opt_in=JA, 2 b email_opt_in=nei, 3 c yes > a yes 1, b no 2, c yes 3
-a stream that stream maps leave out is told
-  set stream_maps={"__else__":null}; 1 p1 ? says OK: there was no record to deliver,
+a stream that stream maps leave out is told, and not even its columns are looked at
+  set stream_maps={"__else__":null} field_map={"firstname":"email"}; 1 p1
+  ? says OK: there was no record to deliver,
   says Stream 'people' is not delivered: 'stream_maps' leaves it out.
 one stream can become two
   set stream_maps={"copies":{"__source__":"people","email":"'c'+email"}}; 1 p1 ? there p1 cp1,
