@@ -64,6 +64,6 @@ RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=10)
 LIKELY_RECORDS = st.fixed_dictionaries(
     {"email": st.just("ola@example.com")},
     optional=dict.fromkeys(["propertyfields", "note", "more", "_sdc_deleted_at"], VALUES)
-    | {"mobile": MEANT, "mobile_opt_in": MEANT | st.booleans()},
+    | {"mobile": MEANT, "mobile_opt_in": MEANT | st.booleans(), "email_opt_in": VALUES},
 )
 """Records that have a chance to become contacts, with anything else in them."""

@@ -250,6 +250,11 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
                     assert (ref.property_id or ref.name or "").encode()
                     assert text.encode() or not text
                 assert (outcome.email or "x").encode()
+                for field in () if config.field_map else ("mobile_opt_in", "email_opt_in"):
+                    said = record.get(field)
+                    word = said.strip().lower() if isinstance(said, str) else said
+                    is_yes = word in ("true", "yes", "y", "1") or word == 1
+                    assert is_yes or not getattr(outcome, field), "no setting makes a yes of it"
             case Rejection(code, reason):
                 assert code in list(RejectionCode)
                 assert reason.encode()
@@ -258,21 +263,3 @@ def test_every_record_becomes_a_contact_or_a_rejection_or_is_left_out(
                 assert not any(len(text) > 5 and text in reason for text in texts - {*record})
             case Omitted():
                 assert config.deleted_records == "skip" or outcome is not Omitted.DELETED
-
-
-@given(
-    st.fixed_dictionaries(
-        {"email": st.just("ola@example.com")},
-        optional={"mobile_opt_in": VALUES, "email_opt_in": VALUES, "x": VALUES},
-    ),
-    SETTINGS,
-)
-def test_no_setting_turns_consent_on(record: dict[str, t.Any], config: StreamSettings) -> None:
-    config = StreamSettings(**(vars(config) | {"field_map": {}}))
-    outcome = compile_mapping("people", {}, [], config).map_record(record)
-    if isinstance(outcome, Contact):
-        for field in ("mobile_opt_in", "email_opt_in"):
-            said = record.get(field)
-            word = said.strip().lower() if isinstance(said, str) else said
-            if getattr(outcome, field):
-                assert word in ("true", "yes", "y", "1") or word == 1
