@@ -188,10 +188,3 @@ class Project:
         assert ran.code == 0, ran.log
         state: Record = json.loads(ran.out or "{}").get("singer_state", {})
         return state
-
-    def contacts(self) -> list[Record]:
-        """Return the contacts in the sandbox file, as its command prints them."""
-        path = self.root / "output" / "sandbox.db"
-        options = ("--path", path, "--format", "json")
-        shown = printed(BIN / "mainbrainer-sandbox", "contacts", *options)
-        return t.cast("list[Record]", json.loads(shown))

@@ -117,13 +117,11 @@ REJECTED = (
     "FAILED: 6 records read: 5 contacts sent, 1 rejected, later records were not read; STATE is "
     "at record 5. Correct the cause and run again to go on."
 )
-AWAY_SAID = "FAILED: 5 records read: 5 not sent; STATE is as it was. Run again to go on."
 NOTHING = "FAILED: nothing was read; STATE is as it was. Correct the cause and run again to go on."
 WITHOUT_STATE = lines_of(GOOD)[:-1]
 SAID = {
     "no STATE": (WITHOUT_STATE, {}, "OK: 5 records read: 5 contacts sent; the tap sent no STATE."),
     "a rejection": (["1-5 p# /5, 6 email=cut-off@, 7-2000 p#"], {}, REJECTED),
-    "no connection": ([GOOD], {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 1}, AWAY_SAID),
     "settings": ([GOOD], {"list_id": "x"}, NOTHING),
     "two columns for one field": ([GOOD], {"field_map": {"firstname": "email"}}, NOTHING),
 }

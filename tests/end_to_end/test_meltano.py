@@ -71,23 +71,6 @@ def test_the_commands_of_the_loader_use_its_settings(project: Project) -> None:
 # Runs
 
 
-def test_contacts_of_a_csv_file_arrive_and_a_second_run_sends_none(project: Project) -> None:
-    project.runs("contacts", "--full-refresh")
-    counts = project.report()
-    assert (counts["read"], counts["inserted"], counts["rejected"]) == (IN_FILE, GOOD, 2)
-    assert counts["rejected_by_code"] == {"invalid_email": 1, "no_identity": 1}
-    contacts = {contact["properties"]["customer_no"]: contact for contact in project.contacts()}
-    assert contacts["1003"]["mobile_opt_in"] is True
-    assert contacts["1003"]["email"] is None
-    assert contacts["1006"]["mobile_opt_in"] is contacts["1006"]["email_opt_in"] is None
-    assert "note" not in contacts["1001"]["properties"], "Meltano loses nulls; '__NULL__' is one"
-
-    project.runs("contacts", "--full-refresh")
-    counts = project.report()
-    assert (counts["accepted"], counts["unchanged"]) == (0, GOOD)
-    assert len(project.contacts()) == GOOD
-
-
 def test_state_is_carried_over_a_failed_run(project: Project, crm: RunningSandbox) -> None:
     """A rejected contact that is on file fails no run; the log has the reason and no contact."""
     first = project.runs("contacts", prod=True, **as_environment(crm))
