@@ -1,5 +1,7 @@
 """A ledger keeps every account by itself: other addresses and users have memories of their own."""
 
+import re
+
 import requests
 
 from mainbrainer_sandbox.running import RunningSandbox
@@ -40,15 +42,10 @@ def new_token(crm: RunningSandbox) -> str:
     return str(requests.post(f"{crm.url}/token", json=body, timeout=20).json()["access_token"])
 
 
-def mentions_another_token(log: str) -> bool:
-    """Return whether a log mentions that the token is another one."""
-    return any("token" in line and "ledger" in line for line in log.splitlines())
-
-
 def test_a_changed_token_is_mentioned_once_it_has_delivered_something(night: Night) -> None:
     """It may be the same account's, so it is mentioned once."""
     night(PEOPLE)
     other = {"access_token": new_token(night.crm)}
-    said = [mentions_another_token(night("1-4 p# yes", **other).log) for _ in range(3)]
-    assert said.count(True) == 1
+    logs = [night("1-4 p# yes", **other).log for _ in range(3)]
+    assert sum(bool(re.search("token.*ledger|ledger.*token", log)) for log in logs) == 1
     assert len(night.crm.contacts()) == 4
