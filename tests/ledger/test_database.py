@@ -1,6 +1,7 @@
 """A ledger's database, and the plan that all runs that share it and a token keep to together."""
 
 import contextlib
+import itertools
 import json
 import stat
 import sys
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from target_mainbrainer.api.limits import OCCUPIED_SECONDS, SLICE_SECONDS, Quota, Wait
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.content import fingerprint
-from target_mainbrainer.ledger.database import Database, open_database
+from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.lease import SharedQuota
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
 from target_mainbrainer.settings.declared import Plan
+from tests.api.helpers import World
 from tests.ledger.outside import Night, empty_ledger
 from tests.loads import Record, cases
 from tests.postgresql import PostgreSQL
@@ -104,70 +106,48 @@ PLAN = Plan(burst=5, daily=1000)
 ACCOUNT = fingerprint("made-up")
 
 
-class Clocks:
-    """The monotonic clock of a machine, and that of its database or its wall."""
-
-    def __init__(self, uri: str, patch: pytest.MonkeyPatch) -> None:
-        self.now = 5000.0
-        self._uri = uri
-        self._patch = patch
-        self._opened: list[Database] = []
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-    def shared_quota(self, account: str = ACCOUNT) -> SharedQuota:
-        database = open_database(self._uri)
-        self._opened.append(database)
-        clock = "target_mainbrainer.ledger.lease.now_of"
-        self._patch.setattr(clock, lambda _: 1.7e9 + self.now)
-        return SharedQuota(database, account)
-
-    def close(self) -> None:
-        for database in self._opened:
-            database.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return empty_ledger(request, tmp_path)
 
 
-@pytest.fixture
-def clocks(ledger_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
-    made = Clocks(ledger_uri, monkeypatch)
-    yield made
-    made.close()
-
-
-def take(quota: SharedQuota, plan: Plan = PLAN) -> float | Wait:
-    return quota.change(lambda shared, now: shared.take(plan, now))
+@contextlib.contextmanager
+def shared_quotas(uri: str, *accounts: str) -> Iterator[list[SharedQuota]]:
+    """Open a ledger for a run with each of these accounts."""
+    with contextlib.ExitStack() as opened:
+        close = contextlib.closing
+        databases = [opened.enter_context(close(open_database(uri))) for _ in accounts]
+        yield list(map(SharedQuota, databases, accounts))
 
 
 def take_all(quota: SharedQuota, plan: Plan = PLAN) -> list[float]:
-    return all_of(lambda: take(quota, plan))
+    return all_of(lambda: quota.change(lambda shared, now: shared.take(plan, now)))
 
 
-def test_each_token_has_a_plan_and_none_is_kept(clocks: Clocks, ledger_uri: str) -> None:
+def test_each_token_has_a_plan_and_none_is_kept(ledger_uri: str) -> None:
     """Each token has a plan of its own, and no token is stored."""
-    for account in (ACCOUNT, fingerprint("another token")):
-        assert len(take_all(clocks.shared_quota(account))) == 5
+    with shared_quotas(ledger_uri, ACCOUNT, fingerprint("another token")) as quotas:
+        assert [len(take_all(quota)) for quota in quotas] == [5, 5]
     with contextlib.closing(open_database(ledger_uri)) as db, db.transaction() as connection:
         rows = connection.execute(sa.text("SELECT * FROM mainbrainer_quota")).all()
     assert "made-up" not in repr(rows)
 
 
-def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
-    one, other = clocks.shared_quota(), clocks.shared_quota()
-    until = take_all(one)[0]
-    clocks.pass_by(4)
-    one.change(lambda quota, _: quota.extend(until, 3))
-    clocks.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
-    assert len(take_all(other)) == 4
-    reason = "MainBrainer answered 429 to POST /contacts/batch"
-    other.change(lambda quota, now: quota.block(30, reason, now))
-    clocks.pass_by(11)
-    wait = take(one)
+def test_late_answers_and_waits_count_for_all_runs(
+    ledger_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    monkeypatch.setattr("target_mainbrainer.ledger.lease.now_of", lambda _: world.now)
+    with shared_quotas(ledger_uri, ACCOUNT, ACCOUNT) as (one, other):
+        until = take_all(one)[0]
+        world.pass_by(4)
+        one.change(lambda quota, _: quota.extend(until, 3))
+        world.pass_by(OCCUPIED_SECONDS - 4 + 0.01)
+        assert len(take_all(other)) == 4
+        reason = "MainBrainer answered 429 to POST /contacts/batch"
+        other.change(lambda quota, now: quota.block(30, reason, now))
+        world.pass_by(11)
+        wait = one.change(lambda shared, now: shared.take(PLAN, now))
     assert isinstance(wait, Wait)
     assert wait.seconds == pytest.approx(19)
     assert wait.reason == reason
@@ -175,14 +155,8 @@ def test_late_answers_and_waits_count_for_all_runs(clocks: Clocks) -> None:
 
 def test_threads_of_several_runs_at_once_take_no_permit_twice(ledger_uri: str) -> None:
     plan = Plan(burst=60, daily=1000)
-    databases = [open_database(ledger_uri) for _ in range(3)]
-    runs = [SharedQuota(database, ACCOUNT) for database in databases]
-    taken: list[float] = []
-    with ThreadPoolExecutor(9) as threads:
-        for some in threads.map(lambda run: take_all(run, plan), runs * 3):
-            taken += some
-    for database in databases:
-        database.close()
+    with shared_quotas(ledger_uri, *[ACCOUNT] * 3) as runs, ThreadPoolExecutor(9) as threads:
+        taken = [*itertools.chain(*threads.map(lambda run: take_all(run, plan), runs * 3))]
     assert len(taken) == 60
     assert len(set(taken)) > 1
 
