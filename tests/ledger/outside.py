@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from mainbrainer_sandbox.running import RunningSandbox
 from target_mainbrainer.ledger.command import main
 from tests.broken_server import RESET, BrokenServer, Reply, Request, reply
-from tests.loads import PATIENCE, Contact, Ended, Load, Record, lines_of, name_of
+from tests.loads import PATIENCE, Contact, Ended, Load, Record, lines_of
 from tests.postgresql import PostgreSQL
 from tests.rounds.process import Process, start_process
 from tests.rounds.sent import contacts_in
@@ -79,17 +79,6 @@ class Night(Load):
         server: Between = self._get("between")
         self.settings["api_url"] = server.url
         return server
-
-    # What the CRM holds
-
-    @property
-    def contacts(self) -> dict[str, Contact]:
-        """The contacts by the first part of their address; two with one address fail."""
-        found: dict[str, Contact] = {}
-        for contact in self.crm.contacts():
-            assert name_of(contact) not in found, "two contacts have one address"
-            found[name_of(contact)] = contact
-        return found
 
     # Other commands and processes
 

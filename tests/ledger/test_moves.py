@@ -31,9 +31,7 @@ a yes after a no is raised
   set omit; 1 a yes; 1 a no; 1 a yes > a yes 1
 a lost answer is not taken for unchanged
   set impatient; 1 a =A; 1 a =B !lost:batch; 1 a =A > a A
-a refused first delivery is corrected
-  1 bad ? fails; 1 good, 2 x > good 1, x 2
-and in the same run
+a refused first delivery is corrected in the same run
   1 bad, 1 good, 2 x > good 1, x 2
 who was refused follows to the next: the contact is where it was
   1 a, 2 x; 1 bad =New, 2 x =New; 1 good, 2 x ? 1 moved > good 1, x 2
