@@ -52,22 +52,6 @@ def test_meltano_finds_nothing_wrong_with_the_project(project: Project) -> None:
     assert written == project.definition
 
 
-def test_the_commands_of_the_loader_use_its_settings(project: Project) -> None:
-    """`meltano invoke target-mainbrainer:ledger`; `--check` and `--dry-run` are its options."""
-    lines = project.root / "people.singer"
-    lines.write_text(f"{schema()}\n{person(1)}\n")
-    for arguments, said in (
-        ([LOADER, "--check"], "The settings are complete and do not contradict each other."),
-        ([LOADER, "--input", str(lines), "--dry-run"], "1 contact would be sent"),
-        ([LOADER, "--input", str(lines)], "1 contact sent"),
-        ([f"{LOADER}:ledger", "show", "--stream", "people"], "people"),
-        ([f"{LOADER}:sandbox", "contacts"], "@example.com"),
-    ):
-        ran = project.meltano("invoke", *arguments)
-        assert ran.code == 0, ran.log
-        assert said in ran.out + ran.log
-
-
 # Runs
 
 
