@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import itertools
 import json
 import os
 import typing as t
@@ -61,15 +60,6 @@ def test_lines_are_whole_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("target_mainbrainer.singer.reader.CHUNK_BYTES", size)
         with pipe_of(states(1, 2, 3)) as pipe:
             assert [message["value"]["n"] for message in read(pipe)] == [1, 2, 3]
-
-
-def test_a_silent_tap_does_not_keep_the_target_from_acting() -> None:
-    read_end, write_end = os.pipe()
-    reader, ticks = MessageReader(), itertools.count(1)
-    reader.tick = lambda: os.close(write_end) if next(ticks) == 3 else None
-    with os.fdopen(read_end, encoding="utf-8") as pipe:
-        assert read(pipe, reader) == []
-    assert next(ticks) > 3
 
 
 @cases(
