@@ -112,6 +112,9 @@ or what trying again would not mend
   set max_concurrent_requests=1; 1-400 p# /50 ![html@4 ? fails not MainBrainer's
   |401@4 ? fails refused the access token|403@4 ? fails 403|404@4 ? fails Check 'api_url'
   |406@4 ? fails 406|302@4 ? fails Redirects are], bookmark 300, 300 accepted
+a record of one stream holds back the STATE of all
+  set batch_size_rows=10 max_concurrent_requests=1 retry_max_seconds=1; 1 p1 /1, members:0-9 m#,
+  2-11 p# /1 !503@2-999 ? fails was given up after, bookmark 1
 the number of a refused record is no part of the identity that others share by their id
   set one_by_one; switch refuse_property=bad; 1-5 bare contact_id:7, 6 bare contact_id:7 +1 bad=yes,
   7-9 bare contact_id:7 ? kept 1, 9 read > None

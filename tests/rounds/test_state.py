@@ -15,17 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.broken_server import OK, STALL, BrokenServer, Serve, script
-from tests.loads import PATIENCE, Load, cases, person, schema, state, wait_until
+from tests.loads import PATIENCE, cases, person, schema, state, wait_until
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in
-
-
-def test_a_record_of_one_stream_holds_back_the_state_of_all(load: Load) -> None:
-    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 1, "retry_max_seconds": 1}
-    ended = load("1 p1 /1, members:0-9 m#, 2-11 p# /1", faults="503@2-99")
-    assert (ended.code, ended.bookmark <= 1) == (1, True)
-
 
 # --- A tap that pauses
 
