@@ -515,7 +515,8 @@ class Oracle(Evidence):
         old = [c for c in all_of_them if identity_in(c) == one.before != now]
         held = self.crm.held
         old = [c for c in old if not (held[c.id].was_left_behind or held[c.id].was_ghost)]
-        return [c for c in old if self.whose(c) == {key} and (c.email_opt_in or c.mobile_opt_in)]
+        old = [c for c in old if self.whose(c) == {key} and not self._has_twin(c)]
+        return [c for c in old if c.email_opt_in or c.mobile_opt_in]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
         """Return whether there is a reason not to follow a person.

@@ -34,7 +34,7 @@ AT_THE_SOURCE = _weights(
     """
 )
 BY_HAND = _weights("unsubscribes 10, city corrected 4, address corrected 1, deleted 3")
-SETTINGS = _weights("setting 3, versions 6")
+SETTINGS = _weights("setting 3, column 3, versions 6")
 FAULTS = _weights(
     """
     lost@p0.4:batch 8, lost@1:batch 6, reset@p0.3 3, 503@p0.3 4, 503@p0.6:status 2, 429@p0.2 2,
@@ -192,7 +192,6 @@ CHANGES: list[tuple[str, t.Any]] = [
     ("unchanged_contacts", "send"),
     *[("key type", kind) for kind in ("int", "str", "float")],
     *[("field_map", mapping) for mapping in ({}, {"city": "state"})],
-    *[("city", is_there) for is_there in (True, False)],
     *[("streams", some) for some in (STREAMS[:1], STREAMS[1:], STREAMS)],
 ]
 """What changes from one night to the next; `unchanged_contacts` for one night."""
@@ -384,6 +383,8 @@ class Source:
                 self.listed.add(t.cast("str", one.email or one.mobile))
             case "unlisted":
                 self.listed -= {one.email or "", one.mobile or ""}
+            case "column":
+                self.has_city = not self.has_city
             case "versions":
                 self.tells_versions = True
             case "setting":
@@ -405,8 +406,6 @@ class Source:
             self.key_type = value
         elif name == "unchanged_contacts":
             self.sends_all = True
-        elif name == "city":
-            self.has_city = value
         elif name == "streams":
             self.streams = value
         else:
