@@ -3,166 +3,155 @@
 The faults are mutmut's. Its runner is not used: it copies the tree and replaces functions by
 switches, so it cannot reach constants and the classes' own fields, and its copies have neither the
 doctests nor the import mode of this project. Here, a process imports everything the tests need but
-this project, and a fork of it runs a module's own tests with one fault in that module. No file is
-changed.
+this project, and a fork of it runs tests with one fault in one module. No file is changed.
+
+The tests of a fault are measured: all tests run once with coverage, and .tools/mutants/ keeps which
+lines each of them runs and how long that takes, until the code or a test changes. Those that run
+the changed line judge the fault, the quickest first, until one fails or a minute is used up. NOT
+RUN is a line that none of them runs. It counts as survived, even if it is run by tests that are
+left out: the years, those on PostgreSQL, and those that start the target as another process.
 
     make mutants                                 a sample of 150 of all faults
     make mutants ONLY=mapping SAMPLE=0           all faults in one package
-    make mutants ONLY=retry SAMPLE=40 SEED=7     a sample in the modules with that name
-    make mutants ONLY=rounds/ BY=years/test_years.py  by these tests instead of the modules' own
+    make mutants ONLY=limits SAMPLE=40 SEED=7    a sample in the modules with that name
+    make mutants ONLY=rounds/ BY=years/test_years.py  by these tests instead of the measured ones
 """
 
-from __future__ import annotations
-
 import argparse
+import ast
 import contextlib
 import difflib
+import hashlib
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import json
 import os
 import random
 import re
 import resource
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import typing as t
-from itertools import islice
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from itertools import accumulate, islice, zip_longest
 from pathlib import Path
 
+import coverage
 import hypothesis
 import libcst as cst
 import pytest
 from mutmut.mutation.file_mutation import create_mutations, deep_replace
 from typing_extensions import override
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import CodeType, ModuleType
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "target_mainbrainer"
+MODULES = sorted(PACKAGE.rglob("[!_]*.py"))
+TESTS = ROOT / "tests"
+MEASURED = ROOT / ".tools/mutants"
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = "target_mainbrainer"
-
-_MERGED = "rounds/test_order.py rounds/test_as_if_one_by_one.py"
-_ENDED = "rounds/test_confirmation.py rounds/test_outcomes.py rounds/test_state.py"
-_REFUSED = "rounds/test_isolation.py rounds/test_outcomes.py"
-_SAID = "ledger/test_content.py ledger/test_consent.py"
-_MOVED = "ledger/test_moves.py ledger/test_changed_addresses.py"
-_ASKED = "api/test_http.py api/test_client.py"
-_DRY = "end_to_end/test_dry_run.py"
-_REFERENCE = "end_to_end/test_repository.py"
-# Each module beside the tests that state what it promises. Left out is what only slow tests hold:
-# threads' and processes' parts of rounds and ledger, and all glue.
-TESTS: dict[str, str] = {
-    "contacts": f"contacts mapping/test_mapper.py {_MERGED}",
-    "privacy": "privacy end_to_end/test_privacy.py",
-    "words": "report singer",
-    "mapping/columns": "mapping/test_columns.py mapping/test_mapper.py",
-    "mapping/identifiers": "mapping",
-    "mapping/mapper": "mapping/test_mapper.py mapping/test_columns.py test_target.py",
-    "mapping/suppressions": "mapping/test_identifiers.py test_target.py",
-    "mapping/validator": "mapping/test_validator.py",
-    "mapping/values": "mapping/test_values.py mapping/test_mapper.py",
-    "settings/checks": "settings test_command.py",
-    "settings/declared": f"settings test_command.py {_REFERENCE}",
-    "singer/reader": "singer test_target.py",
-    "singer/state": "singer rounds/test_state.py test_target.py ledger/test_content.py",
-    "singer/stream_maps": "singer",
-    "api/answers": "api/test_answers.py api/test_client.py rounds/test_confirmation.py",
-    "api/client": "api rounds/test_outcomes.py",
-    "api/http": f"api/test_http.py rounds/test_outcomes.py {_DRY}",
-    "api/limits": f"{_ASKED} api/test_rate_limit.py ledger/test_database.py",
-    "api/requests": "api/test_client.py",
-    "report/counts": f"report end_to_end/test_failures.py {_REFERENCE}",
-    "report/duplicates": "report/test_summary.py",
-    "report/rejects": f"report {_REFUSED}",
-    "report/summary": f"report end_to_end/test_failures.py {_DRY}",
-    "rounds/batches": _ENDED,
-    "rounds/booking": f"{_ENDED} {_SAID} {_MOVED}",
-    "rounds/comparing": f"{_SAID} {_MOVED} ledger/test_full_reads.py {_DRY}",
-    "rounds/isolation": _REFUSED,
-    "rounds/missing": "ledger/test_full_reads.py ledger/test_content.py",
-    "rounds/moves": _MOVED,
-    "rounds/plan": f"{_SAID} {_MOVED}",
-    "rounds/round": f"{_MERGED} {_MOVED}",
-    "rounds/sending": f"{_REFUSED} {_ENDED}",
-    "rounds/spool": "rounds/test_confirmation.py",
-    "rounds/statuses": f"{_ENDED} {_SAID}",
-    "ledger/content": f"{_SAID} {_MOVED}",
-    "ledger/lease": "ledger/test_database.py ledger/test_processes.py",
-}
-
+# They run other programs, simulate years, or test the sandbox, which does not import the target.
+_LEFT_OUT = re.compile("mainbrainer_sandbox/|years/|test_(databases|docs|meltano|packaging|taps)")
 # Imported once, before the forks.
-_LIBRARIES = [
-    "singer_sdk.testing",
-    "requests",
-    "sqlalchemy.dialects.sqlite",
-    "phonenumbers",
-    "email_validator",
-    "jsonschema",
-    "jsonschema_rs",
-    "starlette.applications",
-    "uvicorn",
-    "msgspec",
-]
-_TIMED_OUT = -1
+_LIBRARIES = ["singer_sdk.testing", "phonenumbers", "email_validator", "jsonschema_rs", "uvicorn"]
+# All limits are in seconds of the processor, so that a busy machine finds no more faults.
+_BUDGET_SECONDS = 60.0
 _LONGEST_SECONDS = 300.0
 
 
 class Fault(t.NamedTuple):
     """One change to one module."""
 
-    module: str
+    module: Path
     source: str
     faulty: str
 
     @override
     def __str__(self) -> str:
-        lines = difflib.unified_diff(self.source.splitlines(), self.faulty.splitlines(), n=0)
-        changed = [line for line in lines if not line.startswith(("---", "+++"))]
-        return f"{self.module} " + "\n    ".join(changed)
+        old, new = self.source.splitlines(), self.faulty.splitlines()
+        changed = [line.rstrip() for line in difflib.unified_diff(old, new, n=0)][2:]
+        return f"{self.module.relative_to(PACKAGE)} " + "\n    ".join(changed)
+
+    def places(self) -> Iterator[list[tuple[Path, int]]]:
+        """Yield its line, then those of the statement, function, class, module and folder."""
+        old, new = self.source.splitlines(), self.faulty.splitlines()
+        changed = next(n for n, (a, b) in enumerate(zip_longest(old, new), start=1) if a != b)
+        nodes = [node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.stmt)]
+        around = [range(node.lineno, (node.end_lineno or 0) + 1) for node in nodes]
+        around = sorted((lines for lines in around if changed in lines), key=len)
+        for lines in (range(changed, changed + 1), *around, range(1, len(old) + 1)):
+            yield [(self.module, line) for line in lines]
+        yield [(self.module.parent, 0)]
 
 
-class _FaultyLoader(importlib.machinery.SourceFileLoader):
-    def __init__(self, fullname: str, path: str, faulty: str) -> None:
-        super().__init__(fullname, path)
-        self._faulty = faulty
+class _Quickest:
+    """Runs the tests of a fault, the quickest first, and none much longer than it usually takes."""
 
-    @override
-    def get_code(self, fullname: str) -> CodeType:
-        return compile(self._faulty, self.path, "exec", dont_inherit=True)
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        chosen = [item for item in items if item.nodeid in self._seconds]
+        items[:] = sorted(chosen, key=lambda item: self._seconds[item.nodeid])
 
-class _FaultyFinder(importlib.abc.MetaPathFinder):
-    def __init__(self, fault: Fault) -> None:
-        self._name = f"{PACKAGE}.{fault.module.replace('/', '.')}"
-        self._loader = _FaultyLoader(self._name, str(_path(fault.module)), fault.faulty)
-
-    @override
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
-            return None
-        return importlib.util.spec_from_file_location(fullname, loader=self._loader)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        _limit(self._seconds[item.nodeid])
+        return (yield)
 
 
-Result: t.TypeAlias = tuple[Fault, int, float]
+class _Coverage:
+    """Writes which lines each test runs, and how long it takes if it passes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seconds: dict[str, float] = {}
+        self._coverage = coverage.Coverage(file, config_file=False, source=[str(PACKAGE)])
+        self._coverage.set_option("run:core", "ctrace")  # `sysmon` sees each line only once
+
+    def pytest_sessionstart(self) -> None:
+        self._coverage.start()
+        for module in MODULES:  # or the first test of a module would seem to run its constants
+            importlib.import_module(".".join(module.relative_to(ROOT).with_suffix("").parts))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.switch_context(item.nodeid)
+        failed, before = item.session.testsfailed, sum(os.times()[:4])
+        result = yield
+        if item.session.testsfailed == failed:
+            self._seconds[item.nodeid] = sum(os.times()[:4]) - before
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        self._coverage.stop()
+        self._coverage.save()
+        self._file.with_suffix(".json").write_text(json.dumps(self._seconds))
 
 
-def _path(module: str) -> Path:
-    return ROOT / PACKAGE / f"{module}.py"
+class Trial(t.NamedTuple):
+    """Tests to run, with a fault or without, and the seconds that they usually take."""
+
+    fault: Fault | None
+    files: list[str]
+    seconds: float
+    plugins: tuple[object, ...] = ()
 
 
-def faults_of(modules: list[str], seed: int) -> Iterator[Fault]:
+def _limit(usual: float) -> None:
+    seconds = int(time.process_time() + 10 + 3 * usual)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def faults_of(modules: list[Path], seed: int) -> Iterator[Fault]:
     """Yield every fault of the modules in random order; of each text only one, its case is moot."""
     found = []
     for module in modules:
-        source = _path(module).read_text()
-        tree, mutations, _, _ = create_mutations(f"{module}.py", source)
+        source = module.read_text()
+        tree, mutations, _, _ = create_mutations(str(module), source)
         for mutation in mutations:
             old, new = mutation.original_node, mutation.mutated_node
             if not isinstance(new, cst.SimpleString) or "XX" in new.value:
@@ -176,119 +165,144 @@ def faults_of(modules: list[str], seed: int) -> Iterator[Fault]:
             yield Fault(module, source, faulty)
 
 
-def exit_codes(faults: list[Fault], limits: dict[str, float], jobs: int) -> Iterator[Result]:
-    """Yield what pytest says of the tests of each fault's module, or -1 if it takes too long.
-
-    The limits are in seconds of the processor, so that a busy machine finds no more faults; a test
-    that only waits may take ten times as long.
-    """
-    waiting = list(reversed(faults))
-    running: dict[int, tuple[Fault, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            fault = waiting.pop()
-            running[_start(fault, limits[fault.module])] = (fault, time.monotonic())
+def results(trials: list[Trial], jobs: int) -> Iterator[tuple[Trial, int, float]]:
+    """Yield pytest's exit code for each trial, or minus the signal, and how long it took."""
+    waiting = iter(trials)
+    running: dict[int, tuple[Trial, float]] = {}
+    while True:
+        for trial in islice(waiting, jobs - len(running)):
+            running[_start(trial)] = (trial, time.monotonic())
+        if not running:
+            return
         time.sleep(0.05)
-        for child, (fault, started) in list(running.items()):
+        for child, (trial, started) in list(running.items()):
+            if time.monotonic() - started > 100 + 30 * trial.seconds:  # it only waits
+                os.killpg(child, signal.SIGXCPU)
             pid, status, used = os.wait4(child, os.WNOHANG)
             if pid:
-                code = os.waitstatus_to_exitcode(status)
-                code = _TIMED_OUT if code == -signal.SIGXCPU else abs(code)
-                yield fault, code, used.ru_utime + used.ru_stime
-            elif time.monotonic() - started > 10 * limits[fault.module]:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                yield fault, _TIMED_OUT, 0.0
-            else:
-                continue
-            del running[child]
+                del running[child]
+                yield trial, os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
 
 
-def _start(fault: Fault, limit: float) -> int:
-    child = os.fork()
-    if child:
-        with contextlib.suppress(OSError):  # the child does it, too
-            os.setpgid(child, child)
+def _start(trial: Trial) -> int:
+    if child := os.fork():
         return child
-    code = 70
+    code, scratch = 70, tempfile.mkdtemp()
     try:
-        with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
-        code = _test(fault)
+        os.setpgid(0, 0)
+        os.chdir(ROOT)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nothing, stream)
+        _limit(trial.seconds)
+        if fault := trial.fault:
+            path, put = str(fault.module), pytest.MonkeyPatch().setattr
+            new = compile(fault.faulty, path, "exec", dont_inherit=True)
+            old = SourceFileLoader.get_code
+            put(SourceFileLoader, "get_code", lambda a, b: new if a.path == path else old(a, b))
+        # What Hypothesis learns of a fault must not reach the project's own examples.
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # no shrinking
+        quick = hypothesis.settings(max_examples=30, derandomize=True, phases=phases)
+        hypothesis.settings.register_profile("quick", quick)
+        hypothesis.settings.load_profile("quick")
+        # What rewrites assertions would read the module from its file, without the fault.
+        options = ["-q", "-p", "no:cacheprovider", "--assert=plain", f"--basetemp={scratch}/tests"]
+        # A server for each fault would take longer than the tests; SQLite states the same.
+        options += ["-k", "not postgresql", *(["-x"] if fault else [])]
+        code = int(pytest.main([*options, *trial.files], trial.plugins))
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(code)
 
 
-def _test(fault: Fault) -> int:
-    os.chdir(ROOT)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nothing, stream)
-    with tempfile.TemporaryDirectory() as scratch:
-        # What Hypothesis learns of a fault must not reach the project's own examples.
-        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch
-        sys.meta_path.insert(0, _FaultyFinder(fault))
-        without_shrinking = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-        hypothesis.settings.register_profile(
-            "quick", max_examples=30, derandomize=True, phases=without_shrinking
-        )
-        hypothesis.settings.load_profile("quick")
-        # What rewrites assertions would read the module from its file, without the fault.
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
-        # A server for each fault would take longer than the tests; SQLite states the same.
-        options += ["-k", "not postgresql"]
-        tests = [str(ROOT / "tests" / test) for test in TESTS[fault.module].split()]
-        options.append(f"--basetemp={scratch}/tests")
-        return int(pytest.main([*options, str(_path(fault.module)), *tests]))
+def measure(jobs: int) -> Path:
+    """Return the folder of what is known of the code and the tests as they are."""
+    files = sorted(file for part in (PACKAGE, TESTS) for file in part.rglob("*.py"))
+    folder = MEASURED / hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest()
+    if not folder.exists():
+        shutil.rmtree(MEASURED, ignore_errors=True)
+        unfinished = MEASURED / "unfinished"
+        unfinished.mkdir(parents=True)
+        tests = [file for file in files if file.name.startswith("test_")]
+        alone = [[str(file)] for file in tests if not _LEFT_OUT.search(str(file.relative_to(ROOT)))]
+        trials = [
+            Trial(None, group, _LONGEST_SECONDS, (_Coverage(unfinished / f"{number}.db"),))
+            for number, group in enumerate([[*map(str, MODULES)], *alone])
+        ]
+        total = 0.0
+        for trial, code, seconds in results(trials, jobs):
+            total += seconds
+            if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+                print(f"LEFT OUT what fails without a fault in {trial.files} ({code})")
+        unfinished.rename(folder)
+        print(f"measured in {total:.0f} s of the processor", flush=True)
+    return folder
 
 
-def _arguments() -> argparse.Namespace:
+def choose(faults: list[Fault], folder: Path) -> Iterator[Trial]:
+    """Yield for each fault the quickest tests that run its line; print it if none does.
+
+    What runs at import, without a test, is judged by those of the class or module around it.
+    """
+    took: dict[str, float] = {}
+    tests: dict[tuple[Path, int], set[str]] = {}
+    for file in folder.glob("*.json"):
+        took |= json.loads(file.read_text())
+        data = coverage.CoverageData(str(file.with_suffix(".db")))
+        data.read()
+        for path in map(Path, data.measured_files()):
+            for line, contexts in data.contexts_by_lineno(str(path)).items():
+                tests.setdefault((path, line), set()).update(contexts)
+                tests.setdefault((path.parent, 0), set()).update(contexts)
+    for fault in faults:
+        for number, place in enumerate(fault.places()):
+            ran = set().union(*(tests.get(line, ()) for line in place))
+            quickest = sorted(ran & took.keys(), key=took.__getitem__)
+            if quickest or (number and not ran):
+                break
+        totals = accumulate(map(took.__getitem__, quickest))
+        enough = sum(total <= _BUDGET_SECONDS for total in totals) or 1
+        chosen = {test: took[test] for test in quickest[:enough]}
+        files = sorted({test.partition("::")[0] for test in chosen})
+        if chosen:
+            yield Trial(fault, files, sum(chosen.values()), (_Quickest(chosen),))
+        else:
+            print(f"NOT RUN {fault}", flush=True)
+
+
+def main() -> None:
+    """Print each fault that is not found, and how many are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="a pattern of the modules' names")
     parser.add_argument("--sample", type=int, default=150, help="how many faults; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--by", default="", help="these tests instead of the modules' own")
+    parser.add_argument("--by", default="", help="these tests instead of the measured ones")
     arguments = parser.parse_args()
-    if arguments.by:
-        files = (ROOT / PACKAGE).rglob("[!_]*.py")
-        names = [str(one.relative_to(ROOT / PACKAGE).with_suffix("")) for one in sorted(files)]
-        TESTS.update(dict.fromkeys(names, arguments.by))
-    if not any(re.search(arguments.only, module) for module in TESTS):
-        parser.error(f"--only: there are no tests for '{arguments.only}'")
-    return arguments
-
-
-def main() -> None:
-    """Print each fault that is not found, and how many are."""
-    arguments = _arguments()
-    modules = [module for module in TESTS if re.search(arguments.only, module)]
+    modules = [one for one in MODULES if re.search(arguments.only, str(one.relative_to(PACKAGE)))]
     faults = list(islice(faults_of(modules, arguments.seed), arguments.sample or None))
     for library in _LIBRARIES:
         importlib.import_module(library)
     sys.path.insert(0, str(ROOT))
-    modules = sorted({fault.module for fault in faults})
-    each_tests_once = {TESTS[module]: module for module in modules}.values()
-    sound = [
-        Fault(module, source := _path(module).read_text(), source) for module in each_tests_once
-    ]
-    limits = dict.fromkeys(TESTS, _LONGEST_SECONDS)
-    for fault, code, seconds in exit_codes(sound, limits, arguments.jobs):
+    if arguments.by:
+        files = [str(TESTS / test) for test in arguments.by.split()]
+        ((_, code, seconds),) = results([Trial(None, files, _LONGEST_SECONDS)], 1)
         if code:
-            sys.exit(f"{fault.module}: its tests fail without a fault (pytest ends with {code}).")
-        alike = [module for module in modules if TESTS[module] == TESTS[fault.module]]
-        limits.update(dict.fromkeys(alike, 10 + 3 * seconds))
-    survived = slow = 0
-    for fault, code, _ in exit_codes(faults, limits, arguments.jobs):
-        slow += code == _TIMED_OUT
+            sys.exit(f"The tests fail without a fault (pytest ends with {code}).")
+        trials = [Trial(fault, files, seconds) for fault in faults]
+    else:
+        trials = list(choose(faults, measure(arguments.jobs)))
+    survived, slow, total = len(faults) - len(trials), 0, 0.0
+    for trial, code, seconds in results(trials, arguments.jobs):
+        total += seconds
+        slow += code == -signal.SIGXCPU
         if code == 0:
             survived += 1
-            print(f"SURVIVED {fault}", flush=True)
+            print(f"SURVIVED {trial.fault}", flush=True)
     found = len(faults) - survived
-    print(
-        f"{found} of {len(faults)} found ({found / len(faults):.0%}), {slow} by the time they take"
-    )
+    share = f"{found} of {len(faults)} found ({found / len(faults):.0%})"
+    print(f"{share}, {slow} by the time they take, in {total:.0f} s of the processor")
 
 
 if __name__ == "__main__":
