@@ -131,6 +131,14 @@ def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     assert night.addresses == ["a", "b", "c"]
 
 
+def test_what_a_fault_of_ours_interrupts_may_have_been_applied(night: Night) -> None:
+    night("1 p1").ok()
+    with night.patch.context() as patch:
+        patch.setattr("target_mainbrainer.api.answers.decode_accepted", lambda *_: 1 / 0)
+        night("1 p1 =B").failed("Unexpected ZeroDivisionError")
+    assert night("1 p1").ok().count("accepted") == 1
+
+
 def test_no_two_ledgers_know_the_same_value_by_the_same_bytes(night: Night) -> None:
     """So that one which leaks says nothing of the people in another."""
     known: list[set[bytes | int]] = []

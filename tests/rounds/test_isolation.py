@@ -43,8 +43,7 @@ def test_exactly_the_bad_ones_are_set_aside(
     the few that are sent once more to prove that the request is not at fault.
     """
     load.crm.set_switches(error_body=body, refusal_names=names)
-    ended = load(people(count, bad=bad)).ok()
-    assert ended.bookmark == count
+    assert load(people(count, bad=bad)).ok().bookmark == count
     assert load.rejected_ids() == sorted(bad)
     assert load.numbers() == {*range(1, count + 1)} - bad
     assert refused_alone(load.crm) == {f"bad{n}@example.com" for n in bad}
@@ -264,8 +263,7 @@ def test_a_contact_that_is_sent_once_more_is_sent_as_it_was_but_for_a_yes(load: 
 def test_no_contact_is_sent_again_after_its_newer_data(load: Load, letters: str) -> None:
     """Everybody who passed comes a second time, spelt otherwise or not, before the bad ones do."""
     text = f"0-39 {letters[0]}# =old, 0-39 {letters[1]}# =new, 40-59 bad#"
-    ended = load(text, batch_size_rows=20).ok()
-    assert ended.count("rejected") == 20
+    assert load(text, batch_size_rows=20).ok().count("rejected") == 20
     newer: set[str] = set()
     for _, contacts in sent(load.crm):
         assert not newer & {one["email"] for one in contacts}
