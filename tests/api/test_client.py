@@ -75,10 +75,10 @@ def test_equal_reasons_have_equal_words_for_any_contact(api: Api) -> None:
 
 @cases("status", 402, 403, 404, 405, 406, 410, 415, 451)
 def test_any_other_4xx_is_about_the_request(api: Api, status: int) -> None:
-    message = api.fails(errors.RequestRefusedError, api.client(reply(status, {"message": ECHO})))
+    client = api.client(reply(status, {"message": f"{ECHO}."}))
+    message = api.fails(errors.RequestRefusedError, client)
     assert message.startswith(f"MainBrainer refused POST /contacts/batch with {status} ")
-    assert "saying: No … with …, …, … in …." in message
-    assert "The contacts are not the cause. " in message
+    assert "saying: No … with …, …, … in …. The contacts are not the cause. " in message
     assert len(api.crm.requests) == 1
 
 

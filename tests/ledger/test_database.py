@@ -256,9 +256,8 @@ def test_a_server_has_several_spellings(empty_postgresql: PostgreSQL, scheme: st
 
 
 def test_a_missing_database_is_named_without_the_user(postgresql_server: PostgreSQL) -> None:
-    uri = postgresql_server.url.removesuffix("postgres") + "nowhere"
     with pytest.raises(LedgerError, match="no such database") as caught:
-        open_database(uri)
+        open_database(postgresql_server.url.removesuffix("postgres") + "nowhere")
     assert "tests" not in str(caught.value)
 
 

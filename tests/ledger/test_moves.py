@@ -87,7 +87,8 @@ who is gone and was always refused is not created to be opted out
 who is gone after a kill is opted out under both addresses
   set opt_out create; 1 a yes, 2 x; 1 b yes, 2 x !kill POST 1 after; 2 x; 2 x > a no 1, b no 1, x 2
 an opt-out that was not confirmed is tried again
-  set opt_out report; 1 a yes, 2 b yes; 1 a yes; 1 a yes !fail:batch; 1 a yes > a yes 1, b no 2
+  set opt_out report; 1 a yes, 2 b yes; 1 a yes; 1 a yes !fail:batch ? warns of opt-outs has failed;
+  1 a yes > a yes 1, b no 2
 of two customers merged at the source one contact is written to, and the other is opted out
   set opt_out; 1 a yes, 2 b yes; 2 a yes =M; 2 a yes =M; 2 a yes =M > a yes M, b no 2
 and a no reaches the first

@@ -167,7 +167,7 @@ def test_what_is_no_ledger_ends_the_run_before_anything_is_sent(night: Night) ->
         ("mysql://root:hush@127.0.0.1/crm", "neither a path nor a URI"),
         ("://", "neither a path nor a URI"),
         ("postgresql://a:hush@127.0.0.1:port/b", "neither a path nor a URI"),
-        ("postgresql://crm:hush@127.0.0.1:1/ledger", "The server does not answer"),
+        ("postgresql://crm:hush@127.0.0.1:1/b", "1:1/b' cannot be used. The server does not"),
     ):
         ended = night(PEOPLE, ledger_uri=uri).failed(words, "ledger_uri")
         assert "hush" not in ended.log + json.dumps(ended.report)

@@ -81,8 +81,8 @@ but those that are required do
 failed batches count towards the rejects allowed
   set report max_rejects=99; 1-300 p# !fail@2:batch ? fails 'max_rejects'
 without a rejects file a batch that fails fails the run
-  set report rejects_path=; 1-300 p# /50 !fail@2:batch ? bookmark 300, 200 accepted,
-  100 batch_failed, fails 1 batch of 100 contacts
+  set report rejects_path=; 1-300 p# /50 !fail@2-3:batch ? bookmark 300, 100 accepted, 200 failed,
+  200 batch_failed, fails 2 batches of 200 contacts
 a wrong token is noticed when nothing has to be sent, else the first night with a change would fail
   set access_token=revoked; none ? fails MainBrainer refused the access token (401
 a server that is away fails no run that has nothing to send

@@ -71,8 +71,8 @@ def test_misfits_of_a_schema(load: Load, columns: Record, config: Record, expect
     ("x", "nosuch.upper()", "the record lacks 'nosuch'."),
     ("x", "record['firstname'] + 5", "TypeError."),
     ("x", "md6(firstname)", "there is no function 'md6'."),
-    ("x", "1 / 0", "ZeroDivisionError."),
-    ("__filter__", "age > 5", "the record lacks 'age'."),
+    ("x", "fake.name()", "'fake' needs the package 'faker', which is not installed."),
+    *(("x", "1 / 0", "ZeroDivisionError."), ("__filter__", "age > 5", "the record lacks 'age'.")),
 )
 def test_a_map_that_fails_is_named(load: Load, column: str, expression: str, expected: str) -> None:
     """And no value of the record."""
@@ -81,8 +81,7 @@ def test_a_map_that_fails_is_named(load: Load, column: str, expression: str, exp
     ended = load.run(schema(), person(1, firstname="Kari"), stream_maps=maps, max_rejects=5)
     assert f"expression for '{column}' cannot be applied to it: {expected}" in ended.log
     assert "Kari" not in ended.log
-    (line,) = load.rejected()
-    assert line["rejection"]["code"] == "stream_map_failed"
+    assert [line["rejection"]["code"] for line in load.rejected()] == ["stream_map_failed"]
 
 
 def test_values_stay_as_they_are_when_objects_are_flattened(load: Load) -> None:
