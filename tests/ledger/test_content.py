@@ -83,8 +83,8 @@ changed columns are counted in a dry run
   0-299 p#; set dry_run=true; 0-39 p# =New, 40-299 p# ? says changed fields: 'firstname' in 40.
 too many new contacts end a run before it creates one, and a dry run reads on and counts them
   set max_new_contacts=299 dry_run=true; 0-299 p# ? fails would create 300 contacts, 300 created,
-  says 'max_new_contacts' allows 299, reason max_new_contacts; set dry_run=false; again ? there,
-  fails would create 300 contacts or more, bookmark 0
+  hides contacts or more, says 'max_new_contacts' allows 299, reason max_new_contacts;
+  set dry_run=false; again ? there, fails would create 300 contacts or more, bookmark 0
 too many missing fail the run *
   set opt_out max_drift_percent=5; 0-19 p# yes; 0-8 p# yes ? yes p0-19,
   fails Of 20 known people of stream 'people' 11 are missing
