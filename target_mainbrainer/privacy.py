@@ -7,6 +7,7 @@ person's does not. `explain` says how a run ended. `quiet_loggers` and `quiet_th
 people's loggers from showing what only the CRM should know. All places known to log too much:
 
 - `singer_sdk.mapper` at DEBUG: the result of each expression of a stream map for each record;
+- `sqlalchemy.engine` at DEBUG: every row of the ledger that is read;
 - `urllib3` at DEBUG: the address of every request, a line each; as a WARNING: the parts of a
   response's headers that it cannot parse, as the server wrote them;
 - the SDK's reader, which repeats a line it cannot read: `singer.reader.MessageReader` does not;
@@ -255,7 +256,8 @@ def explain(error: BaseException) -> list[str]:
 
 def quiet_loggers() -> None:
     """Keep contact data out of all loggers, at any level that the user has set."""
-    for name, level in (("singer_sdk.mapper", logging.INFO), ("urllib3", logging.CRITICAL)):
+    rows = dict.fromkeys(("singer_sdk.mapper", "sqlalchemy.engine"), logging.INFO)
+    for name, level in (rows | {"urllib3": logging.CRITICAL}).items():
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), level))
 
