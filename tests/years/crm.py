@@ -247,8 +247,9 @@ class CRM:
         ids = {name: getattr(done, name) for name in ("inserted", "updated", "skipped")}
         counts = {name: len(some) for name, some in ids.items()}
         counts["skipped"] = len(done.skip_reasons)
-        if "noid" in faults:
-            ids = {}
+        if "noid" in faults:  # or one that no contact can have
+            zeros = {name: [0] * len(some) for name, some in ids.items()}
+            ids = self._random.choice([{}, zeros])
         state = "failed" if failed else "completed" if is_done else "queued"
         row = {"id": batch.id, "state": state, "details": ids, **counts}
         row["failed_reason"] = "It did not work." if failed else None

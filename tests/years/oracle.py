@@ -8,6 +8,7 @@ the target works.
 from __future__ import annotations
 
 import itertools
+import re
 import typing as t
 from collections import Counter
 
@@ -386,6 +387,7 @@ class Oracle(Evidence):
         if run.is_certain and process.code == 0:
             self._moved(run, process, sum(counts["moved"] for counts in streams))
             self._kinds(run, _total(streams))
+            self._not_followed(process, sum(counts["not_followed"] for counts in streams))
 
     def _kinds(self, run: Run, counts: Counter[str]) -> None:
         """If nobody moves, each contact accepted was new, an update, or sent in full once more.
@@ -436,6 +438,12 @@ class Oracle(Evidence):
         whose = {key for one in there for key in self.whose(one) if key in run.by_key}
         if not len(certain) <= moved <= len(whose) * len(self.source.streams):
             self._break("people who have moved are not counted", (moved, named.keys(), whose))
+
+    def _not_followed(self, process: Process, counted: int) -> None:
+        """A warning counts each contact that has not followed its person."""
+        said = re.findall(r"not be followed: ([\d,]+) contact", "\n".join(process.warnings))
+        if sum(int(number.replace(",", "")) for number in said) != counted:
+            self._break("people who are not followed are not counted", (said, counted))
 
     def _state(self, process: Process, state: dict[str, t.Any]) -> None:
         """Every record before STATE is in the CRM, or was rejected, or a later one replaced it."""
@@ -524,9 +532,10 @@ class Oracle(Evidence):
         Another person has its old or its new address, or none any more; or each address that it had
         was refused; or another contact has the new one; or its contact was
         touched by hand, or something went wrong with it, or the CRM refuses its new address. That
-        another key of the same person goes with it is no reason, nor is somebody new, who waits.
+        another key of the same person goes with it is no reason, nor is somebody new, who waits,
+        unless the person came with the old address, too.
         """
-        one = self.people[key]
+        one, run = self.people[key], self.runs[process]
         if one.is_absent or one.is_unsure or one.last is None or one.before == (None, None):
             return True
         if self.has_restored or self.has_new_stream or is_refused(one.last):
@@ -552,7 +561,7 @@ class Oracle(Evidence):
             now in held or any(covers(*pair) for pair in itertools.product(held, old))
             for other in self.owners(*now).union(*(self.owners(*identity) for identity in old))
             if other != key and (held := self._held_for(other))
-            if self.people[other].began or other not in self.runs[process].by_key
+            if self.people[other].began or other not in run.by_key or run.has_moved(key)
             if not self._has_gone_with(process, other, one)
         )
 

@@ -115,7 +115,8 @@ class Owner:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             try:
                 self._world.call(lambda: main(asked, standalone_mode=False))
-            except click.ClickException:
+            except click.ClickException as error:
+                self.broken += [error.message] if "Unexpected" in error.message else []
                 return ""
         return printed.getvalue()
 
