@@ -26,8 +26,6 @@ Who: t.TypeAlias = "tuple[str, str, int]"
 
 Known: t.TypeAlias = "dict[Who, dict[str, str]]"
 
-SEEN_DAYS = 7
-
 
 class Owner:
     """Asks `mainbrainer-ledger`.
@@ -124,7 +122,7 @@ class Owner:
 def _last_seen(lines: dict[str, str]) -> str:
     """Return the last day on which a record of a person may have come."""
     day = dt.date.fromisoformat(lines["last seen"][:10])
-    return f"{day + dt.timedelta(SEEN_DAYS):%Y-%m-%d}"
+    return f"{day + dt.timedelta(days=7):%Y-%m-%d}"
 
 
 def _miscounted(table: str, everybody: Known) -> Iterator[str]:

@@ -192,19 +192,19 @@ class Year:
         oracle = self._oracle
         before = next(iter(oracle.runs.values())).sent
         owner = Owner(self._world, self._ledger_uri, oracle)
-        broken = [*self._other_account(night)]
+        owner.broken += self._other_account(night)
         owner.looks(self._seed)
         oracle.has_restored = True  # the ledger knows less from now on
         self._night(night, is_last=True)
-        contacts = [sent for one in oracle.batches(*oracle.runs) for sent in one.contacts]
+        whose = [
+            oracle.whose(sent) for one in oracle.batches(*oracle.runs) for sent in one.contacts
+        ]
         again = owner.forgotten | before
+        others = [some for some in whose if len(some) == 1 and some.isdisjoint(again)]
         # Of people who share a contact, and of two streams, the last in the input is sent.
-        whose = [some for one in contacts if len(some := oracle.whose(one)) == 1]
-        others = [some for some in whose if some.isdisjoint(again)]
         if others and len(self._source.streams) == 1:
-            broken.append(f"sent again though nobody has forgotten them: {others}")
-        broken += owner.broken
-        self._outcome.broken += [f"night {night.number}: {one}" for one in broken]
+            owner.broken.append(f"sent again though nobody has forgotten them: {others}")
+        self._outcome.broken += [f"night {night.number}: {one}" for one in owner.broken]
 
     def _other_account(self, night: Night) -> Iterator[str]:
         """Deliver everything to an account of which the ledger knows nothing."""
@@ -217,8 +217,8 @@ class Year:
         self._world.run((process, 0.0, config, self._source.lines(night, {}, rows.__setitem__)))
         self._world.transport = self._crm.transport
         report = _json_of(Path(config["report_path"]))
-        first = self._source.streams[0]  # what it delivers the second one need not
-        if unchanged := report["streams"][first]["unchanged"]:
+        # What the first stream delivers the second one need not.
+        if unchanged := report["streams"][self._source.streams[0]]["unchanged"]:
             yield f"what another account has is not sent: {unchanged}"
         self._world.now += 10.0
         crm.settle()

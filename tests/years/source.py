@@ -471,7 +471,6 @@ class Source:
     ) -> list[tuple[Person, str, dict[str, t.Any]]]:
         """Return what the tap reads, each with its person and its stream."""
         bookmark = 0 if self.is_full else self.bookmark.get("at", 0)
-        behind = 0.5 if has_two_streams(self.seed) else 0.2
         records: dict[Person, list[tuple[str, dict[str, t.Any]]]] = {}
         for one in sorted(self.people.values(), key=lambda one: one.changed):
             if one.changed <= bookmark or (self.is_full and not one.is_there):
@@ -486,7 +485,7 @@ class Source:
                 now, before = versions[-1], versions[0]
             for name in self.streams:
                 # Of two streams one may be behind.
-                is_behind = name != self.streams[0] and rng.random() < behind
+                is_behind = name != self.streams[0] and rng.random() < 0.3
                 some = versions if self.tells_versions else [before] if is_behind else [now]
                 is_twice = repeats and rng.random() < 0.4
                 records.setdefault(one, []).extend(

@@ -54,14 +54,14 @@ content stays known while it is sent; year 304
   rounds.plan:_why_unknown
 - if row.open_mark is not None:
 + if False:
-consent is forgotten with the content of a batch that did not end well; year 312
+consent is forgotten with the content of a batch that did not end well; year 314
   ledger.ledger:Ledger.forget_content
 - is_one =
 + rows and connection.exec_driver_sql(
 +         'UPDATE mainbrainer_contacts SET email_said = NULL, mobile_said = NULL WHERE id = ?1',
 +         [(row,) for row in rows])
 +     is_one =
-a yes is raised again after a lost answer; year 310
+a yes is raised again after a lost answer; year 313
   rounds.plan:note_delivery
 - value = getattr(upsert.outgoing, name)
 + value = getattr(upsert.outgoing, name)
@@ -74,14 +74,14 @@ a rename is believed without a status; year 368
   rounds.moves:Moves._move
 - not has_failed and status is not None and mover.contact_id in status.updated_ids
 + not has_failed
-a run that was taken over goes on; year 301
+a run that was taken over goes on; year 315
   ledger.ledger:Ledger.is_fresh
 - return
 + return True or
   ledger.lease:renew
 - if connection.execute(query).rowcount != count:
 + if connection.execute(query).rowcount < 0:
-the suppression list does not know old addresses; year 303
+the suppression list does not know old addresses; year 334
   rounds.plan:compare
 - rules.suppressed(upsert.contact, *others)
 + rules.suppressed(upsert.contact)
@@ -89,7 +89,7 @@ STATE does not wait for the records before it; year 301
   singer.state:StateTracker.take_due
 - self._closed[0].settled == self._closed[0].read
 + True
-a try of which the end is unknown is forgotten; year 330
+a try of which the end is unknown is forgotten; year 301
   ledger.ledger:Ledger.settle
 - if row.unsure_at is not None or self.is_mixed:
 + if self.is_mixed:
@@ -105,11 +105,11 @@ the records of a failed batch are not set aside; year 322
   rounds.booking:Booking._book_failure
 - if not self._statuses.keeps_records:
 + if True:
-skipped contacts count as delivered; year 302
+skipped contacts count as delivered; year 324
   rounds.statuses:end_of_batch
 - return BatchEnd.SKIPPED
 + return BatchEnd.CONFIRMED
-content is not forgotten with a batch that did not end well; year 302
+content is not forgotten with a batch that did not end well; year 311
   ledger.ledger:Ledger.forget_content
 - connection.execute(
 + (lambda _: None)(
@@ -129,15 +129,15 @@ no mover waits for an address that is being left; year 380
   rounds.moves:next_steps
 - if any(other in waiting and waiting[other].before == mover.after
 + if any(False and other in waiting and waiting[other].before == mover.after
-contacts that were recreated are not completed; year 379
+contacts that were recreated are not completed; year 304
   rounds.load:Load.finish
 - for one in self._booking.recreated.rounds():
 + for one in ():
-a part that the source has lost is left out; year 369
+a part that the source has lost is left out; year 325
   rounds.moves:follow
 - email=contact.email or newest.email or previous.email
 + email=contact.email
-who is gone is opted out though another has the address; year 301
+who is gone is opted out though another has the address; year 302
   rounds.missing:Missing._opt_outs
 - all(owner.id in ids for owner in owners[one])
 + True
@@ -145,11 +145,11 @@ a record that cannot be mapped has not come; year 303
   rounds.load:Load.note_unsent
 - self._open.unsent.add((stream, key))
 + pass
-of two keys of a person who moves one is left behind; year 308
+of two keys of a person who moves one is left behind; year 325
   rounds.moves:next_steps
 - any(moved.get(other) == mover.spelling for other in others)
 + False
-the id of a contact that moves is not kept; year 366
+the id of a contact that moves is not kept; year 317
   rounds.moves:Moves._note_ids
 - self._ledger.write(lambda connection: people.save(connection, some))
 + pass
