@@ -390,7 +390,7 @@ class Oracle(Evidence):
             self._not_followed(process, sum(counts["not_followed"] for counts in streams))
 
     def _kinds(self, run: Run, counts: Counter[str]) -> None:
-        """If nobody moves, each contact accepted was new, an update, or sent in full once more.
+        """If no person moves, each contact accepted was new, an update, or sent in full once more.
 
         What was new is inserted, or was there already.
         """

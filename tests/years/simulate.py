@@ -203,7 +203,7 @@ class Year:
         others = [some for some in whose if len(some) == 1 and some.isdisjoint(again)]
         # Of people who share a contact, and of two streams, the last in the input is sent.
         if others and len(self._source.streams) == 1:
-            owner.broken.append(f"sent again though nobody has forgotten them: {others}")
+            owner.broken.append(f"sent again though it was not forgotten: {others}")
         self._outcome.broken += [f"night {night.number}: {one}" for one in owner.broken]
 
     def _other_account(self, night: Night) -> Iterator[str]:
