@@ -354,14 +354,14 @@ class Oracle(Evidence):
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
 
         That may be the opt-out of somebody who was always refused, and is gone. Or many have moved
-        since the last night that delivered, or are missing.
+        since the last night that delivered, or that had this stream, or are missing.
         """
         refused = [one for one in self.people.values() if one.last and is_refused(one.last)]
         allowed = {"nothing_accepted"}
         if any(one.missed >= READS_UNTIL_GONE for one in refused):
             allowed.add("not_delivered")
         missing = [one for one in self.people.values() if one.missed]
-        if len(missing) + len(run.movers | self.moving) > FEW:
+        if self.has_new_stream or len(missing) + len(run.movers | self.moving) > FEW:
             allowed |= {"max_drift_percent", "not_delivered"}  # no changed address is followed
         if not reasons <= allowed:
             self._break("a quiet night fails", reasons)
@@ -513,17 +513,18 @@ class Oracle(Evidence):
 
         A warning has named those that were left behind before, as one that is spelt otherwise.
         """
-        one, made = self.people[key], {contact.id for contact in self._inserted(process)}
+        one, held = self.people[key], self.crm.held
         if one.last is None or is_refused(one.last) or self.has_new_stream or self.has_restored:
             return []
-        all_of_them, now = [*self.crm.contacts.values()], identity_of(one.last)
-        there = {identity_in(contact) for contact in all_of_them if contact.id not in made}
+        now, made = identity_of(one.last), self._inserted(process)
+        if not now[0] and any(map(is_bad, one.emails)):
+            return []  # with the address that it has lost its contact may have been refused
+        certain = [c for c in self.crm.contacts.values() if not held[c.id].was_ghost]
+        there = {identity_in(c) for c in certain if c not in made}
         if now not in there or not any(now in each.sent_as for each in self.people.values()):
             return []
-        old = [c for c in all_of_them if identity_in(c) == one.before != now]
-        held = self.crm.held
-        old = [c for c in old if not (held[c.id].was_left_behind or held[c.id].was_ghost)]
-        old = [c for c in old if self.whose(c) == {key} and not self._has_twin(c)]
+        old = [c for c in certain if identity_in(c) == one.before != now and self.whose(c) == {key}]
+        old = [c for c in old if not held[c.id].was_left_behind and not self._has_twin(c)]
         return [c for c in old if c.email_opt_in or c.mobile_opt_in]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:

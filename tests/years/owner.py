@@ -54,9 +54,8 @@ class Owner:
         address = ["--email", email] if email else []
         address += ["--mobile", str(mobile)] if mobile else []
         key = str(json.loads(everybody[who]["source key"])[0])
-        today = dt.datetime.fromtimestamp(self._world.now, dt.UTC)
-        day = f"{today - dt.timedelta(rng.randrange(30)):%Y-%m-%d}"
-        some = [["--key", key], ["--stream", who[1]], ["--last-seen-before", day]]
+        day = dt.datetime.fromtimestamp(self._world.now - rng.randrange(30) * 86_400, dt.UTC)
+        some = [["--key", key], ["--stream", who[1]], ["--last-seen-before", f"{day:%Y-%m-%d}"]]
         way = rng.choice([*some, address, address[:2]]) + rng.choice([[], ["--account", who[0]]])
         self._forgets(way, self._asked_for(way, everybody), everybody)
 
