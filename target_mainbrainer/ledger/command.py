@@ -17,7 +17,14 @@ from target_mainbrainer.contacts import Contact, Mobile, identifiers_of
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
 from target_mainbrainer.ledger import ledger as memory
-from target_mainbrainer.ledger.content import ALIAS, FIELD_BYTES, Person, identity_from, key_text
+from target_mainbrainer.ledger.content import (
+    ALIAS,
+    FIELD_BYTES,
+    UNSURE_SECONDS,
+    Person,
+    identity_from,
+    key_text,
+)
 from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.tables import accounts, contacts
 from target_mainbrainer.ledger.tables import people as table
@@ -268,7 +275,7 @@ def _content(connection: sa.Connection, account: Row, of: int) -> Iterator[tuple
     elif run:
         content = f"unknown, open {since}: run {run:08x} ended before its outcome"
     elif row.unsure_at is not None:
-        until = _time(row.unsure_at + memory.UNSURE_SECONDS)
+        until = _time(row.unsure_at + UNSURE_SECONDS)
         content = f"unknown: a request whose answer was lost may be applied until {until}"
     elif row.delivered_at is None:
         content = "unknown: MainBrainer has never accepted it"

@@ -31,6 +31,9 @@ from target_mainbrainer.settings.declared import Settings
 LONGEST_KEY = 512
 """A longer key is kept as a digest: PostgreSQL cannot index more than about 2,700 bytes."""
 
+UNSURE_SECONDS = 24 * 60 * 60
+"""How long a try of which the end is unknown may still be applied."""
+
 ALIAS = " as "
 """Stands between the names of a stream before and after stream maps, if they differ."""
 

@@ -19,14 +19,18 @@ import sqlalchemy as sa
 from target_mainbrainer.api.http import seconds_awake_or_asleep
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger import lease, people
-from target_mainbrainer.ledger.content import Account, Hashes, Person, Row, identity_from
+from target_mainbrainer.ledger.content import (
+    UNSURE_SECONDS,
+    Account,
+    Hashes,
+    Person,
+    Row,
+    identity_from,
+)
 from target_mainbrainer.ledger.database import Database, Writer, number_new, one_of
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
 _T = t.TypeVar("_T")
-
-UNSURE_SECONDS = 24 * 60 * 60
-"""How long a try of which the end is unknown may still be applied."""
 
 ROUND_BITS = 24
 BATCH_BITS = 30
@@ -180,11 +184,12 @@ class Ledger:
         """Write how the tries of rows have ended, unless a later try of the same row has begun.
 
         A row stays unknown while a try of it is less than a day old of which the end is unknown.
+        Only what is delivered since shows that such a try no longer counts.
         """
         oldest = self.now(connection) - UNSURE_SECONDS
         values = []
         for row in rows:
-            if row.unsure_at is not None and row.unsure_at <= oldest:
+            if row.delivered_at is not None and (row.unsure_at or oldest + 1) <= oldest:
                 row.unsure_at = None
             if row.unsure_at is not None or self.is_mixed:
                 row.fields = None

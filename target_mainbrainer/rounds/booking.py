@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
 from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
-from target_mainbrainer.ledger.content import Person, Row, identity_text
+from target_mainbrainer.ledger.content import UNSURE_SECONDS, Person, Row, identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import Rejections, SourceStream, refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
@@ -245,18 +245,21 @@ class Booking:
             if upsert.batch is None:
                 self._leave(upsert)
 
-    def _leave(self, upsert: Upsert) -> None:
+    def _leave(self, upsert: Upsert, *, is_proven: bool = False) -> None:
         """Note that a contact is as it was, unless a request without an answer may change it.
 
         Its people have the identity that they had before, unless an earlier run may have given
-        them this one.
+        them this one. A proven refusal counts for more than a request of days ago.
         """
         if not upsert.may_be_applied:
             self._settle_row(upsert)
-        is_certain = upsert.row is None or upsert.row.unsure_at is None
+        if (ledger := self._ledger) is None or upsert.row is None:
+            return
+        began = upsert.row.unsure_at
+        is_certain = began is None or (is_proven and began <= ledger.last_time - UNSURE_SECONDS)
         for person in upsert.changed_people if is_certain else ():
-            if person.previous is not None and person.moving_id is None and self._ledger:
-                person.put_back(self._ledger.hashes)
+            if person.previous is not None and person.moving_id is None:
+                person.put_back(ledger.hashes)
                 self._people.append(person)
 
     def reject_pending(self, pending: Iterable[Pending], *, is_proven: bool = True) -> None:
@@ -308,7 +311,7 @@ class Booking:
         """Reject the records of contacts, whose rows and people are as they were."""
         records: dict[SourceStream, list[SourceRecord]] = {}
         for upsert in upserts:
-            self._leave(upsert)
+            self._leave(upsert, is_proven=is_proven)
             for part in upsert.parts:
                 records.setdefault(part.stream, []).append(part.record)
         for stream, some in records.items():

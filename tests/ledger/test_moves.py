@@ -41,6 +41,8 @@ for its case only, as some refuse it; year 80303
   1 BAD, 2 x; 1 bad =New, 2 x =New; 1 good, 2 x ? 1 moved > good 1, x 2
 and after a lost answer, so that it is not known that the address is bad; year 88064
   set impatient; 1 a, 2 x; 1 bad, 2 x !reset@3:batch; days 2; 1 bad, 2 x =B; 1 good > good 1, x B
+a first delivery that may have been applied is followed, days later, too; year 6054
+  set impatient; 1 a !lost@1:batch ? fails; days 2; 1 a !422@1-9:batch ? fails; 1 b ? 1 moved > b 1
 and the same day, though the lost request was that for a second contact
   1 a, 2 x; 1 bad, 2 x =New !lost@4:batch; 1 good, 2 x =New ? 1 moved > good 1, x New
 a contact that moves is not sent once more to prove a refusal: it would be a second one
