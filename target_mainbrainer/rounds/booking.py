@@ -11,7 +11,7 @@ import typing as t
 from collections.abc import Iterable, Iterator, Sequence
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
-from target_mainbrainer.contacts import Contact, Rejection, identifiers_of
+from target_mainbrainer.contacts import Contact, Rejection
 from target_mainbrainer.ledger.content import UNSURE_SECONDS, Person, Row, identity_text
 from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import Rejections, SourceStream, refusal
@@ -434,11 +434,11 @@ class Booking:
         """Return the batches that STATE waits for and that have one of these contacts."""
         if not any(self._waiting.values()):
             return []
-        some = {one for upsert in upserts for one in identifiers_of(upsert.contact)}
+        some = {one for upsert in upserts for one in upsert.identifiers}
         return [
             accepted
             for accepted, waiting in self._waiting.items()
-            if any(not some.isdisjoint(identifiers_of(upsert.contact)) for upsert in waiting)
+            if any(not some.isdisjoint(upsert.identifiers) for upsert in waiting)
         ]
 
     @property

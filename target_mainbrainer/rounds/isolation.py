@@ -21,7 +21,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
 from target_mainbrainer.api.answers import Accepted, Refused, Words
-from target_mainbrainer.contacts import identifiers_of
 from target_mainbrainer.errors import InterruptedRunError, RequestRefusedError
 from target_mainbrainer.rounds.batches import Destination
 from target_mainbrainer.rounds.round import Upsert
@@ -218,7 +217,7 @@ class RequestAtFault:
             identifiers: Of the whole round: what has changed since is never sent as it was.
         """
         self._undecided = {id(upsert): upsert for upsert in upserts}
-        kept = [one for one in self._probes if identifiers.isdisjoint(identifiers_of(one.contact))]
+        kept = [one for one in self._probes if identifiers.isdisjoint(one.identifiers)]
         self._probes = deque(kept, PROBES_KEPT)
 
     # Called by the sender threads

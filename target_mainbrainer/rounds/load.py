@@ -16,6 +16,7 @@ import itertools
 import sys
 import typing as t
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from target_mainbrainer.contacts import Contact, Identity, identifiers_of, identity_of, merge
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError
@@ -160,7 +161,7 @@ class Load:
             self._send_open_round()
 
     def _note_first(self) -> None:
-        if not len(self._open):
+        if self._open.since is None:
             self._open.since = self._clock()
 
     def withdraw(self, contact: Contact) -> None:
@@ -183,7 +184,7 @@ class Load:
             self._send_open_round()
 
     def _is_due(self) -> bool:
-        if not len(self._open) or self._sending.is_sending or self._settings.dry_run:
+        if self._open.since is None or self._sending.is_sending or self._settings.dry_run:
             return False  # a dry run need not send early, and full rounds cost least
         is_filled = len(self._open) >= self._settings.batch_size_rows
         longest = IDLE_SECONDS if is_filled else UNFILLED_SECONDS
@@ -198,8 +199,8 @@ class Load:
         one = ClosedRound(list(closed.upserts.values()))
         prepared = self._send(one, closed.unsent)
         left = (part for upsert in prepared.left for part in upsert.parts)
-        waiting = (*closed.waiting, *prepared.waiting, *left)
-        self._open = Round(self._clock(), sorted(waiting, key=lambda part: part.place))
+        waiting = sorted((*closed.waiting, *prepared.waiting, *left), key=attrgetter("place"))
+        self._open = Round(self._clock() if waiting else None, waiting)
 
     def _send(self, one: ClosedRound, unsent: Iterable[Place] | None = None) -> Prepared:
         """Decide what is sent of a round, and send it."""

@@ -143,6 +143,14 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         return self.parts[-1].stream if self.parts else None
 
     @property
+    def identifiers(self) -> tuple[Hashable, ...]:
+        """`identifiers_of` its contact, which most records have with them."""
+        for part in self.parts:
+            if part.contact is self.contact:
+                return part.identifiers
+        return identifiers_of(self.contact)
+
+    @property
     def records(self) -> list[SourceRecord]:
         """The records that went into it, in input order."""
         return [part.record for part in self.parts]
@@ -251,7 +259,7 @@ class Round:
     """Contacts that wait to be sent together, and those that wait for the round after.
 
     Args:
-        since: When the first of them came.
+        since: When the first of them came; None before that.
         waiting: Records that could not be in the round before, in input order.
 
     Attributes:
@@ -260,7 +268,7 @@ class Round:
         unsent: People who have come in a record that is not sent.
     """
 
-    def __init__(self, since: float = 0.0, waiting: Iterable[Part] = ()) -> None:
+    def __init__(self, since: float | None = None, waiting: Iterable[Part] = ()) -> None:
         self.since = since
         self.upserts: dict[Identity, Upsert] = {}
         self.waiting: list[Part] = []

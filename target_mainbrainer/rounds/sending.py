@@ -18,7 +18,7 @@ from functools import partial
 
 from target_mainbrainer.api.answers import Accepted, BatchStatus, Refused, Words
 from target_mainbrainer.api.client import MainBrainerClient
-from target_mainbrainer.contacts import OPT_INS, Contact, identifiers_of
+from target_mainbrainer.contacts import OPT_INS, Contact
 from target_mainbrainer.errors import InterruptedRunError, TransientError
 from target_mainbrainer.report.rejects import SourceStream
 from target_mainbrainer.rounds.batches import AcceptedBatch, Destination, Kind
@@ -193,7 +193,7 @@ class Sending:
     def send(self, batches: Sequence[Batch]) -> None:
         """Send the batches of a round; the one before must be done."""
         upserts = [upsert for batch in batches for upsert in batch.upserts]
-        identifiers = {one for upsert in upserts for one in identifiers_of(upsert.contact)}
+        identifiers = {one for upsert in upserts for one in upsert.identifiers}
         by_destination: dict[Destination, list[Upsert]] = {}
         for upsert in upserts:
             by_destination.setdefault(upsert.destination, []).append(upsert)
