@@ -16,6 +16,7 @@ import tempfile
 import time
 import typing as t
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -404,12 +405,22 @@ class Writer:
         if not rows:
             return
         if connection.dialect.name == "sqlite":
-            given = {name: f"?{at}" for at, name in enumerate(self._columns, 1)}
-            connection.exec_driver_sql(self._statement(given), list(rows))
+            connection.exec_driver_sql(self._sqlite, list(rows))
             return
-        kinds = {
-            name: self._table.c[name].type.compile(connection.dialect) for name in self._columns
-        }
+        objects = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        text = msgspec.json.encode(objects).decode()
+        connection.exec_driver_sql(self._postgresql, (text,))
+
+    @cached_property
+    def _sqlite(self) -> str:
+        return self._statement({name: f"?{at}" for at, name in enumerate(self._columns, 1)})
+
+    @cached_property
+    def _postgresql(self) -> str:
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - SQLite needs no memory for it
+
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+        kinds = {name: self._table.c[name].type.compile(dialect) for name in self._columns}
         given = {
             name: f"decode(r.{name}, 'base64')" if kind == "BYTEA" else f"r.{name}"
             for name, kind in kinds.items()
@@ -417,10 +428,7 @@ class Writer:
         row = ", ".join(
             f"{name} {'text' if kind == 'BYTEA' else kind}" for name, kind in kinds.items()
         )
-        objects = [dict(zip(self._columns, values, strict=True)) for values in rows]
-        text = msgspec.json.encode(objects).decode()
-        statement = self._statement(given, f" FROM json_to_recordset(%s) AS r({row})")
-        connection.exec_driver_sql(statement, (text,))
+        return self._statement(given, f" FROM json_to_recordset(%s) AS r({row})")
 
 
 def number_new(connection: sa.Connection, table: sa.Table, rows: Iterable[_Row]) -> list[_Row]:

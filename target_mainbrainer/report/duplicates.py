@@ -52,13 +52,8 @@ class Duplicates:
 
     def __init__(self) -> None:
         self._rows: list[tuple[int | None, int | None, int, str]] = []
+        self._database: sqlite3.Connection | None = None
         self._is_complete = True
-
-    @cached_property
-    def _database(self) -> sqlite3.Connection:
-        database = sqlite3.connect("")
-        database.execute(_CREATE)
-        return database
 
     def add(self, contact: Contact, stream: str, number: int, key: object = None) -> None:
         """Note a contact. The load goes on if the disk is full.
@@ -80,7 +75,12 @@ class Duplicates:
             self._write()
 
     def _write(self) -> None:
+        if not self._rows:
+            return
         try:
+            if self._database is None:
+                self._database = sqlite3.connect("")
+                self._database.execute(_CREATE)
             self._database.executemany(_INSERT, self._rows)
         except sqlite3.Error:
             self._is_complete = False
@@ -92,15 +92,16 @@ class Duplicates:
         counts = {"email": 0, "mobile": 0}
         examples: list[str] = []
         self._write()
-        with contextlib.closing(self._database) as database:
-            try:
-                for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
-                    for count, one, other in database.execute(_GROUPS.format(column)):
-                        counts[column] += count
-                        if len(examples) < MOST_EXAMPLES:
-                            examples.append(shown(f"{one} and {other} have the same {what}"))
-            except sqlite3.Error:
-                self._is_complete = False
+        if self._database is not None:
+            with contextlib.closing(self._database) as database:
+                try:
+                    for column, what in (("email", "e-mail address"), ("mobile", "mobile number")):
+                        for count, one, other in database.execute(_GROUPS.format(column)):
+                            counts[column] += count
+                            if len(examples) < MOST_EXAMPLES:
+                                examples.append(shown(f"{one} and {other} have the same {what}"))
+                except sqlite3.Error:
+                    self._is_complete = False
         return Shared(**counts, examples=examples, is_complete=self._is_complete)
 
     def describe(self) -> Iterator[str]:
