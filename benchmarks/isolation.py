@@ -66,7 +66,7 @@ def _measure(bench: Bench, percent: float, group: int, names: str) -> Line:
 
 
 def _choose(records: int, percent: float, group: int) -> set[int]:
-    """Choose who is refused: anybody, or neighbours in groups of so many."""
+    """Choose who is refused: anyone, or neighbours in groups of so many."""
     chance = random.Random(1)  # noqa: S311 - no secret
     wanted = round(records * percent / 100)
     if group == 1:

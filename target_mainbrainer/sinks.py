@@ -184,7 +184,7 @@ class ContactsSink(BatchSink):
         return None if known is None else with_identity(contact, known)
 
     def note_unsent(self, record: Record | None) -> None:
-        """Note that a person has come of whom no record is sent; with None, anybody may have."""
+        """Note that a person has come of whom no record is sent; with None, anyone may have."""
         self._note_unsent(None if record is None else self._key_of(record))
 
     def _note_unsent(self, key: str | None) -> None:

@@ -132,7 +132,7 @@ class _Coverage:
         self._file.with_suffix(".json").write_text(json.dumps(self._seconds))
 
 
-class Trial(t.NamedTuple):
+class Attempt(t.NamedTuple):
     """Tests to run, with a fault or without, and the seconds that they usually take."""
 
     fault: Fault | None
@@ -147,7 +147,7 @@ def _limit(usual: float) -> None:
 
 
 def faults_of(modules: list[Path], seed: int) -> Iterator[Fault]:
-    """Yield every fault of the modules in random order; of each text only one, its case is moot."""
+    """Yield every fault of the modules in random order; of each text only one."""
     found = []
     for module in modules:
         source = module.read_text()
@@ -165,26 +165,26 @@ def faults_of(modules: list[Path], seed: int) -> Iterator[Fault]:
             yield Fault(module, source, faulty)
 
 
-def results(trials: list[Trial], jobs: int) -> Iterator[tuple[Trial, int, float]]:
-    """Yield pytest's exit code for each trial, or minus the signal, and how long it took."""
-    waiting = iter(trials)
-    running: dict[int, tuple[Trial, float]] = {}
+def results(attempts: list[Attempt], jobs: int) -> Iterator[tuple[Attempt, int, float]]:
+    """Yield pytest's exit code for each attempt, or minus the signal, and how long it took."""
+    waiting = iter(attempts)
+    running: dict[int, tuple[Attempt, float]] = {}
     while True:
-        for trial in islice(waiting, jobs - len(running)):
-            running[_start(trial)] = (trial, time.monotonic())
+        for attempt in islice(waiting, jobs - len(running)):
+            running[_start(attempt)] = (attempt, time.monotonic())
         if not running:
             return
         time.sleep(0.05)
-        for child, (trial, started) in list(running.items()):
-            if time.monotonic() - started > 100 + 30 * trial.seconds:  # it only waits
+        for child, (attempt, started) in list(running.items()):
+            if time.monotonic() - started > 100 + 30 * attempt.seconds:  # it only waits
                 os.killpg(child, signal.SIGXCPU)
             pid, status, used = os.wait4(child, os.WNOHANG)
             if pid:
                 del running[child]
-                yield trial, os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+                yield attempt, os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
 
 
-def _start(trial: Trial) -> int:
+def _start(attempt: Attempt) -> int:
     if child := os.fork():
         return child
     code, scratch = 70, tempfile.mkdtemp()
@@ -194,8 +194,8 @@ def _start(trial: Trial) -> int:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nothing, stream)
-        _limit(trial.seconds)
-        if fault := trial.fault:
+        _limit(attempt.seconds)
+        if fault := attempt.fault:
             path, put = str(fault.module), pytest.MonkeyPatch().setattr
             new = compile(fault.faulty, path, "exec", dont_inherit=True)
             old = SourceFileLoader.get_code
@@ -210,7 +210,7 @@ def _start(trial: Trial) -> int:
         options = ["-q", "-p", "no:cacheprovider", "--assert=plain", f"--basetemp={scratch}/tests"]
         # A server for each fault would take longer than the tests; SQLite states the same.
         options += ["-k", "not postgresql", *(["-x"] if fault else [])]
-        code = int(pytest.main([*options, *trial.files], trial.plugins))
+        code = int(pytest.main([*options, *attempt.files], attempt.plugins))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(code)
@@ -226,21 +226,21 @@ def measure(jobs: int) -> Path:
         unfinished.mkdir(parents=True)
         tests = [file for file in files if file.name.startswith("test_")]
         alone = [[str(file)] for file in tests if not _LEFT_OUT.search(str(file.relative_to(ROOT)))]
-        trials = [
-            Trial(None, group, _LONGEST_SECONDS, (_Coverage(unfinished / f"{number}.db"),))
+        attempts = [
+            Attempt(None, group, _LONGEST_SECONDS, (_Coverage(unfinished / f"{number}.db"),))
             for number, group in enumerate([[*map(str, MODULES)], *alone])
         ]
         total = 0.0
-        for trial, code, seconds in results(trials, jobs):
+        for attempt, code, seconds in results(attempts, jobs):
             total += seconds
             if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-                print(f"LEFT OUT what fails without a fault in {trial.files} ({code})")
+                print(f"LEFT OUT what fails without a fault in {attempt.files} ({code})")
         unfinished.rename(folder)
         print(f"measured in {total:.0f} s of the processor", flush=True)
     return folder
 
 
-def choose(faults: list[Fault], folder: Path) -> Iterator[Trial]:
+def choose(faults: list[Fault], folder: Path) -> Iterator[Attempt]:
     """Yield for each fault the quickest tests that run its line; print it if none does.
 
     What runs at import, without a test, is judged by those of the class or module around it.
@@ -266,7 +266,7 @@ def choose(faults: list[Fault], folder: Path) -> Iterator[Trial]:
         chosen = {test: took[test] for test in quickest[:enough]}
         files = sorted({test.partition("::")[0] for test in chosen})
         if chosen:
-            yield Trial(fault, files, sum(chosen.values()), (_Quickest(chosen),))
+            yield Attempt(fault, files, sum(chosen.values()), (_Quickest(chosen),))
         else:
             print(f"NOT RUN {fault}", flush=True)
 
@@ -287,19 +287,19 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     if arguments.by:
         files = [str(TESTS / test) for test in arguments.by.split()]
-        ((_, code, seconds),) = results([Trial(None, files, _LONGEST_SECONDS)], 1)
+        ((_, code, seconds),) = results([Attempt(None, files, _LONGEST_SECONDS)], 1)
         if code:
             sys.exit(f"The tests fail without a fault (pytest ends with {code}).")
-        trials = [Trial(fault, files, seconds) for fault in faults]
+        attempts = [Attempt(fault, files, seconds) for fault in faults]
     else:
-        trials = list(choose(faults, measure(arguments.jobs)))
-    survived, slow, total = len(faults) - len(trials), 0, 0.0
-    for trial, code, seconds in results(trials, arguments.jobs):
+        attempts = list(choose(faults, measure(arguments.jobs)))
+    survived, slow, total = len(faults) - len(attempts), 0, 0.0
+    for attempt, code, seconds in results(attempts, arguments.jobs):
         total += seconds
         slow += code == -signal.SIGXCPU
         if code == 0:
             survived += 1
-            print(f"SURVIVED {trial.fault}", flush=True)
+            print(f"SURVIVED {attempt.fault}", flush=True)
     found = len(faults) - survived
     share = f"{found} of {len(faults)} found ({found / len(faults):.0%})"
     print(f"{share}, {slow} by the time they take, in {total:.0f} s of the processor")

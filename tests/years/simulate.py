@@ -240,7 +240,7 @@ class Year:
     def _processes(self, night: Night, faults: dict[str, Event]) -> list[Process]:
         """Run the target once, or on two machines at a time."""
         own = _happens(faults)
-        machine = "b" if any(name == "tap repeats" for name in faults) else "a"
+        machine = "b" if "tap repeats" in faults else "a"
         runs = [(self._world.start(machine, **own), 0.0)]
         is_apart = APART in faults and self._source.is_full and len(self._source.streams) > 1
         if is_apart:
