@@ -248,7 +248,7 @@ class CRM:
         counts = {name: len(some) for name, some in ids.items()}
         counts["skipped"] = len(done.skip_reasons)
         if "noid" in faults:  # or one that no contact can have
-            ids = self._random.choice([{}, {name: [0] for name in ids}])
+            ids = self._random.choice([{}, {name: [0] * count for name, count in counts.items()}])
         state = "failed" if failed else "completed" if is_done else "queued"
         row = {"id": batch.id, "state": state, "details": ids, **counts}
         row["failed_reason"] = "It did not work." if failed else None

@@ -12,6 +12,7 @@ from tests.years.history import (
     Identity,
     Run,
     Said,
+    Written,
     covers,
     folded,
     identity_in,
@@ -19,6 +20,7 @@ from tests.years.history import (
     is_refused,
     kept,
     moves,
+    written,
 )
 from tests.years.source import STREAMS, is_mappable
 
@@ -114,7 +116,8 @@ class Evidence:
             if is_first:
                 one.began = one.before, one.last
             before, last = one.began or (one.before, one.last)
-            one.moved |= columns["email"] != one.last["email"]  # spelt differently counts
+            # Spelt differently counts.
+            one.moved |= any(columns[name] != one.last[name] for name in ("email", "mobile"))
             one.moved |= identity_of(one.last) != (email, mobile)
             has_moved = identity_of(last) != (email, mobile)
             is_there = not is_refused(last) and not one.is_stuck
@@ -404,7 +407,7 @@ class Evidence:
     def _leave_behind(
         self,
         key: int,
-        sent_to: Identity | None,
+        sent_to: Written | None,
         *,
         creates: bool,
         is_lost: bool = False,
@@ -417,16 +420,16 @@ class Evidence:
         row = self.people[key].last
         if row is None:
             return
-        today = row["email"], identity_of(row)[1]
+        today = row["email"], row["mobile"]
         mine = [one for one in self.crm.contacts.values() if self._is_own(key, one)]
-        is_there = today in {(one.email, one.mobile_number) for one in mine}
+        is_there = today in map(written, mine)
         creates |= is_there
         for contact in mine:
-            has = contact.email, contact.mobile_number
+            has = written(contact)
             if not creates:  # what a person has lost the contact keeps
                 has = has[0] if today[0] else None, has[1] if today[1] else None
             held = self.crm.held[contact.id]
-            is_where_sent = not is_there and sent_to == (contact.email, contact.mobile_number)
+            is_where_sent = not is_there and sent_to == written(contact)
             if is_lost or (has != today and not is_where_sent):
                 held.is_left_behind = held.was_left_behind = True
             elif creates and is_in:

@@ -14,6 +14,7 @@ if t.TYPE_CHECKING:
     from mainbrainer_sandbox.rules import Contact, Sent
 
 Identity: t.TypeAlias = "tuple[str | None, int | None]"
+Written: t.TypeAlias = "tuple[str | None, str | None]"
 Columns: t.TypeAlias = "dict[str, t.Any]"
 
 
@@ -99,7 +100,7 @@ class Run:
     rejected: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
     sent_data: set[int] = field(default_factory=set)
-    sent_to: dict[int, Identity] = field(default_factory=dict)
+    sent_to: dict[int, Written] = field(default_factory=dict)
     movers: set[int] = field(default_factory=set)
     said: set[tuple[int, str, Identity]] = field(default_factory=set)
     tried: set[int] = field(default_factory=set)
@@ -117,6 +118,12 @@ def has_yes(sent: Sent) -> bool:
 
 def identity_in(one: Sent | Contact) -> Identity:
     return folded((one.email, one.mobile_number))
+
+
+def written(one: Sent | Contact) -> Written:
+    """Return an address and a number as a record has them."""
+    code, number = one.mobile_country_code, one.mobile_number
+    return one.email, None if number is None else f"+{code}{number}"
 
 
 def folded(identity: Identity) -> Identity:

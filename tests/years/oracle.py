@@ -26,8 +26,9 @@ from tests.years.history import (
     is_refused,
     is_rival,
     kept,
+    written,
 )
-from tests.years.source import FEW, ONCE, STREAMS, is_mappable
+from tests.years.source import COUNTRIES, FEW, ONCE, STREAMS, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Oracle(Evidence):
                 run.sent_data.add(key)
             is_there = one.last is not None and identity_of(one.last) == now
             if sent.contact_id is None and (sent.properties or is_there):
-                run.sent_to[key] = sent.email, sent.mobile_number
+                run.sent_to[key] = written(sent)
 
     def _opt_in(
         self, run: Run, sent: Sent, name: str, rows: list[Columns], whose: set[int]
@@ -135,14 +136,10 @@ class Oracle(Evidence):
         if not any(row.get(name) is True for row in rows):
             self._break("consent that no record gives", (name, sent))
         contact = self._found(sent)
-        addresses = {(sent.email, sent.mobile_number)}
-        if sent.contact_id is not None and contact is not None:
-            addresses.add((contact.email, contact.mobile_number))
-        for email, mobile in addresses:
-            if {(email or "").lower(), f"+47{mobile}"} & {
-                one.lower() for one in run.config["listed"]
-            }:
-                self._break("consent of somebody who is listed", (name, sent))
+        listed = {one.lower() for one in run.config["listed"]}
+        parts = {*written(sent), *(written(contact) if contact else ())}
+        if not listed.isdisjoint((part or "").lower() for part in parts):
+            self._break("consent of somebody who is listed", (name, sent))
         if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
             return
         if self._has_twin(contact):
@@ -283,9 +280,9 @@ class Oracle(Evidence):
         streams = report.get("streams", {}).values()
         if process.code == 0 and codes != _total([one["rejected_by_code"] for one in streams]):
             self._break("records rejected are not counted", codes)
-        self._set_aside(
-            process, {key: said for key, said in rejected if said["code"].startswith("refused")}
-        )
+        reasons = {reason["code"] for reason in report.get("reasons", ())}
+        refused = [(key, said) for key, said in rejected if said["code"].startswith("refused")]
+        self._set_aside(process, refused, reasons)
         for key, rows in run.by_key.items():
             one = self.people[key]
             one.is_rejected = key in run.rejected
@@ -296,7 +293,7 @@ class Oracle(Evidence):
         for state in process.states[-1:]:
             self._state(process, state)
         if report:
-            self._reasons(run, process, {reason["code"] for reason in report["reasons"]})
+            self._reasons(run, process, reasons)
         if run.is_certain:
             self._warnings(run, process)
         if run.is_certain or not process.code:
@@ -317,23 +314,30 @@ class Oracle(Evidence):
             if identity in failed - others:
                 self.people[key].doubtful.discard((name, identity))
 
-    def _set_aside(self, process: Process, refused: dict[int, Columns]) -> None:
+    def _set_aside(
+        self, process: Process, refused: Sequence[tuple[int, Columns]], reasons: set[str]
+    ) -> None:
         """Only a contact that the CRM refuses costs its records, not a request that is at fault.
 
+        Nothing shows which it is if nothing was accepted and the words were always the same.
         A contact that was accepted before is sent once more to prove it, if there is one that has
         data, keeps its address and number, and did not come again, nor another one with them.
         A bad address that a person has lost may be kept. The words of the refusal are kept, too.
         """
-        for key in (key for key, said in refused.items() if not said.get("message")):
-            self._break("a refusal without its words", key)
-        good = {key for key in refused if not any(map(is_bad, self.people[key].emails))}
+        words = {said.get("message") for _, said in refused}
+        if not all(words):
+            self._break("a refusal without its words", refused)
+        if "nothing_accepted" in reasons and len(words) == 1:
+            self._break("set aside though it may be the request", refused)
+        keys = {key for key, _ in refused}
+        good = {key for key in keys if not any(map(is_bad, self.people[key].emails))}
         batches = self.batches(process)
         if any(batch.accepted_at > self.crm.refused_at for batch in batches):
             return  # not every request was refused, which counts as proof
         all_sent = [*self.crm.refused, *(sent for batch in batches for sent in batch.contacts)]
         has_proof = any(
             all(sent.properties and sent.contact_id is None for sent in batch.contacts)
-            and refused.keys().isdisjoint(self._people_in([batch]))
+            and keys.isdisjoint(self._people_in([batch]))
             and not any(is_rival(sent, one) for sent in batch.contacts for one in all_sent)
             for batch in batches
             if batch.accepted_at < self.crm.refused_at
@@ -674,7 +678,7 @@ class Oracle(Evidence):
 
     def _is_listed(self, run: Run, key: int) -> bool:
         one = self.people[key]
-        all_of_it = one.emails | {f"+47{mobile}" for mobile in one.mobiles}
+        all_of_it = one.emails | {f"{code}{n}" for code in COUNTRIES for n in one.mobiles}
         return bool({text.lower() for text in run.config["listed"]} & all_of_it)
 
 

@@ -24,7 +24,15 @@ import click
 from mainbrainer_sandbox.switches import Switches
 from tests import postgresql
 from tests.years.crm import CRM, REFUSED
-from tests.years.history import Columns, Run, identity_in, identity_of, is_refused, rejected_in
+from tests.years.history import (
+    Columns,
+    Run,
+    identity_in,
+    identity_of,
+    is_refused,
+    rejected_in,
+    written,
+)
 from tests.years.oracle import Oracle
 from tests.years.owner import Owner
 from tests.years.source import (
@@ -345,7 +353,7 @@ class Year:
             for one in crm.contacts.values()
             if person is not None
             and person.email == one.email
-            and (person.mobile is None or person.mobile == f"+47{one.mobile_number}")
+            and person.mobile in {None, written(one)[1]}
         ]
         if person is None or len(found) != 1:
             return

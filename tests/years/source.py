@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
 
 PEOPLE = 30
 STREAMS = ("people", "persons")
+COUNTRIES = {"+47": "+46", "+46": "+47"}
 LISTS = (None, "3fa85f64-5717-4562-b3fc-123123d23dd5")
 
 
@@ -121,6 +122,11 @@ def has_two_streams(seed: int) -> bool:
     return seed % 8 == 2
 
 
+def has_keys(seed: int) -> bool:
+    """Return whether the tap announces the key of its people."""
+    return seed % 16 != 12
+
+
 def plan_of(seed: int, nights: int) -> list[Night]:
     """Return what happens in a year; the first nights are the same however many there are."""
     plan: list[Night] = []
@@ -166,7 +172,7 @@ def settings_of(seed: int) -> dict[str, t.Any]:
     """Return the settings of a year, beside those that every one has."""
     rng = random.Random(f"{seed} settings")
     is_full = rng.random() < 0.65
-    return {
+    settings = {
         "unchanged_opt_in": rng.choice(["omit", "omit", "send"]),
         "identity_changes": rng.choice(["follow"] * 6 + ["create"]),
         "missing_records": rng.choice(["ignore", "opt_out"]),
@@ -180,6 +186,10 @@ def settings_of(seed: int) -> dict[str, t.Any]:
         "streams": {name: {"full_table": is_full} for name in STREAMS},
         "field_map": rng.choice([{}, ONCE]),
     }
+    if not has_keys(seed):  # then nobody is followed, or known to be gone
+        settings |= {"identity_changes": "create", "missing_records": "ignore"}
+        settings["deleted_records"] = "skip"
+    return settings
 
 
 ONCE = {"id": {"property_name": "id", "send": "once"}}
@@ -336,6 +346,8 @@ class Source:
                 one.email = None
             case "loses mobile" if one.email:
                 one.mobile = None
+            case "respelt" if one.mobile and event.draw < 0.5:  # it counts as the same number
+                one.mobile = COUNTRIES[one.mobile[:3]] + one.mobile[3:]
             case "respelt" if one.email:
                 one.email = one.email.swapcase().replace("EXAMPLE.COM", "example.com")
             case "renamed":
@@ -447,7 +459,8 @@ class Source:
         if "tap dies" in faults:
             left = int(faults["tap dies"].draw * len(records))
         properties = {name: one for name, one in SCHEMA.items() if self.has_city or name != "city"}
-        schema = {"schema": {"type": "object", "properties": properties}, "key_properties": ["id"]}
+        key = ["id"] if has_keys(self.seed) else []
+        schema = {"schema": {"type": "object", "properties": properties}, "key_properties": key}
         for name in (one for one in self.streams if one in streams):
             yield json.dumps({"type": "SCHEMA", "stream": name, **schema})
         every = rng.choice([3, 10, 1000])
