@@ -306,7 +306,12 @@ class Oracle(Evidence):
             self._book(batch)
 
     def _said_for_nothing(self, run: Run, process: Process) -> None:
-        """An opt-in is said again if a status has said that its batch has failed."""
+        """An opt-in is said again if a status has said that its batch has failed.
+
+        One that was not confirmed when its run had to end may have been said, or not.
+        """
+        if process.code and run.config["confirm_batches"] == "require":
+            self._doubt_opt_ins(self._people_in(filter(self._is_late, self.batches(process))))
         batches = self.batches(process) if process.code == 0 else []
         failed = {identity_in(sent) for one in batches if one.is_told for sent in one.contacts}
         others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}

@@ -394,16 +394,10 @@ class World:
 
     # Modules
 
-    def _wall(self) -> float:
-        return self.now
-
-    def _monotonic(self) -> float:
-        return self.now - self.process.slept
-
     def _time(self) -> t.Any:
         return SimpleNamespace(
-            monotonic=self._monotonic,
-            time=self._wall,
+            monotonic=lambda: self.now - self.process.slept,
+            time=lambda: self.now,
             sleep=self.pause,
             clock_gettime=lambda _: self.now,
             CLOCK_BOOTTIME=7,
@@ -428,12 +422,15 @@ class EmptyError(Exception):
     """As `queue.Empty`."""
 
 
-class Event:
-    """As `threading.Event`."""
-
+class _Fake:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._is_set = False
+
+
+class Event(_Fake):
+    """As `threading.Event`."""
+
+    _is_set = False
 
     def is_set(self) -> bool:
         return self._is_set
@@ -447,12 +444,10 @@ class Event:
         return self._world.pause(math.inf if timeout is None else timeout, self.is_set)
 
 
-class Lock:
+class Lock(_Fake):
     """As `threading.Lock`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._is_free = True
+    _is_free = True
 
     def is_free(self) -> bool:
         return self._is_free
@@ -512,11 +507,8 @@ class Queue:
         return self.get_nowait()
 
 
-class _Output:
+class _Output(_Fake):
     """Standard output: each line is a STATE."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
 
     def fileno(self) -> int:
         import io  # noqa: PLC0415
