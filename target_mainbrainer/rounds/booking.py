@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import typing as t
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from target_mainbrainer.api.answers import Accepted, properties_sent
@@ -82,9 +83,10 @@ class Booking:
     def prepared(self, prepared: Prepared) -> None:
         """Book what the comparison of a round with the ledger has shown."""
         for upsert in (*prepared.sent, *prepared.unchanged):
-            if upsert.stream is None:
+            finding = upsert.finding
+            if not any(finding) or upsert.stream is None:
                 continue
-            finding, report = upsert.finding, upsert.stream.report
+            report = upsert.stream.report
             report.opt_ins_emptied += len(finding.emptied)
             report.opt_ins_withheld += len(finding.suppressed)
             report.changed_columns.update(finding.changed)
@@ -124,14 +126,15 @@ class Booking:
         for upsert in taken:
             upsert.batch = accepted
         # Those of a contact that moves are settled when its status shows that it has moved.
-        records = [one for upsert in taken if upsert.moving_id is None for one in upsert.records]
+        settled = [upsert for upsert in taken if upsert.moving_id is None]
+        counts = Counter(part.record.interval for upsert in settled for part in upsert.parts)
         if not self._statuses.is_required:
-            self._state.settle(records)
+            self._state.settle_counted(counts)
             self._deliver(accepted, taken)
         elif accepted.batch_id is not None:  # otherwise nothing can confirm them
             self._waiting[accepted] = list(taken) if self._ledger is not None else []
             if not unmatched:
-                accepted.intervals.update(record.interval for record in records)
+                accepted.intervals = counts
         if self._statuses.is_followed or sent.batch.awaits_status:
             accepted.is_followed = accepted.batch_id is not None
             if accepted.is_followed:
@@ -188,11 +191,9 @@ class Booking:
         accepted.taken = len(taken)
 
     def _count_records(self, upsert: Upsert) -> None:
-        *earlier, last = upsert.parts
-        last.stream.report.accepted += 1
-        for part in earlier:
-            part.stream.report.merged += 1
-        row, report = upsert.row, last.stream.report
+        row, report = upsert.row, upsert.parts[-1].stream.report
+        report.accepted += 1
+        report.merged += len(upsert.parts) - 1
         for name, attribute in SAID.items():
             value, said = getattr(upsert.outgoing, name), row and getattr(row, attribute)
             report.opt_ins_given += value is True and not said

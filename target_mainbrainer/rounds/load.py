@@ -211,9 +211,10 @@ class Load:
             prepared = self._parts.comparer.prepare(one, self._numbers, unsent)
         elif not one.is_decided:
             for upsert in one.upserts:
-                upsert.withheld = self._parts.suppressed(upsert.contact)
-                upsert.finding = Finding(suppressed=upsert.withheld)
-                upsert.outgoing = without(upsert.contact, upsert.withheld)
+                upsert.outgoing = upsert.contact
+                if withheld := self._parts.suppressed(upsert.contact):
+                    upsert.withheld, upsert.finding = withheld, Finding(suppressed=withheld)
+                    upsert.outgoing = without(upsert.contact, withheld)
         self._booking.prepared(prepared)
         size = one.size or self._settings.batch_size_rows
         self._batches = cut(prepared.sent, size, awaits_status=one.awaits_status)

@@ -315,7 +315,8 @@ class Round:
         """Add a record if it can be in this round; return whether it can."""
         contact, identifiers = part.contact, part.identifiers
         identity = t.cast("Identity", identity_of(contact))
-        if not self._fits(part, identity):
+        present = self.upserts.get(identity)
+        if not self._fits(part, identity, present):
             return False
         self._newest[contact.contact_id is not None] = part.place
         self._identifiers.update(identifiers)
@@ -324,20 +325,20 @@ class Round:
             self._identity_by_key[part.person] = identity
         if contact.contact_id is not None:
             self._known.update(dict.fromkeys(identifiers, identity))
-        if (upsert := self.upserts.get(identity)) is not None:
-            upsert.add(part)
+        if present is not None:
+            present.add(part)
         else:
             self.upserts[identity] = Upsert(contact, [part], destination_of(part))
         return True
 
-    def _fits(self, part: Part, identity: Identity) -> bool:
+    def _fits(self, part: Part, identity: Identity, present: Upsert | None) -> bool:
         """Return whether a record can be in this round.
 
         Contacts that share a mobile number or an e-mail address, but not an identity, are
         different people to MainBrainer. They may be one if a contact id is involved, or if only
         the spelling differs, because no page says whether that counts.
         """
-        identifiers, present = part.identifiers, self.upserts.get(identity)
+        identifiers = part.identifiers
         if present is not None and (
             present.destination != destination_of(part)
             or present.parts[0].stream.name != part.stream.name

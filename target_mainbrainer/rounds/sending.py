@@ -7,6 +7,7 @@ changes counts, rejects, the ledger and STATE.
 from __future__ import annotations
 
 import http
+import itertools
 import logging
 import queue
 import threading
@@ -59,8 +60,8 @@ def cut(upserts: Sequence[Upsert], size: int, *, awaits_status: bool) -> list[Ba
     groups: dict[tuple[Destination, Kind, str | None], list[Upsert]] = {}
     for upsert in upserts:
         # The records of a contact that moves are booked when its status shows that it has moved.
-        is_counted = upsert.moving_id is None
-        name = upsert.stream.name if upsert.stream and is_counted else None
+        stream = upsert.stream if upsert.moving_id is None else None
+        name = None if stream is None else stream.name
         groups.setdefault((upsert.destination, upsert.kind, name), []).append(upsert)
     return [
         Batch(
@@ -192,13 +193,12 @@ class Sending:
 
     def send(self, batches: Sequence[Batch]) -> None:
         """Send the batches of a round; the one before must be done."""
-        upserts = [upsert for batch in batches for upsert in batch.upserts]
-        identifiers = {one for upsert in upserts for one in upsert.identifiers}
         by_destination: dict[Destination, list[Upsert]] = {}
-        for upsert in upserts:
-            by_destination.setdefault(upsert.destination, []).append(upsert)
-        for destination in by_destination:
-            self.rule_of(destination)
+        for batch in batches:
+            by_destination.setdefault(batch.destination, []).extend(batch.upserts)
+            self.rule_of(batch.destination)
+        upserts = itertools.chain.from_iterable(by_destination.values())
+        identifiers = {one for upsert in upserts for one in upsert.identifiers}
         for destination, rule in self._rules.items():
             rule.begin_round(by_destination.get(destination, ()), identifiers)
         for batch in batches:
