@@ -33,7 +33,7 @@ from target_mainbrainer.mapping.values import (
     property_text,
 )
 from target_mainbrainer.settings.declared import StreamSettings, all_words
-from target_mainbrainer.words import listed, shown
+from target_mainbrainer.words import is_utf8, listed, shown
 
 _T = t.TypeVar("_T")
 Reader: t.TypeAlias = "Callable[[Record], _T | None]"
@@ -142,9 +142,9 @@ class StreamMapping:
         self._contact_id = reader(fields, "contact_id", identifiers.parse_contact_id)
         self._mobile = mobile_reader(fields, settings.default_country_code)
         self._email = reader(fields, "email", identifiers.parse_email)
-        consent = functools.partial(parse_consent, words=all_words(settings.consent_words))
-        self._mobile_opt_in = reader(fields, "mobile_opt_in", consent)
-        self._email_opt_in = reader(fields, "email_opt_in", consent)
+        words = all_words(settings.consent_words)
+        self._mobile_opt_in = reader(fields, "mobile_opt_in", lambda one: parse_consent(one, words))
+        self._email_opt_in = reader(fields, "email_opt_in", lambda one: parse_consent(one, words))
         self._list_id = reader(fields, "list_id", identifiers.parse_list_id)
 
     def map_record(self, record: Record) -> Contact | Rejection | Omitted:
@@ -236,13 +236,12 @@ class StreamMapping:
             for column, value in record.items():
                 if (ref := refs.get(column)) is None:
                     continue
-                if value is None:
-                    if self._clears:
-                        properties[ref] = ""
-                elif type(value) is str and value.isascii():
+                if type(value) is str and (value.isascii() or is_utf8(value)):
                     properties[ref] = value
-                else:
+                elif value is not None:
                     properties[ref] = PLAIN_WRITERS.get(type(value), property_text)(value)
+                elif self._clears:
+                    properties[ref] = ""
         except InvalidValueError as invalid:
             invalid.column = column
             raise
@@ -308,8 +307,8 @@ def mobile_reader(
 
     @functools.cache
     def of_code(code: int | None) -> Reader[Mobile]:
-        parse = functools.partial(identifiers.parse_mobile, default_country_code=code)
-        return t.cast("Reader[Mobile]", reader(fields, "mobile", parse))
+        read = reader(fields, "mobile", lambda value: identifiers.parse_mobile(value, code))
+        return t.cast("Reader[Mobile]", read)
 
     read_code = reader(fields, "mobile_country_code", identifiers.parse_country)
     if read_code is None or ContactField.MOBILE not in fields:

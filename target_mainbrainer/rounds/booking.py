@@ -83,10 +83,9 @@ class Booking:
     def prepared(self, prepared: Prepared) -> None:
         """Book what the comparison of a round with the ledger has shown."""
         for upsert in (*prepared.sent, *prepared.unchanged):
-            finding = upsert.finding
-            if not any(finding) or upsert.stream is None:
+            if not any(upsert.finding) or upsert.stream is None:
                 continue
-            report = upsert.stream.report
+            finding, report = upsert.finding, upsert.stream.report
             report.opt_ins_emptied += len(finding.emptied)
             report.opt_ins_withheld += len(finding.suppressed)
             report.changed_columns.update(finding.changed)

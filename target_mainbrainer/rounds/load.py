@@ -144,10 +144,8 @@ class Load:
             person = stream.number, record.source_key
         identifiers = identifiers_of(contact)
         part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
-        self._note_first()
         self._open.add(part)
-        if self._open.is_full(self._most):
-            self._send_open_round()
+        self._send_if_full()
 
     def identity_of(self, place: Place) -> Identity | None:
         """Return the identity of a person whom only the open round has; None if it has not."""
@@ -155,14 +153,14 @@ class Load:
 
     def note_unsent(self, stream: int, key: str) -> None:
         """Note that a person has come of whom no record is sent."""
-        self._note_first()
         self._open.unsent.add((stream, key))
-        if self._open.is_full(self._most):
-            self._send_open_round()
+        self._send_if_full()
 
-    def _note_first(self) -> None:
+    def _send_if_full(self) -> None:
         if self._open.since is None:
             self._open.since = self._clock()
+        if self._open.is_full(self._most):
+            self._send_open_round()
 
     def withdraw(self, contact: Contact) -> None:
         """Send the opt-ins that are false of a record that is rejected, at the end of the input.

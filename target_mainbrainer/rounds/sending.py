@@ -7,7 +7,6 @@ changes counts, rejects, the ledger and STATE.
 from __future__ import annotations
 
 import http
-import itertools
 import logging
 import queue
 import threading
@@ -197,7 +196,7 @@ class Sending:
         for batch in batches:
             by_destination.setdefault(batch.destination, []).extend(batch.upserts)
             self.rule_of(batch.destination)
-        upserts = itertools.chain.from_iterable(by_destination.values())
+        upserts = [upsert for batch in batches for upsert in batch.upserts]
         identifiers = {one for upsert in upserts for one in upsert.identifiers}
         for destination, rule in self._rules.items():
             rule.begin_round(by_destination.get(destination, ()), identifiers)
