@@ -124,11 +124,10 @@ class ContactsSink(BatchSink):
         if self._adds_metadata:
             record = dict(record)
             self._add_sdc_metadata_to_record(record, context, {})
-        key = self._key_of(record)
-        source_record = self._count(key)
+        source_record = self._count(record)
         outcome = self._mapping.map_record(record)
         if outcome is Omitted.DELETED_WITHOUT_IDENTITY:
-            outcome = self._as_known(OPTED_OUT, key) or Omitted.DELETED
+            outcome = self._as_known(OPTED_OUT, source_record.source_key) or Omitted.DELETED
         match outcome:
             case Contact():
                 self._add(outcome, source_record, record)
@@ -142,8 +141,7 @@ class ContactsSink(BatchSink):
     def _add(self, contact: Contact, source_record: SourceRecord, record: Record) -> None:
         if self._run.looks_for_duplicates:
             key = None if self._shown_key is None else record.get(self._shown_key)
-            duplicates = self._run.summary.duplicates
-            duplicates.add(contact, self.stream_name, source_record.number, key)
+            self._run.summary.duplicates.add(contact, self.stream_name, source_record.number, key)
         if source_record.source_key is None:
             self._note_unsent(None)
         is_deletion = record.get(DELETED_AT) is not None and is_deleted(record)
@@ -159,7 +157,7 @@ class ContactsSink(BatchSink):
         """
         if mapped is not None:
             rejection = self._mapping.with_withdrawal(rejection, mapped)
-        self._reject(rejection, self._count(self._key_of(record)))
+        self._reject(rejection, self._count(record))
 
     def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
         self._note_unsent(source_record.source_key)
@@ -197,15 +195,15 @@ class ContactsSink(BatchSink):
 
     def _key_of(self, record: Record) -> str | None:
         """Return a record's key; None without a ledger, or if a part of it is null or missing."""
-        values = [record.get(column) for column in self._key]
+        values: list[t.Any] = self._key and [record.get(column) for column in self._key]
         return None if not values or None in values else key_text(values)
 
-    def _count(self, source_key: str | None) -> SourceRecord:
+    def _count(self, record: Record) -> SourceRecord:
         self._report.read += 1
         self.record_counter_metric.increment()
         interval = self._run.state.interval
         interval.read += 1
-        return SourceRecord(interval, self._report.read, self._reader.line, source_key)
+        return SourceRecord(interval, self._report.read, self._reader.line, self._key_of(record))
 
     @override
     def process_batch(self, context: dict[str, t.Any]) -> None:

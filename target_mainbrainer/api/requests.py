@@ -96,9 +96,11 @@ def encode_single(contact: Contact, *, list_id: str | None = None) -> bytes:
 
 def _own_fields(contact: Contact) -> _OwnFields:
     """Return the fields of `_Contact`."""
+    mobile = contact.mobile
     return (
         contact.contact_id,
-        *(contact.mobile or (None, None)),
+        None if mobile is None else mobile.country_code,
+        None if mobile is None else mobile.number,
         contact.mobile_opt_in,
         contact.email,
         contact.email_opt_in,

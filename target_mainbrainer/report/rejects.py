@@ -380,6 +380,7 @@ class Rejections:
     def __init__(self, file: RejectsFile | None, settings: Settings) -> None:
         self._file = file
         self._settings = settings
+        self._most = settings.rejects_allowed
         self._unsettled: dict[str, tuple[StreamReport, Counter[StateInterval]]] = {}
         self._is_synced = True
         self.is_whole = False
@@ -464,7 +465,7 @@ class Rejections:
     @property
     def is_too_many(self) -> bool:
         """Whether more records are rejected than the settings allow."""
-        return (most := self._settings.rejects_allowed) is not None and self.count > most
+        return self._most is not None and self.count > self._most
 
     def _is_too_large(self, report: StreamReport) -> bool:
         """Return whether too large a share of a stream is rejected, as far as is known now."""
@@ -477,7 +478,7 @@ class Rejections:
         """Yield each reason why a run with too many rejections has failed."""
         kept = f" They are in '{self._file.path}'." if self._file else ""
         if self.is_too_many:
-            most, own = self._settings.rejects_allowed, self._settings.max_rejects
+            most, own = self._most, self._settings.max_rejects
             way_out = "set 'rejects_path'" if own is None else "raise 'max_rejects'"
             yield Reason(
                 "max_rejects",
