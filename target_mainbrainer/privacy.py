@@ -255,9 +255,12 @@ def explain(error: BaseException) -> list[str]:
 
 
 def quiet_loggers() -> None:
-    """Keep contact data out of all loggers, at any level that the user has set."""
-    rows = dict.fromkeys(("singer_sdk.mapper", "sqlalchemy.engine"), logging.INFO)
-    for name, level in (rows | {"urllib3": logging.CRITICAL}).items():
+    """Keep contact data out of all loggers, at any level that the user has set.
+
+    SQLAlchemy logs each statement once its logger has the level INFO of its own.
+    """
+    levels = {"singer_sdk.mapper": logging.INFO, "sqlalchemy.engine": logging.WARNING}
+    for name, level in (levels | {"urllib3": logging.CRITICAL}).items():
         other = logging.getLogger(name)
         other.setLevel(max(other.getEffectiveLevel(), level))
 

@@ -87,6 +87,7 @@ def test_the_log_contains_no_contact_data(load: Load, faults: list[str], switche
         ended = load.run(*LINES, **config)
         search(ended.log)
         assert load.crm.token not in ended.log
+        assert "sqlalchemy" not in ended.log
 
 
 def parrot(status: int, content_type: str) -> Callable[[Request], Reply]:
