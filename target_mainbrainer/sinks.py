@@ -8,7 +8,14 @@ from singer_sdk.sinks import BatchSink
 from singer_sdk.target_base import Target
 from typing_extensions import override
 
-from target_mainbrainer.contacts import Contact, Record, Rejection, identity_of, with_identity
+from target_mainbrainer.contacts import (
+    Contact,
+    Record,
+    Rejection,
+    RejectionCode,
+    identity_of,
+    with_identity,
+)
 from target_mainbrainer.ledger.content import ALIAS, key_text
 from target_mainbrainer.mapping.columns import DELETED_AT, METADATA_PREFIXES, is_deleted
 from target_mainbrainer.mapping.mapper import Omitted, compile_mapping
@@ -20,6 +27,16 @@ from target_mainbrainer.singer.reader import MessageReader, SchemaMessage
 from target_mainbrainer.singer.state import SourceRecord
 from target_mainbrainer.singer.stream_maps import MappedStream
 from target_mainbrainer.words import shown
+
+_OF_AN_IDENTITY = frozenset(
+    {
+        RejectionCode.INVALID_EMAIL,
+        RejectionCode.INVALID_MOBILE,
+        RejectionCode.NO_COUNTRY_CODE,
+        RejectionCode.INVALID_COUNTRY_CODE,
+        RejectionCode.LEADING_ZERO,
+    }
+)
 
 OPTED_OUT = Contact(mobile_opt_in=False, email_opt_in=False)
 
@@ -161,11 +178,15 @@ class ContactsSink(BatchSink):
 
     def _reject(self, rejection: Rejection, source_record: SourceRecord) -> None:
         self._note_unsent(source_record.source_key)
-        self._run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
-        if (no := rejection.withdrawal) is not None:
-            contact = self._as_known(no, source_record.source_key) or no
-            if identity_of(contact) is not None:
-                self._run.load.withdraw(contact)
+        run, no = self._run, rejection.withdrawal
+        run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
+        known = None if no is None else self._as_known(no, source_record.source_key)
+        # What is left of an identity is another one, and the ledger has not seen it.
+        is_other = run.comparer is not None and rejection.code in _OF_AN_IDENTITY
+        contact = known if known is not None or is_other else no
+        if contact is not None and identity_of(contact) is not None:
+            run.state.expect_no(source_record)
+            run.load.add(contact, source_record, self._stream, is_rejected=True)
 
     def _as_known(self, contact: Contact, key: str | None) -> Contact | None:
         """Return a contact under the identity that MainBrainer holds for a source key.

@@ -426,6 +426,12 @@ class Rejections:
         finally:
             self._note(source, source_records, rejection)
 
+    def note_opt_out(
+        self, source: SourceStream, record: SourceRecord, rejection: Rejection
+    ) -> None:
+        """Note that MainBrainer has refused the "no" of a rejected record, too."""
+        self._note(source, [record], rejection._replace(code=f"opt-out {rejection.code}"))
+
     def sync(self) -> Counter[StateInterval]:
         """Flush the file to the disk, and return how many records of which interval are settled.
 

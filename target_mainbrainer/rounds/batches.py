@@ -85,6 +85,11 @@ class AcceptedBatch:
     has_recreated: bool = False
 
     @property
+    def is_for_records(self) -> bool:
+        """Whether records ask for it, or STATE waits for it to deliver the "no" of one."""
+        return self.stream is not None or bool(self.intervals)
+
+    @property
     def is_awaited(self) -> bool:
         """Whether its status may still show how it has ended."""
         return self.batch_id is not None and self.end is BatchEnd.OPEN

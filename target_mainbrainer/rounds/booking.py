@@ -94,9 +94,9 @@ class Booking:
                 report.resent_by_reason[finding.reason] += 1
         for name, upserts in (("unchanged", prepared.unchanged), ("omitted", prepared.omitted)):
             for upsert in upserts:
-                for part in upsert.parts:
-                    report = part.stream.report
-                    setattr(report, name, getattr(report, name) + 1)
+                if upsert.stream is not None:
+                    report = upsert.stream.report
+                    setattr(report, name, getattr(report, name) + len(upsert.parts))
                 self._state.settle(upsert.records)
 
     # Answers
@@ -234,8 +234,13 @@ class Booking:
 
     def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
-        if pending.batch.stream is None:
-            self._leave(pending.upsert)  # no record is rejected for it
+        if pending.batch.stream is None:  # no record is rejected for it, or it is already
+            self._leave(pending.upsert)
+            said_no = [part for part in pending.upsert.parts if part.is_rejected]
+            for part in said_no:
+                refused = refusal(*pending.refused.words)
+                self._rejects.note_opt_out(part.stream, part.record, refused)
+            self._state.settle([part.record for part in said_no])
         else:
             self.pending.append(pending)
 

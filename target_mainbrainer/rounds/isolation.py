@@ -253,7 +253,7 @@ class RequestAtFault:
             self._alike.clear()
             whole = [one for one in upserts if self._undecided.pop(id(one), None) is not None]
             # A part of a contact may be out of date, and so may one whose identity changes.
-            self._probes.extend([one for one in whole if one.parts and one.moving_id is None][-1:])
+            self._probes.extend([one for one in whole if one.stream and one.moving_id is None][-1:])
             self._changed.notify_all()
 
     def refused(self, words: Words, upserts: Sequence[Upsert]) -> int:

@@ -12,15 +12,14 @@ has come. The next round fills while this one is sent, and starts when it is boo
 
 from __future__ import annotations
 
-import itertools
 import sys
 import typing as t
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
-from target_mainbrainer.contacts import Contact, Identity, identifiers_of, identity_of, merge
+from target_mainbrainer.contacts import Contact, Identity, identifiers_of
 from target_mainbrainer.errors import DeliveryError, InterruptedRunError
-from target_mainbrainer.rounds.batches import BatchEnd, Destination
+from target_mainbrainer.rounds.batches import BatchEnd
 from target_mainbrainer.rounds.booking import Booking
 from target_mainbrainer.rounds.round import (
     MAX_CONTACTS,
@@ -115,7 +114,6 @@ class Load:
         self._open = Round()
         self._numbers = 0
         self._places = 0
-        self._withdrawals: dict[Identity | None, Contact] = {}
         self.is_settled = True
         self._ends_at_once = False
         self._has_probed = False
@@ -128,7 +126,13 @@ class Load:
     # Contacts in
 
     def add(
-        self, contact: Contact, record: SourceRecord, stream: Stream, *, is_deletion: bool = False
+        self,
+        contact: Contact,
+        record: SourceRecord,
+        stream: Stream,
+        *,
+        is_deletion: bool = False,
+        is_rejected: bool = False,
     ) -> None:
         """Add a record; send the round that is full because of it.
 
@@ -137,14 +141,24 @@ class Load:
             record: The record that it was made of.
             stream: Where it comes from.
             is_deletion: It was deleted in the source, and opts its contact out.
+            is_rejected: It is rejected; the contact has its "no", and its identity in the CRM.
         """
         self._places += 1
         person = None
-        if record.source_key is not None and stream.number is not None:
+        if record.source_key is not None and stream.number is not None and not is_rejected:
             person = stream.number, record.source_key
-        identifiers = identifiers_of(contact)
-        part = Part(contact, record, stream, identifiers, self._places, person, is_deletion)
-        self._open.add(part)
+        self._open.add(
+            Part(
+                contact,
+                record,
+                stream,
+                identifiers_of(contact),
+                self._places,
+                person,
+                is_deletion,
+                is_rejected,
+            )
+        )
         self._send_if_full()
 
     def identity_of(self, place: Place) -> Identity | None:
@@ -161,15 +175,6 @@ class Load:
             self._open.since = self._clock()
         if self._open.is_full(self._most):
             self._send_open_round()
-
-    def withdraw(self, contact: Contact) -> None:
-        """Send the opt-ins that are false of a record that is rejected, at the end of the input.
-
-        Those of one identity are one contact.
-        """
-        identity = identity_of(contact)
-        earlier = self._withdrawals.get(identity)
-        self._withdrawals[identity] = contact if earlier is None else merge(earlier, contact)
 
     def tick(self) -> None:
         """Book the answers that have come, and do what is due.
@@ -361,9 +366,7 @@ class Load:
             TargetMainBrainerError: The run cannot go on.
         """
         self._drain()
-        nowhere = Destination(None, None)
-        no = [Upsert(one, [], nowhere, outgoing=one) for one in self._withdrawals.values()]
-        for one in itertools.chain([ClosedRound(no, is_decided=True)], later):
+        for one in later:
             self._deliver(one)
         self._end_pending()
         sent = -1

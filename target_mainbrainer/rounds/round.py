@@ -64,6 +64,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
         place: Which record of the run it is, counted over all streams.
         person: The number of its stream and its source key; None without a ledger or a key.
         is_deletion: It was deleted in the source, and opts its contact out.
+        is_rejected: It is rejected, and only its "no" is sent, which no stream counts.
     """
 
     contact: Contact
@@ -73,6 +74,7 @@ class Part(PrivateStruct, frozen=True, gc=False):
     place: int
     person: Place | None = None
     is_deletion: bool = False
+    is_rejected: bool = False
 
     def under(self, like: Contact | Identity) -> Part:
         """Return the record as a contact of another identity."""
@@ -139,8 +141,9 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
 
     @property
     def stream(self) -> Stream | None:
-        """The stream of its last record; None if no record asks for it."""
-        return self.parts[-1].stream if self.parts else None
+        """The stream that counts it; None if no record asks for it, or only rejected ones."""
+        has_one = self.parts and not self.parts[-1].is_rejected
+        return self.parts[-1].stream if has_one else None
 
     @property
     def identifiers(self) -> tuple[Hashable, ...]:
@@ -342,6 +345,7 @@ class Round:
         if present is not None and (
             present.destination != destination_of(part)
             or present.parts[0].stream.name != part.stream.name
+            or present.parts[0].is_rejected is not part.is_rejected
             or present.parts[0].place < self._newest[part.contact.contact_id is None]
         ):
             # Each batch is of one stream, so that its outcome counts there; and a merged record
@@ -366,7 +370,12 @@ def _keys_of(part: Part, has_id: bool) -> tuple[Hashable, ...]:  # noqa: FBT001
 
 
 def destination_of(part: Part) -> Destination:
-    """Return where a record goes: to the list that it names, else to its stream's."""
+    """Return where a record goes: to the list that it names, else to its stream's.
+
+    The "no" of a rejected record puts nobody in a list.
+    """
+    if part.is_rejected:
+        return Destination(None, None)
     if part.contact.list_id is None:
         return part.stream.destination
     return part.stream.destination._replace(list_id=part.contact.list_id)

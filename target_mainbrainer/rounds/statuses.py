@@ -166,17 +166,18 @@ class Statuses:
 
     def _count(self, accepted: AcceptedBatch, end: BatchEnd) -> None:
         status, stream = accepted.status, accepted.stream
-        if stream is None or status is None:
-            return  # no record asked for it
+        if status is None or not accepted.is_for_records:
+            return
         if end is BatchEnd.FAILED:
             self.failed[accepted] = None
-            stream.report.failed += accepted.contacts
-            return
-        stream.report.inserted += status.inserted
-        stream.report.updated += status.updated
-        stream.report.skipped += status.skipped
-        if end is BatchEnd.SKIPPED:
+        elif end is BatchEnd.SKIPPED:
             self._skipping[accepted] = None
+        if stream is not None and end is BatchEnd.FAILED:
+            stream.report.failed += accepted.contacts
+        elif stream is not None:
+            stream.report.inserted += status.inserted
+            stream.report.updated += status.updated
+            stream.report.skipped += status.skipped
 
     def give_up(self) -> None:
         """Ask no more; the batches that have not ended count as unconfirmed."""
@@ -185,6 +186,7 @@ class Statuses:
         for accepted in left:
             if accepted.stream is not None:
                 accepted.stream.report.unconfirmed += accepted.contacts
+            if accepted.is_for_records:
                 self._unconfirmed[accepted] = None
 
     def reason_of(self, accepted: AcceptedBatch, values: Iterable[str]) -> str:

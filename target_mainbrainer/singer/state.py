@@ -87,6 +87,10 @@ class StateTracker:
         self._closed.append(self.interval)
         self.interval = StateInterval()
 
+    def expect_no(self, source_record: SourceRecord) -> None:
+        """Expect a rejected record to be settled once more, when its "no" is delivered."""
+        source_record.interval.settled -= 1
+
     def settle(self, source_records: Iterable[SourceRecord]) -> None:
         """Count records whose outcome is safe."""
         self.settle_counted(Counter(source_record.interval for source_record in source_records))

@@ -22,6 +22,13 @@ a changed list sends everybody
   1 a; set list_id=00000000-0000-4000-8000-000000000001; again ? 1 accepted; again ? 1 unchanged
 the no of a rejected record is sent: the number is none, is empty, or does not fit the schema
   1 +1; 1 mobile[=1|=|:null|:5] no ? 1 rejected > +1 no 1
+and STATE waits for it
+  [set impatient; 1 a yes; 1 a mobile=1 no !503:batch|set require; 1 a yes; 1 a mobile=1 no !fail]
+  ? fails, 1 rejected, bookmark 0 > a yes 1
+a refusal of it is named
+  1 a yes; switch refuse_email=a; 1 a mobile=1 no ? 1 rejected, bookmark 1, says opt-out refused_422
+a later yes counts, and what is left of an unknown identity creates nobody
+  1 a mobile=1 no, 1 a yes, 2 email=x +2 no ? 2 rejected > a yes 1
 rejected records of one address say no; the ledger refused the second one; year 71079 *
   1 a, 2 a; 1 a mobile=1 no, 2 a mobile=1 no ? 2 rejected > a no 2
 also in two spellings *
