@@ -122,7 +122,7 @@ class Wanted(t.NamedTuple):
             for one in people.search(connection, conditions)
             if any(
                 wanted.issubset(identifiers_of(identity_from(identity)))
-                for identity in filter(None, (one.identity, one.previous))
+                for identity in filter(None, (one.identity, one.previous, *one.had))
             )
         ]
 
@@ -244,6 +244,7 @@ def _people(connection: sa.Connection, wanted: Wanted) -> Iterator[str]:
                 ("source key", person.key),
                 ("identity", person.identity),
                 ("earlier identity", person.previous),
+                *(("had before", text) for text in person.had),
                 ("contact_id", person.moving_id and f"{person.moving_id} gets the new identity"),
                 *_content(connection, account, person.hash),
                 ("last seen", f"{_time(person.seen_at)}, or up to 7 days later"),

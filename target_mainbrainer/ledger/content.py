@@ -93,6 +93,7 @@ class Person(Private, msgspec.Struct, gc=False):
         moving_id: The contact's id, from when it is known until the contact has the new identity.
         missed: Full reads in a row in which it did not come.
         is_gone: It was missing often enough to count as gone, and owns no identity.
+        earlier: The identities that it had, one a line, for the suppression list.
     """
 
     id: int | None
@@ -105,6 +106,18 @@ class Person(Private, msgspec.Struct, gc=False):
     missed: int = 0
     is_gone: bool = False
     seen_at: int = 0
+    earlier: str = ""
+
+    @property
+    def had(self) -> list[str]:
+        """The identities that it had."""
+        return [*filter(None, self.earlier.split("\n"))]
+
+    def change(self, identity: str, hash_: int) -> None:
+        """Take another identity, which is yet to be delivered."""
+        self.previous = self.previous or self.identity
+        self.earlier = "\n".join(dict.fromkeys([*self.had, self.identity]))
+        self.identity, self.hash = identity, hash_
 
     def put_back(self, hashes: Hashes) -> None:
         """Return to the identity before a change that was not delivered."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = sa.MetaData()
 
@@ -79,6 +79,7 @@ people = sa.Table(
     sa.Column("missed", sa.Integer, nullable=False, comment="Full reads in a row without it."),
     sa.Column("is_gone", sa.Boolean, nullable=False),
     sa.Column("seen_at", sa.BigInteger, nullable=False, comment="To the week."),
+    sa.Column("earlier", sa.Text, nullable=False, comment="The identities that it had."),
     sa.UniqueConstraint("stream", "key"),
 )
 sa.Index("mainbrainer_people_hash", people.c.hash)

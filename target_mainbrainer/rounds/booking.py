@@ -18,7 +18,7 @@ from target_mainbrainer.report.counts import BATCH_FAILED
 from target_mainbrainer.report.rejects import Rejections, SourceStream, refusal
 from target_mainbrainer.rounds.batches import AcceptedBatch, BatchEnd, Kind
 from target_mainbrainer.rounds.plan import SAID, note_delivery
-from target_mainbrainer.rounds.round import Prepared, Upsert
+from target_mainbrainer.rounds.round import Prepared, Upsert, without
 from target_mainbrainer.rounds.sending import Pending, Sent
 from target_mainbrainer.rounds.spool import Kept, Spool
 from target_mainbrainer.rounds.statuses import Recreated, Statuses
@@ -176,7 +176,7 @@ class Booking:
                         (streams.index(part.stream), part.record.number, part.record.line)
                         for part in upsert.parts
                     ],
-                    upsert.contact if is_update else Contact(),
+                    without(upsert.contact, upsert.finding.suppressed) if is_update else Contact(),
                 )
                 for upsert in taken
             ]

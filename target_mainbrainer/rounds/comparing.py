@@ -159,7 +159,8 @@ class Comparer:
                 prepared.sent.append(upsert)
                 continue
             old = [rows[hash_] for hash_ in map(identity, others) if hash_ in rows]
-            upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=others)
+            persons = (*others, *_had(upsert, known))
+            upsert.finding = compare(upsert, own, rows, rules, old_rows=old, others=persons)
             if upsert.moving_id is not None:  # its contact may be there no more when the run ends
                 leaving += [t.cast("int", row.id) for row in old]
             if upsert.finding.is_unchanged:
@@ -367,8 +368,7 @@ class Comparer:
             if person is None:
                 person = known[place] = Person(None, *place, text, hash_)
             elif person.identity != text or (person.previous and person.moving_id is None):
-                person.previous = person.previous or person.identity
-                person.identity, person.hash = text, hash_
+                person.change(text, hash_)
                 upsert.changed_people += (person,)
             elif person.seen_at >= now - people.SEEN_SECONDS:
                 continue
@@ -392,6 +392,13 @@ def _identities_before(
     if upsert.renamed_from is not None:
         before[identity_text(upsert.renamed_from)] = None
     return tuple(map(identity_from, before))
+
+
+def _had(upsert: Upsert, known: Mapping[Place, Person]) -> Iterator[Identity]:
+    """Yield the identities that the people of a contact had at any time."""
+    for part in upsert.parts:
+        if part.person is not None and (person := known.get(part.person)) is not None:
+            yield from map(identity_from, person.had)
 
 
 def _look_up(upsert: Upsert, own: int, rows: Mapping[int, Row], hashes: Hashes) -> None:

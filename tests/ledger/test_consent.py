@@ -14,6 +14,8 @@ nor if it is lost
 nor if a number came
   set unchanged_opt_in=[send|omit]; listed p1@example.com; 1 p1 yes; 1 p1 +1 yes;
   again ? unraised p1
+nor one that its person had before, in any later night
+  set [omit|single|report]; listed a@example.com; 1 a; 1 b yes; again; 1 c yes =C > c C
 nor does a listed number, after any change of its person
   listed +4790000001; 1 p1 +1 yes sms; 1 [p1 +2|p1|new +1] yes sms; again ? unraised +1
 nothing signs up again who unsubscribed in MainBrainer: an old yes is no new one after any event

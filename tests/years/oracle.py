@@ -28,7 +28,7 @@ from tests.years.history import (
     kept,
     written,
 )
-from tests.years.source import COUNTRIES, FEW, ONCE, STREAMS, is_mappable
+from tests.years.source import COUNTRIES, FEW, ONCE, STREAMS, has_keys, is_mappable
 from tests.years.world import ENDED_BY_KILL
 
 if t.TYPE_CHECKING:
@@ -138,6 +138,9 @@ class Oracle(Evidence):
         contact = self._found(sent)
         listed = {one.lower() for one in run.config["listed"]}
         parts = {*written(sent), *(written(contact) if contact else ())}
+        is_known = has_keys(self.source.seed) and not (self.has_new_stream or self.has_restored)
+        if len(whose) == 1 and is_known:
+            parts |= {email for key in whose for email, _ in self.people[key].sent_as}
         if not listed.isdisjoint((part or "").lower() for part in parts):
             self._break("consent of somebody who is listed", (name, sent))
         if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
