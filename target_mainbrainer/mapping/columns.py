@@ -127,12 +127,16 @@ def roles_of(
 
 
 def require_mapped_columns(stream: str, columns: Collection[str], field_map: FieldMap) -> None:
-    """Refuse a stream that has columns of `field_map` but lacks an identifier or opt-in of it.
+    """Refuse a stream of contacts that lacks an identifier or opt-in of `field_map`.
+
+    A stream is one of contacts if it has a column of `field_map`, an identifier or an opt-in.
 
     Raises:
         MappingError: It does, and the column is not optional.
     """
-    known = [column for column in field_map if column in columns]
+    there = {role_of(column, field_map, "ignore"): column for column in columns}
+    known = [column for column in columns if column in field_map]
+    known += [column for role, column in there.items() if role in _NEEDED]
     _refuse(
         stream,
         [
@@ -142,7 +146,7 @@ def require_mapped_columns(stream: str, columns: Collection[str], field_map: Fie
             f'{{"field": "{role}", "optional": true}}.'
             for column, target in field_map.items()
             if column not in columns and known and not _has(target, "optional", value=True)
-            if (role := _mapped_role(target)) in _NEEDED
+            if (role := _mapped_role(target)) in _NEEDED - there.keys()
         ],
     )
 

@@ -57,6 +57,8 @@ MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt
     ("mail phone", "'field_map' maps column 'ok' to the contact's email_opt_in"),
     ("mail ok", "'field_map' maps column 'phone' to the contact's mobile"),
     ("zip ok phone", "'field_map' maps column 'mail' to the contact's email"),
+    ("email phone", "column 'ok' .* the stream, which has 'phone', has no such column"),
+    ("email", "column 'ok' .* the stream, which has 'email', has no such column"),
     (
         "mail ok Phone",
         'Did you mean \'Phone\'\\? If .* map it to {"field": "mobile", "optional": true}',
@@ -71,7 +73,8 @@ def test_a_missing_column_is_no_error_if_it_may_be_missing_or_nothing_is_there()
     fields = {"ok": "email_opt_in", "phone": "mobile"}
     optional = {name: {"field": field, "optional": True} for name, field in fields.items()}
     assert mapping("mail", "zip", field_map=MAPPED | optional).warnings == []
-    assert mapping("email", field_map=MAPPED).warnings  # another stream altogether
+    assert mapping("city", field_map=MAPPED).warnings  # another stream altogether
+    assert mapping("email", "zip", field_map=MAPPED | optional).warnings  # the field is there
     assert len(mapping("mail", "phone", "ok", field_map=MAPPED).warnings) == 1  # a property
 
 
