@@ -348,6 +348,8 @@ def read_suppressions(settings: Settings) -> Suppressions:
             return parse_suppressions(lines)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, UnicodeError):
+            reason = "it is not a text in UTF-8; save it as UTF-8"
         raise SettingsError(
             f"Setting 'suppression_path': '{shown(settings.suppression_path)}': {reason}."
         ) from None

@@ -54,8 +54,8 @@ def test_metadata_columns_can_be_mapped(load: Load) -> None:
 @cases(
     "content problem",
     (b"p1@example.com\n90812501\n", "it has something else than an e-mail address"),
-    (b"\xff\xfe", "'utf-8' codec can't decode byte"),
-    (b"\n \n", "it is empty, as after an export that failed"),
+    *((text, "it is not a text in UTF-8; save it as UTF-8") for text in (b"\xff\xfeo\0", b"\xe5")),
+    *((text, "it is empty, as after an export that failed") for text in (b"\n \n", b"id,email\n")),
     (b'name,email\nA,a@example.com\n"B,b@example.com\nC,p1@example.com\n', "a quote in or"),
     (None, "No such file or directory."),
 )

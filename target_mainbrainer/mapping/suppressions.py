@@ -11,6 +11,8 @@ from target_mainbrainer.mapping.identifiers import parse_email, parse_mobile
 from target_mainbrainer.mapping.values import InvalidValueError
 from target_mainbrainer.words import examples, plain_name
 
+_COLUMNS = {"email", "mobile", "mobilenumber"}
+
 NO_OPT_INS: t.Final[frozenset[str]] = frozenset()
 """One for all contacts: each empty set would take 216 bytes."""
 
@@ -57,8 +59,8 @@ class Suppressions:
 def parse_suppressions(lines: Iterable[str]) -> Suppressions:
     """Read one e-mail address or international mobile number a line, or a CSV file.
 
-    A file whose first line names a column `email` or `mobile` is read by these columns. Blank
-    lines and those that start with `#` are left out.
+    A file whose first line names a column `email`, `mobile` or `mobile_number` is read by these
+    columns. Blank lines and those that start with `#` are left out.
 
     >>> from target_mainbrainer.contacts import Contact, Mobile
     >>> found = parse_suppressions(["# unsubscribed", "kari@example.com", "+44 7700 900123"])
@@ -70,7 +72,7 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
 
     Raises:
         ValueError: Lines contain neither; the message names their numbers, and nothing in them.
-            Or a quote is not closed, or nothing is written there at all.
+            Or a quote is not closed, or nothing is written there, or only the names of columns.
     """
     emails: list[str | None] = []
     mobiles: list[Mobile | None] = []
@@ -89,42 +91,40 @@ def parse_suppressions(lines: Iterable[str]) -> Suppressions:
             "it has something else than an e-mail address or an international mobile number, such "
             f"as +47 and its digits{lines_named}"
         )
+    if not (emails or mobiles):
+        raise ValueError(
+            "it is empty, as after an export that failed; if the list has no entries, begin the "
+            "file with a line that starts with '#'"
+        )
     return Suppressions(filter(None, emails), filter(None, mobiles))
 
 
 def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
-    """Yield every address or number with the number of its line."""
-    is_blank = True
+    """Yield every address or number with the number of its line, and "" for a comment."""
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("\ufeff")
-        is_blank = is_blank and not text
         if not text or text.startswith("#"):
+            yield from [(number, "")] * bool(text)
             continue
         delimiter = next((mark for mark in ";\t" if mark in text), ",")
         header = next(csv.reader([text], delimiter=delimiter))
-        places = [
-            at for at, name in enumerate(header) if plain_name(name.strip()) in {"email", "mobile"}
-        ]
+        places = [at for at, name in enumerate(header) if plain_name(name.strip()) in _COLUMNS]
         if places:
             rows = csv.reader(lines, delimiter=delimiter, strict=True)
             yield from _cells(rows, places, number)
             return
         yield number, text
-    if is_blank:
-        raise ValueError(
-            "it is empty, as after an export that failed; if the list has no entries, write a "
-            "line that starts with '#'"
-        )
 
 
 def _cells(rows: t.Any, places: list[int], header: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401
-    """Yield the cells of the columns at these places; a row without them as it is."""
+    """Yield what is written in the columns at these places, else in any column of the row."""
     begun = header
     try:
         for row in rows:
             begun = header + rows.line_num
-            cells = row if len(row) <= min(places) else (row[at] for at in places if at < len(row))
-            yield from ((begun, text) for cell in cells if (text := cell.strip()))
+            cells = [text.strip() for text in row]
+            written = list(filter(None, (cells[at] for at in places if at < len(cells))))
+            yield from ((begun, text) for text in written or filter(None, cells))
     except csv.Error:
         raise ValueError(
             f"a quote in or after line {begun + 1:,} is not closed, or has text after it, so the "

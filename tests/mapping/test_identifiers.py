@@ -305,6 +305,8 @@ def test_a_listed_address_or_number_withholds_both_opt_ins() -> None:
     (["x"] * 7, "(line 1, line 2, line 3, line 4, line 5, ...)"),
     (["name;email", "kari,9081"], "(line 2)"),
     (["kari@example"], "(line 1)"),
+    (["id,email,phone", ",,", "1,,+447700900123"], "(line 3)"),
+    (["email,mobileNumber,mobileCountryCode", "kari@example.com,90812501,47"], "(line 2)"),
 )
 def test_a_line_that_is_neither_is_named_by_its_number_only(lines: list[str], named: str) -> None:
     with pytest.raises(ValueError, match=re.escape(named)) as caught:
