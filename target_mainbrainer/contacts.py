@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 import typing as t
 import unicodedata
 from collections.abc import Hashable, Iterator
@@ -163,16 +164,19 @@ def with_identity(contact: Contact, like: Contact | Identity) -> Contact:
     return replace(contact, contact_id=like.contact_id, mobile=like.mobile, email=like.email)
 
 
+_NEEDLESS_QUOTES = re.compile(r'^"([\w+-]+(?:\.[\w+-]+)*)"(?=@[^@]*$)')
+
+
 def fold_email(email: str) -> str:
     """Return an e-mail address in the one spelling by which addresses are compared.
 
-    Case, blanks around it, full-width and decomposed letters do not count, and an international
-    domain is the same as its Punycode. It is never sent.
+    Case, blanks around it, full-width and decomposed letters do not count, nor quotes that are
+    not needed, and an international domain is the same as its Punycode. It is never sent.
 
     >>> fold_email(" Ola@Bücher.example"), fold_email("ola@xn--bcher-kva.example")
     ('ola@bücher.example', 'ola@bücher.example')
     """
-    folded = email.strip()
+    folded = _NEEDLESS_QUOTES.sub(r"\1", email.strip()) if '"' in email else email.strip()
     if folded.isascii() and "xn--" not in (lower := folded.lower()):
         return lower
     local, at, domain = _folded(folded).replace("\u3002", ".").rpartition("@")

@@ -24,6 +24,7 @@ SPELLINGS = [
     *[("ola@bu\u0308cher.example", "ola@BÜCHER.example"), ("a\u030ase@a.example", "ÅSE@a.example")],
     ("ola@straße.example", "ola@xn--strae-oqa.example"),
     ("\uff4f\uff4c\uff41\uff20example\uff0ecom", "ola@example.com"),
+    ('"Ola.N"@example.com', "ola.n@example.com"),
 ]
 
 
@@ -34,6 +35,7 @@ def test_spellings_of_one_address_are_one(email: str, other: str) -> None:
 
 def test_addresses_that_are_two_stay_two() -> None:
     assert fold_email("ola@example.com") != fold_email("ola@example.org")
+    assert fold_email('"ola n"@example.com') != fold_email("ola n@example.com")
     assert fold_email("xn--bcher-kva@example.com") != fold_email("bücher@example.com")
 
 
