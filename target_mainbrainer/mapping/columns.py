@@ -395,11 +395,16 @@ _CONSENT = re.compile(
 )
 _NO = re.compile(
     r"unsub|opt(ed|ing)?out|don(o|)t(allow)?(bulk)?(e?mail|sms|phone|call|text|contact|send|market)"
-    r"|^(dnc|no(e?mails?|sms|marketing|newsletters?))$|blacklist|blocklist|withdr(e|a)w|revoked"
-    r"|marketingsuspend"
+    r"|^(dn[cd]|no(e?mails?|sms|marketing|newsletters?|consent)+)$|blacklist|blocklist|withdr(e|a)w"
+    r"|revoked|not(subscri|optedin)|objectionto"
+    r"|(marketing|newsletter|e?mail|sms|gdpr|consent)s?"
+    r"(suspend|suppress|disable|decline|refuse|block|stop|exclu|objection)"
+    r"|(suppress|disable|decline|refuse|block|stop|exclude|never)[ds]?(from)?"
+    r"(marketing|newsletter|e?mail|sms)"
+    r"|ne[ij]ta[kc]k?|sparrad|reservasjon($|mot)"
     r"|[av]vmeld|avmal|avanmal|afmeld|abmeld|abgemeld|abbestell|av?registr|reserver|frabed|framel"
     r"|widerr|widerspr|sperr|robinson|kiel[lt]|perunut|peruutet|afskra|bannmerk|eimarkk|eisahk"
-    r"|(ingen|keine|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
+    r"|(ingen|keine?|ikke|inte)(e?mail|e?post|sms|reklam|werbung|newsletter|nyhe|marke)"
 )
 _DATED = frozenset({"at", "on", "date", "time", "dato", "datum"})
 _NEITHER = frozenset(

@@ -169,9 +169,13 @@ smsBlacklisted consent_withdrawn consent_withdrew_at unsub_time hs_email_optout 
 avmeldt_epost UNSUB_TIME avmäldt avanmäld avregistrerad reservert Reservasjon_reserveret afmeldt
 frabedt frabedt_sms abgemeldet Newsletter_abbestellt Widerruf Widerspruch gesperrt Werbesperre
 keine_werbung donotbulkemail donotphone dontAllowSMS marketingSuspended Unsubscribed_from_all_email
-suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam
+suoramarkkinointikielto kielletty peruutettu afskráð ikke_epost ingen_reklam dnd no_email_marketing
+not_subscribed marketing_disabled exclude_from_marketing newsletter_declined gdpr_objection stop_sms
+marketing_suppressed refuses_marketing no_consent marketing_block never_email block_email nei_takk
+nej_tack spärrad reservasjon kein_newsletter
 """
-NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock"
+NEITHER = "city mailing_list idea postnummer postcode mobility telemetry emailed_at notes sim_lock "
+NEITHER += "note notification_ok nothing email_notifications reservasjonsnummer blocked non_stop"
 
 
 def roles(*columns: str) -> dict[str, t.Any]:
