@@ -12,6 +12,7 @@ import re
 import typing as t
 import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, ValidationResult
@@ -219,6 +220,12 @@ _LIKE_A_NUMBER = re.compile(r"(?:\D*\d){5}").match
 _AS_DECIMAL = re.compile(r"\+?\d{4,}\.\d")
 """A number as spreadsheets write it: `4790812501.0`, whose last zero is not a digit of it."""
 
+_NOT_ALONE = re.compile(
+    r"[^/~]*[/~]\s*\d{1,2}|.*\[\s*\d{1,2}\s*\]"  # 070-174 06 05/6: another number that ends so
+    r"|.*[-\u2010-\u2015\u2212]\s*\d|[^-]*\d{5}-\d\d"  # 0176 12345678-0: an extension
+    r"|\d{1,2}([./-])\d{1,2}\1(19|20)\d\d|(19|20)\d\d([./-])\d\d\4\d\d"  # a date
+)
+
 _SCIENTIFIC = re.compile(r"\+?\d(?:[.,]\d+)?\s?[eE]\+?\d{1,3}")
 
 _NO_COUNTRY_CODE = (
@@ -254,8 +261,8 @@ def parse_mobile(value: object, default_country_code: int | None = None) -> Mobi
         InvalidValueError: It is not a mobile number, or cannot be sent as one.
     """
     value = _only_value(value, RejectionCode.INVALID_MOBILE)
-    if isinstance(value, str):
-        text = value
+    if isinstance(value, str) or (isinstance(value, Decimal) and "E+" in str(value)):
+        text = str(value)  # with an exponent, as spreadsheets write it, digits are lost
     elif value is None:
         return None
     elif (number := integral(value)) is not None and number >= 0:
@@ -272,7 +279,7 @@ def _checked_mobile(written: str, default_country_code: int | None) -> Mobile | 
         return None
     region = phonenumbers.region_code_for_country_code(default_country_code or 0)
     is_one = _SPELLING.fullmatch(text) and not _are_several(text, _LIKE_A_NUMBER)
-    if not is_one or _AS_DECIMAL.fullmatch(text):
+    if not is_one or _AS_DECIMAL.fullmatch(text) or _NOT_ALONE.fullmatch(text):
         raise InvalidValueError(RejectionCode.INVALID_MOBILE, _why_not_mobile(text, region))
     digits = "".join(
         "+" if mark == "+" else str(unicodedata.decimal(mark))
@@ -397,7 +404,8 @@ def quick_mobile(text: str, default_country_code: int | None = None) -> Mobile |
     """
     digits = text.replace(" ", "")
     if not digits[1:].isdecimal():
-        if "." in text and _AS_DECIMAL.fullmatch(text.strip()):
+        written = text.strip()
+        if _NOT_ALONE.fullmatch(written) or ("." in text and _AS_DECIMAL.fullmatch(written)):
             return None
         for separator in _SEPARATORS:  # much faster than `str.translate`
             digits = digits.replace(separator, "")
