@@ -11,6 +11,7 @@ import fnmatch
 import importlib.util
 import itertools
 import json
+import os.path
 import re
 import typing as t
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -33,7 +34,7 @@ _NAMES = [*SETTINGS["properties"]]
 _OF_THE_LEDGER = _NAMES[_NAMES.index("ledger_uri") + 1 : _NAMES.index("write_mode")]
 _URL = re.compile(
     r"(https://([\w.-]+|\[[\da-f:.]+\])|https?://(localhost|127\.0\.0\.1|\[::1\]))"
-    r"(:\d{1,5})?(/[^?#\s]*)?",
+    r"(:(?P<port>\d{1,5}))?(/[^?#\s]*)?",
     re.IGNORECASE,
 )
 _NEEDS_LEDGER = "Setting '{0}' needs a ledger. Set 'ledger_uri', or remove '{0}'."
@@ -120,15 +121,18 @@ def _contradictions(given: Mapping[str, t.Any]) -> Iterator[str]:
 
 
 def _bad_values(given: Mapping[str, t.Any]) -> Iterator[str]:
-    for one, other in itertools.combinations(_FILES, 2):
-        if given.get(one, one) == given.get(other, other):
+    paths = {one: re.sub(r"^sqlite[+\w]*:///", "", given[one]) for one in _FILES if one in given}
+    files = {name: os.path.realpath(shown(path)) for name, path in paths.items()}  # not with NUL
+    for one, other in itertools.combinations(files, 2):
+        if files[one] == files[other]:
             yield f"Settings '{one}' and '{other}' name the same file. Give each one of its own."
     for name in ("api_url", "auth_url"):
-        if name in given and not _URL.fullmatch(given[name]):
+        url = _URL.fullmatch(given.get(name, DEFAULT_API_URL))
+        if url is None or int(url["port"] or 0) >= 1 << 16:
             yield (
                 f"Setting '{name}' must be a URL such as '{DEFAULT_API_URL}', without a user name, "
-                "a password, '?' and '#'. Plain http, which is not encrypted, is accepted for a "
-                "loopback address only."
+                "a password, '?' and '#', and with a port of at most 65535. Plain http, which is "
+                "not encrypted, is accepted for a loopback address only."
             )
     has_ledger = "ledger_uri" in given
     yield from _bad_stream_values("", given, has_ledger=has_ledger)

@@ -105,6 +105,7 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
             *("crm.example.com", "http://[::1", "https://crm.example.com:port"),
             *("http://crm.example.com", "http://localhost.example.com", "https://x:y@example.com"),
             *("http://127.0.0.1.example.org", "http://127.0.0.1@example.com"),
+            "http://127.0.0.1:65536",
         )
     ),
     *(
@@ -304,7 +305,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @cases("one", *OURS)
 @cases("other", *OURS)
-def test_no_two_settings_can_name_one_file(one: str, other: str) -> None:
-    same = problems(**TOKEN, **{one: "a.file"} | {other: "a.file"})
+@cases("spelling", *("a.file", "./a.file", "x/../a.file", "sqlite:///a.file", "link"))
+def test_no_two_settings_can_name_one_file(one: str, other: str, spelling: str) -> None:
+    Path("link").symlink_to("a.file")
+    same = problems(**TOKEN, **{one: "a.file"} | {other: spelling})
     assert [problem for problem in same if "name the same file" in problem] == same
     assert bool(same) is (one != other)
