@@ -152,7 +152,10 @@ def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | 
     path = error.instance_path
     what = f"Column '{shown(str(path[0]))}'" if path else "The record"
     inside = "inside, " if len(path) > 1 else ""
-    reason = f"{what} does not fit the stream's schema: {inside}{shown(error.message)}."
+    message = error.message
+    if path and error.kind.name in {"additionalProperties", "unevaluatedProperties"}:
+        message = message.partition(" (")[0]  # what follows are names, perhaps somebody's address
+    reason = f"{what} does not fit the stream's schema: {inside}{shown(message)}."
     return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
 
 

@@ -178,3 +178,7 @@ def test_no_name_of_a_member_is_said() -> None:
     """It may be somebody's e-mail address."""
     schema = {"properties": {"x": {"propertyNames": {"maxLength": 2}}}}
     assert not refused(schema, {"x": {"kari@example.com": 1}})
+    for rule in ("additionalProperties", "unevaluatedProperties"):
+        x = {rule: False, "properties": {"a": {}}}
+        reason = refused({"properties": {"x": x}}, {"x": {"kari@example.com": 1}})
+        assert reason.endswith("properties are not allowed.")
