@@ -87,8 +87,9 @@ def compile_mapping(
 
 def _is_boolean(schema: object) -> bool:
     """Return whether a column is of nothing but true, false and null."""
-    kinds = schema.get("type") if isinstance(schema, dict) else None
-    return kinds == "boolean" or (isinstance(kinds, list) and set(kinds) == {"boolean", "null"})
+    kinds: t.Any = schema.get("type") if isinstance(schema, dict) else None
+    is_list = isinstance(kinds, list)
+    return kinds == "boolean" or (is_list and set(map(str, kinds)) == {"boolean", "null"})
 
 
 class StreamMapping:

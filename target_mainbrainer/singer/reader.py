@@ -259,7 +259,7 @@ def require(message: Message, **kinds: t.Any) -> None:  # noqa: ANN401 - types
     for name, kind in kinds.items():
         try:
             msgspec.convert(message.get(name), kind)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             raise MalformedMessageError(
                 f"is a {message['type']} message without a proper '{name}' ({error})"
             ) from None

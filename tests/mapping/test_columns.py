@@ -209,6 +209,7 @@ def test_an_opt_out_column_is_never_advised_as_consent(column: str) -> None:
 
 def test_a_column_of_true_and_false_is_no_identifier() -> None:
     assert lookalikes(roles("mobil", "e_post"), booleans=["mobil"]) == [("e_post", "email")]
+    assert mapping_of({"mobil": {"type": [[1], "boolean"]}}).hints, "a type that is none"
 
 
 def test_what_may_identify_gets_one_hint_and_consent_another() -> None:

@@ -137,7 +137,10 @@ def schema_message(**members: t.Any) -> str:
     "line said",
     ('{"type":"RECORD","stream":["kari"],"record":{}}', "without a proper 'stream'"),
     ('{"type":"RECORD","stream":"people"}', "RECORD message without a proper 'record'"),
-    ('{"type":"RECORD","stream":"people","record":"kari"}', "without a proper 'record'"),
+    *(
+        (f'{{"type":"RECORD","stream":"people","record":"{text}"}}', "without a proper 'record'")
+        for text in ("kari", "\\ud800")
+    ),
     (schema_message(stream=None), "SCHEMA message without a proper 'stream'"),
     *((schema_message(stream=odd), "without a proper 'stream'") for odd in ("a\0b", "a\ud800")),
     *(
