@@ -366,9 +366,12 @@ def _hint_at_no(
 
 
 def _value_of(column: str, paths: Mapping[str, Sequence[str]]) -> str:
-    """Return the expression that reads a column in a stream map, where nothing is flattened yet."""
+    """Return the expression that reads a column in a stream map, where nothing is flattened yet.
+
+    A record that lacks the column says nothing.
+    """
     name, *inner = paths.get(column, [column])
-    value = name if name.isidentifier() else f"_[{name!r}]"
+    value = f"_.get({name!r})"
     for member in inner:
         value = f"({value} or {{}}).get({member!r})"
     return value

@@ -282,8 +282,10 @@ def test_a_no_beside_a_mapped_yes_overrules_it(load: Load) -> None:
     advised["field_map"] = field_map | advised["field_map"]
     said = [("yes", ""), ("yes", "x"), ("no", ""), ("", "")]
     people = [person(n, unsubscribed=no, **{"News?": yes}) for n, (yes, no) in enumerate(said)]
-    load.ok(schema(columns), *people, **advised)
-    assert [*load.all_of("email_opt_in").values()] == [True, False, False, None]
+    sparse = [person(4, unsubscribed=True), person(5, **{"News?": "yes"}), person(6)]
+    load.ok(schema(columns), *people, *sparse, **advised)
+    answers = [*load.all_of("email_opt_in").values()]
+    assert answers == [True, False, False, None, False, True, None]
 
 
 @cases(
