@@ -57,7 +57,6 @@ MAPPED: dict[str, t.Any] = {"mail": "email", "phone": "mobile", "ok": "email_opt
     ("mail phone", "'field_map' maps column 'ok' to the contact's email_opt_in"),
     ("mail ok", "'field_map' maps column 'phone' to the contact's mobile"),
     ("zip ok phone", "'field_map' maps column 'mail' to the contact's email"),
-    ("email phone", "column 'ok' .* the stream, which has 'phone', has no such column"),
     ("email", "column 'ok' .* the stream, which has 'email', has no such column"),
     (
         "mail ok Phone",
