@@ -103,8 +103,10 @@ def _values(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
     """Yield every address or number with the number of its line, and "" for a comment."""
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("\ufeff")
-        if not text or text.startswith("#"):
-            yield from [(number, "")] * bool(text)
+        if not text:
+            continue
+        if text.startswith("#"):
+            yield number, ""
             continue
         delimiter = next((mark for mark in ";\t" if mark in text), ",")
         header = next(csv.reader([text], delimiter=delimiter))
