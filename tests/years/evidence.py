@@ -363,9 +363,11 @@ class Evidence:
             made = [one for one in self._inserted(process) if one.properties]
             self.unnoticed -= {identity_in(one) for one in made}
 
-    def _doubt_opt_ins(self, keys: Iterable[int]) -> None:
+    def _doubt_opt_ins(self, keys: Iterable[int], identity: Identity | None = None) -> None:
         for key in keys:
-            self.people[key].doubtful |= {(name, None) for name in OPT_INS}
+            self.people[key].doubtful |= {
+                (name, one) for name in OPT_INS for one in (None, identity)
+            }
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]

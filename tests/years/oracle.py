@@ -314,7 +314,9 @@ class Oracle(Evidence):
         One that was not confirmed when its run had to end may have been said, or not.
         """
         if process.code and run.config["confirm_batches"] == "require":
-            self._doubt_opt_ins(self._people_in(filter(self._is_late, self.batches(process))))
+            for batch in filter(self._is_late, self.batches(process)):
+                for sent in batch.contacts:
+                    self._doubt_opt_ins(self.whose(sent), identity_in(sent))
         batches = self.batches(process) if process.code == 0 else []
         failed = {identity_in(sent) for one in batches if one.is_told for sent in one.contacts}
         others = {identity_in(sent) for one in batches if not one.is_told for sent in one.contacts}
