@@ -664,7 +664,11 @@ class Oracle(Evidence):
                 or self._is_listed(run, key)
                 or not self.people[key].doubtful.isdisjoint((name, one) for one in had)
                 # Who comes to a contact of others is sent what was not said for them.
-                or any((name, now) in self.people[one].doubtful for one in self.whose(contact))
+                or any(
+                    (name, identity) in self.people[one].doubtful
+                    for one in self.whose(contact)
+                    for identity in had - {None}
+                )
                 or now in self.torn
                 or (run.config["unchanged_opt_in"] == "omit" and held.was_ghost)
             )
