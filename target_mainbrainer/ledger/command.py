@@ -53,18 +53,23 @@ class _Sentences(click.Group):
 def _keys(_context: object, _option: object, value: str | None) -> set[str] | None:
     """Return the ways in which the ledger may have written a source key.
 
-    It is JSON or plain text: the value, or a list or an object of several.
+    It is JSON or plain text: the value, or a list or an object of several. Zeros at the end of a
+    fraction stay, as two people's keys may differ in nothing else.
     """
     if value is None:
         return None
     try:
-        found = json.loads(value, parse_int=str, parse_float=Decimal)
+        found = json.loads(value, parse_int=str, parse_float=_fraction)
     except ValueError:
         found = value
     if isinstance(found, dict):
         found = [found[column] for column in sorted(found)]
     spellings = [found] if isinstance(found, list) else [[found], [value]]
     return set(map(key_text, spellings))
+
+
+def _fraction(text: str) -> Decimal | str:
+    return Decimal(text) if "e" in text.lower() else text
 
 
 class Wanted(t.NamedTuple):

@@ -313,10 +313,13 @@ def names_of(refs: list[PropertyRef | str]) -> Iterator[str]:
 def key_text(values: Sequence[object]) -> str:
     """Return a source key as it is kept, given its values.
 
-    A tap may write one key as 1, "1" or 1.0, today and tomorrow; it is one key.
+    A tap may write one key as 1, "1" or 1.0, today and tomorrow; it is one key. Two texts are one
+    only if they are the same whole number: "4711.1" and "4711.10" may be two members of a family.
 
-    >>> key_text([1]) == key_text(["1"]) == key_text([Decimal("1.0")]), key_text(["x", 1])
-    (True, '["x","1"]')
+    >>> key_text([1]) == key_text(["1"]) == key_text(["1.0"]) == key_text([1.0])
+    True
+    >>> key_text(["x", 1, "4711.10", Decimal("1.10")])
+    '["x","1","4711.10","1.1"]'
     >>> key_text(["1234567890123456789012345678901234567.0"]), key_text([Decimal("1e9999999")])
     ('["1234567890123456789012345678901234567"]', '["1E+9999999"]')
     """
@@ -331,10 +334,12 @@ def key_text(values: Sequence[object]) -> str:
 
 
 def _plain(value: object) -> object:
+    is_text = isinstance(value, str)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         value = str(Decimal(repr(value)) if isinstance(value, float) else value)
     if isinstance(value, str) and "." in value and _PLAIN_NUMBER.fullmatch(value):
-        return value.rstrip("0").rstrip(".")
+        number = value.rstrip("0").rstrip(".")
+        return value if is_text and "." in number else number
     return value
 
 

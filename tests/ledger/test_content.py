@@ -112,9 +112,10 @@ def test_a_new_schema_in_mid_stream_is_compared_as_it_maps(night: Night) -> None
 
 @cases(
     "one other same",
-    *((1, 1.0, True), (7, "7", True), ("1.50", 1.5, True), ("a.0", "a.0", True)),
+    *((1, 1.0, True), (7, "7", True), ("7.0", 7, True), ("1.5", 1.5, True), ("a.0", "a.0", True)),
     (True, True, True),
     *(("007", 7, False), (True, 1, False), ("", 0, False), ("1", "1 ", False)),
+    ("1.1", "1.10", False),
     *(("\ud800", "\ud800", True), ("\ud800", "\\ud800", False)),
     ids=ascii,
 )
