@@ -53,7 +53,7 @@ class ContactsSink(BatchSink):
 
     Raises:
         MappingError: The settings do not fit the schema.
-        LedgerError: Another run delivers the stream.
+        LedgerError: Another run delivers the stream, or its key has other columns than before.
     """
 
     def __init__(
@@ -81,6 +81,10 @@ class ContactsSink(BatchSink):
             dropped=self._report.dropped_by_code,
             paths=stream.paths,
         )
+        # A key of metadata, such as the number of a line, identifies a record and no person.
+        self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
+        # Some taps announce the columns of a key in another order in each run.
+        self._key = sorted(key) if run.ledger is not None and self._has_key else []
         country_code = settings.default_country_code
         # Its name in the input, and after stream maps; several streams may have that one.
         names = dict.fromkeys((announced.stream, self.stream_name))
@@ -90,7 +94,9 @@ class ContactsSink(BatchSink):
             RecordLabels(key, self._mapping.sensitive_columns, country_code),
             self._report,
             Destination(settings.list_id, settings.webhook_url),
-            number=None if run.ledger is None else run.ledger.open_stream(ALIAS.join(names)),
+            number=None
+            if run.ledger is None
+            else run.ledger.open_stream(ALIAS.join(names), ", ".join(self._key)),
             once=self._mapping.once,
             opt_ins=self._mapping.opt_ins,
         )
@@ -99,10 +105,6 @@ class ContactsSink(BatchSink):
             run.missing.expect(self._stream)
         is_key_shown = len(key) == 1 and key[0] not in self._mapping.sensitive_columns
         self._shown_key = key[0] if is_key_shown else None
-        # A key of metadata, such as the number of a line, identifies a record and no person.
-        self._has_key = not all(column.startswith(METADATA_PREFIXES) for column in key)
-        # Some taps announce the columns of a key in another order in each run.
-        self._key = sorted(key) if run.ledger is not None and self._has_key else []
 
     @override
     def get_validator(self) -> None:

@@ -22,7 +22,7 @@ from typing_extensions import override
 from target_mainbrainer.api.limits import PermitStore, Quota
 from target_mainbrainer.errors import LedgerError
 from target_mainbrainer.ledger.database import Database
-from target_mainbrainer.ledger.tables import accounts, quota, streams
+from target_mainbrainer.ledger.tables import accounts, people, quota, streams
 from target_mainbrainer.words import shown
 
 _T = t.TypeVar("_T")
@@ -44,11 +44,12 @@ def now_of(connection: sa.Connection) -> float:
     return float(connection.scalar(sa.select(clock)) or 0)
 
 
-def take_stream(connection: sa.Connection, account: int, name: str, run: int) -> int:
+def take_stream(connection: sa.Connection, account: int, name: str, run: int, key: str) -> int:
     """Lease a stream to a run, which is this process, and return the number of the stream.
 
     Raises:
-        LedgerError: Another run delivers it, or its account was forgotten a moment ago.
+        LedgerError: Another run delivers it, its account was forgotten a moment ago, or its people
+            are known by other columns.
     """
     query = sa.select(streams).where(streams.c.account == account, streams.c.name == name)
     row = connection.execute(query).one_or_none()
@@ -61,8 +62,19 @@ def take_stream(connection: sa.Connection, account: int, name: str, run: int) ->
     now = now_of(connection)
     if row.run != run and is_live(row, now):
         raise LedgerError(busy(row))
+    if key and row.key_columns not in {None, key}:
+        is_known = sa.exists().where(people.c.stream == row.number)
+        if row.run == run or connection.scalar(sa.select(is_known)):
+            raise LedgerError(
+                f"The 'key_properties' of stream '{shown(name)}' are {shown(key)}, and the ledger "
+                f"knows its people by {shown(row.key_columns)}: they would be taken for others. "
+                "Give the stream another name, with an '__alias__' in 'stream_maps': its people "
+                "count as new, and contacts are still known by their address. Or forget it with "
+                "'mainbrainer-ledger forget --stream': then all is sent again, with every yes."
+            )
     lease = {"machine": _machine(), "process": _process(os.getpid()), "run": run}
     values = {"lease_until": now + LEASE_SECONDS, "delivered_at": int(now), **lease}
+    values["key_columns"] = key or row.key_columns
     connection.execute(streams.update().where(streams.c.number == row.number).values(values))
     return int(row.number)
 

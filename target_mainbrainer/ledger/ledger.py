@@ -70,6 +70,7 @@ class Ledger:
         self.run = int(run, 16)
         self._token = account.access_token
         self._streams: dict[str, int] = {}
+        self._keys: dict[str, str] = {}
         self._renewed_at = seconds_awake_or_asleep()
         self._next_number = 0
         self.last_time = 0
@@ -91,16 +92,21 @@ class Ledger:
 
     # Streams
 
-    def open_stream(self, name: str) -> int:
+    def open_stream(self, name: str, key: str = "") -> int:
         """Lease a stream to this run, and return its number.
 
+        Args:
+            name: Of the stream.
+            key: The names of the columns that identify its people, "" if none do.
+
         Raises:
-            LedgerError: Another run delivers it.
+            LedgerError: Another run delivers it, or its people are known by other columns.
         """
-        if name not in self._streams:
+        if name not in self._streams or key != self._keys[name]:
             self._streams[name] = self._database.write(
-                lambda connection: lease.take_stream(connection, self.account, name, self.run)
+                lambda connection: lease.take_stream(connection, self.account, name, self.run, key)
             )
+            self._keys[name] = key
         return self._streams[name]
 
     @property

@@ -37,6 +37,7 @@ streams = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("account", sa.Integer, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
+    sa.Column("key_columns", sa.Text, comment="Names of the key_properties; null: none so far."),
     sa.Column("run", sa.Integer, comment="The run that delivers it now; its id as a number."),
     sa.Column("machine", sa.Text, comment="Where that run is."),
     sa.Column("process", sa.Text, comment="Which process that run is."),

@@ -129,6 +129,19 @@ def test_a_key_has_several_spellings(night: Night, one: object, other: object, s
     assert night.addresses == (["b"] if same else ["a", "b"])
 
 
+def test_values_of_another_key_are_no_people_of_the_first(night: Night) -> None:
+    """Else each would be renamed to another, and nothing is sent, until the ledger is told."""
+    rows = [record(id=n, no=3 - n, email=f"{x}@example.com") for n, x in ((1, "a"), (2, "b"))]
+    first, other = (schema("id no email", key=[column]) for column in ("id", "no"))
+    night.run(first, *rows, other).failed("are no")
+    night.run(first, *rows).ok()
+    night.run(other, *rows).failed("are no, and the ledger knows its people by id")
+    night.run(other, *rows, stream_maps={"people": {"__alias__": "c"}}).ok()
+    assert night.addresses == ["a", "b"]
+    night.says("forget", "--stream", "people")
+    night.run(other, *rows).ok()
+
+
 def test_the_number_of_a_line_is_no_key_of_a_person(night: Night) -> None:
     """On the second night another person stands on the first line, and is not the same one."""
     columns = schema("_sdc_line_number email name", key=["_sdc_line_number"])
