@@ -217,9 +217,10 @@ class ContactsSink(BatchSink):
             self._run.load.note_unsent(self._stream.number, key)
 
     def _key_of(self, record: Record) -> str | None:
-        """Return a record's key; None without a ledger, or if a part of it is null or missing."""
+        """Return a record's key; None without a ledger, or if a part is null or all are blank."""
         values: list[t.Any] = self._key and [record.get(column) for column in self._key]
-        return None if not values or None in values else key_text(values)
+        is_key = None not in values and "".join(map(str, values)).strip()
+        return key_text(values) if is_key else None
 
     def _count(self, record: Record) -> SourceRecord:
         self._report.read += 1

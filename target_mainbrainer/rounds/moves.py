@@ -54,6 +54,9 @@ MOST_NEWCOMERS = 10_000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for the end of the input, all together."""
 
+MOST_IDENTITIES = 10
+"""What has more of them in one run is not the key of a person, such as 0 or "N/A"."""
+
 IDENTITY_TAKEN = Rejection(
     RejectionCode.IDENTITY_TAKEN,
     "Its new e-mail address and mobile number are those of another person, who keeps them in this "
@@ -115,6 +118,7 @@ class Mover:
 
     Attributes:
         parts: In input order; the last one says who it is now.
+        identities: `identifiers` of all parts.
         following: How its contact is to be held; None if there is nothing to follow.
         person: As the ledger knows it; None for a newcomer.
         before: Hash of the identity that the CRM holds.
@@ -133,6 +137,7 @@ class Mover:
         self.place = place
         self.person = person
         self.parts: list[Part] = []
+        self.identities: set[t.Any] = set()
         self.following: Following | None = None
         self.before = self.after = self.own = self.asked = self.spelling = 0
         self.contact_id: int | None = None
@@ -211,12 +216,14 @@ class Deferred:
         """Add a record.
 
         Raises:
-            DeliveryError: There is no room for more.
+            DeliveryError: There is no room for more, or its key is not one person's.
         """
         place = t.cast("Place", part.person)
-        self.movers.setdefault(place, Mover(place, person)).parts.append(part)
+        mover = self.movers.setdefault(place, Mover(place, person))
+        mover.parts.append(part)
+        mover.identities.add(part.identifiers)
         self._bytes += len(part.record.line)
-        if self._bytes > MAX_WAITING_BYTES:
+        if self._bytes > MAX_WAITING_BYTES or len(mover.identities) > MOST_IDENTITIES:
             raise DeliveryError(
                 "Too many records wait for the end of the input because their source keys come "
                 "with other e-mail addresses or mobile numbers than before. Check that the "
