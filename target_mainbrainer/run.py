@@ -248,7 +248,10 @@ class Run:
         self.rejects.is_whole = True
         self.load.finish(self._later() if is_whole else ())
         self.write_due_state()
-        if problems := [*self._conclude(), *self._problems()]:
+        problems = [*self._problems()]
+        if self.missing is not None and not problems:
+            self.missing.save()
+        if problems := [*self._conclude(), *problems]:
             raise DeliveryError(*problems)
 
     def _later(self) -> Iterator[ClosedRound]:

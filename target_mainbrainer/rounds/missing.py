@@ -45,6 +45,7 @@ class Missing:
         self._awaits_status = settings.confirm_batches != "none"
         self._max_drift_percent = settings.max_drift_percent
         self._streams: dict[int, Stream] = {}
+        self._counted: list[Person] = []
         self.incomplete: set[int] = set()
         self.problems: list[Reason | str] = []
         self.warnings: list[str] = []
@@ -78,6 +79,13 @@ class Missing:
             upserts = self._opt_outs(stream, gone) if self._opts_out else {}
             yield ClosedRound(list(upserts.values()), awaits_status=self._awaits_status)
             self._mark(stream, gone, upserts)
+
+    def save(self) -> None:
+        """Write who was missing in this run, which has ended well.
+
+        One that failed may be run again at once, and read what was not there yet once more.
+        """
+        self._ledger.write(lambda connection: people.save(connection, self._counted))
 
     def _missing(self, stream: int) -> list[Person]:
         seen, up_to = self._comparer.seen, self._comparer.newest_person
@@ -113,7 +121,7 @@ class Missing:
         """Count one more full read without these people; return those who are gone now."""
         for person in missing:
             person.missed += 1
-        self._ledger.write(lambda connection: people.save(connection, missing))
+        self._counted += missing
         return [person for person in missing if person.missed >= READS_UNTIL_GONE]
 
     def _mark(self, stream: Stream, gone: list[Person], upserts: Mapping[str, Upsert]) -> None:

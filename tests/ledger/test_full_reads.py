@@ -33,6 +33,9 @@ and a record without a key, or without an address, too, makes the read incomplet
 a tap that ends early once costs no consent: who is gone is missing in two full reads in a row
   set opt_out; 0-99 p# yes; 0-96 p# yes ? 3 missing, 0 gone; 0-99 p# yes; 0-96 p# yes ? 0 gone;
   0-99 p# yes; 0-94 p# yes ? 5 missing, 0 gone; 0-99 p# yes ? 0 missing, no
+a run that fails is no full read, as it may be run again at once
+  set opt_out; 1-3 p# yes, 9 p9 yes; 1-3 p# yes =New !422:batch ? fails; 1-3 p# yes ? 1 missing, no;
+  again ? no p9
 a return ends the row of absences, even if the run fails before a move, or the record is rejected
   set opt_out impatient max_rejects_percent=100; 1-3 p# yes, 9 p9 yes; 1-3 p# yes;
   1-3 p# yes, 9 [new9 yes !503 ? fails|p9 email_opt_in=perhaps]; 1-3 p# yes ? 1 missing, 0 gone, no
