@@ -152,19 +152,21 @@ class Missing:
     def _opt_outs(self, stream: Stream, gone: list[Person]) -> dict[str, Upsert]:
         """Return the contacts of people who are gone, but for those of somebody else, too.
 
+        Of identities that differ only in their spelling MainBrainer may have a contact each.
         People who are deferred come to their contacts in this run.
         """
         ids = {person.id for person in gone}
         texts = {text for one in gone for text in (one.identity, one.previous) if text is not None}
         hashes, account = self._ledger.hashes, self._ledger.account
-        by_hash = {hashes.identity(identity_from(text)): text for text in sorted(texts)}
-        owners = self._ledger.read(lambda c: people.holders_of(c, account, by_hash, hashes))
+        found = {text: hashes.identity(identity_from(text)) for text in sorted(texts)}
+        wanted = {*found.values()}
+        owners = self._ledger.read(lambda c: people.holders_of(c, account, wanted, hashes))
         movers = self._comparer.deferred.movers.values()
         coming = {hashes.identity(mover.parts[-1].contact) for mover in movers}
         destination = stream.destination._replace(webhook_url=None)
         no = Contact(mobile_opt_in=False, email_opt_in=False)
         return {
             text: Upsert(with_identity(no, identity_from(text)), [], destination)
-            for one, text in by_hash.items()
+            for text, one in found.items()
             if one not in coming and all(owner.id in ids for owner in owners[one])
         }

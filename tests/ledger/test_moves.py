@@ -93,6 +93,9 @@ who is gone and was always refused is not created to be opted out
   set opt_out; 1 a yes, 2 bad yes; switch refuse_email=; 1 a yes; 1 a yes; 1 a yes > a yes 1
 who is gone after a kill is opted out under both addresses
   set opt_out create; 1 a yes, 2 x; 1 b yes, 2 x !kill POST 1 after; 2 x; 2 x > a no 1, b no 1, x 2
+and under both spellings, of which each may be a contact
+  set opt_out; 1 K yes, 2 k yes, 3-4 p# yes; 3-4 p# yes; again ? 2 opted_out > K no 1, k no 2,
+  p3-4 yes #
 an opt-out that was not confirmed is tried again
   set opt_out report; 1 a yes, 2 b yes; 1 a yes; 1 a yes !fail:batch ? warns of opt-outs has failed;
   1 a yes > a yes 1, b no 2
