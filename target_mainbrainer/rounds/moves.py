@@ -54,7 +54,7 @@ MOST_NEWCOMERS = 10_000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for the end of the input, all together."""
 
-MOST_IDENTITIES = 10
+MOST_IDENTITIES = 50
 """What has more of them in one run is not the key of a person, such as 0 or "N/A"."""
 
 IDENTITY_TAKEN = Rejection(

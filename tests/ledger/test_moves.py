@@ -71,9 +71,8 @@ who is back after a kill keeps what was added, as the CRM may have it, and has i
   1 +1; 1 a +1 !kill POST 2 [before|after]; 1 +1; 1 +1 =Later > a +1 Later
 records whose key is blank are different people, and none is followed
   1 id= a yes, 2 id:"\\t" b no > a yes 1, b no 2; 1 id= c ? there a b c
-a key of more than ten people is none, and the run ends before they are one contact
-  0 a, 0 b, 0 c, 0 d, 0 e, 0 f, 0 g, 0 h, 0 i, 0 j, 0 k ? 1 moved > k 0;
-  0 k, 0 b, 0 c, 0 d, 0 e, 0 f, 0 g, 0 h, 0 i, 0 j, 0 l, 0 a ? fails are unique > k 0
+a key of more than fifty people is none, and the run ends before they are one contact
+  1-60 p# id=0 ? fails are unique, there p1
 a contact that another comes to is not opted out
   1 a yes, 2 b yes; 1 b yes, 2 b yes; 1 b yes, 2 c yes; 1 a yes, 2 b > a yes 1, b yes 2, c no 2
 nor if its own person stays with it, as a change goes back that was to give it a number; year 1017
