@@ -92,7 +92,7 @@ class Person(Private, msgspec.Struct, gc=False):
         previous: The identity before, while a change of it is being delivered.
         moving_id: The contact's id, from when it is known until the contact has the new identity.
         missed: Full reads in a row in which it did not come.
-        is_gone: It was missing often enough to count as gone, and owns no identity.
+        is_gone: It was missing often enough to count as gone, or is deleted, and owns no identity.
         earlier: The identities that it had, one a line, for the suppression list.
     """
 

@@ -147,6 +147,10 @@ class Comparer:
         hashes = {*itertools.chain(*owns), *map(identity, itertools.chain(*before))}
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
+        deleted = {identity(one.contact) for one in upserts if one.parts and _is_deletion(one)}
+        account, held = self._ledger.account, dict[int, list[Person]]()
+        if deleted:
+            held = people.holders_of(connection, account, deleted, rules.hashes)
         changed: dict[int, Person] = {}
         leaving: list[int] = []
         for upsert, own, others in zip(upserts, owns, before, strict=True):
@@ -165,7 +169,7 @@ class Comparer:
                 leaving += [t.cast("int", row.id) for row in old]
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
-            elif upsert.kind is Kind.CREATE and _is_deletion(upsert):
+            elif _is_deletion(upsert) and (upsert.kind is Kind.CREATE or held.get(own[0])):
                 upsert.outgoing = None
                 prepared.omitted.append(upsert)
                 continue
@@ -231,10 +235,13 @@ class Comparer:
         upserts: Iterable[Upsert],
         unsent: Iterable[Place] = (),
     ) -> dict[Place, Person]:
-        """Return what is known of people who have come, and note that they are not missing."""
+        """Return what is known of people who have come, and note that they are not missing.
+
+        Who is deleted is gone, and owns no contact.
+        """
         keys: dict[int, set[str]] = {}
-        parts = (part.person for upsert in upserts for part in upsert.parts)
-        for stream, key in filter(None, (*unsent, *parts)):
+        deleted = {part.person: part.is_deletion for upsert in upserts for part in upsert.parts}
+        for stream, key in filter(None, (*unsent, *deleted)):
             keys.setdefault(stream, set()).add(key)
         known = {
             (stream, key): person
@@ -242,10 +249,11 @@ class Comparer:
             for key, person in people.people_of(connection, stream, some).items()
         }
         back = []
-        for person in known.values():
+        for place, person in known.items():
             self.seen.add(t.cast("int", person.id))
-            if person.missed or person.is_gone:
-                person.missed, person.is_gone = 0, False
+            is_gone = deleted.get(place, False)
+            if person.missed or person.is_gone is not is_gone:
+                person.missed, person.is_gone = 0, is_gone
                 back.append(person)
         people.save(connection, back)
         return known
@@ -367,10 +375,12 @@ class Comparer:
             person = known.get(place)
             if person is None:
                 person = known[place] = Person(None, *place, text, hash_)
+                person.is_gone = part.is_deletion
             elif person.identity != text or (person.previous and person.moving_id is None):
                 person.change(text, hash_)
                 upsert.changed_people += (person,)
             elif person.seen_at >= now - people.SEEN_SECONDS:
+                person.is_gone = part.is_deletion
                 continue
             person.seen_at = now
             yield person

@@ -165,8 +165,9 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
 
     def add(self, part: Part) -> None:
         """Merge a later record of the same identity into it."""
-        self.contact = merge(self.contact, part.contact)
         self.parts.append(part)
+        is_mixed = part.is_deletion or self.parts[0].is_deletion
+        self.contact = merged(self.parts) if is_mixed else merge(self.contact, part.contact)
 
     def halves(self) -> tuple[Upsert, Upsert]:
         """Return a merged contact as two: the earlier records and the later ones.
@@ -196,9 +197,14 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
 
 
 def merged(parts: Sequence[Part]) -> Contact:
-    """Return the one contact that several records of one identity are, in input order."""
-    contact = parts[0].contact
-    for part in parts[1:]:
+    """Return the one contact that several records of one identity are, in input order.
+
+    A deletion does not count where another source key has the contact.
+    """
+    there = {part.person for part in parts if not part.is_deletion}
+    first, *more = (one for one in parts if not (one.is_deletion and there - {one.person}))
+    contact = first.contact
+    for part in more:
         contact = merge(contact, part.contact)
     return contact
 
@@ -230,7 +236,7 @@ class Prepared(msgspec.Struct, gc=False):
     Attributes:
         sent: The contacts to send, each with what leaves of it.
         unchanged: Contacts that need not be sent.
-        omitted: Contacts deleted in the source that MainBrainer never had.
+        omitted: Contacts deleted in the source that MainBrainer never had, or somebody else has.
         waiting: Records that wait for the next round, in input order.
         left: Contacts that another run is sending, which wait for the next round.
         deferred: Records that wait for the end of the input, each with its person if that is known.

@@ -110,6 +110,9 @@ a yes after a deletion is no new one: the person is there under another key
   set omit deleted; 1 a yes, 2 b yes; unsubscribe a; 1 deleted, 3 a yes, 2 b yes > a no 3, b yes 2
 who has another contact and is deleted in one run has no consent; year 130101
   set create deleted; 1 a yes, 2 b yes; 1 c yes, 1 deleted > a yes 1, b yes 2, c no 1
+a deletion opts no person out whom another row has, in any order, until that is deleted, too
+  set deleted; 1 a yes, 2 a yes, 3 b yes; [2 a deleted|1 a, 2 a deleted|2 a deleted, 1 a]; again
+  ? 0 accepted, yes a b; 1 a deleted ? no a, yes b
 a deletion of an unknown person creates no contact: it would be billed
   set deleted; 1 a yes; 9 deleted, 8 b yes deleted > a yes 1
 a contact of which nothing was delivered is new, and no correction by hand is looked for; year 60135
