@@ -44,8 +44,10 @@ class _Sentences(click.Group):
     def invoke(self, ctx: click.Context) -> t.Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as error:
+            raise click.ClickException(f"The system says: {error.strerror}.") from None
         except Exception as error:  # noqa: BLE001 - every end is explained
             raise click.ClickException("\n".join(explain(error))) from None
 
@@ -60,7 +62,7 @@ def _keys(_context: object, _option: object, value: str | None) -> set[str] | No
         return None
     try:
         found = json.loads(value, parse_int=str, parse_float=_fraction)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = value
     if isinstance(found, dict):
         found = [found[column] for column in sorted(found)]

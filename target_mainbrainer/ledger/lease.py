@@ -35,6 +35,9 @@ FRESH_SECONDS = 60.0
 
 RENEW_SECONDS = 20.0
 
+LONGEST_SECONDS = 60 * 60.0
+"""A lease that lasts longer was written by a clock that was ahead."""
+
 
 def now_of(connection: sa.Connection) -> float:
     """Return the time by the clock that all users of this database share."""
@@ -86,7 +89,8 @@ def is_live(stream: sa.Row[t.Any], now: float) -> bool:
     number, _, started = stream.process.partition(" ")
     there = _process(int(number))
     if stream.machine != _machine() or (there and not (started and there.partition(" ")[2])):
-        return bool(stream.lease_until > now)  # it, or which process that is, cannot be seen here
+        # It, or which process that is, cannot be seen here.
+        return bool(now < stream.lease_until < now + LONGEST_SECONDS)
     return bool(there == stream.process)
 
 

@@ -170,13 +170,14 @@ class Ledger:
     def mark(self, connection: sa.Connection, rows: Sequence[Row], round_number: int) -> None:
         """Mark rows as being sent, and their content as unknown.
 
-        A try that was going on when a run ended counts as one of which the end is unknown.
+        A try that was going on when a run ended counts as one of which the end is unknown. None is
+        later than now, even if a clock was ahead.
         """
         mark = self.run << ROUND_BITS | round_number
         now = self.last_time = self.now(connection)
         for row in rows:
-            if row.open_mark is not None:
-                row.unsure_at = max(row.open_at or 0, row.unsure_at or 0)
+            tries = (row.open_at if row.open_mark is not None else None, row.unsure_at)
+            row.unsure_at = min(now, max(one or 0 for one in tries)) or None
             row.open_mark, row.open_at = mark, now
         known = [row for row in rows if row.id is not None]
         new = number_new(connection, contacts, rows)

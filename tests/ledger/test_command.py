@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 import typing as t
 from collections.abc import Iterator
@@ -170,10 +172,19 @@ def test_people_not_seen_for_long_are_forgotten(night: Night) -> None:
     assert night.says("show", "--key", "2")
 
 
+def test_a_full_disk_ends_it_with_a_sentence(night: Night) -> None:
+    night("1 p1")
+    command = [str(Path(sys.executable).with_name("mainbrainer-ledger")), "--ledger-uri", night.uri]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*command, "show"], check=False, stdout=full, stderr=subprocess.PIPE)
+    assert ended.stderr == b"Error: The system says: No space left on device.\n"
+
+
 def test_a_part_of_a_key_is_no_key(night: Night) -> None:
     some = [record(branch=branch, id=7, email=f"{branch}@example.com") for branch in ("a", "b")]
     night.run(schema("id branch email", key=("id", "branch")), *some, state()).ok()
     night.finds_nothing("forget", "--key", "7")
+    night.finds_nothing("forget", "--key", "[" * 100_000)
     assert "1 source key " in night.says("forget", "--key", '{"id": 7, "branch": "a"}')
     assert "b@example.com" in night.says("show", "--key", '["b", 7]')
 

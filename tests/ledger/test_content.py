@@ -58,6 +58,8 @@ the unconfirmed is resent for a day: it may come after a later request, and undo
   set confirm_batches=[none|report|require]; 1 a !lost@1:batch; days 0.05; again ? 1 accepted,
   1 resent; days 0.5; again ? 1 accepted, 1 resent; days 0.95; again ? 1 accepted, 1 resent;
   days 1.05; again; again ? 1 unchanged
+also if the clock was ahead then
+  days 400; 1 a !lost@1:batch; days 0; again ? 1 resent; days 1.05; again; again ? 1 unchanged
 also what has no status
   set report confirm_timeout_seconds=0; 1 a !stuck:batch; set confirm_batches=none;
   days 0.05; again ? 1 accepted, 1 resent; days 0.95; again ? 1 accepted, 1 resent; days 1.05;

@@ -106,6 +106,13 @@ def test_a_process_number_that_is_used_again_locks_nothing_for_ever(night: Night
     night.start(later, machine=machine).ended().ok()
 
 
+def test_a_clock_that_was_ahead_locks_nothing_for_long(night: Night) -> None:
+    """Of a run that was killed on another machine."""
+    night.between()
+    night.killed("1 p1", at=Moment("POST", 1, "after"), machine=OTHER_MACHINE + TOMORROW)
+    night("1 p1").ok()
+
+
 # Only one at a time
 
 
