@@ -116,11 +116,15 @@ class Person(Private, msgspec.Struct, gc=False):
     def change(self, identity: str, hash_: int) -> None:
         """Take another identity, which is yet to be delivered."""
         self.previous = self.previous or self.identity
-        self.earlier = "\n".join(dict.fromkeys([*self.had, self.identity]))
+        self._note_earlier()
         self.identity, self.hash = identity, hash_
+
+    def _note_earlier(self) -> None:
+        self.earlier = "\n".join(dict.fromkeys([*self.had, self.identity]))
 
     def put_back(self, hashes: Hashes) -> None:
         """Return to the identity before a change that was not delivered."""
+        self._note_earlier()
         self.identity, self.previous = t.cast("str", self.previous), None
         self.hash = hashes.identity(identity_from(self.identity))
 

@@ -540,7 +540,7 @@ class Moves:
                 for person in people.people_of(connection, stream, [key]).values():
                     person.moving_id = t.cast("Person", mover.person).moving_id
                     if mover.is_refused and person.previous is not None:
-                        person.identity, person.hash = person.previous, mover.before
+                        person.put_back(self._ledger.hashes)
                     if person.moving_id is None:
                         person.previous = None
                     current[mover.place] = person

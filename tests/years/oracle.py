@@ -138,9 +138,10 @@ class Oracle(Evidence):
         contact = self._found(sent)
         listed = {one.lower() for one in run.config["listed"]}
         parts = {*written(sent), *(written(contact) if contact else ())}
-        is_known = has_keys(self.source.seed) and not (self.has_new_stream or self.has_restored)
-        if len(whose) == 1 and is_known:
-            parts |= {email for key in whose for email, _ in self.people[key].sent_as}
+        is_known = has_keys(self.source.seed) and self.source.streams == STREAMS[:1]
+        if len(whose) == 1 and is_known and not (self.has_new_stream or self.has_restored):
+            (one,) = (self.people[key] for key in whose)
+            parts |= one.emails.intersection(email for email, _ in one.sent_as)
         if not listed.isdisjoint((part or "").lower() for part in parts):
             self._break("consent of somebody who is listed", (name, sent))
         if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
